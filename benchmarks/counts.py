@@ -24,7 +24,7 @@ import numpy as np
 
 from whybox.games.indices import SHAPLEY
 from whybox.kernels import compiled_trees, tree_shap
-from whybox.kernels.tree_shap import Rules
+from whybox.kernels.tree_shap import QuadratureRules
 from whybox.models.registry import as_model
 
 # name: features, depth (None: a forest grown to purity), kernel, arithmetic, bits, rows; and how many trees a row's figures are divided by
@@ -63,17 +63,17 @@ def attribute(path: str, name: str, rows: int) -> None:
     player_of, out, few = np.arange(d, dtype=np.int32), np.zeros((rows, d, 1)), np.ascontiguousarray(X[:rows])
     if kernel == "pair walk":
         back = np.ascontiguousarray(X[-100:])
-        return tree_shap.interventional(
+        return tree_shap.add_interventional(
             e, player_of, d, few, back, np.full((1, 100), 0.01), SHAPLEY.moments(d + 1), 1, out
         )
     degrees = np.maximum(tree_shap.players_on_path(e, player_of, d) - 1, 0)
     different, of_tree = np.unique(np.minimum(degrees, 15) if arithmetic == "float32" else degrees, return_inverse=True)
-    rules = Rules.of([SHAPLEY.rule(int(k)) for k in different], of_tree.astype(np.int32))
+    rules = QuadratureRules.of([SHAPLEY.rule(int(k)) for k in different], of_tree.astype(np.int32))
     best = compiled_trees.instruction_sets()[0].name
-    work = compiled_trees.Attribution(
+    work = compiled_trees.CompiledTrees(
         e, player_of, d, rules, kernel=kernel, instructions=best, arithmetic=arithmetic, bits=bits
     )
-    return work.add(few, out, threads=1, what="", quiet=True)
+    return work.add(few, out, threads=1, description="", quiet=True)
 
 
 def counted(path: Path, name: str, rows: int) -> np.ndarray:

@@ -119,7 +119,7 @@ class Bench:
         self.name, self.model, self.X, self.asked, self.repeats = name, model, X, asked, repeats
         self.reading, self.e = best(lambda: as_model(model), max(repeats, 5))
         self.parsing = min(self.parsed() for _ in range(5))
-        self.grids = [effects.Levels((j,), quantiles(X, j)[:, None]) for j in range(20)]
+        self.grids = [effects.PlayerPoints((j,), quantiles(X, j)[:, None]) for j in range(20)]
         self.points = sum(len(g.values) for g in self.grids)
         self.encoded = X.astype(np.float32).astype(np.float64) if "XGBoost" in name else X
 
@@ -142,7 +142,8 @@ class Bench:
 
         def every() -> Any:
             levels = [
-                effects.Levels((j,), effects.representatives(self.e, j, self.encoded[:, j])[:, None]) for j in range(20)
+                effects.PlayerPoints((j,), effects.interval_representatives(self.e, j, self.encoded[:, j])[:, None])
+                for j in range(20)
             ]
             return effects.partial_dependence(self.e, levels, self.encoded)
 
@@ -175,7 +176,7 @@ class Bench:
             lambda: partial_dependence(self.model, self.X, [2], custom_values={2: few}, method="brute", kind="average"),
             1,
         )
-        mine = effects.partial_dependence(self.e, [effects.Levels((2,), few[:, None])], self.encoded)[0][:, 0]
+        mine = effects.partial_dependence(self.e, [effects.PlayerPoints((2,), few[:, None])], self.encoded)[0][:, 0]
         self.per_point = t / len(few)
         return self.per_point * self.points, f"{np.abs(theirs['average'][0] - mine).max() / np.abs(mine).max():.0e}"
 
@@ -192,11 +193,12 @@ class Bench:
     def pairs(self) -> None:
         """All surfaces, and Friedman's H squared of all pairs on all rows."""
         pairs = list(itertools.combinations(range(20), 2))
-        t, _ = best(lambda: effects.joint(self.e, self.grids, pairs, self.encoded), self.repeats)
+        t, _ = best(lambda: effects.joint_partial_dependence(self.e, self.grids, pairs, self.encoded), self.repeats)
         self.line("190 two-way PD, 100 x 100", "**whybox**, kernel", t, t)
         joint = t
         levels = [
-            effects.Levels((j,), effects.representatives(self.e, j, self.encoded[:, j])[:, None]) for j in range(20)
+            effects.PlayerPoints((j,), effects.interval_representatives(self.e, j, self.encoded[:, j])[:, None])
+            for j in range(20)
         ]
         t, _ = best(lambda: interaction_strength.pair_interactions(self.e, levels, pairs, self.encoded), self.repeats)
         self.line("190 H squared on all rows", "**whybox**, kernel", t, t)
@@ -214,7 +216,9 @@ class Bench:
 
     def rows(self) -> None:
         """Individual curves of all rows, and accumulated local effects."""
-        t, _ = best(lambda: [0 for _ in effects.individual_blocks(self.e, self.grids, self.encoded)], self.repeats)
+        t, _ = best(
+            lambda: [0 for _ in effects.individual_curve_blocks(self.e, self.grids, self.encoded)], self.repeats
+        )
         self.line("ICE of all rows and features", "**whybox**, kernel", t, t)
         self.line(
             "ICE of all rows and features",

@@ -33,7 +33,7 @@ def forced_choice(request):
     """The whole suite on one kernel, when asked."""
     from whybox.kernels import compiled_trees
 
-    with compiled_trees.forced(kernel=request.config.getoption("--kernel")):
+    with compiled_trees.forced_kernel(kernel=request.config.getoption("--kernel")):
         yield
 
 

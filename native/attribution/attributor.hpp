@@ -10,15 +10,15 @@
 
 namespace whybox {
 
-struct Setting {
+struct KernelSettings {
     std::string instructions;  // "plain", "avx2", "avx512"
-    bool single;               // float32 arithmetic
-    int bits;                  // largest bottom
+    bool single_precision;  // float32 arithmetic
+    int max_bits;           // of the largest subtree in tables
 };
 
-class Chunk {  // compiled trees; any number of threads may run one
+class TreeChunk {  // compiled trees; any number of threads may run one
 public:
-    virtual ~Chunk() = default;
+    virtual ~TreeChunk() = default;
     // out: rows x players x outputs, rows x players x players x outputs (both triangles, diagonal untouched), or rows x (players + pairs) x outputs
     // (players untouched); added to.
     virtual void run(Rows x, double* out, int threads) const = 0;
@@ -30,25 +30,26 @@ public:
 class Attributor {
 public:
     virtual ~Attributor() = default;
-    virtual std::size_t row() const = 0;  // entries of the result per row
+    virtual std::size_t row_size() const = 0;  // entries of the result per row
     // Trees from `first` on: at least one, and no more than fit into `bytes` but for the last of them.
-    virtual std::shared_ptr<Chunk> chunk(std::size_t first, std::size_t bytes, int threads) const = 0;
+    virtual std::shared_ptr<TreeChunk> compile_chunk(std::size_t first, std::size_t bytes, int threads) const = 0;
 };
 
-struct Rule { std::vector<double> nodes, weights; };
+struct QuadratureRule { std::vector<double> nodes, weights; };
 
 // The ensemble must outlive what these return.
-std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, std::vector<Rule> rules,
-                                            std::vector<std::int32_t> rule_of_tree, const Setting& setting);
+std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, std::vector<QuadratureRule> rules,
+                                            std::vector<std::int32_t> rule_of_tree, const KernelSettings& setting);
 
 // Tables of whole patterns. Rows of the background are copied; without a background (no rows) the game is path-dependent.
-struct Game {
-    std::vector<Rule> rules;
+struct PatternGame {
+    std::vector<QuadratureRule> rules;
     std::vector<std::int32_t> rule_of_tree;
     std::vector<double> background, weights, moments;
     int side = 0;
 };
-enum class Layout { attributions, matrices, pairs };  // of a row of the result: one entry a player, both triangles, or players and then the pairs of Cells
-std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, Layout layout, Game game, const Setting& setting);
+enum class ResultLayout { attributions, matrices, pairs };  // of a row of the result: one entry a player, both triangles, or players and then the pairs of Cells
+std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, ResultLayout layout, PatternGame game,
+    const KernelSettings& setting);
 
 }  // namespace whybox

@@ -8,7 +8,7 @@
 
 namespace whybox {
 
-inline constexpr int kBitPlaces = 48;
+inline constexpr int kMaxBitPlayers = 48;
 
 // As pair_walk (games.hpp), for leaves that are constants, weights common to all rows, and at most kBitPlaces players on a path.
 void bit_walk(const Ensemble& e, Players players, const Background& b, std::span<const double> table, int side, int order, TreeRange trees, Rows x,

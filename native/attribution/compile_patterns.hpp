@@ -1,5 +1,5 @@
-// From a tree to tables of whole patterns (simd/lanes_look_up.hpp): a bottom is a subtree with the path to its root, a row meets it as a
-// pattern of bits, and everything its leaves contribute to every player, or pair of players, is a function of that pattern.
+// From a tree to tables of whole patterns (simd/lanes_look_up.hpp): for a subtree and the path to its root, a row is a pattern of bits, and what the
+// subtree's leaves contribute to every player, or pair of players, is a function of that pattern.
 #pragma once
 
 #include <cstdint>
@@ -14,53 +14,54 @@ namespace whybox {
 
 template <class T>
 struct PatternTree {
-    std::vector<Top> tops;
+    std::vector<UpperNode> upper_nodes;
     std::vector<Split> splits;
-    std::vector<Leaves> bottoms;
-    std::vector<std::int32_t> ints;
-    Aligned<T> tables;
+    std::vector<PatternTables> subtrees;
+    std::vector<std::int32_t> indices;
+    AlignedArray<T> tables;
     std::int64_t first_node = 0;
     std::int32_t root = 0;
     int depth = 0;
 
-    PatternView<T> view() const { return {tops.data(), splits.data(), bottoms.data(), ints.data(), tables.data(), first_node, root}; }
+    PatternView<T> view() const { return {upper_nodes.data(), splits.data(), subtrees.data(), indices.data(), tables.data(), first_node, root}; }
     std::size_t bytes() const {
-        return tops.size() * sizeof(Top) + splits.size() * sizeof(Split) + bottoms.size() * sizeof(Leaves) + ints.size() * 4 + tables.size() * sizeof(T);
+        return upper_nodes.size() * sizeof(UpperNode) + splits.size() * sizeof(Split) + subtrees.size() * sizeof(PatternTables) +
+            indices.size() * 4 + tables.size() * sizeof(T);
     }
 };
 
 // Which sums are kept: one per player (order 1), or one per pair of players that are on one path together (order 2), sorted.
-class Cells {
+class ResultCells {
 public:
-    Cells(const Ensemble& e, Players players, int order);
+    ResultCells(const Ensemble& e, Players players, int order);
     int order() const { return order_; }
     std::size_t count() const { return order_ == 1 ? static_cast<std::size_t>(players_) : pairs_.size(); }
-    std::int32_t of(int i, int j) const { return number_.at(key(i, j)); }
+    std::int32_t pair_cell(int i, int j) const { return cell_of_pair_.at(key(i, j)); }
     const std::vector<std::pair<std::int32_t, std::int32_t>>& pairs() const { return pairs_; }
 
 private:
     static std::uint64_t key(int i, int j) { return static_cast<std::uint64_t>(i < j ? i : j) << 32 | static_cast<std::uint32_t>(i < j ? j : i); }
     int order_, players_;
-    std::unordered_map<std::uint64_t, std::int32_t> number_;
+    std::unordered_map<std::uint64_t, std::int32_t> cell_of_pair_;
     std::vector<std::pair<std::int32_t, std::int32_t>> pairs_;
 };
 
 // What absent players are replaced by. Path-dependent: `rule` alone. Interventional: background rows with weights (1 x rows), and
-// moments[s * side + t] = E[p^s (1-p)^t]; `columns` and `singles` hold the rows column by column, as they are and rounded to float32.
-struct Absent {
-    Quadrature rule;
+// moments[s * side + t] = E[p^s (1-p)^t]; `columns` and `rounded` hold the rows column by column, as they are and rounded to float32.
+struct Replacement {
+    QuadratureView rule;
     std::span<const double> weights;  // of background rows; empty: path-dependent
-    const double *columns, *singles;
+    const double *columns, *rounded;
     std::span<const double> moments;
     int side;
 };
 
 struct PatternShape {
-    int bits;  // largest bottom, unless a single leaf needs more
+    int max_bits;  // of the largest subtree in tables, unless a single leaf needs more
     bool single, as_float;
 };
 
 template <class T>
-PatternTree<T> compile_patterns(const Ensemble& e, std::size_t tree, Players players, const Cells& cells, const Absent& absent, const PatternShape& shape);
+PatternTree<T> compile_patterns(const Ensemble& e, std::size_t tree, Players players, const ResultCells& cells, const Replacement& replacement, const PatternShape& shape);
 
 }  // namespace whybox

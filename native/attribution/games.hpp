@@ -1,5 +1,5 @@
 // Games of a row's players, without tables: path-dependent (absent players split by training weight) and interventional (absent players come from a
-// background row). Arrays in, arrays out; the caller has checked every extent. Faster ways for many rows: attributor.hpp, bit_walk.hpp.
+// background row). Arrays in, arrays out; the caller has checked every extent. Faster kernels for many rows: attributor.hpp, bit_walk.hpp.
 #pragma once
 
 #include <span>
@@ -10,19 +10,19 @@
 
 namespace whybox {
 
-// A player's factor in a leaf's product at quadrature node p, and K = (a - r) / factor (docs/mathematics.md).
-inline double factor(double p, double a, double r) { return p * a + (1 - p) * r; }
-inline double kay(double p, double a, double r) {
-    const double f = factor(p, a, r);
+// A player's factor in a leaf's product at quadrature node p, and the derivative of its logarithm, K = (a - r) / factor (docs/mathematics.md).
+inline double path_factor(double p, double a, double r) { return p * a + (1 - p) * r; }
+inline double log_derivative(double p, double a, double r) {
+    const double f = path_factor(p, a, r);
     return f > 0 ? (a - r) / f : 0.0;
 }
 
-struct Quadrature {  // nodes in (0, 1) and weights
+struct QuadratureView {  // nodes in (0, 1) and weights
     std::span<const double> nodes, weights;
 };
 
 // Path-dependent interactions: adds to out, rows x players x players x outputs, both triangles; the diagonal is left as it is.
-void path_pairs(const Ensemble& e, Players players, std::span<const Quadrature> rule_of_tree, Rows x, double* out);
+void path_interactions(const Ensemble& e, Players players, std::span<const QuadratureView> rule_of_tree, Rows x, double* out);
 
 // What absent players are replaced by. weights: background rows, or rows x background rows when per_row.
 struct Background {

@@ -11,7 +11,7 @@
 namespace whybox {
 namespace {
 
-struct Moebius {
+struct MobiusTransform {
     std::size_t coalitions;
     int outputs;
     double* out;
@@ -20,9 +20,9 @@ struct Moebius {
     void operator()(std::uint32_t b, const double* v, int first, int width) const {
         std::size_t a = 0, n = 0;
         for (const int p : state->path) {
-            const auto s = state->of(p, b);
-            if (s == kOnlyX) a |= std::size_t{1} << p;
-            if (s == kOnlyB) n |= std::size_t{1} << p;
+            const auto s = state->status(p, b);
+            if (s == kByRowOnly) a |= std::size_t{1} << p;
+            if (s == kByBackgroundOnly) n |= std::size_t{1} << p;
         }
         double* game = out + static_cast<std::size_t>(b) * coalitions * outputs + first;
         for (std::size_t u = n;; u = (u - 1) & n) {  // every subset of n
@@ -38,10 +38,10 @@ struct Moebius {
 void hybrids(const Ensemble& e, Players players, const Background& b, const double* x, double* out) {
     const std::size_t coalitions = std::size_t{1} << players.count, k = e.outputs();
     std::fill_n(out, b.rows.rows * coalitions * k, 0.0);
-    Moebius moebius{coalitions, e.outputs(), out, nullptr};
-    PairWalk<Moebius> walk(e, players, b, moebius);
-    moebius.state = &walk.state;
-    walk.row(x, {0, e.trees()});
+    MobiusTransform transform{coalitions, e.outputs(), out, nullptr};
+    PairWalk<MobiusTransform> walk(e, players, b, transform);
+    transform.state = &walk.state;
+    walk.walk_row(x, {0, e.trees()});
     for (std::size_t r = 0; r < b.rows.rows; ++r) {
         double* game = out + r * coalitions * k;
         for (int j = 0; j < players.count; ++j) {

@@ -1,7 +1,7 @@
 // Interventional games: walk a tree for one row x and all background rows at once, following only nodes that x or some
-// background row reaches. A background row is alive at a node while every player on the path is satisfied by x or by it.
+// background row reaches. A background row is active at a node while x or it meets the splits of every player on the path.
 //
-// At a leaf, a living background row b says which players only x satisfies (A) and which only b does (N): the leaf is reached
+// At a leaf, an active background row b says which players only x meets (A) and which only b does (N): the leaf is reached
 // by the hybrid of coalition S exactly when A is inside S and N is outside it. Everything an index needs is |A| and |N|.
 #pragma once
 
@@ -14,51 +14,51 @@
 
 namespace whybox {
 
-enum Side : std::uint8_t { kBoth = 0, kOnlyX = 1, kOnlyB = 2 };
+enum MetBy : std::uint8_t { kByBoth = 0, kByRowOnly = 1, kByBackgroundOnly = 2 };
 
 class PairState {
 public:
-    PairState(int players, std::size_t background) : side(static_cast<std::size_t>(players) * background), only_x(background), only_b(background),
-                                                     times(players), background_(background) {}
-    std::vector<std::uint8_t> side;  // players x background rows
-    std::vector<int> only_x, only_b; // |A| and |N| of each background row
-    std::vector<int> path;           // the different players on the path
-    std::vector<int> times;          // how often each is on it
+    PairState(int players, std::size_t background) : met_by(static_cast<std::size_t>(players) * background), row_only(background), background_only(background),
+                                                     occurrences(players), background_(background) {}
+    std::vector<std::uint8_t> met_by;            // players x background rows
+    std::vector<int> row_only, background_only;  // |A| and |N| of each background row
+    std::vector<int> path;                       // the different players on the path
+    std::vector<int> occurrences;                // how often each is on it
 
-    std::uint8_t& of(int player, std::size_t b) { return side[static_cast<std::size_t>(player) * background_ + b]; }
-    // Player must be satisfied by x (resp. b); false when that kills the pair. `changed` says whether to undo.
-    bool demand(int player, std::size_t b, bool by_x, bool by_b, bool& changed) {
+    std::uint8_t& status(int player, std::size_t b) { return met_by[static_cast<std::size_t>(player) * background_ + b]; }
+    // One more split of the player, which x (b) meets if by_x (by_b). False: neither meets all of the player's splits. `changed` says whether to undo.
+    bool require(int player, std::size_t b, bool by_x, bool by_b, bool& changed) {
         changed = false;
-        std::uint8_t& s = of(player, b);
+        std::uint8_t& s = status(player, b);
         if (by_x && by_b) return true;
         if (!by_x && !by_b) return false;
-        const std::uint8_t now = by_x ? kOnlyX : kOnlyB;
-        if (s == now) return true;
-        if (s != kBoth) return false;
-        s = now;
-        ++(by_x ? only_x : only_b)[b];
+        const std::uint8_t required = by_x ? kByRowOnly : kByBackgroundOnly;
+        if (s == required) return true;
+        if (s != kByBoth) return false;
+        s = required;
+        ++(by_x ? row_only : background_only)[b];
         changed = true;
         return true;
     }
     void undo(int player, std::size_t b) {
-        std::uint8_t& s = of(player, b);
-        --(s == kOnlyX ? only_x : only_b)[b];
-        s = kBoth;
+        std::uint8_t& s = status(player, b);
+        --(s == kByRowOnly ? row_only : background_only)[b];
+        s = kByBoth;
     }
-    void enter(int player) { if (times[player]++ == 0) path.push_back(player); }
-    void leave(int player) { if (--times[player] == 0) path.pop_back(); }
+    void push_player(int player) { if (occurrences[player]++ == 0) path.push_back(player); }
+    void pop_player(int player) { if (--occurrences[player] == 0) path.pop_back(); }
 
 private:
     std::size_t background_;
 };
 
-// Visitor is called as visit(b, values, first output, outputs) for each living background row of a leaf, with `state` saying
-// who satisfies which player.
+// Visitor is called as visit(b, values, first output, outputs) for each active background row of a leaf; `state` tells which row meets
+// which player.
 template <class Visitor>
 class PairWalk {
 public:
     PairWalk(const Ensemble& e, Players players, const Background& b, Visitor& visitor)
-        : state(players.count, b.rows.rows), e_(e), players_(players), b_(b), visit_(visitor) {
+        : state(players.count, b.rows.rows), e_(e), players_(players), b_(b), visitor_(visitor) {
         columns_.resize(b.rows.rows * b.rows.columns);
         for (std::size_t i = 0; i < b.rows.rows; ++i)
             for (std::size_t c = 0; c < b.rows.columns; ++c) columns_[c * b.rows.rows + i] = b.rows.row(i)[c];
@@ -66,15 +66,16 @@ public:
 
     PairState state;
 
-    void row(const double* x, TreeRange trees) {
+    void walk_row(const double* x, TreeRange trees) {
         x_ = x;
-        for (std::size_t t = trees.from; t < trees.to; ++t) {
+        for (std::size_t t = trees.first; t < trees.last; ++t) {
             root_ = e_.root(t);
             first_output_ = e_.first_output(t);
             weight_ = e_.tree_weight[t];
-            if (alive_.size() < static_cast<std::size_t>(e_.depth[t]) + 1) alive_.resize(e_.depth[t] + 1), changed_.resize(e_.depth[t] + 1), left_.resize(e_.depth[t] + 1);
-            alive_[0].resize(b_.rows.rows);
-            for (std::size_t i = 0; i < b_.rows.rows; ++i) alive_[0][i] = static_cast<std::uint32_t>(i);
+            if (active_.size() < static_cast<std::size_t>(e_.depth[t]) + 1) active_.resize(e_.depth[t] + 1), changed_.resize(e_.depth[t] + 1),
+                left_.resize(e_.depth[t] + 1);
+            active_[0].resize(b_.rows.rows);
+            for (std::size_t i = 0; i < b_.rows.rows; ++i) active_[0][i] = static_cast<std::uint32_t>(i);
             descend(0, 0);
         }
     }
@@ -83,9 +84,9 @@ private:
     const Ensemble& e_;
     Players players_;
     const Background& b_;
-    Visitor& visit_;
+    Visitor& visitor_;
     std::vector<double> columns_;
-    std::vector<std::vector<std::uint32_t>> alive_, changed_;
+    std::vector<std::vector<std::uint32_t>> active_, changed_;
     std::vector<std::vector<std::uint8_t>> left_;
     const double* x_ = nullptr;
     const Node* root_ = nullptr;
@@ -95,54 +96,54 @@ private:
 
     void descend(std::int32_t id, int depth) {
         const Node& node = root_[id];
-        if (node.left < 0) return leaf(node, depth);
-        const auto& alive = alive_[depth];
+        if (node.left < 0) return visit_leaf(node, depth);
+        const auto& active = active_[depth];
         auto& left = left_[depth];
-        left.resize(alive.size());
+        left.resize(active.size());
         const double* column = columns_.data() + static_cast<std::size_t>(node.feature) * b_.rows.rows;
-        for (std::size_t i = 0; i < alive.size(); ++i) left[i] = goes_left(e_, node, column[alive[i]]);
+        for (std::size_t i = 0; i < active.size(); ++i) left[i] = goes_left(e_, node, column[active[i]]);
         const bool x_left = goes_left(e_, node, x_[node.feature]);
-        edge(node, node.left, x_left, true, depth);
-        edge(node, node.right, !x_left, false, depth);
+        follow_edge(node, node.left, x_left, true, depth);
+        follow_edge(node, node.right, !x_left, false, depth);
     }
 
-    void edge(const Node& node, std::int32_t child, bool by_x, bool side, int depth) {
+    void follow_edge(const Node& node, std::int32_t child, bool by_x, bool side, int depth) {
         const int player = players_.of_column[node.feature];
-        auto& next = alive_[depth + 1];
+        auto& next = active_[depth + 1];
         auto& changed = changed_[depth];
         next.clear();
         changed.clear();
-        for (std::size_t i = 0; i < alive_[depth].size(); ++i) {
-            const auto b = alive_[depth][i];
+        for (std::size_t i = 0; i < active_[depth].size(); ++i) {
+            const auto b = active_[depth][i];
             bool change;
-            if (!state.demand(player, b, by_x, (left_[depth][i] != 0) == side, change)) continue;
+            if (!state.require(player, b, by_x, (left_[depth][i] != 0) == side, change)) continue;
             next.push_back(b);
             if (change) changed.push_back(b);
         }
         if (!next.empty()) {
-            state.enter(player);
+            state.push_player(player);
             descend(child, depth + 1);
-            state.leave(player);
+            state.pop_player(player);
         }
         for (const auto b : changed_[depth]) state.undo(player, b);
     }
 
-    void leaf(const Node& node, int depth) {
-        const double* v = e_.values(node);
-        scaled_.resize(e_.width);
-        for (int c = 0; c < e_.width; ++c) scaled_[c] = weight_ * v[c];
-        const bool linear = e_.linear() && e_.linear_offset[node.leaf] != e_.linear_offset[node.leaf + 1];
-        if (!linear && e_.linear()) scaled_[0] = weight_ * e_.linear_const[node.leaf];
-        for (const auto b : alive_[depth]) {
-            if (linear) linear_leaf(node, b);
-            else visit_(b, scaled_.data(), first_output_, e_.width);
+    void visit_leaf(const Node& node, int depth) {
+        const double* v = e_.values_of(node);
+        scaled_.resize(e_.leaf_width);
+        for (int c = 0; c < e_.leaf_width; ++c) scaled_[c] = weight_ * v[c];
+        const bool linear = e_.has_linear_leaves() && e_.linear_offset[node.leaf] != e_.linear_offset[node.leaf + 1];
+        if (!linear && e_.has_linear_leaves()) scaled_[0] = weight_ * e_.linear_const[node.leaf];
+        for (const auto b : active_[depth]) {
+            if (linear) visit_linear_leaf(node, b);
+            else visitor_(b, scaled_.data(), first_output_, e_.leaf_width);
         }
     }
 
     // A linear leaf is its plain value, plus, where no value it reads is missing, (constant + sum of terms - plain value).
     // Each term is a player's own: taken from x inside the coalition and from b outside it.
-    void linear_leaf(const Node& node, std::uint32_t b) {
-        visit_(b, scaled_.data(), first_output_, 1);
+    void visit_linear_leaf(const Node& node, std::uint32_t b) {
+        visitor_(b, scaled_.data(), first_output_, 1);
         struct Term { int player; double from_x = 0, from_b = 0; bool in_x = true, in_b = true; };
         std::vector<Term> terms;
         for (auto k = e_.linear_offset[node.leaf]; k < e_.linear_offset[node.leaf + 1]; ++k) {
@@ -157,29 +158,29 @@ private:
             it->in_b &= !std::isnan(in_b);
         }
         std::vector<int> undo;
-        bool alive = true;
-        for (const auto& t : terms) state.enter(t.player);
+        bool active = true;
+        for (const auto& t : terms) state.push_player(t.player);
         for (const auto& t : terms) {
             bool change = false;
-            if (alive) alive = state.demand(t.player, b, t.in_x, t.in_b, change);
+            if (active) active = state.require(t.player, b, t.in_x, t.in_b, change);
             if (change) undo.push_back(t.player);
         }
-        if (alive) {
-            double constant = e_.linear_const[node.leaf] - *e_.values(node);
-            for (const auto& t : terms) constant += state.of(t.player, b) == kOnlyX ? t.from_x : t.from_b;
+        if (active) {
+            double constant = e_.linear_const[node.leaf] - *e_.values_of(node);
+            for (const auto& t : terms) constant += state.status(t.player, b) == kByRowOnly ? t.from_x : t.from_b;
             const double value = weight_ * constant;
-            visit_(b, &value, first_output_, 1);
+            visitor_(b, &value, first_output_, 1);
             for (const auto& t : terms) {
-                if (state.of(t.player, b) != kBoth) continue;
-                const double step = weight_ * (t.from_x - t.from_b);
+                if (state.status(t.player, b) != kByBoth) continue;
+                const double difference = weight_ * (t.from_x - t.from_b);
                 bool change;
-                state.demand(t.player, b, true, false, change);
-                visit_(b, &step, first_output_, 1);
+                state.require(t.player, b, true, false, change);
+                visitor_(b, &difference, first_output_, 1);
                 state.undo(t.player, b);
             }
         }
         for (const int p : undo) state.undo(p, b);
-        for (auto t = terms.rbegin(); t != terms.rend(); ++t) state.leave(t->player);
+        for (auto t = terms.rbegin(); t != terms.rend(); ++t) state.pop_player(t->player);
     }
 };
 

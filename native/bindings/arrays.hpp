@@ -29,18 +29,18 @@ template <class T>
 std::span<const T> span(const Vector<T>& v) { return {v.data(), v.size()}; }
 inline Rows rows(const Matrix& m) { return {m.data(), m.shape(0), m.shape(1)}; }
 
-inline void expect(bool ok, const char* what) {
+inline void require(bool ok, const char* what) {
     if (!ok) throw std::invalid_argument(what);
 }
 
-inline void check(const Ensemble& e, const Matrix& x) {
+inline void require_columns(const Ensemble& e, const Matrix& x) {
     if (x.shape(1) != static_cast<std::size_t>(e.columns))
         throw std::invalid_argument("the matrix has " + std::to_string(x.shape(1)) + " columns, the ensemble " + std::to_string(e.columns));
 }
 
 inline Players players(const Ensemble& e, const Vector<std::int32_t>& of_column, int count) {
-    expect(of_column.size() == static_cast<std::size_t>(e.columns) && count > 0, "one player per model column");
-    for (const auto p : span(of_column)) expect(p >= 0 && p < count, "player out of range");
+    require(of_column.size() == static_cast<std::size_t>(e.columns) && count > 0, "one player per model column");
+    for (const auto p : span(of_column)) require(p >= 0 && p < count, "player out of range");
     return {span(of_column), count};
 }
 

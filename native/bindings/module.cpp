@@ -8,7 +8,7 @@
 namespace nb = nanobind;
 using namespace nb::literals;
 using namespace whybox::bindings;
-using whybox::Arrays, whybox::Ensemble;
+using whybox::EnsembleArrays, whybox::Ensemble;
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of whybox. Not public: use whybox.kernels.";
@@ -26,7 +26,7 @@ NB_MODULE(_native, m) {
                Vector<std::int32_t> set_words, Vector<std::uint32_t> sets, Vector<double> leaf_values, Vector<std::int32_t> tree_output,
                Vector<double> tree_weight, Vector<double> base, Vector<std::int64_t> linear_offset, Vector<std::int32_t> linear_feature,
                Vector<double> linear_coef, Vector<double> linear_const, std::int32_t columns) {
-                new (self) Ensemble(Arrays{span(tree_offsets), span(left), span(right), span(feature), span(leaf), span(threshold), span(cover),
+                new (self) Ensemble(EnsembleArrays{span(tree_offsets), span(left), span(right), span(feature), span(leaf), span(threshold), span(cover),
                                            span(flags), span(set_begin), span(set_words), span(sets), span(leaf_values), span(tree_output),
                                            span(tree_weight), span(base), span(linear_offset), span(linear_feature), span(linear_coef),
                                            span(linear_const), columns});
@@ -38,23 +38,23 @@ NB_MODULE(_native, m) {
         .def_prop_ro("depth", [](const Ensemble& e) { return e.depth.empty() ? 0 : *std::max_element(e.depth.begin(), e.depth.end()); })
         .def("predict",
              [](const Ensemble& e, Matrix x, Out<double> out, std::size_t first, std::size_t last) {
-                 check(e, x);
-                 expect(out.size() == x.shape(0) * e.outputs(), "out must be rows x outputs");
-                 expect(first <= last && last <= e.trees(), "there are no such trees");
-                 nb::gil_scoped_release free;
+                 require_columns(e, x);
+                 require(out.size() == x.shape(0) * e.outputs(), "out must be rows x outputs");
+                 require(first <= last && last <= e.trees(), "there are no such trees");
+                 nb::gil_scoped_release release;
                  whybox::predict(e, rows(x), {first, last}, out.data());
              }, "x"_a.noconvert(), "out"_a.noconvert(), "first_tree"_a, "last_tree"_a)
         .def("leaves",
              [](const Ensemble& e, Matrix x, Out<std::int32_t> out) {
-                 check(e, x);
-                 expect(out.size() == x.shape(0) * e.trees(), "out must be rows x trees");
-                 nb::gil_scoped_release free;
-                 whybox::leaves(e, rows(x), out.data());
+                 require_columns(e, x);
+                 require(out.size() == x.shape(0) * e.trees(), "out must be rows x trees");
+                 nb::gil_scoped_release release;
+                 whybox::reached_leaves(e, rows(x), out.data());
              }, "x"_a.noconvert(), "out"_a.noconvert())
         .def("expectation",
              [](const Ensemble& e, Out<double> out) {
-                 expect(out.size() == e.base.size(), "out must hold one value per output");
-                 nb::gil_scoped_release free;
+                 require(out.size() == e.base.size(), "out must hold one value per output");
+                 nb::gil_scoped_release release;
                  whybox::expectation(e, out.data());
              }, "out"_a.noconvert());
     bind_attribution(m, ensemble);

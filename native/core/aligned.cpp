@@ -6,24 +6,24 @@
 namespace whybox {
 
 template <class T>
-void Aligned<T>::Free::operator()(T* p) const { ::operator delete[](p, std::align_val_t{64}); }
+void AlignedArray<T>::AlignedDelete::operator()(T* p) const { ::operator delete[](p, std::align_val_t{64}); }
 
 template <class T>
-void Aligned<T>::resize(std::size_t n) {
-    if (n > room_) {
-        room_ = std::max(n, room_ + room_ / 2);
-        std::unique_ptr<T, Free> bigger(static_cast<T*>(::operator new[](room_ * sizeof(T), std::align_val_t{64})));
-        std::copy_n(memory_.get(), size_, bigger.get());
-        memory_ = std::move(bigger);
+void AlignedArray<T>::resize(std::size_t n) {
+    if (n > capacity_) {
+        capacity_ = std::max(n, capacity_ + capacity_ / 2);
+        std::unique_ptr<T, AlignedDelete> larger(static_cast<T*>(::operator new[](capacity_ * sizeof(T), std::align_val_t{64})));
+        std::copy_n(memory_.get(), size_, larger.get());
+        memory_ = std::move(larger);
     }
     if (n > size_) std::fill(memory_.get() + size_, memory_.get() + n, T{});
     size_ = n;
 }
 
-template class Aligned<float>;
-template class Aligned<double>;
-template class Aligned<std::int32_t>;
-template class Aligned<std::uint16_t>;
-template class Aligned<std::uint64_t>;
+template class AlignedArray<float>;
+template class AlignedArray<double>;
+template class AlignedArray<std::int32_t>;
+template class AlignedArray<std::uint16_t>;
+template class AlignedArray<std::uint64_t>;
 
 }  // namespace whybox

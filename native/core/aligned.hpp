@@ -9,9 +9,9 @@ namespace whybox {
 
 // A growing array whose memory starts on a cache line (64 bytes).
 template <class T>
-class Aligned {
+class AlignedArray {
 public:
-    Aligned() = default;
+    AlignedArray() = default;
     void resize(std::size_t n);  // keeps the old entries; new ones are zero
     T* data() { return memory_.get(); }
     const T* data() const { return memory_.get(); }
@@ -19,14 +19,14 @@ public:
     T& operator[](std::size_t i) { return memory_.get()[i]; }
 
 private:
-    struct Free { void operator()(T* p) const; };
-    std::unique_ptr<T, Free> memory_;
-    std::size_t size_ = 0, room_ = 0;
+    struct AlignedDelete { void operator()(T* p) const; };
+    std::unique_ptr<T, AlignedDelete> memory_;
+    std::size_t size_ = 0, capacity_ = 0;
 };
-extern template class Aligned<float>;
-extern template class Aligned<double>;
-extern template class Aligned<std::int32_t>;
-extern template class Aligned<std::uint16_t>;
-extern template class Aligned<std::uint64_t>;
+extern template class AlignedArray<float>;
+extern template class AlignedArray<double>;
+extern template class AlignedArray<std::int32_t>;
+extern template class AlignedArray<std::uint16_t>;
+extern template class AlignedArray<std::uint64_t>;
 
 }  // namespace whybox

@@ -30,7 +30,7 @@ struct Node {
     std::uint8_t flags;
 };
 
-struct Arrays {  // the caller's arrays, one entry a node unless a comment says otherwise
+struct EnsembleArrays {  // the caller's arrays, one entry a node unless a comment says otherwise
     std::span<const std::int64_t> tree_offsets;  // trees + 1
     std::span<const std::int32_t> left, right, feature, leaf;
     std::span<const double> threshold, cover;
@@ -51,7 +51,7 @@ struct Arrays {  // the caller's arrays, one entry a node unless a comment says 
 
 class Ensemble {
 public:
-    explicit Ensemble(const Arrays& a);  // throws std::invalid_argument naming what is wrong
+    explicit Ensemble(const EnsembleArrays& a);  // throws std::invalid_argument naming what is wrong
 
     std::vector<Node> nodes;
     std::vector<std::int64_t> tree_offsets;
@@ -64,18 +64,18 @@ public:
     std::vector<std::int32_t> linear_feature;
     std::vector<double> linear_coef, linear_const;
     std::int32_t columns;
-    int width;               // values per leaf
+    int leaf_width;          // values per leaf
     std::vector<int> depth;  // per tree: edges on the longest path
 
     std::size_t trees() const { return tree_output.size(); }
     int outputs() const { return static_cast<int>(base.size()); }
     const Node* root(std::size_t tree) const { return nodes.data() + tree_offsets[tree]; }
-    bool linear() const { return !linear_offset.empty(); }
+    bool has_linear_leaves() const { return !linear_offset.empty(); }
     int first_output(std::size_t tree) const { return tree_output[tree] < 0 ? 0 : tree_output[tree]; }
-    const double* values(const Node& leaf) const { return leaf_values.data() + static_cast<std::size_t>(leaf.leaf) * width; }
+    const double* values_of(const Node& leaf) const { return leaf_values.data() + static_cast<std::size_t>(leaf.leaf) * leaf_width; }
 
     // Share of a node's training weight that went to a child; a node that saw none is split evenly.
-    static double ratio(const Node& node, const Node& child) { return node.cover > 0 ? child.cover / node.cover : 0.5; }
+    static double cover_share(const Node& node, const Node& child) { return node.cover > 0 ? child.cover / node.cover : 0.5; }
 };
 
 }  // namespace whybox

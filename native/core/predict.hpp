@@ -14,13 +14,13 @@ struct Rows {  // a matrix of model columns
     const double* row(std::size_t i) const { return data + i * columns; }
 };
 
-struct TreeRange { std::size_t from, to; };  // trees from .. to - 1
+struct TreeRange { std::size_t first, last; };  // trees first .. last - 1
 
 // out: rows x outputs, overwritten with base + the sum over trees in order (bit for bit the numpy specification).
 void predict(const Ensemble& e, Rows x, TreeRange trees, double* out);
 
 // out: rows x trees, the leaf (relative node id) that each row reaches.
-void leaves(const Ensemble& e, Rows x, std::int32_t* out);
+void reached_leaves(const Ensemble& e, Rows x, std::int32_t* out);
 
 // out: outputs; the cover-weighted mean of every tree, plus base: the value of the empty coalition, path-dependent.
 void expectation(const Ensemble& e, double* out);

@@ -11,7 +11,7 @@ namespace whybox {
 
 inline constexpr double kZeroThreshold = static_cast<double>(1e-35F);  // LightGBM's own
 
-inline bool in_set(const Ensemble& e, const Node& n, double x) {
+inline bool in_category_set(const Ensemble& e, const Node& n, double x) {
     if (n.flags & kTinyAsZero) x = std::trunc(x);  // LightGBM makes a whole number of it first: -0.5 is category 0
     if (!(x >= 0.0) || x >= 4294967296.0) return false;
     if (n.set_words < 0) {
@@ -31,7 +31,7 @@ inline bool goes_left(const Ensemble& e, const Node& n, double x) {
     }
     if ((n.flags & kTinyAsZero) && std::fabs(x) <= kZeroThreshold) x = 0.0;
     if ((n.flags & kZeroMissing) && std::fabs(x) <= kZeroThreshold) return n.flags & kMissingLeft;
-    if (n.flags & kCategorical) return in_set(e, n, x) != static_cast<bool>(n.flags & kSetRight);
+    if (n.flags & kCategorical) return in_category_set(e, n, x) != static_cast<bool>(n.flags & kSetRight);
     return n.flags & kLessEqual ? x <= n.threshold : x < n.threshold;
 }
 

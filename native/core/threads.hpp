@@ -1,4 +1,4 @@
-// Work shared out over threads: no runtime to initialise, nothing left behind.
+// A loop over threads: no runtime to initialise, nothing left behind.
 #pragma once
 
 #include <algorithm>
@@ -11,30 +11,30 @@
 
 namespace whybox {
 
-// Calls work(worker, i) for i in 0 .. count - 1, each once; the first exception is thrown again when all have stopped.
-template <class Work>
-void share_out(std::size_t count, int threads, const Work& work) {
+// Calls task(worker, i) for i in 0 .. count - 1, each once; the first exception is thrown again when all have stopped.
+template <class Task>
+void parallel_for(std::size_t count, int threads, const Task& task) {
     std::atomic<std::size_t> next{0};
-    std::exception_ptr failed;
-    std::mutex lock;
-    auto labour = [&](int worker) {
+    std::exception_ptr first_exception;
+    std::mutex mutex;
+    auto run_worker = [&](int worker) {
         try {
-            for (std::size_t i; (i = next.fetch_add(1)) < count;) work(worker, i);
+            for (std::size_t i; (i = next.fetch_add(1)) < count;) task(worker, i);
         } catch (...) {
-            const std::lock_guard<std::mutex> held(lock);
-            if (!failed) failed = std::current_exception();
+            const std::lock_guard<std::mutex> guard(mutex);
+            if (!first_exception) first_exception = std::current_exception();
             next = count;
         }
     };
-    std::vector<std::thread> helpers;
-    const int wanted = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(threads), count));
+    std::vector<std::thread> workers;
+    const int n_workers = static_cast<int>(std::min<std::size_t>(static_cast<std::size_t>(threads), count));
     try {
-        for (int w = 1; w < wanted; ++w) helpers.emplace_back(labour, w);
-    } catch (const std::system_error&) {  // the system gives no more threads: those there are do all of it
+        for (int w = 1; w < n_workers; ++w) workers.emplace_back(run_worker, w);
+    } catch (const std::system_error&) {  // the system gives no more threads: those that run do all tasks
     }
-    labour(0);
-    for (auto& t : helpers) t.join();
-    if (failed) std::rethrow_exception(failed);
+    run_worker(0);
+    for (auto& t : workers) t.join();
+    if (first_exception) std::rethrow_exception(first_exception);
 }
 
 }  // namespace whybox

@@ -2,8 +2,8 @@
 //
 // Three methods, one chosen for each tree of a grid. Trees of few leaves: leaves as bits, eight rows side by side, no path is walked at all
 // (simd/lanes_leaves.hpp). Larger ones: each row's own path, and a list of the paths on which one player differs; a round moves each path of the list one
-// node further, so that many reads of memory are in flight at a time (lists.cpp). Larger ones with splits that no single cut among the points
-// expresses (categories, players of several columns): one path after the other (ways.cpp).
+// node further, so that many reads of memory are in flight at a time (path_lists.cpp). Larger ones with splits that no single cut among the points
+// expresses (categories, players of several columns): one path after the other (path_walk.cpp).
 #pragma once
 
 #include <optional>
@@ -14,177 +14,180 @@ namespace whybox {
 
 enum class Link { identity, logistic, exponential, softmax };
 
-// A node of a large tree. kid: left, right; another node, or ~leaf. Rows of a class under the cut, in a column of Places, go left, and so do points before `point`.
-struct Inner {
-    std::int32_t kid[2];
+// A node of a large tree. child: left, right; another node, or ~leaf. Rows of an interval below the cut, in a column of CurveBlock::intervals, go left, and so
+// do points before `point`.
+struct LargeNode {
+    std::int32_t child[2];
     std::int32_t cut;
     std::uint16_t column, point;
 };
 
-// Every column of the model is there twice among the columns compared: with a missing value above all others, where it goes right, and below them,
-// where it goes left; so that a split is one comparison. Trees of few leaves have kAsked more, for splits that are no comparison.
-constexpr std::size_t kAsked = 63;
+// The columns compared hold every column of the model twice: with a missing value above all others, for splits where it goes right, and below them, for
+// splits where it goes left; so a split is one comparison. Trees of few leaves have at most this many more, for splits that are not a comparison.
+constexpr std::size_t kOtherSplits = 63;
 
-// What the curves of a grid need of the model, whatever the rows.
+// What the curves of a grid need of the model, for any rows.
 class CurvePlan {
 public:
     explicit CurvePlan(const Grid& grid);
 
     const Grid& grid;
 
-    enum class Way : char { none, bits, lists, walk };
-    Way way(std::size_t tree) const { return trees_[tree].way; }
-    bool any(Way way) const;
+    enum class TreeMethod : char { none, bits, lists, walk };
+    TreeMethod method(std::size_t tree) const { return trees_[tree].method; }
+    bool any(TreeMethod method) const;
     LeafBits bits(std::size_t tree) const;
-    std::span<const std::int32_t> asked(std::size_t tree) const;  // trees of few leaves: nodes whose answers belong in the columns after the model's
-    std::span<const Inner> inner(std::size_t tree) const { return {inner_.data() + trees_[tree].first_node, trees_[tree].nodes}; }
+    std::span<const std::int32_t> other_splits(std::size_t tree) const;  // trees of few leaves: the nodes of the columns after the model's
+    std::span<const LargeNode> large_nodes(std::size_t tree) const { return {large_nodes_.data() + trees_[tree].first_node, trees_[tree].nodes}; }
     std::size_t columns() const { return 2 * static_cast<std::size_t>(grid.e.columns); }
-    std::size_t slots() const { return grid.total() + grid.players(); }  // of differences: a player has one more than its points
+    std::size_t n_slots() const { return grid.total() + grid.players(); }  // of differences: a player has one more than its points
     std::size_t slot(std::size_t player) const { return grid.first(player) + player; }
-    std::span<const std::uint32_t> given() const { return given_; }  // for each point as it was given, players end to end: its place among the grid's own
+    std::span<const std::uint32_t> given_points() const { return given_points_; }  // for each point as it was given, players end to end: its index among the grid's own
 
 private:
     struct Tree {
-        Way way = Way::none;
-        std::size_t first_node = 0, nodes = 0;                                                           // lists
-        std::size_t question = 0, stretch = 0, party = 0, parties = 0, value = 0, ask = 0, asks = 0, bits = 0;  // bits
+        TreeMethod method = TreeMethod::none;
+        // lists
+        std::size_t first_node = 0, nodes = 0;
+        // bits
+        std::size_t first_mask = 0, first_range = 0, first_player = 0, n_players = 0, first_value = 0, first_other = 0, n_other = 0, bits = 0;
     };
-    struct Met { const Node* node; int player; std::uint64_t keeps; };  // a question of a tree of few leaves
+    struct NodeMask { const Node* node; int player; std::uint64_t leaves; };  // of a tree of few leaves
 
-    void few(std::size_t t, std::size_t leaves);
-    void party(std::size_t t, std::span<const Met> questions);
-    void stretches(std::size_t player, int first_output, std::span<const Met> questions);
-    bool large(std::size_t t);
+    void compile_leaf_bits(std::size_t t, std::size_t leaves);
+    void compile_player(std::size_t t, std::span<const NodeMask> masks);
+    void add_ranges(std::size_t player, int first_output, std::span<const NodeMask> masks);
+    bool compile_large(std::size_t t);
     std::uint16_t column(const Node& n) const;
     std::int32_t cut(const Node& n) const;
 
     std::vector<Tree> trees_;
-    std::vector<Inner> inner_;
-    std::vector<Question> questions_;
-    std::vector<Stretch> stretches_;
-    std::vector<Party> parties_;
-    Aligned<double> values_;
-    std::vector<std::int32_t> asked_;
-    std::vector<std::uint32_t> given_;
+    std::vector<LargeNode> large_nodes_;
+    std::vector<SplitMask> split_masks_;
+    std::vector<PointRange> ranges_;
+    std::vector<PlayerSplits> player_splits_;
+    AlignedArray<double> values_;
+    std::vector<std::int32_t> other_splits_;
+    std::vector<std::uint32_t> given_points_;
 };
 
-// A block of rows, and what is added up for it: eight rows side by side, slots x outputs x 8 numbers for each eight.
-struct Bench {
-    Rows x;                            // the block
-    std::vector<std::int32_t> places;  // rows x CurvePlan::columns(), the class of each value
-    double* own;                       // eights x outputs x 8
-    double* steps;                     // eights x slots x outputs x 8
-    std::size_t own_stride, steps_stride;
-    double* own_of(std::size_t row) const { return own + row / kBeside * own_stride + row % kBeside; }
-    double* steps_of(std::size_t row) const { return steps + row / kBeside * steps_stride + row % kBeside; }
+// A block of rows and the sums for it, in groups of eight rows side by side.
+struct CurveBlock {
+    Rows x;                               // the block
+    std::vector<std::int32_t> intervals;  // rows x CurvePlan::columns(), the interval of each value
+    double* predictions;                  // groups x outputs x 8
+    double* differences;                  // groups x slots x outputs x 8
+    std::size_t predictions_stride, differences_stride;
+    double* predictions_of(std::size_t row) const { return predictions + row / kGroupRows * predictions_stride + row % kGroupRows; }
+    double* differences_of(std::size_t row) const { return differences + row / kGroupRows * differences_stride + row % kGroupRows; }
 };
 
 // The paths through large trees, in lists.
-class Lists {
+class PathLists {
 public:
-    explicit Lists(const CurvePlan& plan);
-    void tree(std::size_t t, const Bench& b);
+    explicit PathLists(const CurvePlan& plan);
+    void tree(std::size_t t, const CurveBlock& b);
 
 private:
-    struct Points {  // of a player: a range, and whether NaN, its last point, is one of them; 16 bits each
+    struct PointSet {  // of a player: a range, and whether NaN, its last point, is one of them; 16 bits each
         std::uint64_t all = 0;
-        Points() = default;
-        Points(std::uint64_t from, std::uint64_t to, bool nan) : all(from | to << 16 | std::uint64_t{nan} << 32) {}
+        PointSet() = default;
+        PointSet(std::uint64_t from, std::uint64_t to, bool nan) : all(from | to << 16 | std::uint64_t{nan} << 32) {}
         std::uint64_t from() const { return all & 0xffff; }
         std::uint64_t to() const { return all >> 16 & 0xffff; }
         bool nan() const { return all >> 32 != 0; }
         bool any() const { return (from() < to()) | nan(); }
-        // NaN may be left alone, with no other point: the range is then empty, and never one that ends before it begins.
-        Points before(std::uint64_t point, bool nan_too) const { return {from(), std::max(from(), std::min(to(), point)), (nan_too & nan()) != 0}; }
-        Points after(std::uint64_t point, bool nan_before) const { return {std::min(to(), std::max(from(), point)), to(), (!nan_before & nan()) != 0}; }
+        // NaN may be the only point left: the range is then empty, and never ends before it begins.
+        PointSet before(std::uint64_t point, bool nan_too) const { return {from(), std::max(from(), std::min(to(), point)), (nan_too & nan()) != 0}; }
+        PointSet after(std::uint64_t point, bool nan_stays_before) const { return {std::min(to(), std::max(from(), point)), to(), (!nan_stays_before & nan()) != 0}; }
     };
-    struct Item {  // a path under way: its node, its row, the player that differs, in 32, 16 and 16 bits
-        std::uint64_t way;
-        Points points;
-        std::uint32_t node() const { return static_cast<std::uint32_t>(way); }
-        std::size_t row() const { return way >> 32 & 0xffff; }
-        std::size_t player() const { return way >> 48; }
+    struct Path {  // an unfinished path: its node, its row, the player that differs, in 32, 16 and 16 bits
+        std::uint64_t packed;
+        PointSet points;
+        std::uint32_t node() const { return static_cast<std::uint32_t>(packed); }
+        std::size_t row() const { return packed >> 32 & 0xffff; }
+        std::size_t player() const { return packed >> 48; }
     };
-    struct To {  // where items go; without branches: an item is written to both lists, and kept in one or none
-        const char* memory[2];  // nodes, leaf values, and how much of it each takes
-        std::size_t each[2];
-        Item *next, *ended;
-        void put(std::int32_t node, std::uint64_t who, Points points) { write(node, who, points, points.any()); }
-        void go(std::int32_t node, std::uint64_t who, Points points) { write(node, who, points, true); }
-        void write(std::int32_t node, std::uint64_t who, Points points, bool any);
+    struct PathWriter {  // without branches: a path is written to both lists, and kept in one or none
+        const char* memory[2];  // nodes, leaf values, and the bytes of one
+        std::size_t sizes[2];
+        Path *next, *ended;
+        void add_if_any(std::int32_t node, std::uint64_t row_and_player, PointSet points) { write(node, row_and_player, points, points.any()); }
+        void add(std::int32_t node, std::uint64_t row_and_player, PointSet points) { write(node, row_and_player, points, true); }
+        void write(std::int32_t node, std::uint64_t row_and_player, PointSet points, bool any);
     };
-    struct Own { std::int32_t node, row; };
+    struct RowPath { std::int32_t node, row; };
 
-    To after(Item* next, Item* ended) const;
-    void own_ways(const Bench& b);
-    void round(const Bench& b);
-    bool nan_left(const Inner& n) const { return n.column >= player_.size() / 2; }
-    void arrive(std::size_t t, const Bench& b) const;
+    PathWriter after(Path* next, Path* ended) const;
+    void follow_rows(const CurveBlock& b);
+    void extend_paths(const CurveBlock& b);
+    bool nan_left(const LargeNode& n) const { return n.column >= player_.size() / 2; }
+    void add_leaves(std::size_t t, const CurveBlock& b) const;
 
     const CurvePlan& plan_;
-    std::vector<std::int32_t> player_;  // of each column of Places
-    std::vector<Points> whole_, now_;   // by player; of each row, those that meet the questions so far
-    std::vector<Own> own_;
+    std::vector<std::int32_t> player_;                   // of each column of CurveBlock::intervals
+    std::vector<PointSet> all_points_, points_on_path_;  // by player; of each row, those that meet the splits so far
+    std::vector<RowPath> row_paths_;
     std::vector<std::int32_t> own_leaf_;
-    std::vector<Item> items_, next_, ended_;
-    std::size_t many_ = 0, more_ = 0, ends_ = 0;
-    std::span<const Inner> nodes_;
+    std::vector<Path> paths_, next_paths_, ended_paths_;
+    std::size_t n_paths_ = 0, n_next_ = 0, n_ended_ = 0;
+    std::span<const LargeNode> nodes_;
 };
 
 // One path after the other.
-class Ways {
+class PathWalk {
 public:
-    explicit Ways(const CurvePlan& plan);
-    void tree(std::size_t t, const double* x, double* own, double* steps);
+    explicit PathWalk(const CurvePlan& plan);
+    void tree(std::size_t t, const double* x, double* predictions, double* differences);
 
 private:
-    struct Turn { std::int32_t child; std::int32_t player; std::uint32_t begin, count; };  // points in stack_
+    struct Branch { std::int32_t child; std::int32_t player; std::uint32_t begin, count; };  // points in stack_
 
-    void astray(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* steps);
+    void follow_branch(std::int32_t id, std::size_t player, std::uint32_t begin, std::uint32_t count, const double* x, double* differences);
 
     const CurvePlan& plan_;
     const Grid& grid_;
-    std::vector<std::pair<std::uint32_t, std::uint32_t>> now_;  // by player: the points that meet its questions so far
-    std::vector<std::int32_t> asked_;
-    std::vector<Turn> turns_;
+    std::vector<std::pair<std::uint32_t, std::uint32_t>> points_on_path_;  // by player: the points that meet its splits so far
+    std::vector<std::int32_t> restricted_players_;
+    std::vector<Branch> branches_;
     Ranges stack_;
     const Node* root_ = nullptr;
-    const double* own_ = nullptr;
+    const double* own_leaf_ = nullptr;
     double weight_ = 1;
     std::size_t first_output_ = 0;
 };
 
-class Curves {
+class CurveBlocks {
 public:
-    Curves(const CurvePlan& plan, const InstructionSet& set);
+    CurveBlocks(const CurvePlan& plan, const InstructionSet& set);
 
     const CurvePlan& plan;
     // The curves of the next few rows, eight at most. Returns how many.
-    std::size_t some(Rows x, std::size_t first);
+    std::size_t next_rows(Rows x, std::size_t first);
     const double* prediction(std::size_t i) const { return predictions_.data() + i * outputs_; }  // base included
-    const double* delta(std::size_t i) const { return deltas_.data() + i * cells_; }  // (the grid's own points) x outputs: what a point adds to the prediction
+    const double* differences(std::size_t i) const { return deltas_.data() + i * cells_; }  // (the grid's own points) x outputs: what a point adds to the prediction
 
 private:
     void fill(Rows x, std::size_t first);
-    void few_leaves(std::size_t from, std::size_t to);
-    void sum(std::size_t eight);
+    void add_leaf_bits(std::size_t from, std::size_t to);
+    void accumulate(std::size_t group);
 
     const InstructionSet& set_;
-    std::size_t outputs_, cells_, block_;
-    Bench bench_;
+    std::size_t outputs_, cells_, rows_per_block_;
+    CurveBlock block_buffers_;
     std::size_t begin_ = 0, end_ = 0;  // of the block's rows
-    Aligned<double> own_, steps_;
-    Aligned<std::int32_t> classes_;                // eights x (columns + kAsked) x 8
-    std::optional<Lists> lists_;
-    std::optional<Ways> ways_;
+    AlignedArray<double> row_predictions_, differences_;
+    AlignedArray<std::int32_t> intervals_;  // groups x (columns + kOtherSplits) x 8
+    std::optional<PathLists> path_lists_;
+    std::optional<PathWalk> path_walk_;
     std::vector<double> predictions_, deltas_;
 };
 
 // out: rows x (total points as given) x outputs.
 void individual(const CurvePlan& plan, Rows x, const InstructionSet& set, double* out);
 
-// Adds to sum and squares, (total points) x outputs: weight * off and weight * off^2, where off is link(curve), less the link of the row's own prediction
-// where that is wanted, less `centre`, (total points) x outputs.
+// Adds to sum and squares, (total points) x outputs: weight * d and weight * d^2, where d is link(curve), less the link of the row's own prediction
+// if less_own, less `centre`, (total points) x outputs.
 void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* weights, Link link, bool less_own, const double* centre, double* sum, double* squares);
 
 // out: rows x players x outputs: the mean of a row's curve over the points, by their masses (total points).

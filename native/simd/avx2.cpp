@@ -6,17 +6,17 @@
 
 namespace whybox::avx2 {
 
-inline std::size_t part_eights(const Parting&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
+inline std::size_t partition_eights(const RowPartition&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
 
-inline std::uint32_t below32(const std::uint16_t* x, __m256i most) {
+inline std::uint32_t below32(const std::uint16_t* x, __m256i largest) {
     const __m256i a = _mm256_load_si256(reinterpret_cast<const __m256i*>(x)), b = _mm256_load_si256(reinterpret_cast<const __m256i*>(x + 16));
-    const __m256i two = _mm256_packs_epi16(_mm256_cmpeq_epi16(_mm256_min_epu16(a, most), a), _mm256_cmpeq_epi16(_mm256_min_epu16(b, most), b));
-    return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(two, 0xd8)));
+    const __m256i packed = _mm256_packs_epi16(_mm256_cmpeq_epi16(_mm256_min_epu16(a, largest), a), _mm256_cmpeq_epi16(_mm256_min_epu16(b, largest), b));
+    return static_cast<std::uint32_t>(_mm256_movemask_epi8(_mm256_permute4x64_epi64(packed, 0xd8)));
 }
 inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     if (cut == 0) return 0;
-    const __m256i most = _mm256_set1_epi16(static_cast<short>(cut - 1));
-    return below32(x, most) | static_cast<std::uint64_t>(below32(x + 32, most)) << 32;
+    const __m256i largest = _mm256_set1_epi16(static_cast<short>(cut - 1));
+    return below32(x, largest) | static_cast<std::uint64_t>(below32(x + 32, largest)) << 32;
 }
 
 template <>
@@ -27,27 +27,27 @@ struct Lanes<float> {
     using M = __m256;
     static F load(const float* p) { return _mm256_load_ps(p); }
     static void store(float* p, F v) { _mm256_store_ps(p, v); }
-    static F all(float v) { return _mm256_set1_ps(v); }
+    static F broadcast(float v) { return _mm256_set1_ps(v); }
     static F mul(F a, F b) { return _mm256_mul_ps(a, b); }
     static F add(F a, F b) { return _mm256_add_ps(a, b); }
     static F fma(F a, F b, F c) { return _mm256_fmadd_ps(a, b, c); }
-    static F pick(M m, F yes, F no) { return _mm256_blendv_ps(no, yes, m); }
-    static F fma_where(M m, F a, F b, F c) { return pick(m, fma(a, b, c), c); }
-    static M yes() { return _mm256_castsi256_ps(_mm256_set1_epi32(-1)); }
-    static M both(M a, M b) { return _mm256_and_ps(a, b); }
-    static M first_only(M a, M b) { return _mm256_andnot_ps(b, a); }
+    static F blend(M m, F yes, F no) { return _mm256_blendv_ps(no, yes, m); }
+    static F fma_where(M m, F a, F b, F c) { return blend(m, fma(a, b, c), c); }
+    static M all_true() { return _mm256_castsi256_ps(_mm256_set1_epi32(-1)); }
+    static M mask_and(M a, M b) { return _mm256_and_ps(a, b); }
+    static M mask_and_not(M a, M b) { return _mm256_andnot_ps(b, a); }
     static bool any(M m) { return _mm256_movemask_ps(m) != 0; }
     static M from_bits(std::uint32_t bits) {
         const I one = _mm256_setr_epi32(1, 2, 4, 8, 16, 32, 64, 128);
         return _mm256_castsi256_ps(_mm256_cmpeq_epi32(_mm256_and_si256(_mm256_set1_epi32(static_cast<int>(bits)), one), one));
     }
-    static I none() { return _mm256_setzero_si256(); }
+    static I zero_index() { return _mm256_setzero_si256(); }
     static I set_bit(I i, M m, int bit) { return _mm256_or_si256(i, _mm256_and_si256(_mm256_castps_si256(m), _mm256_set1_epi32(1 << bit))); }
     static I clear_bit(I i, M m, int bit) { return _mm256_andnot_si256(_mm256_and_si256(_mm256_castps_si256(m), _mm256_set1_epi32(1 << bit)), i); }
     template <int kind>
     static M less(const float* x, float t) {
         constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
-        return _mm256_cmp_ps(load(x), all(t), op[kind]);
+        return _mm256_cmp_ps(load(x), broadcast(t), op[kind]);
     }
     template <int kind>
     static M less(const double* x, double t) {
@@ -69,7 +69,7 @@ struct Lanes<float> {
         F at(I i) const {
             const F low = _mm256_permutevar8x32_ps(part[0], i);
             if constexpr (bits <= 3) return low;
-            else return pick(_mm256_castsi256_ps(_mm256_slli_epi32(i, 28)), _mm256_permutevar8x32_ps(part[1], i), low);  // bit 3 is the sign
+            else return blend(_mm256_castsi256_ps(_mm256_slli_epi32(i, 28)), _mm256_permutevar8x32_ps(part[1], i), low);  // bit 3 is the sign
         }
     };
 };
@@ -82,28 +82,28 @@ struct Lanes<double> {
     using M = __m256d;
     static F load(const double* p) { return _mm256_load_pd(p); }
     static void store(double* p, F v) { _mm256_store_pd(p, v); }
-    static F all(double v) { return _mm256_set1_pd(v); }
+    static F broadcast(double v) { return _mm256_set1_pd(v); }
     static F mul(F a, F b) { return _mm256_mul_pd(a, b); }
     static F add(F a, F b) { return _mm256_add_pd(a, b); }
     static F fma(F a, F b, F c) { return _mm256_fmadd_pd(a, b, c); }
-    static F pick(M m, F yes, F no) { return _mm256_blendv_pd(no, yes, m); }
-    static F fma_where(M m, F a, F b, F c) { return pick(m, fma(a, b, c), c); }
-    static M yes() { return _mm256_castsi256_pd(_mm256_set1_epi32(-1)); }
-    static M both(M a, M b) { return _mm256_and_pd(a, b); }
-    static M first_only(M a, M b) { return _mm256_andnot_pd(b, a); }
+    static F blend(M m, F yes, F no) { return _mm256_blendv_pd(no, yes, m); }
+    static F fma_where(M m, F a, F b, F c) { return blend(m, fma(a, b, c), c); }
+    static M all_true() { return _mm256_castsi256_pd(_mm256_set1_epi32(-1)); }
+    static M mask_and(M a, M b) { return _mm256_and_pd(a, b); }
+    static M mask_and_not(M a, M b) { return _mm256_andnot_pd(b, a); }
     static bool any(M m) { return _mm256_movemask_pd(m) != 0; }
     static M from_bits(std::uint32_t bits) {
         const I one = _mm256_setr_epi64x(1, 2, 4, 8);
         return _mm256_castsi256_pd(_mm256_cmpeq_epi64(_mm256_and_si256(_mm256_set1_epi64x(bits), one), one));
     }
     static std::uint32_t to_bits(M m) { return static_cast<std::uint32_t>(_mm256_movemask_pd(m)); }
-    static I none() { return _mm256_setzero_si256(); }
+    static I zero_index() { return _mm256_setzero_si256(); }
     static I set_bit(I i, M m, int bit) { return _mm256_or_si256(i, _mm256_and_si256(_mm256_castpd_si256(m), _mm256_set1_epi64x(std::int64_t{1} << bit))); }
     static I clear_bit(I i, M m, int bit) { return _mm256_andnot_si256(_mm256_and_si256(_mm256_castpd_si256(m), _mm256_set1_epi64x(std::int64_t{1} << bit)), i); }
     template <int kind>
     static M less(const double* x, double t) {
         constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
-        return _mm256_cmp_pd(load(x), all(t), op[kind]);
+        return _mm256_cmp_pd(load(x), broadcast(t), op[kind]);
     }
     using S = I;
     static F sub(F a, F b) { return _mm256_sub_pd(a, b); }
@@ -114,7 +114,7 @@ struct Lanes<double> {
         const __m128i below = _mm_cmpgt_epi32(_mm_set1_epi32(cut), _mm_load_si128(reinterpret_cast<const __m128i*>(x)));
         return _mm256_and_si256(a, _mm256_or_si256(_mm256_cvtepi32_epi64(below), _mm256_set1_epi64x(static_cast<std::int64_t>(b))));
     }
-    static I zeros_before(S a) {
+    static I leading_zeros(S a) {
         alignas(32) std::uint64_t v[4];
         _mm256_store_si256(reinterpret_cast<__m256i*>(v), a);
         return _mm256_setr_epi64x(__builtin_clzll(v[0]), __builtin_clzll(v[1]), __builtin_clzll(v[2]), __builtin_clzll(v[3]));

@@ -24,24 +24,25 @@ inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     return low | static_cast<std::uint64_t>(_mm512_cmplt_epu16_mask(_mm512_load_si512(x + 32), c)) << 32;
 }
 
-// Parts rows by eights (program.hpp, Parting); returns how many.
-inline std::size_t part_eights(const Parting& how, const std::uint64_t* rows, std::size_t many, std::uint64_t* (&to)[2]) {
-    const __m512i low = _mm512_set1_epi64(0xffff), player = _mm512_set1_epi64(0xffff0000), mine_at = _mm512_set1_epi64(static_cast<std::int64_t>(how.place << 16));
-    const __m512i astray = _mm512_set1_epi64(static_cast<std::int64_t>(as_row(0, how.place, kNobody)));
-    const __m256i cut = _mm256_set1_epi32(static_cast<int>(how.cut)), also = _mm256_set1_epi32(static_cast<int>(how.also));
-    const auto open_right = static_cast<__mmask8>(-how.open[0]), open_left = static_cast<__mmask8>(-how.open[1]);
+// Partitions rows by eights (program.hpp, RowPartition); returns how many.
+inline std::size_t partition_eights(const RowPartition& partition, const std::uint64_t* rows, std::size_t count, std::uint64_t* (&to)[2]) {
+    const __m512i low = _mm512_set1_epi64(0xffff), player = _mm512_set1_epi64(0xffff0000), at_position =
+        _mm512_set1_epi64(static_cast<std::int64_t>(partition.position << 16));
+    const __m512i with_player = _mm512_set1_epi64(static_cast<std::int64_t>(pack_row(0, partition.position, kNoPlayer)));
+    const __m256i cut = _mm256_set1_epi32(static_cast<int>(partition.cut)), extra = _mm256_set1_epi32(static_cast<int>(partition.extra));
+    const auto keeps_right = static_cast<__mmask8>(-partition.has_points[0]), keeps_left = static_cast<__mmask8>(-partition.has_points[1]);
     std::uint64_t *right_to = to[0], *left_to = to[1];
     std::size_t i = 0;
-    for (; i + 8 <= many; i += 8) {
+    for (; i + 8 <= count; i += 8) {
         const __m512i r = _mm512_loadu_si512(rows + i), row = _mm512_and_si512(r, low), p = _mm512_and_si512(r, player);
-        const __m256i c = _mm256_and_si256(_mm512_i64gather_epi32(row, how.of_row, 2), _mm256_set1_epi32(0xffff));
-        const __mmask8 left = _mm256_cmplt_epu32_mask(c, cut) | _mm256_cmpeq_epi32_mask(c, also);
-        const __mmask8 mine = _mm512_cmpeq_epi64_mask(p, mine_at), free = _mm512_cmpeq_epi64_mask(p, player);
-        const __m512i other = _mm512_mask_blend_epi64(mine, _mm512_or_si512(row, astray), r);
-        const auto to_left = static_cast<__mmask8>((left & ~mine) | ((mine | (free & ~left)) & open_left));
-        const auto to_right = static_cast<__mmask8>((~left & ~mine) | ((mine | (free & left)) & open_right));
-        _mm512_storeu_si512(left_to, _mm512_maskz_compress_epi64(to_left, _mm512_mask_blend_epi64(left, other, r)));
-        _mm512_storeu_si512(right_to, _mm512_maskz_compress_epi64(to_right, _mm512_mask_blend_epi64(left, r, other)));
+        const __m256i c = _mm256_and_si256(_mm512_i64gather_epi32(row, partition.of_row, 2), _mm256_set1_epi32(0xffff));
+        const __mmask8 left = _mm256_cmplt_epu32_mask(c, cut) | _mm256_cmpeq_epi32_mask(c, extra);
+        const __mmask8 at_player = _mm512_cmpeq_epi64_mask(p, at_position), no_player = _mm512_cmpeq_epi64_mask(p, player);
+        const __m512i other_side = _mm512_mask_blend_epi64(at_player, _mm512_or_si512(row, with_player), r);
+        const auto to_left = static_cast<__mmask8>((left & ~at_player) | ((at_player | (no_player & ~left)) & keeps_left));
+        const auto to_right = static_cast<__mmask8>((~left & ~at_player) | ((at_player | (no_player & left)) & keeps_right));
+        _mm512_storeu_si512(left_to, _mm512_maskz_compress_epi64(to_left, _mm512_mask_blend_epi64(left, other_side, r)));
+        _mm512_storeu_si512(right_to, _mm512_maskz_compress_epi64(to_right, _mm512_mask_blend_epi64(left, r, other_side)));
         left_to += __builtin_popcount(to_left);
         right_to += __builtin_popcount(to_right);
     }
@@ -57,18 +58,18 @@ struct Lanes<float> {
     using M = __mmask16;
     static F load(const float* p) { return _mm512_load_ps(p); }
     static void store(float* p, F v) { _mm512_store_ps(p, v); }
-    static F all(float v) { return _mm512_set1_ps(v); }
+    static F broadcast(float v) { return _mm512_set1_ps(v); }
     static F mul(F a, F b) { return _mm512_mul_ps(a, b); }
     static F add(F a, F b) { return _mm512_add_ps(a, b); }
     static F fma(F a, F b, F c) { return _mm512_fmadd_ps(a, b, c); }
-    static F pick(M m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
+    static F blend(M m, F yes, F no) { return _mm512_mask_blend_ps(m, no, yes); }
     static F fma_where(M m, F a, F b, F c) { return _mm512_mask3_fmadd_ps(a, b, c, m); }
-    static M yes() { return 0xffff; }
-    static M both(M a, M b) { return a & b; }
-    static M first_only(M a, M b) { return a & static_cast<M>(~b); }
+    static M all_true() { return 0xffff; }
+    static M mask_and(M a, M b) { return a & b; }
+    static M mask_and_not(M a, M b) { return a & static_cast<M>(~b); }
     static bool any(M m) { return m != 0; }
     static M from_bits(std::uint32_t bits) { return static_cast<M>(bits); }
-    static I none() { return _mm512_setzero_si512(); }
+    static I zero_index() { return _mm512_setzero_si512(); }
     static I set_bit(I i, M m, int bit) { return _mm512_mask_or_epi32(i, m, i, _mm512_set1_epi32(1 << bit)); }
     static I clear_bit(I i, M m, int bit) { return _mm512_mask_andnot_epi32(i, m, _mm512_set1_epi32(1 << bit), i); }
     template <int kind>
@@ -88,11 +89,11 @@ struct Lanes<float> {
             if constexpr (bits <= 4) return _mm512_permutexvar_ps(i, part[0]);
             else if constexpr (bits == 5) return _mm512_permutex2var_ps(part[0], i, part[1]);
             else if constexpr (bits == 6) return half<0>(i);
-            else return pick(_mm512_test_epi32_mask(i, _mm512_set1_epi32(64)), half<4>(i), half<0>(i));
+            else return blend(_mm512_test_epi32_mask(i, _mm512_set1_epi32(64)), half<4>(i), half<0>(i));
         }
         template <int from>
         F half(I i) const {
-            return pick(_mm512_test_epi32_mask(i, _mm512_set1_epi32(32)), _mm512_permutex2var_ps(part[from + 2], i, part[from + 3]),
+            return blend(_mm512_test_epi32_mask(i, _mm512_set1_epi32(32)), _mm512_permutex2var_ps(part[from + 2], i, part[from + 3]),
                         _mm512_permutex2var_ps(part[from], i, part[from + 1]));
         }
     };
@@ -106,19 +107,19 @@ struct Lanes<double> {
     using M = __mmask8;
     static F load(const double* p) { return _mm512_load_pd(p); }
     static void store(double* p, F v) { _mm512_store_pd(p, v); }
-    static F all(double v) { return _mm512_set1_pd(v); }
+    static F broadcast(double v) { return _mm512_set1_pd(v); }
     static F mul(F a, F b) { return _mm512_mul_pd(a, b); }
     static F add(F a, F b) { return _mm512_add_pd(a, b); }
     static F fma(F a, F b, F c) { return _mm512_fmadd_pd(a, b, c); }
-    static F pick(M m, F yes, F no) { return _mm512_mask_blend_pd(m, no, yes); }
+    static F blend(M m, F yes, F no) { return _mm512_mask_blend_pd(m, no, yes); }
     static F fma_where(M m, F a, F b, F c) { return _mm512_mask3_fmadd_pd(a, b, c, m); }
-    static M yes() { return 0xff; }
-    static M both(M a, M b) { return a & b; }
-    static M first_only(M a, M b) { return a & static_cast<M>(~b); }
+    static M all_true() { return 0xff; }
+    static M mask_and(M a, M b) { return a & b; }
+    static M mask_and_not(M a, M b) { return a & static_cast<M>(~b); }
     static bool any(M m) { return m != 0; }
     static M from_bits(std::uint32_t bits) { return static_cast<M>(bits); }
     static std::uint32_t to_bits(M m) { return m; }
-    static I none() { return _mm512_setzero_si512(); }
+    static I zero_index() { return _mm512_setzero_si512(); }
     static I set_bit(I i, M m, int bit) { return _mm512_mask_or_epi64(i, m, i, _mm512_set1_epi64(std::int64_t{1} << bit)); }
     static I clear_bit(I i, M m, int bit) { return _mm512_mask_andnot_epi64(i, m, _mm512_set1_epi64(std::int64_t{1} << bit), i); }
     template <int kind>
@@ -132,7 +133,7 @@ struct Lanes<double> {
         const __mmask8 not_below = _mm256_cmp_epi32_mask(_mm256_load_si256(reinterpret_cast<const __m256i*>(x)), _mm256_set1_epi32(cut), _MM_CMPINT_NLT);
         return _mm512_mask_and_epi64(a, not_below, a, _mm512_set1_epi64(static_cast<std::int64_t>(b)));
     }
-    static I zeros_before(S a) { return _mm512_lzcnt_epi64(a); }  // the first bit, the highest being zero
+    static I leading_zeros(S a) { return _mm512_lzcnt_epi64(a); }  // the first bit, the highest being zero
     static F gather(const double* t, I i) { return _mm512_i64gather_pd(i, t, 8); }
     template <int bits>
     struct Table {
@@ -145,11 +146,11 @@ struct Lanes<double> {
             if constexpr (bits <= 3) return _mm512_permutexvar_pd(i, part[0]);
             else if constexpr (bits == 4) return _mm512_permutex2var_pd(part[0], i, part[1]);
             else if constexpr (bits == 5) return half<0>(i);
-            else return pick(_mm512_test_epi64_mask(i, _mm512_set1_epi64(32)), half<4>(i), half<0>(i));
+            else return blend(_mm512_test_epi64_mask(i, _mm512_set1_epi64(32)), half<4>(i), half<0>(i));
         }
         template <int from>
         F half(I i) const {
-            return pick(_mm512_test_epi64_mask(i, _mm512_set1_epi64(16)), _mm512_permutex2var_pd(part[from + 2], i, part[from + 3]),
+            return blend(_mm512_test_epi64_mask(i, _mm512_set1_epi64(16)), _mm512_permutex2var_pd(part[from + 2], i, part[from + 3]),
                         _mm512_permutex2var_pd(part[from], i, part[from + 1]));
         }
     };

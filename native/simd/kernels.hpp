@@ -1,4 +1,4 @@
-// The table of kernels of one instruction set: the end of plain.cpp, avx2.cpp, avx512.cpp, made with the operations that stand above it there.
+// The table of kernels of one instruction set: the end of plain.cpp, avx2.cpp, avx512.cpp, made with the operations defined above it there.
 #pragma once
 
 #include "simd/lanes_bits.hpp"
@@ -16,7 +16,7 @@ std::uint64_t left_bits(const double* x, double t) {
     return bits;
 }
 
-inline std::uint64_t left(const double* x, double t, Compare kind) {
+inline std::uint64_t compare_left(const double* x, double t, Compare kind) {
     switch (kind) {
         case kLess: return left_bits<kLess>(x, t);
         case kLessOrNan: return left_bits<kLessOrNan>(x, t);
@@ -26,15 +26,15 @@ inline std::uint64_t left(const double* x, double t, Compare kind) {
 }
 
 template <class T, class C>
-constexpr Walker<T, C> walker() {
+constexpr LaneKernels<T, C> lane_kernels() {
     using V = Lanes<T>;
-    using Met = typename Asker<T, C>::Met;
+    using PlayerMask = typename SplitTester<T, C>::PlayerMask;
     using Path = typename LookUp<T, C>::Path;
-    return {Asker<T, C>::kRows, sizeof(Met), sizeof(Path), V::table_bits, V::table_bits == 2 || V::table_bits > 5 ? 5 : V::table_bits,
-            [](void* met, void* path, int players) {
+    return {SplitTester<T, C>::kRows, sizeof(PlayerMask), sizeof(Path), V::table_bits, V::table_bits == 2 || V::table_bits > 5 ? 5 : V::table_bits,
+            [](void* masks, void* path, int players) {
                 for (int p = 0; p < players; ++p)
-                    for (auto& m : static_cast<Met*>(met)[p].m) m = V::yes();
-                for (auto& i : static_cast<Path*>(path)->i) i = V::none();
+                    for (auto& m : static_cast<PlayerMask*>(masks)[p].m) m = V::all_true();
+                for (auto& i : static_cast<Path*>(path)->i) i = V::zero_index();
             },
             &Walk<T, C>::tree, &LookUp<T, C>::tree};
 }
@@ -42,7 +42,8 @@ constexpr Walker<T, C> walker() {
 extern const InstructionSet kSet;
 
 constexpr InstructionSet kernels(const char* name, bool (*available)()) {
-    return {name, available, &left, &below, &both, &count, &weigh, &part, &turn, walker<float, float>(), walker<float, double>(), walker<double, double>()};
+    return {name, available, &compare_left, &intervals_below, &intersect, &count_intersection, &sum_weights, &partition_rows, &add_curves, lane_kernels<float,
+        float>(), lane_kernels<float, double>(), lane_kernels<double, double>()};
 }
 
 }  // namespace whybox::WHYBOX_ISA

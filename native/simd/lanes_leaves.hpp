@@ -1,81 +1,81 @@
 // The leaves that eight rows reach with one player set to each of its points, in a tree of few leaves (program.hpp, LeafBits).
 //
-// A player leaves a row those leaves that its questions do not take. With the player set to some points, the row ends in the first leaf that those points
-// leave, and the row's other players.
+// A player's splits exclude some leaves. With the player set to some points, the row reaches the first leaf that neither these points nor the row's other
+// players exclude.
 #pragma once
 
 #include "simd/operations.hpp"
 
 namespace whybox::WHYBOX_ISA {
 
-class Turns {
+class LeafCurves {
     using V = Lanes<double>;
     using F = typename V::F;
     using S = typename V::S;
-    static constexpr int kParts = kBeside / V::width;
-    static constexpr int kMost = 64;  // players of 63 questions, and nobody
+    static constexpr int kGroupVectors = kGroupRows / V::width;
+    static constexpr int kMaxPlayers = 64;  // of 63 splits; the last: splits of no player
 
 public:
     template <int bits>
-    static void tree(const LeafBits& t, const std::int32_t* classes, double* own, double* steps) {
-        Turns turns(t, classes);
-        for (int c = 0; c < t.width; ++c) {
-            double* const mine = own + (t.first_output + c) * kBeside;
-            for (int part = 0; part < kParts; ++part) turns.add<bits>(c, part, mine + part * V::width, steps + c * kBeside + part * V::width);
+    static void tree(const LeafBits& t, const std::int32_t* intervals, double* predictions, double* differences) {
+        LeafCurves curves(t, intervals);
+        for (int c = 0; c < t.leaf_width; ++c) {
+            double* const sums = predictions + (t.first_output + c) * kGroupRows;
+            for (int vector = 0; vector < kGroupVectors; ++vector) curves.add<bits>(c, vector, sums + vector * V::width, differences + c * kGroupRows + vector * V::width);
         }
     }
 
 private:
     const LeafBits& t_;
-    S left_by_[kMost][kParts], left_by_later_[kMost][kParts], left_[kParts];
+    S left_by_player_[kMaxPlayers][kGroupVectors], left_by_following_[kMaxPlayers][kGroupVectors], left_by_all_[kGroupVectors];
 
-    Turns(const LeafBits& t, const std::int32_t* classes) : t_(t) {
-        const Question* q = t.questions;
-        for (int k = 0; k < t.many; ++k) {
-            S mine[kParts];
-            for (auto& s : mine) s = V::all_bits();
-            for (const Question* end = q + t.parties[k].questions; q != end; ++q)
-                for (int part = 0; part < kParts; ++part)
-                    mine[part] = V::and_unless_below(mine[part], classes + q->column * kBeside + part * V::width, q->cut, q->keeps);
-            for (int part = 0; part < kParts; ++part) left_by_[k][part] = mine[part];
+    LeafCurves(const LeafBits& t, const std::int32_t* intervals) : t_(t) {
+        const SplitMask* split = t.splits;
+        for (int k = 0; k < t.players; ++k) {
+            S remaining[kGroupVectors];
+            for (auto& s : remaining) s = V::all_bits();
+            for (const SplitMask* end = split + t.player_splits[k].splits; split != end; ++split)
+                for (int vector = 0; vector < kGroupVectors; ++vector)
+                    remaining[vector] = V::and_unless_below(remaining[vector], intervals + split->column * kGroupRows + vector * V::width, split->cut, split->leaves);
+            for (int vector = 0; vector < kGroupVectors; ++vector) left_by_player_[k][vector] = remaining[vector];
         }
-        for (auto& s : left_) s = V::all_bits();
-        for (int k = t.many; k-- > 0;)
-            for (int part = 0; part < kParts; ++part) {
-                left_by_later_[k][part] = left_[part];
-                left_[part] = V::and_bits(left_[part], left_by_[k][part]);
+        for (auto& s : left_by_all_) s = V::all_bits();
+        for (int k = t.players; k-- > 0;)
+            for (int vector = 0; vector < kGroupVectors; ++vector) {
+                left_by_following_[k][vector] = left_by_all_[vector];
+                left_by_all_[vector] = V::and_bits(left_by_all_[vector], left_by_player_[k][vector]);
             }
     }
 
     template <int bits>
-    void add(int output, int part, double* own, double* steps) const {
+    void add(int output, int vector, double* predictions, double* differences) const {
         const typename V::template Table<bits> values(t_.values + (static_cast<std::int64_t>(output) << (V::table_bits > 2 ? bits : t_.bits)));
-        const F here = values.at(V::zeros_before(left_[part]));
-        V::store(own, V::add(V::load(own), here));
+        const F reached = values.at(V::leading_zeros(left_by_all_[vector]));
+        V::store(predictions, V::add(V::load(predictions), reached));
         S before = V::all_bits();
-        const Stretch* s = t_.stretches;
-        for (int k = 0; k < t_.many; ++k) {
-            const S others = V::and_bits(before, left_by_later_[k][part]);
-            before = V::and_bits(before, left_by_[k][part]);
-            F last = here;
-            for (const Stretch* end = s + t_.parties[k].stretches; s != end; ++s) {
-                const F now = values.at(V::zeros_before(V::and_bits(others, s->keeps)));
-                double* to = steps + s->cell;
-                V::store(to, V::add(V::load(to), V::sub(now, last)));
-                last = now;
+        const PointRange* s = t_.ranges;
+        for (int k = 0; k < t_.players; ++k) {
+            const S others = V::and_bits(before, left_by_following_[k][vector]);
+            before = V::and_bits(before, left_by_player_[k][vector]);
+            F previous = reached;
+            for (const PointRange* end = s + t_.player_splits[k].ranges; s != end; ++s) {
+                const F value = values.at(V::leading_zeros(V::and_bits(others, s->leaves)));
+                double* to = differences + s->cell;
+                V::store(to, V::add(V::load(to), V::sub(value, previous)));
+                previous = value;
             }
         }
     }
 };
 
-inline void turn(const LeafBits& t, const std::int32_t* classes, double* own, double* steps) {
+inline void add_curves(const LeafBits& t, const std::int32_t* intervals, double* predictions, double* differences) {
     if constexpr (Lanes<double>::table_bits > 2) {
-        if (t.bits == 3) return Turns::tree<3>(t, classes, own, steps);
-        if (t.bits == 4) return Turns::tree<4>(t, classes, own, steps);
-        if (t.bits == 5) return Turns::tree<5>(t, classes, own, steps);
-        return Turns::tree<6>(t, classes, own, steps);
+        if (t.bits == 3) return LeafCurves::tree<3>(t, intervals, predictions, differences);
+        if (t.bits == 4) return LeafCurves::tree<4>(t, intervals, predictions, differences);
+        if (t.bits == 5) return LeafCurves::tree<5>(t, intervals, predictions, differences);
+        return LeafCurves::tree<6>(t, intervals, predictions, differences);
     }
-    Turns::tree<2>(t, classes, own, steps);
+    LeafCurves::tree<2>(t, intervals, predictions, differences);
 }
 
 }  // namespace whybox::WHYBOX_ISA

@@ -1,28 +1,29 @@
-// The vector operations that a spelling (plain.cpp, avx2.cpp, avx512.cpp) must define; the kernels (lanes_*.hpp) use nothing else.
+// The vector operations that the file of an instruction set (plain.cpp, avx2.cpp, avx512.cpp) must define; the kernels (lanes_*.hpp) use nothing else.
 //
-// A spelling defines WHYBOX_ISA, the name of its namespace, includes this file, defines what follows, and includes kernels.hpp. The kernels are then compiled
-// for it in its own namespace, so no function is shared between spellings and no instruction leaks into code that runs on a processor without it. For the
-// same reason neither the spellings nor the kernels use the standard library.
+// Such a file defines WHYBOX_ISA, the name of its namespace, includes this file, defines what follows, and includes kernels.hpp. The kernels are then
+// compiled for it in its own namespace, so instruction sets share no function and no instruction leaks into code that runs on a processor without it. For
+// the same reason neither these files nor the kernels use the standard library.
 //
 // Lanes<float> and Lanes<double>: `width` rows side by side, one a lane.
 //   F, I, M                        numbers, indices into tables, masks (yes or no for each lane)
 //   table_bits                     tables of up to 2^table_bits entries are looked up in registers; larger ones are gathered from memory
-//   load store all                 aligned memory to lanes and back; one number in every lane
+//   load store broadcast           aligned memory to lanes and back; one number in every lane
 //   mul add fma(a, b, c)           a * b, a + b, a * b + c
-//   pick(m, yes, no)               by mask; fma_where(m, a, b, c): a * b + c where m, else c
-//   yes both first_only any        masks: all lanes; a and b; a and not b; is there a lane?
+//   blend(m, yes, no)              by mask; fma_where(m, a, b, c): a * b + c where m, else c
+//   all_true mask_and mask_and_not any   masks: all lanes; a and b; a and not b; is there a lane?
 //   from_bits                      mask from an integer, lane l from bit l
-//   none set_bit clear_bit         indices: all zero; one bit set or cleared in the lanes of a mask
+//   zero_index set_bit clear_bit   indices: all zero; one bit set or cleared in the lanes of a mask
 //   less<kind>(x, t)               mask of an aligned vector of columns against a threshold (program.hpp, Compare)
 //   gather(t, i)                   t[i] in every lane; Table<bits>(t).at(i): the same from a table of 2^bits entries, at least four, loaded once
 // and for double alone, where leaves are bits (lanes_leaves.hpp) and rows are (lanes_bits.hpp):
 //   to_bits(m), sub(a, b)          the inverse of from_bits; a - b
 //   S, all_bits, and_bits          64 bits a lane: all ones; a and b
 //   and_unless_below(a, x, c, b)   a where the integer x < c, else a and b
-//   zeros_before(a)                how many zeros stand before the first one, the highest bit being the first
+//   leading_zeros(a)               number of zeros before the first one, the highest bit being the first
 // Beside them:
 //   below64(x, cut)                which of 64 aligned integers are below the cut, as bits
-//   part_eights(how, rows, n, to)  parts rows by eights (program.hpp, Parting) and returns how many; 0: leave all to the loop that takes them one by one
+//   partition_eights(partition, rows, n, to)   partitions rows by eights (program.hpp, RowPartition) and returns how many; 0: the loop over single
+//                                  rows does all
 #pragma once
 
 #include "simd/program.hpp"

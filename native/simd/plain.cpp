@@ -5,7 +5,7 @@
 
 namespace whybox::plain {
 
-inline std::size_t part_eights(const Parting&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
+inline std::size_t partition_eights(const RowPartition&, const std::uint64_t*, std::size_t, std::uint64_t* (&)[2]) { return 0; }
 
 inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
     std::uint64_t bits = 0;
@@ -14,7 +14,7 @@ inline std::uint64_t below64(const std::uint16_t* x, std::uint16_t cut) {
 }
 
 // Zeros before the first bit, of which there is one.
-inline std::uint32_t first_bit(std::uint64_t x) {
+inline std::uint32_t leading_zeros_of(std::uint64_t x) {
 #if defined(__GNUC__)
     return static_cast<std::uint32_t>(__builtin_clzll(x));
 #else
@@ -33,19 +33,19 @@ struct Lanes {
     using M = std::uint32_t;
     static F load(const T* p) { F r; for (int l = 0; l < width; ++l) r.v[l] = p[l]; return r; }
     static void store(T* p, const F& a) { for (int l = 0; l < width; ++l) p[l] = a.v[l]; }
-    static F all(T v) { F r; for (auto& x : r.v) x = v; return r; }
+    static F broadcast(T v) { F r; for (auto& x : r.v) x = v; return r; }
     static F mul(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] *= b.v[l]; return a; }
     static F add(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] += b.v[l]; return a; }
     static F fma(const F& a, const F& b, F c) { for (int l = 0; l < width; ++l) c.v[l] += a.v[l] * b.v[l]; return c; }
-    static F pick(M m, const F& yes, F no) { for (int l = 0; l < width; ++l) no.v[l] = m >> l & 1U ? yes.v[l] : no.v[l]; return no; }
-    static F fma_where(M m, const F& a, const F& b, const F& c) { return pick(m, fma(a, b, c), c); }
-    static M yes() { return 0xff; }
-    static M both(M a, M b) { return a & b; }
-    static M first_only(M a, M b) { return a & ~b; }
+    static F blend(M m, const F& yes, F no) { for (int l = 0; l < width; ++l) no.v[l] = m >> l & 1U ? yes.v[l] : no.v[l]; return no; }
+    static F fma_where(M m, const F& a, const F& b, const F& c) { return blend(m, fma(a, b, c), c); }
+    static M all_true() { return 0xff; }
+    static M mask_and(M a, M b) { return a & b; }
+    static M mask_and_not(M a, M b) { return a & ~b; }
     static bool any(M m) { return m != 0; }
     static M from_bits(std::uint32_t bits) { return bits; }
     static std::uint32_t to_bits(M m) { return m; }
-    static I none() { return I{}; }
+    static I zero_index() { return I{}; }
     static I set_bit(I i, M m, int bit) { for (int l = 0; l < width; ++l) i.v[l] |= (m >> l & 1U) << bit; return i; }
     static I clear_bit(I i, M m, int bit) { for (int l = 0; l < width; ++l) i.v[l] &= ~((m >> l & 1U) << bit); return i; }
     template <int kind, class C>
@@ -66,7 +66,7 @@ struct Lanes {
         for (int l = 0; l < width; ++l) a.v[l] &= x[l] < cut ? ~std::uint64_t{0} : b;
         return a;
     }
-    static I zeros_before(const S& a) { I r; for (int l = 0; l < width; ++l) r.v[l] = first_bit(a.v[l]); return r; }
+    static I leading_zeros(const S& a) { I r; for (int l = 0; l < width; ++l) r.v[l] = leading_zeros_of(a.v[l]); return r; }
     static F gather(const T* t, const I& i) { F r; for (int l = 0; l < width; ++l) r.v[l] = t[i.v[l]]; return r; }
     template <int bits>
     struct Table {

@@ -232,8 +232,8 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
 
     model, X = boosted(n)
     walks = []
-    joint = effects.joint
-    monkeypatch.setattr(effects, "joint", lambda *a, **k: walks.append(a) or joint(*a, **k))
+    joint = effects.joint_partial_dependence
+    monkeypatch.setattr(effects, "joint_partial_dependence", lambda *a, **k: walks.append(a) or joint(*a, **k))
     pairs = [*combinations(X, 2), ("b", "a")]
     weights = np.linspace(0.5, 2.0, n)
     found = wb.effects(model, X, pairs, grid=6, sample_weight=weights)

@@ -143,8 +143,8 @@ def test_a_wrong_leaf_that_no_row_reaches(make, kind):
         i, j = rng.integers(0, 2, 500), rng.integers(0, 3, 500)
         mixed = np.where(random_masks(500, 5, rng), background[j], rows[i])
         encoded = e.inputs.matrix(as_table(mixed))
-        reached = tree_shap.leaves(e, e.inputs.matrix(as_table(np.concatenate([rows, background]))))
-        ends = tree_shap.leaves(e, encoded)
+        reached = tree_shap.leaf_indices(e, e.inputs.matrix(as_table(np.concatenate([rows, background]))))
+        ends = tree_shap.leaf_indices(e, encoded)
         shares = [
             (np.mean(ends[:, t] == leaf), t, leaf)
             for t in range(e.n_trees)

@@ -45,9 +45,9 @@ def through(effects, path):
 
 def everywhere(e, model, column):
     """On, just below and just above thresholds (also as float32), between them, and far beyond."""
-    from whybox.kernels.value_intervals import breakpoints
+    from whybox.kernels.value_intervals import distinct_thresholds
 
-    t = breakpoints(model, column)
+    t = distinct_thresholds(model, column)
     t = t[np.isfinite(t) & (np.abs(t) < 1e30)][:: max(1, len(t) // 25)]
     f = t.astype(np.float32)
     half = (f.astype(float) + np.nextafter(f, np.float32(np.inf)).astype(float)) / 2

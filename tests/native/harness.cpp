@@ -12,35 +12,35 @@ std::vector<Test>& all_tests() {
     return tests;
 }
 
-Spec leaf(double value, double cover) { return leaf(std::vector<double>{value}, cover); }
-Spec leaf(std::vector<double> values, double cover) {
-    Spec s;
+NodeSpec leaf(double value, double cover) { return leaf(std::vector<double>{value}, cover); }
+NodeSpec leaf(std::vector<double> values, double cover) {
+    NodeSpec s;
     s.value = std::move(values);
     s.cover = cover;
     return s;
 }
-Spec split(std::int32_t feature, double threshold, std::uint8_t flags, Spec left, Spec right) {
-    Spec s;
+NodeSpec split(std::int32_t feature, double threshold, std::uint8_t flags, NodeSpec left, NodeSpec right) {
+    NodeSpec s;
     s.feature = feature;
     s.threshold = threshold;
     s.flags = flags;
     s.cover = left.cover + right.cover;
-    s.kids.push_back(std::move(left));
-    s.kids.push_back(std::move(right));
+    s.children.push_back(std::move(left));
+    s.children.push_back(std::move(right));
     return s;
 }
-Spec in_set(std::int32_t feature, std::vector<std::uint32_t> set, std::uint8_t flags, bool as_list, Spec left, Spec right) {
-    Spec s = split(feature, kNan, static_cast<std::uint8_t>(flags | kCategorical), std::move(left), std::move(right));
+NodeSpec in_set(std::int32_t feature, std::vector<std::uint32_t> set, std::uint8_t flags, bool as_list, NodeSpec left, NodeSpec right) {
+    NodeSpec s = split(feature, kNan, static_cast<std::uint8_t>(flags | kCategorical), std::move(left), std::move(right));
     s.set = std::move(set);
     s.as_list = as_list;
     return s;
 }
 
-std::int32_t Flat::node(const Spec& spec, std::int64_t first) {
+std::int32_t EnsembleBuilder::node(const NodeSpec& spec, std::int64_t first) {
     const auto at = left.size();
     left.push_back(-1), right.push_back(-1), feature.push_back(spec.feature), leaf.push_back(-1), threshold.push_back(spec.threshold);
     cover.push_back(spec.cover), flags.push_back(spec.flags), set_begin.push_back(static_cast<std::int64_t>(sets.size())), set_words.push_back(0);
-    if (spec.kids.empty()) {
+    if (spec.children.empty()) {
         leaf[at] = static_cast<std::int32_t>(leaf_values.size() / spec.value.size());
         leaf_values.insert(leaf_values.end(), spec.value.begin(), spec.value.end());
         return static_cast<std::int32_t>(static_cast<std::int64_t>(at) - first);
@@ -56,12 +56,12 @@ std::int32_t Flat::node(const Spec& spec, std::int64_t first) {
             set_words[at] = static_cast<std::int32_t>(words);
         }
     }
-    left[at] = node(spec.kids[0], first);
-    right[at] = node(spec.kids[1], first);
+    left[at] = node(spec.children[0], first);
+    right[at] = node(spec.children[1], first);
     return static_cast<std::int32_t>(static_cast<std::int64_t>(at) - first);
 }
 
-Flat& Flat::tree(const Spec& spec, std::int32_t output, double weight) {
+EnsembleBuilder& EnsembleBuilder::tree(const NodeSpec& spec, std::int32_t output, double weight) {
     node(spec, tree_offsets.back());
     tree_offsets.push_back(static_cast<std::int64_t>(left.size()));
     tree_output.push_back(output);
@@ -69,8 +69,8 @@ Flat& Flat::tree(const Spec& spec, std::int32_t output, double weight) {
     return *this;
 }
 
-Ensemble Flat::ensemble() const {
-    return Ensemble(Arrays{tree_offsets, left, right, feature, leaf, threshold, cover, flags, set_begin, set_words, sets, leaf_values, tree_output, tree_weight,
+Ensemble EnsembleBuilder::ensemble() const {
+    return Ensemble(EnsembleArrays{tree_offsets, left, right, feature, leaf, threshold, cover, flags, set_begin, set_words, sets, leaf_values, tree_output, tree_weight,
                            base, linear_offset, linear_feature, linear_coef, linear_const, columns});
 }
 
@@ -78,7 +78,7 @@ namespace {
 
 constexpr double kGrid[] = {-1.5, -0.5, 0.0, 0.25, 0.5, 1.0, 2.0};
 
-Spec random_tree(Random& random, const Shape& shape, int depth, double cover) {
+NodeSpec random_tree(Random& random, const EnsembleShape& shape, int depth, double cover) {
     if (depth == 0 || random.below(7) == 0) {
         std::vector<double> values;
         for (std::size_t k = 0; k < (shape.vector ? shape.outputs : 1); ++k) values.push_back(random.between(-2, 2));
@@ -88,7 +88,7 @@ Spec random_tree(Random& random, const Shape& shape, int depth, double cover) {
     const double share = random.below(3) == 0 ? shares[random.below(4)] : random.uniform();
     const auto feature = static_cast<std::int32_t>(random.below(shape.columns));
     const auto flags = static_cast<std::uint8_t>(random.bits() & static_cast<unsigned>(~(kCategorical | kSetRight)));
-    Spec left = random_tree(random, shape, depth - 1, cover * share), right = random_tree(random, shape, depth - 1, cover * (1 - share));
+    NodeSpec left = random_tree(random, shape, depth - 1, cover * share), right = random_tree(random, shape, depth - 1, cover * (1 - share));
     if (!shape.categories || random.below(3)) return split(feature, kGrid[random.below(std::size(kGrid))], flags, std::move(left), std::move(right));
     std::vector<std::uint32_t> set;
     for (std::uint32_t c = 0; c < (random.below(2) ? 3U : 70U); ++c)
@@ -98,8 +98,8 @@ Spec random_tree(Random& random, const Shape& shape, int depth, double cover) {
 
 }  // namespace
 
-Ensemble random_ensemble(Random& random, const Shape& shape) {
-    Flat flat(static_cast<std::int32_t>(shape.columns), {});
+Ensemble random_ensemble(Random& random, const EnsembleShape& shape) {
+    EnsembleBuilder flat(static_cast<std::int32_t>(shape.columns), {});
     for (std::size_t k = 0; k < shape.outputs; ++k) flat.base.push_back(random.between(-1, 1));
     for (std::size_t t = 0; t < shape.trees; ++t)
         flat.tree(random_tree(random, shape, shape.depth, 100), shape.vector ? -1 : static_cast<std::int32_t>(random.below(shape.outputs)), random.between(0.3, 1.2));
@@ -114,7 +114,7 @@ std::vector<double> random_rows(Random& random, std::size_t rows, std::size_t co
 }
 
 Ensemble chain(Random& random, std::size_t depth, std::size_t columns) {
-    Flat flat(static_cast<std::int32_t>(columns), {0.5});
+    EnsembleBuilder flat(static_cast<std::int32_t>(columns), {0.5});
     // written without recursion: node 2k is the k-th split, node 2k + 1 the leaf that leaves the chain there
     for (std::size_t k = 0; k <= depth; ++k) {
         const auto at = static_cast<std::int32_t>(2 * k);
@@ -125,7 +125,8 @@ Ensemble chain(Random& random, std::size_t depth, std::size_t columns) {
         flat.leaf.push_back(last ? static_cast<std::int32_t>(k) : -1);
         flat.threshold.push_back(random.between(-1, 1));
         flat.cover.push_back(static_cast<double>(depth - k + 1));
-        if (!last) flat.left.push_back(-1), flat.right.push_back(-1), flat.feature.push_back(-1), flat.leaf.push_back(static_cast<std::int32_t>(k)), flat.threshold.push_back(0), flat.cover.push_back(1);
+        if (!last) flat.left.push_back(-1), flat.right.push_back(-1), flat.feature.push_back(-1), flat.leaf.push_back(static_cast<std::int32_t>(k)),
+            flat.threshold.push_back(0), flat.cover.push_back(1);
         flat.leaf_values.push_back(random.between(-1, 1));
     }
     flat.flags.resize(flat.left.size()), flat.set_begin.resize(flat.left.size()), flat.set_words.resize(flat.left.size());
@@ -150,12 +151,12 @@ void path_value(const Ensemble& e, std::size_t t, std::int32_t id, double weight
                 std::vector<double>& out) {
     const Node& n = e.root(t)[id];
     if (n.left < 0) {
-        for (int c = 0; c < e.width; ++c) out[static_cast<std::size_t>(e.first_output(t) + c)] += weight * e.tree_weight[t] * e.values(n)[c];
+        for (int c = 0; c < e.leaf_width; ++c) out[static_cast<std::size_t>(e.first_output(t) + c)] += weight * e.tree_weight[t] * e.values_of(n)[c];
         return;
     }
     if (coalition >> of_column[static_cast<std::size_t>(n.feature)] & 1U)
         return path_value(e, t, goes_left(e, n, x[n.feature]) ? n.left : n.right, weight, coalition, of_column, x, out);
-    for (const auto kid : {n.left, n.right}) path_value(e, t, kid, weight * Ensemble::ratio(n, e.root(t)[kid]), coalition, of_column, x, out);
+    for (const auto child : {n.left, n.right}) path_value(e, t, child, weight * Ensemble::cover_share(n, e.root(t)[child]), coalition, of_column, x, out);
 }
 
 }  // namespace

@@ -59,7 +59,7 @@ private:
 };
 
 // A tree as it is written down; children are added after their parents.
-struct Spec {
+struct NodeSpec {
     std::int32_t feature = -1;
     double threshold = 0;
     std::uint8_t flags = 0;
@@ -67,15 +67,15 @@ struct Spec {
     std::vector<std::uint32_t> set;  // categories, in order
     bool as_list = false;            // kept as a list instead of bits
     std::vector<double> value;       // of a leaf
-    std::vector<Spec> kids;          // left, right; none at a leaf
+    std::vector<NodeSpec> children;          // left, right; none at a leaf
 };
-Spec leaf(double value, double cover = 1);
-Spec leaf(std::vector<double> values, double cover);
-Spec split(std::int32_t feature, double threshold, std::uint8_t flags, Spec left, Spec right);
-Spec in_set(std::int32_t feature, std::vector<std::uint32_t> set, std::uint8_t flags, bool as_list, Spec left, Spec right);
+NodeSpec leaf(double value, double cover = 1);
+NodeSpec leaf(std::vector<double> values, double cover);
+NodeSpec split(std::int32_t feature, double threshold, std::uint8_t flags, NodeSpec left, NodeSpec right);
+NodeSpec in_set(std::int32_t feature, std::vector<std::uint32_t> set, std::uint8_t flags, bool as_list, NodeSpec left, NodeSpec right);
 
 // The arrays of an ensemble, for tests that damage them.
-struct Flat {
+struct EnsembleBuilder {
     std::vector<std::int64_t> tree_offsets{0};
     std::vector<std::int32_t> left, right, feature, leaf;
     std::vector<double> threshold, cover;
@@ -92,20 +92,20 @@ struct Flat {
     std::vector<double> linear_coef, linear_const;
     std::int32_t columns = 0;
 
-    Flat(std::int32_t columns, std::vector<double> base) : base(std::move(base)), columns(columns) {}
-    Flat& tree(const Spec& spec, std::int32_t output = 0, double weight = 1);  // output -1: leaves hold every output
+    EnsembleBuilder(std::int32_t columns, std::vector<double> base) : base(std::move(base)), columns(columns) {}
+    EnsembleBuilder& tree(const NodeSpec& spec, std::int32_t output = 0, double weight = 1);  // output -1: leaves hold every output
     Ensemble ensemble() const;
 
 private:
-    std::int32_t node(const Spec& spec, std::int64_t first);
+    std::int32_t node(const NodeSpec& spec, std::int64_t first);
 };
 
-struct Shape {
+struct EnsembleShape {
     std::size_t columns = 3, trees = 3, outputs = 1;
     int depth = 3;
     bool vector = false, categories = true;
 };
-Ensemble random_ensemble(Random& random, const Shape& shape);
+Ensemble random_ensemble(Random& random, const EnsembleShape& shape);
 std::vector<double> random_rows(Random& random, std::size_t rows, std::size_t columns);
 // A chain of `depth` nodes over these columns, thresholds between -1 and 1.
 Ensemble chain(Random& random, std::size_t depth, std::size_t columns);

@@ -23,7 +23,7 @@ std::uint64_t word(Random& random) {
 
 TEST(comparisons_of_64_values) {
     Random random(2);
-    Aligned<double> x;
+    AlignedArray<double> x;
     x.resize(64);
     const double odd[] = {0.0, -0.0, kNan, -kNan, kInf, -kInf, 5e-324, -5e-324, 1.0, std::nextafter(1.0, 2.0), std::nextafter(1.0, 0.0)};
     for (int round = 0; round < 200; ++round) {
@@ -36,7 +36,7 @@ TEST(comparisons_of_64_values) {
                 const bool left = missing ? nan_left : kind == kLess || kind == kLessOrNan ? x[i] < t : x[i] <= t;
                 want |= static_cast<std::uint64_t>(left) << i;
             }
-            for (const auto* s : instruction_sets()) CHECK_FOR(s->left(x.data(), t, kind) == want, s->name);
+            for (const auto* s : instruction_sets()) CHECK_FOR(s->goes_left(x.data(), t, kind) == want, s->name);
         }
     }
 }
@@ -44,9 +44,9 @@ TEST(comparisons_of_64_values) {
 TEST(sets_of_rows_as_bits) {
     Random random(3);
     for (const std::size_t words : {8, 16, 64}) {
-        Aligned<std::uint64_t> a, b, one, two;
-        Aligned<std::uint16_t> classes;
-        Aligned<double> weights;
+        AlignedArray<std::uint64_t> a, b, one, two;
+        AlignedArray<std::uint16_t> classes;
+        AlignedArray<double> weights;
         for (auto* v : {&a, &b, &one, &two}) v->resize(words);
         classes.resize(64 * words), weights.resize(64 * words);
         for (int round = 0; round < 20; ++round) {
@@ -55,7 +55,7 @@ TEST(sets_of_rows_as_bits) {
             for (std::size_t i = 0; i < 64 * words; ++i) classes[i] = odd[random.below(std::size(odd))], weights[i] = random.uniform();
             for (const auto* s : instruction_sets()) {
                 for (const std::uint16_t cut : odd) {
-                    s->below(classes.data(), cut, one.data(), words);
+                    s->intervals_below(classes.data(), cut, one.data(), words);
                     std::size_t wrong = 0;
                     for (std::size_t i = 0; i < 64 * words; ++i) wrong += (one[i / 64] >> (i % 64) & 1U) != (classes[i] < cut);
                     CHECK_FOR(wrong == 0, s->name);
@@ -64,8 +64,8 @@ TEST(sets_of_rows_as_bits) {
                     std::size_t many = 0;
                     for (std::size_t w = 0; w < words; ++w)
                         for (std::uint64_t set = a[w] & (b[w] ^ flip); set; set &= set - 1) ++many;
-                    CHECK_FOR(s->count(a.data(), b.data(), flip, words) == many, s->name);
-                    CHECK_FOR(s->both(a.data(), b.data(), flip, two.data(), words) == (many > 0), s->name);
+                    CHECK_FOR(s->count_intersection(a.data(), b.data(), flip, words) == many, s->name);
+                    CHECK_FOR(s->intersect(a.data(), b.data(), flip, two.data(), words) == (many > 0), s->name);
                     std::size_t wrong = 0;
                     for (std::size_t w = 0; w < words; ++w) wrong += two[w] != (a[w] & (b[w] ^ flip));
                     CHECK_FOR(wrong == 0, s->name);
@@ -73,7 +73,7 @@ TEST(sets_of_rows_as_bits) {
                 double sum = 0;
                 for (std::size_t i = 0; i < 64 * words; ++i)
                     if (a[i / 64] >> (i % 64) & 1U) sum += weights[i];
-                CHECK_FOR(std::fabs(s->weigh(a.data(), weights.data(), words) - sum) < 1e-10, s->name);
+                CHECK_FOR(std::fabs(s->sum_weights(a.data(), weights.data(), words) - sum) < 1e-10, s->name);
             }
         }
     }
@@ -87,18 +87,19 @@ TEST(rows_are_parted_alike) {
         for (int round = 0; round < 30; ++round) {
             std::vector<std::uint64_t> rows;
             for (std::size_t i = 0; i < many; ++i) {
-                const std::uint64_t places[] = {kNobody, 0, 1, 2};
+                const std::uint64_t places[] = {kNoPlayer, 0, 1, 2};
                 const std::uint64_t p = places[random.below(4)];
-                rows.push_back(as_row(random.below(1000), p, p == kNobody ? kNobody : places[random.below(4)]));
+                rows.push_back(pack_row(random.below(1000), p, p == kNoPlayer ? kNoPlayer : places[random.below(4)]));
             }
-            const Parting how{of_row.data(), static_cast<std::uint32_t>(random.below(6)), random.below(2) ? 0x10000U : static_cast<std::uint32_t>(random.below(5)), random.below(3),
+            const RowPartition how{of_row.data(), static_cast<std::uint32_t>(random.below(6)), random.below(2) ? 0x10000U
+                : static_cast<std::uint32_t>(random.below(5)), random.below(3),
                               {random.below(2) != 0, random.below(2) != 0}};
             std::vector<std::uint64_t> want[2];
             for (const auto* s : {&plain_set(), instruction_sets().front(), instruction_sets()[instruction_sets().size() / 2]}) {
                 std::vector<std::uint64_t> got[2];
                 std::uint64_t* to[2];
                 for (int side = 0; side < 2; ++side) got[side].resize(many + 8), to[side] = got[side].data();
-                s->part(how, rows.data(), many, to);
+                s->partition(how, rows.data(), many, to);
                 for (int side = 0; side < 2; ++side) got[side].resize(static_cast<std::size_t>(to[side] - got[side].data()));
                 if (s == &plain_set()) want[0] = got[0], want[1] = got[1];
                 CHECK_FOR(got[0] == want[0] && got[1] == want[1], s->name);

@@ -24,7 +24,7 @@ def forest():
 def interventional(forest, player_of, players, X, B, weights, order, some=slice(None)):
     out = np.zeros((len(X), *(players,) * order, 3))
     table = SHAPLEY.moments(players + 1)
-    tree_shap.interventional(
+    tree_shap.add_interventional(
         forest,
         player_of,
         players,
@@ -68,7 +68,7 @@ def test_trees_add_up(forest):
 def test_trees_that_are_not_there(forest):
     e, X = forest
     with pytest.raises(ValueError, match="no such trees"):
-        tree_shap.native(e).pair_walk(
+        tree_shap.native_ensemble(e).pair_walk(
             x=X[:1], of_column=np.arange(COLUMNS, dtype=np.int32), count=COLUMNS, b=X[:1], weights=np.ones((1, 1)),
             table=SHAPLEY.moments(COLUMNS + 1), order=1, first_tree=2, last_tree=4, instructions="plain", out=np.zeros((1, COLUMNS, 3)),
         )  # fmt: skip

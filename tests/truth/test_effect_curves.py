@@ -70,7 +70,7 @@ def levels_of(groups, points=20):
     """Values of every kind, and ordinary ones."""
     made = [(random_rows(9 + g[0], points, len(g)), np.random.default_rng(g[0])) for g in groups]
     return [
-        effects.Levels(g, np.concatenate([odd, rng.normal(size=odd.shape)]))
+        effects.PlayerPoints(g, np.concatenate([odd, rng.normal(size=odd.shape)]))
         for g, (odd, rng) in zip(groups, made, strict=True)
     ]
 
@@ -86,7 +86,7 @@ def asked(case, groups):
     rng = np.random.default_rng(1)
     X = np.where(rng.random((61, 5)) < 0.5, random_rows(2, 61, 5), rng.normal(size=(61, 5)))
     levels = levels_of(GROUPS[groups])
-    return e, X, levels, [reference.individual(e, one.columns, one.values, X) for one in levels]
+    return e, X, levels, [reference.individual_curves(e, one.columns, one.values, X) for one in levels]
 
 
 @each_set
@@ -94,9 +94,9 @@ def asked(case, groups):
 @pytest.mark.parametrize("groups", GROUPS)
 def test_curves(case, groups, name):
     e, X, levels, wanted = asked(case, groups)
-    with compiled_trees.forced(instructions=name):
-        blocks = [parts for _, parts in effects.individual_blocks(e, levels, X, numbers=3000)]
-        one = effects.individual(e, levels[0], X[:1])
+    with compiled_trees.forced_kernel(instructions=name):
+        blocks = [parts for _, parts in effects.individual_curve_blocks(e, levels, X, numbers=3000)]
+        one = effects.individual_curves(e, levels[0], X[:1])
     got = [np.concatenate(parts) for parts in zip(*blocks, strict=True)]
     for curves, want in zip(got, wanted, strict=True):
         assert curves.shape == want.shape
@@ -121,8 +121,8 @@ def test_a_symmetric_tree_asks_each_question_once():
     e = ensemble([tree, tree], 3, 1)
     X = random_rows(1, 50, 3)
     for level_of in levels_of([(0,), (1,), (2,)]):
-        got = effects.individual(e, level_of, X)
-        assert np.abs(got - reference.individual(e, level_of.columns, level_of.values, X)).max() < 1e-12
+        got = effects.individual_curves(e, level_of, X)
+        assert np.abs(got - reference.individual_curves(e, level_of.columns, level_of.values, X)).max() < 1e-12
 
 
 @pytest.mark.parametrize("flags", [LESS_EQUAL, NAN_AS_ZERO, None], ids=["plain", "missing", "asked"])
@@ -136,7 +136,7 @@ def test_means_of_deep_trees(flags):
     for w in (np.ones(700), rng.random(700) * (rng.random(700) < 0.8)):
         wanted = [reference.partial_dependence(e, one.columns, one.values, X, w) for one in levels]
         for some in compiled_trees.instruction_sets():
-            with compiled_trees.forced(instructions=some.name):
+            with compiled_trees.forced_kernel(instructions=some.name):
                 got = effects.partial_dependence(e, levels, X, w)
             for curve, want in zip(got, wanted, strict=True):
                 assert np.abs(curve - want).max() < 1e-12
@@ -163,9 +163,9 @@ def test_a_split_of_missing_from_known_beneath_others_of_its_column(way, deep):
     assert leaves(tree) == deep
     e = ensemble([tree], 2, 1)
     X = np.array([[np.nan, 0.0], [-1.0, 0.0], [-7.5, 0.0], [7.5, 0.0], [1e9, 0.0]])
-    points = effects.Levels((0,), np.array([[-1e6], [-3.5], [-1.0], [2.5], [3.5], [1e6], [np.nan]]))
-    want = reference.individual(e, (0,), points.values, X)
-    assert np.abs(effects.individual(e, points, X) - want).max() < 1e-12
-    (got,) = effects.individual_moments(e, [points], X)
+    points = effects.PlayerPoints((0,), np.array([[-1e6], [-3.5], [-1.0], [2.5], [3.5], [1e6], [np.nan]]))
+    want = reference.individual_curves(e, (0,), points.values, X)
+    assert np.abs(effects.individual_curves(e, points, X) - want).max() < 1e-12
+    (got,) = effects.individual_curve_moments(e, [points], X)
     assert np.abs(got.mean - want.mean(axis=0)).max() < 1e-12
     assert got.variance.max() < 1e-30  # all rows have the same curve

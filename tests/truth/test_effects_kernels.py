@@ -35,7 +35,7 @@ def some_weights(seed, n):
 def some_levels(seed, columns, points=9):
     """One player a column, and one of two columns where there are enough; values in any order, twice, NaN among them."""
     groups = [(c,) for c in range(columns)] if columns < 4 else [(2, 0), *((c,) for c in range(3, columns))]
-    return [effects.Levels(g, random_rows(seed + 50 + i, points, len(g))) for i, g in enumerate(groups)]
+    return [effects.PlayerPoints(g, random_rows(seed + 50 + i, points, len(g))) for i, g in enumerate(groups)]
 
 
 def near(got, want, scale=1e-12):
@@ -51,7 +51,7 @@ def test_partial_dependence(case, seed, name):
     X = random_rows(seed + 1, 70, e.inputs.width)
     levels = some_levels(seed, e.inputs.width)
     for w in (None, np.full(70, 3.0), some_weights(seed, 70)):
-        with compiled_trees.forced(instructions=name):
+        with compiled_trees.forced_kernel(instructions=name):
             got = effects.partial_dependence(e, levels, X, w)
         for one, curve in zip(levels, got, strict=True):
             near(curve, reference.partial_dependence(e, one.columns, one.values, X, np.ones(70) if w is None else w))
@@ -64,10 +64,10 @@ def test_joint(case):
     levels = some_levels(case, e.inputs.width, points=6)
     pairs = list(permutations(range(len(levels)), 2))
     for w in (None, some_weights(case, 40)):
-        got = effects.joint(e, levels, pairs, X, w)
+        got = effects.joint_partial_dependence(e, levels, pairs, X, w)
         for (a, b), surface in zip(pairs, got, strict=True):
             two = [(levels[j].columns, levels[j].values) for j in (a, b)]
-            near(surface, reference.joint(e, *two, X, np.ones(40) if w is None else w))
+            near(surface, reference.joint_partial_dependence(e, *two, X, np.ones(40) if w is None else w))
 
 
 @pytest.mark.parametrize("w", [None, 2])
@@ -75,7 +75,7 @@ def test_few_rows_in_deep_trees_and_many_rows(w):
     """Rows as a list, rows as bits, and one after the other in the same tree; more rows than one block holds."""
     rng = np.random.default_rng(0)
     e = ensemble([random_tree(rng, 5, 12, 1, output=0) for _ in range(2)], 5, 1)
-    levels = [effects.Levels((c,), random_rows(c, 7, 1)) for c in range(5)]
+    levels = [effects.PlayerPoints((c,), random_rows(c, 7, 1)) for c in range(5)]
     for n in (3, 150, 33_000):
         X = random_rows(n, min(n, 150), 5)[np.arange(n) % 150]
         weights = None if w is None else some_weights(w, n)
@@ -85,8 +85,11 @@ def test_few_rows_in_deep_trees_and_many_rows(w):
         if n != 150:
             continue
         pairs = [(0, 1), (3, 1), (2, 4)]
-        for (a, b), surface in zip(pairs, effects.joint(e, levels, pairs, X, weights), strict=True):
-            near(surface, reference.joint(e, ((a,), levels[a].values), ((b,), levels[b].values), X, folded))
+        for (a, b), surface in zip(pairs, effects.joint_partial_dependence(e, levels, pairs, X, weights), strict=True):
+            near(
+                surface,
+                reference.joint_partial_dependence(e, ((a,), levels[a].values), ((b,), levels[b].values), X, folded),
+            )
 
 
 @pytest.mark.parametrize("part_seconds", [1e-9, reproducible_sum.PART_SECONDS])  # in seven parts, in one
@@ -94,20 +97,20 @@ def test_threads_change_no_bit(monkeypatch, part_seconds):
     e = random_ensemble(0, trees=7, depth=6)
     X, w = random_rows(1, 700, 4), np.random.default_rng(0).uniform(0.1, 2.0, 700)
     levels = some_levels(0, 4)
-    whole = effects.joint(e, levels, [(0, 1)], X, w)[0]
+    whole = effects.joint_partial_dependence(e, levels, [(0, 1)], X, w)[0]
     monkeypatch.setattr(reproducible_sum, "PART_SECONDS", part_seconds)
     low, high = (np.random.default_rng(s).integers(0, 3, (700, len(levels))).astype(np.int32) for s in (1, 2))
 
     def everything(threads):
         strengths = [interaction_strength.overall_interactions(e, levels_at(X), X, w, threads=threads)]
         strengths += [interaction_strength.pair_interactions(e, levels_at(X), [(0, 1), (2, 3)], X, w, threads=threads)]
-        spread = effects.individual_moments(e, levels, X, w, threads=threads)
+        spread = effects.individual_curve_moments(e, levels, X, w, threads=threads)
         return [
-            *effects.joint(e, levels, [(0, 1)], X, w, threads=threads),
+            *effects.joint_partial_dependence(e, levels, [(0, 1)], X, w, threads=threads),
             *effects.partial_dependence(e, levels, X, w, threads=threads),
-            effects.individual(e, levels[0], X, threads=threads),
-            *[b for _, blocks in effects.individual_blocks(e, levels, X, threads=threads) for b in blocks],
-            effects.shifted(e, levels, X, low, high, threads=threads),
+            effects.individual_curves(e, levels[0], X, threads=threads),
+            *[b for _, blocks in effects.individual_curve_blocks(e, levels, X, threads=threads) for b in blocks],
+            effects.point_differences(e, levels, X, low, high, threads=threads),
             *[a for s in strengths for a in (s.interaction, s.whole)],
             *[a for m in spread for a in (m.mean, m.variance)],
         ]
@@ -120,16 +123,16 @@ def test_threads_change_no_bit(monkeypatch, part_seconds):
 
 
 def levels_at(X):
-    return [effects.Levels((c,), np.unique(X[:, [c]], axis=0)) for c in range(X.shape[1])]
+    return [effects.PlayerPoints((c,), np.unique(X[:, [c]], axis=0)) for c in range(X.shape[1])]
 
 
 def test_many_surfaces_are_added_up_in_turns(monkeypatch):
     e = random_ensemble(3, depth=5)
-    X, levels = random_rows(1, 30, 4), [effects.Levels((c,), random_rows(c, 6, 1)) for c in range(4)]
+    X, levels = random_rows(1, 30, 4), [effects.PlayerPoints((c,), random_rows(c, 6, 1)) for c in range(4)]
     pairs = [(0, 1), (2, 1), (3, 0), (0, 1)]
-    at_once = effects.joint(e, levels, pairs, X)
+    at_once = effects.joint_partial_dependence(e, levels, pairs, X)
     monkeypatch.setattr(effects, "SURFACE_BYTES", 1)
-    for a, b in zip(at_once, effects.joint(e, levels, pairs, X), strict=True):
+    for a, b in zip(at_once, effects.joint_partial_dependence(e, levels, pairs, X), strict=True):
         near(a, b, 1e-13)
 
 
@@ -138,7 +141,7 @@ def test_individual_curves(case):
     e = random_ensemble(case, **CASES[case])
     X = random_rows(case + 1, 30, e.inputs.width)
     for one in some_levels(case, e.inputs.width):
-        near(effects.individual(e, one, X), reference.individual(e, one.columns, one.values, X))
+        near(effects.individual_curves(e, one, X), reference.individual_curves(e, one.columns, one.values, X))
 
 
 @each_case
@@ -147,11 +150,11 @@ def test_individual_curves_of_all_players_at_once(case):
     X = random_rows(case + 1, 70, e.inputs.width)
     levels = some_levels(case, e.inputs.width)
     seen = 0
-    for rows, blocks in effects.individual_blocks(e, levels, X, numbers=500):
+    for rows, blocks in effects.individual_curve_blocks(e, levels, X, numbers=500):
         assert rows.start == seen
         seen = rows.stop
         for one, block in zip(levels, blocks, strict=True):
-            np.testing.assert_array_equal(block, effects.individual(e, one, X[rows]))
+            np.testing.assert_array_equal(block, effects.individual_curves(e, one, X[rows]))
     assert seen == len(X)
 
 
@@ -162,9 +165,9 @@ def test_shifted(case):
     levels = some_levels(case, e.inputs.width)
     rng = np.random.default_rng(case)
     low, high = (rng.integers(9, size=(60, len(levels))) for _ in range(2))
-    got = effects.shifted(e, levels, X, low, high)
+    got = effects.point_differences(e, levels, X, low, high)
     for j, one in enumerate(levels):
-        near(got[:, j], reference.shifted(e, one.columns, one.values[low[:, j]], one.values[high[:, j]], X))
+        near(got[:, j], reference.point_differences(e, one.columns, one.values[low[:, j]], one.values[high[:, j]], X))
 
 
 LINKS = {
@@ -183,8 +186,10 @@ def test_moments(case, link, center):
     X, w = random_rows(case + 1, 50, e.inputs.width), some_weights(case, 50)
     levels = some_levels(case, e.inputs.width)
     own = LINKS[link](tree_shap.predict(e, X))[:, None] if center == "row" else 0.0
-    for one, got in zip(levels, effects.individual_moments(e, levels, X, w, center=center, link=link), strict=True):
-        curves = LINKS[link](reference.individual(e, one.columns, one.values, X)) - own
+    for one, got in zip(
+        levels, effects.individual_curve_moments(e, levels, X, w, center=center, link=link), strict=True
+    ):
+        curves = LINKS[link](reference.individual_curves(e, one.columns, one.values, X)) - own
         mean = np.einsum("i,ipc->pc", w, curves) / w.sum()
         near(got.mean, mean)
         near(got.variance, np.einsum("i,ipc->pc", w, (curves - mean) ** 2) / w.sum())
@@ -194,9 +199,9 @@ def test_moments_do_not_cancel():
     """A large base leaves the spread of the curves as it is."""
     e = ensemble([random_tree(np.random.default_rng(0), 3, 4, 1, output=0)], 3, 1, [0.0])
     far = ensemble(e.to_trees(), 3, 1, [1e7])
-    X, levels = random_rows(1, 50, 3), [effects.Levels((0,), random_rows(2, 5, 1))]
+    X, levels = random_rows(1, 50, 3), [effects.PlayerPoints((0,), random_rows(2, 5, 1))]
     for center in ("mean", "row"):
-        a, b = (effects.individual_moments(m, levels, X, center=center)[0].variance for m in (e, far))
+        a, b = (effects.individual_curve_moments(m, levels, X, center=center)[0].variance for m in (e, far))
         assert a.max() > 1e-3
         assert np.abs(a - b).max() < 1e-7
 
@@ -233,16 +238,20 @@ def test_representatives_stand_for_every_value(flags, categorical):
     probes = np.concatenate([grid, *near_thresholds, odd, rng.normal(size=60), codes, codes + 0.7, tiny, -tiny, seen])
     X = random_rows(1, 25, 2)
     for column in (0, 1):
-        points = effects.representatives(e, column, seen)
+        points = effects.interval_representatives(e, column, seen)
         assert np.isnan(points[-1])
         assert (np.diff(points[:-1]) > 0).all()
-        assert np.array_equal(effects.bin_of(e, [column], points[:, None], points[:, None]), np.arange(len(points)))
-        at = effects.bin_of(e, [column], points[:, None], probes[:, None])
+        assert np.array_equal(
+            effects.point_index_of_rows(e, [column], points[:, None], points[:, None]), np.arange(len(points))
+        )
+        at = effects.point_index_of_rows(e, [column], points[:, None], probes[:, None])
         rows = np.repeat(X, len(probes), axis=0)
         of_probes, of_points = (np.tile(v, len(X))[:, None] for v in (probes, points[at]))
-        got, want = (tree_shap.predict(e, reference.replaced(rows, [column], v)) for v in (of_probes, of_points))
+        got, want = (
+            tree_shap.predict(e, reference.with_replaced_columns(rows, [column], v)) for v in (of_probes, of_points)
+        )
         assert np.array_equal(got, want)
-        hit = np.unique(effects.bin_of(e, [column], points[:, None], seen[:, None]))
+        hit = np.unique(effects.point_index_of_rows(e, [column], points[:, None], seen[:, None]))
         assert np.isin(points[hit][:-1], seen).all(), "a value that was seen stands for its class"
 
 
@@ -256,25 +265,33 @@ def test_there_is_no_representative_too_many_and_breakpoints_are_the_thresholds(
         e = ensemble(
             [random_tree(rng, 1, 6, 1, output=0, categorical=False, grid=grid, flags=flags) for _ in range(5)], 1, 1
         )
-        assert np.array_equal(effects.breakpoints(e, 0), want)
-        points = effects.representatives(e, 0, grid)[:, None]
-        assert effects.bin_of(e, [0], points, effects.breakpoints(e, 0)[:, None]).tolist() == [0, 1, 2]
-        assert len(effects.representatives(e, 0, np.empty(0))) == 5  # four intervals and NaN
+        assert np.array_equal(effects.distinct_thresholds(e, 0), want)
+        points = effects.interval_representatives(e, 0, grid)[:, None]
+        assert effects.point_index_of_rows(e, [0], points, effects.distinct_thresholds(e, 0)[:, None]).tolist() == [
+            0,
+            1,
+            2,
+        ]
+        assert len(effects.interval_representatives(e, 0, np.empty(0))) == 5  # four intervals and NaN
         assert not (e.flags & CATEGORICAL).any()
 
 
 def test_rows_between_the_points_are_refused():
     e = random_ensemble(1, depth=5)
-    points = effects.representatives(e, 0, np.empty(0))[:, None]
-    assert np.array_equal(effects.bin_of(e, [0], np.concatenate([points, points]), points), np.arange(len(points)))
+    points = effects.interval_representatives(e, 0, np.empty(0))[:, None]
+    assert np.array_equal(
+        effects.point_index_of_rows(e, [0], np.concatenate([points, points]), points), np.arange(len(points))
+    )
     with pytest.raises(OptionError, match="row 0 is at none"):
-        effects.bin_of(e, [0], points[:1], points[-1:])
+        effects.point_index_of_rows(e, [0], points[:1], points[-1:])
 
 
 def row_levels(e, X, groups):
     """Points such that every row lies at one."""
     return [
-        effects.Levels(g, effects.representatives(e, g[0], X[:, g[0]])[:, None] if len(g) == 1 else X[:, list(g)])
+        effects.PlayerPoints(
+            g, effects.interval_representatives(e, g[0], X[:, g[0]])[:, None] if len(g) == 1 else X[:, list(g)]
+        )
         for g in groups
     ]
 
@@ -329,34 +346,34 @@ def test_a_product_interacts_wholly_and_a_sum_not_at_all():
 
 def test_what_cannot_be_answered_is_refused():
     e, X = random_ensemble(0), random_rows(0, 5, 4)
-    one = effects.Levels((0,), np.zeros((2, 1)))
+    one = effects.PlayerPoints((0,), np.zeros((2, 1)))
     linear = random_ensemble(0, linear=True)
     for ask in (
         lambda e: effects.partial_dependence(e, [one], X),
-        lambda e: effects.joint(e, [one, effects.Levels((1,), np.ones((2, 1)))], [(0, 1)], X),
-        lambda e: effects.individual(e, one, X),
-        lambda e: effects.individual_moments(e, [one], X),
-        lambda e: effects.shifted(e, [one], X, np.zeros((5, 1)), np.ones((5, 1))),
+        lambda e: effects.joint_partial_dependence(e, [one, effects.PlayerPoints((1,), np.ones((2, 1)))], [(0, 1)], X),
+        lambda e: effects.individual_curves(e, one, X),
+        lambda e: effects.individual_curve_moments(e, [one], X),
+        lambda e: effects.point_differences(e, [one], X, np.zeros((5, 1)), np.ones((5, 1))),
     ):
         ask(e)
         with pytest.raises(UnsupportedModelError, match="linear"):
             ask(linear)
     with pytest.raises(OptionError, match="two players"):
-        effects.partial_dependence(e, [one, effects.Levels((1, 0), np.zeros((2, 2)))], X)
+        effects.partial_dependence(e, [one, effects.PlayerPoints((1, 0), np.zeros((2, 2)))], X)
     with pytest.raises(OptionError, match="points, columns"):
-        effects.partial_dependence(e, [effects.Levels((0,), np.zeros((0, 1)))], X)
+        effects.partial_dependence(e, [effects.PlayerPoints((0,), np.zeros((0, 1)))], X)
     with pytest.raises(OptionError, match="threads"):
         effects.partial_dependence(e, [one], X, threads=0)
     with pytest.raises(OptionError, match="two different"):
-        effects.joint(e, [one], [(0, 0)], X)
+        effects.joint_partial_dependence(e, [one], [(0, 0)], X)
     with pytest.raises(OptionError, match="positions"):
-        effects.shifted(e, [one], X, np.zeros((5, 1)), np.full((5, 1), 2))
+        effects.point_differences(e, [one], X, np.zeros((5, 1)), np.full((5, 1), 2))
     with pytest.raises(OptionError, match="center"):
-        effects.individual_moments(e, [one], X, link="probit")
+        effects.individual_curve_moments(e, [one], X, link="probit")
     with pytest.raises(EmptyDataError):
         effects.partial_dependence(e, [one], X[:0])
     with pytest.raises(InputError, match="model's columns"):
-        effects.individual(e, one, X[:, :2])
+        effects.individual_curves(e, one, X[:, :2])
     for bad in (np.zeros(5), np.ones(4), np.array([1, 1, 1, 1, np.nan]), np.array([1, 1, 1, 1, -1.0])):
         with pytest.raises(InputError, match="weights"):
             effects.partial_dependence(e, [one], X, bad)
@@ -381,12 +398,13 @@ def test_a_column_with_more_thresholds_than_sixteen_bits_can_number():
         value=rng.normal(size=(n, 1)),
     )
     e = ensemble([deep, random_tree(rng, 2, 4, 1, categorical=False, grid=rng.random(4))], 2, 1)
-    assert len(effects.representatives(e, 0, np.empty(0))) > 2**16
+    assert len(effects.interval_representatives(e, 0, np.empty(0))) > 2**16
     X = rng.random((300, 2))
     X[::7, 0] = np.nan
-    players = [effects.Levels((c,), np.append(rng.random(6), np.nan)[:, None]) for c in range(2)]
+    players = [effects.PlayerPoints((c,), np.append(rng.random(6), np.nan)[:, None]) for c in range(2)]
     want = [
-        [tree_shap.predict(e, reference.replaced(X, [c], v)).mean(axis=0) for v in players[c].values] for c in range(2)
+        [tree_shap.predict(e, reference.with_replaced_columns(X, [c], v)).mean(axis=0) for v in players[c].values]
+        for c in range(2)
     ]
     for got, curve in zip(effects.partial_dependence(e, players, X), want, strict=True):
         near(got, np.array(curve))

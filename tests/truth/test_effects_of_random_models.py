@@ -105,7 +105,7 @@ def drawn(seed):
 
 def asked(d, features, kind, grid):
     """The effect; None where there is none, which may be refused."""
-    with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
+    with compiled_trees.forced_kernel(instructions=SETS[d.seed % len(SETS)]):
         try:
             return wb.effects(
                 d.e, d.X, features, kind, grid=grid, output=d.output, scale=d.scale, sample_weight=d.weights
@@ -197,7 +197,7 @@ def together(d):
     width, share = d.e.inputs.width, d.share
     if width < 2:
         return
-    with compiled_trees.forced(instructions=SETS[d.seed % len(SETS)]):
+    with compiled_trees.forced_kernel(instructions=SETS[d.seed % len(SETS)]):
         found = wb.interactions(d.e, d.X, output=d.output, scale=d.scale, sample_weight=d.weights)
 
     def at_rows(columns):

@@ -41,9 +41,9 @@ def run_path(e, player_of, count, X, index, order):
     rules = [as_index(index).rule(int(d)) for d in degrees]
     of_tree = np.searchsorted(degrees, np.maximum(most - order, 0))
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
-    every = tree_shap.Rules.of(rules, of_tree)
+    every = tree_shap.QuadratureRules.of(rules, of_tree)
     if order == 2:
-        tree_shap.path_pairs(e, player_of, count, X, every, out)
+        tree_shap.add_path_interactions(e, player_of, count, X, every, out)
     else:
         how = {
             "kernel": "lane walk",
@@ -51,13 +51,15 @@ def run_path(e, player_of, count, X, index, order):
             "arithmetic": "float64",
             "bits": 4,
         }
-        compiled_trees.Attribution(e, player_of, count, every, **how).add(X, out, threads=1, what="", quiet=True)
+        compiled_trees.CompiledTrees(e, player_of, count, every, **how).add(
+            X, out, threads=1, description="", quiet=True
+        )
     return out
 
 
 def run_pairs(e, player_of, count, X, B, w, index, order):
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
-    tree_shap.interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
+    tree_shap.add_interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
     return out
 
 
@@ -66,7 +68,7 @@ def run_pairs(e, player_of, count, X, B, w, index, order):
 def test_native_predict_equals_the_specification_bit_for_bit(case, seed):
     e = random_ensemble(seed, **CASES[case])
     X = random_rows(seed, 300, e.inputs.width)
-    assert np.array_equal(tree_shap.leaves(e, X), reference.leaves(e, X))
+    assert np.array_equal(tree_shap.leaf_indices(e, X), reference.leaf_indices(e, X))
     assert np.array_equal(tree_shap.predict(e, X), reference.predict(e, X))
     assert np.allclose(tree_shap.expectation(e), reference.expectation(e), atol=1e-13)
 

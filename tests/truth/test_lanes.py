@@ -23,7 +23,9 @@ TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 def rules_for(e, player_of, count, index, order):
     most = tree_shap.players_on_path(e, player_of, count)
     degrees, of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
-    return tree_shap.Rules.of([as_index(index).rule(int(d)) for d in degrees] or [as_index(index).rule(0)], of_tree)
+    return tree_shap.QuadratureRules.of(
+        [as_index(index).rule(int(d)) for d in degrees] or [as_index(index).rule(0)], of_tree
+    )
 
 
 def want(e, player_of, count, X, index, order, background):
@@ -31,16 +33,16 @@ def want(e, player_of, count, X, index, order, background):
         return reference.path_dependent(e, player_of, count, X, as_index(index).rule(count), 1)
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     if background is None:
-        tree_shap.path_pairs(e, player_of, count, X, rules_for(e, player_of, count, index, order), out)
+        tree_shap.add_path_interactions(e, player_of, count, X, rules_for(e, player_of, count, index, order), out)
     else:
         B, w = background
-        tree_shap.interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
+        tree_shap.add_interventional(e, player_of, count, X, B, w[None], as_index(index).moments(count + 1), order, out)
     return out
 
 
 def got(e, player_of, count, X, index, order, background, *, kernel, name, arithmetic, bits, threads=1, out=None):
     moments = as_index(index).moments(count + 1)
-    made = compiled_trees.Attribution(
+    made = compiled_trees.CompiledTrees(
         e,
         player_of,
         count,
@@ -53,7 +55,7 @@ def got(e, player_of, count, X, index, order, background, *, kernel, name, arith
         bits=bits,
     )
     out = np.zeros((len(X), *(count,) * order, len(e.base_values))) if out is None else out
-    made.add(X, out, threads=threads, what="", quiet=True)
+    made.add(X, out, threads=threads, description="", quiet=True)
     return out
 
 
@@ -173,10 +175,10 @@ def test_trees_that_do_not_fit_are_compiled_in_turns(monkeypatch):
     monkeypatch.setattr(compiled_trees, "MAX_COMPILED_AT_ONCE", 1)
     rules = rules_for(e, player_of, 6, "shapley", 1)
     shared = dict(instructions=SETS[0], arithmetic="float64", bits=4)
-    made = compiled_trees.Attribution(e, player_of, 6, rules, kernel="lane walk", kept=20_000, **shared)
+    made = compiled_trees.CompiledTrees(e, player_of, 6, rules, kernel="lane walk", kept=20_000, **shared)
     for _ in range(2):
         out = np.zeros(right.shape)
-        made.add(X, out, threads=2, what="", quiet=True)
+        made.add(X, out, threads=2, description="", quiet=True)
         assert np.abs(out - right).max() < 1e-12 * np.abs(right).max()
     assert 0 < made.bytes <= 20_000
 
@@ -188,12 +190,12 @@ def test_one_explainer_may_be_used_by_several_threads():
     right = want(e, player_of, 6, X, "shapley", 1, None)
     rules = rules_for(e, player_of, 6, "shapley", 1)
     shared = dict(instructions=SETS[0], arithmetic="float64", bits=6)
-    made = compiled_trees.Attribution(e, player_of, 6, rules, kernel="pattern tables", **shared)
+    made = compiled_trees.CompiledTrees(e, player_of, 6, rules, kernel="pattern tables", **shared)
     wrong = []
 
     def use():
         out = np.zeros(right.shape)
-        made.add(X, out, threads=2, what="", quiet=True)
+        made.add(X, out, threads=2, description="", quiet=True)
         wrong.append(np.abs(out - right).max() > 1e-12 * np.abs(right).max())
 
     users = [threading.Thread(target=use) for _ in range(8)]

@@ -120,15 +120,15 @@ def test_attributions(seed, case):
 def test_effects(case, name):
     e, rows = made(case, case)
     X = rows(70)
-    levels = [effects.Levels((c,), np.ascontiguousarray(rows(9, c)[:, [c]])) for c in range(e.inputs.width)]
+    levels = [effects.PlayerPoints((c,), np.ascontiguousarray(rows(9, c)[:, [c]])) for c in range(e.inputs.width)]
     ones = np.ones(len(X))
-    with compiled_trees.forced(instructions=name):
+    with compiled_trees.forced_kernel(instructions=name):
         means = effects.partial_dependence(e, levels, X, None)
-        curves = [f for _, f in effects.individual_blocks(e, levels, X, numbers=10**7, threads=1)]
+        curves = [f for _, f in effects.individual_curve_blocks(e, levels, X, numbers=10**7, threads=1)]
     for i, (one, mean) in enumerate(zip(levels, means, strict=True)):
         assert np.abs(mean - reference_effects.partial_dependence(e, one.columns, one.values, X, ones)).max() < 1e-12
         got = np.concatenate([block[i] for block in curves])
-        assert np.abs(got - reference_effects.individual(e, one.columns, one.values, X)).max() < 1e-12
+        assert np.abs(got - reference_effects.individual_curves(e, one.columns, one.values, X)).max() < 1e-12
 
 
 @each_case
@@ -140,8 +140,8 @@ def test_classes_of_values_are_those_that_no_node_tells_apart(seed, case):
         nodes = np.flatnonzero((e.left >= 0) & (e.feature == column))
         answers = np.array([reference.goes_left(e, n, x) for n in nodes]).reshape(len(nodes), len(x)).T
         _, same = np.unique(answers, axis=0, return_inverse=True)
-        stand = effects.representatives(e, column, x)
-        found = effects.bin_of(e, [column], stand[:, None], x[:, None])
+        stand = effects.interval_representatives(e, column, x)
+        found = effects.point_index_of_rows(e, [column], stand[:, None], x[:, None])
         for k in np.unique(found):
             assert len(np.unique(same.ravel()[found == k])) == 1, "one class holds values that some node tells apart"
 

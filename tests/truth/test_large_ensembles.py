@@ -41,7 +41,7 @@ def mean(w, values):
 
 
 def check_predictions(s):
-    assert np.array_equal(tree_shap.leaves(s.e, s.X), reference.leaves(s.e, s.X)), s.what
+    assert np.array_equal(tree_shap.leaf_indices(s.e, s.X), reference.leaf_indices(s.e, s.X)), s.what
     assert np.array_equal(tree_shap.predict(s.e, s.X), reference.predict(s.e, s.X)), s.what
 
 
@@ -52,7 +52,7 @@ def check_effects(s):
         return tree_shap.predict(s.e, rows)
 
     e, X, w, n = s.e, s.X, s.each, len(s.X)
-    levels = [effects.Levels(c, v) for c, v in zip(s.players, s.points(), strict=True)]
+    levels = [effects.PlayerPoints(c, v) for c, v in zip(s.players, s.points(), strict=True)]
     wanted = [individual_curves(predict, X, one.columns, one.values) for one in levels]
     pairs = list(combinations(range(len(levels)), 2))[:3]
     surfaces = []
@@ -72,18 +72,18 @@ def check_effects(s):
     moved = np.stack([c[np.arange(n), high[:, j]] - c[np.arange(n), low[:, j]] for j, c in enumerate(wanted)], axis=1)
     own = predict(X)
     for name in SETS:
-        with compiled_trees.forced(instructions=name):
-            blocks = [parts for _, parts in effects.individual_blocks(e, levels, X, numbers=2000)]
+        with compiled_trees.forced_kernel(instructions=name):
+            blocks = [parts for _, parts in effects.individual_curve_blocks(e, levels, X, numbers=2000)]
             for j, one in enumerate(levels):
                 near(np.concatenate([b[j] for b in blocks]), wanted[j], s, what=f"curves of all, {name}")
-                near(effects.individual(e, one, X), wanted[j], s, what=f"curves, {name}")
+                near(effects.individual_curves(e, one, X), wanted[j], s, what=f"curves, {name}")
             for j, got in enumerate(effects.partial_dependence(e, levels, X, s.weights)):
                 near(got, mean(w, wanted[j]), s, what=f"partial dependence, {name}")
-            for k, got in enumerate(effects.joint(e, levels, pairs, X, s.weights)):
+            for k, got in enumerate(effects.joint_partial_dependence(e, levels, pairs, X, s.weights)):
                 near(got, surfaces[k], s, what=f"surface, {name}")
             for link, function in LINKS.items():
                 for center in ("mean", "row"):
-                    found = effects.individual_moments(e, levels, X, s.weights, center=center, link=link)
+                    found = effects.individual_curve_moments(e, levels, X, s.weights, center=center, link=link)
                     for j, got in enumerate(found):
                         curves = function(wanted[j]) - (function(own)[:, None] if center == "row" else 0.0)
                         middle = mean(w, curves)
@@ -91,13 +91,13 @@ def check_effects(s):
                         near(
                             got.variance, mean(w, (curves - middle) ** 2), s, what=f"variance, {link}, {center}, {name}"
                         )
-            near(effects.shifted(e, levels, X, low, high), moved, s, what=f"differences, {name}")
+            near(effects.point_differences(e, levels, X, low, high), moved, s, what=f"differences, {name}")
     check_strengths(s, predict)
 
 
 def check_strengths(s, predict):
     e, X, w = s.e, s.X, s.each
-    levels = [effects.Levels(c, X[:, list(c)]) for c in s.players]
+    levels = [effects.PlayerPoints(c, X[:, list(c)]) for c in s.players]
 
     def centred(values):
         return values - mean(w, values)
@@ -112,7 +112,7 @@ def check_strengths(s, predict):
         centred(np.einsum("p,ipc->ic", w, individual_curves(predict, X, c, X[:, list(c)])) / w.sum()) for c in s.players
     ]
     for name in SETS:
-        with compiled_trees.forced(instructions=name):
+        with compiled_trees.forced_kernel(instructions=name):
             got = interaction_strength.pair_interactions(e, levels, pairs, X, s.weights)
             for k, (a, b) in enumerate(pairs):
                 near(got.interaction[k], w @ (both[k] - alone[a] - alone[b]) ** 2, s, what=f"pair, {name}", scale=1e-10)
@@ -126,8 +126,8 @@ def check_strengths(s, predict):
 def check_values_of_features(s):
     """Values that stand for all others, and where rows are among them."""
     for column in range(s.e.inputs.width):
-        points = effects.representatives(s.e, column, s.X[:, column])
-        at = effects.bin_of(s.e, [column], points[:, None], s.X[:, [column]])
+        points = effects.interval_representatives(s.e, column, s.X[:, column])
+        at = effects.point_index_of_rows(s.e, [column], points[:, None], s.X[:, [column]])
         same = s.X.copy()
         same[:, column] = points[at]
         assert np.array_equal(tree_shap.predict(s.e, same), tree_shap.predict(s.e, s.X)), (column, s.what)
@@ -150,7 +150,7 @@ def check_attributions(s):
     for order in (1, 2) if count > 1 else (1,):
         most = tree_shap.players_on_path(e, player_of, count)
         degrees, of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
-        rules = tree_shap.Rules.of([as_index(index).rule(int(d)) for d in degrees], of_tree)
+        rules = tree_shap.QuadratureRules.of([as_index(index).rule(int(d)) for d in degrees], of_tree)
         moments = as_index(index).moments(count + 1)
         for interventional, game in games.items():
             want = np.moveaxis(semivalue(game, count, share, order), order, 0)
@@ -158,12 +158,12 @@ def check_attributions(s):
                 weights = np.tile(w, (len(X), 1))  # one line a row: a pair of rows at a time, else sets of rows as bits
                 for own, name in [(weights, None), *((w[None], name) for name in SETS)]:
                     out = np.zeros(want.shape)
-                    tree_shap.interventional(e, player_of, count, X, B, own, moments, order, out, instructions=name)
+                    tree_shap.add_interventional(e, player_of, count, X, B, own, moments, order, out, instructions=name)
                     near(out, want, s, what=f"{'bit' if name else 'pair'} walk, {name}, order {order}")
             else:
                 if order == 2:
                     out = np.zeros(want.shape)
-                    tree_shap.path_pairs(e, player_of, count, X, rules, out)
+                    tree_shap.add_path_interactions(e, player_of, count, X, rules, out)
                     near(out, want, s, what="path walk")
             lane_kernels(s, want, X, (B, w, moments) if interventional else None, rules, order)
 
@@ -176,13 +176,13 @@ def lane_kernels(s, want, X, background, rules, order):
     for kernel, bits, sparse in kinds:
         for name in SETS:
             for arithmetic, tolerance in {"float64": 1e-11, "float32": 1e-4}.items():
-                made = compiled_trees.Attribution(
+                made = compiled_trees.CompiledTrees(
                     s.e, s.player_of, count, rules, kernel=kernel, order=order, background=background,
                     instructions=name, arithmetic=arithmetic, bits=bits, sparse=sparse,
                 )  # fmt: skip
                 shape = (len(X), count + len(pairs), want.shape[-1]) if sparse else want.shape
                 out = np.zeros(shape)
-                made.add(X, out, threads=1, what="", quiet=True)
+                made.add(X, out, threads=1, description="", quiet=True)
                 if sparse:
                     full = np.zeros(want.shape)
                     for k, (i, j) in enumerate(pairs):

@@ -190,7 +190,7 @@ def test_an_explainer_from_a_better_processor_is_compiled_anew(monkeypatch):
     sent = pickle.dumps(explainer)
     assert compiled_trees.fastest_instructions() in want.evidence.kernel
     plain = compiled_trees.instruction_sets()[-1:]  # which every processor has
-    monkeypatch.setattr(compiled_trees, "_sets", lambda: plain)
+    monkeypatch.setattr(compiled_trees, "_available_sets", lambda: plain)
     got = pickle.loads(sent)(rows[:200])
     assert "plain" in got.evidence.kernel
     assert np.allclose(got.values, want.values, rtol=1e-12, atol=1e-12)

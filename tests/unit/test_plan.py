@@ -37,7 +37,7 @@ def test_a_plan_names_what_explain_then_does(forest, asked, kernel, instructions
     """On every instruction set and kernel: the kernel, and a memory that holds all tables that are then compiled."""
     model, X = forest
     asked = {**asked, "background": X[: asked["background"]]} if "background" in asked else asked
-    with compiled_trees.forced(instructions=instructions, kernel=kernel):
+    with compiled_trees.forced_kernel(instructions=instructions, kernel=kernel):
         explainer = TreeShap(model, **asked)
         plan = explainer.plan(len(X))
         assert explainer(X).evidence.kernel == plan.name
@@ -68,7 +68,7 @@ def test_a_plan_corrects_its_speed_by_the_smallest_of_several_timings(forest, mo
     def add(self, rows, out, **more):
         now[0] += next(runs) if len(rows) > 1 else 0.25
 
-    monkeypatch.setattr(compiled_trees.Attribution, "add", add)
+    monkeypatch.setattr(compiled_trees.CompiledTrees, "add", add)
     monkeypatch.setattr("time.thread_time", lambda: now[0])
     explainer = TreeShap(model, n_jobs=1)
     plan = explainer.plan(1000 * len(X))
@@ -150,7 +150,7 @@ def test_forced_choices_are_taken_and_agree(forest):
     model, X = forest
     right = wb.explain(model, X[:50]).values
     for instructions in compiled_trees.instruction_sets():
-        with compiled_trees.forced(instructions=instructions.name):
+        with compiled_trees.forced_kernel(instructions=instructions.name):
             forced = wb.explain(model, X[:50])
         assert instructions.name in forced.evidence.kernel
         assert np.allclose(forced.values, right, rtol=0, atol=1e-12 * np.abs(right).max())

@@ -13,10 +13,10 @@ import whybox as wb
 import zoo
 from whybox.errors import OptionError
 from whybox.explanation.explanation import EXPLANATION_KINDS
-from whybox.explanation.feature_values import partner
+from whybox.explanation.feature_values import strongest_partner
 from whybox.explanation.figures import EFFECTS_FIGURES, FIGURES
 from whybox.methods.registry import methods
-from whybox.plots.style import distinct
+from whybox.plots.style import distinct_labels
 
 
 @pytest.fixture(scope="module")
@@ -118,9 +118,9 @@ def test_scatter_shows_categories_missing_values_and_partners():
     assert ticks[0] == "missing"
     assert len(ticks) > 2
     assert "missing" not in ticks[1:]
-    assert partner(e, "bmi") in zoo.COLUMNS
+    assert strongest_partner(e, "bmi") in zoo.COLUMNS
     assert len(e.plot.scatter("bmi", color=None).figure.axes) == 1
-    exact = partner(wb.explain(model, rows[:50], order=2), "bmi")
+    exact = strongest_partner(wb.explain(model, rows[:50], order=2), "bmi")
     assert exact in zoo.COLUMNS
     with pytest.raises(OptionError, match="no feature 'bim'.*Did you mean 'bmi'"):
         e.plot.scatter("bim")
@@ -132,8 +132,8 @@ def test_partner_finds_the_interaction():
     X = np.random.default_rng(0).normal(size=(2000, 6))
     model = HistGradientBoostingRegressor(max_iter=60).fit(X, X[:, 0] + X[:, 1] * X[:, 4] * 3)
     e = wb.explain(model, X)
-    assert partner(e, "x1") == "x4"
-    assert partner(wb.explain(model, X[:200], order=2), "x4") == "x1"
+    assert strongest_partner(e, "x1") == "x4"
+    assert strongest_partner(wb.explain(model, X[:200], order=2), "x4") == "x1"
 
 
 def test_interactions_heatmap_and_refusals(five):
@@ -161,14 +161,14 @@ def test_many_rows_are_thinned_and_say_so(two_hundred):
 def test_names_are_shortened_only_as_far_as_they_stay_apart():
     same = [f"the measured mean of sensor {i} in the northern hall, in kelvin" for i in (1, 2, 12, 120)]
     names = ("age", *same, "an odd one " * 6)
-    labels = distinct(names)
+    labels = distinct_labels(names)
     assert labels["age"] == "age"
     assert len(set(labels.values())) == len(names)
     assert max(map(len, labels.values())) <= 32
     assert "12 in" in labels[same[2]]
     far = tuple(f"{a}{'x' * 60}{b}{'y' * 60}" for a in "pq" for b in "rs")
-    assert len(set(distinct(far).values())) == 4
-    assert len(set(distinct(("a  b", "a\nb")).values())) == 1  # nothing to tell them apart by
+    assert len(set(distinct_labels(far).values())) == 4
+    assert len(set(distinct_labels(("a  b", "a\nb")).values())) == 1  # nothing to tell them apart by
 
 
 def test_long_names_have_labels_of_their_own(two_hundred):

@@ -26,8 +26,10 @@ def test_both_ways_find_the_same_operators(name, monkeypatch):
     assert name in COMPLETE
     net, x, _ = made(name)
     met = []
-    plain = captured._graph
-    monkeypatch.setattr(captured, "_graph", lambda module, row: met.append(type(module)) or plain(module, row))
+    plain = captured._graph_of_module
+    monkeypatch.setattr(
+        captured, "_graph_of_module", lambda module, row: met.append(type(module)) or plain(module, row)
+    )
     with torch.no_grad():
         quick = capture(net, (torch.tensor(x),), lambda: None)
         assert met == [RecordedGraph]
@@ -53,7 +55,7 @@ def test_both_ways_find_the_same_operators(name, monkeypatch):
 )
 def test_numbers_are_not_told(f):
     net = between(f)().eval()
-    table = captured._table()
+    table = captured._decompositions()
     with captured._without_fused_kernels(), pytest.raises(Exception):  # noqa: B017, PT011  # torch says it in many ways; none is passed on
         captured.record_operators(net, (torch.randn(1, 8),), table, captured._shape_only)
 

@@ -275,6 +275,21 @@ def test_sections_are_objects_and_are_shown_briefly(tmp_path):
     assert "0x" not in str(inspect.signature(wb.report))
 
 
+def test_every_section_is_declared_in_its_own_file_and_shows_the_methods_of_the_registry():
+    from pathlib import Path
+
+    from whybox.methods.registry import methods
+    from whybox.reporting import sections
+
+    declared = [
+        p for p in Path(sections.__path__[0]).glob("*.py") if "\nSECTION: Final" in p.read_text(encoding="utf-8")
+    ]
+    assert len(SECTIONS) == len(declared) > 5
+    assert len({s.anchor for s in SECTIONS}) == len({s.position for s in SECTIONS}) == len(SECTIONS)
+    shown = {m.section for m in methods() if m.family != "saliency" and m.section is not None}
+    assert shown <= {s.anchor for s in SECTIONS}
+
+
 def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
     """The shap block is about the same players, output, scale and background as the report; with the defaults it would be another question."""
     from unittest.mock import patch

@@ -12,7 +12,7 @@ from sklearn.ensemble import GradientBoostingClassifier, GradientBoostingRegress
 from sklearn.tree import DecisionTreeRegressor
 
 import whybox as wb
-from whybox.explanation.feature_values import partner
+from whybox.explanation.feature_values import strongest_partner
 from whybox.kernels import effects
 from whybox.models.registry import as_model
 from whybox.numerics.rounding import ratio_above_rounding, relative_size, rounding_floor, varies
@@ -61,9 +61,9 @@ def test_features_that_are_never_read_do_not_interact(make, seed, monkeypatch):
     adapted = as_model(model)
     silent = np.setdiff1d(np.arange(5), adapted.columns_read)
     asked = []
-    surfaces = effects._surfaces
+    surfaces = effects._compute_surfaces
     monkeypatch.setattr(
-        effects, "_surfaces", lambda e, levels, pairs, *a: asked.extend(pairs) or surfaces(e, levels, pairs, *a)
+        effects, "_compute_surfaces", lambda e, levels, pairs, *a: asked.extend(pairs) or surfaces(e, levels, pairs, *a)
     )
     found = wb.interactions(model, X)
     for table in (found.values, h_squared(found)):
@@ -177,7 +177,7 @@ def test_rounding_has_no_rank_and_no_partner():
     model = DecisionTreeRegressor(max_depth=3).fit(X, X["a"])
     e = wb.explain(model, X, X[:50])
     shaken = replace(e, values=e.values + 1e-16 * rng.normal(size=e.values.shape))
-    assert partner(shaken, "b") is None
+    assert strongest_partner(shaken, "b") is None
 
 
 def test_shares_of_rounding_are_not_told():

@@ -58,7 +58,7 @@ def test_terms_are_the_matrices_without_their_zeros(data, kind, interventional):
 @pytest.mark.parametrize("kernel", ["pattern tables", "path walk", "pair walk"])
 def test_every_kernel_gives_them(data, kernel):
     X, y = data
-    with compiled_trees.forced(kernel=kernel):
+    with compiled_trees.forced_kernel(kernel=kernel):
         check(
             MODELS["shallow"].fit(X, y), X[:10], X[50:60] if kernel == "pair walk" else None, players={"ab": ["a", "b"]}
         )

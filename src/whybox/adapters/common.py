@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sized
+from collections.abc import Callable, Iterator, Sized
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, final
@@ -12,9 +12,10 @@ import numpy as np
 
 from whybox.core.label_choice import class_names
 from whybox.data.table import Floats
-from whybox.errors import UnsupportedModelError
+from whybox.errors import ModelMismatchError, UnsupportedModelError
 
 __all__ = [
+    "FittedPart",
     "PredictWith",
     "as_columns",
     "class_names",
@@ -37,6 +38,38 @@ def as_columns(values: Any) -> Floats:
     """Return predictions as (rows, outputs) float64."""
     array = np.asarray(values, dtype=np.float64)
     return array.reshape(len(array), -1)
+
+
+@final
+@dataclass(frozen=True)
+class FittedPart:
+    """The part of an estimator that predicts and that `fit` replaces: its booster, or the best model of a search.
+
+    Args:
+        part: the part that was read. owner: the estimator; the part itself, where it was given by itself.
+        find: owner -> the part that it has now, a function of a module, so that it can be pickled.
+    """
+
+    part: Any
+    owner: Any
+    find: Callable[[Any], Any]
+
+    def __call__(self) -> Any:
+        """Return the part.
+
+        Raises:
+            ModelMismatchError: the estimator has another one now.
+        """
+        if self.owner is not self.part and self.find(self.owner) is not self.part:
+            raise ModelMismatchError(
+                f"this {type(self.owner).__name__} was fitted again since it was read, so this would be an explanation of another model. "
+                "Make the explainer, or compute the effects, again."
+            )
+        return self.part
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle the part alone: a copy meets no new fit, and an estimator may hold functions that cannot be pickled."""
+        return FittedPart, (self.part, self.part, self.find)
 
 
 @final

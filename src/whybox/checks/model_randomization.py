@@ -94,20 +94,25 @@ class _ComparedMap:
         )
         self._displacements: list[tuple[int, Floats]] = []
         if reference is not None:
-            for which in subject.input_of:
-                x, start = problem.inputs[which].x.astype(np.float64), reference[which]
-                away = x - np.broadcast_to(np.asarray(start, dtype=np.float64), x.shape)
+            for input_index in subject.input_of:
+                x, reference_value = problem.inputs[input_index].x.astype(np.float64), reference[input_index]
+                displacement = x - np.broadcast_to(np.asarray(reference_value, dtype=np.float64), x.shape)
                 span = np.ptp(x.reshape(len(x), -1), axis=1).reshape(-1, *(1,) * (x.ndim - 1))
                 self._displacements.append(
-                    (which, np.where(np.abs(away) > NEAR_REFERENCE * np.where(span > 0, span, 1.0), away, np.nan))
+                    (
+                        input_index,
+                        np.where(
+                            np.abs(displacement) > NEAR_REFERENCE * np.where(span > 0, span, 1.0), displacement, np.nan
+                        ),
+                    )
                 )
         self.map = self.recompute() if self.adjustment else flatten_maps(subject.maps())
         self.finite = np.isfinite(self.map)
         if subject.tokens is not None:
             self.finite &= self._informative_positions(subject.tokens)
         enough = self.finite.sum(axis=1) >= MIN_POSITIONS
-        order = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
-        self.usable = enough & order  # a constant map has no ranks
+        has_ranks = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
+        self.usable = enough & has_ranks  # a constant map has no ranks
         self.too_few_positions = int((~enough).sum())
         self.positions = (
             int(self.finite.sum(axis=1).max())
@@ -118,10 +123,10 @@ class _ComparedMap:
 
     def _informative_positions(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
         """Map positions that are informative: no special tokens; and for methods with a baseline token, not that token."""
-        free = tokens.removable
+        informative = tokens.removable
         if tokens.absent_token is not None and has_baseline(self.subject.method):
-            free = free & (tokens.ids != tokens.absent_token[0])
-        positions = tokens.positions_with(free, self.subject.rows)
+            informative = informative & (tokens.ids != tokens.absent_token[0])
+        positions = tokens.positions_with(informative, self.subject.rows)
         return np.repeat(positions, self.map.shape[1] // positions.shape[1], axis=1)
 
     def recompute(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
@@ -132,12 +137,12 @@ class _ComparedMap:
             return flatten_maps(self.subject.recompute(net, method=self.equidistant, seed=seed, background=None))
         maps = self.subject.recompute(net, seed=seed, reduce=None)
         out = []
-        for found, (which, away) in zip(maps, self._displacements, strict=True):
-            channel = self.subject.inputs[which].channel
-            slopes = found / away
+        for map_of_input, (input_index, displacement) in zip(maps, self._displacements, strict=True):
+            channel = self.subject.inputs[input_index].channel
+            slopes = map_of_input / displacement
             if channel is not None:
-                size = np.abs(slopes)
-                largest = np.where(np.isfinite(size), size, -1.0).max(axis=channel)
+                magnitudes = np.abs(slopes)
+                largest = np.where(np.isfinite(magnitudes), magnitudes, -1.0).max(axis=channel)
                 slopes = np.where(largest >= 0, largest, np.nan)
             out.append(slopes)
         return flatten_maps(out)
@@ -145,9 +150,9 @@ class _ComparedMap:
     def similarity(self, other: Floats) -> Floats:
         """|Spearman correlation| of each row with the map: of absolute values, or of signed values if that is larger."""
         out = np.zeros(len(self.map))
-        for k, (a, b, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
+        for k, (own_map, other_map, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
             if finite.sum() >= MIN_POSITIONS:
-                x, y = a[finite], np.where(np.isfinite(b[finite]), b[finite], 0.0)
+                x, y = own_map[finite], np.where(np.isfinite(other_map[finite]), other_map[finite], 0.0)
                 out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
         return np.asarray(out[self.usable])
 
@@ -165,21 +170,24 @@ class _ComparedMap:
         """Similarity to trivial maps, mean over the rows."""
         subject, out = self.subject, {}
         if subject.tokens is not None:
-            wide = self.map.shape[1] // subject.tokens.positions
-            known = subject.tokens.trivial_maps(subject.rows).items()
-            return {name: float(self.similarity(np.repeat(control, wide, axis=1)).mean()) for name, control in known}
-        given = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
+            values_per_position = self.map.shape[1] // subject.tokens.positions
+            trivial = subject.tokens.trivial_maps(subject.rows).items()
+            return {
+                name: float(self.similarity(np.repeat(control, values_per_position, axis=1)).mean())
+                for name, control in trivial
+            }
+        explained_inputs = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
         sizes = [subject.maps()[k].shape for k in range(len(subject.input_of))]
-        plain = not any(g.without_gradient for g, _ in given)
-        asked = {
-            "the input itself": (input_size, plain),
-            "an edge detector": (edge_map, all(is_picture(g) for g, _ in given)),
+        all_numeric = not any(one_input.without_gradient for one_input, _ in explained_inputs)
+        candidates = {
+            "the input itself": (input_size, all_numeric),
+            "an edge detector": (edge_map, all(is_picture(one_input) for one_input, _ in explained_inputs)),
         }
-        for name, (control, fits) in asked.items():
-            if fits:
-                maps = [control(g, x) for g, x in given]
+        for name, (control, applies) in candidates.items():
+            if applies:
+                maps = [control(one_input, x) for one_input, x in explained_inputs]
                 if flatten_maps(maps).shape == self.map.shape and (
-                    self.adjustment or all(m.shape == s for m, s in zip(maps, sizes, strict=True))
+                    self.adjustment or all(m.shape == size for m, size in zip(maps, sizes, strict=True))
                 ):
                     out[name] = float(self.similarity(flatten_maps(maps)).mean())
         return out
@@ -197,18 +205,20 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
         or any(i.without_gradient for i in subject.inputs)
     ):
         return None
-    out = []
-    for given in subject.inputs:
-        x = given.x[subject.rows].astype(np.float64)
-        least, most = given.x.min(axis=0, keepdims=True), given.x.max(axis=0, keepdims=True)
-        if given.x.ndim > 2:  # of all pictures, not of each position
-            least, most = least.min(), most.max()
-        half = (most - least) / 2.0 + 0.0
-        out.append((x + np.where(x > least + half, -half, half)).astype(given.x.dtype))
-    return replace(subject.cut_to_rows(subject.rows), baseline=tuple(out) if subject.several else out[0])  # type: ignore[call-arg]
+    baselines = []
+    for one_input in subject.inputs:
+        x = one_input.x[subject.rows].astype(np.float64)
+        low, high = one_input.x.min(axis=0, keepdims=True), one_input.x.max(axis=0, keepdims=True)
+        if one_input.x.ndim > 2:  # of all pictures, not of each position
+            low, high = low.min(), high.max()
+        half_range = (high - low) / 2.0 + 0.0
+        baselines.append((x + np.where(x > low + half_range, -half_range, half_range)).astype(one_input.x.dtype))
+    return replace(subject.cut_to_rows(subject.rows), baseline=tuple(baselines) if subject.several else baselines[0])  # type: ignore[call-arg]
 
 
-def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most: float, words: str) -> Check:
+def _layer_check(
+    compared: _ComparedMap, name: str, layers: Sequence[str], max_kept: float, max_kept_in_words: str
+) -> Check:
     subject = compared.subject
     before, controls = compared.rerun_similarity, compared.controls
     draws = (
@@ -218,17 +228,18 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
         if compared.positions <= SMALL_MAP_SIZE
         else NETWORKS_DRAWN
     )
-    dead, table = 0, []
+    n_constant, similarities = 0, []
     for k in range(draws):
-        other = compared.recompute(_redraw(subject.net, subject.other_seed(10 + k), layers))
-        dead += sum(
-            not varies(m[u]) for m, u in zip(other[compared.usable], compared.finite[compared.usable], strict=True)
+        map_of_network = compared.recompute(_randomize_layers(subject.net, subject.other_seed(10 + k), layers))
+        n_constant += sum(
+            not varies(m[u])
+            for m, u in zip(map_of_network[compared.usable], compared.finite[compared.usable], strict=True)
         )
-        table.append(compared.similarity(other))
-    mean, half = mean_interval(np.array(table))
+        similarities.append(compared.similarity(map_of_network))
+    mean, half_width = mean_interval(np.array(similarities))
     rerun_similarity, chance = float(before.mean()), compared.floor
     text = (
-        f"rank correlation with the map: {format_mean(mean, half)} after randomisation ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
+        f"rank correlation with the map: {format_mean(mean, half_width)} after randomisation ({draws} networks); {rerun_similarity:.2f} with another seed on the same "
         f"network, {chance:.2f} by chance"
     )
     text += "".join(f", {value:.2f} with {control}" for control, value in controls.items())
@@ -244,10 +255,10 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
         text += f"; randomised: layer {layers[0]!r}"
     if len(layers) > 1:
         text += f" and {len(layers) - 1} before it, down to {layers[-1]!r}: with fewer, the score still reacts to masked parts as before"
-    if dead:
-        text += f"; {dead} of {draws * int(compared.usable.sum())} maps are constant and count as 0"
+    if n_constant:
+        text += f"; {n_constant} of {draws * int(compared.usable.sum())} maps are constant and count as 0"
     details = {
-        "after": np.array(table),
+        "after": np.array(similarities),
         "same network": before,
         "chance": chance,
         "controls": controls,
@@ -256,20 +267,20 @@ def _layer_check(compared: _ComparedMap, name: str, layers: Sequence[str], most:
     if rerun_similarity - chance < 0.1:
         reason = "; the map is not reproduced on the same network, so nothing can be compared"
         return Check(MODEL_DEPENDENCE, name, "fail", mean, text + reason + ".", details)
-    kept = (mean - chance) / (rerun_similarity - chance)
-    below = mean + half < rerun_similarity
-    verdict = "fail" if kept > most else "pass" if below else "not applicable"
-    text += f"; that is {max(kept, 0.0):.0%} of the distance from chance to the same network, and up to {words} passes"
+    kept_share = (mean - chance) / (rerun_similarity - chance)
+    is_below = mean + half_width < rerun_similarity
+    verdict = "fail" if kept_share > max_kept else "pass" if is_below else "not applicable"
+    text += f"; that is {max(kept_share, 0.0):.0%} of the distance from chance to the same network, and up to {max_kept_in_words} passes"
     if verdict != "pass":
         text += (
             ": much of this map does not come from what the network learned"
-            if kept > most
+            if kept_share > max_kept
             else ": but these rows are too few, or too short, to distinguish it from the same network"
         )
     return Check(MODEL_DEPENDENCE, name, verdict, mean, text + ".", details)
 
 
-def _redraw(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
+def _randomize_layers(net: Differentiable, seed: int, layers: Sequence[str]) -> Differentiable:
     """A network with randomised parameters, of all layers or of some."""
     if not layers:
         return net.with_random_parameters(seed)
@@ -298,7 +309,7 @@ def _top_layers(subject: CheckSubject) -> tuple[tuple[str, ...], str]:
         if len(candidates) <= count:  # at least one layer must be left as it is
             continue
         top = tuple(candidates[:count])
-        nets = (_redraw(subject.net, subject.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
+        nets = (_randomize_layers(subject.net, subject.other_seed(10 + k), top) for k in range(MIN_NETWORKS_DRAWN))
         if np.mean([_score_correlation(before, _masked_scores(subject, net)) for net in nets]) <= MAX_SCORE_CORRELATION:
             return top, ""
         count *= 2
@@ -318,17 +329,20 @@ def _masked_scores(subject: CheckSubject, net: Differentiable) -> Floats:
         return np.asarray(problem.scores.T)
     game = next(reversed(games.values()))  # not zeros, which change nothing in sparse pictures
     rows = np.repeat(np.flatnonzero(game.segment_counts >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
-    kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.count)) < 0.5
-    return game.scores(rows, kept).reshape(-1, HALF_SPLITS)
+    is_kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.count)) < 0.5
+    return game.scores(rows, is_kept).reshape(-1, HALF_SPLITS)
 
 
 def _score_correlation(before: Floats, after: Floats) -> float:
     """Absolute correlation within rows, mean over rows."""
-    a, b = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
-    one, two = (np.sqrt((x * x).mean(axis=1)) for x in (a, b))
-    usable = (one > rounding_floor(before.T)) & (two > rounding_floor(after.T))  # else the score does not change
-    found = ratio_above_rounding(np.abs((a * b).mean(axis=1)) * usable, one * two, 0.0)
-    return float(found.mean()) if len(found) else 0.0
+    before_centered, after_centered = (x - x.mean(axis=1, keepdims=True) for x in (before, after))
+    spread_before, spread_after = (np.sqrt((x * x).mean(axis=1)) for x in (before_centered, after_centered))
+    # without spread the score does not change
+    usable = (spread_before > rounding_floor(before.T)) & (spread_after > rounding_floor(after.T))
+    correlations = ratio_above_rounding(
+        np.abs((before_centered * after_centered).mean(axis=1)) * usable, spread_before * spread_after, 0.0
+    )
+    return float(correlations.mean()) if len(correlations) else 0.0
 
 
 GROUP: Final = CheckGroup(

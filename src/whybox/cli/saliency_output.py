@@ -95,7 +95,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
     import matplotlib.pyplot as plt
 
     from whybox.plots.saliency_series import panel
-    from whybox.plots.style import short
+    from whybox.plots.style import shorten_label
 
     first = next(iter(maps.values()))
     if len(maps) == 1 and len(first) == 1:
@@ -124,7 +124,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
         label = e.coords["row"][row]
         label = label if isinstance(label, str) else f"row {label}"
         row_label = [name, label] if name else [label]
-        title_lines = [", ".join(short(t, characters // len(row_label)) for t in row_label), about or method]
+        title_lines = [", ".join(shorten_label(t, characters // len(row_label)) for t in row_label), about or method]
         if len(title_lines[1]) > characters:
             title_lines[1] = title_lines[1].replace(" · ", "\n")
         ax.set_title("\n".join(title_lines), loc="left", fontsize="medium")

@@ -16,7 +16,7 @@ from whybox.core.label_choice import matching_positions
 from whybox.data.table import is_missing
 from whybox.errors import ExplanationFileError, OptionError, did_you_mean
 
-__all__ = ["as_index", "one_position", "read_label", "where", "write_label"]
+__all__ = ["as_index", "one_position", "positions_of_label", "read_label", "write_label"]
 
 
 def one_position(dim: str, key: Any, array: npt.NDArray[Any]) -> int:
@@ -25,7 +25,7 @@ def one_position(dim: str, key: Any, array: npt.NDArray[Any]) -> int:
     Raises:
         OptionError: no label is called so, or several are.
     """
-    positions = where(array, key)
+    positions = positions_of_label(array, key)
     if not len(positions) and dim != "row":
         positions = np.array(matching_positions(key, array.tolist()), dtype=np.intp)
     key = key.item() if isinstance(key, (np.bool_, np.number)) else key
@@ -38,20 +38,20 @@ def one_position(dim: str, key: Any, array: npt.NDArray[Any]) -> int:
     return int(positions[0])
 
 
-def where(array: npt.NDArray[Any], key: Any) -> npt.NDArray[np.intp]:
+def positions_of_label(array: npt.NDArray[Any], key: Any) -> npt.NDArray[np.intp]:
     """Return the positions of the labels equal to `key`; text is read as a date where labels are dates."""
     if not isinstance(key, tuple) and is_missing(key):
         return np.flatnonzero([not isinstance(v, tuple) and is_missing(v) for v in array])
     if array.dtype.kind in "Mm":
-        wanted = _moment(key, array.dtype.kind)
+        wanted = _as_date(key, array.dtype.kind)
         return np.empty(0, np.intp) if wanted is None else np.flatnonzero(array == wanted)
     labels = array.tolist()
     if isinstance(key, str):
         return np.array([i for i, v in enumerate(labels) if isinstance(v, str) and v == key], dtype=np.intp)
-    return np.array([i for i, v in enumerate(labels) if _equal(v, key)], dtype=np.intp)
+    return np.array([i for i, v in enumerate(labels) if _labels_equal(v, key)], dtype=np.intp)
 
 
-def _moment(key: Any, kind: str) -> Any:
+def _as_date(key: Any, kind: str) -> Any:
     """A date (kind M) or a span of time (m) as numpy has it; None for anything else, and for dates of a time zone."""
     number = isinstance(key, (int, float)) or (isinstance(key, np.generic) and key.dtype.kind in "iuf")
     if number or getattr(key, "tzinfo", None) is not None:
@@ -65,9 +65,9 @@ def _moment(key: Any, kind: str) -> Any:
     return converted if getattr(converted, "dtype", np.dtype(object)).kind == kind else None
 
 
-def _equal(a: Any, b: Any) -> bool:
+def _labels_equal(a: Any, b: Any) -> bool:
     if isinstance(a, tuple) and isinstance(b, tuple):
-        return len(a) == len(b) and all(map(_equal, a, b))
+        return len(a) == len(b) and all(map(_labels_equal, a, b))
     if isinstance(a, tuple) or isinstance(b, tuple):
         return False
     if is_missing(a) or is_missing(b):
@@ -76,7 +76,7 @@ def _equal(a: Any, b: Any) -> bool:
 
 
 # Kinds of labels that JSON has no words for: how each is written, and read back.
-_KINDS: Final[dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]]] = {
+_LABEL_KINDS: Final[dict[str, tuple[type, Callable[[Any], Any], Callable[[Any], Any]]]] = {
     "datetime": (dt.datetime, lambda v: v.isoformat(), dt.datetime.fromisoformat),
     "date": (dt.date, lambda v: v.isoformat(), dt.date.fromisoformat),
     "time": (dt.time, lambda v: v.isoformat(), dt.time.fromisoformat),
@@ -104,7 +104,7 @@ def write_label(value: Any) -> Any:
     if isinstance(value, (np.datetime64, np.timedelta64)):
         unit, count = np.datetime_data(value.dtype)
         return {value.dtype.kind: [int(value.astype(np.int64)), f"{count}{unit}"]}
-    for name, (kind, write, _) in _KINDS.items():
+    for name, (kind, write, _) in _LABEL_KINDS.items():
         if isinstance(value, kind):
             return {name: write(value)}
     return str(value)
@@ -125,9 +125,9 @@ def read_label(value: Any) -> Any:
         return np.datetime64(*inner)
     if name == "m":
         return np.timedelta64(*inner)
-    if name not in _KINDS:
+    if name not in _LABEL_KINDS:
         raise ExplanationFileError(f"a label of the kind {name!r} is not known to this version of whybox.")
-    return _KINDS[name][2](inner)
+    return _LABEL_KINDS[name][2](inner)
 
 
 def as_index(arrow: Any) -> Any:

@@ -24,17 +24,17 @@ __all__ = [
     "UnavailableCurve",
     "as_dates",
     "as_place",
-    "listed",
+    "as_plain_list",
 ]
 
 TOO_MANY: Final = (
     "the steps of this curve were not pickled with it, because they are many more numbers than the curve has. "
     "Keep them in a file, with save() and wb.load(), or pass the points you need in grid= before."
 )
-_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:.*(Z|[+-]\d\d:?\d\d)$")  # with a time zone
+_ZONED_DATE: Final = re.compile(r"\d{4}-\d\d-\d\d[T ]\d\d:.*(Z|[+-]\d\d:?\d\d)$")  # with a time zone
 
 
-def listed(points: Any) -> list[Any]:
+def as_plain_list(points: Any) -> list[Any]:
     """Return points as a list: a single one, the cells of an array or series as they are, numbers as Python's own."""
     if isinstance(points, (str, bytes, Mapping)) or not hasattr(points, "__iter__"):
         return [points]
@@ -63,7 +63,7 @@ def as_dates(values: Sequence[Any], dtype: np.dtype[Any], *, zoned: bool = True)
 
 def _as_date(value: Any, *, zoned: bool) -> np.datetime64:
     if isinstance(value, str):
-        parsed = datetime.fromisoformat(value) if _DATE.match(value) else None
+        parsed = datetime.fromisoformat(value) if _ZONED_DATE.match(value) else None
         value = np.datetime64(value) if parsed is None or parsed.tzinfo is None else parsed
     if isinstance(value, np.datetime64):
         return value
@@ -146,11 +146,11 @@ class Steps:
 
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, (points,) [, outputs], rows first where there are rows."""
-        wanted = listed(points)
+        wanted = as_plain_list(points)
         if len(self.axes) == 1:
             where: tuple[Any, ...] = (self.axes[0].find(wanted),)
         else:
-            pairs = [listed(p) for p in wanted]
+            pairs = [as_plain_list(p) for p in wanted]
             if any(len(p) != 2 for p in pairs):
                 raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
             where = tuple(axis.find([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
@@ -177,7 +177,7 @@ class PiecewiseLinearCurve:
         """
         if len(self.axes) != 1:
             raise OptionError("a surface of kind 'ale' is known at its grid only.")
-        axis, wanted = self.axes[0], listed(points)
+        axis, wanted = self.axes[0], as_plain_list(points)
         if axis.dtype.kind not in "fiumM":
             gap = cell_positions(list(axis), [None])[0]
             where = [

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, did_you_mean
-from whybox.explanation.axis_labels import one_position, where
+from whybox.explanation.axis_labels import one_position, positions_of_label
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
 from whybox.explanation.selection import as_key
@@ -254,7 +254,9 @@ class Explanation:
     def _by_name(self, dim: str, key: Any, *, strict: bool = False) -> Any:
         """Turn labels into positions; anything that is not a label is left as a position."""
         array = self.coords[dim]
-        if isinstance(key, tuple) and strict and len(where(array, key)):  # one label of an index of several levels
+        if (
+            isinstance(key, tuple) and strict and len(positions_of_label(array, key))
+        ):  # one label of an index of several levels
             return one_position(dim, key, array)
         if isinstance(key, (list, tuple)) or (
             isinstance(key, np.ndarray) and (key.dtype.kind in "OUSMm" or strict) and key.dtype != bool

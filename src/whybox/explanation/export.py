@@ -38,12 +38,12 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
     source = library or (explanation.data.library if explanation.data is not None else "numpy")
     labels = _row_labels(explanation, layout)
     if labels is not None and source != "pandas":
-        columns = {**{n: _storable(v) for n, v in _row_columns(explanation, columns).items()}, **columns}
+        columns = {**{n: _as_storable_labels(v) for n, v in _row_columns(explanation, columns).items()}, **columns}
         labels = None
     return build_frame(columns, library=source, labels=labels)
 
 
-def _storable(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
+def _as_storable_labels(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Labels as a column of any library: objects of one basic type unchanged, missing ones as None, others as text."""
     if labels.dtype != object:
         return labels
@@ -58,12 +58,12 @@ def _storable(labels: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 def _row_labels(e: Labelled, layout: str) -> Any:
     """Row labels of a wide table, if the rows have labels of their own (also a single selected row); a long table has a column of them."""
-    if e.data is None or e.data.labels is None or "row" not in e.coords or _layout(e, layout) == "long":
+    if e.data is None or e.data.labels is None or "row" not in e.coords or _resolve_layout(e, layout) == "long":
         return None
     return e.coords["row"] if e.data.index is None else e.data.index
 
 
-def _layout(e: Labelled, layout: str) -> str:
+def _resolve_layout(e: Labelled, layout: str) -> str:
     if layout != "auto":
         return layout
     return "wide" if e.kind == "attribution" else "long"
@@ -76,7 +76,7 @@ def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
     columns = table_columns(explanation, layout)
     if _row_labels(explanation, layout) is not None:
         columns = {**_row_columns(explanation, columns), **columns}
-    table = pa.table({name: _arrow(values) for name, values in columns.items()})
+    table = pa.table({name: _as_arrow(values) for name, values in columns.items()})
     about = {"kind": explanation.kind, "units": explanation.units, "evidence": explanation.evidence.to_dict()}
     return table.replace_schema_metadata({"whybox": json.dumps(about)})
 
@@ -85,15 +85,15 @@ def _row_columns(e: Labelled, taken: Any) -> dict[str, npt.NDArray[Any]]:
     """Row labels as one column, or those of a MultiIndex as one column a level, under the names of the levels."""
     index = None if e.data is None else e.data.index
     if index is None or not hasattr(index, "levels"):
-        return {_free("row", taken): e.coords["row"]}
+        return {_unused_name("row", taken): e.coords["row"]}
     out: dict[str, npt.NDArray[Any]] = {}
     for i, name in enumerate(index.names):
         called = f"row_{i}" if name is None else str(name)
-        out[_free(called, {*taken, *out})] = index.get_level_values(i).to_numpy()
+        out[_unused_name(called, {*taken, *out})] = index.get_level_values(i).to_numpy()
     return out
 
 
-def _arrow(values: npt.NDArray[Any]) -> Any:
+def _as_arrow(values: npt.NDArray[Any]) -> Any:
     import pyarrow as pa
 
     if values.dtype != object:
@@ -134,16 +134,16 @@ def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[An
     """Return the columns of the table, as :func:`to_frame` lays them out."""
     if layout not in LAYOUTS:
         raise OptionError(Argument("layout", layout), " is not known.", known=LAYOUTS)
-    if _layout(e, layout) == "long":
-        return _long(e)
+    if _resolve_layout(e, layout) == "long":
+        return _long_columns(e)
     if e.kind != "attribution":
         raise OptionError(
             f"an explanation of kind {e.kind!r} has no wide layout; use ", Argument("layout", "long"), "."
         )
-    return _wide(e)
+    return _wide_columns(e)
 
 
-def _wide(e: Labelled) -> dict[str, npt.NDArray[Any]]:
+def _wide_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     rows = "row" in e.dims
     values = e.values if rows else e.values[None]
     values = values if "feature" in e.dims else values[:, None]
@@ -161,17 +161,17 @@ def _wide(e: Labelled) -> dict[str, npt.NDArray[Any]]:
         if prediction is not None:
             extra |= {f"prediction|{o}": prediction[:, k] for k, o in enumerate(e.output_names)}
     for name, column in extra.items():
-        out[_free(name, out)] = column
+        out[_unused_name(name, out)] = column
     return out
 
 
-def _free(name: str, taken: Any) -> str:
+def _unused_name(name: str, taken: Any) -> str:
     while name in taken:
         name += "_"
     return name
 
 
-def _pairs(e: Labelled) -> dict[str, npt.NDArray[Any]]:
+def _pair_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     """Each pair once, and each feature with all others, by falling size."""
     first, second = np.triu_indices(len(e.coords["feature"]))
     several = "output" in e.dims
@@ -196,9 +196,9 @@ def _pairs(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     return {name: values[order] for name, values in out.items()}
 
 
-def _long(e: Labelled) -> dict[str, npt.NDArray[Any]]:
+def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     if e.kind == "interaction_size" and e.dims[:2] == ("feature", "feature_2"):
-        return _pairs(e)
+        return _pair_columns(e)
     shape = e.values.shape
     out: dict[str, npt.NDArray[Any]] = {}
     if "row" in e.coords and "row" not in e.dims:  # one row was picked

@@ -11,10 +11,10 @@ from whybox.data.table import Floats
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible
 
-__all__ = ["feature_values", "partner", "shown_values"]
+__all__ = ["feature_values", "shown_values", "strongest_partner"]
 
-_BINS = 12
-_ROWS = 20_000
+_MAX_BINS = 12
+_MAX_ROWS = 20_000
 
 
 def feature_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
@@ -56,7 +56,7 @@ def as_numbers(values: npt.NDArray[Any]) -> Floats:
     return np.array([np.nan if v is None else order[str(v)] for v in values])
 
 
-def partner(e: Labelled, feature: str) -> str | None:
+def strongest_partner(e: Labelled, feature: str) -> str | None:
     """Return the feature that interacts most with `feature`, judging by the explanation alone.
 
     For interactions this is the largest mean |interaction|. For attributions: rows are cut into bins of equal size by the feature's own
@@ -73,8 +73,8 @@ def partner(e: Labelled, feature: str) -> str | None:
     if feature_cells is None or e.dims != ("row", "feature"):
         return None
     take = (
-        np.random.default_rng(0).choice(len(feature_cells), _ROWS, replace=False)
-        if len(feature_cells) > _ROWS
+        np.random.default_rng(0).choice(len(feature_cells), _MAX_ROWS, replace=False)
+        if len(feature_cells) > _MAX_ROWS
         else np.arange(len(feature_cells))
     )
     remaining = _within_bin_means(e.values[take, j], _quantile_bins(as_numbers(feature_cells)[take]))
@@ -97,15 +97,15 @@ def partner(e: Labelled, feature: str) -> str | None:
 def _quantile_bins(x: Floats) -> npt.NDArray[np.int64]:
     """Bins of about equal size; missing values have their own."""
     finite = x[~np.isnan(x)]
-    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _BINS + 1)[1:-1])) if len(finite) else np.empty(0)
-    return np.where(np.isnan(x), _BINS + 1, np.searchsorted(edges, x, side="right")).astype(np.int64)
+    edges = np.unique(np.quantile(finite, np.linspace(0, 1, _MAX_BINS + 1)[1:-1])) if len(finite) else np.empty(0)
+    return np.where(np.isnan(x), _MAX_BINS + 1, np.searchsorted(edges, x, side="right")).astype(np.int64)
 
 
 def _within_bin_means(y: Floats, *bins: npt.NDArray[np.int64]) -> Floats:
     """Return what is left of y after the mean of each cell of bins is taken off."""
     cell = np.zeros(len(y), dtype=np.int64)
     for b in bins:
-        cell = cell * (_BINS + 2) + b
+        cell = cell * (_MAX_BINS + 2) + b
     _, cell = np.unique(cell, return_inverse=True)
     mean = np.bincount(cell, y) / np.bincount(cell)
     return np.asarray(y - mean[cell])

@@ -16,7 +16,7 @@ __all__ = ["effects_html", "evidence_html", "number", "table_html"]
 
 MAX_ROWS_SHOWN = 8
 MAX_FEATURES_SHOWN = 12
-_NAME = "text-align:left;white-space:normal;overflow-wrap:anywhere"
+_NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 _POSITIVE, _NEGATIVE = "#d1495b", "#2e86c1"
 
 
@@ -39,7 +39,7 @@ def table_html(e: Labelled) -> str:
     if "output" in e.dims:
         flat = e[..., 0]
     if "point" in flat.dims:
-        body = _curve(flat)
+        body = _curve_line(flat)
     elif flat.dims == ("row", "feature"):
         body = _attribution_table(flat)
     else:
@@ -96,8 +96,8 @@ def effects_html(effects: Mapping[Any, Labelled], names: Sequence[Any]) -> str:
     names = names[:MAX_FEATURES_SHOWN]
     most = max((curve_spread(effects[n]) for n in names), default=0.0)
     lines = "".join(
-        f'<tr><td style="{_NAME};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
-        f'<td>{_bar(curve_spread(effects[n]), most)}</td><td style="text-align:right">{number(curve_spread(effects[n]))}</td></tr>'
+        f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
+        f'<td>{_bar_cell(curve_spread(effects[n]), most)}</td><td style="text-align:right">{number(curve_spread(effects[n]))}</td></tr>'
         for n in names
     )
     more = len(effects) - len(names)
@@ -109,7 +109,7 @@ def effects_html(effects: Mapping[Any, Labelled], names: Sequence[Any]) -> str:
     return f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>Effects</b>. {caption}</div><table>{lines}{tail}</table>{evidence_html(first)}</div>'
 
 
-def _curve(e: Labelled) -> str:
+def _curve_line(e: Labelled) -> str:
     """Up to eight points of a curve with their values; of a surface or of many rows, the mean."""
     from whybox.explanation.axis_points import point_labels
 
@@ -119,7 +119,7 @@ def _curve(e: Labelled) -> str:
     shown = np.unique(np.linspace(0, len(values) - 1, count).astype(np.int64))
     most = float(np.abs(np.nan_to_num(values)).max(initial=0.0))
     lines = "".join(
-        f'<tr><td style="{_NAME}">{escape(w)}</td><td>{_bar(float(values[i]), most)}</td><td style="text-align:right">{number(float(values[i]))}</td></tr>'
+        f'<tr><td style="{_NAME_STYLE}">{escape(w)}</td><td>{_bar_cell(float(values[i]), most)}</td><td style="text-align:right">{number(float(values[i]))}</td></tr>'
         for i, w in zip(shown, point_labels(e.coords["point"][shown]) if len(shown) else (), strict=True)
     )
     return f"<table>{lines}</table>"
@@ -128,13 +128,13 @@ def _curve(e: Labelled) -> str:
 def evidence_html(e: Labelled) -> str:
     """Return the evidence as a folded list."""
     items = "".join(
-        f'<tr><td style="text-align:left;padding:1px 10px 1px 0;white-space:normal;min-width:8em">{escape(k)}</td><td style="{_NAME}">{escape(v)}</td></tr>'
+        f'<tr><td style="text-align:left;padding:1px 10px 1px 0;white-space:normal;min-width:8em">{escape(k)}</td><td style="{_NAME_STYLE}">{escape(v)}</td></tr>'
         for k, v in e.evidence.lines()
     )
     return f"<details><summary>Evidence</summary><table>{items}</table></details>"
 
 
-def _bar(value: float, most: float) -> str:
+def _bar_cell(value: float, most: float) -> str:
     width = 0.0 if most == 0 or not np.isfinite(value) else 50 * abs(value) / most
     left = 50 if value >= 0 else 50 - width
     return (
@@ -143,7 +143,7 @@ def _bar(value: float, most: float) -> str:
     )
 
 
-def _most(e: Labelled, values: Floats) -> float:
+def _largest_size(e: Labelled, values: Floats) -> float:
     """The largest value, of which bars are shares; zero where all are rounding."""
     most = float(np.abs(values).max(initial=0.0))
     return most if most > negligible(e).max() else 0.0
@@ -158,10 +158,10 @@ def _feature_table(e: Labelled) -> str:
     if "feature_2" in e.dims:
         values = np.abs(e.values).mean(axis=axes)
     order = e.ordered(MAX_FEATURES_SHOWN)
-    most = _most(e, values[order])
+    most = _largest_size(e, values[order])
     lines = "".join(
-        f'<tr><td style="{_NAME};max-width:22em">{escape(e.feature_names[j])}</td>'
-        f'<td>{_bar(float(values[j]), most)}</td><td style="text-align:right">{number(float(values[j]))}</td></tr>'
+        f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td>'
+        f'<td>{_bar_cell(float(values[j]), most)}</td><td style="text-align:right">{number(float(values[j]))}</td></tr>'
         for j in order
     )
     more = len(e.feature_names) - len(order)
@@ -169,15 +169,15 @@ def _feature_table(e: Labelled) -> str:
     return f"<table>{lines}{tail}</table>"
 
 
-def _heading(name: str) -> str:
+def _column_heading(name: str) -> str:
     return f'<th style="min-width:5em;max-width:13em;white-space:normal;overflow-wrap:anywhere;text-align:right;vertical-align:bottom">{escape(name)}</th>'
 
 
 def _attribution_table(e: Labelled) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(MAX_FEATURES_SHOWN)
-    head = "".join(_heading(e.feature_names[j]) for j in order)
-    most = _most(e, e.values[:MAX_ROWS_SHOWN, order])
+    head = "".join(_column_heading(e.feature_names[j]) for j in order)
+    most = _largest_size(e, e.values[:MAX_ROWS_SHOWN, order])
     lines = []
     for i in range(min(MAX_ROWS_SHOWN, len(e.values))):
         cells = "".join(

@@ -18,10 +18,10 @@ from whybox import _native
 from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.kernels.tree_shap import PlayerOf, Rules, native
+from whybox.kernels.tree_shap import PlayerOf, QuadratureRules, native_ensemble
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Arithmetic", "Attribution", "Instructions", "count_work", "forced", "instruction_sets"]
+__all__ = ["Arithmetic", "CompiledTrees", "InstructionSet", "count_work", "forced_kernel", "instruction_sets"]
 
 Arithmetic = Literal["float32", "float64"]
 MAX_COMPILED_KEPT: Final = 256 * 2**20  # bytes of compiled trees that an explainer keeps between calls
@@ -30,7 +30,7 @@ MAX_COMPILED_AT_ONCE: Final = 48 * 2**20  # bytes compiled at a time
 
 @final
 @dataclass(frozen=True)
-class Instructions:
+class InstructionSet:
     """What a processor's vector instructions offer.
 
     Attributes:
@@ -44,30 +44,32 @@ class Instructions:
     registers: dict[str, int]
 
 
-_FORCED: ContextVar[dict[str, Any] | None] = ContextVar("forced", default=None)
+_FORCED_CHOICE: ContextVar[dict[str, Any] | None] = ContextVar("forced_kernel", default=None)
 
 
 @contextmanager
-def forced(*, instructions: str | None = None, kernel: str | None = None, bits: int | None = None) -> Iterator[None]:
+def forced_kernel(
+    *, instructions: str | None = None, kernel: str | None = None, bits: int | None = None
+) -> Iterator[None]:
     """Use this choice instead of the planned one, where that is possible: for tests and for comparing kernels."""
-    token = _FORCED.set({"instructions": instructions, "kernel": kernel, "bits": bits})
+    token = _FORCED_CHOICE.set({"instructions": instructions, "kernel": kernel, "bits": bits})
     try:
         yield
     finally:
-        _FORCED.reset(token)
+        _FORCED_CHOICE.reset(token)
 
 
 def forced_choice(what: str) -> Any:
     """Return one part of the choice that `forced` makes, or None."""
-    return (_FORCED.get() or {}).get(what)
+    return (_FORCED_CHOICE.get() or {}).get(what)
 
 
 def forced_key() -> tuple[object, ...]:
     """Return the choice that `forced` makes, as a key."""
-    return tuple((_FORCED.get() or {}).values())
+    return tuple((_FORCED_CHOICE.get() or {}).values())
 
 
-def instruction_sets() -> tuple[Instructions, ...]:
+def instruction_sets() -> tuple[InstructionSet, ...]:
     """Return the instruction sets of this processor, best first; the last, plain one, every processor has.
 
     The environment variable ``WHYBOX_INSTRUCTIONS`` names the best one that may be used.
@@ -75,7 +77,7 @@ def instruction_sets() -> tuple[Instructions, ...]:
     Raises:
         OptionError: the processor does not have the set that the variable names.
     """
-    return _sets()
+    return _available_sets()
 
 
 def fastest_instructions() -> str:
@@ -84,9 +86,9 @@ def fastest_instructions() -> str:
 
 
 @cache
-def _sets() -> tuple[Instructions, ...]:
+def _available_sets() -> tuple[InstructionSet, ...]:
     sets = tuple(
-        Instructions(name, {"float32": rows32, "float64": rows64}, {"float32": bits32, "float64": bits64})
+        InstructionSet(name, {"float32": rows32, "float64": rows64}, {"float32": bits32, "float64": bits64})
         for name, bits32, bits64, rows32, rows64 in _native.instruction_sets()
     )
     wanted = os.environ.get("WHYBOX_INSTRUCTIONS")
@@ -100,7 +102,7 @@ def count_work(  # noqa: PLR0913  # what there is to count has this many ingredi
     e: TreeEnsemble,
     player_of: PlayerOf,
     count: int,
-    rules: Rules,
+    rules: QuadratureRules,
     *,
     kernel: Literal["lane walk", "pattern tables"],
     order: int,
@@ -113,9 +115,9 @@ def count_work(  # noqa: PLR0913  # what there is to count has this many ingredi
     """Return how much work every `step`-th tree is: vector instructions a block of rows, table entries, multiplications to make those."""
     out = np.zeros((len(range(0, e.n_trees, step)), 3))
     if kernel == "lane walk":
-        native(e).walk_work(player_of, count, rules.sizes, bits, step, out)
+        native_ensemble(e).walk_work(player_of, count, rules.sizes, bits, step, out)
     else:
-        native(e).pattern_work(
+        native_ensemble(e).pattern_work(
             player_of, count, rules.sizes, order, bits, registers, single, float(background), step, out
         )
     vectors, entries, build = out.sum(axis=0).tolist()
@@ -123,7 +125,7 @@ def count_work(  # noqa: PLR0913  # what there is to count has this many ingredi
 
 
 @final
-class Attribution:
+class CompiledTrees:
     """Trees compiled for one question. What fits into memory is kept between calls; the rest is compiled again for each block of rows.
 
     Args:
@@ -137,7 +139,7 @@ class Attribution:
         e: TreeEnsemble,
         player_of: PlayerOf,
         count: int,
-        rules: Rules,
+        rules: QuadratureRules,
         *,
         kernel: str,
         order: int = 1,
@@ -160,10 +162,10 @@ class Attribution:
             "bits": bits,
         }
         if kernel == "lane walk":
-            self._native = native(e).walk(**shared)
+            self._native = native_ensemble(e).walk(**shared)
         else:
             rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
-            self._native = native(e).patterns(
+            self._native = native_ensemble(e).patterns(
                 order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared
             )
         self._trees = e.n_trees
@@ -176,12 +178,12 @@ class Attribution:
         """Memory that compiled trees hold between calls."""
         return sum(part.bytes for part in self._kept)
 
-    def add(self, X: Floats, out: npt.NDArray[Any], *, threads: int, what: str, quiet: bool = False) -> None:
+    def add(self, X: Floats, out: npt.NDArray[Any], *, threads: int, description: str, quiet: bool = False) -> None:
         """Add every tree's part to `out`, (rows, players[, players], outputs) or, sparse, (rows, players + pairs, outputs); float32 or float64."""
         first = 0
         while first < self._trees:
             part = self._part(first, threads)
-            for rows in timed_batches(len(X), description=what, first_size=4096, quiet=quiet):
+            for rows in timed_batches(len(X), description=description, first_size=4096, quiet=quiet):
                 part.run(X[rows], out[rows], threads)
             first = part.last
 

@@ -18,27 +18,32 @@ from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.kernels.compiled_trees import fastest_instructions
-from whybox.kernels.reproducible_sum import count_parts, for_each_thread, means
-from whybox.kernels.tree_shap import native, predict
-from whybox.kernels.value_intervals import bin_of, breakpoints, classes_of, representatives
+from whybox.kernels.reproducible_sum import count_parts, for_each_thread, sum_effects
+from whybox.kernels.tree_shap import native_ensemble, predict
+from whybox.kernels.value_intervals import (
+    distinct_thresholds,
+    interval_representatives,
+    native_intervals,
+    point_index_of_rows,
+)
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
-    "Levels",
-    "Moments",
+    "CurveMoments",
     "NativeGrid",
-    "bin_of",
-    "breakpoints",
+    "PlayerPoints",
     "checked_rows",
     "checked_weights",
-    "individual",
-    "individual_blocks",
-    "individual_moments",
-    "joint",
+    "compute_surfaces",
+    "distinct_thresholds",
+    "individual_curve_blocks",
+    "individual_curve_moments",
+    "individual_curves",
+    "interval_representatives",
+    "joint_partial_dependence",
     "partial_dependence",
-    "representatives",
-    "shifted",
-    "surfaces",
+    "point_differences",
+    "point_index_of_rows",
 ]
 
 Link = Literal["identity", "logistic", "exp", "softmax"]
@@ -54,7 +59,7 @@ MAX_POINTS_FOR_CURVES: Final = 4096
 
 @final
 @dataclass(frozen=True)
-class Levels:
+class PlayerPoints:
     """The grid points of one player, a feature that may be several model columns (one-hot, say).
 
     Attributes:
@@ -68,7 +73,7 @@ class Levels:
 
 @final
 @dataclass(frozen=True)
-class Moments:
+class CurveMoments:
     """Mean and spread over rows of one player's individual curves, each (points, outputs).
 
     Attributes:
@@ -84,7 +89,7 @@ class Moments:
 class NativeGrid:
     """A native grid, and how its own points map to those that were given."""
 
-    def __init__(self, e: TreeEnsemble, levels: Sequence[Levels]) -> None:
+    def __init__(self, e: TreeEnsemble, levels: Sequence[PlayerPoints]) -> None:
         if e.has_linear_leaves:
             raise UnsupportedModelError(
                 "this model's leaves are linear functions: its effects are not step functions and have no tree kernel."
@@ -97,8 +102,8 @@ class NativeGrid:
                 raise OptionError("the values of a player's levels must be (points, columns), with at least one point.")
         sizes = [len(one.columns) for one in levels]
         self.native = _native.Effects(
-            native(e),
-            classes_of(e),
+            native_ensemble(e),
+            native_intervals(e),
             np.array(columns, dtype=np.int32),
             np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
             np.concatenate([np.asarray(one.values, dtype=np.float64).ravel() for one in levels]),
@@ -147,7 +152,7 @@ def checked_weights(X: Floats, weights: Floats | None) -> Floats:
 
 
 def partial_dependence(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, weights: Floats | None = None, *, threads: int = 1
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], X: Floats, weights: Floats | None = None, *, threads: int = 1
 ) -> list[Floats]:
     """Weighted mean over rows of the raw output with one player set to each of its points.
 
@@ -167,19 +172,19 @@ def partial_dependence(
         return []
     grid = NativeGrid(e, levels)
     n_parts = count_parts(e, len(X), pairs=False)
-    sums, total = means(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, n_parts=n_parts)
-    return [_partial_dependence(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
+    sums, total = sum_effects(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, n_parts=n_parts)
+    return [_curve_sums(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
-def _partial_dependence(e: TreeEnsemble, grid: NativeGrid, sums: _native.Means, j: int) -> Floats:
+def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.Means, j: int) -> Floats:
     out = np.empty((grid.points[j], len(e.base_values)))
     sums.one(j, out)
     return out
 
 
-def joint(
+def joint_partial_dependence(
     e: TreeEnsemble,
-    levels: Sequence[Levels],
+    levels: Sequence[PlayerPoints],
     pairs: Sequence[tuple[int, int]],
     X: Floats,
     weights: Floats | None = None,
@@ -200,13 +205,18 @@ def joint(
     X = checked_rows(e, X)
     w = checked_weights(X, weights)
     out: list[Floats] = [np.empty(0)] * len(pairs)
-    for k, surface in surfaces(e, levels, pairs, X, w, threads):
+    for k, surface in compute_surfaces(e, levels, pairs, X, w, threads):
         out[k] = surface
     return out
 
 
-def surfaces(
-    e: TreeEnsemble, levels: Sequence[Levels], pairs: Sequence[tuple[int, int]], X: Floats, w: Floats, threads: int
+def compute_surfaces(
+    e: TreeEnsemble,
+    levels: Sequence[PlayerPoints],
+    pairs: Sequence[tuple[int, int]],
+    X: Floats,
+    w: Floats,
+    threads: int,
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
     if any(a == b or not (0 <= a < len(levels) and 0 <= b < len(levels)) for a, b in pairs):
@@ -225,7 +235,7 @@ def surfaces(
         grid = NativeGrid(e, [levels[j] for j in used])
         requested = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
         chosen = np.array(requested, dtype=np.int64).reshape(-1, 2)
-        sums, total = means(e, grid.native, chosen, X, w, threads=threads, n_parts=parts)
+        sums, total = sum_effects(e, grid.native, chosen, X, w, threads=threads, n_parts=parts)
         for k, (a, b) in some:
             low, high = used.index(min(a, b)), used.index(max(a, b))
             surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
@@ -234,7 +244,7 @@ def surfaces(
             yield k, surface if a < b else np.ascontiguousarray(surface.transpose(1, 0, 2))
 
 
-def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) -> Floats:
+def individual_curves(e: TreeEnsemble, levels: PlayerPoints, X: Floats, *, threads: int = 1) -> Floats:
     """Raw output of every row with the player set to each of its points (ICE): (rows, points, outputs).
 
     Raises:
@@ -244,17 +254,17 @@ def individual(e: TreeEnsemble, levels: Levels, X: Floats, *, threads: int = 1) 
     grid = NativeGrid(e, [levels])
     out = np.empty((len(X), len(levels.values), grid.outputs))
     for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=8192):
-        _individual(grid, X[rows], out[rows], threads)
+        _fill_individual_curves(grid, X[rows], out[rows], threads)
     return out
 
 
-def _individual(grid: NativeGrid, X: Floats, out: Floats, threads: int) -> None:
+def _fill_individual_curves(grid: NativeGrid, X: Floats, out: Floats, threads: int) -> None:
     instructions = fastest_instructions()
     for_each_thread(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
 
 
-def individual_blocks(
-    e: TreeEnsemble, levels: Sequence[Levels], X: Floats, *, numbers: int = 2**21, threads: int = 1
+def individual_curve_blocks(
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], X: Floats, *, numbers: int = 2**21, threads: int = 1
 ) -> Iterator[tuple[slice, list[Floats]]]:
     """Yield the individual curves of all players, made in one walk, for blocks of rows: (rows, a (rows, points, outputs) for each player).
 
@@ -272,20 +282,20 @@ def individual_blocks(
     max_rows = max(1, numbers // (sum(points) * grid.outputs))
     for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=max_rows):
         block = np.empty((rows.stop - rows.start, sum(points), grid.outputs))
-        _individual(grid, X[rows], block, threads)
+        _fill_individual_curves(grid, X[rows], block, threads)
         yield rows, np.split(block, np.cumsum(points)[:-1], axis=1)
 
 
-def individual_moments(
+def individual_curve_moments(
     e: TreeEnsemble,
-    levels: Sequence[Levels],
+    levels: Sequence[PlayerPoints],
     X: Floats,
     weights: Floats | None = None,
     *,
     center: Literal["mean", "row"] = "mean",
     link: Link = "identity",
     threads: int = 1,
-) -> list[Moments]:
+) -> list[CurveMoments]:
     """Mean and variance over rows of individual curves, without keeping them.
 
     Squares are taken of distances from the curves of one row, and corrected by the mean distance: little cancels, and where all rows agree the variance is
@@ -339,7 +349,7 @@ def individual_moments(
                 squares += two
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
-    return [Moments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
+    return [CurveMoments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
 
 
 def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:
@@ -352,9 +362,9 @@ def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:
     return int(sample[np.abs(ranks - 1 - len(sample) // 2).max(axis=1).argmin()])
 
 
-def shifted(
+def point_differences(
     e: TreeEnsemble,
-    levels: Sequence[Levels],
+    levels: Sequence[PlayerPoints],
     X: Floats,
     low: npt.NDArray[np.int32],
     high: npt.NDArray[np.int32],
@@ -383,7 +393,7 @@ def shifted(
     if not levels:
         return out
     if np.diff(e.tree_offsets).max(initial=0) < 2 * MAX_LEAVES_FOR_CURVES and n_points.sum() <= MAX_POINTS_FOR_CURVES:
-        for rows, curves in individual_blocks(e, levels, X, threads=threads):
+        for rows, curves in individual_curve_blocks(e, levels, X, threads=threads):
             at = np.arange(rows.stop - rows.start)
             for j, curve in enumerate(curves):
                 out[rows, j] = curve[at, high[rows, j]] - curve[at, low[rows, j]]

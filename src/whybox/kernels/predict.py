@@ -29,7 +29,7 @@ def raw_outputs(model: Model, X: Floats) -> Floats:
     Raises:
         UnsupportedModelError: the model is not one that is read.
     """
-    return model.raw(X) if isinstance(model, Linear) else predict(_forest(model), X)
+    return model.raw(X) if isinstance(model, Linear) else predict(_require_ensemble(model), X)
 
 
 def rounding_scale(model: Model, X: Floats) -> Floats:
@@ -38,7 +38,7 @@ def rounding_scale(model: Model, X: Floats) -> Floats:
     Raises:
         UnsupportedModelError: as `raw`.
     """
-    return model.rounding_scale(X) if isinstance(model, Linear) else _forest(model).rounding_scale
+    return model.rounding_scale(X) if isinstance(model, Linear) else _require_ensemble(model).rounding_scale
 
 
 def compare_with_own_predict(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> float:
@@ -130,7 +130,7 @@ def mismatch_advice(model: Model, table: Table) -> str:
     return " ".join([*hints, "Please report this model." if not hints else "If that does not help, please report it."])
 
 
-def _forest(model: Model) -> TreeEnsemble:
+def _require_ensemble(model: Model) -> TreeEnsemble:
     if not isinstance(model, TreeEnsemble):
         raise UnsupportedModelError(f"{model.kind} is not a tree ensemble.")
     return model

@@ -28,7 +28,7 @@ from whybox.models.trees import (
     TreeEnsemble,
 )
 
-__all__ = ["expectation", "goes_left", "interventional", "leaves", "path_dependent", "predict"]
+__all__ = ["expectation", "goes_left", "interventional", "leaf_indices", "path_dependent", "predict"]
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
 Bools = npt.NDArray[np.bool_]
@@ -69,7 +69,7 @@ def _in_set(e: TreeEnsemble, node: int, x: Floats) -> Bools:
     return np.asarray(inside & ((held[category // 32] >> (category % 32).astype(np.uint32)) & 1).astype(bool))
 
 
-def leaves(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
+def leaf_indices(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
     """Return the leaf (node of its tree) that each row ends in, (rows, trees)."""
     out = np.zeros((len(X), e.n_trees), dtype=np.int32)
     for t, start in enumerate(e.tree_offsets[:-1]):
@@ -90,10 +90,10 @@ def leaves(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
 def predict(e: TreeEnsemble, X: Floats) -> Floats:
     """Raw outputs (rows, outputs): base, then every tree in order. The native kernel equals this bit for bit."""
     out = np.tile(e.base_values, (len(X), 1))
-    at = leaves(e, X)
+    at = leaf_indices(e, X)
     for t, start in enumerate(e.tree_offsets[:-1]):
         leaf = e.leaf[start + at[:, t]]
-        value = _linear(e, leaf, X) if e.has_linear_leaves else e.leaf_values[leaf]
+        value = _linear_leaf_values(e, leaf, X) if e.has_linear_leaves else e.leaf_values[leaf]
         if e.tree_output[t] < 0:
             out += e.tree_weight[t] * value
         else:
@@ -101,7 +101,7 @@ def predict(e: TreeEnsemble, X: Floats) -> Floats:
     return out
 
 
-def _linear(e: TreeEnsemble, leaf: npt.NDArray[np.int32], X: Floats) -> Floats:
+def _linear_leaf_values(e: TreeEnsemble, leaf: npt.NDArray[np.int32], X: Floats) -> Floats:
     value = np.empty((len(X), 1))
     for one in np.unique(leaf):
         rows = leaf == one
@@ -115,7 +115,7 @@ def _linear(e: TreeEnsemble, leaf: npt.NDArray[np.int32], X: Floats) -> Floats:
 
 
 @dataclass
-class _Leaf:
+class _LeafConditions:
     """The conditions of a leaf: for each player on its path, the (node, goes left) steps and the share r."""
 
     value: Floats
@@ -133,7 +133,7 @@ class _Leaf:
         return out
 
 
-def _leaves_of(e: TreeEnsemble, player_of: npt.NDArray[np.int32]) -> Iterator[_Leaf]:
+def _leaves_of(e: TreeEnsemble, player_of: npt.NDArray[np.int32]) -> Iterator[_LeafConditions]:
     for t, start in enumerate(e.tree_offsets[:-1]):
         waiting: list[tuple[int, list[tuple[int, bool]]]] = [(0, [])]
         while waiting:
@@ -142,7 +142,7 @@ def _leaves_of(e: TreeEnsemble, player_of: npt.NDArray[np.int32]) -> Iterator[_L
             if e.left[at] >= 0:
                 waiting += [(int(e.left[at]), [*path, (at, True)]), (int(e.right[at]), [*path, (at, False)])]
                 continue
-            leaf = _Leaf(e.tree_weight[t] * e.leaf_values[e.leaf[at]], max(int(e.tree_output[t]), 0))
+            leaf = _LeafConditions(e.tree_weight[t] * e.leaf_values[e.leaf[at]], max(int(e.tree_output[t]), 0))
             for n, left in path:
                 player = int(player_of[e.feature[n]])
                 child = int(start) + int(e.left[n] if left else e.right[n])
@@ -180,7 +180,7 @@ def path_dependent(
                     r = leaf.share[j]
                     term *= (a - r) if j in target else p * a + (1 - p) * r
                 total += term
-            _add(out, target, total[:, None] * leaf.value, leaf.first)
+            _add_to_cells(out, target, total[:, None] * leaf.value, leaf.first)
     return out
 
 
@@ -214,11 +214,11 @@ def interventional(
             s = np.maximum(only_x - sum((sign[j] > 0).astype(int) for j in target), 0)
             t = np.maximum(only_b - sum((sign[j] < 0).astype(int) for j in target), 0)
             total = (alive * signs * table[s, t]) @ weights
-            _add(out, target, total[:, None] * leaf.value, leaf.first)
+            _add_to_cells(out, target, total[:, None] * leaf.value, leaf.first)
     return out
 
 
-def _add(out: Floats, target: tuple[int, ...], value: Floats, first: int) -> None:
+def _add_to_cells(out: Floats, target: tuple[int, ...], value: Floats, first: int) -> None:
     at = slice(first, first + value.shape[1])
     for cell in {target, target[::-1]}:
         index: Any = (slice(None), *cell, at)

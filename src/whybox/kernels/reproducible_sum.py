@@ -17,7 +17,7 @@ from whybox.kernels.compiled_trees import fastest_instructions
 from whybox.kernels.value_intervals import Ints
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["count_parts", "for_each_thread", "means"]
+__all__ = ["count_parts", "for_each_thread", "sum_effects"]
 
 MAX_BLOCK_ROWS: Final = 32768  # rows a native block holds at most
 # Sums are made in parts that depend on the question alone and are added in order.
@@ -36,7 +36,7 @@ def count_parts(e: TreeEnsemble, rows: int, *, pairs: bool, max_parts: float = n
     return max(1, int(worth))
 
 
-def means(
+def sum_effects(
     e: TreeEnsemble, grid: _native.Effects, pairs: Ints, X: Floats, w: Floats, *, threads: int, n_parts: int
 ) -> tuple[_native.Means, float]:
     """Add up all trees, in `n_parts` parts, over all rows; returns the sums and the rows' weight in them."""

@@ -15,20 +15,20 @@ from whybox.data.table import Floats
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
-    "Rules",
+    "QuadratureRules",
+    "add_interventional",
+    "add_path_interactions",
     "expectation",
     "hybrid_outputs",
     "interacting_pairs",
-    "interventional",
-    "leaves",
-    "path_pairs",
+    "leaf_indices",
     "players_on_path",
     "predict",
 ]
 
 PlayerOf = npt.NDArray[np.int32]
-_NATIVE: Final[WeakKeyDictionary[TreeEnsemble, _native.Ensemble]] = WeakKeyDictionary()
-_FIELDS: Final = (
+_NATIVE_ENSEMBLES: Final[WeakKeyDictionary[TreeEnsemble, _native.Ensemble]] = WeakKeyDictionary()
+_ENSEMBLE_ARRAYS: Final = (
     "tree_offsets",
     "left",
     "right",
@@ -49,55 +49,55 @@ _FIELDS: Final = (
 )
 
 
-def native(e: TreeEnsemble) -> _native.Ensemble:
+def native_ensemble(e: TreeEnsemble) -> _native.Ensemble:
     """Return the native twin of an ensemble, built once and kept while the ensemble lives."""
-    found = _NATIVE.get(e)
-    if found is None:
-        arrays = {name: getattr(e, name) for name in _FIELDS}
-        found = _native.Ensemble(
+    ensemble = _NATIVE_ENSEMBLES.get(e)
+    if ensemble is None:
+        arrays = {name: getattr(e, name) for name in _ENSEMBLE_ARRAYS}
+        ensemble = _native.Ensemble(
             **arrays, leaf_values=e.leaf_values.reshape(-1), base=e.base_values, columns=e.inputs.width
         )
-        _NATIVE[e] = found
-    return found
+        _NATIVE_ENSEMBLES[e] = ensemble
+    return ensemble
 
 
 def predict(e: TreeEnsemble, X: Floats, some: slice = slice(None)) -> Floats:
     """Raw outputs, (rows, outputs): the base values and some of the trees."""
     first, last, _ = some.indices(e.n_trees)
     out = np.empty((len(X), len(e.base_values)))
-    native(e).predict(X, out, first, last)
+    native_ensemble(e).predict(X, out, first, last)
     return out
 
 
-def leaves(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
+def leaf_indices(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
     """Return the leaf (node of its tree) each row ends in, (rows, trees)."""
     out = np.empty((len(X), e.n_trees), dtype=np.int32)
-    native(e).leaves(X, out)
+    native_ensemble(e).leaves(X, out)
     return out
 
 
 def expectation(e: TreeEnsemble) -> Floats:
     """Path-dependent value of the empty coalition, (outputs,)."""
     out = np.empty(len(e.base_values))
-    native(e).expectation(out)
+    native_ensemble(e).expectation(out)
     return out
 
 
 def interacting_pairs(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:
     """Pairs of players that some path of a tree tests together, sorted, (pairs, 2). Any other pair's interaction is exactly zero."""
-    return native(e).pairs(player_of, count)
+    return native_ensemble(e).pairs(player_of, count)
 
 
 def players_on_path(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:
     """Most different players on one path, for each tree."""
     out = np.empty(e.n_trees, dtype=np.int32)
-    native(e).players_on_path(player_of, count, out)
+    native_ensemble(e).players_on_path(player_of, count, out)
     return out
 
 
 @final
 @dataclass(frozen=True)
-class Rules:
+class QuadratureRules:
     """Quadrature for each tree, laid out as the native code takes it."""
 
     nodes: Floats
@@ -106,7 +106,7 @@ class Rules:
     of_tree: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, rules: Sequence[tuple[Floats, Floats]], of_tree: npt.NDArray[np.int32]) -> Rules:
+    def of(cls, rules: Sequence[tuple[Floats, Floats]], of_tree: npt.NDArray[np.int32]) -> QuadratureRules:
         """Lay rules end to end; `of_tree` says which one each tree uses."""
         sizes = [len(p) for p, _ in rules]
         return cls(
@@ -122,9 +122,11 @@ class Rules:
         return np.diff(self.offsets).astype(np.int32)[self.of_tree]
 
 
-def path_pairs(e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: Rules, out: Floats) -> None:
+def add_path_interactions(
+    e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: QuadratureRules, out: Floats
+) -> None:
     """Add path-dependent pairs to `out`, row by row, whatever the depth; see reference.path_dependent (order 2)."""
-    native(e).path_pairs(
+    native_ensemble(e).path_pairs(
         x=X,
         of_column=player_of,
         count=count,
@@ -136,7 +138,7 @@ def path_pairs(e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rule
     )
 
 
-def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many ingredients
+def add_interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many ingredients
     e: TreeEnsemble,
     player_of: PlayerOf,
     count: int,
@@ -157,7 +159,7 @@ def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many i
         some: the trees to add. instructions: the instruction set to take; None: the best that this processor has.
     """
     first, last, _ = some.indices(e.n_trees)
-    native(e).pair_walk(
+    native_ensemble(e).pair_walk(
         x=X,
         of_column=player_of,
         count=count,
@@ -175,5 +177,5 @@ def interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many i
 def hybrid_outputs(e: TreeEnsemble, player_of: PlayerOf, count: int, x: Floats, B: Floats) -> Floats:
     """Raw outputs of one row for every coalition against each background row, without base: (background rows, 2^players, outputs)."""
     out = np.empty((len(B), 2**count, len(e.base_values)))
-    native(e).hybrids(x=x, of_column=player_of, count=count, b=B, out=out)
+    native_ensemble(e).hybrids(x=x, of_column=player_of, count=count, b=B, out=out)
     return out

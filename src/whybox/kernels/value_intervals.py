@@ -12,29 +12,35 @@ import numpy.typing as npt
 from whybox import _native
 from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.kernels.tree_shap import native
+from whybox.kernels.tree_shap import native_ensemble
 from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, TreeEnsemble
 
-__all__ = ["bin_of", "breakpoints", "classes_of", "edges_of", "representatives"]
+__all__ = [
+    "distinct_thresholds",
+    "interval_edges",
+    "interval_representatives",
+    "native_intervals",
+    "point_index_of_rows",
+]
 
 Ints = npt.NDArray[np.int64]
-_CLASSES: Final[WeakKeyDictionary[TreeEnsemble, _native.Classes]] = WeakKeyDictionary()
+_NATIVE_INTERVALS: Final[WeakKeyDictionary[TreeEnsemble, _native.Classes]] = WeakKeyDictionary()
 
 
-def breakpoints(e: TreeEnsemble, column: int) -> Floats:
+def distinct_thresholds(e: TreeEnsemble, column: int) -> Floats:
     """Return the different thresholds that the model compares a numeric column with, sorted.
 
     Where the library rounds values to float32, the largest float32 that is not above the threshold, which splits values alike.
     """
-    here = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL == 0)
-    t = e.threshold[here]
+    compares = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL == 0)
+    thresholds = e.threshold[compares]
     with np.errstate(over="ignore", under="ignore"):
-        near = t.astype(np.float32)
-        near = np.where(near > t, np.nextafter(near, np.float32(-np.inf)), near)
-    return np.unique(np.where(e.flags[here] & FLOAT32_SPLIT > 0, near.astype(np.float64), t))
+        rounded = thresholds.astype(np.float32)
+        rounded = np.where(rounded > thresholds, np.nextafter(rounded, np.float32(-np.inf)), rounded)
+    return np.unique(np.where(e.flags[compares] & FLOAT32_SPLIT > 0, rounded.astype(np.float64), thresholds))
 
 
-def representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floats:
+def interval_representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floats:
     """Return values of a column such that the model cannot tell any value apart from exactly one of them.
 
     One for each interval between the values at which some split changes (thresholds, borders of the categories in sets, of what
@@ -43,19 +49,19 @@ def representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floats:
     Args:
         seen: (any number,) values, may hold NaN.
     """
-    edges = edges_of(e, column)
-    found = np.sort(np.asarray(seen, dtype=np.float64).ravel())
-    found = found[~np.isnan(found)]
-    which = np.searchsorted(edges, found, side="left")
-    first, last = (np.searchsorted(which, np.arange(len(edges) + 1), side=s) for s in ("left", "right"))
+    edges = interval_edges(e, column)
+    known_values = np.sort(np.asarray(seen, dtype=np.float64).ravel())
+    known_values = known_values[~np.isnan(known_values)]
+    interval = np.searchsorted(edges, known_values, side="left")
+    first, last = (np.searchsorted(interval, np.arange(len(edges) + 1), side=s) for s in ("left", "right"))
     codes = bool(((e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL > 0)).any())
-    out = _made_up(edges, codes=codes)
-    known = first < last
-    out[known] = found[(first[known] + last[known] - 1) // 2]
-    return np.append(out, np.nan)
+    values = _unseen_representatives(edges, codes=codes)
+    has_value = first < last
+    values[has_value] = known_values[(first[has_value] + last[has_value] - 1) // 2]
+    return np.append(values, np.nan)
 
 
-def _made_up(edges: Floats, *, codes: bool) -> Floats:
+def _unseen_representatives(edges: Floats, *, codes: bool) -> Floats:
     if not len(edges):
         return np.zeros(1)
     with np.errstate(over="ignore", under="ignore"):
@@ -70,7 +76,7 @@ def _made_up(edges: Floats, *, codes: bool) -> Floats:
     return np.concatenate([edges[:1], inner, above[-1:]])
 
 
-def bin_of(e: TreeEnsemble, columns: Sequence[int], points: Floats, X: Floats) -> Ints:
+def point_index_of_rows(e: TreeEnsemble, columns: Sequence[int], points: Floats, X: Floats) -> Ints:
     """Return, for each row, the first of the points that the model cannot tell apart from it.
 
     Args:
@@ -82,14 +88,16 @@ def bin_of(e: TreeEnsemble, columns: Sequence[int], points: Floats, X: Floats) -
     Raises:
         OptionError: a row is at none of the points.
     """
-    of_points, of_rows = (
-        np.column_stack([class_of(e, c, a[:, k]) for k, c in enumerate(columns)]) for a in (points, X)
+    intervals_of_points, intervals_of_rows = (
+        np.column_stack([interval_index(e, c, a[:, k]) for k, c in enumerate(columns)]) for a in (points, X)
     )
-    different, first = np.unique(of_points, axis=0, return_index=True)
-    both, inverse = np.unique(np.concatenate([different, of_rows]), axis=0, return_inverse=True)
-    position = np.full(len(both), -1)
-    position[inverse.ravel()[: len(different)]] = first
-    out = position[inverse.ravel()[len(different) :]]
+    distinct_points, first = np.unique(intervals_of_points, axis=0, return_index=True)
+    all_intervals, inverse = np.unique(
+        np.concatenate([distinct_points, intervals_of_rows]), axis=0, return_inverse=True
+    )
+    position = np.full(len(all_intervals), -1)
+    position[inverse.ravel()[: len(distinct_points)]] = first
+    out = position[inverse.ravel()[len(distinct_points) :]]
     if (out < 0).any():
         raise OptionError(
             f"row {int(np.argmax(out < 0))} is at none of the points; use representatives of each column."
@@ -97,22 +105,22 @@ def bin_of(e: TreeEnsemble, columns: Sequence[int], points: Floats, X: Floats) -
     return np.asarray(out, dtype=np.int64)
 
 
-def class_of(e: TreeEnsemble, column: int, x: Floats) -> Ints:
-    edges = edges_of(e, column)
+def interval_index(e: TreeEnsemble, column: int, x: Floats) -> Ints:
+    edges = interval_edges(e, column)
     return np.asarray(np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x, side="left")), dtype=np.int64)
 
 
-def classes_of(e: TreeEnsemble) -> _native.Classes:
+def native_intervals(e: TreeEnsemble) -> _native.Classes:
     """Return the native classes of values that no split tells apart, made once and kept while the ensemble lives."""
-    found = _CLASSES.get(e)
-    if found is None:
-        found = _CLASSES[e] = _native.Classes(native(e))
-    return found
+    intervals = _NATIVE_INTERVALS.get(e)
+    if intervals is None:
+        intervals = _NATIVE_INTERVALS[e] = _native.Classes(native_ensemble(e))
+    return intervals
 
 
-def edges_of(e: TreeEnsemble, column: int) -> Floats:
+def interval_edges(e: TreeEnsemble, column: int) -> Floats:
     """Return, in increasing order, the largest value of each class of a column but the last: (classes - 1,)."""
-    classes = classes_of(e)
-    out = np.empty(classes.count(column))
-    classes.edges(column, out)
+    intervals = native_intervals(e)
+    out = np.empty(intervals.count(column))
+    intervals.edges(column, out)
     return out

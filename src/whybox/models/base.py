@@ -14,7 +14,7 @@ from whybox.data.table import Floats, Table
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 
-__all__ = ["Model", "OwnPredict", "Verdict"]
+__all__ = ["FileLibrary", "Model", "OwnPredict", "Verdict"]
 
 Scale = Literal["raw", "response"]
 
@@ -63,6 +63,21 @@ class OwnPredict:
     library: str
 
 
+@final
+@dataclass(eq=False)
+class FileLibrary:
+    """The library that can load the file of a model; copies of the model share it.
+
+    Attributes:
+        library: its name. own: its predict of the file in a process of its own, for tables aligned with the whole model; None: it is not installed.
+        asked: whether it was asked about rows of an answer.
+    """
+
+    library: str
+    own: OwnPredict | None
+    asked: bool = False
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Model(ABC):
     """Anything that can be explained. Concrete models are frozen, final, and checked once when made.
@@ -71,6 +86,7 @@ class Model(ABC):
         inputs, outputs: its input columns and its outputs.
         kind: description of the model.
         own_predict: the library's own predict; None for files.
+        file_library: of files, the library that can load them, see whybox.models.file_library; None for live models.
         verdict: how our reading was checked.
         rounds_used: boosting rounds used and rounds stored, if fewer are used (early stopping).
         notes: remarks for the user.
@@ -85,6 +101,7 @@ class Model(ABC):
     rounds_used: tuple[int, int] | None = None
     notes: tuple[str, ...] = ()
     float32_sums: bool = False
+    file_library: FileLibrary | None = field(default=None, repr=False)
 
     @property
     @abstractmethod

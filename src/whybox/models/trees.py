@@ -342,11 +342,7 @@ class TreeEnsemble(Model):
         )
 
 
-ARRAY_FIELDS: Final = tuple(
-    f.name
-    for f in fields(TreeEnsemble)
-    if f.name not in {"inputs", "outputs", "kind", "own_predict", "verdict", "rounds_used", "notes", "float32_sums"}
-)
+ARRAY_FIELDS: Final = tuple(f.name for f in fields(TreeEnsemble) if f.name not in {g.name for g in fields(Model)})
 
 
 def _concatenate(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:

@@ -10,18 +10,18 @@ from whybox.errors import OptionError
 from whybox.explanation.html import number
 from whybox.plots.style import (
     NEUTRAL,
-    about,
-    axes,
-    caution,
-    distinct,
-    ink,
+    add_caution,
+    axes_or_new,
+    distinct_labels,
     name_of,
     one_output,
-    others,
-    otherwise,
+    others_label,
+    output_suffix,
     palette,
-    tidy,
-    unit,
+    saliency_figure_hint,
+    style_axes,
+    text_color,
+    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -50,21 +50,21 @@ def bar(
     if e.kind == "interaction":
         raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
     if e.kind == "saliency" and set(e.dims) - {"row", "output"} != {"feature"}:
-        raise OptionError(f"bar shows features of tables.{otherwise(e)}")
+        raise OptionError(f"bar shows features of tables.{saliency_figure_hint(e)}")
     if "feature" not in e.dims or e.kind == "interaction_size":
         raise OptionError(
             "bar shows attributions or importances; an effect is drawn by curve, sizes of interactions by heatmap."
         )
     shown = e if output is None else one_output(e, output, "bar")
-    size = _sizes(shown)
+    size = _bar_sizes(shown)
     order = np.argsort(-size.sum(axis=1), kind="stable")
     top, rest = order[:max_display], order[max_display:]
     names = [name_of(shown, shown.feature_names[j]) for j in top]
     lengths = size[top]
     if len(rest):
-        names.append(others(len(rest)))
+        names.append(others_label(len(rest)))
         lengths = np.vstack([lengths, size[rest].sum(axis=0)])
-    ax = axes(ax, 7, 1.1 + 0.32 * len(names))
+    ax = axes_or_new(ax, 7, 1.1 + 0.32 * len(names))
     y = np.arange(len(names))[::-1]
     left = np.zeros(len(names))
     colors = palette(lengths.shape[1]) if lengths.shape[1] > 1 else [NEUTRAL]
@@ -75,7 +75,7 @@ def bar(
             left=left,
             height=0.68,
             color=colors[k],
-            label=distinct(shown.output_names)[shown.output_names[k]] if lengths.shape[1] > 1 else None,
+            label=distinct_labels(shown.output_names)[shown.output_names[k]] if lengths.shape[1] > 1 else None,
         )
         left += lengths[:, k]
     for at, total in zip(y, left, strict=True):
@@ -86,28 +86,28 @@ def bar(
             textcoords="offset points",
             va="center",
             fontsize="small",
-            color=ink(),
+            color=text_color(),
         )
     ax.set_yticks(y, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(0, max(float(left.max(initial=0.0)) * 1.12, 1e-12))
     several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
-    ax.set_xlabel(_quantity(shown) + several)
+    ax.set_xlabel(_value_label(shown) + several)
     if lengths.shape[1] > 1:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
-    ax.set_title(title if title is not None else f"Importance{about(shown)}", loc="left")
-    caution(ax, shown)
-    tidy(ax)
+    ax.set_title(title if title is not None else f"Importance{output_suffix(shown)}", loc="left")
+    add_caution(ax, shown)
+    style_axes(ax)
     return ax
 
 
-def _quantity(e: Explanation) -> str:
+def _value_label(e: Explanation) -> str:
     """What the length of a bar is; of attributions their mean size over the rows."""
     name = e.evidence.quantity if e.kind == "importance" else f"mean |{e.evidence.quantity}|"
-    return name if name == e.units else f"{name} ({unit(e)})"
+    return name if name == e.units else f"{name} ({unit_label(e)})"
 
 
-def _sizes(e: Explanation) -> np.ndarray[Any, np.dtype[np.float64]]:
+def _bar_sizes(e: Explanation) -> np.ndarray[Any, np.dtype[np.float64]]:
     """(features, outputs): mean absolute values over rows."""
     size = np.abs(e.values)
     if "row" in e.dims:

@@ -11,19 +11,19 @@ from whybox.errors import OptionError
 from whybox.explanation.feature_values import feature_values
 from whybox.plots.style import (
     MISSING,
-    about,
-    axes,
-    caution,
+    add_caution,
+    axes_or_new,
     colormap,
-    ink,
-    muted,
+    faint_text_color,
     name_of,
     one_output,
-    others,
-    otherwise,
-    scaled,
-    tidy,
-    unit,
+    others_label,
+    output_suffix,
+    saliency_figure_hint,
+    scale_to_percentiles,
+    style_axes,
+    text_color,
+    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -56,40 +56,40 @@ def beeswarm(
         raise OptionError("a beeswarm shows attributions; for interactions use heatmap.")
     if e.dims != ("row", "feature"):
         raise OptionError(
-            f"a beeswarm shows attributions of several rows{'' if e.kind == 'saliency' else '; for one row use waterfall'}.{otherwise(e)}"
+            f"a beeswarm shows attributions of several rows{'' if e.kind == 'saliency' else '; for one row use waterfall'}.{saliency_figure_hint(e)}"
         )
     n = len(e.values)
     rows = np.sort(np.random.default_rng(0).choice(n, MAX_POINTS, replace=False)) if n > MAX_POINTS else np.arange(n)
     order = e.ordered()
     top, rest = order[:max_display], order[max_display:]
-    names = [name_of(e, e.feature_names[j]) for j in top] + ([others(len(rest))] if len(rest) else [])
+    names = [name_of(e, e.feature_names[j]) for j in top] + ([others_label(len(rest))] if len(rest) else [])
     new = ax is None
-    ax = axes(ax, 7.4, max(1.2 + 0.42 * len(names), 2.2))
+    ax = axes_or_new(ax, 7.4, max(1.2 + 0.42 * len(names), 2.2))
     cmap = colormap()
     grey = False
     for line in range(len(names)):
         y0 = len(names) - 1 - line
-        ax.axhline(y0, color=muted(0.12), linewidth=0.7, zorder=0)
+        ax.axhline(y0, color=faint_text_color(0.12), linewidth=0.7, zorder=0)
         x = e.values[rows][:, top[line]] if line < len(top) else e.values[rows][:, rest].sum(axis=1)
         values = feature_values(e, e.feature_names[top[line]]) if line < len(top) else None
-        color = scaled(None if values is None else values[rows])
+        color = scale_to_percentiles(None if values is None else values[rows])
         shade: Any = MISSING if color is None else cmap(np.ma.masked_invalid(color))
-        ax.scatter(x, y0 + _swarm(x), s=9, c=shade, linewidths=0, alpha=0.85, rasterized=True, zorder=2)
+        ax.scatter(x, y0 + _jitter(x), s=9, c=shade, linewidths=0, alpha=0.85, rasterized=True, zorder=2)
         grey = grey or color is None or bool(np.isnan(color).any())
-    ax.axvline(0, color=muted(0.6), linewidth=0.8, zorder=1)
+    ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
     ax.set_yticks(range(len(names) - 1, -1, -1), names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     drawn = f"; {len(rows):,} of {n:,} rows drawn" if len(rows) < n else ""
-    ax.set_xlabel(f"attribution ({unit(e)}){drawn}" + ("\ngrey: missing, text or groups" if grey else ""))
-    ax.set_title(title if title is not None else f"Attributions of {n:,} rows{about(e)}", loc="left")
-    caution(ax, e)
-    tidy(ax)
+    ax.set_xlabel(f"attribution ({unit_label(e)}){drawn}" + ("\ngrey: missing, text or groups" if grey else ""))
+    ax.set_title(title if title is not None else f"Attributions of {n:,} rows{output_suffix(e)}", loc="left")
+    add_caution(ax, e)
+    style_axes(ax)
     if new:
-        _legend(ax)
+        _add_color_legend(ax)
     return ax
 
 
-def _swarm(x: Floats, width: float = 0.4) -> Floats:
+def _jitter(x: Floats, width: float = 0.4) -> Floats:
     """Stack points that share a place on the axis, evenly to both sides."""
     span = np.ptp(x) if len(x) else 0.0
     place = np.zeros(len(x), dtype=np.int64) if span == 0 else np.floor((x - x.min()) / span * 99.999).astype(np.int64)
@@ -103,11 +103,11 @@ def _swarm(x: Floats, width: float = 0.4) -> Floats:
     return out
 
 
-def _legend(ax: Axes) -> None:
+def _add_color_legend(ax: Axes) -> None:
     from matplotlib.cm import ScalarMappable
 
     bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
     bar.ax.set_yticklabels(["low", "high"])
-    bar.set_label("feature value", color=ink(), fontsize="small")
+    bar.set_label("feature value", color=text_color(), fontsize="small")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)

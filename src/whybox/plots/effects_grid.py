@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from whybox.errors import OptionError
 from whybox.plots.curve import curve
-from whybox.plots.style import short
+from whybox.plots.style import shorten_label
 
 if TYPE_CHECKING:
     from whybox.explanation.effects import Effects
@@ -57,7 +57,7 @@ def grid(
             output=output,
             ax=at,
             legend=False,
-            title="" if name in (next(iter(e.players)), tuple(e.players)) else short(str(name), 34),
+            title="" if name in (next(iter(e.players)), tuple(e.players)) else shorten_label(str(name), 34),
         )
         if at not in cells[:, 0]:
             at.set_ylabel("")
@@ -74,7 +74,7 @@ def grid(
         handles, labels = lone[0].get_legend_handles_labels()
         figure.legend(
             handles,
-            [short(w, 20) for w in labels],
+            [shorten_label(w, 20) for w in labels],
             loc="outside upper right",
             ncols=min(len(labels), 6),
             frameon=False,
@@ -82,5 +82,5 @@ def grid(
         )
     caution = effects[names[0]].evidence.caution
     if caution:
-        figure.supxlabel(short(caution, 160), fontsize="small")
+        figure.supxlabel(shorten_label(caution, 160), fontsize="small")
     return np.array([at for at, _ in drawn], dtype=object)

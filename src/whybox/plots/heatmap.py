@@ -9,17 +9,17 @@ import numpy.typing as npt
 
 from whybox.errors import OptionError
 from whybox.plots.style import (
-    about,
-    axes,
-    caution,
-    diverging,
-    ink,
+    add_caution,
+    axes_or_new,
+    diverging_colormap,
     name_of,
     one_output,
-    others,
-    otherwise,
-    thousands,
-    unit,
+    others_label,
+    output_suffix,
+    saliency_figure_hint,
+    text_color,
+    thousands_formatter,
+    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -56,24 +56,24 @@ def heatmap(
             raise OptionError(
                 "a heatmap of interactions needs both axes of features, and one was picked here; draw them as they came."
             )
-        return _pairs(e, max_display, ax, title)
+        return _pair_heatmap(e, max_display, ax, title)
     if e.dims != ("row", "feature"):
-        raise OptionError(f"a heatmap shows attributions of several rows, or interactions.{otherwise(e)}")
+        raise OptionError(f"a heatmap shows attributions of several rows, or interactions.{saliency_figure_hint(e)}")
     order = e.ordered(max_display)
     rest = e.ordered()[max_display:]
     table = e.values[:, order]
     names = [name_of(e, e.feature_names[j]) for j in order]
     if len(rest):
         table = np.column_stack([table, e.values[:, rest].sum(axis=1)])
-        names.append(others(len(rest)))
-    rows = _alike(table, e)
+        names.append(others_label(len(rest)))
+    rows = _similarity_order(table, e)
     shown = rows if len(rows) <= MAX_ROWS_DRAWN else rows[np.linspace(0, len(rows) - 1, MAX_ROWS_DRAWN).astype(int)]
-    ax = axes(ax, 8, 1.9 + 0.3 * len(names))
+    ax = axes_or_new(ax, 8, 1.9 + 0.3 * len(names))
     most = max(float(np.percentile(np.abs(table), 99)), 1e-12)
     image = ax.imshow(
         table[shown].T,
         aspect="auto",
-        cmap=diverging(),
+        cmap=diverging_colormap(),
         vmin=-most,
         vmax=most,
         interpolation="nearest",
@@ -81,19 +81,21 @@ def heatmap(
         rasterized=True,
     )
     if e.prediction is not None:
-        _line(ax, np.asarray(e.prediction)[shown])
+        _draw_predictions(ax, np.asarray(e.prediction)[shown])
     above = [] if e.prediction is None else [-1.25]
     ax.set_yticks([*above, *range(len(names))], [*(["prediction"] if above else []), *names])
     ax.set_ylim(len(names) - 0.5, -1.9 if above else -0.5)
     ax.set_xlabel(
         f"{len(e):,} rows, alike ones together" + (f"; {len(shown):,} of them drawn" if len(shown) < len(rows) else "")
     )
-    caution(ax, e)
-    _finish(ax, image, f"attribution ({unit(e)})", title if title is not None else f"Attributions{about(e)}")
+    add_caution(ax, e)
+    _add_color_bar(
+        ax, image, f"attribution ({unit_label(e)})", title if title is not None else f"Attributions{output_suffix(e)}"
+    )
     return ax
 
 
-def _alike(table: npt.NDArray[np.float64], e: Explanation) -> npt.NDArray[np.intp]:
+def _similarity_order(table: npt.NDArray[np.float64], e: Explanation) -> npt.NDArray[np.intp]:
     """Order rows so that alike ones stand together; many rows by their prediction."""
     if 2 < len(table) <= MAX_ROWS_CLUSTERED:
         from scipy.cluster.hierarchy import leaves_list, linkage
@@ -102,14 +104,17 @@ def _alike(table: npt.NDArray[np.float64], e: Explanation) -> npt.NDArray[np.int
     return np.argsort(table.sum(axis=1) if e.prediction is None else np.asarray(e.prediction), kind="stable")
 
 
-def _line(ax: Axes, prediction: npt.NDArray[np.float64]) -> None:
+def _draw_predictions(ax: Axes, prediction: npt.NDArray[np.float64]) -> None:
     span = max(float(np.ptp(prediction)), 1e-12)
     ax.plot(
-        np.arange(len(prediction)) + 0.5, -0.75 - (prediction - prediction.min()) / span, color=ink(), linewidth=0.8
+        np.arange(len(prediction)) + 0.5,
+        -0.75 - (prediction - prediction.min()) / span,
+        color=text_color(),
+        linewidth=0.8,
     )
 
 
-def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axes:
+def _pair_heatmap(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axes:
     """Draw both halves of each interaction together; main effects, which would outshine them, are left out."""
     is_size = e.kind == "interaction_size"  # not in halves
     size = (1 if is_size else 2) * (np.abs(e.values).mean(axis=0) if "row" in e.dims else np.abs(e.values))
@@ -117,28 +122,28 @@ def _pairs(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axe
     order = np.argsort(-size.sum(axis=1), kind="stable")[:most]
     table = np.ma.masked_array(size[np.ix_(order, order)], np.eye(len(order), dtype=bool))
     names = [name_of(e, e.feature_names[j], 22) for j in order]
-    ax = axes(ax, 3.4 + 0.42 * len(names), 2.4 + 0.36 * len(names))
+    ax = axes_or_new(ax, 3.4 + 0.42 * len(names), 2.4 + 0.36 * len(names))
     image = ax.imshow(
         table, cmap="viridis", vmin=0, vmax=max(float(table.max()) if len(order) > 1 else 0.0, 1e-12), rasterized=True
     )
     ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     left = len(size) - len(names)
-    caution(ax, e)
-    _finish(
+    add_caution(ax, e)
+    _add_color_bar(
         ax,
         image,
-        f"{'size of the interaction' if is_size else 'mean |interaction|'} ({unit(e)})",
+        f"{'size of the interaction' if is_size else 'mean |interaction|'} ({unit_label(e)})",
         title
         if title is not None
-        else f"Interactions{about(e)}" + (f" (top {len(names)} of {len(size)})" if left else ""),
+        else f"Interactions{output_suffix(e)}" + (f" (top {len(names)} of {len(size)})" if left else ""),
     )
     return ax
 
 
-def _finish(ax: Axes, image: Any, label: str, title: str) -> None:
-    bar = ax.figure.colorbar(image, ax=ax, aspect=30, pad=0.01, format=thousands())
-    bar.set_label(label, color=ink(), fontsize="small")
+def _add_color_bar(ax: Axes, image: Any, label: str, title: str) -> None:
+    bar = ax.figure.colorbar(image, ax=ax, aspect=30, pad=0.01, format=thousands_formatter())
+    bar.set_label(label, color=text_color(), fontsize="small")
     bar.outline.set_visible(False)
     for side in ax.spines.values():
         side.set_visible(False)

@@ -10,7 +10,17 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.plots.style import NEGATIVE, POSITIVE, axes, diverging, ink, muted, one_output, short, thousands
+from whybox.plots.style import (
+    NEGATIVE,
+    POSITIVE,
+    axes_or_new,
+    diverging_colormap,
+    faint_text_color,
+    one_output,
+    shorten_label,
+    text_color,
+    thousands_formatter,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,13 +30,13 @@ if TYPE_CHECKING:
 
 __all__ = [
     "beside",
+    "color_scale",
     "cut_note",
     "legend_of",
     "narrow_title",
     "of_row",
     "overlay",
     "picture_of",
-    "scale",
     "title_of",
     "word_colors",
     "words",
@@ -77,19 +87,19 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     e = of_row(e, row, output)
     if e.dims != ("y", "x"):
         raise OptionError(
-            f"overlay shows maps with the axes y and x; this one has {', '.join(e.dims)}. {_OTHERWISE.get(e.dims, _OTHERWISE[()])}"
+            f"overlay shows maps with the axes y and x; this one has {', '.join(e.dims)}. {_OTHER_FIGURES.get(e.dims, _OTHER_FIGURES[()])}"
         )
     if percentile is not None and not 50 < percentile <= 100:
         raise OptionError(Argument("percentile", percentile), " must be above 50 and at most 100.")
     values = e.values
-    signed, limit, beyond = scale(values, percentile)
+    signed, limit, beyond = color_scale(values, percentile)
     height, width = values.shape
-    ax = axes(ax, 4.6 if bar else 3.8, 3.9)
-    under = _picture(e, image)
+    ax = axes_or_new(ax, 4.6 if bar else 3.8, 3.9)
+    under = _as_picture(e, image)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     if under is not None:
         ax.imshow(under, extent=extent, cmap="gray", vmin=0, vmax=1, interpolation="nearest", rasterized=True)
-    colours, low = (_signed(), -limit) if signed else (_unsigned(), 0.0)
+    colours, low = (_signed_colormap(), -limit) if signed else (_unsigned_colormap(), 0.0)
     opacity = np.clip(np.abs(values) / limit, 0, 1) ** COLOUR_POWER * 0.9 if blend and under is not None else None
     shown = ax.imshow(
         values,
@@ -102,7 +112,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
         rasterized=True,
     )
     if bar:
-        _bar(ax, shown, e, colours, (low, limit), beyond)
+        _add_color_bar(ax, shown, e, colours, (low, limit), beyond)
     ax.set_xlabel(cut_note(values, beyond), fontsize="x-small", loc="left")
     ax.set_xticks([])
     ax.set_yticks([])
@@ -113,7 +123,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
 
 
 COLOUR_POWER: Final = 0.7  # power that makes values of middle size visible over a picture
-_OTHERWISE: Final = {
+_OTHER_FIGURES: Final = {
     ("token",): "Use plot.words.",
     ("word",): "Use plot.words.",
     ("time",): "Use plot.track.",
@@ -140,7 +150,7 @@ def of_row(e: Explanation, row: int, output: Any) -> Explanation:
     return e[int(row)]
 
 
-def scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
+def color_scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]:
     """Return (whether there are negative values, the absolute value at which the colours end, the share of positions beyond)."""
     magnitudes = np.abs(values)
     largest = float(magnitudes.max(initial=0.0))
@@ -158,20 +168,22 @@ def scale(values: Floats, percentile: float | None) -> tuple[bool, float, float]
     return bool((values < 0).any()), limit, float((magnitudes > limit * (1 + 1e-9)).mean())
 
 
-def _unsigned() -> Colormap:
+def _unsigned_colormap() -> Colormap:
     import matplotlib as mpl
 
     return mpl.colormaps["inferno"]
 
 
-def _signed() -> Colormap:
+def _signed_colormap() -> Colormap:
     """Blue for negative values, red for positive ones; readable over a grey picture."""
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("whybox for and against", [NEGATIVE, "#dfe6ea", POSITIVE])
 
 
-def _bar(ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[float, float], beyond: float) -> None:
+def _add_color_bar(
+    ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[float, float], beyond: float
+) -> None:
     """Draw a colour bar in opaque colours, though the map itself may be translucent."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
@@ -180,14 +192,14 @@ def _bar(ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[
     signed = limits[0] < 0
     room = ax.inset_axes((1.03, 0.0, 0.045, 1.0))  # as high as the picture, whatever the layout
     bar = ax.figure.colorbar(
-        full, cax=room, format=thousands(), extend=("both" if signed else "max") if beyond else "neither"
+        full, cax=room, format=thousands_formatter(), extend=("both" if signed else "max") if beyond else "neither"
     )
-    bar.set_label(e.units, color=ink(), fontsize="small")
+    bar.set_label(e.units, color=text_color(), fontsize="small")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize="small")
 
 
-def _picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
+def _as_picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
     """The picture under the map, in grey, from 0 to 1; None if the explanation holds none."""
     if image is None:
         stored = e.extras.get("input")
@@ -219,9 +231,9 @@ def title_of(e: Explanation) -> str:
     name, target, target_name = e.output_name, e.extras.get("target"), e.extras.get("target_name")
     about = ""
     if name is not None:
-        about = f" · {'output ' if name.isdigit() else ''}{short(name, 24)}"
+        about = f" · {'output ' if name.isdigit() else ''}{shorten_label(name, 24)}"
     elif target_name is not None and np.size(target_name[1]) == 1:
-        about = f" · {short(str(np.ravel(target_name[1])[0]), 24)}"
+        about = f" · {shorten_label(str(np.ravel(target_name[1])[0]), 24)}"
     elif target is not None and np.size(target[1]) == 1:
         about = f" · output {int(np.ravel(target[1])[0])}"
     score = (
@@ -239,11 +251,11 @@ def narrow_title(e: Explanation, width: float) -> str:
 def picture_of(e: Explanation, row: int = 0, *, ax: Axes | None = None) -> Axes | None:
     """Draw the input of a map in grey; None if the explanation does not hold it as a picture."""
     e = of_row(e, row, None)
-    under = _picture(e, None)
-    return None if under is None else _show(under, e, axes(ax, 3.8, 3.9))
+    under = _as_picture(e, None)
+    return None if under is None else _show_picture(under, e, axes_or_new(ax, 3.8, 3.9))
 
 
-def _show(under: npt.NDArray[Any], e: Explanation, ax: Axes) -> Axes:
+def _show_picture(under: npt.NDArray[Any], e: Explanation, ax: Axes) -> Axes:
     height, width = e.values.shape[:2]
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
     ax.imshow(under, cmap="gray", vmin=0, vmax=1, extent=extent, interpolation="nearest", rasterized=True)
@@ -283,9 +295,9 @@ def beside(
         raise OptionError(f"maps side by side must have one shape; these have {' and '.join(map(str, shapes))}.")
     if first.dims != ("y", "x"):
         raise OptionError(
-            f"beside shows maps with the axes y and x; these have {', '.join(first.dims)}. {_OTHERWISE.get(first.dims, _OTHERWISE[()])}"
+            f"beside shows maps with the axes y and x; these have {', '.join(first.dims)}. {_OTHER_FIGURES.get(first.dims, _OTHER_FIGURES[()])}"
         )
-    under = _picture(first, image)
+    under = _as_picture(first, image)
     extra = int(under is not None)
     count = len(singles) + extra
     columns = min(columns, count)
@@ -297,7 +309,7 @@ def beside(
     for cell in cells[count:]:
         cell.set_axis_off()
     if under is not None:
-        _show(under, first, cells[0])
+        _show_picture(under, first, cells[0])
     for cell, single in zip(cells[extra:], singles, strict=False):
         overlay(single, image=image, percentile=percentile, blend=blend, ax=cell, title=narrow_title(single, width))
     del figure
@@ -326,16 +338,16 @@ def words(
     texts = [str(t) for t in (stored[1] if stored is not None else e.coords[dim])]
     present = np.isfinite(e.values)
     largest = max(float(np.abs(e.values[present]).max(initial=0.0)), 1e-300)
-    positions, height = _lay_out([short(t, 40) for t in texts], present)
-    ax = axes(ax, 8, 0.95 + 0.36 * height)
+    positions, height = _lay_out([shorten_label(t, 40) for t in texts], present)
+    ax = axes_or_new(ax, 8, 0.95 + 0.36 * height)
     ax.set_xlim(0, _LINE_CHARACTERS)
     ax.set_ylim(height, -0.7)
-    colours = diverging()
+    colours = diverging_colormap()
     for k, x, y in positions:
         background = colours(0.5 + 0.5 * float(e.values[k]) / largest)
         ink_colour = "white" if sum(background[:3]) < 1.5 else "black"
         ax.text(
-            x, y, short(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color=ink_colour,
+            x, y, shorten_label(texts[k], 40), family="monospace", fontsize=10, va="center", ha="left", color=ink_colour,
             bbox={"boxstyle": "round,pad=0.22", "facecolor": background, "edgecolor": "none"},
         )  # fmt: skip
     ax.set_axis_off()
@@ -346,7 +358,7 @@ def words(
         legend_of(e),
         fontsize="x-small",
         va="top",
-        color=muted(0.8),
+        color=faint_text_color(0.8),
     )
     return ax
 

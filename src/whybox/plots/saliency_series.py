@@ -11,8 +11,8 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.explanation.html import number
-from whybox.plots.saliency_image import cut_note, of_row, overlay, scale, title_of, words
-from whybox.plots.style import NEGATIVE, POSITIVE, axes, ink, name_of, thousands, tidy
+from whybox.plots.saliency_image import color_scale, cut_note, of_row, overlay, title_of, words
+from whybox.plots.style import NEGATIVE, POSITIVE, axes_or_new, name_of, style_axes, text_color, thousands_formatter
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -70,29 +70,31 @@ def track(
         )
     values = e.values[:, None] if e.values.ndim == 1 else e.values if e.dims[0] == "time" else e.values.T
     steps, features = values.shape
-    signed, limit, beyond = scale(values, None)
-    ax = axes(ax, 6.4, 1.5 if e.values.ndim == 1 else min(1.1 + 0.2 * features, 5))
-    colours = _colours(signed=signed)
+    signed, limit, beyond = color_scale(values, None)
+    ax = axes_or_new(ax, 6.4, 1.5 if e.values.ndim == 1 else min(1.1 + 0.2 * features, 5))
+    colours = _colormap(signed=signed)
     extent = (-0.5, steps - 0.5, features - 0.5, -0.5)
     shown = ax.imshow(values.T, aspect="auto", extent=extent, cmap=colours, vmin=-limit if signed else 0.0, vmax=limit, interpolation="nearest")  # fmt: skip
     shown.set_rasterized(True)
     if e.values.ndim == 1:
-        _line(ax, e)
+        _draw_series(ax, e)
     else:
         names = [str(n) for n in e.coords["feature"]]
         at = np.arange(0, features, -(-features // 16))
         ax.set_yticks(at, [name_of(e, names[k]) if names[k] in e.feature_names else names[k] for k in at])
         ax.set_ylabel("feature")
-    bar = ax.figure.colorbar(shown, cax=ax.inset_axes((1.01, 0.0, 0.012, 1.0)), format=thousands(), extend=("both" if signed else "max") if beyond else "neither")  # fmt: skip
+    extend = ("both" if signed else "max") if beyond else "neither"
+    cax = ax.inset_axes((1.01, 0.0, 0.012, 1.0))
+    bar = ax.figure.colorbar(shown, cax=cax, format=thousands_formatter(), extend=extend)
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0, labelsize="x-small")
-    bar.set_label("\n".join(wrap(e.units, 14)), color=ink(), fontsize="x-small")
+    bar.set_label("\n".join(wrap(e.units, 14)), color=text_color(), fontsize="x-small")
     bar.locator = _few_ticks()
     bar.update_ticks()
     remark = cut_note(values, beyond)
     ax.set_xlabel("time" + (f"; {remark}" if remark else ""), fontsize="small")
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
-    tidy(ax, grid=None)
+    style_axes(ax, grid=None)
     if e.values.ndim == 1:
         ax.set_yticks([])
     ax.xaxis.set_major_locator(_few_ticks(8, integer=True))
@@ -105,7 +107,7 @@ def _few_ticks(count: int = 3, *, integer: bool = False) -> Any:
     return MaxNLocator(nbins=count, integer=integer)
 
 
-def _line(ax: Axes, e: Explanation) -> None:
+def _draw_series(ax: Axes, e: Explanation) -> None:
     """Draw the series over its map: each channel scaled to its own range, one above the other."""
     stored = e.extras.get("input")
     if stored is None or "time" not in stored[0]:
@@ -126,7 +128,7 @@ def _line(ax: Axes, e: Explanation) -> None:
         )
 
 
-def _colours(*, signed: bool) -> Colormap:
+def _colormap(*, signed: bool) -> Colormap:
     """Colours that are light at 0, on light and on dark pages, so that a dark line is visible everywhere."""
     from matplotlib.colors import LinearSegmentedColormap
 
@@ -173,14 +175,14 @@ def row_bars(
         raise OptionError(f"row_bars shows maps over features; this one has the axes {', '.join(e.dims)}.")
     order = np.argsort(-np.abs(e.values), kind="stable")[:max_display]
     values: Floats = e.values[order]
-    ax = axes(ax, 6, 0.9 + 0.32 * len(order))
+    ax = axes_or_new(ax, 6, 0.9 + 0.32 * len(order))
     y = np.arange(len(order))[::-1]
     ax.barh(y, values, height=0.68, color=[POSITIVE if v > 0 else NEGATIVE for v in values])
     for at, value in zip(y, values, strict=True):
         side = 1 if value >= 0 else -1
         ax.annotate(
             number(float(value), 3), (value, at), xytext=(3 * side, 0), textcoords="offset points", va="center", ha="left" if side > 0 else "right",
-            fontsize="x-small", color=ink(),
+            fontsize="x-small", color=text_color(),
         )  # fmt: skip
     ax.set_yticks(y, [name_of(e, e.feature_names[j], 22) for j in order], fontsize="small")
     ax.set_ylim(-0.6, len(order) - 0.4)
@@ -190,5 +192,5 @@ def row_bars(
     more = len(e.values) - len(order)
     ax.set_xlabel(e.units + (f"; {more} smaller ones not shown" if more else ""), fontsize="small", loc="left")
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
-    tidy(ax)
+    style_axes(ax)
     return ax

@@ -8,27 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
-from whybox.explanation.feature_values import partner, shown_values
+from whybox.explanation.feature_values import shown_values, strongest_partner
 from whybox.explanation.html import number
 from whybox.plots.style import (
     MISSING,
     NEGATIVE,
-    about,
-    axes,
-    caution,
+    add_caution,
+    add_note,
+    axes_or_new,
     colormap,
-    distinct,
-    ink,
-    muted,
+    distinct_labels,
+    faint_text_color,
     name_of,
     one_output,
-    otherwise,
+    output_suffix,
     palette,
-    remark,
-    scaled,
-    thousands,
-    tidy,
-    unit,
+    saliency_figure_hint,
+    scale_to_percentiles,
+    style_axes,
+    text_color,
+    thousands_formatter,
+    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -67,37 +67,41 @@ def scatter(
     """
     e = one_output(e, output, "scatter")
     if e.dims not in (("row", "feature"), ("row", "feature", "feature_2")):
-        raise OptionError(f"a scatter shows attributions of several rows.{otherwise(e)}")
-    name = _name(e, feature)
+        raise OptionError(f"a scatter shows attributions of several rows.{saliency_figure_hint(e)}")
+    name = _feature_name(e, feature)
     values = shown_values(e, name)
     if values is None:
         raise OptionError(f"{name!r} is a group of columns; a scatter needs one column's values.")
     y = e.values[:, e.feature_names.index(name)]
     y = y.sum(axis=1) if e.kind == "interaction" else y
     other = (
-        partner(e, name) if isinstance(color, str) and color == "auto" else None if color is None else _name(e, color)
+        strongest_partner(e, name)
+        if isinstance(color, str) and color == "auto"
+        else None
+        if color is None
+        else _feature_name(e, color)
     )
     n = len(y)
     rows = np.sort(np.random.default_rng(0).choice(n, MAX_POINTS, replace=False)) if n > MAX_POINTS else np.arange(n)
     new = ax is None
-    ax = axes(ax, 6.4, 4.0)
-    x, missing = _place(ax, values)
-    shades, legend = _shades(e, other, rows)
+    ax = axes_or_new(ax, 6.4, 4.0)
+    x, missing = _place_values(ax, values)
+    shades, legend = _point_colors(e, other, rows)
     ax.scatter(x[rows], y[rows], s=12, c=shades, linewidths=0, alpha=0.8, rasterized=True, zorder=2)
-    ax.axhline(0, color=muted(0.6), linewidth=0.8, zorder=1)
+    ax.axhline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
     ax.set_xlabel(name_of(e, name, 60) + (f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""))
-    ax.set_ylabel(f"attribution ({unit(e)})")
-    ax.set_title(title if title is not None else f"{name_of(e, name, 40)}{about(e)}", loc="left")
-    caution(ax, e)
-    tidy(ax, grid="both")
+    ax.set_ylabel(f"attribution ({unit_label(e)})")
+    ax.set_title(title if title is not None else f"{name_of(e, name, 40)}{output_suffix(e)}", loc="left")
+    add_caution(ax, e)
+    style_axes(ax, grid="both")
     if missing is not None:
         _missing_strip(ax, missing, None if values.dtype == object else (x, values))
     if other is not None:
-        _legend(ax, name_of(e, other, 24), legend, wide=new)
+        _add_color_legend(ax, name_of(e, other, 24), legend, wide=new)
     return ax
 
 
-def _name(e: Explanation, feature: Any) -> str:
+def _feature_name(e: Explanation, feature: Any) -> str:
     if isinstance(feature, (int, np.integer)) and -len(e.feature_names) <= int(feature) < len(e.feature_names):
         return e.feature_names[int(feature)]
     if str(feature) in e.feature_names:
@@ -105,7 +109,7 @@ def _name(e: Explanation, feature: Any) -> str:
     raise OptionError(f"there is no feature {feature!r}.{did_you_mean(feature, e.feature_names)}")
 
 
-def _place(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float | None]:
+def _place_values(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], float | None]:
     """Return places on the x axis and, where there are missing values, the place they are drawn at."""
     if values.dtype == object:
         return _place_categories(ax, values)
@@ -128,7 +132,7 @@ def _place_categories(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[A
     if len(names) > _MOST_CATEGORIES:
         names = sorted(words[np.argsort(-counts, kind="stable")][:_TOP_CATEGORIES].tolist())
     at = {v: float(i) for i, v in enumerate(names)}
-    labels = [distinct(tuple(names), 14)[v] for v in names]
+    labels = [distinct_labels(tuple(names), 14)[v] for v in names]
     if len(words) > len(names):
         labels.append(f"{len(words) - len(names)} others")
     gap = any(v is None for v in values)
@@ -148,7 +152,7 @@ def _place_categories(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[A
 def _missing_strip(ax: Axes, at: float, numbers: tuple[npt.NDArray[Any], npt.NDArray[Any]] | None) -> None:
     """Set the place of missing values apart from the axis: shaded, with a tick of its own."""
     if numbers is None:
-        ax.axvspan(-1.45, -0.55, color=muted(0.1), linewidth=0, zorder=0)
+        ax.axvspan(-1.45, -0.55, color=faint_text_color(0.1), linewidth=0, zorder=0)
         return
     x, values = numbers
     known = x[np.isfinite(values)]
@@ -157,14 +161,14 @@ def _missing_strip(ax: Axes, at: float, numbers: tuple[npt.NDArray[Any], npt.NDA
         return
     low, high = float(known.min()), float(known.max())
     half = 0.45 * (low - at)
-    ax.axvspan(at - half, at + half, color=muted(0.1), linewidth=0, zorder=0)
+    ax.axvspan(at - half, at + half, color=faint_text_color(0.1), linewidth=0, zorder=0)
     ticks = [t for t in ax.get_xticks() if low <= t <= high + 0.02 * (high - low)]
-    formatter = thousands()
+    formatter = thousands_formatter()
     formatter.set_axis(ax.xaxis)
     ax.set_xticks([at, *ticks], ["missing", *formatter.format_ticks(ticks)])
 
 
-def _shades(
+def _point_colors(
     e: Explanation, other: str | None, rows: npt.NDArray[np.int64]
 ) -> tuple[Any, dict[str, str] | tuple[float, float] | None]:
     """Return point colours and what to put in the legend: category colours, or the range of numbers."""
@@ -172,7 +176,7 @@ def _shades(
     if values is None:
         return NEGATIVE, None
     picked = values[rows]
-    color = scaled(picked)
+    color = scale_to_percentiles(picked)
     if color is not None:
         finite = picked[np.isfinite(picked)] if picked.dtype.kind == "f" else picked
         low, high = (
@@ -187,12 +191,12 @@ def _shades(
     return [colors.get(str(v), MISSING) if v is not None else MISSING for v in picked], colors
 
 
-def _legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float, float] | None, *, wide: bool) -> None:
+def _add_color_legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float, float] | None, *, wide: bool) -> None:
     if isinstance(legend, dict):
         from matplotlib.lines import Line2D
 
         marks = [
-            Line2D([], [], marker="o", linestyle="", markersize=5, color=c, label=distinct(tuple(legend), 16)[v])
+            Line2D([], [], marker="o", linestyle="", markersize=5, color=c, label=distinct_labels(tuple(legend), 16)[v])
             for v, c in legend.items()
         ]
         ax.legend(handles=marks, title=other, frameon=False, fontsize="small", title_fontsize="small")
@@ -201,8 +205,8 @@ def _legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float, float] |
 
         bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
         bar.ax.set_yticklabels([number(v, 3) for v in legend])
-        bar.set_label(other, color=ink(), fontsize="small")
+        bar.set_label(other, color=text_color(), fontsize="small")
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)
     elif legend is not None:
-        remark(ax, f"colour: {other}, blue low, red high")
+        add_note(ax, f"colour: {other}, blue low, red high")

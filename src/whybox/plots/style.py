@@ -26,19 +26,19 @@ __all__ = [
     "NEGATIVE",
     "NEUTRAL",
     "POSITIVE",
-    "axes",
-    "caution",
+    "add_caution",
+    "add_note",
+    "axes_or_new",
+    "background_color",
     "colormap",
-    "distinct",
-    "ink",
-    "muted",
+    "distinct_labels",
+    "faint_text_color",
     "name_of",
     "one_output",
     "palette",
-    "paper",
-    "remark",
-    "short",
-    "tidy",
+    "shorten_label",
+    "style_axes",
+    "text_color",
 ]
 
 POSITIVE: Final = "#d1495b"
@@ -48,7 +48,7 @@ MISSING: Final = "#8c8c8c"
 MAX_LABEL_LENGTH: Final = 30
 
 
-def axes(ax: Axes | None, width: float, height: float) -> Axes:
+def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
     """Return the caller's axes, or new ones in a figure of their own, laid out so that labels are not cut off."""
     if ax is not None:
         return ax
@@ -57,18 +57,18 @@ def axes(ax: Axes | None, width: float, height: float) -> Axes:
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 
-def ink() -> str:
+def text_color() -> str:
     """Return the colour of text."""
     import matplotlib as mpl
 
     return str(mpl.rcParams["text.color"])
 
 
-def muted(alpha: float = 0.45) -> tuple[float, float, float, float]:
+def faint_text_color(alpha: float = 0.45) -> tuple[float, float, float, float]:
     """Return the colour of text, fainter."""
     from matplotlib.colors import to_rgb
 
-    r, g, b = to_rgb(ink())
+    r, g, b = to_rgb(text_color())
     return (r, g, b, alpha)
 
 
@@ -79,7 +79,7 @@ def colormap() -> Colormap:
     return LinearSegmentedColormap.from_list("whybox", [NEGATIVE, "#9b6fb0", POSITIVE]).with_extremes(bad=MISSING)
 
 
-def diverging() -> Colormap:
+def diverging_colormap() -> Colormap:
     """Return the colours for signed numbers: near zero they fade into the background, light or dark."""
     import matplotlib as mpl
     from matplotlib.colors import LinearSegmentedColormap, to_rgb
@@ -95,7 +95,7 @@ def palette(n: int) -> list[str]:
     return [base[i % len(base)] for i in range(n)]
 
 
-def paper() -> str:
+def background_color() -> str:
     """Return the colour behind the drawing, for what must cover a line under it; "none" where there is none."""
     import matplotlib as mpl
 
@@ -103,7 +103,7 @@ def paper() -> str:
     return behind if behind != "none" else str(mpl.rcParams["figure.facecolor"])
 
 
-def short(name: str, longest: int = MAX_LABEL_LENGTH) -> str:
+def shorten_label(name: str, longest: int = MAX_LABEL_LENGTH) -> str:
     """Return a name on one line, shortened in the middle, with matplotlib's math signs disarmed."""
     line = " ".join(str(name).split())
     if len(line) > longest:
@@ -112,37 +112,39 @@ def short(name: str, longest: int = MAX_LABEL_LENGTH) -> str:
 
 
 @lru_cache(maxsize=64)
-def distinct(names: tuple[str, ...], longest: int = MAX_LABEL_LENGTH) -> dict[str, str]:
+def distinct_labels(names: tuple[str, ...], longest: int = MAX_LABEL_LENGTH) -> dict[str, str]:
     """Return a label for each name, shortened only as far as different names keep different labels.
 
     Names that would look alike show the part in which they differ.
     """
     lines = {name: " ".join(str(name).split()) for name in names}
-    out = {name: short(name, longest) for name in lines}
-    alike: dict[str, list[str]] = {}
+    out = {name: shorten_label(name, longest) for name in lines}
+    names_by_label: dict[str, list[str]] = {}
     for name, label in out.items():
-        alike.setdefault(label, []).append(name)
-    for group in (g for g in alike.values() if len(g) > 1):
-        most = max(len(lines[n]) for n in group)
+        names_by_label.setdefault(label, []).append(name)
+    for group in (g for g in names_by_label.values() if len(g) > 1):
+        max_length = max(len(lines[n]) for n in group)
         group_lines = [lines[n] for n in group]
-        at = next(
+        first_difference = next(
             (i for i, signs in enumerate(zip(*group_lines, strict=False)) if len(set(signs)) > 1),
             min(map(len, group_lines)),
         )
-        for room in range(longest, 2 * most + longest, 4):
-            out.update({n: short(_window(lines[n], at, room), most + 2) for n in group})
-            if len({out[n] for n in group}) == len(group) or room > 2 * most:
+        for width in range(longest, 2 * max_length + longest, 4):
+            out.update(
+                {n: shorten_label(_text_around(lines[n], first_difference, width), max_length + 2) for n in group}
+            )
+            if len({out[n] for n in group}) == len(group) or width > 2 * max_length:
                 break
     return out
 
 
-def _window(line: str, at: int, room: int) -> str:
-    """Return the start of a line and what stands around position `at`, in `room` characters."""
-    head = room // 3
-    begin = at - room // 6
-    if len(line) <= room or begin <= head:
-        return line if len(line) <= room else f"{line[: room - 1]}…"
-    end = begin + room - head - 2
+def _text_around(line: str, position: int, width: int) -> str:
+    """Return the start of a line and what stands around position `position`, in `width` characters."""
+    head = width // 3
+    begin = position - width // 6
+    if len(line) <= width or begin <= head:
+        return line if len(line) <= width else f"{line[: width - 1]}…"
+    end = begin + width - head - 2
     return f"{line[:head]}…{line[begin:end]}{'…' if end < len(line) else ''}"
 
 
@@ -152,12 +154,14 @@ def name_of(e: Explanation, feature: str, longest: int = MAX_LABEL_LENGTH) -> st
     halves = feature.split(PAIR_SEPARATOR)
     if len(halves) == 2 and feature in players and all(h in players for h in halves):
         # a term of two features: each is shortened by itself, or the second would be cut off
-        alone = distinct(tuple(p for p in players if PAIR_SEPARATOR not in p), (longest - len(PAIR_SEPARATOR)) // 2)
-        return PAIR_SEPARATOR.join(alone.get(h, short(h, longest // 2)) for h in halves)
-    return distinct(players, longest)[feature]
+        alone = distinct_labels(
+            tuple(p for p in players if PAIR_SEPARATOR not in p), (longest - len(PAIR_SEPARATOR)) // 2
+        )
+        return PAIR_SEPARATOR.join(alone.get(h, shorten_label(h, longest // 2)) for h in halves)
+    return distinct_labels(players, longest)[feature]
 
 
-def remark(ax: Axes, text: str, *, below: bool = False) -> None:
+def add_note(ax: Axes, text: str, *, below: bool = False) -> None:
     """Small words at the right end of the upper edge: above it, or below it inside the axes."""
     ax.annotate(
         text,
@@ -166,31 +170,31 @@ def remark(ax: Axes, text: str, *, below: bool = False) -> None:
         ha="right",
         va="top" if below else "bottom",
         fontsize="x-small",
-        color=muted(0.8),
+        color=faint_text_color(0.8),
     )
 
 
-def caution(ax: Axes, e: Explanation) -> None:
+def add_caution(ax: Axes, e: Explanation) -> None:
     """Add to the words below a picture what its reader should know about the rows; nothing where there is nothing."""
     from textwrap import fill
 
     if e.evidence.caution:
-        ax.set_xlabel(f"{ax.get_xlabel()}\n{fill(short(e.evidence.caution, 160), 70)}".lstrip("\n"))
+        ax.set_xlabel(f"{ax.get_xlabel()}\n{fill(shorten_label(e.evidence.caution, 160), 70)}".lstrip("\n"))
 
 
-def tidy(ax: Axes, *, grid: str | None = "x") -> None:
+def style_axes(ax: Axes, *, grid: str | None = "x") -> None:
     """Take away what carries no information."""
-    for side in ("top", "right", "left"):
-        ax.spines[side].set_visible(False)
-    ax.spines["bottom"].set_color(muted())
+    for spine in ("top", "right", "left"):
+        ax.spines[spine].set_visible(False)
+    ax.spines["bottom"].set_color(faint_text_color())
     ax.tick_params(axis="both", length=0)
     if grid:
-        ax.grid(visible=True, axis=grid, color=muted(0.15), linewidth=0.7)  # type: ignore[arg-type]
+        ax.grid(visible=True, axis=grid, color=faint_text_color(0.15), linewidth=0.7)  # type: ignore[arg-type]
         ax.set_axisbelow(True)
-    _ticks(ax)
+    _set_few_ticks(ax)
 
 
-def _ticks(ax: Axes) -> None:
+def _set_few_ticks(ax: Axes) -> None:
     """Few ticks on axes of numbers, large ones with their thousands set apart, so that labels do not touch."""
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
@@ -198,10 +202,10 @@ def _ticks(ax: Axes) -> None:
     for axis, room in ((ax.xaxis, box.width), (ax.yaxis, 2.0 * box.height)):
         if type(axis.get_major_formatter()) is ScalarFormatter:
             axis.set_major_locator(MaxNLocator(nbins=int(np.clip(1.2 * room, 2, 6)), steps=[1, 2, 2.5, 5, 10]))
-            axis.set_major_formatter(thousands())
+            axis.set_major_formatter(thousands_formatter())
 
 
-def thousands() -> ScalarFormatter:
+def thousands_formatter() -> ScalarFormatter:
     """Return matplotlib's own formatter of numbers, with the thousands set apart where it would write them together."""
     from matplotlib.ticker import ScalarFormatter
 
@@ -244,18 +248,18 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
     return e[..., at]
 
 
-def about(e: Explanation) -> str:
+def output_suffix(e: Explanation) -> str:
     """Return ' · output <name>' when the explanation is about one of several outputs or classes."""
     name = None if "output" in e.dims else e.output_name
-    return "" if name is None else f" · output {short(name)}"
+    return "" if name is None else f" · output {shorten_label(name)}"
 
 
-def unit(e: Explanation) -> str:
+def unit_label(e: Explanation) -> str:
     """Return what the numbers are measured in, as it stands in brackets beside an axis."""
     return e.units if e.named_units else "in units of the prediction"
 
 
-def otherwise(e: Explanation) -> str:
+def saliency_figure_hint(e: Explanation) -> str:
     """Which figure draws a saliency map of this kind, as the end of a message; nothing for other explanations and maps of tables."""
     if e.kind != "saliency":
         return ""
@@ -267,12 +271,12 @@ def otherwise(e: Explanation) -> str:
     return " Maps of pictures are drawn by plot.overlay, words and tokens by plot.words."
 
 
-def others(n: int) -> str:
+def others_label(n: int) -> str:
     """Return the label of the line that sums the features that are not shown."""
     return "1 other" if n == 1 else f"{n} others, summed"
 
 
-def scaled(values: npt.NDArray[Any] | None) -> Floats | None:
+def scale_to_percentiles(values: npt.NDArray[Any] | None) -> Floats | None:
     """Return feature values as colours from 0 to 1 by percentile range; None when there is nothing to order (groups, text)."""
     from whybox.explanation.feature_values import as_numbers
 
@@ -301,4 +305,4 @@ def value_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (float, np.floating, int, np.integer)):
         return number(float(value))
-    return short(str(value), 28)
+    return shorten_label(str(value), 28)

@@ -12,18 +12,18 @@ from whybox.explanation.html import number
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
-    about,
-    axes,
-    caution,
-    ink,
-    muted,
+    add_caution,
+    axes_or_new,
+    background_color,
+    faint_text_color,
     name_of,
     one_output,
-    others,
-    otherwise,
-    paper,
-    short,
-    tidy,
+    others_label,
+    output_suffix,
+    saliency_figure_hint,
+    shorten_label,
+    style_axes,
+    text_color,
     value_text,
 )
 
@@ -60,7 +60,7 @@ def waterfall(
     if e.kind == "interaction":
         raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
-        raise OptionError(f"a waterfall shows attributions of one row.{otherwise(e)}")
+        raise OptionError(f"a waterfall shows attributions of one row.{saliency_figure_hint(e)}")
     if "feature" not in e.dims:
         raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
     if e.dims == ("row", "feature"):
@@ -75,20 +75,20 @@ def waterfall(
         raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
     order = np.argsort(-np.abs(e.values), kind="stable")
     top, rest = order[:max_display], order[max_display:]
-    steps = [(_label(e, j), float(e.values[j])) for j in top]
+    steps = [(_feature_label(e, j), float(e.values[j])) for j in top]
     if len(rest):
-        steps.append((others(len(rest)), float(e.values[rest].sum())))
+        steps.append((others_label(len(rest)), float(e.values[rest].sum())))
     base = float(e.base)
     ends = base + np.cumsum([v for _, v in steps[::-1]])
     starts = np.r_[base, ends[:-1]]
-    ax = axes(ax, 7.4, 1.7 + 0.36 * len(steps))
+    ax = axes_or_new(ax, 7.4, 1.7 + 0.36 * len(steps))
     span = max(float(np.ptp(np.r_[starts, ends])), 1e-12)
     for y, ((_, value), start) in enumerate(zip(steps[::-1], starts, strict=True)):
         ax.barh(y, value, left=start, height=0.62, color=POSITIVE if value >= 0 else NEGATIVE)
         ax.plot(
             [start + value] * 2,
             [y - 0.31, y + 1.31 if y + 1 < len(steps) else y + 0.31],
-            color=muted(0.5),
+            color=faint_text_color(0.5),
             linewidth=0.8,
         )
         ax.annotate(
@@ -98,27 +98,29 @@ def waterfall(
             textcoords="offset points",
             va="center",
             fontsize="small",
-            color=ink(),
+            color=text_color(),
             annotation_clip=False,
-            bbox={"facecolor": paper(), "edgecolor": "none", "pad": 0.6},
+            bbox={"facecolor": background_color(), "edgecolor": "none", "pad": 0.6},
         )
     ax.set_yticks(range(len(steps)), [name for name, _ in steps[::-1]])
     ax.set_ylim(-0.6, len(steps) - 0.4)
     low, high = float(np.min(np.r_[starts, ends])), float(np.max(np.r_[starts, ends]))
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
-    ax.axvline(base, color=muted(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+    ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
     ax.set_xlabel(f"{e.units}\nread upwards: from base {number(base)} (dashed) to prediction {number(final)}")
     ax.set_title(
-        title if title is not None else f"Row {short(str(e.coords['row'][0]))}: prediction {number(final)}{about(e)}",
+        title
+        if title is not None
+        else f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number(final)}{output_suffix(e)}",
         loc="left",
     )
-    caution(ax, e)
-    tidy(ax)
+    add_caution(ax, e)
+    style_axes(ax)
     return ax
 
 
-def _label(e: Explanation, j: int) -> str:
+def _feature_label(e: Explanation, j: int) -> str:
     """Return 'name = value', or the name alone for a group of columns."""
     name = e.feature_names[j]
     values = shown_values(e, name)

@@ -1,44 +1,21 @@
-"""The sections of a report, in their order: a short list that later work adds to."""
+"""The sections of a report, in their order: every file of `reporting/sections/` that declares a `SECTION`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Final, final
+from importlib import import_module
+from pkgutil import iter_modules
+from typing import Final
 
-from whybox.reporting.facts import ReportData
-from whybox.reporting.sections.attributions import swarm_section
-from whybox.reporting.sections.decisions import decisions_section
-from whybox.reporting.sections.dependence import dependence_section
-from whybox.reporting.sections.effects import effects_section
-from whybox.reporting.sections.evidence import evidence_section
-from whybox.reporting.sections.importance import importance_section
-from whybox.reporting.sections.model import model_section
-from whybox.reporting.sections.performance import performance_section
+from whybox.reporting import sections
+from whybox.reporting.section import Section
 
 __all__ = ["Section"]
 
 
-@final
-@dataclass(frozen=True)
-class Section:
-    """One part of the report."""
-
-    anchor: str
-    heading: str
-    build: Callable[[ReportData], str | None]
-
-    def __repr__(self) -> str:
-        return f"Section({self.anchor!r})"
+def _declared_sections() -> tuple[Section, ...]:
+    modules = (import_module(f"{sections.__name__}.{found.name}") for found in iter_modules(sections.__path__))
+    declared = (module.SECTION for module in modules if hasattr(module, "SECTION"))
+    return tuple(sorted(declared, key=lambda section: section.position))
 
 
-SECTIONS: Final = (
-    Section("model", "The model", model_section),
-    Section("performance", "How well it does", performance_section),
-    Section("importance", "What it relies on", importance_section),
-    Section("attributions", "What each row owes to each feature", swarm_section),
-    Section("effects", "How each feature acts", effects_section),
-    Section("dependence", "What each value contributed", dependence_section),
-    Section("decisions", "Single decisions", decisions_section),
-    Section("evidence", "Evidence", evidence_section),
-)
+SECTIONS: Final = _declared_sections()

@@ -34,7 +34,6 @@ def _page_style() -> Iterator[None]:
         "legend.labelcolor": _INK,
         "figure.facecolor": _PAPER,  # seen only behind labels; the figure itself is drawn transparent
         "axes.facecolor": "none",
-        "savefig.facecolor": "none",
         "svg.fonttype": "none",
         "svg.hashsalt": "whybox",
         "font.family": "DejaVu Sans",
@@ -79,15 +78,18 @@ def _svg(draw: Callable[[], Axes], description: str, dpi: int) -> str:
 
     mpl.use("agg", force=False)
     import matplotlib.pyplot as plt
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
 
     with _page_style():
-        ax = draw()
-        buffer = io.StringIO()
-        drawing: Any = ax.figure
+        drawing: Any = draw().figure
         layout = drawing.get_layout_engine()
-        if layout is not None:
-            layout.execute(drawing)  # saving runs it once more: a single pass leaves labels of colour bars outside
-        drawing.savefig(buffer, format="svg", dpi=dpi, transparent=True, metadata={"Date": None, "Creator": None})
+        if layout is not None and any(ax.get_aspect() != "auto" for ax in drawing.axes):
+            layout.execute(drawing)  # one pass, as in writing, leaves labels of colour bars beside pictures outside
+        drawing.patch.set_facecolor("none")
+        drawing.set_dpi(dpi)
+        buffer = io.StringIO()
+        # savefig would lay out and draw everything once more, into nothing
+        FigureCanvasSVG(drawing).print_svg(buffer, metadata={"Date": None, "Creator": None})
         plt.close(drawing)
     svg = _follow_page(buffer.getvalue())
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description, quote=True)}" ', 1)

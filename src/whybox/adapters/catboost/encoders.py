@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -132,7 +132,7 @@ class CatBoostEncoder(Encoder):
 
     def __call__(self, table: Table) -> Floats:
         """Return the model's matrix of an aligned table."""
-        parts = [self._float_columns(table)]
+        parts = [self.float_columns(table)]
         hashes = {
             position: self._category_hashes(table.column(position))
             for position in sorted(self.categorical_positions)
@@ -149,22 +149,22 @@ class CatBoostEncoder(Encoder):
     def _is_read(self, position: int) -> bool:
         return position in self.one_hot or any(position in c.columns for c in self.ctr_features)
 
-    def _float_columns(self, table: Table) -> Floats:
+    def float_columns(self, table: Table) -> Floats:
+        """Return the used float columns of an aligned table."""
         rows = table.select(self.float_positions).matrix() if self.float_positions else np.empty((len(table), 0))
         with np.errstate(over="ignore"):
             return np.asarray(rows.astype(np.float32).astype(np.float64))
 
     def _category_hashes(self, column: Column) -> npt.NDArray[np.int64]:
         """Hashes of the text of each category."""
-        if column.categories is not None:
-            if (column.values < 0).any():
-                raise DtypeError(_missing_message(column))
-            hash_of_code = np.array([_cached_hash(_hashed_text(column, c)) for c in column.categories], dtype=np.int64)
-            return np.asarray(hash_of_code[column.values])
-        values = column.values if column.originals is None else column.originals
-        if values.dtype.kind == "f":  # floats, or whole numbers or booleans that turned into them with a missing value
-            raise DtypeError(_missing_message(column) if column.kind == "boolean" else _floats_message(column))
-        return np.array([_cached_hash(_hashed_text(column, value)) for value in values.tolist()], dtype=np.int64)
+        texts, codes = _texts_and_codes(column)
+        hashes = np.array([_cached_hash(text) for text in texts], dtype=np.int64)
+        return hashes if codes is None else np.asarray(hashes[codes])
+
+    def category_texts(self, column: Column) -> list[str]:
+        """Return the text of each category, as CatBoost hashes it."""
+        texts, codes = _texts_and_codes(column)
+        return texts if codes is None else [texts[code] for code in codes.tolist()]
 
     def _ctr_column(self, counter: CtrFeature, table: Table, hashes: Mapping[int, npt.NDArray[np.int64]]) -> Floats:
         columns: list[npt.NDArray[np.int64]] = []
@@ -197,6 +197,18 @@ class _KnownHashes:
     def __call__(self, text: str) -> bool:
         found = _cached_hash(text)
         return found in self.hashes or any(combine_hashes([found]) in values for values in self.ctr_tables)
+
+
+def _texts_and_codes(column: Column) -> tuple[list[str], npt.NDArray[Any] | None]:
+    """Texts of the categories and the code of each cell; None: one text a cell."""
+    if column.categories is not None:
+        if (column.values < 0).any():
+            raise DtypeError(_missing_message(column))
+        return [_hashed_text(column, c) for c in column.categories], column.values
+    values = column.values if column.originals is None else column.originals
+    if values.dtype.kind == "f":  # floats, or whole numbers or booleans that turned into them with a missing value
+        raise DtypeError(_missing_message(column) if column.kind == "boolean" else _floats_message(column))
+    return [_hashed_text(column, value) for value in values.tolist()], None
 
 
 def _hashed_text(column: Column, value: object) -> str:

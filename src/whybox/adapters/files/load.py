@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from whybox.adapters.catboost.encoders import CatBoostEncoder
 from whybox.adapters.files import subprocess_predict
+from whybox.adapters.files.library_predict import lightgbm_scale, with_file_library
 from whybox.adapters.files.strict_document import CheckedNode, parse_json
 from whybox.adapters.files.ubjson import parse_ubjson
 from whybox.adapters.verification.verify import Domain, verify_linear, verify_trees
@@ -56,7 +57,7 @@ def load_model_file(
     if reader is _read_skops:
         return _whole(path, adapt, _read_skops(path, data))
     model = reader(path, data)
-    return model if not verify else _VERIFIERS[reader](path, model)
+    return _verify(path, model) if verify else _know_library(path, model)
 
 
 FileReader = Callable[[Path, bytes], Model]
@@ -246,13 +247,57 @@ def _imported_names(data: bytes) -> list[str]:
     return sorted(set(imported))
 
 
-def _verify_xgboost(path: Path, model: Model) -> Model:
-    if not subprocess_predict.is_installed("xgboost"):
-        return model
-    rounds = model.rounds_used[0] if model.rounds_used else 0  # 0: all
+def _library_of(model: Model) -> str:
+    """The library that wrote the file."""
+    return next(library for name, library in _LIBRARIES.items() if model.kind.startswith(name))
 
+
+_LIBRARIES: Final = {"XGBoost": "xgboost", "LightGBM": "lightgbm", "CatBoost": "catboost"}
+
+
+def _verify(path: Path, model: Model) -> Model:
+    """Compare the model with its library's own predict, in a process of its own, where it is installed."""
+    library = _library_of(model)
+    if not subprocess_predict.is_installed(library) or not isinstance(model, (TreeEnsemble, Linear)):
+        return _know_library(path, model)
+    return _know_library(path, _VERIFIERS[library](path, model))
+
+
+def _know_library(path: Path, model: Model) -> Model:
+    """Let the model know how its library is asked about rows of an answer."""
+    library = _library_of(model)
+    if library == "xgboost":
+        from whybox.adapters.xgboost.document import RELATIVE_ROUNDING as XGBOOST_ROUNDING
+
+        return with_file_library(path, model, library, _rounds_of(model), relative=XGBOOST_ROUNDING)
+    if library == "lightgbm":
+        from whybox.adapters.lightgbm.estimator import RELATIVE_ROUNDING as LIGHTGBM_ROUNDING
+
+        scale = lightgbm_scale(model)
+        return with_file_library(path, model, library, scale, scale=scale, relative=LIGHTGBM_ROUNDING)
+    from whybox.adapters.catboost.estimator import RELATIVE_ROUNDING as CATBOOST_ROUNDING
+
+    return with_file_library(path, model, library, *_catboost_arguments(path, model), relative=CATBOOST_ROUNDING)
+
+
+def _rounds_of(model: Model) -> str:
+    """Boosting rounds that count; 0: all."""
+    return str(model.rounds_used[0] if model.rounds_used else 0)
+
+
+def _catboost_arguments(path: Path, model: Model) -> list[str]:
+    from whybox.adapters.catboost.estimator import row_decoder
+
+    encoder = model.inputs.encoder
+    arguments = ["cbm" if path.read_bytes()[:4] == b"CBM1" else "json"]
+    if isinstance(encoder, CatBoostEncoder) and isinstance(model, TreeEnsemble) and row_decoder(model) is not None:
+        arguments += [",".join(map(str, encoder.float_positions)), str(len(model.inputs.names))]
+    return arguments
+
+
+def _verify_xgboost(path: Path, model: Model) -> Model:
     def predict(rows: Floats) -> Floats:
-        return subprocess_predict.predict_in_subprocess("xgboost", path, rows, str(rounds))
+        return subprocess_predict.predict_in_subprocess("xgboost", path, rows, _rounds_of(model))
 
     from whybox.adapters.xgboost.document import RELATIVE_ROUNDING
     from whybox.adapters.xgboost.estimator import predict_domain
@@ -260,28 +305,26 @@ def _verify_xgboost(path: Path, model: Model) -> Model:
     against = "XGBoost's own predict of the file, in a process of its own"
     if isinstance(model, Linear):
         return verify_linear(model, predict, relative=RELATIVE_ROUNDING, against=against)
-    if not isinstance(model, TreeEnsemble):
-        return model
+    assert isinstance(model, TreeEnsemble)  # noqa: S101  # the caller asks
     return verify_trees(
         model, predict, scale="raw", relative=RELATIVE_ROUNDING, domain=predict_domain(model), against=against
     )
 
 
 def _verify_lightgbm(path: Path, model: Model) -> Model:
-    if not isinstance(model, TreeEnsemble) or not subprocess_predict.is_installed("lightgbm"):
-        return model
     from whybox.adapters.lightgbm.estimator import RELATIVE_ROUNDING, predict_domain
 
-    raw = bool((model.tree_weight == 1.0).all())
+    assert isinstance(model, TreeEnsemble)  # noqa: S101  # LightGBM writes no others
+    scale = lightgbm_scale(model)
 
     def predict(rows: Floats) -> Floats:
-        return subprocess_predict.predict_in_subprocess("lightgbm", path, rows, "raw" if raw else "response")
+        return subprocess_predict.predict_in_subprocess("lightgbm", path, rows, scale)
 
     against = "LightGBM's own predict of the file, in a process of its own"
     return verify_trees(
         model,
         predict,
-        scale="raw" if raw else "response",
+        scale=scale,
         relative=RELATIVE_ROUNDING,
         domain=predict_domain(model.inputs),
         against=against,
@@ -289,15 +332,11 @@ def _verify_lightgbm(path: Path, model: Model) -> Model:
 
 
 def _verify_catboost(path: Path, model: Model) -> Model:
-    if not isinstance(model, TreeEnsemble) or not subprocess_predict.is_installed("catboost"):
-        return model
     from whybox.adapters.catboost.estimator import RELATIVE_ROUNDING, row_decoder
 
-    encoder = model.inputs.encoder
-    arguments = ["cbm" if path.read_bytes()[:4] == b"CBM1" else "json"]
+    assert isinstance(model, TreeEnsemble)  # noqa: S101  # CatBoost writes no others
+    arguments = _catboost_arguments(path, model)
     decode = row_decoder(model)
-    if decode is not None and isinstance(encoder, CatBoostEncoder):
-        arguments += [",".join(map(str, encoder.float_positions)), str(len(model.inputs.names))]
 
     def predict(rows: Any) -> Floats:
         matrix = rows if decode is None else rows[:, list(decode.encoder.float_positions)].astype(float)
@@ -315,13 +354,8 @@ def _verify_catboost(path: Path, model: Model) -> Model:
     )
 
 
-def _verify_json(path: Path, model: Model) -> Model:
-    return _verify_catboost(path, model) if model.kind.startswith("CatBoost") else _verify_xgboost(path, model)
-
-
-_VERIFIERS: Final[dict[FileReader, Callable[[Path, Model], Model]]] = {
-    _read_xgboost_ubjson: _verify_xgboost,
-    _read_json: _verify_json,
-    _read_lightgbm: _verify_lightgbm,
-    _read_cbm: _verify_catboost,
+_VERIFIERS: Final[dict[str, Callable[[Path, Model], Model]]] = {
+    "xgboost": _verify_xgboost,
+    "lightgbm": _verify_lightgbm,
+    "catboost": _verify_catboost,
 }

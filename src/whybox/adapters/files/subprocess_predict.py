@@ -5,9 +5,11 @@ The parent asks for predictions of made rows (or for a JSON copy of a cbm file) 
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
@@ -80,8 +82,9 @@ rows = read(sys.argv[2])
 if len(sys.argv) > 5:
     wide = np.empty((len(rows), int(sys.argv[6])), dtype=object)
     floats = [int(i) for i in sys.argv[5].split(",") if i]
+    texts = __import__("json").load(open(sys.argv[7], encoding="utf-8")) if len(sys.argv) > 7 else {}
     for j in range(wide.shape[1]):
-        wide[:, j] = rows[:, floats.index(j)] if j in floats else [f"category {i % 5} that training did not have" for i in range(len(rows))]
+        wide[:, j] = rows[:, floats.index(j)] if j in floats else texts[str(j)] if str(j) in texts else [f"category {i % 5} that training did not have" for i in range(len(rows))]
     rows = wide
 out = m.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
 np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
@@ -99,8 +102,20 @@ def is_installed(library: str) -> bool:
     return find_spec(library) is not None
 
 
-def predict_in_subprocess(library: str, path: Path, rows: Any, *extra: str) -> Floats:
+def predict_in_subprocess(
+    library: str,
+    path: Path,
+    rows: Any,
+    *extra: str,
+    categories: Mapping[int, Sequence[str]] | None = None,
+    seconds: float = MAX_SECONDS,
+) -> Floats:
     """Return what the library itself, loading the file in a process of its own, predicts for rows of the model's matrix, dense or sparse.
+
+    Args:
+        library, path: the library and the file. rows: of the matrix that it takes. extra: as its program takes them.
+        categories: of CatBoost, the texts of categorical columns by their position; None: categories that training did not have.
+        seconds: how long it may take.
 
     Raises:
         ModelFileError: it refuses the file, crashes on it, or takes more than its time or memory.
@@ -112,7 +127,13 @@ def predict_in_subprocess(library: str, path: Path, rows: Any, *extra: str) -> F
                 np.savez(file, data=rows.data, indices=rows.indices, indptr=rows.indptr, shape=rows.shape)
             else:
                 np.save(file, rows, allow_pickle=False)
-        _run_program(library, library, str(path), str(rows_path), str(predictions_path), *extra)
+        if categories is not None:
+            texts_path = Path(folder) / "texts.json"
+            texts_path.write_text(
+                json.dumps({str(i): list(texts) for i, texts in categories.items()}), encoding="utf-8"
+            )
+            extra = (*extra, str(texts_path))
+        _run_program(library, library, str(path), str(rows_path), str(predictions_path), *extra, seconds=seconds)
         return np.asarray(np.load(predictions_path, allow_pickle=False))
 
 
@@ -135,17 +156,17 @@ def cbm_as_json(path: Path) -> bytes:
         return json_path.read_bytes()
 
 
-def _run_program(program: str, library: str, *arguments: str) -> None:
+def _run_program(program: str, library: str, *arguments: str, seconds: float = MAX_SECONDS) -> None:
     try:
         process = subprocess.run(  # noqa: S603  # our own programs, on paths that are passed as arguments
             [sys.executable, "-c", _RESOURCE_LIMITS + _READ_ROWS + _PROGRAM_TEXTS[program], *arguments],
             capture_output=True,
-            timeout=MAX_SECONDS,
+            timeout=seconds,
             check=False,
         )
     except subprocess.TimeoutExpired:
         raise ModelFileError(
-            f"{library} did not finish reading the file within {MAX_SECONDS} s, so it cannot be checked; the file is damaged or enormous."
+            f"{library} did not finish reading the file within {seconds:g} s, so it cannot be checked; the file is damaged or enormous."
         ) from None
     if process.returncode < 0:
         raise ModelFileError(

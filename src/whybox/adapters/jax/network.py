@@ -97,13 +97,13 @@ def wrap_body(
         params=params,
         dtype=dtype,
         device=device,
-        run=_Run(body, OutputPart(output, jax.Array), signature=signature),
+        run=_FixedArguments(body, OutputPart(output, jax.Array), signature=signature),
     )
 
 
 @final
 @dataclass(frozen=True)
-class _Run:
+class _FixedArguments:
     """The function that is compiled, from rows to outputs; its hash depends on what it computes."""
 
     body: NetworkBody
@@ -188,18 +188,18 @@ def _break_names(jaxpr: Any) -> Iterator[str]:
 
 
 @partial(jax.jit, static_argnums=0)
-def _outputs(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
+def _evaluate_outputs(run: _FixedArguments, params: Any, x: tuple[Any, ...]) -> Any:
     return run(params, x)
 
 
 @partial(jax.jit, static_argnums=0)
-def _layer_value(run: _Run, params: Any, x: tuple[Any, ...]) -> Any:
+def _layer_value(run: _FixedArguments, params: Any, x: tuple[Any, ...]) -> Any:
     """The output of a layer, or its input; what comes after the layer is not computed."""
     return run(params, x)[1]
 
 
 @partial(jax.jit, static_argnums=(0, 1))
-def _forward(run: _Run, floats: tuple[bool, ...], params: Any, x: tuple[Any, ...]) -> Any:
+def _forward_and_vjp(run: _FixedArguments, floats: tuple[bool, ...], params: Any, x: tuple[Any, ...]) -> Any:
     """Outputs, and the pullback as a tree of the arrays that it keeps."""
 
     def outputs_of(*float_inputs: Any) -> Any:
@@ -209,11 +209,11 @@ def _forward(run: _Run, floats: tuple[bool, ...], params: Any, x: tuple[Any, ...
     return jax.vjp(outputs_of, *(a for f, a in zip(floats, x, strict=True) if f))
 
 
-def _pulled(pull: Any, cotangent: Any) -> Any:
+def _apply_vjp(pull: Any, cotangent: Any) -> Any:
     return pull(cotangent)
 
 
-_back = jax.jit(_pulled)
+_back = jax.jit(_apply_vjp)
 
 
 @final
@@ -221,7 +221,7 @@ _back = jax.jit(_pulled)
 class JaxNetwork(Differentiable):
     """See Differentiable."""
 
-    run: _Run
+    run: _FixedArguments
     params: Any
     dtype: Any
     device: Any
@@ -305,11 +305,11 @@ class JaxNetwork(Differentiable):
         """Outputs alone."""
         self.passes.forward += len(x[0])
         with _clear_errors():
-            return _outputs(self.run, self.params, self._padded(x))[: len(x[0])]
+            return _evaluate_outputs(self.run, self.params, self._padded(x))[: len(x[0])]
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
         """Outputs and pullback."""
-        floats = _floats(x)
+        floats = _is_float(x)
         outputs, back = self._forward_and_pullback(self.run, floats, x)
 
         def pull(cotangent: Array, *, last: bool = False) -> tuple[Array | None, ...]:
@@ -319,13 +319,13 @@ class JaxNetwork(Differentiable):
         return outputs, pull
 
     def _forward_and_pullback(
-        self, run: _Run, floats: tuple[bool, ...], x: tuple[Array, ...]
+        self, run: _FixedArguments, floats: tuple[bool, ...], x: tuple[Array, ...]
     ) -> tuple[Array, Callable[[Array], Any]]:
         """Outputs, and the function from a cotangent to the gradients of the inputs that are floats."""
         rows = len(x[0])
         self.passes.forward += rows
         with _clear_errors():
-            outputs, pullback = _forward(run, floats, self.params, self._padded(x))
+            outputs, pullback = _forward_and_vjp(run, floats, self.params, self._padded(x))
 
         def back(cotangent: Array) -> Any:
             self.passes.backward += rows
@@ -343,12 +343,12 @@ class JaxNetwork(Differentiable):
         with _clear_errors():
             (output, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
             self.check_unreached(x, self._unreached(x, output, back), "jax.lax.stop_gradient, rounding")
-        return outputs, _bytes(twice) - _bytes(back)
+        return outputs, _tree_bytes(twice) - _tree_bytes(back)
 
     def _traced(self, x: tuple[Array, ...], times: int) -> tuple[Any, Any]:
         """Shapes of the outputs and of what the pullback keeps, for `times` times these rows; nothing is computed."""
         wide = tuple(jax.ShapeDtypeStruct((times * len(a), *a.shape[1:]), a.dtype) for a in x)
-        output, back = jax.eval_shape(partial(_forward, self.run, _floats(x)), self.params, wide)
+        output, back = jax.eval_shape(partial(_forward_and_vjp, self.run, _is_float(x)), self.params, wide)
         return output, back
 
     def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
@@ -360,16 +360,16 @@ class JaxNetwork(Differentiable):
         """Outputs, and the bytes that derivatives would keep; without derivatives, those of these rows and their outputs."""
         outputs = self.forward(x)
         try:
-            return outputs, _bytes(self._traced(x, 2)[1]) - _bytes(self._traced(x, 1)[1])
+            return outputs, _tree_bytes(self._traced(x, 2)[1]) - _tree_bytes(self._traced(x, 1)[1])
         except (TypeError, ValueError, NotImplementedError):
-            return outputs, _bytes((x, outputs))
+            return outputs, _tree_bytes((x, outputs))
 
     def _unreached(self, x: tuple[Array, ...], output: Any, back: Any) -> list[int]:
         """Positions of the float inputs that no derivative of the outputs reaches."""
         if not jnp.issubdtype(output.dtype, jnp.floating):  # refused by the caller
             return []
-        reached = iter(_depends_on_last_input(jax.make_jaxpr(_pulled)(back, output).jaxpr))
-        return [i for i, f in enumerate(_floats(x)) if f and not next(reached)]
+        reached = iter(_depends_on_last_input(jax.make_jaxpr(_apply_vjp)(back, output).jaxpr))
+        return [i for i, f in enumerate(_is_float(x)) if f and not next(reached)]
 
     def with_head(self, head: Callable[[Any], Array]) -> JaxNetwork:
         """The network followed by a function of its outputs, which is differentiated too."""
@@ -489,10 +489,10 @@ class JaxNetwork(Differentiable):
         return replace(self, params=params, passes=type(self.passes)())
 
 
-def _bytes(tree: Any) -> int:
+def _tree_bytes(tree: Any) -> int:
     """Bytes of all arrays, or shapes of arrays, in a tree."""
     return sum(int(a.size) * a.dtype.itemsize for a in jax.tree_util.tree_leaves(tree) if hasattr(a, "dtype"))
 
 
-def _floats(x: tuple[Array, ...]) -> tuple[bool, ...]:
+def _is_float(x: tuple[Array, ...]) -> tuple[bool, ...]:
     return tuple(bool(jnp.issubdtype(a.dtype, jnp.floating)) for a in x)

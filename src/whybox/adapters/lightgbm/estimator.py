@@ -8,6 +8,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.adapters.common import (
+    FittedPart,
     PredictWith,
     as_columns,
     class_names,
@@ -51,7 +52,7 @@ def adapt(obj: Any) -> Model:
     n_outputs = len(model.outputs.names)
     # Random-forest mode averages its trees for predictions but not for raw scores, so there predictions are what we hold ourselves against.
     is_raw = bool((model.tree_weight == 1.0).all())
-    predict = _PredictMatrix(booster, is_raw)
+    predict = _PredictMatrix(FittedPart(booster, obj, _booster_of), is_raw)
     scale: Scale = "raw" if is_raw else "response"
     model = verify_trees(
         model,
@@ -96,6 +97,10 @@ def raw_scores(obj: Any) -> RawScores | None:
     return RawScores(PredictWith(obj, "raw_score"), units, f"{type(obj).__name__}.predict(raw_score=True)")
 
 
+def _booster_of(estimator: Any) -> Any:
+    return estimator.booster_
+
+
 def _refuse_early_stop(estimator: Any) -> None:
     """Refuse pred_early_stop, with which predict skips trees row by row; a Booster does not keep this parameter from training."""
     if str(estimator.get_params().get("pred_early_stop", False)).lower() not in ("false", "none", "0", "-"):
@@ -119,18 +124,18 @@ def predict_domain(inputs: Inputs) -> Domain:
 @final
 @dataclass(frozen=True)
 class _PredictMatrix:
-    booster: Any
+    fitted: FittedPart
     is_raw: bool
 
     def __call__(self, rows: Any) -> Floats:
         with suppress_warnings():
-            return as_columns(self.booster.predict(rows, raw_score=self.is_raw, validate_features=False))
+            return as_columns(self.fitted().predict(rows, raw_score=self.is_raw, validate_features=False))
 
     def predict_rounds(self, rows: Floats, first: int, last: int) -> Floats:
         """Predict with some rounds."""
         with suppress_warnings():
             return as_columns(
-                self.booster.predict(
+                self.fitted().predict(
                     rows,
                     raw_score=self.is_raw,
                     start_iteration=first,

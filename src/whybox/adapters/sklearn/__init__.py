@@ -94,7 +94,8 @@ def raw_scores(estimator: Any) -> RawScores | None:
             inner = raw_scores_of(estimator.steps[-1][1])
             return inner and replace(inner, call=pipeline.TransformThenCall(estimator[:-1], inner.call))
         if name.endswith("SearchCV"):
-            return raw_scores_of(getattr(estimator, "best_estimator_", None))
+            inner = raw_scores_of(getattr(estimator, "best_estimator_", None))
+            return inner and replace(inner, call=pipeline.predict_of_best(estimator, inner.call))
     return None
 
 

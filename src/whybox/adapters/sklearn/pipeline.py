@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.common import as_columns, suppress_warnings
+from whybox.adapters.common import FittedPart, as_columns, suppress_warnings
 from whybox.adapters.sklearn.assemble import wrap_model
 from whybox.adapters.sklearn.categories import categories_of_steps
 from whybox.adapters.sklearn.column_lineage import ColumnSources, trace_columns
@@ -21,7 +21,7 @@ from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 
-__all__ = ["TransformThenCall", "read_pipeline", "read_search", "read_transformed_target"]
+__all__ = ["TransformThenCall", "predict_of_best", "read_pipeline", "read_search", "read_transformed_target"]
 
 Adapt = Callable[[Any], Model]
 
@@ -161,7 +161,30 @@ def read_search(estimator: Any, adapt: Adapt) -> Model:
     inner = adapt(best_estimator)
     if _replaces_predict(estimator):  # so that the search has to agree with its best model
         return wrap_model(inner, *own_predict(estimator, inner), estimator)
-    return replace(inner, kind=f"best model of {type(estimator).__name__}: {inner.kind}")
+    own = inner.own_predict
+    if own is not None:
+        own = replace(own, predict=predict_of_best(estimator, own.predict))
+    return replace(inner, kind=f"best model of {type(estimator).__name__}: {inner.kind}", own_predict=own)
+
+
+def predict_of_best(search: Any, predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a predict of a search's best model that refuses once the search has another one."""
+    return _PredictOfBest(FittedPart(search.best_estimator_, search, _best_of), predict)
+
+
+def _best_of(search: Any) -> Any:
+    return search.best_estimator_
+
+
+@final
+@dataclass(frozen=True)
+class _PredictOfBest:
+    fitted: FittedPart
+    predict: Callable[[Any], Any]
+
+    def __call__(self, rows: Any) -> Any:
+        self.fitted()
+        return self.predict(rows)
 
 
 def _replaces_predict(search: Any) -> bool:

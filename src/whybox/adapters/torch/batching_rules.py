@@ -37,14 +37,14 @@ def evaluate(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any], shape: tupl
     """
     if "memory_format" in kwargs:  # of the traced shape, which has one axis less; it does not change numbers
         kwargs = {k: v for k, v in kwargs.items() if k != "memory_format"}
-    rule = _BATCHED.get(op)
+    rule = _BATCHING_RULES.get(op)
     if rule is not None:
         result = rule(op, args, kwargs, shape, n)
         if result is not None:
             return result
     if torch.Tag.pointwise in op.tags and not any(isinstance(a, list) for a in args):
         return op(*_pointwise(args), **kwargs)
-    return _vmap(op, args, kwargs)
+    return _with_vmap(op, args, kwargs)
 
 
 def align_rank(t: Tensor, rank: int) -> Tensor:
@@ -59,19 +59,19 @@ def _pointwise(args: tuple[Any, ...]) -> list[Any]:
     return [align_rank(a.t, rank) if isinstance(a, RowTensor) else a for a in args]
 
 
-def _vmap(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+def _with_vmap(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     tensors: list[Tensor] = []
 
     def take_tensors(a: Any) -> Any:
         if isinstance(a, RowTensor):
             tensors.append(a.t)
-            return _Slot(len(tensors) - 1)
+            return _BatchedArgument(len(tensors) - 1)
         return [take_tensors(b) for b in a] if isinstance(a, (list, tuple)) else a
 
     places, named = [take_tensors(a) for a in args], {k: take_tensors(a) for k, a in kwargs.items()}
 
     def put_tensors(a: Any, given: tuple[Tensor, ...]) -> Any:
-        if isinstance(a, _Slot):
+        if isinstance(a, _BatchedArgument):
             return given[a.at]
         return [put_tensors(b, given) for b in a] if isinstance(a, list) else a
 
@@ -82,7 +82,7 @@ def _vmap(op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
     return torch.vmap(call, in_dims=0, out_dims=0)(*tensors)
 
 
-class _Slot(NamedTuple):
+class _BatchedArgument(NamedTuple):
     """The place of the row tensor with index `at`."""
 
     at: int
@@ -214,7 +214,7 @@ def _layer_normed(op: Any, args: Any, kwargs: Any, shape: Any, n: int) -> Any:
     return torch.nn.functional.layer_norm(args[0].t, args[1], *args[2:5]), None, None
 
 
-_BATCHED: Final[dict[Any, Callable[..., Any]]] = {
+_BATCHING_RULES: Final[dict[Any, Callable[..., Any]]] = {
     **dict.fromkeys(
         (aten.view.default, aten._unsafe_view.default, aten.reshape.default, aten.squeeze.default), _reshaped
     ),

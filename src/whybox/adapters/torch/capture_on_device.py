@@ -14,8 +14,8 @@ from torch.utils._pytree import tree_map
 
 from whybox.adapters.torch.forward import TorchForward
 from whybox.adapters.torch.graph import Graph, capture
-from whybox.adapters.torch.memory import storages
-from whybox.adapters.torch.state import uncompiled
+from whybox.adapters.torch.memory import storage_pointers
+from whybox.adapters.torch.state import as_uncompiled
 from whybox.errors import UnsupportedModelError
 
 __all__ = ["captured"]
@@ -40,7 +40,7 @@ def captured(net: TorchForward, x: tuple[torch.Tensor, ...]) -> Graph:
     Raises:
         UnsupportedModelError: it cannot be traced.
     """
-    with uncompiled(net.module) as module:
+    with as_uncompiled(net.module) as module:
         graph = _traced(replace(net, module=module), x)
     graph.constants.update(net.state.unshared(graph.constants))
     net.state.restore()
@@ -59,14 +59,14 @@ def _traced(net: TorchForward, x: tuple[torch.Tensor, ...]) -> Graph:
         )
     except UnsupportedModelError:  # forward names a device, or holds tensors that are neither parameters nor buffers
         return capture(net.module_outputs, x, net.state.restore)
-    origin = {which: (copy, own[n]) for n, copy in held.items() for which in storages([copy])}
+    origin = {which: (copy, own[n]) for n, copy in held.items() for which in storage_pointers([copy])}
 
     def there(value: Any) -> Any:
         if isinstance(value, torch.device):
             return net.device
         if not isinstance(value, torch.Tensor):
             return value
-        (which,) = storages([value])
+        (which,) = storage_pointers([value])
         copy, true = origin.get(which, (None, None))
         if copy is None or true is None or (copy.dtype, copy.stride()) != (value.dtype, true.stride()):
             return value.to(net.device)

@@ -22,8 +22,8 @@ _BY_NUMBERS: Final = (
     torch.Tag.dynamic_output_shape,
     torch.Tag.nondeterministic_seeded,
 )
-_OUTSIDE: Final = ("numpy", "__array__", "__dlpack__", "data_ptr")
-_COMPOSITE: dict[Any, bool] = {}
+_LEAVES_TORCH: Final = ("numpy", "__array__", "__dlpack__", "data_ptr")
+_IS_COMPOSITE: dict[Any, bool] = {}
 
 
 @final
@@ -32,7 +32,7 @@ class NumpyGuard(TorchFunctionMode):  # type: ignore[misc]  # torch has no types
 
     def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Refuse numpy, run everything else."""
-        if getattr(func, "__name__", "") in _OUTSIDE and torch._is_functional_tensor(args[0]):  # noqa: SLF001
+        if getattr(func, "__name__", "") in _LEAVES_TORCH and torch._is_functional_tensor(args[0]):  # noqa: SLF001
             raise CannotRecord("data-dependent: it goes through numpy")
         return func(*args, **(kwargs or {}))
 
@@ -94,11 +94,11 @@ class _TracedTensor(torch.Tensor):  # type: ignore[misc]  # torch has no types h
             result = recording.table[func](*args, **kwargs)
             if result is not NotImplemented:
                 return result
-        if _composite(func):
+        if _is_composite(func):
             return func.decompose(*args, **kwargs)
         if func._schema.is_mutable or any(tag in func.tags for tag in _BY_NUMBERS):  # noqa: SLF001
             raise CannotRecord(str(func))
-        plain = func(*tree_map(_unwrapped, args), **tree_map(_unwrapped, kwargs))
+        plain = func(*tree_map(_unwrap, args), **tree_map(_unwrap, kwargs))
         if recording.shape_only(func):
             return plain
 
@@ -126,7 +126,7 @@ def _output_item(t: Any, node: Node, k: int, recording: RecordedGraph) -> Any:
     return _TracedTensor(t, item, recording)
 
 
-def _unwrapped(a: Any) -> Any:
+def _unwrap(a: Any) -> Any:
     return a.inner if isinstance(a, _TracedTensor) else a
 
 
@@ -141,11 +141,11 @@ def _first_traced(args: Any) -> _TracedTensor:
     raise CannotRecord("nothing of the row")
 
 
-def _composite(func: Any) -> bool:
-    if func not in _COMPOSITE:
+def _is_composite(func: Any) -> bool:
+    if func not in _IS_COMPOSITE:
         has = torch._C._dispatch_has_kernel_for_dispatch_key  # noqa: SLF001
-        _COMPOSITE[func] = bool(has(func.name(), "CompositeImplicitAutograd"))
-    return _COMPOSITE[func]
+        _IS_COMPOSITE[func] = bool(has(func.name(), "CompositeImplicitAutograd"))
+    return _IS_COMPOSITE[func]
 
 
 def record_operators(

@@ -21,7 +21,7 @@ from whybox.errors import Argument, ModelFileError, UnsupportedModelError, Untru
 
 __all__ = ["Program", "read"]
 
-_PICKLES: Final = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
+_PICKLE_SUFFIXES: Final = (".pt", ".pth", ".pkl", ".pickle", ".bin", ".ckpt")
 _EXPORT_HINT: Final = (
     "Export the network where its code is: program = torch.export.export(net.eval(), (example,), "
     "dynamic_shapes=({0: torch.export.Dim('rows')},)); torch.export.save(program, 'net.pt2')"
@@ -36,7 +36,7 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
     """
     if not path.is_file():
         raise ModelFileError(f"there is no file {str(path)!r}.")
-    if path.suffix.lower() in _PICKLES:
+    if path.suffix.lower() in _PICKLE_SUFFIXES:
         return _read_pickle(path, trust_pickle=trust_pickle)
     if path.suffix.lower() != ".pt2":
         raise ModelFileError(f"{path.name}: networks are read from .pt2 files. {_EXPORT_HINT}.")
@@ -78,8 +78,8 @@ def _read_pickle(path: Path, *, trust_pickle: bool) -> TorchNetwork:
     return wrap(loaded.eval())
 
 
-_PATH: Final = re.compile(r"(?!.*__)[A-Za-z0-9_.@]*")
-_WORD: Final = re.compile(r"[A-Za-z0-9_.@]*")
+_MODULE_PATH: Final = re.compile(r"(?!.*__)[A-Za-z0-9_.@]*")
+_PARAMETER_NAME: Final = re.compile(r"[A-Za-z0-9_.@]*")
 
 
 def _with_layers(program: Any) -> torch.nn.Module:
@@ -87,7 +87,9 @@ def _with_layers(program: Any) -> torch.nn.Module:
     flat = program.module()
     stacks = [node.meta.get("nn_module_stack", {}) for node in program.graph.nodes]
     plain = all(
-        _WORD.fullmatch(str(key)) and _PATH.fullmatch(str(path)) and _WORD.fullmatch(str(kind))
+        _PARAMETER_NAME.fullmatch(str(key))
+        and _MODULE_PATH.fullmatch(str(path))
+        and _PARAMETER_NAME.fullmatch(str(kind))
         for stack in stacks
         for key, (path, kind) in stack.items()
     )  # torch writes names of layers into code, and the reader of the file takes them for comments
@@ -100,18 +102,20 @@ def _with_layers(program: Any) -> torch.nn.Module:
             for part in layered.modules():
                 part.training = False
             given = _example_inputs(program)
-            ours, theirs = (_flatten(m(*given)) for m in (layered, flat))
+            ours, theirs = (_flatten_tensors(m(*given)) for m in (layered, flat))
     except Exception:  # torch fails in many ways; the program in one piece still runs
         return flat
     same = len(ours) == len(theirs) and all(torch.equal(a, b) for a, b in zip(ours, theirs, strict=True))
     return layered if same else flat
 
 
-def _flatten(loaded: Any) -> list[torch.Tensor]:
+def _flatten_tensors(loaded: Any) -> list[torch.Tensor]:
     """All arrays of a result, in order."""
     if isinstance(loaded, dict):
         loaded = [loaded[k] for k in sorted(loaded, key=str)]
-    return [leaf for part in loaded for leaf in _flatten(part)] if isinstance(loaded, (list, tuple)) else [loaded]
+    return (
+        [leaf for part in loaded for leaf in _flatten_tensors(part)] if isinstance(loaded, (list, tuple)) else [loaded]
+    )
 
 
 def _example_inputs(program: Any) -> list[torch.Tensor]:
@@ -145,7 +149,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         if not shapes or any(not s for s in shapes):
             raise UnsupportedModelError("the program takes no arrays of rows.")
         self.input_shapes = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
-        self.min_rows, self.max_rows = _bounds(program, shapes[0][0])
+        self.min_rows, self.max_rows = _row_bounds(program, shapes[0][0])
         # if rows are padded, layers output rows that were not given
         self.inner = _with_layers(program) if self.min_rows == 1 else program.module()
         for part in self.modules():
@@ -167,7 +171,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         """Pickle and copy the program as torch.export saves it, and the parameters as they are now: the module made of it can be neither."""
         buffer = io.BytesIO()
         torch.export.save(self.program, buffer)
-        return _unpickled, (buffer.getvalue(), self.state_dict())
+        return _unpickle_program, (buffer.getvalue(), self.state_dict())
 
     def forward(self, *x: torch.Tensor, **named: torch.Tensor) -> Any:
         """Run rows in as many pieces as the program needs, the last one padded with repeated rows."""
@@ -192,7 +196,7 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         return torch.cat(loaded)
 
 
-def _unpickled(saved_bytes: bytes, parameters: dict[str, torch.Tensor]) -> Program:
+def _unpickle_program(saved_bytes: bytes, parameters: dict[str, torch.Tensor]) -> Program:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         made = Program(torch.export.load(io.BytesIO(saved_bytes)))
@@ -203,7 +207,7 @@ def _unpickled(saved_bytes: bytes, parameters: dict[str, torch.Tensor]) -> Progr
     return made
 
 
-def _bounds(program: Any, rows: Any) -> tuple[int, int]:
+def _row_bounds(program: Any, rows: Any) -> tuple[int, int]:
     """The least and the most rows of a call."""
     if type(rows) is int:
         return rows, rows

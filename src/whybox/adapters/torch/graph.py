@@ -40,7 +40,7 @@ _SHAPE_ONLY: Final = frozenset(
 )  # fmt: skip
 
 
-def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
+def _variance_by_primitives(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
     """Variance by means and products, which have rules."""
     dims = list(range(x.dim())) if dim is None or dim == [] else [d % x.dim() for d in dim]
     count = 1
@@ -50,11 +50,11 @@ def _variance(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool 
     return (centred * centred).sum(dims, keepdim=keepdim) / (count - (1 if correction is None else correction))
 
 
-def _spread(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
-    return _variance(x, dim, correction=correction, keepdim=keepdim).sqrt()
+def _standard_deviation(x: Any, dim: Any = None, *, correction: Any = None, keepdim: bool = False) -> Any:
+    return _variance_by_primitives(x, dim, correction=correction, keepdim=keepdim).sqrt()
 
 
-def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002  # as torch calls them
+def _vector_norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:  # noqa: A002  # as torch calls them
     """Euclidean lengths by a product and a root; sums of absolute values."""
     if dtype is not None or ord not in (1, 2):
         return NotImplemented
@@ -62,7 +62,7 @@ def _norm(x: Any, ord: Any = 2, dim: Any = None, keepdim: bool = False, *, dtype
     return x.abs().sum(dims, keepdim=keepdim) if ord == 1 else (x * x).sum(dims, keepdim=keepdim).sqrt()
 
 
-def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
+def _as_strided_view(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
     """The same numbers in the same order, given by strides (pooling of networks with channels innermost)."""
     same = list(size) == list(x.shape) and not storage_offset
     if not same or any(n > 1 and s != t for n, s, t in zip(size, stride, x.stride(), strict=True)):
@@ -70,18 +70,18 @@ def _strided(x: Any, size: Any, stride: Any, storage_offset: Any = None) -> Any:
     return aten.alias.default(x)
 
 
-def _filled(x: Any, value: Any) -> Any:
+def _fill(x: Any, value: Any) -> Any:
     """Numbers of another tensor in the shape of `x`."""
     return aten.expand.default(value.to(x.dtype), list(x.shape))
 
 
-def _bounded(x: Any, low: Any = None, high: Any = None) -> Any:
+def _clamp(x: Any, low: Any = None, high: Any = None) -> Any:
     """Clamping between tensors, as the largest and smallest of two."""
     x = x if low is None else torch.maximum(x, low)
     return x if high is None else torch.minimum(x, high)
 
 
-def _table() -> dict[Any, Callable[..., Any]]:
+def _decompositions() -> dict[Any, Callable[..., Any]]:
     """Composites that are decomposed, beside those that torch decomposes by itself."""
     own = get_decompositions(
         [
@@ -102,15 +102,15 @@ def _table() -> dict[Any, Callable[..., Any]]:
     )
     return {
         **own,
-        aten.var.correction: _variance,
-        aten.std.correction: _spread,
-        aten.linalg_vector_norm.default: _norm,
-        aten.as_strided.default: _strided,
-        aten.fill.Tensor: _filled,
-        aten.copy.default: lambda x, source, non_blocking=False: _filled(x, source),
-        aten.clamp.Tensor: _bounded,
+        aten.var.correction: _variance_by_primitives,
+        aten.std.correction: _standard_deviation,
+        aten.linalg_vector_norm.default: _vector_norm,
+        aten.as_strided.default: _as_strided_view,
+        aten.fill.Tensor: _fill,
+        aten.copy.default: lambda x, source, non_blocking=False: _fill(x, source),
+        aten.clamp.Tensor: _clamp,
         aten.var_mean.correction: lambda x, dim=None, *, correction=None, keepdim=False: (
-            _variance(x, dim, correction=correction, keepdim=keepdim),
+            _variance_by_primitives(x, dim, correction=correction, keepdim=keepdim),
             x.mean(list(range(x.dim())) if dim is None else dim, keepdim=keepdim),
         ),
     }
@@ -137,7 +137,7 @@ class Graph:
     last_used: dict[Node, tuple[Node, ...]]
 
 
-_CAUSES: Final = {  # part of torch's message, and the cause
+_TRACING_FAILURES: Final = {  # part of torch's message, and the cause
     "ata-dependent": "a branch, a loop or a length in it depends on the numbers of a row, or they leave torch (numpy)",
     "autograd.Function": "it has an operator of its own (autograd.Function), which cannot be traced",
     "requires_grad_()": "it takes derivatives itself, in forward",
@@ -178,33 +178,36 @@ def capture(function: Callable[..., torch.Tensor], x: tuple[torch.Tensor, ...], 
     restore()
     try:
         with _without_fused_kernels():
-            return _graph(record_operators(function, row, _table(), _shape_only), row)
+            return _graph_of_module(record_operators(function, row, _decompositions(), _shape_only), row)
     except Exception:  # tracing by torch may still work, or gives the reason
         restore()
     try:
         with _without_fused_kernels():
-            module = _trace(function, row)
+            module = _trace_function(function, row)
             if any(_in_place(n) for n in module.graph.nodes):
-                module = _trace(module, row)
+                module = _trace_function(module, row)
     except (UnsupportedModelError, OptionError):
         raise
     except Exception as error:
         message = first_line(error)
-        reason = next((function for sign, function in _CAUSES.items() if sign in str(error)), None)
+        reason = next((function for sign, function in _TRACING_FAILURES.items() if sign in str(error)), None)
         raise UnsupportedModelError(
             "operators of the network cannot be traced without its numbers"
             f"{f': {reason}' if reason else f' ({type(error).__name__}: {message}); most often a branch or a loop in it depends on the numbers of a row'}; ",
             INSTEAD_HINT,
         ) from error
-    return _graph(module, row)
+    return _graph_of_module(module, row)
 
 
-def _trace(function: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
+def _trace_function(function: Callable[..., Any], row: tuple[torch.Tensor, ...]) -> GraphModule:
     def spread(*xs: torch.Tensor) -> Any:  # make_fx counts the arguments of its function
         return function(*xs)
 
     traced = make_fx(
-        torch.func.functionalize(spread), decomposition_table=_table(), tracing_mode="fake", _allow_non_fake_inputs=True
+        torch.func.functionalize(spread),
+        decomposition_table=_decompositions(),
+        tracing_mode="fake",
+        _allow_non_fake_inputs=True,
     )(*row)
     assert isinstance(traced, GraphModule)  # noqa: S101  # what make_fx makes
     return traced
@@ -221,7 +224,7 @@ def operator_name(op: Any) -> str:
     )
 
 
-def _graph(module: GraphModule | RecordedGraph, row: tuple[torch.Tensor, ...]) -> Graph:
+def _graph_of_module(module: GraphModule | RecordedGraph, row: tuple[torch.Tensor, ...]) -> Graph:
     nodes = list(module.graph.nodes)
     inputs = tuple(n for n in nodes if n.op == "placeholder")
     output = next(n for n in nodes if n.op == "output").args[0]
@@ -245,7 +248,7 @@ def _graph(module: GraphModule | RecordedGraph, row: tuple[torch.Tensor, ...]) -
             if any(n in moving for n in feeds):
                 moving.add(node)
         else:
-            constants[node] = _constant(module, node, constants)
+            constants[node] = _constant_value(module, node, constants)
     return Graph(
         inputs,
         tuple(steps),
@@ -277,7 +280,7 @@ def _shape_only(op: Any) -> bool:
     return operator_name(op) in _SHAPE_ONLY and op is not aten.fill.Tensor
 
 
-def _constant(module: GraphModule | RecordedGraph, node: Node, known: dict[Node, Any]) -> Any:
+def _constant_value(module: GraphModule | RecordedGraph, node: Node, known: dict[Node, Any]) -> Any:
     """Value of a node that depends on no input, computed once.
 
     Raises:

@@ -10,12 +10,15 @@ from typing import Any, Final, final
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
-_FUSED: Final = ("_transformer_encoder_layer_fwd", "_native_multi_head_attention")  # whole layers in one operator
+_FUSED_OPERATORS: Final = (
+    "_transformer_encoder_layer_fwd",
+    "_native_multi_head_attention",
+)  # whole layers in one operator
 
-__all__ = ["LiveBytes", "saved_bytes", "storages"]
+__all__ = ["LiveBytes", "saved_bytes", "storage_pointers"]
 
 
-def storages(tensors: Iterable[torch.Tensor]) -> set[int]:
+def storage_pointers(tensors: Iterable[torch.Tensor]) -> set[int]:
     """Storages of these tensors, by torch's own number of a storage: not every kind of tensor has an address."""
     return {t.untyped_storage()._cdata for t in tensors}  # noqa: SLF001  # torch has no public word for it
 
@@ -23,7 +26,7 @@ def storages(tensors: Iterable[torch.Tensor]) -> set[int]:
 @contextmanager
 def saved_bytes(own: Iterable[torch.Tensor]) -> Iterator[dict[int, int]]:
     """Within it: bytes of each storage that is kept for derivatives, those of `own` (parameters) left out."""
-    known, sizes = storages(own), dict[int, int]()
+    known, sizes = storage_pointers(own), dict[int, int]()
 
     def pack(t: torch.Tensor) -> torch.Tensor:
         storage = t.untyped_storage()
@@ -54,7 +57,7 @@ class LiveBytes(TorchDispatchMode):  # type: ignore[misc]  # torch has no types 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run the operator and count its outputs."""
         output = func(*args, **(kwargs or {}))
-        self.incomplete |= any(name in str(func) for name in _FUSED)
+        self.incomplete |= any(name in str(func) for name in _FUSED_OPERATORS)
         for t in output if isinstance(output, (tuple, list)) else (output,):
             if isinstance(t, torch.Tensor):
                 self._born(t)

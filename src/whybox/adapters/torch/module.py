@@ -23,7 +23,7 @@ from whybox.adapters.torch.gradient_check import (
     reached_leaves,
     refuse_without_kernel,
 )
-from whybox.adapters.torch.memory import LiveBytes, saved_bytes, storages
+from whybox.adapters.torch.memory import LiveBytes, saved_bytes, storage_pointers
 from whybox.adapters.torch.sequences import inputs_of_sequence_layers
 from whybox.adapters.torch.state import State, rng_state, without_compilation
 from whybox.adapters.torch.training_mode import exported_in_eval
@@ -194,7 +194,7 @@ class TorchNetwork(TorchForward):
         if self._compiled():
             return self.forward_and_memory(x)  # memory of compiled code is not seen
         rng_before = rng_state(self.device)
-        with LiveBytes(storages((*self.module.parameters(), *self.module.buffers()))) as met:
+        with LiveBytes(storage_pointers((*self.module.parameters(), *self.module.buffers()))) as met:
             outputs = self.forward(x)
         self._check_deterministic(x, outputs, rng_before)
         return self.forward_and_memory(x) if met.incomplete else (outputs, met.peak)

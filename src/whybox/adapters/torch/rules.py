@@ -41,7 +41,7 @@ Env = dict[Node, Any]
 DEEPLIFT: Final[dict[Any, Rule]] = {**ELEMENTWISE, **PRODUCTS, **POOLING}
 
 # Linear in all their tensors together (or only moving numbers); indices must not depend on the input.
-_LINEAR: Final = frozenset(
+_LINEAR_OPERATORS: Final = frozenset(
     getattr(aten, name)
     for name in [
         "add",
@@ -135,7 +135,7 @@ _LINEAR_IN: Final[dict[Any, tuple[int, ...]]] = {
     aten._native_batch_norm_legit: (0,),
     aten._native_batch_norm_legit_no_training: (0,),
 }
-_SELECTING: Final = {aten.gather: (0,), aten.index_select: (0,), aten.index: (0,)}
+_SELECTING_OPERATORS: Final = {aten.gather: (0,), aten.index_select: (0,), aten.index: (0,)}
 
 
 def rule_backward(
@@ -172,14 +172,14 @@ def _deeplift_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
     for node in graph.steps:
         if node not in graph.moving:
             continue
-        rule = _rule(node, graph)
+        rule = _rule_of_node(node, graph)
         if rule is not None:
             rules_of[node] = rule
     _only_first_outputs(graph, rules_of)
     return rules_of, dict(Counter(operator_name(n.target) for n in rules_of))
 
 
-def _rule(node: Node, graph: Graph) -> Rule | None:
+def _rule_of_node(node: Node, graph: Graph) -> Rule | None:
     """The rule of an operator, None for linear ones.
 
     Raises:
@@ -191,22 +191,24 @@ def _rule(node: Node, graph: Graph) -> Rule | None:
     packet = getattr(op, "overloadpacket", None)
     places = _moving_places(node, graph)
     if not node.meta["val"].is_floating_point() if isinstance(node.meta.get("val"), Tensor) else False:
-        raise _refusal(op, "its output is not a number that changes with the input (a comparison, an index)")
-    if packet in _LINEAR or packet in _LINEAR_IN:
-        allowed = _SELECTING.get(packet) if packet in _LINEAR else _LINEAR_IN[packet]
-        training = packet is not None and "batch_norm" in operator_name(op) and _training(node)
+        raise _unsupported_operator(
+            op, "its output is not a number that changes with the input (a comparison, an index)"
+        )
+    if packet in _LINEAR_OPERATORS or packet in _LINEAR_IN:
+        allowed = _SELECTING_OPERATORS.get(packet) if packet in _LINEAR_OPERATORS else _LINEAR_IN[packet]
+        training = packet is not None and "batch_norm" in operator_name(op) and _is_training(node)
         if not training and (allowed is None or set(places) <= set(allowed)):
             return None
     if op in BILINEAR and len(set(places) & set(BILINEAR[op])) <= 1:
         return None
     rule = DEEPLIFT.get(op)
     if rule is None:
-        raise _refusal(op, f"operands {', '.join(map(str, places))} change with the input")
+        raise _unsupported_operator(op, f"operands {', '.join(map(str, places))} change with the input")
     if len(places) > rule.most or (rule.most == 1 and places != [_own_place(op)]):
-        raise _refusal(op, "more of its operands change with the input than its rule allows")
+        raise _unsupported_operator(op, "more of its operands change with the input than its rule allows")
     reason = "" if rule.refuse is None else rule.refuse(node.args)
     if reason:
-        raise _refusal(op, reason)
+        raise _unsupported_operator(op, reason)
     return rule
 
 
@@ -214,7 +216,7 @@ def _own_place(op: Any) -> int:
     return 1 if op is aten.pow.Scalar else 0
 
 
-def _training(node: Node) -> bool:
+def _is_training(node: Node) -> bool:
     if node.target is aten._native_batch_norm_legit.no_stats:
         return True
     return operator_name(node.target) != "_native_batch_norm_legit_no_training" and bool(node.args[5])
@@ -234,10 +236,10 @@ def _only_first_outputs(graph: Graph, rules_of: dict[Node, Rule]) -> None:
     """Rules know the first output of an operator (the largest values, not where they are)."""
     for node in graph.steps:
         if node.target is operator.getitem and node.args[0] in rules_of and node.args[1] != 0:
-            raise _refusal(node.args[0].target, f"output {node.args[1]} of it is used")
+            raise _unsupported_operator(node.args[0].target, f"output {node.args[1]} of it is used")
 
 
-def _refusal(op: Any, reason: str) -> UnsupportedModelError:
+def _unsupported_operator(op: Any, reason: str) -> UnsupportedModelError:
     return UnsupportedModelError(f"operator {operator_name(op)!r} has no rule here ({reason}); ", INSTEAD_HINT)
 
 
@@ -269,7 +271,7 @@ def _guided_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
 
 @final
 @dataclass
-class _Reference:
+class _ReferenceRun:
     """What rules need of reference rows: for each operator its operands and its output, (references, ...).
 
     Attributes:
@@ -291,7 +293,9 @@ class _RuleFunction(torch.autograd.Function):  # type: ignore[misc]
     """An operator whose derivative is its rule."""
 
     @staticmethod
-    def forward(ctx: Any, call: Call, rule: Rule, node: Node, reference: _Reference | None, *moving: Tensor) -> Tensor:
+    def forward(
+        ctx: Any, call: Call, rule: Rule, node: Node, reference: _ReferenceRun | None, *moving: Tensor
+    ) -> Tensor:
         y = call(*moving) if rule.value is None else rule.value(call, *moving)
         ctx.call, ctx.rule, ctx.node, ctx.reference = call, rule, node, reference
         ctx.save_for_backward(*moving, y)
@@ -312,7 +316,7 @@ class _GraphRunner:
         self.net, self.graph, self.rules_of = net, graph, rules_of
         self.half = net.dtype in (torch.float16, torch.bfloat16)
         self.constants = {n: self._wide(v) for n, v in graph.constants.items()}
-        self._last: tuple[Any, _Reference, Tensor] | None = None
+        self._last: tuple[Any, _ReferenceRun, Tensor] | None = None
 
     def _wide(self, value: Any) -> Any:
         """Numbers of 16 bits are computed with in 32: differences of them would be nothing but rounding."""
@@ -340,8 +344,8 @@ class _GraphRunner:
         def value(m: Node) -> Any:
             return RowTensor(env[m]) if m in graph.per_row else self.constants[m]
 
-        args = tuple(_substitute(a, value) for a in node.args)
-        kwargs = {k: self._dtype(_substitute(a, value)) for k, a in node.kwargs.items()}
+        args = tuple(_substitute_nodes(a, value) for a in node.args)
+        kwargs = {k: self._dtype(_substitute_nodes(a, value)) for k, a in node.kwargs.items()}
         made = node.meta["val"]
         several = isinstance(made, (list, tuple))
         shape = tuple(made[0].shape if several else made.shape)
@@ -356,7 +360,7 @@ class _GraphRunner:
     def _dtype(self, a: Any) -> Any:
         return torch.float32 if self.half and a in (torch.float16, torch.bfloat16) else a
 
-    def run_plain(self, x: tuple[Tensor, ...], keep: _Reference | None = None) -> Tensor:
+    def run_plain(self, x: tuple[Tensor, ...], keep: _ReferenceRun | None = None) -> Tensor:
         """Outputs without derivatives."""
 
         def apply(call: Call, rule: Rule, node: Node, moving: list[Tensor]) -> Tensor:
@@ -407,11 +411,11 @@ class _GraphRunner:
                 INSTEAD_HINT,
             )
 
-    def references(self, reference: tuple[Tensor, ...]) -> tuple[_Reference, Tensor]:
+    def references(self, reference: tuple[Tensor, ...]) -> tuple[_ReferenceRun, Tensor]:
         """Run the graph at reference rows, once for the same tensors."""
         if self._last is None or self._last[0] is not reference:
             self.net.passes.forward += len(reference[0])
-            kept = _Reference()
+            kept = _ReferenceRun()
             self._last = (reference, kept, self.run_plain(reference, kept))
         return self._last[1:]
 
@@ -438,10 +442,10 @@ class _GraphRunner:
         return outputs.detach(), base, pull
 
 
-def _substitute(a: Any, value: Callable[[Node], Any]) -> Any:
+def _substitute_nodes(a: Any, value: Callable[[Node], Any]) -> Any:
     """Arguments with values in place of nodes (map_arg would split a RowTensor)."""
     if isinstance(a, Node):
         return value(a)
     if isinstance(a, (list, tuple)):
-        return [_substitute(b, value) for b in a]
+        return [_substitute_nodes(b, value) for b in a]
     return a

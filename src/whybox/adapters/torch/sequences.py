@@ -15,7 +15,14 @@ __all__ = ["inputs_of_sequence_layers"]
 FEATURES_FIRST: Final = ("row", "feature", "time")
 FEATURES_LAST: Final = ("row", "time", "feature")
 ROWS_SECOND: Final = ("time", "row", "feature")
-_FIRST: Final = (nn.Conv1d, nn.ConvTranspose1d, nn.BatchNorm1d, nn.InstanceNorm1d, nn.MaxPool1d, nn.AvgPool1d)
+_CHANNEL_SECOND_LAYERS: Final = (
+    nn.Conv1d,
+    nn.ConvTranspose1d,
+    nn.BatchNorm1d,
+    nn.InstanceNorm1d,
+    nn.MaxPool1d,
+    nn.AvgPool1d,
+)
 _BY_OPTION: Final = (nn.RNNBase, nn.TransformerEncoderLayer, nn.MultiheadAttention)
 
 
@@ -28,13 +35,13 @@ def inputs_of_sequence_layers(
     def note(name: str, layer: nn.Module) -> Callable[..., None]:
         def record(_module: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
             first = next((a for a in (*given, *named.values()) if isinstance(a, torch.Tensor)), None)
-            axes = None if first is None or first.ndim != 3 else _axes(layer, first, rows)
+            axes = None if first is None or first.ndim != 3 else _axis_names(layer, first, rows)
             if first is not None and axes is not None and first.shape[axes.index("row")] == rows:
                 recorded.append((name, axes, first.detach().clone()))
 
         return record
 
-    sequence_layers = [(name, m) for name, m in module.named_modules() if _kind(m) is not None]
+    sequence_layers = [(name, m) for name, m in module.named_modules() if _sequence_layer_type(m) is not None]
     handles = [m.register_forward_pre_hook(note(name, m), with_kwargs=True) for name, m in sequence_layers]
     try:
         with without_compilation():
@@ -46,18 +53,18 @@ def inputs_of_sequence_layers(
     return iter(recorded)
 
 
-def _kind(layer: nn.Module) -> type | None:
+def _sequence_layer_type(layer: nn.Module) -> type | None:
     """The class of such a layer, None for others; of layers of an exported program, the class they were made from."""
-    known = {f"{c.__module__}.{c.__name__}": c for c in (*_FIRST, nn.RNN, nn.LSTM, nn.GRU)}
+    known = {f"{c.__module__}.{c.__name__}": c for c in (*_CHANNEL_SECOND_LAYERS, nn.RNN, nn.LSTM, nn.GRU)}
     called = getattr(layer, "type_name", None)
     if callable(called):
         return known.get(str(called()))
-    return next((c for c in (*_FIRST, *_BY_OPTION) if isinstance(layer, c)), None)
+    return next((c for c in (*_CHANNEL_SECOND_LAYERS, *_BY_OPTION) if isinstance(layer, c)), None)
 
 
-def _axes(layer: nn.Module, given: torch.Tensor, rows: int) -> tuple[str, ...] | None:
-    kind = _kind(layer)
-    if kind is None or issubclass(kind, _FIRST):
+def _axis_names(layer: nn.Module, given: torch.Tensor, rows: int) -> tuple[str, ...] | None:
+    kind = _sequence_layer_type(layer)
+    if kind is None or issubclass(kind, _CHANNEL_SECOND_LAYERS):
         return FEATURES_FIRST
     option = getattr(layer, "batch_first", getattr(getattr(layer, "self_attn", None), "batch_first", None))
     if option is None:  # an exported program does not keep the option

@@ -11,10 +11,10 @@ from typing import Any, Final, final
 
 import torch
 
-from whybox.adapters.torch.memory import storages
+from whybox.adapters.torch.memory import storage_pointers
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["State", "rng_state", "uncompiled", "without_compilation"]
+__all__ = ["State", "as_uncompiled", "rng_state", "without_compilation"]
 
 MAX_CONTAINER_SIZE: Final = 10_000  # larger containers are data, not state
 MODULE_ATTRIBUTES: Final = (frozenset(torch.nn.Module().__dict__) | {"_compiled_call_impl"}) - {
@@ -102,8 +102,11 @@ class State:
 
     def unshared(self, values: Mapping[Any, Any]) -> dict[Any, Any]:
         """The values, with copies of those tensors that change when the module is restored."""
-        own = storages(t for t, _, _ in self._tensors)
-        return {k: v.clone() if isinstance(v, torch.Tensor) and storages([v]) <= own else v for k, v in values.items()}
+        own = storage_pointers(t for t, _, _ in self._tensors)
+        return {
+            k: v.clone() if isinstance(v, torch.Tensor) and storage_pointers([v]) <= own else v
+            for k, v in values.items()
+        }
 
     def restore(self) -> None:
         """Undo what the last forward wrote, so that every evaluation meets the same network.
@@ -123,21 +126,22 @@ class State:
                     del current[name]
                 current.update(original)
         for container, original in self._containers:
-            if (container or original) and _changed(container, original):  # most are empty
+            if (container or original) and _has_changed(container, original):  # most are empty
                 container.clear()
                 container.extend(original) if isinstance(container, list) else container.update(original)
 
 
-def _changed(current: Any, original: Any) -> bool:
+def _has_changed(current: Any, original: Any) -> bool:
     """True if a container holds other things than its copy, or in another order."""
     if isinstance(current, set):
         return bool(current != original)
     return not (
-        _same(current, original) and (not isinstance(current, dict) or _same(current.values(), original.values()))
+        _same_objects(current, original)
+        and (not isinstance(current, dict) or _same_objects(current.values(), original.values()))
     )
 
 
-def _same(current: Collection[Any], original: Collection[Any]) -> bool:
+def _same_objects(current: Collection[Any], original: Collection[Any]) -> bool:
     return len(current) == len(original) and all(map(is_, current, original))
 
 
@@ -154,7 +158,7 @@ def without_compilation() -> Iterator[None]:
 
 
 @contextmanager
-def uncompiled(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
+def as_uncompiled(module: torch.nn.Module) -> Iterator[torch.nn.Module]:
     """Within it: the module with all its parts as they were before torch.compile."""
     swapped: list[tuple[dict[str, Any], str, Any]] = []
 

@@ -154,7 +154,7 @@ def rows_for_some_nodes(maker: ProbeRowMaker, max_rows: int = MAX_PROBE_ROWS) ->
         rows (n, model columns); how many different split points they stand on; how many the model has.
     """
     ensemble, rng, width = maker.ensemble, maker.rng, maker.ensemble.inputs.width
-    depth = max(1.0, tree_shap.native(ensemble).depth)
+    depth = max(1.0, tree_shap.native_ensemble(ensemble).depth)
     n_rows = int(np.clip(MAX_NODE_VISITS / max(1.0, ensemble.n_trees * depth), min(MIN_PROBE_ROWS, max_rows), max_rows))
     n_rows = int(min(n_rows, max(60, 4e7 / max(1, width))))
     if not (ensemble.left >= 0).any():

@@ -8,6 +8,7 @@ from typing import Any, final
 import numpy as np
 
 from whybox.adapters.common import (
+    FittedPart,
     PredictWith,
     as_columns,
     class_names,
@@ -86,8 +87,9 @@ def _read_and_verify(booster: Any, estimator: Any, obj: Any) -> Model:
             notes=(f"The booster records best_iteration={best_iteration}; all rounds count, as in Booster.predict.",),
         )
     used_rounds = None if iterations is None else (0, iterations)
+    fitted = FittedPart(booster, obj, _booster_of)
     if isinstance(model, TreeEnsemble):
-        predict = _PredictMatrix(booster, used_rounds, len(model.outputs.names))
+        predict = _PredictMatrix(fitted, used_rounds, len(model.outputs.names))
         per_round = _trees_per_round(doc, model, iterations or booster.num_boosted_rounds())
         model = verify_trees(
             model,
@@ -99,7 +101,7 @@ def _read_and_verify(booster: Any, estimator: Any, obj: Any) -> Model:
             rounds=None if per_round is None else PredictOfRounds(predict.predict_rounds, per_round),
         )
     elif isinstance(model, Linear):
-        predict = _PredictMatrix(booster, used_rounds, len(model.outputs.names))
+        predict = _PredictMatrix(fitted, used_rounds, len(model.outputs.names))
         # Which base score counts for several outputs differs between versions: hold on to what this one predicts for a row of zeros.
         base = predict(np.zeros((1, model.inputs.width)))[0]
         if np.abs(base - model.base_values).max() > RELATIVE_ROUNDING * np.abs(base).max():
@@ -109,7 +111,7 @@ def _read_and_verify(booster: Any, estimator: Any, obj: Any) -> Model:
     return replace(
         model,
         own_predict=OwnPredict(
-            _PredictTable(booster, used_rounds, missing, len(model.outputs.names), isinstance(model, TreeEnsemble)),
+            _PredictTable(fitted, used_rounds, missing, len(model.outputs.names), isinstance(model, TreeEnsemble)),
             "raw",
             RELATIVE_ROUNDING,
             what,
@@ -124,6 +126,10 @@ def _trees_per_round(doc: CheckedNode, model: TreeEnsemble, rounds: int) -> int 
     starts = booster.get("gbtree", booster)["model"].get("iteration_indptr")
     all_rounds_alike = starts is None or len(np.unique(np.diff(starts))) < 2
     return model.n_trees // rounds if rounds and all_rounds_alike and model.n_trees % rounds == 0 else None
+
+
+def _booster_of(estimator: Any) -> Any:
+    return estimator.get_booster()
 
 
 def _best_rounds(estimator: Any) -> int | None:
@@ -151,20 +157,21 @@ def predict_domain(model: TreeEnsemble) -> Domain:
 class _PredictMatrix:
     """Margins of the booster on the model's own matrix."""
 
-    booster: Any
+    fitted: FittedPart
     used_rounds: tuple[int, int] | None
     n_outputs: int
 
     def __call__(self, matrix: Floats) -> Floats:
         import xgboost
 
+        booster = self.fitted()
         data = xgboost.DMatrix(
             matrix.astype(np.float32),  # as an array, or as a sparse matrix
-            feature_names=self.booster.feature_names,
-            feature_types=self.booster.feature_types,
+            feature_names=booster.feature_names,
+            feature_types=booster.feature_types,
             enable_categorical=True,
         )
-        margins = self.booster.predict(
+        margins = booster.predict(
             data, output_margin=True, iteration_range=self.used_rounds or (0, 0), strict_shape=True
         )
         return as_columns(margins)
@@ -172,7 +179,7 @@ class _PredictMatrix:
     def predict_rounds(self, matrix: Floats, first: int, last: int) -> Floats:
         """Margins with some rounds, for columns of numbers."""
         with suppress_warnings():
-            margins = self.booster.inplace_predict(
+            margins = self.fitted().inplace_predict(
                 matrix.astype(np.float32), iteration_range=(first, last), predict_type="margin", strict_shape=True
             )
         return as_columns(margins)
@@ -183,7 +190,7 @@ class _PredictMatrix:
 class _PredictTable:
     """Margins of the booster on the user's rows, through the library's own reading of the frame."""
 
-    booster: Any
+    fitted: FittedPart
     used_rounds: tuple[int, int] | None
     missing: float
     n_outputs: int
@@ -192,9 +199,10 @@ class _PredictTable:
     def __call__(self, table: Table) -> Floats:
         import xgboost
 
+        booster = self.fitted()
         if self._reads_array_directly(table.native):  # the booster reads such an array as it is, and twice as fast
             with suppress_warnings():
-                margins = self.booster.inplace_predict(
+                margins = booster.inplace_predict(
                     table.native,
                     iteration_range=self.used_rounds or (0, 0),
                     predict_type="margin",
@@ -203,7 +211,7 @@ class _PredictTable:
                 )
             return as_columns(margins)
         with suppress_warnings():
-            names = self.booster.feature_names
+            names = booster.feature_names
             rows = (
                 table.native
                 if table.is_matrix or (isinstance(table.native, np.ndarray) and table.native.dtype != object)
@@ -213,18 +221,16 @@ class _PredictTable:
                 rows,
                 missing=self.missing,
                 feature_names=names,
-                feature_types=self.booster.feature_types,
+                feature_types=booster.feature_types,
                 enable_categorical=True,
             )
             return as_columns(
-                self.booster.predict(
-                    data, output_margin=True, iteration_range=self.used_rounds or (0, 0), strict_shape=True
-                )
+                booster.predict(data, output_margin=True, iteration_range=self.used_rounds or (0, 0), strict_shape=True)
             )
 
     def _reads_array_directly(self, rows: Any) -> bool:
         is_float_array = isinstance(rows, np.ndarray) and rows.dtype in (np.float32, np.float64)
-        return is_float_array and self.is_tree_model and "c" not in (self.booster.feature_types or [])
+        return is_float_array and self.is_tree_model and "c" not in (self.fitted.part.feature_types or [])
 
     def _as_frame(self, table: Table, names: list[str] | None) -> Any:
         if table.library in ("pandas", "polars"):
@@ -234,7 +240,7 @@ class _PredictTable:
                 else table.with_names(names).to_pandas()
             )
         frame = table.to_pandas()
-        for i, feature_type in enumerate(self.booster.feature_types or []):
+        for i, feature_type in enumerate(self.fitted.part.feature_types or []):
             if (
                 feature_type == "c" and table.column(i).kind == "string"
             ):  # Arrow tables come from files, which write categories as text

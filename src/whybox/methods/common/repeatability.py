@@ -31,10 +31,18 @@ class RepeatCheck:
         predict: aligned table -> outputs, (rows, outputs).
         table: the rows that are explained.
         black_box: whether the model is a black box, of which nothing else is known; of a model that is read, only a later change is looked for.
+        compare: for a model that is read: compares our reading of rows with the model's own predict as it is now, and raises ModelMismatchError.
     """
 
-    def __init__(self, predict: Callable[[Table], Floats], table: Table, *, black_box: bool) -> None:
-        self._predict, self._black_box, self.table = predict, black_box, table
+    def __init__(
+        self,
+        predict: Callable[[Table], Floats],
+        table: Table,
+        *,
+        black_box: bool,
+        compare: Callable[[Table], object] | None = None,
+    ) -> None:
+        self._predict, self._black_box, self.table, self._compare = predict, black_box, table, compare
         self._rows = representative_rows(table, ROWS_REPEATED)
         self._outputs: Floats | None = None
 
@@ -139,8 +147,13 @@ class RepeatCheck:
         """
         if self._outputs is None:
             return
+        rows = self.table.rows(self._rows)
         try:
-            again = self._predict(self.table.rows(self._rows))
+            again = self._predict(rows)
+            if self._compare is not None:
+                self._compare(rows)
+        except ModelMismatchError as error:
+            raise ModelMismatchError(f"{_CHANGED} ({error})") from error
         except Exception as error:
             raise ModelMismatchError(f"{_CHANGED} It now refuses the rows ({error}).") from error
         position = _first_difference(self._outputs, again, self._outputs)

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats, is_missing
 from whybox.errors import ModelMismatchError, OptionError, WhyboxError
-from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, listed
-from whybox.kernels.value_intervals import class_of, edges_of
+from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, as_plain_list
+from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Feature
 from whybox.methods.common.spot_checks import SpotChecker, TimeShare
 from whybox.methods.effects.curves import Curve
@@ -72,8 +72,8 @@ class CurveAt:
     def _grid(self, points: Any) -> tuple[Grid, npt.NDArray[np.int64]]:
         table, features = self.problem.rows.table, self.grid.features
         if len(features) == 1:
-            return placed(table, features[0], listed(points))
-        pairs = [listed(p) for p in listed(points)]
+            return placed(table, features[0], as_plain_list(points))
+        pairs = [as_plain_list(p) for p in as_plain_list(points)]
         if any(len(p) != 2 for p in pairs):
             raise OptionError("a surface is evaluated at pairs of values: [(a, b), ...].")
         sides = [[p[i] for p in pairs] for i in (0, 1)]
@@ -149,7 +149,7 @@ def _edges(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> F
         return None
     if not columns:
         return np.empty(0)
-    edges = edges_of(model, columns[0])
+    edges = interval_edges(model, columns[0])
     edges = edges[np.abs(edges) < np.finfo(np.float64).max]  # no number is beyond
     native = problem.rows.table.native
     rounded = isinstance(native, np.ndarray) and native.dtype.kind != "f"
@@ -179,7 +179,7 @@ def _classes(
     table = problem.rows.table.rows(np.zeros(len(values), dtype=np.int64)).with_values(
         feature.position, values.tolist()
     )
-    return class_of(trees.model, column, trees.model.inputs.matrix(table)[:, column])
+    return interval_index(trees.model, column, trees.model.inputs.matrix(table)[:, column])
 
 
 def _above(edges: Floats) -> float:
@@ -200,7 +200,7 @@ def _in_different_classes(trees: TreeEvaluator, problem: EffectsProblem, feature
         return True
     try:
         made = own_grid(problem.rows.table, feature, points)
-        at = class_of(trees.model, columns[0], trees.model.inputs.matrix(made.table)[:, columns[0]])
+        at = interval_index(trees.model, columns[0], trees.model.inputs.matrix(made.table)[:, columns[0]])
     except WhyboxError:
         return False
     return np.array_equal(at, np.arange(len(points)))

@@ -234,9 +234,11 @@ def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: Interaction
     levels = []
     for p in used:
         own = X[:, list(columns[p])]
-        one = effects.representatives(model, columns[p][0], own[:, 0])[:, None] if len(columns[p]) == 1 else own
+        one = (
+            effects.interval_representatives(model, columns[p][0], own[:, 0])[:, None] if len(columns[p]) == 1 else own
+        )
         points = np.unique(own, axis=0)
-        levels.append(effects.Levels(columns[p], points if len(points) < len(one) else one))
+        levels.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
     count = len(trees.selection.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
     picks = list(trees.selection.picks)

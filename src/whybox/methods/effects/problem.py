@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final, final
 
 import numpy as np
@@ -14,7 +14,7 @@ from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
-from whybox.kernels.effects import representatives
+from whybox.kernels.effects import interval_representatives
 from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
@@ -174,7 +174,7 @@ class EffectsProblem:
                 Argument("grid", "thresholds"),
                 f" of {name!r}: its values are transformed before the trees compare them. Give a number of points or values.",
             )
-        steps = representatives(model, columns[0], feature.numbers)
+        steps = interval_representatives(model, columns[0], feature.numbers)
         return [*steps[np.isfinite(steps)].tolist(), *([None] if feature.missing else [])]
 
 
@@ -216,7 +216,12 @@ def resolve_effects(
     _check_grid(table.names, grid)
     agreement, calls = _agreement(adapted, table, check=check, known=known)
     box = isinstance(adapted, BlackBox)
-    repeats = RepeatCheck(prediction_function(adapted, selection), table, black_box=box)
+    repeats = RepeatCheck(
+        prediction_function(adapted, selection),
+        table,
+        black_box=box,
+        compare=None if box else partial(_compare_again, adapted),
+    )
     shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
     calls = shown_rows + repeats.count if box else calls
     return EffectsProblem(
@@ -233,6 +238,11 @@ def resolve_effects(
         checked=calls,
         shown=shown_rows,
     )
+
+
+def _compare_again(model: Model, rows: Table) -> None:
+    """Compare our reading of rows with the model's own predict, as it is now."""
+    compare_with_own_predict(model, rows, model.inputs.matrix(rows), rows="the rows of the curve", row="row")
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:

@@ -214,8 +214,8 @@ class LeafChecks(InteractionChecks):
         matrix = np.ascontiguousarray(trees.matrix[at])
         for p in list(self._without)[:ROWS_TIED]:
             columns = trees.columns((p,))
-            levels = effects.Levels(columns, np.ascontiguousarray(trees.matrix[:, list(columns)]))
-            values = selection.levels(effects.individual(trees.model, levels, matrix, threads=trees.threads))
+            levels = effects.PlayerPoints(columns, np.ascontiguousarray(trees.matrix[:, list(columns)]))
+            values = selection.levels(effects.individual_curves(trees.model, levels, matrix, threads=trees.threads))
             again = np.einsum("p,rpk->rk", self.rows.weights, values)
             largest = np.abs(values).max(axis=(0, 1))
             self._compare_means(selection.levels(self._without[p]), again, largest, (p,), checker)

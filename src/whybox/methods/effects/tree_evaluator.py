@@ -90,17 +90,19 @@ class TreeEvaluator:
         taken = set(members)
         return tuple(i for i, s in enumerate(self.model.inputs.sources) if s and set(s) <= taken)
 
-    def levels(self, grid: Grid) -> effects.Levels:
+    def levels(self, grid: Grid) -> effects.PlayerPoints:
         """Return the grid's points as the trees read them."""
         columns = self.columns(grid.column_positions)
-        return effects.Levels(columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)]))
+        return effects.PlayerPoints(
+            columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)])
+        )
 
     def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves in blocks of rows, all features in one walk."""
         levels = [self.levels(g) for g in grids]
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
-            for part, curves in effects.individual_blocks(
+            for part, curves in effects.individual_curve_blocks(
                 self.model, chosen, self.matrix, numbers=CURVE_NUMBERS_HELD, threads=self.threads
             ):
                 for i, values in zip(together, curves, strict=True):
@@ -151,10 +153,10 @@ class TreeEvaluator:
                 values.setdefault(p, []).append(own)
                 places[key] = slice(start, start + len(own))
         players = list(columns)
-        levels = [effects.Levels(columns[p], np.ascontiguousarray(np.concatenate(values[p]))) for p in players]
+        levels = [effects.PlayerPoints(columns[p], np.ascontiguousarray(np.concatenate(values[p]))) for p in players]
         pairs = [(players.index(g.column_positions[0]), players.index(g.column_positions[1])) for g in grids]
         different = list(dict.fromkeys(pairs))
-        found = effects.joint(
+        found = effects.joint_partial_dependence(
             self.model, levels, different, self.matrix, self.rows.weights, threads=self.threads
         ) if pairs else []  # fmt: skip
         for grid, pair in zip(grids, pairs, strict=True):
@@ -186,7 +188,7 @@ class TreeEvaluator:
         means = self.means(grids) if notes else None
         for together in _disjoint([one.columns for one in levels]):
             chosen = [levels[i] for i in together]
-            found = effects.individual_moments(self.model, chosen, X, w, link=link, threads=self.threads)
+            found = effects.individual_curve_moments(self.model, chosen, X, w, link=link, threads=self.threads)
             for i, m in zip(together, found, strict=True):
                 mean = self.selection.levels(m.mean) if means is None else means[i]
                 out[i] = Moments(mean, stretch * m.variance[..., list(self.selection.picks)], notes)
@@ -228,14 +230,14 @@ class TreeEvaluator:
         for together in _disjoint([levels[i].columns for i, *_ in steps]):
             chosen = [steps[t] for t in together]
             low, high = (np.column_stack([step[k] for step in chosen]).astype(np.int32) for k in (3, 2))
-            moved = effects.shifted(
+            moved = effects.point_differences(
                 self.model, [levels[i] for i, *_ in chosen], self.matrix, low, high, threads=self.threads
             )
             for at, (i, used, *_) in enumerate(chosen):
                 out[i][used] += self.selection.values(moved[used, at])
         return out
 
-    def _at_corners(self, levels: effects.Levels, points: int, corners: Corners, out: Floats) -> None:
+    def _at_corners(self, levels: effects.PlayerPoints, points: int, corners: Corners, out: Floats) -> None:
         used = np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)
         size = max(1, CURVE_NUMBERS_HELD // (points * len(self.model.base_values)))
         for start in range(0, len(used), size):
@@ -257,11 +259,11 @@ class TreeEvaluator:
             return "identity"
         return _LINKS.get(link.name) if link.function is None and link.scale == 1.0 else None
 
-    def _individual(self, levels: effects.Levels, rows: Ints, points: int) -> Floats:
+    def _individual(self, levels: effects.PlayerPoints, rows: Ints, points: int) -> Floats:
         """Raw curves, (rows, points, raw outputs); a feature that no tree reads leaves every row as it is."""
         if not levels.columns:
             return np.repeat(self._raw[rows][:, None], points, axis=1)
-        return effects.individual(self.model, levels, self.matrix[rows], threads=self.threads)
+        return effects.individual_curves(self.model, levels, self.matrix[rows], threads=self.threads)
 
     def _scaled(self, raw: Floats) -> Floats:
         return self.selection.levels(raw if self.selection.scale == "raw" else self.model.outputs.link(raw))

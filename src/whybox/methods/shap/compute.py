@@ -17,7 +17,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
-from whybox.kernels.compiled_trees import Attribution
+from whybox.kernels.compiled_trees import CompiledTrees
 from whybox.methods.shap.plan import KernelPlan, attribution, cheapest, choices, rules, with_attributions
 from whybox.methods.shap.problem import Kernel, ShapProblem
 from whybox.models.linear import Linear
@@ -44,8 +44,8 @@ class CompiledProblem:
     def __init__(self, problem: ShapProblem) -> None:
         self.problem = problem
         self._choices: dict[tuple[object, ...], tuple[KernelPlan, ...]] = {}
-        self._compiled: dict[tuple[object, ...], tuple[KernelPlan, Attribution]] = {}
-        self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, Attribution | None, int, int]] = {}
+        self._compiled: dict[tuple[object, ...], tuple[KernelPlan, CompiledTrees]] = {}
+        self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, CompiledTrees | None, int, int]] = {}
         self._mixed: dict[tuple[str, bool], tuple[int, int]] = {}
 
     def mixed_rows_due(self, table: Table) -> bool:
@@ -94,7 +94,7 @@ class CompiledProblem:
         plan = replace(plan, rows=rows)
         return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
-    def get(self, order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
+    def get(self, order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
         """Return a plan for this many rows, and compiled trees for it.
 
         Compiled trees are kept while they are the cheaper choice; an explainer that is called repeatedly prepares for as many rows to come
@@ -109,7 +109,7 @@ class CompiledProblem:
         self._latest[key] = plan, compiled, prepared, seen + blocks
         return plan, compiled
 
-    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, Attribution | None]:
+    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
         if key not in self._choices:
             self._choices[key] = choices(self.problem, order)
         best = cheapest(self._choices[key], rows)
@@ -186,7 +186,7 @@ class KernelRunner:
         )
         compiled = self._plans[1][1]
         if compiled is not None and problem.options.order == 1 and every:
-            return compiled.add(X, out, threads=self._threads, what=what)
+            return compiled.add(X, out, threads=self._threads, description=what)
         cells = int(np.prod(self._shape(problem.options.order)))
         most = max(1, int(TEMPORARY_BYTES / (8 * cells)))
         # without tables, pairs come back between trees, and rows are the cheaper the more walk together
@@ -207,7 +207,7 @@ class KernelRunner:
         """Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions."""
         compiled = self._plans[2][1]
         if compiled is not None:
-            compiled.add(X, out, threads=self._threads, what="", quiet=True)
+            compiled.add(X, out, threads=self._threads, description="", quiet=True)
         elif self.problem.options.sparse:
             first, second = self.problem.pairs.T
             for rows in self._blocks(len(X), self.problem.players.count**2):
@@ -256,7 +256,7 @@ class KernelRunner:
         compiled = self._plans[order][1]
         if compiled is not None:
             out = np.zeros((len(X), *self._shape(order)))
-            compiled.add(X, out, threads=self._threads, what="", quiet=True)
+            compiled.add(X, out, threads=self._threads, description="", quiet=True)
             return out
         if self.problem.kernel == "interventional":
             return self.interventional(X, order, what)
@@ -278,7 +278,7 @@ class KernelRunner:
         out = self._zeros(X, order)
         assert order == 2 or not _forest(problem).n_trees  # noqa: S101  # else `choices` has a lane walk
         if order == 2:
-            tree_shap.path_pairs(
+            tree_shap.add_path_interactions(
                 _forest(problem), problem.players.of_column, problem.players.count, X, rules(problem, 2, "float64"), out
             )
         return out
@@ -298,7 +298,7 @@ class KernelRunner:
             for some in timed_batches(_forest(problem).n_trees, description=what, first_size=1, unit="trees"):
 
                 def walk(rows: slice, some: slice = some) -> None:
-                    tree_shap.interventional(
+                    tree_shap.add_interventional(
                         _forest(problem),
                         problem.players.of_column,
                         problem.players.count,
@@ -335,7 +335,7 @@ class KernelRunner:
         most = (
             problem.players.count
             if forest.has_linear_leaves
-            else min(problem.players.count, tree_shap.native(forest).depth)
+            else min(problem.players.count, tree_shap.native_ensemble(forest).depth)
         )
         if (
             most > MAX_MOMENT_PLAYERS and not forest.has_linear_leaves
@@ -356,7 +356,7 @@ class KernelRunner:
             weights = np.ascontiguousarray(slope * problem.background.weights)
             # one row at a time where a single row could be taken for weights common to all
             for i in range(len(X)):
-                tree_shap.interventional(
+                tree_shap.add_interventional(
                     self._single_output_models[k],
                     problem.players.of_column,
                     problem.players.count,

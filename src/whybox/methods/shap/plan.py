@@ -15,8 +15,8 @@ import numpy as np
 from whybox.core.workers import thread_count
 from whybox.data.table import Floats
 from whybox.kernels import compiled_trees, tree_shap
-from whybox.kernels.compiled_trees import Arithmetic, Instructions
-from whybox.kernels.tree_shap import Rules
+from whybox.kernels.compiled_trees import Arithmetic, InstructionSet
+from whybox.kernels.tree_shap import QuadratureRules
 from whybox.methods.shap.problem import ShapProblem
 from whybox.models.trees import TreeEnsemble
 
@@ -138,13 +138,13 @@ def _seconds(s: float) -> str:
     return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} us"
 
 
-def rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> Rules:
+def rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> QuadratureRules:
     """Quadrature for each tree: exact for its longest path, or, in float32, exact to its rounding with eight nodes."""
     degrees = np.maximum(problem.players_on_path - order, 0)
     if arithmetic == "float32":
         degrees = np.minimum(degrees, 15)
     different, of_tree = np.unique(degrees, return_inverse=True)
-    return Rules.of(
+    return QuadratureRules.of(
         [problem.options.game_index.rule(int(d)) for d in different] or [problem.options.game_index.rule(0)],
         of_tree.astype(np.int32),
     )
@@ -153,7 +153,7 @@ def rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> Rules:
 def choices(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
     """Return the possible kernels, each with its cost for one row.
 
-    `compiled_trees.forced` overrides kernel, instruction set or table size where the problem allows it.
+    `compiled_trees.forced_kernel` overrides kernel, instruction set or table size where the problem allows it.
     """
     forest = problem.model
     threads = thread_count(problem.options.n_jobs)
@@ -212,7 +212,9 @@ def cheapest(plans: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
     return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
 
 
-def _vector_plans(problem: ShapProblem, order: int, blank: KernelPlan, instructions: Instructions) -> list[KernelPlan]:
+def _vector_plans(
+    problem: ShapProblem, order: int, blank: KernelPlan, instructions: InstructionSet
+) -> list[KernelPlan]:
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
     single = blank.arithmetic == "float32"
@@ -222,7 +224,7 @@ def _vector_plans(problem: ShapProblem, order: int, blank: KernelPlan, instructi
     background = 0 if problem.background is None else len(problem.background.matrix)
     longest = int(problem.players_on_path.max(initial=0))
     moved = forest.inputs.width + problem.players.count**order * len(forest.outputs.names)
-    largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), tree_shap.native(forest).depth
+    largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), tree_shap.native_ensemble(forest).depth
     # background rows by columns, and which way each goes in the tree that is being compiled
     sorting = background * (16.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
     wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
@@ -329,12 +331,12 @@ def measure(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     out = np.zeros((len(rows), *problem.shape(order), len(forest.outputs.names)))
     began = time.thread_time()  # processor time: other programs on the machine do not enter
     work = attribution(pilot, order, small)
-    work.add(rows[:1], out[:1], threads=1, what="", quiet=True)
+    work.add(rows[:1], out[:1], threads=1, description="", quiet=True)
     built = time.thread_time() - began
     runs = []
     for _ in range(PILOT_RUNS):
         began = time.thread_time()
-        work.add(rows, out, threads=1, what="", quiet=True)
+        work.add(rows, out, threads=1, description="", quiet=True)
         runs.append(time.thread_time() - began)
     row_ratio = min(runs) / (small.row_seconds * len(rows))
     build_ratio = built / max(small.build_seconds, 1e-4)
@@ -345,7 +347,7 @@ def measure(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     )
 
 
-def _instructions_named(name: str) -> Instructions:
+def _instructions_named(name: str) -> InstructionSet:
     return next(s for s in compiled_trees.instruction_sets() if s.name == name)
 
 
@@ -369,7 +371,7 @@ def _sampled_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
     return part, len(forest.left) / end
 
 
-def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_trees.Attribution:
+def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_trees.CompiledTrees:
     """Compile nothing yet; return what will, when rows come."""
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
@@ -382,7 +384,7 @@ def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_
             problem.options.game_index.moments(max(most, 1) + 1),
         )
     made: dict[str, Any] = {"instructions": plan.instructions, "arithmetic": plan.arithmetic, "bits": plan.bits}
-    return compiled_trees.Attribution(
+    return compiled_trees.CompiledTrees(
         forest,
         problem.players.of_column,
         problem.players.count,

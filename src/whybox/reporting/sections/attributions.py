@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Final
 
 import numpy as np
 
@@ -14,6 +15,7 @@ from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_OUTPUTS_DRAWN, ReportData
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 from whybox.reporting.svg import figure
 
 __all__ = ["swarm_section"]
@@ -23,6 +25,9 @@ def swarm_section(f: ReportData) -> str:
     """Where each row's attributions lie."""
     caption = "<p>Each dot is one row. To the right of zero the feature raised this row's prediction, to the left it lowered it.</p>"
     return caption + "".join(_swarm(e, f.name(e)) for e in f.views) + left_out(f)
+
+
+SECTION: Final = Section("attributions", "What each row owes to each feature", 40, swarm_section)
 
 
 def _swarm(e: Explanation, name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Final
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from whybox.plots.style import value_text
 from whybox.plots.waterfall import waterfall
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 from whybox.reporting.svg import figure
 
 __all__ = ["decisions_section"]
@@ -29,6 +31,9 @@ def decisions_section(f: ReportData) -> str:
             out.append(f"<h3>{escape(f.name(e))}</h3>")
         out += [_decision(e, position, why) for position, why in _chosen(f, e)]
     return "".join(out)
+
+
+SECTION: Final = Section("decisions", "Single decisions", 70, decisions_section)
 
 
 def _chosen(f: ReportData, e: Explanation) -> list[tuple[int, str]]:

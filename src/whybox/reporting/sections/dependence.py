@@ -10,13 +10,14 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.feature_values import as_numbers, feature_values, partner, shown_values
+from whybox.explanation.feature_values import as_numbers, feature_values, shown_values, strongest_partner
 from whybox.explanation.html import number
 from whybox.explanation.negligible import negligible
 from whybox.plots.scatter import scatter
 from whybox.plots.style import value_text
 from whybox.reporting.facts import ReportData
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 from whybox.reporting.sections.attributions import left_out
 from whybox.reporting.svg import figure
 
@@ -49,11 +50,14 @@ def dependence_section(f: ReportData) -> str:
     return "".join(out) + left_out(f)
 
 
+SECTION: Final = Section("dependence", "What each value contributed", 60, dependence_section)
+
+
 def _dependence(e: Explanation, name: str) -> str:
     values = shown_values(e, name)
     assert values is not None  # noqa: S101  # the caller picked features with values
     y = e.values[:, e.feature_names.index(name)]
-    other = partner(e, name)
+    other = strongest_partner(e, name)
     return figure(
         lambda: scatter(e, name, color=other),
         title=f"Dependence on {name}",

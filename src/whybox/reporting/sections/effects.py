@@ -22,6 +22,7 @@ from whybox.numerics.statistics import critical_value
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 from whybox.reporting.svg import figure
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ def effects_section(f: ReportData) -> str | None:
     names = effects.ordered(MAX_FEATURES_DRAWN)
     drawn = "".join(curve_figure(effects, str(n)) for n in names)
     return f"{caption}<div class=grid>{drawn}</div>{_pairs(problem)}{_small(first)}"
+
+
+SECTION: Final = Section("effects", "How each feature acts", 50, effects_section)
 
 
 def evenly_taken(data: Table) -> Table:

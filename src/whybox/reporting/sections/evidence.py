@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 from whybox.reporting.facts import ReportData
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 
 __all__ = ["evidence_section"]
 
@@ -14,3 +17,6 @@ def evidence_section(f: ReportData) -> str:
         "<p>What these numbers rest on. The same model, rows and background give the same numbers again.</p>"
         + table(("", ""), f.explanation.evidence.lines(), text=(1,))
     )
+
+
+SECTION: Final = Section("evidence", "Evidence", 80, evidence_section)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
 from whybox.explanation.html import number
@@ -10,6 +12,7 @@ from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 from whybox.reporting.svg import figure
 
 __all__ = ["importance_section"]
@@ -51,3 +54,6 @@ def importance_section(f: ReportData) -> str:
             table=numbers,
         )
     )
+
+
+SECTION: Final = Section("importance", "What it relies on", 30, importance_section)

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from html import escape
+from typing import Final
 
 from whybox.explanation.explanation import Explanation
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 from whybox.reporting.facts import ReportData
 from whybox.reporting.page import table
+from whybox.reporting.section import Section
 
 __all__ = ["model_section"]
 
@@ -44,6 +46,9 @@ def model_section(f: ReportData) -> str:
     verdict = e.evidence.lines("additivity", "agreement", "verdict")
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
     return table(("", ""), [*rows, *verdict], text=(1,)) + notes
+
+
+SECTION: Final = Section("model", "The model", 10, model_section)
 
 
 def _explained(e: Explanation) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from whybox.explanation.html import number
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, ReportData
 from whybox.reporting.page import table
 from whybox.reporting.performance import Performance
+from whybox.reporting.section import Section
 from whybox.reporting.svg import figure
 
 __all__ = ["performance_section"]
@@ -29,6 +30,9 @@ def performance_section(f: ReportData) -> str | None:
     return f"<div class=cards>{cards}</div>{note}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
 
 
+SECTION: Final = Section("performance", "How well it does", 20, performance_section)
+
+
 def _fit(p: Performance) -> str:
     rows = (
         np.random.default_rng(0).choice(len(p.truth), 2500, replace=False)
@@ -37,16 +41,16 @@ def _fit(p: Performance) -> str:
     )
 
     def draw() -> Any:
-        from whybox.plots.style import NEGATIVE, axes, muted, tidy
+        from whybox.plots.style import NEGATIVE, axes_or_new, faint_text_color, style_axes
 
-        ax = axes(None, 4.6, 4.2)
+        ax = axes_or_new(None, 4.6, 4.2)
         ax.scatter(p.predicted[rows], p.truth[rows], s=11, color=NEGATIVE, linewidths=0, alpha=0.9, rasterized=True)
         low, high = float(min(p.truth.min(), p.predicted.min())), float(max(p.truth.max(), p.predicted.max()))
-        ax.plot([low, high], [low, high], color=muted(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
+        ax.plot([low, high], [low, high], color=faint_text_color(0.6), linewidth=0.9, linestyle=(0, (4, 3)))
         ax.set_xlabel("predicted")
         ax.set_ylabel("true")
         ax.set_title("Prediction and truth", loc="left")
-        tidy(ax, grid="both")
+        style_axes(ax, grid="both")
         return ax
 
     cuts = np.quantile(p.predicted, np.linspace(0, 1, 11))

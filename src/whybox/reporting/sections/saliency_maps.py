@@ -19,7 +19,7 @@ from whybox.methods.saliency.recipe import read_recipe
 from whybox.plots.bar import bar
 from whybox.plots.saliency_image import legend_of, overlay, picture_of, title_of, word_colors
 from whybox.plots.saliency_series import SERIES_DIMS, TEXT_DIMS, tracks
-from whybox.plots.style import axes
+from whybox.plots.style import axes_or_new
 from whybox.reporting.page import table
 from whybox.reporting.svg import figure, folded, panels
 
@@ -262,13 +262,13 @@ def _picture_panels(explanations: Sequence[Explanation], row: int) -> list[Calla
     """Functions that draw the input, and the map of each method."""
 
     def draw_input() -> Axes:
-        panel = picture_of(explanations[0], row, ax=axes(None, *PANEL_INCHES))
+        panel = picture_of(explanations[0], row, ax=axes_or_new(None, *PANEL_INCHES))
         assert panel is not None  # noqa: S101  # drawn only if there is an input
         panel.set_anchor("NW")  # all at one height
         return panel
 
     def draw_map(e: Explanation) -> Axes:
-        panel = overlay(e, row, ax=axes(None, *PANEL_INCHES), title=e.evidence.method)
+        panel = overlay(e, row, ax=axes_or_new(None, *PANEL_INCHES), title=e.evidence.method)
         panel.set_anchor("NW")
         return panel
 

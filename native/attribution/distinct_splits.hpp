@@ -11,22 +11,22 @@ namespace whybox {
 
 // Rounds a node's test to what a lane compares: x < t, x <= t, each with or without NaN; kScalar where that cannot say it.
 // `single`: columns hold float32 (or float64 values rounded to float32). `as_float`: compared in float32.
-Split split_of(const Ensemble& e, std::size_t tree, std::int32_t node, bool single, bool as_float);
+Split compile_split(const Ensemble& e, std::size_t tree, std::int32_t node, bool single, bool as_float);
 
 // Whether every numeric node reads its column as float32.
 bool reads_single(const Ensemble& e);
 
-// The distinct splits ("questions") of a tree, and how many of them each subtree has. Trees with the same split in many nodes (CatBoost's symmetric
+// The distinct splits of a tree, and how many of them each subtree has. Trees with the same split in many nodes (CatBoost's symmetric
 // trees: one for each level) then need one bit for it instead of many; in other trees every node counts as a split of its own.
-class Questions {
+class DistinctSplits {
 public:
-    Questions(const Ensemble& e, std::size_t tree);
-    int different(std::int32_t node) const { return different_[static_cast<std::size_t>(node)]; }  // in its subtree; many: 1 << 20
-    int operator[](std::int32_t node) const { return number_[static_cast<std::size_t>(node)]; }
+    DistinctSplits(const Ensemble& e, std::size_t tree);
+    int distinct_below(std::int32_t node) const { return distinct_below_[static_cast<std::size_t>(node)]; }  // in its subtree; many: 1 << 20
+    int operator[](std::int32_t node) const { return index_[static_cast<std::size_t>(node)]; }
     int count() const { return count_; }
 
 private:
-    std::vector<int> different_, number_;
+    std::vector<int> distinct_below_, index_;
     int count_ = 0;
 };
 

@@ -1,0 +1,32 @@
+"""What one section of a report is: its anchor, its heading, its position on the page, and the function that writes it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+from whybox.reporting.facts import ReportData
+
+__all__ = ["Section"]
+
+
+@final
+@dataclass(frozen=True)
+class Section:
+    """One section of the report about a model of tables.
+
+    Attributes:
+        anchor: names the section in links, and in the registry of methods as the section that shows a method.
+        heading: above the section.
+        position: sections stand in increasing order of it.
+        build: returns the HTML of the section; None where there is nothing to show.
+    """
+
+    anchor: str
+    heading: str
+    position: int
+    build: Callable[[ReportData], str | None]
+
+    def __repr__(self) -> str:
+        return f"Section({self.anchor!r})"
