@@ -52,7 +52,7 @@ def pair_interactions(
     weights: Floats | None = None,
     *,
     threads: int = 1,
-    observe: Callable[[int, Floats], None] | None = None,
+    observe: Callable[[int, Floats, Floats, Floats], None] | None = None,
 ) -> InteractionStrength:
     """Friedman and Popescu's pairwise interactions, at the rows themselves.
 
@@ -63,7 +63,8 @@ def pair_interactions(
 
     Args:
         levels: points such that every row is at one (`interval_representatives`).
-        observe: is shown, for each pair that a path tests together, its position and the mean output with both players set to each row's values, (rows, outputs).
+        observe: is shown, for each pair that a path tests together, its position and the mean output with both players, with the first and with the second set
+            to each row's values, (rows, outputs) each.
 
     Returns:
         (pairs, outputs) each.
@@ -87,7 +88,7 @@ def pair_interactions(
         a, b = pairs[k]
         at_rows = surface[at[a], at[b]]
         if observe is not None:
-            observe(k, at_rows)
+            observe(k, at_rows, curves[a][at[a]], curves[b][at[b]])
         both = _subtract_mean(at_rows, w)
         out.interaction[k] = w @ (both - alone[a] - alone[b]) ** 2
         out.whole[k] = w @ both**2

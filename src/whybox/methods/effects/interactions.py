@@ -265,12 +265,12 @@ def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: Interaction
 
 def _observers(
     observer: InteractionChecks | None, used: Sequence[int], pairs: Sequence[tuple[int, int]]
-) -> tuple[Callable[[int, Floats], None] | None, Callable[[int, Floats, Floats], None] | None]:
+) -> tuple[Callable[[int, Floats, Floats, Floats], None] | None, Callable[[int, Floats, Floats], None] | None]:
     """What the kernels show an observer, by columns."""
     if observer is None:
         return None, None
     return (
-        lambda k, at_rows: observer.see_pair((used[pairs[k][0]], used[pairs[k][1]]), at_rows),
+        lambda k, *at_rows: observer.see_pair((used[pairs[k][0]], used[pairs[k][1]]), *at_rows),
         lambda j, at_rows, without: observer.see_single(used[j], at_rows, without),
     )
 

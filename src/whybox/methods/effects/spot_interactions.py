@@ -33,7 +33,7 @@ from whybox.methods.effects.tree_evaluator import TreeEvaluator
 
 __all__ = ["InteractionChecks", "LeafChecks", "PredictionChecks"]
 
-SECOND_TABLE: Final = "by putting it together once more from all predictions"
+SECOND_TABLE: Final = "by putting them together once more from means at all rows"
 PAIRS_OF_ROWS: Final = 4  # that the table is computed of again, at most
 ROWS_TIED: Final = 4  # rows at whose values means are added up again
 MAX_TIED: Final = 24  # features whose means are
@@ -76,8 +76,8 @@ class InteractionChecks(ABC):
             SpotCheckError: a number differs.
         """
 
-    def see_pair(self, members: tuple[int, int], at_rows: Floats) -> None:  # noqa: B027  # not all of them look
-        """See the mean output with both columns set to each row's values, (rows, outputs of the model)."""
+    def see_pair(self, members: tuple[int, int], both: Floats, first: Floats, second: Floats) -> None:  # noqa: B027  # not all of them look
+        """See the mean output with both columns, with the first and with the second set to each row's values, (rows, outputs of the model) each."""
 
     def see_single(self, member: int, at_rows: Floats, without: Floats) -> None:  # noqa: B027  # not all of them look
         """See the mean output with the column set to each row's values, and each row's mean over the values of all rows, (rows, outputs of the model)."""
@@ -115,7 +115,9 @@ class LeafChecks(InteractionChecks):
         self._pairs: list[tuple[list[int], Ints]] = []
         self._tied: dict[tuple[int, ...], Floats] = {}
         self._without: dict[int, Floats] = {}
+        self._sizes: dict[tuple[int, int], Floats] = {}
         self._matching: list[tuple[int, ...]] = []
+        self._at: Ints = np.empty(0, dtype=np.int64)
         super().__init__(problem, trees, used, work)
 
     def draw(self, predictions: int) -> int:
@@ -140,25 +142,42 @@ class LeafChecks(InteractionChecks):
         self._matching = [(p,) for p in some]
         self._matching += [(min(some[k : k + 2]), max(some[k : k + 2])) for k in range(0, len(some) - 1, 2)]
 
-    def see_pair(self, members: tuple[int, int], at_rows: Floats) -> None:
+    def see_pair(self, members: tuple[int, int], both: Floats, first: Floats, second: Floats) -> None:
         """See `InteractionChecks`."""
         pair = (min(members), max(members))
+        self._sizes[pair] = self._size_of(both, first, second)
         if pair in self._matching:
-            self._tied[pair] = at_rows[self._at]
+            self._tied[pair] = both[self._at]
 
     def see_single(self, member: int, at_rows: Floats, without: Floats) -> None:
         """See `InteractionChecks`."""
+        self._sizes[member, member] = self._size_of(None, at_rows, without)
         if (member,) in self._matching:
             self._tied[member,] = at_rows[self._at]
             self._without[member] = without[self._at]
 
+    def _size_of(self, whole: Floats | None, *parts: Floats) -> Floats:
+        """Root of the weighted mean square of what is left of a mean output (None: of the rows' own outputs) without its parts, all centred."""
+        w, selection = self.rows.weights, self.problem.selection
+        left = np.array(self._trees.predictions() if whole is None else selection.levels(whole))
+        for part in parts:
+            left -= selection.levels(part)
+        left -= left[0]
+        return np.asarray(np.sqrt(np.average((left - np.average(left, axis=0, weights=w)) ** 2, axis=0, weights=w)))
+
     def check(self, size: Floats, checker: SpotChecker) -> None:
         """See `InteractionChecks`."""
-        del size  # of all rows: what it is made of is looked at
         recompute = self.recompute(checker)
         for members, rows in self._pairs:
             self._check_two_rows(members, rows, recompute, checker)
         self._check_means(checker)
+        largest = np.abs(self._trees.predictions()).max(axis=0)
+        allowed = 16 * mean_rounding(self._trees, largest)
+        for (p, q), again in self._sizes.items():
+            interacting = size[self.used.index(p), self.used.index(q)]
+            if p != q or interacting.any():  # of one that no path tests with another it is zero, whatever rounding says
+                where = partial(self.pair_place, (p, q))
+                checker.compare(interacting, again, allowed, way=SECOND_TABLE, where=where)
 
     def _check_two_rows(
         self, members: list[int], rows: Ints, recompute: RowRecomputation, checker: SpotChecker
