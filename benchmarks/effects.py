@@ -33,7 +33,7 @@ import numpy as np
 
 import whybox as wb
 from trees import cpu, show  # beside this file
-from whybox.kernels import effects, interaction_strength
+from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.models.registry import as_model
 
 warnings.filterwarnings("ignore")
@@ -142,7 +142,9 @@ class Bench:
 
         def every() -> Any:
             levels = [
-                effects.PlayerPoints((j,), effects.interval_representatives(self.e, j, self.encoded[:, j])[:, None])
+                effects.PlayerPoints(
+                    (j,), value_intervals.interval_representatives(self.e, j, self.encoded[:, j])[:, None]
+                )
                 for j in range(20)
             ]
             return effects.partial_dependence(self.e, levels, self.encoded)
@@ -197,7 +199,7 @@ class Bench:
         self.line("190 two-way PD, 100 x 100", "**whybox**, kernel", t, t)
         joint = t
         levels = [
-            effects.PlayerPoints((j,), effects.interval_representatives(self.e, j, self.encoded[:, j])[:, None])
+            effects.PlayerPoints((j,), value_intervals.interval_representatives(self.e, j, self.encoded[:, j])[:, None])
             for j in range(20)
         ]
         t, _ = best(lambda: interaction_strength.pair_interactions(self.e, levels, pairs, self.encoded), self.repeats)

@@ -9,18 +9,30 @@ from pathlib import Path
 
 import numpy as np
 
+# Importing frames takes most of a library's own import.
+_WITHOUT = """
+import sys
+class Skipped:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        if name in {packages}:
+            raise ModuleNotFoundError(name, name=name)
+sys.meta_path.insert(0, Skipped)
+"""
+_FRAMES = _WITHOUT.format(packages=("pandas", "sklearn"))
+_OTHER_FRAMES = _WITHOUT.format(packages=("polars", "pyarrow"))  # CatBoost needs pandas
 _LOADERS = {
-    "xgboost": "import xgboost\n"
+    "xgboost": _FRAMES + "import xgboost\n"
     "def predict(path, rows):\n"
     "    b = xgboost.Booster({'nthread': 1}); b.load_model(path)\n"
     "    d = xgboost.DMatrix(rows, feature_names=b.feature_names, feature_types=b.feature_types, enable_categorical=True)\n"
     "    n = b.attributes().get('best_iteration') if 'scikit_learn' in b.attributes() else None\n"
     "    return b.predict(d, output_margin=True, iteration_range=(0, 0) if n is None else (0, int(n) + 1))\n",
-    "lightgbm": "import lightgbm\n"
+    "lightgbm": _FRAMES + "import lightgbm\n"
     "def predict(path, rows):\n"
     "    b = lightgbm.Booster(model_file=path, params={'verbose': -1, 'num_threads': 1})\n"
     "    return b.predict(rows, raw_score='average_output' not in open(path, errors='replace').read())\n",
-    "catboost": "import catboost\n"
+    "catboost": _OTHER_FRAMES + "import catboost\n"
     "def predict(path, rows):\n"
     "    m = catboost.CatBoost(); m.load_model(path, format='json')\n"
     "    return m.predict(rows, prediction_type='RawFormulaVal', thread_count=1)\n",

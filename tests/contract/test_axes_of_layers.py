@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from functools import cache
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -22,6 +23,7 @@ TURNS = [(0, 1, 2), (1, 2, 0), (2, 1, 0), (2, 0, 1)]
 METHODS = ("gradcam", "gradcam++", "layercam", "scorecam")
 
 
+@cache
 def want(method):
     """The map of relu(conv(x)) whose score is the sum of V times its squares, with channels first in torch."""
     net = torch.nn.Sequential(torch.nn.Conv2d(3, 6, 3, padding=1, bias=False), torch.nn.ReLU())
@@ -108,20 +110,6 @@ def every(make):
 @pytest.mark.parametrize("make", [equinox_net, flax_net, keras_net, lambda turn: keras_net(turn, first=True)])
 def test_a_layer_in_any_order_gives_one_map(make):
     every(make)
-
-
-def run_in_jax(program):
-    pytest.importorskip("jax")
-    pytest.importorskip("keras")
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path[:0] = {sys.path!r}\n{program}\nprint('agreed')"],
-        env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout.strip() == "agreed", done.stderr[-2000:]
-
-
-def test_a_layer_in_any_order_in_keras_on_jax():
-    run_in_jax("import contract.test_axes_of_layers as t; t.every(t.keras_net)")
 
 
 def test_layers_of_an_exported_program_that_takes_one_size(tmp_path):
@@ -305,8 +293,16 @@ def test_series_of_keras():
     keras_series()
 
 
-def test_series_of_keras_on_jax():
-    run_in_jax("import contract.test_axes_of_layers as t; t.keras_series()")
+def test_layers_and_series_of_keras_on_jax():
+    """In a process of its own, since Keras has one backend a process."""
+    pytest.importorskip("jax")
+    pytest.importorskip("keras")
+    tests = "t.every(t.keras_net); print('layers'); t.keras_series(); print('series')"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"import sys; sys.path[:0] = {sys.path!r}; import contract.test_axes_of_layers as t; {tests}"],
+        env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.stdout.split() == ["layers", "series"], done.stderr[-2000:]
 
 
 def test_figures_and_reports_of_series_with_features_first(tmp_path):

@@ -54,8 +54,8 @@ def asked_own(asked):
 
 @pytest.mark.parametrize("case", EXACT, ids=ids)
 def test_trees_against_the_librarys_own_predict(case):
-    live, rows = zoo.built(case.name)
-    model = as_model(live)
+    _, rows = zoo.built(case.name)
+    model = zoo.adapted(case.name)
     if not isinstance(model, TreeEnsemble):
         pytest.skip("no trees")
     own_is_raw = model.own_predict.scale == "raw" or model.outputs.link.is_identity

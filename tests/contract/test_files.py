@@ -74,7 +74,8 @@ def test_files_are_verified_by_their_library_in_another_process(name, tmp_path):
 
 def test_early_stopping_in_files(tmp_path):
     case = next(c for c in zoo.CASES if c.name == "XGBClassifier, early stopping")
-    model, rows = write(case, tmp_path / "model.json")
+    model, rows = case.build()  # of its own, since it is changed below
+    model.save_model(tmp_path / "model.json")
     adapted = load_model_file(tmp_path / "model.json")
     assert adapted.rounds_used == (model.best_iteration + 1, model.get_booster().num_boosted_rounds())
     assert np.allclose(wb.explain(adapted, rows[:9]).prediction, model.predict(rows[:9], output_margin=True), atol=1e-6)
@@ -83,7 +84,6 @@ def test_early_stopping_in_files(tmp_path):
     bare = load_model_file(tmp_path / "booster.json")
     assert bare.rounds_used is None
     assert "best_iteration" in bare.notes[0]
-    zoo.built.cache_clear()
 
 
 def test_cbm_needs_catboost(tmp_path, monkeypatch):
@@ -210,6 +210,26 @@ def test_fields_from_the_future_are_errors(tmp_path):
     (tmp_path / "m.txt").write_text(text)
     with pytest.raises(UnknownFieldError, match="leaf_noise"):
         load_model_file(tmp_path / "m.txt")
+
+
+def test_what_follows_the_trees_of_lightgbm_is_known_or_an_error(tmp_path):
+    """Sections and lines are; names of parameters are a record of the training, which LightGBM itself does not read when it predicts."""
+    zoo.built("LGBMRegressor, regression")[0].booster_.save_model(tmp_path / "m.txt")
+    text, path = (tmp_path / "m.txt").read_text(), tmp_path / "n.txt"
+    rows = zoo.X()[:5]
+    path.write_text(text.replace("\n[max_depth:", "\n[zz_unknown: 1]\n[max_depth:"))
+    whole, other = (load_model_file(p) for p in (tmp_path / "m.txt", path))
+    assert np.array_equal(wb.explain(other, rows).values, wb.explain(whole, rows).values)
+    for old, new, error in (
+        ("\nparameters:", "\ncalibration:\na=1\n\nparameters:", UnknownFieldError),
+        ("\n[max_depth:", "\nmax_depth=3\n[max_depth:", UnknownFieldError),
+        ("\npandas_categorical:", "\nscale=2\npandas_categorical:", UnknownFieldError),
+        ("\npandas_categorical:", "\npandas_categorical:null\npandas_categorical:", ModelFileError),
+    ):
+        assert old in text
+        path.write_text(text.replace(old, new))
+        with pytest.raises(error, match="after its trees"):
+            load_model_file(path)
 
 
 def _fuzz(library, name, ending, folder, count, seed):

@@ -16,10 +16,9 @@ import pytest
 
 import whybox as wb
 import zoo
-from oracles import every_coalition, path_game, semivalue, shapley
+from oracles import path_games, semivalue, shapley
 from whybox.kernels import reference
 from whybox.models.linear import Linear
-from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
 EXACT = [c for c in zoo.CASES if c.verdict == "exact"]
@@ -91,8 +90,8 @@ def game_of_rows(predict, x, background, groups, weights=None):
 
 @pytest.mark.parametrize("case", EXACT, ids=ids)
 def test_interventional_against_all_coalitions_of_the_library_predict(case):
-    model, rows = zoo.built(case.name)
-    adapted = as_model(model)
+    _, rows = zoo.built(case.name)
+    adapted = zoo.adapted(case.name)
     background = take(rows, BACKGROUND)
     weights = np.array([1, 2, 3, 0, 1, 1, 2, 1, 1.0])
     got = wb.explain(adapted, take(rows, ROWS), background, background_weight=weights, scale="raw")
@@ -120,8 +119,8 @@ def zoo_names(explanation):
 
 @pytest.mark.parametrize("case", [c for c in EXACT if not c.no_path], ids=ids)
 def test_path_dependent_against_a_walk_in_plain_python(case):
-    model, rows = zoo.built(case.name)
-    adapted = as_model(model)
+    _, rows = zoo.built(case.name)
+    adapted = zoo.adapted(case.name)
     got = wb.explain(adapted, take(rows, ROWS))
     columns = [
         [i for i, s in enumerate(adapted.inputs.sources) if s and got.data.names[s[0]] in got.players[f]]
@@ -129,15 +128,14 @@ def test_path_dependent_against_a_walk_in_plain_python(case):
     ]
     values = got.values if "output" in got.dims else got.values[..., None]
     matrix = adapted.inputs.matrix(got.data)
+    games = path_games(adapted, reference.goes_left, columns, matrix)
     for i in range(len(ROWS)):
-        game = every_coalition(path_game(adapted, reference.goes_left, columns, matrix[i]), len(columns))
-        if i == 0:
-            first = game
+        game = lambda S, i=i: games(S)[i]
         want = semivalue(game, len(columns), shapley)
         assert np.abs(values[i] - want).max() <= tolerance(case, want, adapted)
         assert np.abs(np.atleast_1d(got.base) - game(frozenset())).max() <= tolerance(case, want, adapted)
     pairs = wb.explain(adapted, take(rows, ROWS[:1]), order=2)
-    want2 = semivalue(first, len(columns), shapley, 2) / 2
+    want2 = semivalue(lambda S: games(S)[0], len(columns), shapley, 2) / 2
     found = (pairs.values if "output" in pairs.dims else pairs.values[..., None])[0]
     off = ~np.eye(len(columns), dtype=bool)
     assert np.abs((found - want2)[off]).max(initial=0) <= tolerance(case, values, adapted)
@@ -151,7 +149,7 @@ def test_path_dependent_against_the_library_contributions(case):
         theirs = case.contrib(model, take(rows, slice(0, 60)))
     got = wb.explain(model, take(rows, slice(0, 60)))
     room = max(
-        tolerance(case, got.values, as_model(model)),
+        tolerance(case, got.values, zoo.adapted(case.name)),
         2e-6 * np.abs(got.values).max() if "CatBoost" in case.library else 0,
     )
     assert np.abs(got.values - theirs[:, :-1]).max() <= room
@@ -212,7 +210,7 @@ def test_forests_against_their_own_arrays(case):
 )
 def test_probabilities_against_all_coalitions_of_predict_proba(case):
     model, rows = zoo.built(case.name)
-    if not as_model(model).outputs.has_probability:
+    if not zoo.adapted(case.name).outputs.has_probability:
         with pytest.raises(wb.errors.OptionError, match="not probabilities"):
             wb.explain(model, take(rows, ROWS), take(rows, BACKGROUND), scale="probability")
         return
@@ -229,7 +227,7 @@ def test_probabilities_against_all_coalitions_of_predict_proba(case):
         return out[:, 1:] if out.shape[1] == 2 and "output" not in got.dims else out
 
     several = "output" in got.dims
-    label = got.output_names[0] if several else as_model(model).outputs.negative_class
+    label = got.output_names[0] if several else zoo.adapted(case.name).outputs.negative_class
     if label is not None:
         one = wb.explain(model, take(rows, ROWS[:2]), background, output=label, scale="probability")
         assert one.coords["output"].tolist() == [label]
@@ -254,8 +252,7 @@ def test_what_cannot_be_exact_is_refused_with_the_reason(case):
 
 @pytest.mark.parametrize("case", EXACT, ids=ids)
 def test_reading_is_verified_on_thresholds(case):
-    model, _ = zoo.built(case.name)
-    adapted = as_model(model)
+    adapted = zoo.adapted(case.name)
     verdict = adapted.verdict
     assert verdict.rows >= 50
     assert verdict.difference <= verdict.tolerance or isinstance(adapted, Linear)

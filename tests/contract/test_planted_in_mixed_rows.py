@@ -294,7 +294,7 @@ def test_a_transformer_that_mixes_columns(kind, confirmed, monkeypatch):
     def models():
         for seed, function in enumerate(TRANSFORMERS[kind] * (1 if confirmed else 2)):
             made = function(X)
-            model = make_pipeline(Known(function), RandomForestRegressor(20, random_state=seed))
+            model = make_pipeline(Known(function), RandomForestRegressor(6, random_state=seed))
             yield as_model(model.fit(X, made.sum(axis=1) + made[:, 0] * made[:, 1]))
 
     if not confirmed:

@@ -9,7 +9,7 @@ import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
-from whybox.kernels import compiled_trees, effects, interaction_strength, reproducible_sum, tree_shap
+from whybox.kernels import compiled_trees, effects, interaction_strength, reproducible_sum, tree_shap, value_intervals
 from whybox.kernels import reference_effects as reference
 from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, TINY_AS_ZERO, ZERO_MISSING, Tree
 
@@ -238,20 +238,20 @@ def test_representatives_stand_for_every_value(flags, categorical):
     probes = np.concatenate([grid, *near_thresholds, odd, rng.normal(size=60), codes, codes + 0.7, tiny, -tiny, seen])
     X = random_rows(1, 25, 2)
     for column in (0, 1):
-        points = effects.interval_representatives(e, column, seen)
+        points = value_intervals.interval_representatives(e, column, seen)
         assert np.isnan(points[-1])
         assert (np.diff(points[:-1]) > 0).all()
         assert np.array_equal(
-            effects.point_index_of_rows(e, [column], points[:, None], points[:, None]), np.arange(len(points))
+            value_intervals.point_index_of_rows(e, [column], points[:, None], points[:, None]), np.arange(len(points))
         )
-        at = effects.point_index_of_rows(e, [column], points[:, None], probes[:, None])
+        at = value_intervals.point_index_of_rows(e, [column], points[:, None], probes[:, None])
         rows = np.repeat(X, len(probes), axis=0)
         of_probes, of_points = (np.tile(v, len(X))[:, None] for v in (probes, points[at]))
         got, want = (
             tree_shap.predict(e, reference.with_replaced_columns(rows, [column], v)) for v in (of_probes, of_points)
         )
         assert np.array_equal(got, want)
-        hit = np.unique(effects.point_index_of_rows(e, [column], points[:, None], seen[:, None]))
+        hit = np.unique(value_intervals.point_index_of_rows(e, [column], points[:, None], seen[:, None]))
         assert np.isin(points[hit][:-1], seen).all(), "a value that was seen stands for its class"
 
 
@@ -265,32 +265,34 @@ def test_there_is_no_representative_too_many_and_breakpoints_are_the_thresholds(
         e = ensemble(
             [random_tree(rng, 1, 6, 1, output=0, categorical=False, grid=grid, flags=flags) for _ in range(5)], 1, 1
         )
-        assert np.array_equal(effects.distinct_thresholds(e, 0), want)
-        points = effects.interval_representatives(e, 0, grid)[:, None]
-        assert effects.point_index_of_rows(e, [0], points, effects.distinct_thresholds(e, 0)[:, None]).tolist() == [
+        assert np.array_equal(value_intervals.distinct_thresholds(e, 0), want)
+        points = value_intervals.interval_representatives(e, 0, grid)[:, None]
+        assert value_intervals.point_index_of_rows(
+            e, [0], points, value_intervals.distinct_thresholds(e, 0)[:, None]
+        ).tolist() == [
             0,
             1,
             2,
         ]
-        assert len(effects.interval_representatives(e, 0, np.empty(0))) == 5  # four intervals and NaN
+        assert len(value_intervals.interval_representatives(e, 0, np.empty(0))) == 5  # four intervals and NaN
         assert not (e.flags & CATEGORICAL).any()
 
 
 def test_rows_between_the_points_are_refused():
     e = random_ensemble(1, depth=5)
-    points = effects.interval_representatives(e, 0, np.empty(0))[:, None]
+    points = value_intervals.interval_representatives(e, 0, np.empty(0))[:, None]
     assert np.array_equal(
-        effects.point_index_of_rows(e, [0], np.concatenate([points, points]), points), np.arange(len(points))
+        value_intervals.point_index_of_rows(e, [0], np.concatenate([points, points]), points), np.arange(len(points))
     )
     with pytest.raises(OptionError, match="row 0 is at none"):
-        effects.point_index_of_rows(e, [0], points[:1], points[-1:])
+        value_intervals.point_index_of_rows(e, [0], points[:1], points[-1:])
 
 
 def row_levels(e, X, groups):
     """Points such that every row lies at one."""
     return [
         effects.PlayerPoints(
-            g, effects.interval_representatives(e, g[0], X[:, g[0]])[:, None] if len(g) == 1 else X[:, list(g)]
+            g, value_intervals.interval_representatives(e, g[0], X[:, g[0]])[:, None] if len(g) == 1 else X[:, list(g)]
         )
         for g in groups
     ]
@@ -398,7 +400,7 @@ def test_a_column_with_more_thresholds_than_sixteen_bits_can_number():
         value=rng.normal(size=(n, 1)),
     )
     e = ensemble([deep, random_tree(rng, 2, 4, 1, categorical=False, grid=rng.random(4))], 2, 1)
-    assert len(effects.interval_representatives(e, 0, np.empty(0))) > 2**16
+    assert len(value_intervals.interval_representatives(e, 0, np.empty(0))) > 2**16
     X = rng.random((300, 2))
     X[::7, 0] = np.nan
     players = [effects.PlayerPoints((c,), np.append(rng.random(6), np.nan)[:, None]) for c in range(2)]

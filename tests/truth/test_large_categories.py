@@ -12,7 +12,7 @@ import pytest
 import whybox as wb
 from ensembles import ensemble, random_ensemble, random_rows
 from whybox.adapters.lightgbm.text_format import read_text_model
-from whybox.kernels import compiled_trees, effects, reference, reference_effects, tree_shap
+from whybox.kernels import compiled_trees, effects, reference, reference_effects, tree_shap, value_intervals
 from whybox.models.registry import as_model
 from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, TINY_AS_ZERO, Tree
 
@@ -140,8 +140,8 @@ def test_classes_of_values_are_those_that_no_node_tells_apart(seed, case):
         nodes = np.flatnonzero((e.left >= 0) & (e.feature == column))
         answers = np.array([reference.goes_left(e, n, x) for n in nodes]).reshape(len(nodes), len(x)).T
         _, same = np.unique(answers, axis=0, return_inverse=True)
-        stand = effects.interval_representatives(e, column, x)
-        found = effects.point_index_of_rows(e, [column], stand[:, None], x[:, None])
+        stand = value_intervals.interval_representatives(e, column, x)
+        found = value_intervals.point_index_of_rows(e, [column], stand[:, None], x[:, None])
         for k in np.unique(found):
             assert len(np.unique(same.ravel()[found == k])) == 1, "one class holds values that some node tells apart"
 

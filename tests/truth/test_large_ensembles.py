@@ -14,7 +14,7 @@ import pytest
 from ensembles import large_situation, rows_of
 from oracles import hybrid_games, individual_curves, path_games, semivalue, shapley
 from whybox.games.indices import as_index
-from whybox.kernels import compiled_trees, effects, interaction_strength, reference, tree_shap
+from whybox.kernels import compiled_trees, effects, interaction_strength, reference, tree_shap, value_intervals
 
 SETS = [s.name for s in compiled_trees.instruction_sets()]
 LINKS = {
@@ -126,8 +126,8 @@ def check_strengths(s, predict):
 def check_values_of_features(s):
     """Values that stand for all others, and where rows are among them."""
     for column in range(s.e.inputs.width):
-        points = effects.interval_representatives(s.e, column, s.X[:, column])
-        at = effects.point_index_of_rows(s.e, [column], points[:, None], s.X[:, [column]])
+        points = value_intervals.interval_representatives(s.e, column, s.X[:, column])
+        at = value_intervals.point_index_of_rows(s.e, [column], points[:, None], s.X[:, [column]])
         same = s.X.copy()
         same[:, column] = points[at]
         assert np.array_equal(tree_shap.predict(s.e, same), tree_shap.predict(s.e, s.X)), (column, s.what)

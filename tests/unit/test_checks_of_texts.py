@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import whybox as wb
-from whybox.checks.check import check_saved
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.stability import SMALL_NOISE_LINE
@@ -275,8 +274,8 @@ def test_what_is_not_kept_is_brought_again(net, texts, tokenizer, tmp_path):
             tokenizer=tokenizer,
         )
     e.save(tmp_path / "words.whybox")
-    found = check_saved(
-        tmp_path / "words.whybox", net, texts, tokenizer=tokenizer, embedding="embed", checks="numerical"
+    found = wb.check(
+        wb.load(tmp_path / "words.whybox"), net, texts, tokenizer=tokenizer, embedding="embed", checks="numerical"
     )
     assert found["reproduced"].number < 1e-5
     old = replace(

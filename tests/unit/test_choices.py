@@ -22,6 +22,7 @@ from whybox.core.label_choice import matching_positions, output_position
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
+from whybox.reporting.contents import SECTIONS
 from whybox.reporting.performance import measure
 
 mpl.use("Agg")
@@ -160,7 +161,7 @@ def test_every_verb_and_figure_refuses_what_could_be_two():
 
 def test_a_report_takes_the_label(tmp_path):
     model, X = fitted(RandomForestClassifier(5, random_state=0), [1, 2, 3])
-    e = wb.report(model, X[:30], tmp_path / "r.html", output=2.0)
+    e = wb.report(model, X[:30], tmp_path / "r.html", output=2.0, sections=SECTIONS[:4])
     assert np.allclose(e.prediction, model.predict_proba(X[:30])[:, 1])
     with pytest.raises(OptionError, match="output='2'"):
         wb.report(model, X[:30], tmp_path / "s.html", output=2)
@@ -312,4 +313,5 @@ def test_scores_of_a_report_match_the_truth_by_label(labels, tmp_path):
     assert {name: value for name, value, _ in found.scores}["Accuracy"] == pytest.approx(
         (model.predict(X) == truth).mean()
     )
-    wb.report(model, frame.assign(truth=truth), tmp_path / "r.html", y="truth")
+    told = [s for s in SECTIONS if s.anchor in ("performance", "decisions")]
+    wb.report(model, frame.assign(truth=truth), tmp_path / "r.html", y="truth", sections=told)

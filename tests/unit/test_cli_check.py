@@ -71,6 +71,11 @@ def test_a_saved_map_is_held_against_the_network_and_its_rows(folder, capsys):
         ),
         (("@net.pt2", "@rows.npy", "-o", "@x.csv"), 2, "the result is a .json file"),
         (("@net.pt2", "@rows.npy", "-o", "@no/x.json"), 3, "does not exist"),
+        (
+            ("@net.pt2", "@rows.npy", "--names", "@n.json", "-o", "@n.json"),
+            2,
+            "is the same file as a file that is read",
+        ),
         (("@net.pt2", "@rows.npy", "--max-rows", "0"), 2, "--max-rows: '0' is not a whole number, 1 or more"),
         (("@rows.npy", "@net.pt2"), 2, "MODEL comes first"),
         (("@net.pt2",), 2, "there is no INPUT"),

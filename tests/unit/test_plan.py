@@ -18,6 +18,7 @@ from interrupts import interrupt, work
 from whybox.errors import OptionError
 from whybox.explainers import TreeShap
 from whybox.kernels import compiled_trees
+from whybox.methods.common.plan import Stopwatch, smallest_seconds
 from whybox.methods.shap.plan import _sampled_trees
 
 
@@ -60,22 +61,75 @@ def test_what_is_not_predicted_says_so(forest):
     assert "nan" not in str(plan)
 
 
-def test_a_plan_corrects_its_speed_by_the_smallest_of_several_timings(forest, monkeypatch):
-    """On a clock of the test's own, so that neither the processor nor its load decides; benchmarks/trees.md holds plans against real time."""
+@pytest.fixture
+def clocks(monkeypatch):
+    """The clock on the wall and the processor's, which only the test moves."""
+    now = [0.0, 0.0]
+    monkeypatch.setattr("whybox.methods.common.plan.read_clocks", lambda: tuple(now))
+    return now
+
+
+def test_a_plan_corrects_its_speed_by_the_smallest_of_several_timings(forest, monkeypatch, clocks):
+    """On clocks of the test's own, so that neither the processor nor its load decides; benchmarks/trees.md holds plans against real time."""
     model, X = forest
-    now, runs = [0.0], iter([5.0, 0.001, 9.0])  # seconds; of the build, then of the runs
+    builds, runs = iter([0.3, 0.1, 0.2, 9.9]), iter([0.4, 0.001, 9.0])
 
     def add(self, rows, out, **more):
-        now[0] += next(runs) if len(rows) > 1 else 0.25
+        clocks[1] += next(runs) if len(rows) > 1 else next(builds)
+        clocks[0] = 3 * clocks[1]  # other programs have two thirds of the machine
 
     monkeypatch.setattr(compiled_trees.CompiledTrees, "add", add)
-    monkeypatch.setattr("time.thread_time", lambda: now[0])
     explainer = TreeShap(model, n_jobs=1)
     plan = explainer.plan(1000 * len(X))
     part, share = _sampled_trees(explainer.model)
     assert plan.row_seconds / share == pytest.approx(0.001 / 1024, rel=0.3)  # 1,024 rows on some of the trees
-    assert plan.build_seconds >= 0.25 * share
+    assert plan.build_seconds == pytest.approx(0.1 * share, rel=0.5)
     assert part.n_trees < explainer.model.n_trees or share == 1
+
+
+def test_the_times_that_a_plan_prints_agree(forest, monkeypatch, clocks):
+    """That of the plan is that of its choice, however much faster or slower than expected this machine is."""
+
+    def add(self, rows, out, **more):
+        clocks[0] += 0.2
+        clocks[1] += 0.2
+
+    monkeypatch.setattr(compiled_trees.CompiledTrees, "add", add)
+    plan = wb.plan(wb.explain, forest[0], 1_000_000)
+    assert len(plan.considered) > 1
+    chosen = [seconds for kernel, bits, seconds in plan.considered if (kernel, bits) == (plan.kernel, plan.bits)]
+    assert chosen == [pytest.approx(plan.seconds)]
+    assert min(seconds for _, _, seconds in plan.considered) == pytest.approx(plan.seconds)
+    assert str(plan).count(f"{plan.seconds:.3g} s") == 2
+
+
+@pytest.mark.parametrize(
+    ("by_clock", "processor", "counted"),
+    [
+        (10.0, 4.0, 4.0),  # other programs ran meanwhile
+        (10.0, 0.5, 10.0),  # it waited for something
+        (1.0, 3.0, 1.0),  # several threads
+    ],
+)
+def test_what_a_time_is(clocks, by_clock, processor, counted):
+    watch = Stopwatch()
+    clocks[0] += by_clock
+    clocks[1] += processor
+    assert watch.seconds() == counted
+
+
+def test_what_takes_long_is_timed_once(clocks):
+    made = []
+
+    def work(seconds):
+        made.append(seconds)
+        clocks[0] += seconds
+        clocks[1] += seconds
+
+    durations = iter([0.2, 0.1, 0.15, 7.0, 8.0])
+    assert smallest_seconds(work, lambda: next(durations)) == pytest.approx(0.1)
+    assert smallest_seconds(work, lambda: next(durations)) == 7.0
+    assert len(made) == 4
 
 
 def test_one_row_does_not_pay_for_tables_that_many_rows_want():

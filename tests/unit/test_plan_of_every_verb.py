@@ -59,7 +59,7 @@ def test_plans_of_maps_and_of_their_checks():
     rows = np.random.default_rng(0).normal(size=(30, 4)).astype(np.float32)
     plan = wb.plan(wb.saliency, net, rows, method="rise", samples=40)
     e = wb.saliency(net, rows, method="rise", samples=40)
-    spent = e.evidence.passes["forward"] + e.evidence.passes["backward"]
+    spent = e.evidence.passes["forward"] + e.evidence.passes["backward"] + e.evidence.spot_checks.predictions
     assert abs(plan.model_calls - spent) < 0.1 * spent
     assert (plan.method_id, plan.rows, plan.exact) == ("saliency.rise", 30, False)
     several = wb.plan(wb.saliency, net, rows, method=["gradient", "rise"])
@@ -80,10 +80,12 @@ def test_plans_of_maps_count_exactly_what_every_row_takes_alike(method):
     torch.manual_seed(0)
     net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.Tanh(), torch.nn.Linear(8, 1)).eval()
     rows = np.random.default_rng(0).normal(size=(60, 4)).astype(np.float32)
-    for count in (1, 2, 5, 60):
-        passes = wb.saliency(net, rows[:count], method=method).evidence.passes
-        planned = wb.plan(wb.saliency, net, rows[:count], method=method).model_calls
-        assert planned == passes["forward"] + passes["backward"]
+    for count, spot in ((1, None), (2, 0), (5, 12), (60, None)):
+        evidence = wb.saliency(net, rows[:count], method=method, spot_checks=spot).evidence
+        planned = wb.plan(wb.saliency, net, rows[:count], method=method, spot_checks=spot).model_calls
+        passes = evidence.passes["forward"] + evidence.passes["backward"]
+        assert planned == passes + evidence.spot_checks.predictions
+        assert (evidence.spot_checks.predictions > 0) == (spot != 0)
     e = wb.saliency(net, rows, method=method)
     cut, whole = (wb.plan(wb.check, part, net, rows, max_rows=4) for part in (e[:4], e))
     assert cut.model_calls == whole.model_calls

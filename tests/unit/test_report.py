@@ -115,7 +115,9 @@ def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
     rows = zoo.X()
     model = HistGradientBoostingClassifier(max_iter=5).fit(rows, zoo.binary())
     named = rows.assign(truth=zoo.binary())
-    e = wb.report(model, named, tmp_path / "r.html", y="truth", scale="probability", background=rows[:5])
+    e = wb.report(
+        model, named, tmp_path / "r.html", y="truth", scale="probability", background=rows[:5], sections=SECTIONS[:2]
+    )
     assert e.evidence.residual_against == "the sigmoid of HistGradientBoostingClassifier.decision_function"
     assert not any("truth" in note for note in e.evidence.notes)
 
@@ -134,7 +136,7 @@ def test_names_are_escaped(tmp_path):
 
 def test_a_column_of_the_rows_can_be_the_target(tmp_path):
     model, rows = zoo.built("RandomForestRegressor")
-    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", y="truth")
+    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", y="truth", sections=SECTIONS[:2])
     assert e.feature_names == tuple(zoo.COLUMNS)
     assert "against the column <code>truth</code>" in (tmp_path / "r.html").read_text(encoding="utf-8")
     with pytest.raises(OptionError, match="y='thruth'.*Did you mean 'truth'"):
@@ -225,7 +227,7 @@ def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
     for truth in (zoo.y(), pd.Series(zoo.y()), zoo.y().tolist(), None):
         with pytest.raises(OptionError, match=r"path= says where to write .*y=\."):
             wb.report(model, rows, truth)
-    e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20])
+    e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20], sections=SECTIONS[:2])
     assert len(e) == 20
     assert "Prediction and truth" in (tmp_path / "named.html").read_text("utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["named.html"]
@@ -258,7 +260,7 @@ def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
     model, rows = zoo.built("RandomForestRegressor")
     seen = []
     monkeypatch.setattr(section, "run", lambda asked: seen.append(run(asked)) or seen[-1])
-    shown = wb.report(model, rows, tmp_path / "r.html")
+    shown = wb.report(model, rows, tmp_path / "r.html", sections=[s for s in SECTIONS if s.anchor == "effects"])
     want = wb.effects(model, rows, list(seen[0]))
     for key, e in seen[0].items():
         assert e.values.tobytes() == want[key].values.tobytes()
@@ -305,7 +307,7 @@ def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
         return rankings[-1]
 
     with patch.object(more_methods, "importance", keep):
-        wb.report(model, X[:12], tmp_path / "r.html", methods=["shap", "impurity"], **asked)
+        wb.report(model, X[:12], tmp_path / "r.html", methods=["shap", "impurity"], sections=SECTIONS[:3], **asked)
     wanted = wb.importance(model, X[:12], method="shap", **asked)
     assert list(rankings[0].feature_names) == list(wanted.feature_names)
     assert np.array_equal(rankings[0].values, wanted.values)
@@ -313,8 +315,6 @@ def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
 
 
 def test_a_method_whose_section_is_left_out_is_refused(tmp_path):
-    from whybox.reporting.contents import SECTIONS
-
     model, X = zoo.built("RandomForestRegressor")
     with pytest.raises(
         wb.errors.OptionError, match="methods='ale' is shown in the section 'effects', which is not among"
@@ -327,4 +327,11 @@ def test_a_folder_is_no_file_to_write(tmp_path):
     model, X = zoo.built("RandomForestRegressor")
     with pytest.raises(wb.errors.InputError, match="it is a folder. Name a file"):
         wb.explain(model, X[:2]).save(tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_report_is_an_html_file(tmp_path):
+    model, X = zoo.built("RandomForestRegressor")
+    with pytest.raises(wb.errors.OptionError, match="a report is an .html file"):
+        wb.report(model, X[:5], tmp_path / "r.pdf")
     assert not list(tmp_path.iterdir())

@@ -8,7 +8,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from zoo import catboost_models, lightgbm_models, sklearn_models, xgboost_models
-from zoo.base import CASES, COLUMNS, Case, X, binary, built, categories, data, holes, three, two, y, zeros
+from zoo.base import CASES, COLUMNS, Case, X, adapted, binary, built, categories, data, holes, three, two, y, zeros
 
 __all__ = [
     "BEGIN",
@@ -17,6 +17,7 @@ __all__ = [
     "END",
     "Case",
     "X",
+    "adapted",
     "binary",
     "built",
     "categories",

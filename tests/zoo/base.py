@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from whybox.models.registry import as_model
+
 COLUMNS = ["age", "sex", "bmi", "bp", "s5"]
 
 
@@ -120,3 +122,9 @@ def built(name: str) -> tuple[Any, Any]:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         return next(c for c in CASES if c.name == name).build()
+
+
+@cache
+def adapted(name: str) -> Any:
+    """The model of a case as whybox reads it, verified."""
+    return as_model(built(name)[0])

@@ -40,7 +40,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
 
     Returns:
         Effects keyed by conditions on other features: ``"all rows"`` first, then each region, if a split is found. A split is one that takes a quarter off the
-        squared distances of the individual curves from their mean, and either half, or a quarter of the spread of the curves themselves; the search is repeated
+        squared distances of the individual curves from their mean, and either three fifths, or a quarter of the spread of the curves themselves; the search is repeated
         on either half of the rows, and the other half must confirm it. With ``depth`` 2 or more, two splits that are enough only together are found too.
         Each effect is partial dependence over the rows that meet the conditions; ``extras["heterogeneity"]`` is how far their individual curves still are from
         it (root mean square, less their levels), and ``extras["region_share"]`` the region's share of the rows.

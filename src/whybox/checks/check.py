@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
-from pathlib import Path
 from typing import Any, Final
 
 from whybox.checks import faithfulness, model_randomization, reproduction, stability
@@ -13,15 +12,13 @@ from whybox.checks.group import CheckGroup
 from whybox.checks.result import Checks
 from whybox.checks.supplied import Supplied
 from whybox.core.validation import check_whole_number
-from whybox.errors import Argument, InputError, OptionError
-from whybox.explanation.effects import Effects
-from whybox.explanation.load import load
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import match_names
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 from whybox.models.registry import as_network
 
-__all__ = ["CHECK_GROUPS", "GROUPS", "check", "check_saved", "requested_groups"]
+__all__ = ["CHECK_GROUPS", "GROUPS", "check", "requested_groups"]
 
 CHECK_GROUPS: Final = (reproduction.GROUP, model_randomization.GROUP, faithfulness.GROUP, stability.GROUP)
 GROUPS: Final = tuple(group.name for group in CHECK_GROUPS)
@@ -139,15 +136,3 @@ def requested_groups(checks: Any) -> tuple[CheckGroup, ...]:
     if not requested:
         raise OptionError(f"checks is empty: 'all', or some of {', '.join(map(repr, known))}.")
     return tuple(group for group in CHECK_GROUPS if group.name in requested)
-
-
-def check_saved(path: str | Path, net: Any, inputs: Any, **options: Any) -> Checks:
-    """Check a saved explanation: what a command line calls. `options` as of :func:`check`.
-
-    Raises:
-        ExplanationFileError: no such file, or it is damaged. Others as :func:`check`.
-    """
-    found = load(path)
-    if isinstance(found, Effects):
-        raise InputError(f"{path} holds effects, not a saliency map.")
-    return check(found, net, inputs, **options)

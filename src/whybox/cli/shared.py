@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -22,12 +23,13 @@ __all__ = [
     "column_of",
     "declare",
     "model_of",
+    "model_or_estimator_of",
     "name_rows",
     "players_of",
     "print_evidence",
     "read_rows",
     "refuse_misplaced",
-    "refuse_overwriting",
+    "resolve_output",
 ]
 
 TABLE_MODELS: Final = (".json", ".ubj", ".txt", ".cbm", ".skops")
@@ -157,27 +159,40 @@ def _ends(path: str) -> str:
     return Path(path).suffix.lower()
 
 
-def refuse_overwriting(options: argparse.Namespace, *others: str | None) -> None:
-    """Results never take the place of what they were made from, whatever links or spellings the paths use.
+def resolve_output(options: argparse.Namespace, suffixes: Sequence[str], files_read: Iterable[str | None] = ()) -> Path:
+    """Return where the result goes, checked before any work.
 
     Args:
-        options: of the command. others: further files that are read.
+        options: of the command. suffixes: types of files that it writes. files_read: files that it reads, beside those in the places of the command and
+            ``--background``.
 
     Raises:
-        OptionError: they would. InputError: the result is a folder.
+        OptionError: another type of file, or a file that is read: results never take its place, whatever links or spellings the paths use.
+        InputError: a folder, or in a folder that does not exist or cannot be written to.
     """
     out = Path(options.out)
     if out.is_dir():
         raise InputError(f"-o {options.out} is a folder; name a file.")
+    if out.suffix.lower() not in suffixes:
+        types = f"a {suffixes[0]} file" if len(suffixes) == 1 else f"a file of type {', '.join(suffixes)}"
+        raise OptionError(f"-o {options.out}: the result is {types}.")
+    folder = out.resolve().parent
+    if not folder.is_dir():
+        raise InputError(f"the folder {str(out.parent)!r} does not exist.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the folder {str(out.parent)!r} cannot be written to.")
     read = [(a.metavar or "", getattr(options, a.dest)) for a in options.command._get_positional_actions()]  # noqa: SLF001
     read += [
         ("--background", getattr(options, "background", None)),
-        *(("a file that is read", path) for path in others),
+        *(("a file that is read", path) for path in files_read if path),
     ]
     for what, given in read:
         for path in [given] if isinstance(given, str) else given or ():
             if Path(path).resolve() == out.resolve() or (out.exists() and Path(path).exists() and out.samefile(path)):
-                raise OptionError(f"-o {out} is the same file as {what} ({path}); write the result to another file.")
+                raise OptionError(
+                    f"-o {options.out} is the same file as {what} ({path}); write the result to another file."
+                )
+    return out
 
 
 def model_of(options: argparse.Namespace) -> Any:
@@ -189,6 +204,25 @@ def model_of(options: argparse.Namespace) -> Any:
     from whybox.models.registry import as_model
 
     return as_model(Path(options.model), trust_pickle=options.trust_pickle, verify=not options.no_verify)
+
+
+def model_or_estimator_of(options: argparse.Namespace) -> Any:
+    """Read MODEL; an estimator of a trusted pickle that is not read comes back as it is, to be evaluated.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return model_of(options)
+    except UnsupportedModelError:
+        if not options.trust_pickle:
+            raise
+        from whybox.adapters.files.load import load_trusted_pickle
+
+        found = load_trusted_pickle(Path(options.model))
+        if not (hasattr(found, "predict") or callable(found)):
+            raise
+        return found
 
 
 def players_of(options: argparse.Namespace) -> dict[str, list[str]] | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.data.series import same_codes
-from whybox.errors import DtypeError, InputError, OptionError, quoted_list
+from whybox.errors import DtypeError, InputError, quoted_list
 
 __all__ = ["column_names", "count_rows", "read_batches", "read_table", "table_writer"]
 
@@ -318,20 +318,6 @@ def _existing_file(path: str | Path) -> Path:
         raise InputError(
             f"{file.name}: tables are read from {quoted_list(READABLE_SUFFIXES)}; convert it, or load it yourself and use whybox from Python."
         )
-    return file
-
-
-def check_output(path: str | Path) -> Path:
-    """Check, before any work, that results can be written to a path.
-
-    Raises:
-        OptionError: an unknown suffix. InputError: the folder does not exist.
-    """
-    file = Path(path)
-    if file.suffix.lower() not in WRITABLE_SUFFIXES:
-        raise OptionError(f"{file.name}: results are written to {quoted_list(WRITABLE_SUFFIXES)}.")
-    if not file.parent.is_dir():
-        raise InputError(f"the folder {str(file.parent)!r} does not exist.")
     return file
 
 

@@ -20,32 +20,26 @@ from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedMo
 from whybox.kernels.compiled_trees import fastest_instructions
 from whybox.kernels.reproducible_sum import count_parts, for_each_thread, sum_effects
 from whybox.kernels.tree_shap import native_ensemble, predict
-from whybox.kernels.value_intervals import (
-    distinct_thresholds,
-    interval_representatives,
-    native_intervals,
-    point_index_of_rows,
-)
+from whybox.kernels.value_intervals import native_intervals
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
     "CurveMoments",
     "NativeGrid",
+    "Pairs",
     "PlayerPoints",
     "checked_rows",
     "checked_weights",
     "compute_surfaces",
-    "distinct_thresholds",
     "individual_curve_blocks",
     "individual_curve_moments",
     "individual_curves",
-    "interval_representatives",
     "joint_partial_dependence",
     "partial_dependence",
     "point_differences",
-    "point_index_of_rows",
 ]
 
+Pairs = Sequence[tuple[int, int]]
 Link = Literal["identity", "logistic", "exp", "softmax"]
 LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
 SURFACE_BYTES: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
@@ -185,7 +179,7 @@ def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.Means, j: int) 
 def joint_partial_dependence(
     e: TreeEnsemble,
     levels: Sequence[PlayerPoints],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Pairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -211,12 +205,7 @@ def joint_partial_dependence(
 
 
 def compute_surfaces(
-    e: TreeEnsemble,
-    levels: Sequence[PlayerPoints],
-    pairs: Sequence[tuple[int, int]],
-    X: Floats,
-    w: Floats,
-    threads: int,
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: Pairs, X: Floats, w: Floats, threads: int
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
     if any(a == b or not (0 <= a < len(levels) and 0 <= b < len(levels)) for a, b in pairs):

@@ -16,6 +16,7 @@ from whybox.data.table import Floats
 from whybox.kernels.compiled_trees import fastest_instructions
 from whybox.kernels.effects import (
     NativeGrid,
+    Pairs,
     PlayerPoints,
     checked_rows,
     checked_weights,
@@ -47,7 +48,7 @@ class InteractionStrength:
 def pair_interactions(
     e: TreeEnsemble,
     levels: Sequence[PlayerPoints],
-    pairs: Sequence[tuple[int, int]],
+    pairs: Pairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -62,7 +63,7 @@ def pair_interactions(
     Two players that no path of a tree tests together do not interact: theirs is exactly zero, and no surface is computed for them.
 
     Args:
-        levels: points such that every row is at one (`interval_representatives`).
+        levels: points such that every row is at one (`value_intervals.interval_representatives`).
         observe: is shown, for each pair that a path tests together, its position and the mean output with both players, with the first and with the second set
             to each row's values, (rows, outputs) each.
 
@@ -118,7 +119,7 @@ def overall_interactions(
     weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree tests together with another has exactly zero.
 
     Args:
-        levels: points such that every row is at one (`interval_representatives`).
+        levels: points such that every row is at one (`value_intervals.interval_representatives`).
         observe: is shown, for each player, its position, the mean output with the player set to each row's values, and each row's mean over the player's own
             distribution, (rows, outputs) both.
 

@@ -85,12 +85,8 @@ def waterfall(
     span = max(float(np.ptp(np.r_[starts, ends])), 1e-12)
     for y, ((_, value), start) in enumerate(zip(steps[::-1], starts, strict=True)):
         ax.barh(y, value, left=start, height=0.62, color=POSITIVE if value >= 0 else NEGATIVE)
-        ax.plot(
-            [start + value] * 2,
-            [y - 0.31, y + 1.31 if y + 1 < len(steps) else y + 0.31],
-            color=faint_text_color(0.5),
-            linewidth=0.8,
-        )
+        top_of_line = y + 1.31 if y + 1 < len(steps) else y + 0.31
+        ax.plot([start + value] * 2, [y - 0.31, top_of_line], color=faint_text_color(0.5), linewidth=0.8)
         ax.annotate(
             number(value, 3, sign=True).replace("-", "\N{MINUS SIGN}"),
             (max(start, start + value), y),
@@ -109,12 +105,8 @@ def waterfall(
     ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
     ax.set_xlabel(f"{e.units}\nread upwards: from base {number(base)} (dashed) to prediction {number(final)}")
-    ax.set_title(
-        title
-        if title is not None
-        else f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number(final)}{output_suffix(e)}",
-        loc="left",
-    )
+    usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number(final)}{output_suffix(e)}"
+    ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)
     return ax

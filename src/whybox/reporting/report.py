@@ -179,6 +179,11 @@ def _check_path(path: Any) -> None:
             Argument("y", example=""),
             ".",
         )
+    if Path(path).suffix.lower() not in ("", ".html", ".htm"):
+        raise OptionError(
+            Argument("path", str(path)),
+            ": a report is an .html file; name it so, and print it from a browser for a PDF.",
+        )
     if not Path(path).resolve().parent.is_dir():
         raise InputError(f"the folder {str(Path(path).parent)!r} does not exist.")
     if Path(path).is_dir() or not os.access(Path(path).resolve().parent, os.W_OK):

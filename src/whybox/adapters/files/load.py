@@ -60,6 +60,16 @@ def load_model_file(
     return _verify(path, model) if verify else _know_library(path, model)
 
 
+def load_trusted_pickle(path: Path) -> Any:
+    """Return what a trusted pickle or joblib file holds, a model that is read or any other; None for other files.
+
+    Raises:
+        ModelFileError: it cannot be unpickled.
+    """
+    data = path.read_bytes()
+    return _read_pickle(path, data, trusted=True) if _reader_of(path, data) is None else None
+
+
 FileReader = Callable[[Path, bytes], Model]
 
 

@@ -36,15 +36,17 @@ except (ImportError, ValueError, OSError):
     pass
 """.format(seconds=MAX_SECONDS, bytes=MAX_MEMORY_GIGABYTES * 2**30)
 
-# Both libraries run without these packages, and importing them takes most of such a process's time.
+# The libraries run without these packages, and importing them takes much of such a process's time.
 _SKIP_IMPORTS: Final = """
 class Skipped:
     @staticmethod
     def find_spec(name, path=None, target=None):
-        if name in ("pandas", "sklearn"):
+        if name in {packages}:
             raise ModuleNotFoundError(name, name=name)
 sys.meta_path.insert(0, Skipped)
 """
+_SKIP_FRAMES: Final = _SKIP_IMPORTS.format(packages=("pandas", "sklearn"))
+_SKIP_OTHER_FRAMES: Final = _SKIP_IMPORTS.format(packages=("polars", "pyarrow"))  # CatBoost itself needs pandas
 
 _READ_ROWS: Final = """
 def read(path):
@@ -57,7 +59,7 @@ def read(path):
 """
 
 _PROGRAM_TEXTS: Final = {
-    "xgboost": _SKIP_IMPORTS
+    "xgboost": _SKIP_FRAMES
     + """
 import numpy as np, xgboost
 b = xgboost.Booster({"nthread": 1}); b.load_model(sys.argv[1])
@@ -67,7 +69,7 @@ d = xgboost.DMatrix(rows.astype(np.float32), feature_names=b.feature_names, feat
 out = b.predict(d, output_margin=True, iteration_range=rounds, strict_shape=True)
 np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
 """,
-    "lightgbm": _SKIP_IMPORTS
+    "lightgbm": _SKIP_FRAMES
     + """
 import numpy as np, lightgbm
 b = lightgbm.Booster(model_file=sys.argv[1], params={"verbose": -1, "num_threads": 1})
@@ -75,7 +77,8 @@ rows = read(sys.argv[2])
 out = b.predict(rows, raw_score=sys.argv[4] == "raw", validate_features=False)
 np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
 """,
-    "catboost": """
+    "catboost": _SKIP_OTHER_FRAMES
+    + """
 import numpy as np, catboost
 m = catboost.CatBoost(); m.load_model(sys.argv[1], format=sys.argv[4])
 rows = read(sys.argv[2])
@@ -89,7 +92,8 @@ if len(sys.argv) > 5:
 out = m.predict(rows, prediction_type="RawFormulaVal", thread_count=1)
 np.save(sys.argv[3], np.asarray(out, dtype=np.float64).reshape(rows.shape[0], -1), allow_pickle=False)
 """,
-    "cbm": """
+    "cbm": _SKIP_OTHER_FRAMES
+    + """
 import catboost
 m = catboost.CatBoost(); m.load_model(sys.argv[1], format="cbm")
 m.save_model(sys.argv[2], format="json")

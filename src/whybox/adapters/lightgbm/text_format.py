@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -67,6 +68,13 @@ _TREE_KEYS: Final = {
     "leaf_coeff",
     "shrinkage",
 }
+_TAIL_SECTIONS: Final = {  # first line -> the pattern of the lines below it
+    "end of trees": r"",
+    "feature importances:": r".*=\S+|",
+    "feature_importances:": r".*=\S+|",
+    "parameters:": r"\[[a-z0-9_]+: .*\]|",
+    "end of parameters": r"",
+}
 _MAX_WORD_DIGITS: Final = 15  # more of them are no word of 32 categories
 _KEYS_WITH_INFINITY: Final = ("split_gain", "threshold")
 _LOG_UNITS: Final = "log of the prediction"
@@ -85,7 +93,7 @@ def read_text_model(text: str, kind: str, classes: tuple[str, ...] | None = None
 
     Raises:
         ModelFileError: something is missing, out of range or inconsistent.
-        UnknownFieldError: a key or an objective that this version does not know.
+        UnknownFieldError: a key, an objective or a section that this version does not know.
     """
     header, blocks, tail = _split_sections(text)
     width = _required_field(header, "max_feature_idx").integer(0) + 1
@@ -105,6 +113,7 @@ def read_text_model(text: str, kind: str, classes: tuple[str, ...] | None = None
     outputs = _outputs(header.get("objective"), trees_per_round, classes)
     own_names = tuple(f"Column_{i}" for i in range(width))  # what LightGBM writes where it was given no names
     named = tuple(names) != own_names
+    _check_tail(tail)
     encoder = encoder_from_text(tail)
     return TreeEnsemble.from_trees(
         trees,
@@ -160,6 +169,31 @@ def _split_sections(text: str) -> tuple[dict[str, str], list[dict[str, str]], st
         blocks.append(_parse_fields(lines[1:], _TREE_KEYS, f"tree {i}"))
         start += size
     return header, blocks, tail
+
+
+def _check_tail(tail: str) -> None:
+    """Refuse lines after the trees that are not what LightGBM writes there.
+
+    Names of parameters are not looked at: LightGBM keeps them as a record of the training and reads none of them when it predicts, new versions add some, and
+    what bears on predictions is in the header and the trees. What is read here are the categories of training.
+
+    Raises:
+        UnknownFieldError: a line of another kind. ModelFileError: the categories are given twice.
+    """
+    expected = ""
+    found: set[str] = set()
+    for line in tail.split("\n"):
+        key = line.partition(":")[0] if line.startswith(("pandas_categorical:", "[categorical_feature:")) else None
+        if key is not None and key in found:
+            raise ModelFileError(f"the model gives {key.lstrip('[')!r} twice after its trees; it was edited.")
+        if key is not None:
+            found.add(key)
+        if line in _TAIL_SECTIONS:
+            expected = _TAIL_SECTIONS[line]
+        elif key != "pandas_categorical" and not re.fullmatch(expected, line):
+            raise UnknownFieldError(
+                f"the model carries {line[:60]!r} after its trees, which this version of whybox does not know, so it could mean other predictions."
+            )
 
 
 def _parse_fields(lines: list[str], known: set[str], where: str) -> dict[str, str]:

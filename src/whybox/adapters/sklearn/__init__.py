@@ -69,12 +69,16 @@ def adapt(estimator: Any) -> Model:
             _refuse_unfitted(estimator)
             return _WRAPPERS[cls.__name__](estimator, as_model)
         if cls.__name__ in _REASONS:
-            raise UnsupportedModelError(f"{cls.__name__} cannot be explained exactly: {_REASONS[cls.__name__]}.")
+            raise UnsupportedModelError(
+                f"{cls.__name__} cannot be explained exactly: {_REASONS[cls.__name__]}.", hint=_ANY_MODEL
+            )
     raise UnsupportedModelError(
-        f"{type(estimator).__name__} is not a tree model this version explains. It explains: {quoted_list([*_READERS, *_WRAPPERS], most=40)}."
+        f"{type(estimator).__name__} is not a tree model this version explains.",
+        hint=f"It explains: {quoted_list([*_READERS, *_WRAPPERS], most=40)}. {_ANY_MODEL}",
     )
 
 
+_ANY_MODEL: Final = "Effects are computed of any fitted model, by its own predict: wb.effects(model, X)."
 _DECISION_UNITS: Final = {
     "GradientBoostingClassifier": "log-odds",
     "HistGradientBoostingClassifier": "log-odds",

@@ -200,7 +200,7 @@ def read_transformed_target(estimator: Any, adapt: Adapt) -> Model:
         raise UnsupportedModelError(
             f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself."
         )
-    link = Link("inverse target transform", function=_InverseTransform(estimator.transformer_, estimator._training_dim))  # noqa: SLF001
+    link = Link("inverse target transform", function=_InverseTransform(estimator.transformer_))
     outputs = Outputs(inner.outputs.names, link, raw_units="transformed target", response_units="prediction")
     return wrap_model(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)
 
@@ -221,7 +221,6 @@ class _InverseTransform:
     """The fitted transformer's inverse, on arrays of any shape (..., outputs)."""
 
     transformer: Any
-    dimensions: int
 
     def __call__(self, raw: Floats) -> Floats:
         with suppress_warnings():

@@ -1,13 +1,56 @@
-"""What every plan says, whatever it is about."""
+"""What every plan says, whatever it is about; and how work is timed for it."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol, final, runtime_checkable
+from typing import Final, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 
-__all__ = ["MethodPlan", "Plan", "duration"]
+__all__ = ["TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration", "smallest_seconds"]
+
+BUSY_SHARE: Final = 0.2  # of the time by the clock: work that computes for less waits for something
+TIMINGS: Final = 3  # of the same work, of which the smallest counts
+SECONDS_OF_TIMINGS: Final = 0.5  # after which the same work is not repeated
+
+_T = TypeVar("_T")
+
+
+def read_clocks() -> tuple[float, float]:
+    """Return the time by the clock and the processor time of this process, in seconds."""
+    return time.perf_counter(), time.process_time()
+
+
+@final
+class Stopwatch:
+    """Measures the time that work takes on a machine that does nothing else."""
+
+    def __init__(self) -> None:
+        self._started = read_clocks()
+
+    def seconds(self) -> float:
+        """Return the seconds since the start: processor time, in which other programs do not enter.
+
+        The time by the clock counts where it is less, because several threads computed; and where the work hardly computed, because it waited for another
+        process, a network or an accelerator.
+        """
+        by_clock, processor = (now - then for now, then in zip(read_clocks(), self._started, strict=True))
+        return by_clock if processor < BUSY_SHARE * by_clock else min(by_clock, processor)
+
+
+def smallest_seconds(work: Callable[[_T], object], prepare: Callable[[], _T]) -> float:
+    """Time work several times, unless it takes long, and return the smallest time; `prepare` makes what it works on, each time anew and untimed."""
+    watch, smallest = Stopwatch(), float("inf")
+    for _ in range(TIMINGS):
+        prepared = prepare()
+        each = Stopwatch()
+        work(prepared)
+        smallest = min(smallest, each.seconds())
+        if watch.seconds() > SECONDS_OF_TIMINGS:
+            break
+    return smallest
 
 
 @runtime_checkable

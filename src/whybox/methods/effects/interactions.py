@@ -26,7 +26,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
-from whybox.kernels import effects, interaction_strength
+from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
@@ -235,7 +235,9 @@ def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: Interaction
     for p in used:
         own = X[:, list(columns[p])]
         one = (
-            effects.interval_representatives(model, columns[p][0], own[:, 0])[:, None] if len(columns[p]) == 1 else own
+            value_intervals.interval_representatives(model, columns[p][0], own[:, 0])[:, None]
+            if len(columns[p]) == 1
+            else own
         )
         points = np.unique(own, axis=0)
         levels.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))

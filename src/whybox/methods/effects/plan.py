@@ -6,9 +6,9 @@ is evaluated on a few of these hybrids, trees on some of the rows.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final, final
 
 import numpy as np
@@ -16,7 +16,7 @@ import numpy as np
 from whybox.core.progress import expected_batch_sizes
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
-from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.plan import TIMINGS, MethodPlan, Stopwatch, smallest_seconds
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
@@ -129,12 +129,12 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
     every: list[Grid] = []
     batches = 0
     for evaluator, wanted in grouped(problem):
-        began = time.perf_counter()
+        watch = Stopwatch()
         grids = [problem.make(m) for m in wanted]
         curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), share=len(wanted) / len(problem.wanted))
         here = curves.rounds
         checks += curves.predictions
-        seconds += time.perf_counter() - began  # this much is done again
+        seconds += watch.seconds()  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(problem, sum(here)))
             first, most = evaluator.hybrids.batch_sizes(problem.rows.table)
@@ -203,10 +203,10 @@ def _seconds_of_rows(problem: EffectsProblem, work: InteractionsWork) -> float:
     times = []
     count = len(work.evaluator.rows)
     for size in sorted({min(n, count) for n in _PILOT}):
-        evaluator, _ = _some_of(problem, size)
-        began = time.perf_counter()
-        replace(work, evaluator=evaluator).sizes()
-        times.append((size, time.perf_counter() - began))
+        seconds = smallest_seconds(
+            lambda some: replace(work, evaluator=some[0]).sizes(), partial(_some_of, problem, size)
+        )
+        times.append((size, seconds))
     return _line(times, count)
 
 
@@ -248,21 +248,33 @@ def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most:
     """Time the model: seconds a call, seconds a prediction, and how many rows that took."""
     grid = grids[0] if grids else None
     took: list[tuple[int, float]] = []
+    used = repeated = 0
     for many, quick in zip(_FEW, (np.inf, *_QUICK), strict=True):
-        size = min(many, most if not took else most // 8)
+        size = min(many, most if not took else most // 8 - repeated)
         if size == 0 or (took and (took[-1][1] > quick or size <= took[-1][0])):
             break
-        began = time.perf_counter()
-        evaluator.sample(grid, size)
-        took.append((size, time.perf_counter() - began))
+        seconds, times = _smallest_of_calls(evaluator, grid, size, most // 8 - used)
+        used += size * times
+        repeated += size * (times - 1)
+        took.append((size, seconds))
     if not took or not needed:
         return 0.0, 0.0, 0
-    (size, seconds), used = took[-1], sum(n for n, _ in took)
+    size, seconds = took[-1]
     if len(took) == 1:
         return 0.0, seconds / size, used
     before, less = took[-2]
     each = max((seconds - less) / (size - before), 0.1 * seconds / size)
     return max(less - each * before, 0.0), each, used
+
+
+def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int, most: int) -> tuple[float, int]:
+    """Time a call of so many rows, again within `most` rows while it takes next to no time; return the smallest time and how many calls there were."""
+    seconds, times = np.inf, 0
+    while times == 0 or (times < TIMINGS and (times + 1) * size <= most and seconds <= _QUICK[-1]):
+        watch = Stopwatch()
+        evaluator.sample(grid, size)
+        seconds, times = min(seconds, watch.seconds()), times + 1
+    return seconds, times
 
 
 def _tree_seconds(problem: EffectsProblem, trees: TreeEvaluator, grids: Sequence[Grid]) -> float:
@@ -291,12 +303,15 @@ def _growth(
     """Seconds for so many rows, by a straight line through the times of two samples of them."""
     times = []
     for size in sorted({min(n, rows) for n in sizes}):
-        few, picked = _some_of(problem, size)
-        made = [_of_rows(g, few.rows, picked) for g in grids]
-        began = time.perf_counter()
-        work(few, made)
-        times.append((len(picked), time.perf_counter() - began))
+        made = partial(_pilot, problem, grids, size)
+        times.append((len(made()[0].rows), smallest_seconds(lambda pilot: work(*pilot), made)))
     return _line(times, rows)
+
+
+def _pilot(problem: EffectsProblem, grids: Sequence[Grid], size: int) -> tuple[TreeEvaluator, list[Grid]]:
+    """The trees over so many of the rows, and grids of these rows."""
+    few, picked = _some_of(problem, size)
+    return few, [_of_rows(g, few.rows, picked) for g in grids]
 
 
 def _of_rows(grid: Grid, rows: WeightedRows, picked: Ints) -> Grid:
@@ -333,17 +348,22 @@ def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
     curves = [g for g in grids if len(g.features) == 1] if problem.effect_kind.off_data else []
     if not curves:
         return 0.0
-    times = [time.perf_counter()]
-    share = OffDataShare(problem.rows)
-    times.append(time.perf_counter())
+    ready = smallest_seconds(OffDataShare, lambda: problem.rows)
     sizes = [min(n, len(curves[0])) for n in _OFF]
-    for size in sizes:
-        few = curves[0].pick(np.unique(np.linspace(0, len(curves[0]) - 1, size).astype(np.int64)))
-        share(few.features[0], few.points[0], few.point_of_row)
-        times.append(time.perf_counter())
-    ready, less, more = np.diff(times)
+    less, more = (
+        smallest_seconds(partial(_share_of_points, _few_points(curves[0], size)), lambda: OffDataShare(problem.rows))
+        for size in sizes
+    )
     point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)
     return float(ready + len(curves) * max(less - sizes[0] * point, 0.0) + point * sum(len(g) for g in curves))
+
+
+def _few_points(grid: Grid, size: int) -> Grid:
+    return grid.pick(np.unique(np.linspace(0, len(grid) - 1, size).astype(np.int64)))
+
+
+def _share_of_points(grid: Grid, share: OffDataShare) -> None:
+    share(grid.features[0], grid.points[0], grid.point_of_row)
 
 
 def _memory(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:

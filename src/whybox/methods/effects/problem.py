@@ -14,8 +14,8 @@ from whybox.data.cells import snapshot_table
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
-from whybox.kernels.effects import interval_representatives
 from whybox.kernels.predict import compare_with_own_predict
+from whybox.kernels.value_intervals import interval_representatives
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.common.repeatability import RepeatCheck

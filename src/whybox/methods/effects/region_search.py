@@ -1,8 +1,8 @@
 """The search for regions: which condition on another feature makes individual curves agree, and whether it is more than chance.
 
 A condition is judged by its gain: how much less the sum of squared distances from the mean curve is in its two parts. A model that was fitted to noise has
-curves that disagree too, a little by every feature. So a split must reduce the distances of its rows by a quarter, and either by half or by a quarter of the
-spread of the curves themselves; and it must do so on rows that were held out: the search is repeated on one half of the rows, and the split that it finds there
+curves that disagree too, a little by every feature. So a split must reduce the distances of its rows by a quarter, and either by three fifths or by a quarter
+of the spread of the curves themselves; and it must do so on rows that were held out: the search is repeated on one half of the rows, and the split that it finds there
 is judged on the other half, and the other way round.
 
 Two features can decide together what neither decides alone (exclusive or). Where no single split is enough, the search looks two steps ahead.
@@ -27,7 +27,8 @@ CATEGORIES_TRIED: Final = 20  # categories that are tried
 MIN_REGION_ROWS: Final = 20
 MIN_REGION_SHARE: Final = 0.05
 MIN_GAIN: Final = 0.25  # of the squared distances in the region
-LARGE_GAIN: Final = 0.5  # of them: enough where the curves move much in all rows alike
+LARGE_GAIN: Final = 0.6  # of them: enough where the curves move much in all rows alike
+MIN_GAIN_OF_PAIR: Final = 0.5  # of them, by two successive splits together
 MIN_GAIN_OF_SPREAD: Final = 0.25  # of the curves' own spread: enough beside MIN_GAIN
 SMALL_GAIN_OF_SPREAD: Final = 0.01  # of the curves' own spread: too little, however well the curves then agree
 MIN_GAIN_OF_ALL: Final = 0.05  # of the squared distances over all rows
@@ -158,7 +159,9 @@ class SplitSearch:
             self.notes = (_SOME_PAIRS.format(MAX_PAIR_COLUMNS, len(self.columns)),)
         cuts = [_cuts(feature, rows) for feature in self.columns[:MAX_PAIR_COLUMNS]]
         lines = self.shapes.few_directions(rows)
-        return self._confirmed(rows, lambda part, sizes: _best_pair(self.shapes, cuts, lines, part, sizes), LARGE_GAIN)
+        return self._confirmed(
+            rows, lambda part, sizes: _best_pair(self.shapes, cuts, lines, part, sizes), MIN_GAIN_OF_PAIR
+        )
 
     def is_enough(self, rows: Ints, leaves: Sequence[Ints], share: float = MIN_GAIN) -> bool:
         """Whether the gain of these parts of the rows is enough; `share`: of the squared distances that it must be at least."""

@@ -119,8 +119,8 @@ class ExpectedGradients(Method):
             for _ in range(problem.target.count)
         ]
 
-    def _draw_samples(self, problem: SaliencyProblem, row: int, count: int) -> tuple[Floats, Indices]:
-        """Fractions of the path and background rows of one row's samples, group after group."""
+    def draw_samples(self, problem: SaliencyProblem, row: int, count: int) -> tuple[Floats, Indices]:
+        """Return fractions of the path and background rows of one row's samples, group after group."""
         rng, per_group = problem.rng_for(row), self.samples // GROUPS
         fractions = np.empty((GROUPS, per_group))
         background_rows = np.empty((GROUPS, per_group), dtype=np.intp)
@@ -144,7 +144,7 @@ class ExpectedGradients(Method):
         for rows, sample in problem.sample_batches(self.samples, self.name):
             for row in np.unique(rows):
                 if int(row) not in drawn:
-                    drawn[int(row)] = self._draw_samples(problem, int(row), len(background[0]))
+                    drawn[int(row)] = self.draw_samples(problem, int(row), len(background[0]))
                     sums[int(row)] = (_group_zeros(problem), _group_zeros(problem))
             fractions = np.array([drawn[int(r)][0][s] for r, s in zip(rows, sample, strict=True)])
             background_rows = np.array([drawn[int(r)][1][s] for r, s in zip(rows, sample, strict=True)])

@@ -18,7 +18,7 @@ from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError, WhyboxError
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "input_sizes", "typical_size"]
+__all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "input_sizes", "precision", "step_sizes", "typical_size"]
 
 CHECK_TARGETS: Final = 8  # most outputs that are checked for a row
 STEP_SHARE: Final = 1e-2  # of the size of the input's numbers
@@ -89,7 +89,7 @@ class RowCheck:
 
     def noise(self, largest: float) -> float:
         """The largest error of a score from rounding alone."""
-        return (4 if "16" in self.net.arithmetic else 64) * _precision(self.net.arithmetic) * largest
+        return (4 if "16" in self.net.arithmetic else 64) * precision(self.net.arithmetic) * largest
 
     @property
     def tolerance(self) -> float:
@@ -97,7 +97,8 @@ class RowCheck:
         return 0.25 if "16" in self.net.arithmetic else 0.003
 
 
-def _precision(arithmetic: str) -> float:
+def precision(arithmetic: str) -> float:
+    """Rounding of one operation in a network's arithmetic."""
     if "16" in arithmetic:
         return 2.0**-8 if "bfloat16" in arithmetic else 2.0**-11
     return 2.0**-53 if arithmetic == "float64" else 2.0**-24
@@ -159,7 +160,7 @@ def _quick_check(
     row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator, width: float
 ) -> tuple[npt.NDArray[np.intp], bool]:
     """Scores that change otherwise than derivatives predict, over this width; and whether any change is visible above rounding."""
-    steps, expected = _steps(row, gradients, largest)
+    steps, expected = step_sizes(row, gradients, largest)
     direction = {i: width * s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
     up, most, moved_up = row.scores_at(direction)
     down, _, moved_down = row.scores_at({i: -m for i, m in direction.items()})
@@ -170,7 +171,7 @@ def _quick_check(
     )
 
 
-def _steps(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tuple[_Moves, Floats]:
+def step_sizes(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tuple[_Moves, Floats]:
     """Step sizes of each input, and the expected change of each score (root mean square).
 
     A hundredth of the input's size; less if that is expected to change the output much, more (up to ten times) if the change would hardly be visible.
@@ -229,7 +230,7 @@ def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> flo
     here = replace(row, x=tuple(row.moved_input(i, away.get(i)) for i in range(len(row.x))))
     centre, large, _ = here.scores_at()
     gradients = here.gradients()
-    steps, expected = _steps(here, gradients, large)
+    steps, expected = step_sizes(here, gradients, large)
     direction = {i: s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
     signal = float(expected.min()) or STEP_SHARE * large
     widths = [w for w in WIDTHS if w >= FINE_WIDTH or w * signal > VISIBLE_CHANGE * here.noise(large)]

@@ -51,7 +51,11 @@ def evaluate_masked(
     for at in problem.index_batches(int(ends[-1]), task):
         rows = np.searchsorted(ends, at, side="right")
         within_row = at - (ends[rows] - counts[rows] * several)
-        scores = problem.evaluate(lifted.masked(rows, within_row % several, masks(rows, within_row // several)), rows)
+        numbers, drawn = (within_row // several, within_row % several), masks(rows, within_row // several)
+        xs = lifted.masked(rows, within_row % several, drawn)
+        scores = problem.evaluate(xs, rows)
+        if problem.record is not None:
+            problem.record.add_masked(problem.net, rows, numbers, xs, drawn, scores)
         if not np.isfinite(scores).all():
             raise UnsupportedModelError(
                 f"the network's outputs are NaN or infinite for a row whose masked positions hold {replacement.description}; choose another baseline."

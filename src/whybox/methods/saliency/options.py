@@ -7,6 +7,7 @@ from typing import Any, Final, final
 
 from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import option
+from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 
 __all__ = ["CALL_OPTIONS", "CHANNEL_REDUCTIONS", "ReadingOptions", "SaliencyOptions"]
@@ -51,10 +52,12 @@ class SaliencyOptions(ReadingOptions):
     dtype: str | None = option(None, "shorter type to compute in")
     budget: Any = option(DEFAULT_MEMORY, "bytes that derivatives may keep at a time")
     seed: int = option(0, "of what is drawn")
+    spot_checks: int | None = option(None, "most rows through the network that checks of the answer take; 0: none")
 
     def __post_init__(self) -> None:
         if self.reduce not in CHANNEL_REDUCTIONS:
             raise OptionError(Argument("reduce", self.reduce), " is not known: 'auto', 'max', 'sum' or None.")
+        check_spot_checks(self.spot_checks)
 
 
 CALL_OPTIONS: Final = tuple(f.name for f in fields(SaliencyOptions))

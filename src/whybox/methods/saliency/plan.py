@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from typing import Any, Final
 
 from whybox.explanation.explanation import Explanation
-from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.plan import MethodPlan, smallest_seconds
+from whybox.methods.registry import find, load
+from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.saliency import saliency
+from whybox.methods.saliency.spot_checks import rows_alone
 
 __all__ = ["first_rows", "first_targets", "plan_saliency", "row_count"]
 
@@ -35,16 +37,17 @@ def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "grad
     if rows > pilot:
         more = pilot - MIN_PILOT_ROWS
         each, slope = (_passes(e) - _passes(few)) / more, max(seconds - seconds_few, 0.0) / more
+    passes = round(_passes(e) + each * (rows - pilot))
     return MethodPlan(
         method=e.evidence.method,
         method_id=e.method_id,
         kernel=e.evidence.kernel,
         exact=e.evidence.exact,
         rows=rows,
-        model_calls=round(_passes(e) + each * (rows - pilot)),
+        model_calls=passes + _spot_passes(e, method, options, passes, rows, pilot),
         seconds=seconds + slope * (rows - pilot),
         notes=(
-            f"Scaled up from the maps of {pilot} row{'s' * (pilot != 1)}; model calls are rows forward and backward.",
+            f"Scaled up from the maps of {pilot} row{'s' * (pilot != 1)}; model calls are rows forward and backward, those of spot checks included.",
         ),
     )
 
@@ -52,10 +55,22 @@ def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "grad
 def _timed(
     net: Any, inputs: Any, target: Any, method: Any, rows: int, count: int, options: Mapping[str, Any]
 ) -> tuple[Explanation, float]:
-    began = time.perf_counter()
-    found = saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **options)
-    seconds = time.perf_counter() - began
-    return (found[0] if isinstance(found, tuple) else found), seconds
+    found: list[Any] = []
+
+    def explain(_: None) -> None:
+        found.append(saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **options))
+
+    seconds = smallest_seconds(explain, lambda: None)
+    return (found[0][0] if isinstance(found[0], tuple) else found[0]), seconds
+
+
+def _spot_passes(e: Explanation, method: Any, options: Mapping[str, Any], passes: int, rows: int, pilot: int) -> int:
+    """Rows forward and backward that the checks of the answer take, from those of the pilot's."""
+    spot_checks = options.get("spot_checks")
+    kind = type(method) if isinstance(method, Method) else load(find("saliency", method).run)
+    checked = rows_alone(kind, spot_checks, _passes(e), pilot)
+    done = 0 if e.evidence.spot_checks is None else e.evidence.spot_checks.predictions
+    return round(done / checked * rows_alone(kind, spot_checks, passes, rows)) if checked else 0
 
 
 def _passes(e: Explanation) -> int:

@@ -16,6 +16,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
 from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.targets import Target, resolve_target
 from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, consecutive_slice
 
@@ -50,6 +51,7 @@ class SaliencyProblem:
         row_bytes: bytes that a derivative at one row keeps; if no derivatives are taken, bytes in use while one row is evaluated.
         budget: in bytes. seed: of all random numbers.
         reduce: how channels become one number: ``"max"``, ``"sum"`` or None. background: background rows, if any.
+        record: where some of what is evaluated is written down for spot checks; None: nothing is.
     """
 
     net: Differentiable
@@ -62,6 +64,7 @@ class SaliencyProblem:
     seed: int
     reduce: str | None = "sum"
     background: tuple[Input, ...] | None = None
+    record: SpotRecord | None = None
 
     @property
     def rows(self) -> int:
@@ -134,6 +137,8 @@ class SaliencyProblem:
         self.record_outputs(rows, self.net.numpy(outputs))
         grads = self._pull_targets(pull, rows)
         self._check_derivatives(xs, rows, grads, outputs)
+        if self.record is not None:
+            self.record.add_points(self.net, rows, xs, grads)
         return xs, grads
 
     def _pull_targets(self, pull: Pull, rows: Indices) -> Grads:
@@ -145,13 +150,16 @@ class SaliencyProblem:
 
         Args:
             xs: the points, one array an input. rows: the row that each point belongs to.
-            check: True if the gradient check may run here. Not at baselines, where inputs are alike, and kinks and symmetries are common.
+            check: True if the gradient check may run here, and the points are part of a map. Not at baselines, where inputs are alike, and kinks and
+                symmetries are common.
         """
         self.evaluate_rows(rows)
         outputs, pull = self.net(xs)
         grads = self._pull_targets(pull, rows)
         if check:
             self._check_derivatives(xs, rows, grads, outputs)
+            if self.record is not None:
+                self.record.add_points(self.net, rows, xs, grads)
         return self.target.scores(self.net.numpy(outputs), rows), grads
 
     def _check_derivatives(self, xs: tuple[Array, ...], rows: Indices, grads: Grads, outputs: Array) -> None:
@@ -477,4 +485,5 @@ def select_rows(problem: SaliencyProblem, rows: Indices, net: Differentiable | N
             np.full_like(row_outputs.outputs, np.nan), np.zeros(len(rows), dtype=bool), row_outputs.first, checked=True
         )
         target = replace(target, predicted=False)  # the same outputs, whatever this network predicts
-    return replace(problem, net=net or problem.net, inputs=inputs, target=target, row_outputs=row_outputs)
+    net = net or problem.net
+    return replace(problem, net=net, inputs=inputs, target=target, row_outputs=row_outputs, record=None)

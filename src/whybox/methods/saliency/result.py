@@ -20,6 +20,7 @@ from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.recipe import Recipe, input_digest, make_recipe
+from whybox.methods.saliency.spot_checks import check_map, start_record
 from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
 
 __all__ = ["run_method"]
@@ -28,14 +29,23 @@ ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that 
 
 
 def run_method(
-    problem: SaliencyProblem, method: Method, notes: Sequence[str] = (), recipe: Recipe | None = None
+    problem: SaliencyProblem,
+    method: Method,
+    notes: Sequence[str] = (),
+    recipe: Recipe | None = None,
+    spot_checks: int | None = 0,
 ) -> tuple[Explanation, ...]:
     """Run a method, and return one explanation for each input that has a map. The evidence keeps the recipe (None: that of problem and method).
 
+    Args:
+        spot_checks: most passes that checks of the answer may take; None: the default, 0: none.
+
     Raises:
+        SpotCheckError: a number of the map is not what it is when recomputed.
         WhyboxError: see whybox.errors; the message says what to do.
     """
     began = time.perf_counter()
+    problem = replace(problem, record=start_record(problem, method, spot_checks))
     output = method(problem)
     _finite(output, method)
     additivity = _additivity(problem, output)
@@ -45,7 +55,11 @@ def run_method(
     evidence = _evidence(
         problem, method, output, additivity, (*notes, *problem.net.remarks, *output.notes), settings, began
     )
-    return tuple(_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
+    found = tuple(_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
+    checks, more_notes = check_map(problem, method, output, found, spot_checks)
+    seconds = time.perf_counter() - began
+    evidence = replace(evidence, spot_checks=checks, notes=(*evidence.notes, *more_notes), seconds=seconds)
+    return tuple(replace(e, evidence=evidence) for e in found)
 
 
 def _finite(output: MethodOutput, method: Method) -> None:

@@ -44,6 +44,7 @@ def saliency(  # the promise of the public surface
     dtype: str | None = None,
     budget: Any = DEFAULT_MEMORY,
     seed: int = 0,
+    spot_checks: int | None = None,
     **options: Any,
 ) -> Explanation | tuple[Explanation, ...]: ...
 
@@ -82,6 +83,8 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
         dtype: ``"bfloat16"``: twice as fast and compared with float32 on a few rows; None: as the network is.
         budget: bytes that derivatives may keep at a time: ``"1GB"``.
         seed: of what is drawn.
+        spot_checks: most rows through the network, forward and backward, that checks of this answer may take: some of its numbers are recomputed by a
+            second way. None: 6, or 2 % of what the map takes where that is more. 0: none; the evidence then says "not checked". At least one row is checked.
 
     Returns:
         Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a
@@ -137,7 +140,7 @@ def _saliency(
         notes = [] if call.dtype is None else [_precision_note(problem, prepared.method)]
         kept = {name: getattr(call, name) for name in ("dtype", "output", "embedding", "baseline_token")}
         recipe = make_recipe(problem, prepared.method, target_is_function=callable(target), **kept)
-        explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe)
+        explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe, call.spot_checks)
     return prepared.label_results(explanations)
 
 

@@ -20,7 +20,7 @@ from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
-from whybox.methods.saliency.segments import PATCHES_PER_SIDE, Segments, resolve_segments, without_channel
+from whybox.methods.saliency.segments import Segments, resolve_segments, without_channel
 
 __all__ = ["ShapleyParts"]
 
@@ -44,7 +44,7 @@ class ShapleyParts(Method):
 
     samples: int | None = None
     parts: Any = None
-    patches: Any = PATCHES_PER_SIDE
+    patches: Any = None
     baseline: Any = None
 
     name: ClassVar[str] = "shapley"

@@ -92,8 +92,8 @@ def resolve_segments(problem: SaliencyProblem, replacement: Replacement, parts: 
         problem: the inputs. replacement: knows which inputs may be masked.
         parts: None; ``"channels"``; or whole numbers, the part of each position, below 0 for positions that always stay: of the shape of
             the input less rows and channels, or one such a row. A tuple with one for each input of several.
-        patches: with parts=None, number of patches along each position axis, a number or one for each axis. Inputs with one position axis (features,
-            tokens, time) have each position as a part unless a tuple is given.
+        patches: with parts=None, number of patches along each position axis, a number or one for each axis. None: four along each axis of pictures
+            and volumes; inputs with one position axis (features, tokens, time) have each position as a part.
 
     Raises:
         OptionError, InputError: these do not suit the inputs.
@@ -152,11 +152,12 @@ def _input_segments(
         return np.broadcast_to(of, input_.x.shape[1:])[None].astype(np.intp), f"{of.size} channels"
     if request is not None:
         return _given_segments(problem, input_, request, sizes)
-    if len(sizes) == 1 and not isinstance(patches, (tuple, list)):
+    if len(sizes) == 1 and patches is None:
         cuts: tuple[int, ...] = sizes
         words = f"{sizes[0]} {input_.dims[input_.position_axes[0]]}s"
     else:
-        cuts = tuple(min(c, n) for c, n in zip(per_axis("patches", patches, sizes, input_.name), sizes, strict=True))
+        wanted = per_axis("patches", PATCHES_PER_SIDE if patches is None else patches, sizes, input_.name)
+        cuts = tuple(min(c, n) for c, n in zip(wanted, sizes, strict=True))
         words = f"{' x '.join(map(str, cuts))} patches"
     grid = np.zeros(sizes, dtype=np.intp)
     for axis, (c, n) in enumerate(zip(cuts, sizes, strict=True)):
@@ -211,12 +212,12 @@ class Ablation(Method):
 
     Attributes:
         parts: None: patches, or each feature or token; ``"channels"``; or whole numbers, see resolve_segments.
-        patches: number of patches along each position axis.
+        patches: number of patches along each position axis; None: four, or each feature, token or time step.
         baseline: what replaces a part; see whybox.methods.saliency.masking.
     """
 
     parts: Any = None
-    patches: Any = PATCHES_PER_SIDE
+    patches: Any = None
     baseline: Any = None
 
     name: ClassVar[str] = "ablation"

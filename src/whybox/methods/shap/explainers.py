@@ -148,6 +148,17 @@ class _Explainer:
             self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
         return explanation
 
+    def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
+        """Refuse more predictions than ``max_evals`` for this many rows in total, before the first of several calls.
+
+        Args:
+            rows: of all calls together. names: of their columns; None: those of the model.
+
+        Raises:
+            LimitError: coalitions are enumerated, and that takes more predictions than ``max_evals``.
+        """
+        self._compiled(self.model.inputs.names if names is None else names).problem.check_evals(rows)
+
     def plan(self, rows: int, *, sparse: bool = False) -> KernelPlan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`KernelPlan`.
 

@@ -6,7 +6,6 @@ table entries and how many multiplications to fill them each choice takes. What 
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, final
 
@@ -17,6 +16,7 @@ from whybox.data.table import Floats
 from whybox.kernels import compiled_trees, tree_shap
 from whybox.kernels.compiled_trees import Arithmetic, InstructionSet
 from whybox.kernels.tree_shap import QuadratureRules
+from whybox.methods.common.plan import smallest_seconds
 from whybox.methods.shap.problem import ShapProblem
 from whybox.models.trees import TreeEnsemble
 
@@ -56,7 +56,6 @@ SECONDS_PER_NUMBER_MOVED: Final = 1.2e-9  # seconds to bring one number of a row
 SECONDS_PER_MATRIX_NUMBER, SECONDS_PER_TERM = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms
 MAX_TABLE_BYTES: Final = 1 << 29  # bytes; beyond, tables are not considered
 MAX_TABLE_PLAYERS: Final = 12  # on one path, for tables of whole patterns
-PILOT_RUNS: Final = 3  # timings of the pilot, of which the smallest counts
 NODES_SAMPLED: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
 
 
@@ -327,24 +326,30 @@ def measure(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     )
     if small is None or small.row_seconds <= 0:
         return plan
+    choice = small
     rows = np.zeros((1024, forest.inputs.width))
     out = np.zeros((len(rows), *problem.shape(order), len(forest.outputs.names)))
-    began = time.thread_time()  # processor time: other programs on the machine do not enter
-    work = attribution(pilot, order, small)
-    work.add(rows[:1], out[:1], threads=1, description="", quiet=True)
-    built = time.thread_time() - began
-    runs = []
-    for _ in range(PILOT_RUNS):
-        began = time.thread_time()
-        work.add(rows, out, threads=1, description="", quiet=True)
-        runs.append(time.thread_time() - began)
-    row_ratio = min(runs) / (small.row_seconds * len(rows))
+
+    def one_row(work: compiled_trees.CompiledTrees) -> compiled_trees.CompiledTrees:
+        work.add(rows[:1], out[:1], threads=1, description="", quiet=True)
+        return work
+
+    built = smallest_seconds(one_row, lambda: attribution(pilot, order, choice))
+    compiled = one_row(attribution(pilot, order, choice))
+    run = smallest_seconds(
+        lambda work: work.add(rows, out, threads=1, description="", quiet=True),
+        lambda: compiled,
+    )
+    row_ratio = run / (small.row_seconds * len(rows))
     build_ratio = built / max(small.build_seconds, 1e-4)
-    return replace(
+    measured = replace(
         plan,
         row_seconds=plan.row_seconds * row_ratio,
         build_seconds=max(plan.build_seconds * build_ratio, built * share),
     )
+    # the other choices were not timed: this machine is as much faster or slower for them as for the one that was
+    scale = measured.seconds / plan.seconds
+    return replace(measured, considered=tuple((kernel, bits, s * scale) for kernel, bits, s in plan.considered))
 
 
 def _instructions_named(name: str) -> InstructionSet:

@@ -1,0 +1,139 @@
+"""Every map checks itself: a few rows are evaluated alone, and the numbers of the map are recomputed by hand at a few places.
+
+The methods share no code with what happens here. Sums are formed with numpy from what was recorded while the method ran (spot_record.py); one recorded point
+of a row is given to the network alone; its gradient is held against differences of outputs. Rows, places and outputs are drawn by the seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.spot_checks import SpotChecks
+from whybox.methods.common.spot_checks import NOT_CHECKED, SpotChecker, spot_rng
+from whybox.methods.saliency import spot_cam, spot_coverings, spot_gradients, spot_rules
+from whybox.methods.saliency.backprop_rules import DeepLift, GuidedBackprop
+from whybox.methods.saliency.base import Method, MethodOutput
+from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, ScoreCam
+from whybox.methods.saliency.expected_gradients import ExpectedGradients
+from whybox.methods.saliency.gradients import Gradient, GradientInput, SmoothGrad, VarGrad
+from whybox.methods.saliency.integrated_gradients import IntegratedGradients
+from whybox.methods.saliency.occlusion import Occlusion
+from whybox.methods.saliency.problem import SaliencyProblem
+from whybox.methods.saliency.rise import Rise
+from whybox.methods.saliency.segment_shapley import ShapleyParts
+from whybox.methods.saliency.segments import Ablation
+from whybox.methods.saliency.spot_record import SpotRecord, recorded_rows
+from whybox.methods.saliency.spot_rows import check_outputs, compare_with_map, outputs_alone
+
+__all__ = ["MIN_PASSES", "check_map", "rows_alone", "start_record"]
+
+MIN_PASSES: Final = 6  # rows through the network that the checks of an answer may take, forward and backward
+MAX_PASSES_SHARE: Final = 0.02  # of those that the answer itself takes, where that is more
+
+_GRADIENTS: Final = (Gradient, GradientInput, SmoothGrad, VarGrad, IntegratedGradients, ExpectedGradients)
+_COVERINGS: Final = (Occlusion, Ablation, Rise, ShapleyParts)
+_CAMS: Final = (GradCam, GradCamPlusPlus, LayerCam, ScoreCam)
+_RULES: Final = (DeepLift, GuidedBackprop)
+
+
+def start_record(problem: SaliencyProblem, method: Method, spot_checks: int | None) -> SpotRecord | None:
+    """Draw what is recorded while a method runs; None if nothing is checked."""
+    if spot_checks == 0:
+        return None
+    rng = spot_rng(problem.seed)
+    return SpotRecord.drawn(problem.inputs, problem.target.count, rng, whole_masks=isinstance(method, ShapleyParts))
+
+
+def passes_of_a_row(method: type[Method]) -> int:
+    """Rows forward and backward that checking one row takes."""
+    if issubclass(method, (Gradient, GradientInput)):
+        return 4  # the row, forward and backward; two for a difference
+    if issubclass(method, _GRADIENTS):
+        return 5  # the row; a recorded point, forward and backward; two for a difference
+    if issubclass(method, _CAMS):
+        return 3
+    return 4 if issubclass(method, _RULES) else 2
+
+
+def rows_alone(method: type[Method], spot_checks: int | None, passes: int, rows: int) -> int:
+    """How many of the rows are evaluated alone, for a map that took so many passes."""
+    if spot_checks == 0:
+        return 0
+    allowed = max(MIN_PASSES, int(MAX_PASSES_SHARE * passes)) if spot_checks is None else spot_checks
+    return min(recorded_rows(rows), max(1, allowed // passes_of_a_row(method)))
+
+
+def check_map(
+    problem: SaliencyProblem,
+    method: Method,
+    output: MethodOutput,
+    explanations: Sequence[Explanation],
+    spot_checks: int | None,
+) -> tuple[SpotChecks, tuple[str, ...]]:
+    """Recompute some of the numbers of a map.
+
+    Returns:
+        What was recomputed; and notes on what could not be.
+
+    Raises:
+        SpotCheckError: a number differs by more than rounding explains.
+    """
+    record = problem.record
+    if record is None:
+        return NOT_CHECKED, ()
+    counter, checker = problem.net.passes, SpotChecker()
+    before = counter.forward + counter.backward
+    alone = record.rows[: rows_alone(type(method), spot_checks, before, problem.rows)].tolist()
+    if not isinstance(method, (Gradient, GradientInput)):  # whose gradient at the row alone gives its outputs too
+        for row in alone:
+            outputs = outputs_alone(problem, [i.x[row : row + 1] for i in problem.inputs])
+            check_outputs(problem, explanations[0], checker, row, outputs)
+    notes: list[str] = []
+    if isinstance(method, _GRADIENTS):
+        notes += _check_gradients(problem, method, output, explanations, checker, alone)
+    elif isinstance(method, _COVERINGS):
+        notes += spot_coverings.check_rows(problem, method, output, explanations, checker, alone)
+    elif isinstance(method, _CAMS):
+        for row in alone:
+            spot_cam.check_row(problem, method, output, explanations[0], checker, row)
+    elif isinstance(method, _RULES):
+        for row in alone:
+            spot_rules.check_row(problem, method, output, explanations, checker, row)
+        notes.append("not recomputed: the rules of operators, which have no second way")
+    else:
+        notes.append("not recomputed: the map, for its method is a class of your own; the network's outputs were")
+    checker.predictions = counter.forward + counter.backward - before
+    return checker.result, tuple(notes)
+
+
+def _check_gradients(
+    problem: SaliencyProblem,
+    method: Method,
+    output: MethodOutput,
+    explanations: Sequence[Explanation],
+    checker: SpotChecker,
+    alone: Sequence[int],
+) -> list[str]:
+    record, lost = problem.record, 0
+    assert record is not None  # noqa: S101  # asked by the caller
+    mapped = [i for i, a in enumerate(output.maps[0]) if a is not None]
+    for row in record.rows.tolist():
+        sums = spot_gradients.recompute_sum(problem, method, record, row, check_points=row in alone)
+        for n, t in enumerate(record.targets):
+            for e, i in zip(explanations, mapped, strict=True):
+                numbers, places = sums[n][i], record.places[i]
+                if numbers is None:
+                    lost += n == 0
+                else:
+                    way = spot_gradients.SUM_WAY
+                    compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, way)
+    differences = not any(remark.startswith("UNCHECKED") for remark in problem.net.remarks)
+    for row in (r for r in alone if r in record.sampled):
+        outputs = spot_gradients.check_gradient_alone(problem, record, row, differences=differences)
+        if isinstance(method, (Gradient, GradientInput)):
+            check_outputs(problem, explanations[0], checker, row, outputs)
+    return (
+        [f"not recomputed: the sums of {lost} recorded rows, whose paths cross or are lost in rounding"] if lost else []
+    )

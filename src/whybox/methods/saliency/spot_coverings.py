@@ -1,0 +1,275 @@
+"""Maps of masked rows, recomputed by hand: the numbers with numpy from recorded scores, and one mask of a row applied with numpy and evaluated alone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import product
+from math import factorial
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.explanation.explanation import Explanation
+from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.saliency.base import MethodOutput
+from whybox.methods.saliency.gradient_check import precision
+from whybox.methods.saliency.masking import Replacement, resolve_replacement
+from whybox.methods.saliency.occlusion import Occlusion
+from whybox.methods.saliency.problem import SaliencyProblem
+from whybox.methods.saliency.rise import Rise
+from whybox.methods.saliency.segment_shapley import ShapleyParts
+from whybox.methods.saliency.spot_record import MaskedBlock, Places, SpotRecord
+from whybox.methods.saliency.spot_rows import Numbers, compare_with_map, outputs_alone, score_tolerance
+
+__all__ = ["check_rows", "check_sampled_mask"]
+
+SUM_WAY: Final = "with NumPy from recorded scores of masked rows, some of which were masked and evaluated again alone"
+POINT_WAY: Final = "by masking the row with NumPy"
+MASK_WAY: Final = "by evaluating one masked row alone"
+MAX_PLAYERS: Final = 12  # of a game whose values are recomputed from their definition
+NO_ESTIMATE: Final = (
+    "not recomputed: the estimate of Shapley values from sampled coalitions, which has no second way; their sum was"
+)
+
+
+def check_rows(
+    problem: SaliencyProblem,
+    method: Any,
+    output: MethodOutput,
+    explanations: Sequence[Explanation],
+    checker: SpotChecker,
+    alone: Sequence[int],
+) -> list[str]:
+    """Recompute the maps of the recorded rows; return notes on what could not be.
+
+    Args:
+        alone: rows of which one masked copy is evaluated alone.
+
+    Raises:
+        SpotCheckError: a number differs.
+    """
+    record = problem.record
+    assert record is not None  # noqa: S101  # asked by the caller
+    replacement = resolve_replacement(problem, method.baseline)
+    mapped = [i for i, a in enumerate(output.maps[0]) if a is not None]
+    notes: dict[str, None] = {}
+    for row in record.rows.tolist():
+        masked = record.masked_of(row)
+        if masked is not None and row in alone:
+            _check_points(problem, replacement, row, masked)
+        one = None if masked is None else _Scores.of(masked)
+        for t in record.targets:
+            own = float(problem.scores[row, t])
+            for e, i in zip(explanations, mapped, strict=True):
+                numbers = _numbers(problem, method, one, own, row, t, i)
+                if numbers is not None:
+                    compare_with_map(problem, e, output, checker, numbers, (row, t, i), record.places[i], SUM_WAY)
+            if isinstance(method, ShapleyParts) and output.base is not None:
+                _check_sum(output, checker, own, row, t)
+    if isinstance(method, ShapleyParts) and not output.exact:
+        notes[NO_ESTIMATE] = None
+    for row in alone:
+        check_sampled_mask(problem, method, row)
+    return list(notes)
+
+
+def _check_points(problem: SaliencyProblem, replacement: Replacement, row: int, masked: MaskedBlock) -> None:
+    """Compare recorded masked rows with the row masked by numpy."""
+    record, checker = problem.record, SpotChecker()  # these are no numbers of the answer
+    assert record is not None  # noqa: S101  # asked by the caller
+    at = np.array([row])
+    held = [rows(at) for rows in replacement.references]
+    for i, input_ in enumerate(problem.inputs):
+        places = record.places[i]
+        own = places.of(input_.x[row : row + 1]).astype(np.float64)
+        absent = np.concatenate([places.of(of[i][:1]) for of in held]).astype(np.float64)[masked.references]
+        kept = masked.kept[i]
+        expected = np.where(kept == 1, own, np.where(kept == 0, absent, own * kept + absent * (1 - kept)))
+        eps = precision(problem.net.arithmetic)
+        allowed = 0.0 if input_.without_gradient else 8 * eps * (np.abs(own) + np.abs(absent)) + 1e-30
+        numbers = places.numbers.reshape(-1)
+
+        def where(k: tuple[int, ...], numbers: Any = numbers, name: str = input_.name) -> list[tuple[str, object]]:
+            return [("row", row), ("mask", int(masked.masks[k[0]])), (f"number of {name}", int(numbers[k[1]]))]
+
+        checker.compare(masked.points[i], expected, allowed, way=POINT_WAY, where=where)
+
+
+def check_sampled_mask(problem: SaliencyProblem, method: Any, row: int) -> None:
+    """Mask a row by numpy, evaluate it alone, and compare with the recorded score.
+
+    Raises:
+        SpotCheckError: they differ.
+    """
+    record = problem.record
+    assert record is not None  # noqa: S101  # asked by the caller
+    if row not in record.sampled:
+        return
+    number, (reference, masks) = record.sampled[row]
+    held = resolve_replacement(problem, method.baseline).references[reference](np.array([row]))
+    arrays = []
+    for input_, mask, absent in zip(problem.inputs, masks, held, strict=True):
+        x = input_.x[row : row + 1]
+        if mask is None:
+            arrays.append(x)
+            continue
+        m = np.broadcast_to(mask, x.shape)
+        if input_.without_gradient:
+            arrays.append(np.where(m.astype(bool), x, absent[:1]).astype(x.dtype))
+        else:
+            arrays.append((x * m.astype(np.float64) + absent[:1] * (1 - m.astype(np.float64))).astype(x.dtype))
+    outputs = outputs_alone(problem, arrays)
+    masked = record.masked_of(row)
+    assert masked is not None  # noqa: S101  # one of them was sampled
+    which = np.flatnonzero((masked.masks == number) & (masked.references == reference))[0]
+    allowed = score_tolerance(problem.net.arithmetic) * (float(np.abs(outputs).max()) + 1e-6)
+    own = outputs[problem.target.positions[:, row]]
+    place = [("row", row), ("mask", number)]
+    SpotChecker().compare(masked.scores[which], own, allowed, way=MASK_WAY, where=lambda _: place)
+
+
+@final
+@dataclass(frozen=True)
+class _Scores:
+    """Masks of one row and their scores, means over what masked positions hold.
+
+    Attributes:
+        first: position of each mask among the row's masked copies. scores: (masks, targets). kept: for each input (masks, numbers).
+        hidden: number of positions that each mask hides.
+    """
+
+    first: npt.NDArray[np.intp]
+    scores: Floats
+    kept: tuple[Floats, ...]
+    hidden: Floats
+
+    @classmethod
+    def of(cls, masked: MaskedBlock) -> _Scores:
+        """Put the copies of each mask together."""
+        _, first, which = np.unique(masked.masks, return_index=True, return_inverse=True)
+        copies = np.bincount(which)
+        scores = np.stack([np.bincount(which, s) / copies for s in masked.scores.T], axis=1)
+        hidden = np.sum([h[first] for h in masked.hidden], axis=0)
+        return cls(first, scores, tuple(k[first] for k in masked.kept), hidden)
+
+
+def _numbers(
+    problem: SaliencyProblem, method: Any, one: _Scores | None, own: float, row: int, t: int, i: int
+) -> Numbers | None:
+    """Numbers of one row at the places of an input; None if they cannot be recomputed."""
+    record = problem.record
+    assert record is not None  # noqa: S101  # asked by the caller
+    places = record.places[i]
+    shape = places.numbers.shape
+    if one is None:
+        return Numbers(np.zeros(shape), np.full(shape, 1e-300))
+    scores, kept = one.scores[:, t], one.kept[i]
+    allowed = np.full(shape, 1e-9 * (abs(own) + float(np.abs(scores).max())) + 1e-300)
+    if isinstance(method, Rise):
+        return _visible(method, kept, scores, shape)
+    if isinstance(method, ShapleyParts):
+        width = int(np.prod(problem.inputs[i].x.shape[1:]))
+        return _shapley(record, one.first, scores, own, i, row, width)
+    gone = kept == 0
+    drops = own - scores
+    total = (gone * drops[:, None]).sum(axis=0)
+    if isinstance(method, Occlusion):
+        windows = _windows_over(method, problem.inputs[i].position_shape, places, problem.inputs[i].channel is None)
+        return Numbers((total.reshape(shape) / windows[:, None]), allowed)
+    size = np.where(gone.any(axis=0), (gone * one.hidden[:, None]).sum(axis=0), 1.0)
+    return Numbers((total / size).reshape(shape), allowed)
+
+
+def _windows_over(method: Occlusion, sizes: tuple[int, ...], places: Places, without_channel: bool) -> Floats:
+    """How many windows contain each place, counted one by one."""
+    axes = []
+    for axis, n in enumerate(sizes):
+        window = max(1, n // 8) if not (without_channel and len(sizes) == 1) else 1
+        if method.window is not None:
+            window = method.window[axis] if isinstance(method.window, (tuple, list)) else method.window
+        stride = max(1, window // 2)
+        if method.stride is not None:
+            stride = method.stride[axis] if isinstance(method.stride, (tuple, list)) else method.stride
+        starts, start = [], 0
+        while start + window < n:
+            starts.append(start)
+            start += stride
+        starts.append(n - window)
+        axes.append([sum(a <= k < a + window for a in starts) for k in range(n)])
+    counts = [np.prod([axes[a][k] for a, k in enumerate(at)]) for at in product(*map(range, sizes))]
+    return np.array(counts, dtype=float)[places.positions]
+
+
+def _visible(method: Rise, kept: Floats, scores: Floats, shape: tuple[int, ...]) -> Numbers:
+    """The mean of the score where a position is visible, mask by mask, and its variance."""
+    n, p = len(scores), method.keep
+    centred = scores - scores.mean() if method.centred else scores
+    each = centred[:, None] * (kept - (p if method.centred else 0.0)) / p
+    value = each.sum(axis=0) / (n - 1 if method.centred else n)
+    variance = np.maximum((each * each).mean(axis=0) - each.mean(axis=0) ** 2, 0.0) / (n - 1)
+    size = np.abs(each).mean(axis=0) + 1e-9 * np.abs(scores).max()
+    return Numbers(
+        value.reshape(shape),
+        (1e-9 * size).reshape(shape) + 1e-300,
+        variance.reshape(shape),
+        (1e-9 * (each * each).mean(axis=0) / (n - 1)).reshape(shape) + 1e-300,
+    )
+
+
+def _shapley(
+    record: SpotRecord, first: npt.NDArray[np.intp], scores: Floats, own: float, i: int, row: int, width: int
+) -> Numbers | None:
+    """Shapley values from their definition: what a part adds to each coalition of the others; None where not all coalitions were evaluated.
+
+    Args:
+        first: position of each mask among the row's masked copies. scores: of the masks. own: of the row. i: the input. width: numbers of a row of it.
+    """
+    whole = record.whole_masks_of(row)
+    if whole is None:
+        return None
+    shown = [None if w is None else w[first] for w in whole]
+    parts = np.unique(np.concatenate([np.unique(w, axis=1) for w in shown if w is not None], axis=1), axis=1)
+    parts = parts[:, ~parts.all(axis=0)]  # what is never hidden belongs to no part
+    players = parts.shape[1]
+    if players > MAX_PLAYERS or len(first) != 2**players - 1:
+        return None
+    worth = {tuple(coalition): float(s) for coalition, s in zip(parts.tolist(), scores, strict=True)}
+    worth[(True,) * players] = own
+    values = [_value_by_definition(worth, j, players) for j in range(players)]
+    sizes = [
+        sum(int((w == parts[:, j : j + 1]).all(axis=0).sum()) for w in shown if w is not None) for j in range(players)
+    ]
+    places, mask = record.places[i], shown[i]
+    assert mask is not None  # noqa: S101  # the input has a map
+    by_channel = mask.shape[1] == width  # parts may differ from channel to channel
+    positions = places.numbers.reshape(-1) if by_channel else np.repeat(places.positions, places.numbers.shape[1])
+    out = np.zeros(len(positions))
+    for n, position in enumerate(positions.tolist()):
+        mine = np.flatnonzero((parts == mask[:, position : position + 1]).all(axis=0))
+        if len(mine):
+            out[n] = values[mine[0]] / sizes[mine[0]]
+    allowed = np.full(len(out), 1e-9 * (abs(own) + float(np.abs(scores).max())) + 1e-300)
+    return Numbers(out.reshape(places.numbers.shape), allowed.reshape(places.numbers.shape))
+
+
+def _value_by_definition(worth: dict[tuple[bool, ...], float], j: int, players: int) -> float:
+    """The mean of what player j adds, over all orders of the players."""
+    total = 0.0
+    for coalition, score in worth.items():
+        if not coalition[j]:
+            size = sum(coalition)
+            joined = worth[(*coalition[:j], True, *coalition[j + 1 :])]
+            total += factorial(size) * factorial(players - size - 1) / factorial(players) * (joined - score)
+    return total
+
+
+def _check_sum(output: MethodOutput, checker: SpotChecker, own: float, row: int, t: int) -> None:
+    """Values add up to the score less that of no part."""
+    assert output.base is not None  # noqa: S101  # asked by the caller
+    total = sum(float(a[row].sum()) for a in output.maps[t] if a is not None)
+    base = float(output.base[row, t])
+    allowed = 1e-8 * (abs(own) + abs(base)) + 1e-300
+    checker.compare([total], [own - base], allowed, way=SUM_WAY, where=lambda _: [("row", row), ("sum of the map", "")])

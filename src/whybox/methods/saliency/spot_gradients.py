@@ -1,0 +1,438 @@
+"""Maps of derivatives, recomputed by hand: the sum over recorded gradients with numpy, and one gradient of a row alone, held against differences of scores."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.saliency.base import Method
+from whybox.methods.saliency.baselines import resolve_baselines
+from whybox.methods.saliency.expected_gradients import GROUPS, ExpectedGradients
+from whybox.methods.saliency.gradient_check import RowCheck, input_sizes, precision, step_sizes
+from whybox.methods.saliency.gradients import GradientInput, SmoothGrad, VarGrad
+from whybox.methods.saliency.integrated_gradients import IntegratedGradients
+from whybox.methods.saliency.problem import SaliencyProblem
+from whybox.methods.saliency.spot_record import SpotRecord
+from whybox.methods.saliency.spot_rows import Numbers, gradient_tolerance
+
+__all__ = ["SUM_WAY", "check_gradient_alone", "recompute_sum"]
+
+SUM_WAY: Final = "with NumPy from recorded gradients, some of which were taken again at one row alone and held against differences of the network's outputs"
+POINT_WAY: Final = "from the row itself, which the recorded points should lie about"
+ALONE_WAY: Final = "by differentiating the network at one row alone"
+DIFFERENCE_WAY: Final = "by differences of the network's outputs in a random direction"
+MAX_STRAYED: Final = 1e-5  # of the path: a recorded point that is farther from it belongs to no path
+MIN_VISIBLE_PATH: Final = 1e-3  # of the row's numbers: positions along shorter paths are lost in rounding
+MAX_KINK: Final = 0.3  # of the change: where slopes to both sides differ by more, differences tell nothing
+DIRECTIONS: Final = 4  # all of which must contradict a gradient
+NARROW: Final = 0.125  # of the first difference
+MIN_SLOPE_ERROR: Final = 0.02  # of the slope's size: smaller errors of a gradient are found by taking it again
+NESTED_RULES: Final = (
+    1,
+    3,
+    7,
+    15,
+    31,
+)  # numbers of nodes of rules that integrate polynomials of higher degree than their number of nodes
+
+
+def recompute_sum(
+    problem: SaliencyProblem, method: Method, record: SpotRecord, row: int, *, check_points: bool
+) -> list[list[Numbers | None]]:
+    """Recompute the map of a row at the recorded places, from its recorded gradients.
+
+    Args:
+        check_points: whether the recorded points are compared with where they should be.
+
+    Returns:
+        For each recorded target and input its numbers, None where nothing can be recomputed: no map, points whose place on their path is lost in rounding.
+
+    Raises:
+        SpotCheckError: a recorded point is not where the method says.
+    """
+    points, gradients, passes = record.points_of(row)
+    weights = _path_weights(problem, method, record, row, points)
+    found: list[list[Numbers | None]] = [[None] * len(problem.inputs) for _ in record.targets]
+    for i, input_ in enumerate(problem.inputs):
+        x = points[i]
+        if input_.without_gradient or x is None:
+            continue
+        one = _Recorded(
+            problem, row, i, record.places[i].of(input_.x[row : row + 1])[0].astype(np.float64), x, passes, record
+        )
+        if check_points:
+            _check_points(one, method)
+        for n in range(len(record.targets)):
+            g = gradients[n][i]
+            if g is None:
+                continue
+            if isinstance(method, IntegratedGradients):
+                found[n][i] = None if weights is None else _weighted(one, weights, g)
+            elif isinstance(method, ExpectedGradients):
+                found[n][i] = _grouped(one, method, g)
+            elif isinstance(method, VarGrad):
+                found[n][i] = _spread_of_gradients(one, g)
+            elif isinstance(method, SmoothGrad):
+                found[n][i] = _noisy(one, method, g)
+            else:
+                value = g[0] * (one.own if isinstance(method, GradientInput) else 1.0)
+                slack = 4 * one.eps if isinstance(method, GradientInput) else 1e-9
+                found[n][i] = Numbers(value.reshape(one.shape), slack * np.abs(value).reshape(one.shape) + 1e-300)
+    return found
+
+
+@final
+@dataclass(frozen=True)
+class _Recorded:
+    """The recorded points of one row and input.
+
+    Attributes:
+        own: the row's own numbers at the places. x: (points, numbers). passes: the pass that each point was in.
+    """
+
+    problem: SaliencyProblem
+    row: int
+    i: int
+    own: Floats
+    x: Floats
+    passes: npt.NDArray[np.intp]
+    record: SpotRecord
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Places and channels."""
+        places, channels = self.record.places[self.i].numbers.shape
+        return places, channels
+
+    @property
+    def eps(self) -> float:
+        """Rounding of one operation."""
+        return precision(self.problem.net.arithmetic)
+
+    @property
+    def sums_channels(self) -> bool:
+        """True if variances are those of sums over channels."""
+        return self.problem.summed_channel(self.i) is not None
+
+
+def _check_points(one: _Recorded, method: Method) -> None:
+    """Compare the recorded points with the row: itself, or the middle of the noise, or on the way from a background row."""
+    own, x, checker = one.own, one.x, SpotChecker()  # these are no numbers of the answer
+    size = max(float(np.abs(own).max(initial=0.0)), float(np.abs(x).max(initial=0.0)))
+    allowed = 16 * one.eps * size + 1e-30
+
+    def where(k: tuple[int, ...]) -> list[tuple[str, object]]:
+        return [("row", one.row), ("number of the input", int(one.record.places[one.i].numbers.reshape(-1)[k[-1]]))]
+
+    if isinstance(method, (SmoothGrad, VarGrad)):
+        checker.compare(
+            [float(len(x))], [float(method.samples)], 0.0, way=POINT_WAY, where=lambda _: [("row", one.row)]
+        )
+        ups, downs = _antithetic(one.passes)
+        checker.compare(
+            (x[ups] + x[downs]) / 2, np.broadcast_to(own, x[ups].shape), allowed, way=POINT_WAY, where=where
+        )
+    elif isinstance(method, ExpectedGradients):
+        starts = _starts(one, method)
+        path = own - starts
+        t = (x - starts) * path
+        t = t.sum(axis=1, keepdims=True) / np.maximum((path * path).sum(axis=1, keepdims=True), 1e-300)
+        checker.compare(x, starts + np.clip(t, 0, 1) * path, allowed, way=POINT_WAY, where=where)
+    elif not isinstance(method, IntegratedGradients):
+        checker.compare(x, np.broadcast_to(own, x.shape), allowed, way=POINT_WAY, where=where)
+
+
+def _noisy(one: _Recorded, method: SmoothGrad, g: Floats) -> Numbers:
+    """The mean of gradients under noise, and its variance from antithetic pairs."""
+    pairs, size = method.samples // 2, (8 + len(g)) * one.eps
+    ups, downs = _antithetic(one.passes)
+    half = ((g[ups] + g[downs]) / 2).reshape(-1, *one.shape)
+    mean = half.mean(axis=0)
+    each = half.sum(axis=2, keepdims=True) if one.sums_channels else half
+    square, centre = (each * each).mean(axis=0), each.mean(axis=0)
+    allowed = size * np.abs(g).mean(axis=0).reshape(one.shape) + 1e-300
+    slack = 8 * size * (square + allowed.sum(axis=1, keepdims=True) ** 2) / (pairs - 1) + 1e-300
+    return Numbers(mean, allowed, np.maximum(square - centre * centre, 0.0) / (pairs - 1), slack)
+
+
+def _spread_of_gradients(one: _Recorded, g: Floats) -> Numbers:
+    """The variance of gradients under noise."""
+    square, centre = (g * g).mean(axis=0), g.mean(axis=0)
+    value = np.maximum(square - centre * centre, 0.0)
+    allowed = 4 * (8 + len(g)) * one.eps * square + 1e-300
+    return Numbers(value.reshape(one.shape), allowed.reshape(one.shape))
+
+
+def _antithetic(passes: npt.NDArray[np.intp]) -> tuple[list[int], list[int]]:
+    """Positions of the two of each pair: a pass with noise of one sign is followed by the pass with the other."""
+    order = np.unique(passes)
+    ups = [int(k) for p in order[::2] for k in np.flatnonzero(passes == p)]
+    downs = [int(k) for p in order[1::2] for k in np.flatnonzero(passes == p)]
+    return ups, downs
+
+
+def _path_weights(
+    problem: SaliencyProblem, method: Method, record: SpotRecord, row: int, points: Sequence[Floats | None]
+) -> tuple[Floats, list[list[Floats | None]]] | None:
+    """Weight of each recorded point in the integral, and the path of each, row less baseline, for each input; None if they cannot be told."""
+    if not isinstance(method, IntegratedGradients):
+        return None
+    at = np.array([row])
+    paths: list[list[Floats | None]] = []
+    fractions: list[Floats] = []
+    strayed: list[Floats] = []
+    for baseline in resolve_baselines(problem, method.baseline):
+        starts = baseline.rows(at)
+        path: list[Floats | None] = []
+        along: Any = 0.0
+        length = 0.0
+        for i, (input_, x) in enumerate(zip(problem.inputs, points, strict=True)):
+            if x is None or input_.without_gradient:
+                path.append(None)
+                continue
+            end, start = (record.places[i].of(a)[0].astype(np.float64) for a in (input_.x[row : row + 1], starts[i]))
+            path.append(end - start)
+            along = along + (x - start) @ (end - start)
+            length += float((end - start) @ (end - start))
+        size = max(float(np.abs(p).max(initial=0.0)) for p in map(np.asarray, points) if p.dtype != object)
+        if not np.sqrt(length) > MIN_VISIBLE_PATH * size or "16" in problem.net.arithmetic:
+            return None
+        t = np.asarray(along / length)
+        off = np.zeros(len(t))
+        for i, (p, x) in enumerate(zip(path, points, strict=True)):
+            if p is not None and x is not None:
+                end = record.places[i].of(problem.inputs[i].x[row : row + 1])[0]
+                off = np.maximum(off, np.abs(x - (end - p) - t[:, None] * p).max(axis=1))
+        paths.append(path)
+        fractions.append(t)
+        strayed.append(off / (np.sqrt(length) + size))
+    off = np.array(strayed)
+    mine = off.argmin(axis=0)
+    if len(paths) > 1 and (np.partition(off, 1, axis=0)[1] < MAX_STRAYED).any():
+        return None  # two paths cross there, or are the same
+    weights = np.full(len(mine), np.nan)
+    for k, t in enumerate(fractions):
+        which = np.flatnonzero(mine == k)
+        if len(which):
+            weights[which] = _quadrature(t[which], method.steps) / len(paths)
+    weights[off.min(axis=0) > MAX_STRAYED] = np.nan  # on no path at all: the comparison fails
+    return weights, [[paths[k][i] for k in mine] for i in range(len(problem.inputs))]
+
+
+def _quadrature(t: Floats, steps: int | None) -> Floats:
+    """Weights of an integral over [0, 1] by its nodes: a rule whose polynomials are exact beyond its number of nodes, else the share nearest to each node."""
+    order = np.argsort(t)
+    nodes = t[order]
+    out = np.empty(len(t))
+    if steps is not None:
+        out[order] = np.polynomial.legendre.leggauss(steps)[1] / 2 if len(t) == steps else np.nan
+        return out
+    if len(t) in NESTED_RULES:
+        legendre = np.polynomial.legendre.legvander(2 * nodes - 1, (3 * len(t) - 1) // 2).T
+        integral = np.zeros(len(legendre))
+        integral[0] = 1.0
+        exact = np.linalg.solve(legendre[: len(t)], integral[: len(t)])
+        if np.abs(legendre @ exact - integral).max() < 1e-3:
+            out[order] = exact
+            return out
+    ends = np.concatenate([[0.0], (nodes[1:] + nodes[:-1]) / 2, [1.0]])
+    out[order] = ends[1:] - ends[:-1]
+    return out
+
+
+def _weighted(one: _Recorded, weights: tuple[Floats, list[list[Floats | None]]], g: Floats) -> Numbers:
+    """The integral of the gradient along the path, times the path."""
+    w, paths = weights
+    terms = w[:, None] * g * np.array(paths[one.i])
+    allowed = (64 + 4 * len(g)) * one.eps * np.abs(terms).sum(axis=0)
+    return Numbers(terms.sum(axis=0).reshape(one.shape), allowed.reshape(one.shape) + 1e-300)
+
+
+def _starts(one: _Recorded, method: ExpectedGradients) -> Floats:
+    """The background row of each sample, at the places."""
+    assert one.problem.background is not None  # noqa: S101  # asked by the method
+    background = one.record.places[one.i].of(one.problem.background[one.i].x).astype(np.float64)
+    return np.asarray(background[method.draw_samples(one.problem, one.row, len(background))[1]])
+
+
+def _grouped(one: _Recorded, method: ExpectedGradients, g: Floats) -> Numbers:
+    """Means of groups with their control variate."""
+    assert one.problem.background is not None  # noqa: S101  # asked by the method
+    starts, own = _starts(one, method), one.own
+    centre = one.record.places[one.i].of(one.problem.background[one.i].x).astype(np.float64).mean(axis=0)
+    products = (g * (own - starts)).reshape(GROUPS, -1, len(own)).mean(axis=1)
+    slopes = g.reshape(GROUPS, -1, len(own)).mean(axis=1)
+    unbalanced = starts.reshape(GROUPS, -1, len(own)).mean(axis=1) - centre
+    per_group = products + (slopes.sum(axis=0) - slopes) / (GROUPS - 1) * unbalanced
+    size = np.abs(g * (own - starts)).mean(axis=0) + np.abs(slopes).mean(axis=0) * np.abs(unbalanced).max(axis=0)
+    each = per_group.reshape(GROUPS, *one.shape)
+    each = each.sum(axis=2, keepdims=True) if one.sums_channels else each
+    variance = each.var(axis=0, ddof=1) / GROUPS
+    allowed = (64 + method.samples) * one.eps * size.reshape(one.shape) + 1e-300
+    room = allowed.sum(axis=1, keepdims=True) if one.sums_channels else allowed
+    slack = 8 * room * np.abs(each - each.mean(axis=0)).max(axis=0) / GROUPS + room**2
+    return Numbers(per_group.mean(axis=0).reshape(one.shape), allowed, variance, slack)
+
+
+def check_gradient_alone(problem: SaliencyProblem, record: SpotRecord, row: int, *, differences: bool) -> None:
+    """Differentiate the network at one recorded point of a row, alone, and compare with what was recorded; and with differences of scores.
+
+    Args:
+        differences: whether the gradient is held against differences of outputs too; not where derivatives were found to follow something else.
+
+    Raises:
+        SpotCheckError: they differ.
+    """
+    number, x = record.sampled[row]
+    net = problem.net
+    t = record.targets[0]
+    outputs, gradient = _gradient_at(problem, x, t, row)
+    recorded = record.points_of(row)[1][0]
+    for i, input_ in enumerate(problem.inputs):
+        g, whole = recorded[i], gradient[i]
+        if g is None or whole is None or input_.without_gradient:
+            continue
+        alone = record.places[i].of(whole)[0]
+        relative = gradient_tolerance(net.arithmetic)
+        rms = np.sqrt(np.mean(np.square(whole)))
+        allowed = relative * (np.abs(alone) + rms) + 1e-30
+        if (np.abs(g[number] - alone) > allowed).any():
+            allowed = allowed + 3 * _spread(problem, record, x, t, row, i, alone)
+        numbers = record.places[i].numbers.reshape(-1)
+        name, output = input_.name, problem.target.phrase(t)
+        SpotChecker().compare(g[number], alone, allowed, way=ALONE_WAY, where=_Where(row, name + output, numbers))
+    if differences:
+        _check_difference(problem, record, row, (outputs, gradient), x)
+    return np.asarray(outputs[0])
+
+
+@final
+@dataclass(frozen=True)
+class _Where:
+    """Where a gradient stands: row, input, number of the input."""
+
+    row: int
+    name: str
+    numbers: npt.NDArray[np.intp]
+
+    def __call__(self, k: tuple[int, ...]) -> list[tuple[str, object]]:
+        return [("row", self.row), (f"gradient by the numbers of {self.name}", int(self.numbers[k[-1]]))]
+
+
+def _gradient_at(
+    problem: SaliencyProblem, x: Sequence[npt.NDArray[Any]], t: int, row: int
+) -> tuple[Floats, list[Floats | None]]:
+    """Outputs, flattened, and the gradient of one target by each input, of rows that take the place of `row`."""
+    net, count = problem.net, len(x[0])
+    outputs, pull = net(tuple(net.array(a) for a in x))
+    cotangent = np.zeros((count, int(np.prod(problem.target.shape, dtype=int))), dtype=np.float32)
+    cotangent[:, problem.target.positions[t, row]] = 1
+    gradient = pull(net.array(cotangent.reshape(count, *problem.target.shape)), last=True)
+    return net.numpy(outputs).reshape(count, -1), [None if g is None else net.numpy(g) for g in gradient]
+
+
+def _spread(
+    problem: SaliencyProblem, record: SpotRecord, x: Sequence[npt.NDArray[Any]], t: int, row: int, i: int, alone: Floats
+) -> Floats:
+    """How far the gradient moves where the point moves a little: by much on a kink, where rounding decides which side a pass is on."""
+    draws = problem.rng_for(row, i)
+    copies = []
+    for k, input_ in enumerate(problem.inputs):
+        size = np.zeros((16, *(1,) * (x[k].ndim - 1)))
+        if not input_.without_gradient:
+            size[:] = np.repeat([1e-6, 1e-5, 1e-4, 1e-3], 4).reshape(-1, *(1,) * (x[k].ndim - 1))
+        noise = (
+            size * input_sizes(input_.x, input_.dims) * draws.standard_normal((16, *x[k].shape[1:]))
+            if size.any()
+            else 0
+        )
+        copies.append((x[k] + noise).astype(x[k].dtype) if size.any() else np.repeat(x[k], 16, axis=0))
+    step = max(1, problem.batch_size)
+    parts = []
+    for start in range(0, 16, step):
+        gradient = _gradient_at(problem, [c[start : start + step] for c in copies], t, row)[1][i]
+        assert gradient is not None  # noqa: S101  # there is one at the row
+        parts.append(record.places[i].of(gradient))
+    return np.asarray(np.abs(np.concatenate(parts) - alone).max(axis=0))
+
+
+def _check_difference(
+    problem: SaliencyProblem,
+    record: SpotRecord,
+    row: int,
+    found: tuple[Floats, list[Floats | None]],
+    x: Sequence[npt.NDArray[Any]],
+) -> None:
+    """Hold a gradient against differences of the score to both sides, in random directions; the first that agrees suffices, kinks tell nothing.
+
+    What kinks do to a slope shrinks with the width of the difference; what a wrong gradient does stays. So a slope contradicts a gradient if it stays where it
+    is over a narrower difference.
+    """
+    t = record.targets[0]
+    outputs, gradient = found
+    sizes = {k: input_sizes(i.x, i.dims) for k, i in enumerate(problem.inputs) if not i.without_gradient}
+    position = problem.target.positions[t : t + 1, row]
+    here = RowCheck(problem.net, tuple(x), sizes, position, problem.target.shape)
+    slopes = {k: np.zeros(x[k].shape) if gradient[k] is None else np.asarray(gradient[k]) for k in sizes}
+    centre, largest = float(outputs[0, position[0]]), float(np.abs(outputs).max())
+    steps, expected = step_sizes(here, [slopes], largest)
+    tolerance = max(here.tolerance, MIN_SLOPE_ERROR)
+    difference: _Difference | None = None
+    for _ in range(DIRECTIONS):
+        direction = {i: s * record.rng.standard_normal(x[i].shape) for i, s in steps.items()}
+        difference = _difference(here, slopes, direction, centre, 1.0)
+        size = float(expected[0]) + abs(difference.measured)
+        if difference.tells_nothing(size):
+            return
+        allowed = tolerance * size + difference.noise + difference.kink
+        if abs(difference.measured - difference.predicted) <= allowed:
+            return
+        narrow = _difference(here, slopes, direction, centre, NARROW)
+        allowed = tolerance * size + narrow.noise + narrow.kink + 2 * abs(narrow.measured - difference.measured)
+        if narrow.tells_nothing(size) or abs(narrow.measured - narrow.predicted) <= allowed:
+            return
+        difference = narrow
+    assert difference is not None  # noqa: S101  # there is a direction
+    SpotChecker().compare(
+        [difference.predicted], [difference.measured], tolerance * size + difference.noise, way=DIFFERENCE_WAY,
+        where=lambda _: [("row", row), ("slope of the score", "")],
+    )  # fmt: skip
+
+
+@final
+@dataclass(frozen=True)
+class _Difference:
+    """A slope of the score in one direction.
+
+    Attributes:
+        measured: by a difference to both sides. predicted: by the gradient. kink: how far the slopes to the two sides are apart. noise: error by rounding.
+    """
+
+    measured: float
+    predicted: float
+    kink: float
+    noise: float
+
+    def tells_nothing(self, size: float) -> bool:
+        """Whether the slope, of this size, is lost in rounding or in kinks."""
+        finite = np.isfinite([self.measured, self.predicted, self.kink]).all()
+        return not finite or self.kink > MAX_KINK * size or size < 3 * self.noise
+
+
+def _difference(
+    here: RowCheck, slopes: dict[int, Floats], direction: dict[int, Floats], centre: float, width: float
+) -> _Difference:
+    up, high, moved_up = here.scores_at({i: width * d for i, d in direction.items()})
+    down, low, moved_down = here.scores_at({i: -width * d for i, d in direction.items()})
+    predicted = float(sum(np.sum(slopes[i] * (moved_up[i] - moved_down[i])) for i in slopes))
+    noise = here.noise(max(abs(centre), high, low))
+    kink = abs(float(up[0] + down[0]) - 2 * centre)
+    return _Difference(
+        float(up[0] - down[0]) / (2 * width), predicted / (2 * width), kink / (2 * width), noise / (2 * width)
+    )

@@ -1,0 +1,265 @@
+"""What a saliency method evaluates for a few rows, written down while it runs, so that its numbers can be recomputed by hand afterwards.
+
+A map is a sum over many passes: noisy copies of a row, points of a path, masked copies. Evaluating all of them again would double the work. So a few rows are
+drawn before the method runs, and at a few positions of these rows every point that the network is given is kept, with its gradient or its score. The sum
+is then recomputed with numpy alone, and one of the points is given to the network again, alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.methods.saliency.inputs import Input
+from whybox.models.differentiable import Array, Differentiable
+
+__all__ = ["MaskedBlock", "Places", "PointBlock", "SpotRecord", "recorded_rows"]
+
+MIN_RECORDED_ROWS: Final = 8
+RECORDED_ROWS_SHARE: Final = 0.01  # of all rows, where that is more
+MAX_NUMBERS: Final = 96  # numbers of each input at which points are kept
+MAX_TARGETS: Final = 4  # outputs whose gradients are kept
+WHOLE_MASK_ROWS: Final = 2  # rows of which whole masks are kept
+
+Indices = npt.NDArray[np.intp]
+
+
+def recorded_rows(rows: int) -> int:
+    """How many of the rows are recorded."""
+    return min(rows, max(MIN_RECORDED_ROWS, int(RECORDED_ROWS_SHARE * rows)))
+
+
+@final
+@dataclass(frozen=True)
+class Places:
+    """Positions of an input at which numbers are kept, with all their channels.
+
+    Attributes:
+        positions: (places,), in the flattened position axes. numbers: (places, channels), in the flattened input of a row; one channel if it has none.
+        coordinates: of `numbers`, flattened, for each axis after the rows.
+    """
+
+    positions: Indices
+    numbers: Indices
+    coordinates: tuple[Indices, ...]
+
+    @classmethod
+    def drawn(cls, input_: Input, rng: np.random.Generator) -> Places:
+        """Draw positions of an input."""
+        channels = 1 if input_.channel is None else input_.x.shape[input_.channel]
+        total = int(np.prod(input_.position_shape, dtype=int))
+        count = min(total, max(2, MAX_NUMBERS // channels))
+        return cls.at(input_, np.sort(rng.choice(total, count, replace=False)))
+
+    @classmethod
+    def whole(cls, input_: Input) -> Places:
+        """All positions of an input."""
+        return cls.at(input_, np.arange(int(np.prod(input_.position_shape, dtype=int))))
+
+    @classmethod
+    def at(cls, input_: Input, positions: Indices) -> Places:
+        """These positions of an input."""
+        channels = 1 if input_.channel is None else input_.x.shape[input_.channel]
+        sizes, count = input_.position_shape, len(positions)
+        at = [np.repeat(a, channels) for a in np.unravel_index(positions, sizes)] if sizes else []
+        if input_.channel is not None:
+            at.insert(input_.channel - 1, np.tile(np.arange(channels), count))
+        numbers = np.ravel_multi_index(tuple(at), input_.x.shape[1:]).reshape(count, channels)
+        return cls(positions, np.asarray(numbers), tuple(np.asarray(a) for a in at))
+
+    def of(self, rows: npt.NDArray[Any]) -> Floats:
+        """Numbers of whole rows (m, ...) here: (m, places x channels)."""
+        return np.asarray(rows.reshape(len(rows), -1)[:, self.numbers.reshape(-1)])
+
+    def of_masks(self, masks: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The same of masks, whose axes may have length 1."""
+        at = tuple(c if n > 1 else np.zeros_like(c) for c, n in zip(self.coordinates, masks.shape[1:], strict=True))
+        return np.asarray(masks[(slice(None), *at)])
+
+
+@final
+@dataclass(frozen=True)
+class PointBlock:
+    """Points that the network took derivatives at, in one pass.
+
+    Attributes:
+        rows: (m,), the row that each belongs to. points: for each input its numbers at the places, None without derivatives.
+        gradients: for each recorded target and input the same of the gradient.
+    """
+
+    rows: Indices
+    points: tuple[Floats | None, ...]
+    gradients: tuple[tuple[Floats | None, ...], ...]
+
+
+@final
+@dataclass(frozen=True)
+class MaskedBlock:
+    """Masked rows that the network was given in one pass.
+
+    Attributes:
+        rows, masks, references: (m,), the row, the number of its mask and of what masked positions hold. points: for each input its numbers at the places.
+        kept: for each input how much of each of these stays. hidden: for each input the number of positions of each mask that do not stay.
+        scores: (m, targets).
+    """
+
+    rows: Indices
+    masks: Indices
+    references: Indices
+    points: tuple[Floats, ...]
+    kept: tuple[Floats, ...]
+    hidden: tuple[Floats, ...]
+    scores: Floats
+
+
+@final
+@dataclass
+class SpotRecord:
+    """Rows, positions and targets that are recorded, and what was evaluated there.
+
+    Attributes:
+        rows: recorded rows, in the order in which they are checked. places: of each input. targets: recorded targets.
+        whole_masks: of the first recorded rows, their whole masks; empty: none are kept.
+        points, masked: what was evaluated. sampled: for each recorded row one of its points, whole: (position among its points, inputs); of masks
+            (mask number, reference, masks).
+    """
+
+    rows: Indices
+    places: tuple[Places, ...]
+    targets: tuple[int, ...]
+    rng: np.random.Generator
+    whole_masks: dict[int, list[tuple[npt.NDArray[np.bool_] | None, ...]]] = field(default_factory=dict)
+    points: list[PointBlock] = field(default_factory=list)
+    masked: list[MaskedBlock] = field(default_factory=list)
+    sampled: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    _seen: dict[int, int] = field(default_factory=dict)
+
+    @classmethod
+    def drawn(
+        cls, inputs: Sequence[Input], targets: int, rng: np.random.Generator, *, whole_masks: bool = False
+    ) -> SpotRecord:
+        """Draw what is recorded."""
+        count = len(inputs[0].x)
+        rows = rng.choice(count, recorded_rows(count), replace=False).astype(np.intp)
+        some = np.sort(rng.choice(targets, min(targets, MAX_TARGETS), replace=False))
+        places = tuple(Places.drawn(i, rng) for i in inputs)
+        whole: Any = {int(row): [] for row in rows[:WHOLE_MASK_ROWS]} if whole_masks else {}
+        return cls(rows, places, tuple(map(int, some)), rng, whole)
+
+    def add_points(
+        self, net: Differentiable, rows: Indices, xs: Sequence[Array], grads: Sequence[Sequence[Array | None]]
+    ) -> None:
+        """Keep points and gradients of the recorded rows."""
+        here = np.flatnonzero(np.isin(rows, self.rows))
+        if not len(here):
+            return
+        everyone = len(here) == len(rows)
+
+        def at_places(arrays: Sequence[Array | None]) -> tuple[Floats | None, ...]:
+            return tuple(
+                None if a is None else places.of(net.numpy(a if everyone else net.take(a, here)))
+                for a, places in zip(arrays, self.places, strict=True)
+            )
+
+        with_gradient = [x if grads[0][i] is not None else None for i, x in enumerate(xs)]
+        gradients = tuple(at_places(grads[t]) for t in self.targets)
+        self.points.append(PointBlock(rows[here], at_places(with_gradient), gradients))
+        for k in here.tolist():
+            row = int(rows[k])
+            if self._sample(row):
+                one = np.array([k], dtype=np.intp)
+                self.sampled[row] = self._seen[row] - 1, tuple(net.numpy(net.take(x, one)) for x in xs)
+
+    def add_masked(
+        self,
+        net: Differentiable,
+        rows: Indices,
+        numbers: tuple[Indices, Indices],
+        xs: Sequence[Array],
+        masks: Sequence[npt.NDArray[Any] | None],
+        scores: Floats,
+    ) -> None:
+        """Keep masked copies of the recorded rows; `numbers`: of the mask and of the reference of each."""
+        here = np.flatnonzero(np.isin(rows, self.rows))
+        if not len(here):
+            return
+        chosen = [None if m is None else m[here] for m in masks]
+        kept = tuple(
+            np.ones((len(here), places.numbers.size)) if m is None else places.of_masks(m).astype(np.float64)
+            for m, places in zip(chosen, self.places, strict=True)
+        )
+        points = tuple(places.of(net.numpy(net.take(x, here))) for x, places in zip(xs, self.places, strict=True))
+        hidden = tuple(
+            np.zeros(len(here)) if m is None else (1 - m.reshape(len(here), -1).astype(np.float64)).sum(axis=1)
+            for m in chosen
+        )
+        self.masked.append(
+            MaskedBlock(rows[here], numbers[0][here], numbers[1][here], points, kept, hidden, scores[here])
+        )
+        for row in self.whole_masks:
+            mine = np.flatnonzero(rows[here] == row)
+            if len(mine):
+                self.whole_masks[row].append(tuple(None if m is None else m[mine].astype(bool) for m in chosen))
+        for n, k in enumerate(here.tolist()):
+            row = int(rows[k])
+            if self._sample(row):
+                whole = tuple(None if m is None else m[n : n + 1].copy() for m in chosen)
+                self.sampled[row] = int(numbers[0][k]), (int(numbers[1][k]), whole)
+
+    def _sample(self, row: int) -> bool:
+        """Whether the next point of a row takes the place of the one that is kept: each has the same chance in the end."""
+        self._seen[row] = self._seen.get(row, 0) + 1
+        return bool(self.rng.random() * self._seen[row] < 1)
+
+    def points_of(self, row: int) -> tuple[list[Floats | None], list[list[Floats | None]], Indices]:
+        """All points of a row, gradients of each recorded target, and the pass that each was in."""
+        blocks = [(k, b, np.flatnonzero(b.rows == row)) for k, b in enumerate(self.points)]
+        blocks = [(k, b, at) for k, b, at in blocks if len(at)]
+        which = np.concatenate([np.full(len(at), k, dtype=np.intp) for k, _, at in blocks] or [np.zeros(0, np.intp)])
+        inputs = range(len(self.places))
+        points = [_joined([_at(b.points[i], at) for _, b, at in blocks]) for i in inputs]
+        gradients = [
+            [_joined([_at(b.gradients[n][i], at) for _, b, at in blocks]) for i in inputs]
+            for n in range(len(self.targets))
+        ]
+        return points, gradients, which
+
+    def masked_of(self, row: int) -> MaskedBlock | None:
+        """All masked copies of a row; None if there were none."""
+        blocks = [(b, np.flatnonzero(b.rows == row)) for b in self.masked]
+        blocks = [(b, at) for b, at in blocks if len(at)]
+        if not blocks:
+            return None
+        inputs = range(len(self.places))
+        return MaskedBlock(
+            np.full(sum(len(at) for _, at in blocks), row, dtype=np.intp),
+            np.concatenate([b.masks[at] for b, at in blocks]),
+            np.concatenate([b.references[at] for b, at in blocks]),
+            tuple(np.concatenate([b.points[i][at] for b, at in blocks]) for i in inputs),
+            tuple(np.concatenate([b.kept[i][at] for b, at in blocks]) for i in inputs),
+            tuple(np.concatenate([b.hidden[i][at] for b, at in blocks]) for i in inputs),
+            np.concatenate([b.scores[at] for b, at in blocks]),
+        )
+
+    def whole_masks_of(self, row: int) -> list[npt.NDArray[np.bool_] | None] | None:
+        """All whole masks of a row, in the order of its masked copies, for each input (masks, positions); None if they were not kept."""
+        if row not in self.whole_masks:
+            return None
+        parts = self.whole_masks[row]
+        joined = [_joined([of[i] for of in parts]) for i in range(len(self.places))]
+        return [None if m is None else m.reshape(len(m), -1) for m in joined]
+
+
+def _at(a: npt.NDArray[Any] | None, at: Indices) -> npt.NDArray[Any] | None:
+    return None if a is None else a[at]
+
+
+def _joined(parts: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+    """Parts one after the other; None for an input that is in none of them."""
+    known = [p for p in parts if p is not None]
+    return np.concatenate(known) if known else None
