@@ -24,7 +24,7 @@ from whybox.methods.effects.spot_rows import RowRecomputation, rows_alone
 
 __all__ = ["CheckedCurves", "predictions_of_checks"]
 
-MAX_PREDICTIONS: Final = 4096  # of the checks of one answer, unless more are asked for
+MAX_PREDICTIONS: Final = 500  # of the checks of one answer, unless more are asked for
 
 
 def predictions_of_checks(problem: EffectsProblem, evaluator: Evaluator, work: int, *, at_least: int = 1) -> int:

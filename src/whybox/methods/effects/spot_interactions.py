@@ -99,9 +99,9 @@ class InteractionChecks(ABC):
         """An output, for messages."""
         return output_label(self.problem.selection, at)
 
-    def pair_place(self, members: Sequence[int], at: tuple[int, ...]) -> Place:
-        """Features and an output, for messages."""
-        return [*self.names(members), *self.outputs(at[0])]
+    def pair_place(self, pairs: Sequence[Sequence[int]], at: tuple[int, ...]) -> Place:
+        """Features and an output at a position of (pairs, outputs), for messages."""
+        return [*self.names(pairs[at[0]]), *self.outputs(at[1])]
 
 
 @final
@@ -163,7 +163,7 @@ class LeafChecks(InteractionChecks):
         for part in parts:
             left -= selection.levels(part)
         left -= left[0]
-        return np.asarray(np.sqrt(np.average((left - np.average(left, axis=0, weights=w)) ** 2, axis=0, weights=w)))
+        return np.asarray(np.sqrt(w @ (left - w @ left) ** 2))
 
     def check(self, size: Floats, checker: SpotChecker) -> None:
         """See `InteractionChecks`."""
@@ -173,11 +173,13 @@ class LeafChecks(InteractionChecks):
         self._check_means(checker)
         largest = np.abs(self._trees.predictions()).max(axis=0)
         allowed = 16 * mean_rounding(self._trees, largest)
-        for (p, q), again in self._sizes.items():
-            interacting = size[self.used.index(p), self.used.index(q)]
-            if p != q or interacting.any():  # of one that no path tests with another it is zero, whatever rounding says
-                where = partial(self.pair_place, (p, q))
-                checker.compare(interacting, again, allowed, way=SECOND_TABLE, where=where)
+        at = {p: i for i, p in enumerate(self.used)}
+        # of a feature that no path tests with another it is zero, whatever rounding says
+        pairs = [(p, q) for p, q in self._sizes if p != q or size[at[p], at[p]].any()]
+        if pairs:
+            ours = np.array([size[at[p], at[q]] for p, q in pairs])
+            again = np.array([self._sizes[pair] for pair in pairs])
+            checker.compare(ours, again, allowed, way=SECOND_TABLE, where=partial(self.pair_place, pairs))
 
     def _check_two_rows(
         self, members: list[int], rows: Ints, recompute: RowRecomputation, checker: SpotChecker
@@ -200,21 +202,20 @@ class LeafChecks(InteractionChecks):
             return np.asarray(v - weights @ v)
 
         alone = {s: centred(_means_of_two(f, mixed[s], weights)) for s in sets}
+        pairs, ours, parts = [], [], []
         for i, p in enumerate(members):
             without = centred(weights[:, None] * f + weights[::-1, None] * mixed[p,])
-            self._compare(size[i, i], centred(f) - alone[p,] - without, weights, limit, (p, p), checker, recompute.way)
+            pairs.append((p, p))
+            ours.append(size[i, i])
+            parts.append(centred(f) - alone[p,] - without)
             for j in range(i):
                 q = members[j]
-                part = alone[q, p] - alone[q,] - alone[p,]
-                self._compare(size[i, j], part, weights, limit, (q, p), checker, recompute.way)
-
-    def _compare(
-        self, size: Floats, part: Floats, weights: Floats, limit: Floats, members: tuple[int, int], checker: SpotChecker, way: str
-    ) -> None:  # fmt: skip
-        checker.compare(
-            size, np.sqrt(weights @ part**2), limit, way=way.replace("rows with the feature set to a point", "pairs of rows that exchange features"),
-            where=lambda at: [*self.names(members), *self.outputs(at[0])],
-        )  # fmt: skip
+                pairs.append((q, p))
+                ours.append(size[i, j])
+                parts.append(alone[q, p] - alone[q,] - alone[p,])
+        again = np.sqrt(np.einsum("r,prk->pk", weights, np.array(parts) ** 2))
+        way = recompute.way.replace("rows with the feature set to a point", "pairs of rows that exchange features")
+        checker.compare(np.array(ours), again, limit, way=way, where=partial(self.pair_place, pairs))
 
     def _check_means(self, checker: SpotChecker) -> None:
         """Add up means at the values of a few rows from the individual values of all rows, and means of a few rows over the values of all."""
@@ -302,12 +303,16 @@ class PredictionChecks(InteractionChecks):
             16
             * np.max([mean_rounding(self.evaluator, np.abs(m[0]).max(axis=0)) for m in self._means.values()], axis=0),
         )
+        pairs, ours, again = [], [], []
         for i, p in enumerate(self.used):
             for j, q in enumerate(self.used[: i + 1]):
                 whole = predictions - w @ predictions if i == j else means[_ordered((q, p))][0]
                 part = whole - means[p,][0] - (means[p,][1] if i == j else means[q,][0])
-                where = partial(self.pair_place, (q, p))
-                checker.compare(size[i, j], np.sqrt(w @ part**2), allowed, way=SECOND_TABLE, where=where)
+                pairs.append((q, p))
+                ours.append(size[i, j])
+                again.append(np.sqrt(w @ part**2))
+        where = partial(self.pair_place, pairs)
+        checker.compare(np.array(ours), np.array(again), allowed, way=SECOND_TABLE, where=where)
 
 
 def _ordered(members: Sequence[int]) -> tuple[int, ...]:

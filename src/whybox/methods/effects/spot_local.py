@@ -6,13 +6,12 @@ Which interval a row is in is found again from the row's own cell and the edges 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, final
+from typing import Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.data.cells import object_cells
-from whybox.data.table import Floats
+from whybox.data.table import Floats, Table
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curves import Curve
@@ -108,12 +107,13 @@ class _Line:
 
     def __init__(self, checks: CurveChecks, curve: Curve) -> None:
         self.rows, self.curve = checks.evaluator.rows, curve
-        self.interval = _interval(self.rows, curve, 0)
+        self.interval = _interval(curve, 0)
 
     def corners(self, row: int, part: int) -> tuple[tuple[float, int], ...]:
         """The upper end less the lower end."""
         del part
-        k = int(self.interval[row])
+        own = _interval_of_cell(self.rows.table, self.curve, 0, row)
+        k = int(self.interval[row]) if own is None else own
         return (1.0, k + 1), (-1.0, k)
 
     def steps(self, parts: Sequence[_Moved]) -> _Steps:
@@ -153,7 +153,7 @@ class _Surface:
 
     def __init__(self, checks: CurveChecks, curve: Curve) -> None:
         self.rows, self.curve = checks.evaluator.rows, curve
-        self.first, self.second = (_interval(self.rows, curve, side) for side in (0, 1))
+        self.first, self.second = (_interval(curve, side) for side in (0, 1))
         self.at = [
             np.flatnonzero(np.isfinite(f.place(p))) for f, p in zip(curve.grid.features, curve.grid.points, strict=True)
         ]
@@ -161,7 +161,9 @@ class _Surface:
     def corners(self, row: int, part: int) -> tuple[tuple[float, int], ...]:
         """Both upper and both lower ends, less the two mixed ones."""
         del part
-        i, j, wide = int(self.first[row]), int(self.second[row]), self.curve.grid.shape[1]
+        own = [_interval_of_cell(self.rows.table, self.curve, side, row) for side in (0, 1)]
+        i, j = (int(at[row]) if k is None else k for at, k in zip((self.first, self.second), own, strict=True))
+        wide = self.curve.grid.shape[1]
         signs = ((1.0, 1, 1), (-1.0, 0, 1), (1.0, 0, 0), (-1.0, 1, 0))
         return tuple((s, int(self.at[0][i + up]) * wide + int(self.at[1][j + over])) for s, up, over in signs)
 
@@ -179,26 +181,25 @@ class _Surface:
         )
 
 
-def _interval(rows: Any, curve: Curve, side: int) -> Ints:
-    """The interval of each row from its own value; -1 outside, and where there is none."""
-    feature, edges = curve.grid.features[side], curve.points[side]
-    table, count = rows.table, len(edges)
-    if feature.kind == "datetime" or feature.number_origin:
-        x, z = feature.numbers, feature.place(edges)
-    else:
-        x, z = _floats(object_cells(table, feature.position)), edges.astype(np.float64)
+def _interval(curve: Curve, side: int) -> Ints:
+    """The interval of each row, open below but for the first; -1 outside, and where there is no value."""
+    feature = curve.grid.features[side]
+    x, edges = feature.numbers, feature.place(curve.points[side])
     assert x is not None  # noqa: S101  # numbers and dates have places
     with np.errstate(invalid="ignore"):
-        beyond = (x[:, None] > z[None]).sum(axis=1) if len(x) * count < 2**22 else np.searchsorted(z, x, side="left")
-        inside = (x >= z[0]) & (x <= z[-1])
-    return np.where(inside, np.clip(beyond - 1, 0, count - 2), -1).astype(np.int64)
+        inside = (x >= edges[0]) & (x <= edges[-1])
+    at = np.digitize(x, edges, right=True) - 1
+    return np.where(inside, np.clip(at, 0, len(edges) - 2), -1).astype(np.int64)
 
 
-def _floats(cells: npt.NDArray[np.object_]) -> Floats:
-    """Cells as floats; missing ones of any kind are NaN."""
-    from whybox.data.series import is_missing
-
-    return np.array([np.nan if is_missing(v) else float(v) for v in cells], dtype=np.float64)
+def _interval_of_cell(table: Table, curve: Curve, side: int, row: int) -> int | None:
+    """The interval of one row, from its own cell and the edges as the user sees them; None for dates and for numbers beyond the floats' precision."""
+    feature, edges = curve.grid.features[side], curve.points[side]
+    if feature.kind == "datetime" or feature.number_origin:
+        return None
+    x = float(object_cells(table.rows(np.array([row])), feature.position)[0])
+    above = [k for k, edge in enumerate(edges.tolist()) if edge >= x]
+    return max(above[0] - 1, 0)
 
 
 def _means(parts: Sequence[tuple[Ints, Floats, Floats]]) -> tuple[Ints, Floats]:
