@@ -89,8 +89,11 @@ def black_box(rng: np.random.Generator) -> tuple[Any, Any, list[Any]]:
     return wave, X.astype([np.float64, np.float32][which % 2]), [0, 1, 2, 3]
 
 
-def sound_answer(seed: int) -> str:
+def sound_answer(seed: int, *, every: int = 1) -> str:
     """Compute an answer drawn by the seed; return what its evidence says of the checks, or why the question is refused.
+
+    Args:
+        every: take only every so many of the zoo's models, which take long to train.
 
     Raises:
         SpotCheckError: a false alarm.
@@ -100,7 +103,7 @@ def sound_answer(seed: int) -> str:
     if rng.random() < 0.25:
         model, rows, columns = black_box(rng)
     else:
-        model, rows = adapted(EXACT[seed % len(EXACT)].name)
+        model, rows = adapted(EXACT[::every][seed % len(EXACT[::every])].name)
         some = rng.choice(len(rows) if isinstance(rows, pd.DataFrame) else rows.shape[0], int(rng.integers(2, 40)))
         rows = rows.iloc[some] if isinstance(rows, pd.DataFrame) else rows[some]
         columns = list(rows.columns) if isinstance(rows, pd.DataFrame) else list(range(rows.shape[1]))
