@@ -4,6 +4,8 @@ import sys
 from pathlib import Path
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # two test workers share two cores
+# LightGBM and XGBoost take a thread a core whatever stands above, and threads that wait for each other keep a core busy
+os.environ.setdefault("OMP_THREAD_LIMIT", "1")
 os.environ.setdefault("MPLBACKEND", "agg")
 # networks here are small and run a few times: JAX takes longer to optimise them than to run them
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")

@@ -187,9 +187,9 @@ class NonFiniteError(InputError):
         super().__init__(*message)
         self.row = row
 
-    def render(self, spell: Callable[[Argument], str] = str, row: str | None = None) -> str:
-        """Return the message with the row in it, called `row` if that is given."""
-        place = row or ("a row" if self.row is None else f"row {self.row:,}")
+    def render(self, spell: Callable[[Argument], str] = str) -> str:
+        """Return the message with the row in it."""
+        place = "a row" if self.row is None else f"row {self.row:,}"
         return super().render(spell).replace("{row}", place)
 
     def later(self, rows: int) -> NonFiniteError:

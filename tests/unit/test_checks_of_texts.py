@@ -10,7 +10,6 @@ import pytest
 import torch
 
 import whybox as wb
-from whybox.checks.check import check_saved
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.stability import SMALL_NOISE_LINE
@@ -157,9 +156,10 @@ def test_right_maps_of_words_pass(net, texts, tokenizer, method):
 def test_maps_that_know_nothing_of_the_network_fail(net, texts, tokenizer, method):
     e = wb.saliency(net, texts, 1, method, tokenizer=tokenizer)
     found = wb.check(e, net, texts, tokenizer=tokenizer, method=method)
-    assert not found.passed
-    for line in (ALL_LAYERS, TOP_LAYER, TOGETHER_LINE):
+    assert found.verdict == "fail"
+    for line in (ALL_LAYERS, TOP_LAYER):
         assert found[line].verdict == "fail", str(found)
+    assert found[TOGETHER_LINE].verdict in ("fail", "cannot tell"), str(found)
     assert found[ALL_LAYERS].number == pytest.approx(1.0)
     if method is LENGTHS:
         assert found[ALL_LAYERS].details["controls"]["the length in letters"] == pytest.approx(1.0)
@@ -275,8 +275,8 @@ def test_what_is_not_kept_is_brought_again(net, texts, tokenizer, tmp_path):
             tokenizer=tokenizer,
         )
     e.save(tmp_path / "words.whybox")
-    found = check_saved(
-        tmp_path / "words.whybox", net, texts, tokenizer=tokenizer, embedding="embed", checks="numerical"
+    found = wb.check(
+        wb.load(tmp_path / "words.whybox"), net, texts, tokenizer=tokenizer, embedding="embed", checks="numerical"
     )
     assert found["reproduced"].number < 1e-5
     old = replace(

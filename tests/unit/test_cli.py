@@ -16,6 +16,7 @@ import whybox as wb
 import zoo
 from interrupts import interrupt, wait_until
 from whybox.cli.main import main
+from whybox.errors import ModelMismatchError
 
 
 @pytest.fixture(scope="module")
@@ -93,7 +94,11 @@ def test_report(folder, capsys):
         (["explain", "@model.json", "@text.csv", "-o", "@y.csv"], 3, "column 'bmi' holds text"),
         (["explain", "@model.json", "@empty.csv", "-o", "@y.csv"], 3, "no rows"),
         (["explain", "@model.json", "@junk.parquet", "-o", "@y.csv"], 3, "cannot be read as a table"),
-        (["explain", "@model.json", "@rows.csv", "-o", "@y.docx"], 2, "results are written to"),
+        (
+            ["explain", "@model.json", "@rows.csv", "-o", "@y.docx"],
+            2,
+            "the result is a file of type .parquet, .pq, .csv",
+        ),
         (["explain", "@model.json", "@rows.csv", "-o", "@no/y.csv"], 3, "does not exist"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--output", "2"], 2, "--output 2"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--scale", "probability"], 2, "--background FILE"),
@@ -101,7 +106,7 @@ def test_report(folder, capsys):
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--player", "x"], 2, "NAME=COLUMN"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--id", "nope"], 2, "--id nope"),
         (["explain", "@model.json", "@rows.csv", "-o", "@y.csv", "--index", "x"], 2, "--index x"),
-        (["report", "@model.json", "@rows.csv", "-o", "@y.pdf"], 2, ".html file"),
+        (["report", "@model.json", "@rows.csv", "-o", "@y.pdf"], 2, "a file of type .html, .htm"),
         (["report", "@model.json", "@rows.csv", "-o", "@y.html", "--y", "y"], 2, "--y y"),
     ],
 )
@@ -117,6 +122,17 @@ def test_errors_are_one_line_with_a_code_and_nothing_written(folder, capsys, arg
     assert words in said.err
     assert said.err.startswith("whybox: ")
     assert "Traceback" not in said.err
+    assert {p.name for p in folder.iterdir()} == before
+
+
+def test_a_file_that_its_library_reads_otherwise_has_a_code_of_its_own(folder, capsys, monkeypatch):
+    def differs(*_, **__):
+        raise ModelMismatchError("our reading gives 1 where its own predict gives 2")
+
+    before = {p.name for p in folder.iterdir()}
+    monkeypatch.setattr("whybox.adapters.files.load.verify_trees", differs)
+    assert run(folder, "explain", "@model.json", "@rows.csv", "-o", "@y.csv") == 5
+    assert "gives 2" in capsys.readouterr().err
     assert {p.name for p in folder.iterdir()} == before
 
 
@@ -279,3 +295,27 @@ def test_output_takes_the_label_of_a_class(tmp_path, capsys):
     for verb in ("explain", "effects"):
         assert run(tmp_path, verb, "@m.json", "@rows.csv", "-o", "@out.parquet", "--output", "2") == 2
         assert "--output 2 is not an output of this model. Known: '-1', '0', '3'" in capsys.readouterr().err
+
+
+def test_max_evals_is_about_all_rows_of_the_file(tmp_path, monkeypatch, capsys):
+    """Parts of a large file that would be allowed one by one are not allowed together."""
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    from whybox.data import table_files
+
+    X = zoo.X()[["bmi", "bp", "s5"]]
+    joblib.dump(GradientBoostingClassifier(n_estimators=2).fit(X, zoo.y() > zoo.y().mean()), tmp_path / "m.joblib")
+    X[:40].to_csv(tmp_path / "rows.csv", index=False)
+    X[:40].to_parquet(tmp_path / "rows.parquet")
+    X[:5].to_csv(tmp_path / "background.csv", index=False)
+    monkeypatch.setattr(table_files, "ROWS_PER_BATCH", 10)
+    for rows in ("rows.csv", "rows.parquet"):
+        command = [
+            *("explain", f"{tmp_path}/m.joblib", f"{tmp_path}/{rows}", "-o", f"{tmp_path}/out.csv", "--trust-pickle"),
+            *("--background", f"{tmp_path}/background.csv", "--scale", "probability", "--max-evals"),
+        ]
+        assert main([*command, "1599"]) == 2
+        assert "needs 1,600 predictions (40 rows" in capsys.readouterr().err
+        assert not (tmp_path / "out.csv").exists()
+        assert main([*command, "1600"]) == 0
+        (tmp_path / "out.csv").unlink()

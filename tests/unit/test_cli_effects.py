@@ -83,6 +83,27 @@ def test_what_it_costs_to_ask_a_model_is_said_before(folder, capsys):
     assert f"{plan.predictions:,} predictions" in capsys.readouterr().out
 
 
+def test_a_trusted_pickle_that_is_not_read_is_evaluated(tmp_path, capsys):
+    import joblib
+    from sklearn.linear_model import RidgeClassifier
+    from sklearn.svm import SVR
+
+    X = zoo.X()[["bmi", "bp"]][:60]
+    for model in (SVR().fit(X, X["bmi"] * X["bp"]), RidgeClassifier().fit(X, X["bmi"] > 0)):
+        joblib.dump(model, tmp_path / "model.joblib")
+        X.assign(w=np.linspace(1, 2, len(X))).to_parquet(tmp_path / "rows.parquet")
+        command = ("effects", "@model.joblib", "@rows.parquet", "-o", "@out.csv", "--sample-weight", "w")
+        assert run(tmp_path, *command) == 4  # pickles run code: only when trusted
+        assert run(tmp_path, *command, "--trust-pickle") == 0
+        assert "not read" in capsys.readouterr().out
+        ours = wb.effects(model, X, sample_weight=np.linspace(1, 2, len(X)))
+        table = pd.read_csv(tmp_path / "out.csv")
+        assert np.allclose(table["effect"], np.concatenate([e.values for e in ours.values()]))
+        assert run(tmp_path, "plan", *command[:3], "--trust-pickle") == 0
+    joblib.dump({"no": "model"}, tmp_path / "model.joblib")
+    assert run(tmp_path, *command, "--trust-pickle") == 4
+
+
 def test_threads_change_nothing(folder):
     for jobs in ("1", "2"):
         name = f"@jobs{jobs}.csv"

@@ -98,6 +98,7 @@ def test_a_mistake_is_named(folder, capsys, arguments, words):
         (("check", "@model.json", "@rows.csv"), 4, "holds a model of tables, and whybox check reads networks"),
         (("explain", "@model.json", "@rows.csv", "-o", "@"), 3, "is a folder; name a file."),
         (("report", "@model.json", "@rows.csv", "-o", "@"), 3, "is a folder; name a file."),
+        (("report", "@model.json", "@rows.csv", "-o", "@r.pdf"), 2, "r.pdf: the result is a file of type .html, .htm."),
         (
             (*GOOD, "--player", "body=bmi,bpp"),
             2,

@@ -118,7 +118,7 @@ E = wb.explain(MODEL, X[:10])
         (lambda: [wb.effects(MODEL, X[:20], "a", "ice")["a"]], "taken over all rows together"),
         (lambda: [wb.effects(MODEL, X[:20], "a")], "pass all rows to wb.effects"),
         (lambda: [E, 3], "this is int"),
-        (lambda: wb.effects(MODEL, X[:20], "a"), "this is str"),
+        (lambda: wb.effects(MODEL, X[:20], "a"), "this is Effects. Effects are taken over all rows together"),
     ],
 )
 def test_what_does_not_belong_together_is_refused(others, says):

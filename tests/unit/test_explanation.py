@@ -222,3 +222,13 @@ def test_notebook_table(single, several):
 def test_pickle(single):
     again = pickle.loads(pickle.dumps(wb.explainers.TreeShap(zoo.built("LGBMClassifier, multiclass")[0])))
     assert again(zoo.X()[:3]).shape == (3, 5, 3)
+
+
+@pytest.mark.parametrize("name", ["e.csv", "e.PARQUET", "e.whybox.zip"])
+def test_a_name_of_another_type_of_file_is_refused(tmp_path, single, name):
+    with pytest.raises(OptionError, match=r"explanations are saved as .whybox files.*to_frame"):
+        single.save(tmp_path / name)
+    assert not list(tmp_path.iterdir())
+    for allowed in ("e", "E.WHYBOX"):
+        single.save(tmp_path / allowed)
+        assert wb.load(tmp_path / allowed).values.tobytes() == single.values.tobytes()

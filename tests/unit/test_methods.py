@@ -286,7 +286,8 @@ def test_evidence_is_complete():
     e = wb.explain(model, rows[:20], rows[50:70], seed=7).evidence
     assert set(e.fingerprints) == {"model", "rows", "background"}
     assert e.seed == 7
-    assert e.model_calls == 20 + e.verdict["mixed_rows"] == 68
+    assert e.model_calls == 20 + 200
+    assert e.verdict["mixed_rows"] == 180
     assert e.verdict["mixed"] == 64
     assert e.background_rows == 20
     assert e.versions["xgboost"]
@@ -405,6 +406,20 @@ def test_unfitted_models():
     ):
         with pytest.raises(UnsupportedModelError, match="not fitted|not a fitted"):
             wb.explain(model, np.zeros((2, 2)))
+
+
+def test_a_model_that_is_not_read_is_sent_to_effects_and_one_that_is_not_fitted_to_fit():
+    import xgboost
+    from sklearn.svm import SVC
+
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    with pytest.raises(UnsupportedModelError, match=r"SVC is not a tree model.*wb.effects\(model, X\)"):
+        wb.explain(SVC().fit(X, X[:, 0] > 0), X)
+    (note, *_) = wb.effects(SVC().fit(X, X[:, 0] > 0), X, [0])[0].evidence.notes
+    assert note.endswith("because it is not read: SVC is not a tree model this version explains.")
+    for model in (SVC(), xgboost.XGBRegressor()):
+        with pytest.raises(InputError, match="the model is not fitted; call fit first"):
+            wb.effects(model, X)
 
 
 def test_results_too_large_for_memory_are_refused():

@@ -68,9 +68,10 @@ def effects(
             it answers.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to call (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
-        max_evals: most predictions of single rows in total where the model is evaluated; None: 100 million. More is refused before the first is made.
+        max_evals: most predictions of single rows in total where the model is evaluated; None: 100 million. More is refused before any
+            is made, but for two rows of a black box that show the shape of its outputs.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
-            far training moves each curve.
+            far training moves each curve, and ``extras["learner_interval"]`` holds the ends of its 95 % interval.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
 
     Returns:

@@ -36,7 +36,8 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors. Tree
             ensembles on their own scale take all rows, exactly, and need none.
         seed: of the rows drawn.
-        max_evals: most predictions of single rows in total where the model is asked; None: 20 million. More is refused before the first is made.
+        max_evals: most predictions of single rows in total where the model is asked; None: 20 million. More is refused before any
+            is made, but for two rows of a black box that show the shape of its outputs.
         n_jobs: as for :func:`effects`.
 
     Returns:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.network_options import (
@@ -15,13 +14,14 @@ from whybox.cli.network_options import (
     question_of,
 )
 from whybox.cli.parser import CommandParser, number_at_least
-from whybox.cli.saliency import NETWORK_TEXT, maps_of
-from whybox.cli.shared import declare
-from whybox.errors import Argument, InputError, OptionError
+from whybox.cli.saliency import NETWORK_TEXT, files_read, maps_of
+from whybox.cli.shared import declare_command, resolve_output
+from whybox.errors import Argument, OptionError
 
-__all__ = ["CHECK_FAILED", "add_command"]
+__all__ = ["CHECK_CANNOT_TELL", "CHECK_FAILED", "add_command"]
 
-CHECK_FAILED: Final = 6  # exit code
+CHECK_FAILED: Final = 6  # exit codes
+CHECK_CANNOT_TELL: Final = 7
 GROUPS: Final = ("numerical", "model dependence", "faithfulness", "stability")  # held against the library's by a test
 
 _TEXT: Final = f"""\
@@ -37,7 +37,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "check",
         _check,
@@ -80,7 +80,8 @@ def _check(options: argparse.Namespace) -> int:
     from whybox.core.atomic_write import atomic_write
 
     files = files_of_inputs(options)
-    _check_result_path(options.out)
+    if options.out:
+        resolve_output(options, (".json",), [options.map, *files_read(options, files)])
     saved = _saved(options)
     q = question_of(options, files)
     named = {"": saved} if saved is not None else maps_of(q)
@@ -99,7 +100,7 @@ def _check(options: argparse.Namespace) -> int:
         with atomic_write(options.out) as part:
             part.write_text(json.dumps(checks.to_dict(), indent=1) + "\n", encoding="utf-8")
     print(checks)
-    return 0 if checks.passed else CHECK_FAILED
+    return {"pass": 0, "cannot tell": CHECK_CANNOT_TELL}.get(checks.verdict, CHECK_FAILED)
 
 
 def _saved(options: argparse.Namespace) -> Any:
@@ -113,12 +114,3 @@ def _saved(options: argparse.Namespace) -> Any:
         if getattr(options, name) != options.command.get_default(name):
             raise OptionError("--map holds a map that was made before; leave ", Argument(name), " out.")
     return load(options.map)
-
-
-def _check_result_path(out: str | None) -> None:
-    if out is None:
-        return
-    if Path(out).suffix.lower() != ".json":
-        raise OptionError(f"-o {out}: the result is a .json file.")
-    if not Path(out).resolve().parent.is_dir():
-        raise InputError(f"the folder {str(Path(out).parent)!r} does not exist.")

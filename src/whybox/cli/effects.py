@@ -16,12 +16,12 @@ from whybox.cli.shared import (
     add_result,
     add_rows,
     column_of,
-    declare,
-    model_of,
+    declare_command,
+    model_or_estimator_of,
     name_rows,
     print_evidence,
     read_rows,
-    refuse_overwriting,
+    resolve_output,
 )
 from whybox.methods.registry import family_ids, find, load_options, methods
 
@@ -36,7 +36,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "effects",
         _effects,
@@ -112,29 +112,45 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
         settings["grid"] = int(options.grid)
     kind(**settings)  # refuses what it can before anything is read
     count_rows(options.data)
-    model = model_of(options)
-    rows = read_rows(options.data, model, [options.sample_weight])
+    model = model_or_estimator_of(options)
+    known = _as_evaluated(model, options)
+    rows = read_rows(options.data, known, [options.sample_weight])
     sample_weight = None
     if options.sample_weight:
         sample_weight = column_of(options.sample_weight, "sample_weight", rows, options.data).to_numpy(
             zero_copy_only=False
         )
-        if not model.inputs.reads_column(options.sample_weight):
+        if not known.inputs.reads_column(options.sample_weight):
             rows = rows.drop_columns([options.sample_weight])
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     settings["sample_weight"] = sample_weight
     return EffectsQuestion(model, rows, features, settings)
 
 
+def _as_evaluated(model: Any, options: argparse.Namespace) -> Any:
+    """The model itself, or an estimator as a black box: either knows its columns and categories."""
+    from whybox.data.table import as_table
+    from whybox.data.table_files import read_table
+    from whybox.models.base import Model
+    from whybox.models.readable import readable
+
+    if isinstance(model, Model):
+        return model
+    rows = read_table(options.data, {})
+    learned = getattr(model, "feature_names_in_", ())
+    if options.sample_weight in rows.column_names and options.sample_weight not in learned:
+        rows = rows.drop_columns([options.sample_weight])
+    return readable(model, as_table(rows), scale=options.scale)
+
+
 def _effects(options: argparse.Namespace) -> None:
     from whybox.api.effects import effects
     from whybox.core.atomic_write import atomic_write
-    from whybox.data.table_files import check_output, table_writer
+    from whybox.data.table_files import WRITABLE_SUFFIXES, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import resolve_effects
 
-    refuse_overwriting(options)
-    out = check_output(options.out)
+    out = resolve_output(options, WRITABLE_SUFFIXES)
     q = question_of(options)
     spec = find("effects", options.kind, argument="kind")
     chosen = (load_options(spec) if spec.options else options_of_kinds()[0])(**q.settings)

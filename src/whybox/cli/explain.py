@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import json
+from collections.abc import Iterable
 from typing import Any, Final
 
 from whybox.cli.option_fields import add_fields, given_fields
@@ -16,13 +17,13 @@ from whybox.cli.shared import (
     add_rows,
     coded_columns,
     column_of,
-    declare,
+    declare_command,
     model_of,
     name_rows,
     players_of,
     print_evidence,
     read_rows,
-    refuse_overwriting,
+    resolve_output,
     spelled_columns,
 )
 from whybox.errors import OptionError
@@ -43,7 +44,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "explain",
         _explain,
@@ -96,24 +97,29 @@ def _options_of(options: argparse.Namespace) -> Any:
 
 def _explain(options: argparse.Namespace) -> None:
     from whybox.core.atomic_write import atomic_write
-    from whybox.data.table_files import check_output, count_rows, read_batches, table_writer
+    from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, read_batches, table_writer
     from whybox.explanation.evidence import Evidence, merged
     from whybox.explanation.explanation import Explanation
 
-    refuse_overwriting(options)
-    out = check_output(options.out)
+    out = resolve_output(options, WRITABLE_SUFFIXES)
     _options_of(options)  # refuses what it can before anything is read
-    count_rows(options.data)
+    n_rows = count_rows(options.data)
     model = model_of(options)
     explainer = explainer_of(options, model)
     spelled, coded = spelled_columns(options.data, model, options.id), coded_columns(options.data, model, options.id)
     copied = [c for c in options.id if not model.inputs.reads_column(c)]
+    batches: Iterable[Any] = read_batches(options.data, spelled, coded, copied)
+    if n_rows is None:  # a CSV is in memory as a whole
+        batches = list(batches)
+        n_rows = sum(rows.num_rows for rows in batches)
     parts: list[Evidence] = []
     last: Explanation | None = None
     with atomic_write(out) as part:
         write = table_writer(part, out)
-        for rows in read_batches(options.data, spelled, coded, copied):
+        for rows in batches:
             given = _without_ids(rows, model, options)
+            if not parts:
+                explainer.check_evals(n_rows, None if model.inputs.named else tuple(given.column_names))
             last = name_rows(explainer, given, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)

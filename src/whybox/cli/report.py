@@ -14,15 +14,14 @@ from whybox.cli.shared import (
     add_players,
     add_result,
     add_rows,
-    declare,
+    declare_command,
     model_of,
     name_rows,
     players_of,
     print_evidence,
     read_rows,
-    refuse_overwriting,
+    resolve_output,
 )
-from whybox.errors import InputError, OptionError
 
 __all__ = ["add_command"]
 
@@ -35,7 +34,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "report",
         _report,
@@ -63,11 +62,7 @@ def _report(options: argparse.Namespace) -> None:
     from whybox.data.table_files import count_rows
     from whybox.reporting.report import report
 
-    refuse_overwriting(options)
-    if Path(options.out).suffix.lower() not in (".html", ".htm"):
-        raise OptionError(f"{options.out}: a report is an .html file.")
-    if not Path(options.out).resolve().parent.is_dir():
-        raise InputError(f"the folder {str(Path(options.out).parent)!r} does not exist.")
+    resolve_output(options, (".html", ".htm"))
     count_rows(options.data)
     model = model_of(options)
     rows = read_rows(options.data, model, [options.y])

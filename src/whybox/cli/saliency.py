@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -18,10 +17,10 @@ from whybox.cli.network_options import (
     question_of,
 )
 from whybox.cli.parser import CommandParser
-from whybox.cli.shared import add_result, declare
-from whybox.errors import InputError, OptionError
+from whybox.cli.shared import add_result, declare_command, resolve_output
+from whybox.errors import OptionError
 
-__all__ = ["NETWORK_TEXT", "add_command"]
+__all__ = ["NETWORK_TEXT", "add_command", "files_read", "maps_of"]
 
 NETWORK_TEXT: Final = """\
 MODEL is a program of torch.export (.pt2), which needs no code and runs none while it is read, or MODULE:FUNCTION,
@@ -34,13 +33,13 @@ _EXAMPLES: Final = """\
   whybox saliency network.pt2 rows.csv --method integrated_gradients --target 1 -o maps.npz
   whybox saliency mine:network --input image='scans/*.png' --input age=patients.csv --method shapley \\
       --option samples=2000 -o maps.npz"""
-_RESULTS: Final = (".npz", ".whybox", ".png", ".svg")
+_RESULT_SUFFIXES: Final = (".npz", ".whybox", ".png", ".svg")
 PICTURE_SUFFIXES: Final = (".png", ".svg")
 
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "saliency",
         _saliency,
@@ -62,7 +61,7 @@ def _saliency(options: argparse.Namespace) -> None:
     from whybox.cli.saliency_output import write_maps
 
     files = files_of_inputs(options)
-    out = _result_path(options, files)
+    out = resolve_output(options, _RESULT_SUFFIXES, files_read(options, files))
     q = question_of(options, files)
     if out.suffix.lower() in PICTURE_SUFFIXES:
         _refuse_drawing(options, q.read.rows)
@@ -117,22 +116,7 @@ def _refuse_drawing(options: argparse.Namespace, rows: int) -> None:
         raise OptionError(f"-o {options.out}: a picture shows one output; name it with --target, or write .npz or .whybox.")  # fmt: skip
 
 
-def _result_path(options: argparse.Namespace, files: dict[str, list[str]]) -> Path:
-    out = Path(options.out)
-    if out.suffix.lower() not in _RESULTS:
-        raise OptionError(f"-o {options.out}: the result is a file of type {', '.join(_RESULTS)}.")
-    if not out.resolve().parent.is_dir():
-        raise InputError(f"the folder {str(out.parent)!r} does not exist.")
-    if out.is_dir():
-        raise InputError(f"-o {options.out} is a folder; name a file.")
-    if not os.access(out.resolve().parent, os.W_OK):
-        raise InputError(f"the folder {str(out.parent)!r} cannot be written to.")
-    behind = [path for text in options.background for path in (text, text.partition("=")[2])]
-    for path in (options.model, *(p for paths in files.values() for p in paths), *behind, options.names):
-        if (
-            path
-            and Path(path).exists()
-            and (out.resolve() == Path(path).resolve() or (out.exists() and out.samefile(path)))
-        ):
-            raise OptionError(f"-o {options.out} is the same file as {path}; write the result to another file.")
-    return out
+def files_read(options: argparse.Namespace, files: Mapping[str, list[str]]) -> list[str | None]:
+    """Return the files that are read beside MODEL and INPUT: pictures and arrays of each input, backgrounds, names."""
+    backgrounds = [text.partition("=")[2] for text in options.background]
+    return [*(path for paths in files.values() for path in paths), *backgrounds, options.names]

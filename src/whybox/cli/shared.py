@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import argparse
+import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,14 +21,15 @@ __all__ = [
     "add_result",
     "add_rows",
     "column_of",
-    "declare",
+    "declare_command",
     "model_of",
+    "model_or_estimator_of",
     "name_rows",
     "players_of",
     "print_evidence",
     "read_rows",
     "refuse_misplaced",
-    "refuse_overwriting",
+    "resolve_output",
 ]
 
 TABLE_MODELS: Final = (".json", ".ubj", ".txt", ".cbm", ".skops")
@@ -39,7 +41,7 @@ TABLE_WORDING: Final = Wording(
 )
 
 
-def declare(
+def declare_command(
     commands: Any,
     name: str,
     run: Callable[[argparse.Namespace], int | None],
@@ -137,47 +139,60 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
         return
     of_networks = hasattr(options, "inputs")
     data = options.inputs if of_networks else [options.data]
-    meant = next((d for d in data if _ends(d) in TABLE_MODELS + NETWORKS), None)
-    if meant is not None and _ends(model) in DATA_SUFFIXES:
+    meant = next((d for d in data if _suffix_of(d) in TABLE_MODELS + NETWORKS), None)
+    if meant is not None and _suffix_of(model) in DATA_SUFFIXES:
         raise OptionError(
             f"MODEL comes first, and {model} is data where {meant} is a model. Write: {options.command.prog} {meant} {model} ..."
         )
-    if not of_networks and _ends(model) in NETWORKS:
+    if not of_networks and _suffix_of(model) in NETWORKS:
         raise UnsupportedModelError(
             f"{model} holds a network, and {options.command.prog} reads models of tables; for networks there are whybox saliency and whybox check."
         )
-    if of_networks and _ends(model) in TABLE_MODELS:
+    if of_networks and _suffix_of(model) in TABLE_MODELS:
         raise UnsupportedModelError(
             f"{model} holds a model of tables, and {options.command.prog} reads networks (.pt2 of torch.export, or MODULE:FUNCTION); "
             "for models of tables there are whybox explain and whybox effects."
         )
 
 
-def _ends(path: str) -> str:
+def _suffix_of(path: str) -> str:
     return Path(path).suffix.lower()
 
 
-def refuse_overwriting(options: argparse.Namespace, *others: str | None) -> None:
-    """Results never take the place of what they were made from, whatever links or spellings the paths use.
+def resolve_output(options: argparse.Namespace, suffixes: Sequence[str], files_read: Iterable[str | None] = ()) -> Path:
+    """Return where the result goes, checked before any work.
 
     Args:
-        options: of the command. others: further files that are read.
+        options: of the command. suffixes: types of files that it writes. files_read: files that it reads, beside those in the places of the command and
+            ``--background``.
 
     Raises:
-        OptionError: they would. InputError: the result is a folder.
+        OptionError: another type of file, or a file that is read: results never take its place, whatever links or spellings the paths use.
+        InputError: a folder, or in a folder that does not exist or cannot be written to.
     """
     out = Path(options.out)
     if out.is_dir():
         raise InputError(f"-o {options.out} is a folder; name a file.")
+    if out.suffix.lower() not in suffixes:
+        types = f"a {suffixes[0]} file" if len(suffixes) == 1 else f"a file of type {', '.join(suffixes)}"
+        raise OptionError(f"-o {options.out}: the result is {types}.")
+    folder = out.resolve().parent
+    if not folder.is_dir():
+        raise InputError(f"the folder {str(out.parent)!r} does not exist.")
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"the folder {str(out.parent)!r} cannot be written to.")
     read = [(a.metavar or "", getattr(options, a.dest)) for a in options.command._get_positional_actions()]  # noqa: SLF001
     read += [
         ("--background", getattr(options, "background", None)),
-        *(("a file that is read", path) for path in others),
+        *(("a file that is read", path) for path in files_read if path),
     ]
     for what, given in read:
         for path in [given] if isinstance(given, str) else given or ():
             if Path(path).resolve() == out.resolve() or (out.exists() and Path(path).exists() and out.samefile(path)):
-                raise OptionError(f"-o {out} is the same file as {what} ({path}); write the result to another file.")
+                raise OptionError(
+                    f"-o {options.out} is the same file as {what} ({path}); write the result to another file."
+                )
+    return out
 
 
 def model_of(options: argparse.Namespace) -> Any:
@@ -189,6 +204,25 @@ def model_of(options: argparse.Namespace) -> Any:
     from whybox.models.registry import as_model
 
     return as_model(Path(options.model), trust_pickle=options.trust_pickle, verify=not options.no_verify)
+
+
+def model_or_estimator_of(options: argparse.Namespace) -> Any:
+    """Read MODEL; an estimator of a trusted pickle that is not read comes back as it is, to be evaluated.
+
+    Raises:
+        ModelError: it cannot be read.
+    """
+    try:
+        return model_of(options)
+    except UnsupportedModelError:
+        if not options.trust_pickle:
+            raise
+        from whybox.adapters.files.load import load_trusted_pickle
+
+        found = load_trusted_pickle(Path(options.model))
+        if not (hasattr(found, "predict") or callable(found)):
+            raise
+        return found
 
 
 def players_of(options: argparse.Namespace) -> dict[str, list[str]] | None:
@@ -217,15 +251,15 @@ def read_rows(path: str, model: Any, apart: Sequence[str] = ()) -> Any:
 
 def spelled_columns(path: str, model: Any, apart: Sequence[str] = ()) -> dict[str, Callable[[str], bool]]:
     """Which columns of a file the model knows as categories of text; `apart` are columns that the model is not given."""
-    return {name: v.contains for name, v in _categories(path, model, apart).items() if v.is_text}
+    return {name: v.contains for name, v in _categorical_columns(path, model, apart).items() if v.is_text}
 
 
 def coded_columns(path: str, model: Any, apart: Sequence[str] = ()) -> list[str]:
     """Which columns of a file are categories that the model knows by their codes alone."""
-    return [name for name, v in _categories(path, model, apart).items() if not v.is_stored]
+    return [name for name, v in _categorical_columns(path, model, apart).items() if not v.is_stored]
 
 
-def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
+def _categorical_columns(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
     from whybox.data.table_files import column_names
 
     given = [n for n in column_names(path) if n not in apart or model.inputs.reads_column(n)]

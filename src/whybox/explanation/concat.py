@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -71,7 +71,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
 
 
 def _listed(explanations: Any) -> list[Any]:
-    if isinstance(explanations, Explanation):
+    if isinstance(explanations, (Explanation, Mapping)):  # a mapping: effects, which are refused with the reason
         return [explanations]
     if not isinstance(explanations, Iterable):
         raise OptionError(f"concat joins a list of explanations; this is {type(explanations).__name__}.")

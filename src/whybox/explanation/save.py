@@ -14,6 +14,7 @@ import numpy.typing as npt
 
 from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table
+from whybox.errors import OptionError
 from whybox.explanation.axis_labels import as_index, write_label
 from whybox.explanation.curve_functions import PiecewiseLinearCurve, SavedCurve, Steps
 from whybox.explanation.labelled import Labelled
@@ -31,8 +32,9 @@ def save(explanation: Labelled, path: str | Path) -> None:
     """Write an explanation; the file appears whole or not at all.
 
     Raises:
-        InputError: the folder cannot be written to.
+        OptionError: a name of another type of file than .whybox. InputError: the folder cannot be written to.
     """
+    _check_suffix(path)
     with atomic_write(path) as part:
         _write_archive(explanation, part)
 
@@ -41,8 +43,9 @@ def save_effects(effects: Mapping[Any, Labelled], path: str | Path) -> None:
     """Write all curves of effects into one file: a zip of explanations, and a page that names them.
 
     Raises:
-        InputError: the folder cannot be written to.
+        OptionError: a name of another type of file than .whybox. InputError: the folder cannot be written to.
     """
+    _check_suffix(path)
     page = {"format": FORMAT_VERSION, "keys": [k if isinstance(k, str) else list(k) for k in effects]}
     with atomic_write(path) as part, zipfile.ZipFile(part, "w", zipfile.ZIP_STORED) as archive:
         _add_member(archive, "effects.json", json.dumps(page).encode())
@@ -50,6 +53,16 @@ def save_effects(effects: Mapping[Any, Labelled], path: str | Path) -> None:
             buffer = io.BytesIO()
             _write_archive(curve, buffer)
             _add_member(archive, f"{i}.whybox", buffer.getvalue())
+
+
+def _check_suffix(path: str | Path) -> None:
+    """Refuse a name that promises another type of file."""
+    suffix = Path(path).suffix
+    if suffix and suffix.lower() != ".whybox":
+        raise OptionError(
+            f"{Path(path).name}: explanations are saved as .whybox files, not {suffix}. Name it {Path(path).with_suffix('.whybox').name}; "
+            "for a table of the numbers there are to_frame() and to_arrow()."
+        )
 
 
 def _write_archive(e: Labelled, target: Any) -> None:

@@ -25,6 +25,8 @@ def call_own_predict(own: OwnPredict, table: Table, *, what: str = "these rows")
         raise
     except Exception as error:  # libraries raise errors of any type
         message = (str(error).strip().splitlines() or [""])[0][:300]
+        if type(error).__name__ == "NotFittedError":  # of scikit-learn, XGBoost and others
+            raise InputError(f"the model is not fitted; call fit first ({message}).") from error
         raise InputError(
             f"the model's own predict refuses {what} ({type(error).__name__}: {message}). "
             "Pass the rows as they were in training: the same kind of table, with the same dtypes."

@@ -42,7 +42,6 @@ class Loss:
     Attributes:
         name: with its parameter: ``"pinball(0.9)"``.
         units: of its values, in words.
-        of_classes: whether it takes positions of true classes and probabilities of classes; else numbers and numbers.
         function: (truth, predictions) -> losses.
         least: the smallest truth that it is defined for; None: any. above: whether the truth must lie above that.
         positive: whether predictions must be positive.
@@ -50,7 +49,6 @@ class Loss:
 
     name: str
     units: str
-    of_classes: bool
     function: Callable[[Any, Floats], Floats]
     least: float | None = None
     above: bool = False
@@ -131,14 +129,14 @@ def _true_class_probability(classes: Positions, probabilities: Floats) -> Floats
 
 
 LOSSES: Final = {
-    "squared": Loss("squared", "squared units of y", False, _squared_error),
-    "absolute": Loss("absolute", "units of y", False, _absolute_error),
-    "pinball": Loss("pinball(0.5)", "units of y", False, partial(_pinball_loss, 0.5)),
-    "log": Loss("log", "nats", True, _log_loss),
-    "brier": Loss("brier", "squared probability", True, _brier_score),
-    "zero_one": Loss("zero_one", "share of rows", True, _zero_one),
-    "poisson": Loss("poisson", "deviance", False, _poisson_deviance, least=0.0, positive=True),
-    "tweedie": Loss("tweedie(1.5)", "deviance", False, partial(_tweedie_deviance, 1.5), least=0.0, positive=True),
+    "squared": Loss("squared", "squared units of y", _squared_error),
+    "absolute": Loss("absolute", "units of y", _absolute_error),
+    "pinball": Loss("pinball(0.5)", "units of y", partial(_pinball_loss, 0.5)),
+    "log": Loss("log", "nats", _log_loss),
+    "brier": Loss("brier", "squared probability", _brier_score),
+    "zero_one": Loss("zero_one", "share of rows", _zero_one),
+    "poisson": Loss("poisson", "deviance", _poisson_deviance, least=0.0, positive=True),
+    "tweedie": Loss("tweedie(1.5)", "deviance", partial(_tweedie_deviance, 1.5), least=0.0, positive=True),
 }
 
 
@@ -166,7 +164,7 @@ def as_loss(loss: str | Loss) -> Loss:
     except ValueError:
         raise OptionError(Argument("loss", loss), ": the parameter must be a number, as in 'pinball(0.9)'.") from None
     if name == "pinball" and 0 < value < 1:
-        return Loss(f"pinball({value:g})", "units of y", False, partial(_pinball_loss, value))
+        return Loss(f"pinball({value:g})", "units of y", partial(_pinball_loss, value))
     if name == "tweedie" and (np.isfinite(value) and not 0 < value < 1):
         return _tweedie_loss(value)
     raise OptionError(
@@ -180,7 +178,7 @@ def _tweedie_loss(power: float) -> Loss:
     functions = {0.0: _squared_error, 1.0: _poisson_deviance, 2.0: _gamma_deviance}
     least = None if power <= 0 else 0.0
     function = functions.get(power) or partial(_tweedie_deviance, power)
-    return Loss(f"tweedie({power:g})", "deviance", False, function, least, power >= 2, positive=power != 0)
+    return Loss(f"tweedie({power:g})", "deviance", function, least, power >= 2, positive=power != 0)
 
 
 def class_labels(outputs: Outputs) -> tuple[str, ...] | None:

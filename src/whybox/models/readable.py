@@ -57,4 +57,5 @@ def readable(model: Any, rows: Table, response_method: str | None = None, scale:
         else:
             raise
         called = "its own predict" if box.own_predict is None else box.own_predict.call_name
-        return replace(box, notes=(f"Evaluated through {called}, because it is not read: {reason}", *box.notes))
+        why = "".join(map(str, reason.message))  # without the hint, which is about reading it
+        return replace(box, notes=(f"Evaluated through {called}, because it is not read: {why}", *box.notes))

@@ -123,12 +123,12 @@ class _PipelineEncoder:
             except WhyboxError:
                 raise
             except Exception as error:  # libraries raise whatever they like about rows
-                raise _refusal(name, step, error) from error
+                raise _unsupported_step(name, step, error) from error
         # a sparse matrix stays one: what its empty cells mean is for the model to say
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
 
 
-def _refusal(name: str, step: Any, error: Exception) -> WhyboxError:
+def _unsupported_step(name: str, step: Any, error: Exception) -> WhyboxError:
     from sklearn.exceptions import NotFittedError
 
     if isinstance(error, NotFittedError):
@@ -200,7 +200,7 @@ def read_transformed_target(estimator: Any, adapt: Adapt) -> Model:
         raise UnsupportedModelError(
             f"TransformedTargetRegressor of {inner.kind}: two links on top of each other; explain estimator.regressor_ by itself."
         )
-    link = Link("inverse target transform", function=_InverseTransform(estimator.transformer_, estimator._training_dim))  # noqa: SLF001
+    link = Link("inverse target transform", function=_InverseTransform(estimator.transformer_))
     outputs = Outputs(inner.outputs.names, link, raw_units="transformed target", response_units="prediction")
     return wrap_model(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)
 
@@ -221,7 +221,6 @@ class _InverseTransform:
     """The fitted transformer's inverse, on arrays of any shape (..., outputs)."""
 
     transformer: Any
-    dimensions: int
 
     def __call__(self, raw: Floats) -> Floats:
         with suppress_warnings():

@@ -1,8 +1,11 @@
 """Learner bands: how far training moves a curve, from models that were fitted again on other training rows.
 
 The standard error of a curve is about the rows it is taken over, for one model as it is. Fitted on other rows of the same kind, and with other random
-numbers, the model would be another one. Fit it again on bootstrap samples of its training rows (ten or more), pass the fitted models, and ``learner_error`` is
+numbers, the model would be another one. Fit it again on bootstrap samples of its training rows (three or more, and ten for a band that is not wide for want
+of fits), pass the fitted models, and ``learner_error`` is
 the standard deviation of their curves at the same points, ``sqrt(sum (curve_m - mean)^2 / (M - 1))``: the bootstrap's standard error of the curve of one fit.
+``learner_interval`` is the curve +- that error times Student's t of M - 1 degrees of freedom (4.30 for three fits, 2.26 for ten), for a standard deviation
+of few fits is itself uncertain.
 
 References:
     Molnar et al., Relating the partial dependence plot and permutation feature importance to the data generating process, xAI 2023.
@@ -21,6 +24,7 @@ from whybox.errors import Argument, OptionError, quoted_list
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 from whybox.methods.registry import find, load, methods
+from whybox.numerics.statistics import confidence_interval, critical_value
 
 __all__ = ["check_refits", "with_learner_error"]
 
@@ -50,7 +54,7 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
 def with_learner_error(
     effects: Effects, refits: Sequence[Any], again: Callable[[Any, list[Key], dict[str, Any]], Effects]
 ) -> Effects:
-    """Return the curves with ``learner_error`` among their extras.
+    """Return the curves with ``learner_error``, shaped as they are, and ``learner_interval``, its 95 % interval, (..., 2), among their extras.
 
     Args:
         effects: of the model itself. refits: models fitted again. again: (model, features, grid) -> effects, as asked of the model itself.
@@ -82,6 +86,9 @@ def _points(e: Explanation) -> dict[str, Any]:
 def _with_error(e: Explanation, values: Floats) -> Explanation:
     dims = e.dims
     error = np.asarray(values.std(axis=0, ddof=1))
-    note = f"learner_error: standard deviation of {len(values)} fits at the same points."
+    freedom = len(values) - 1
+    note = f"learner_error: standard deviation of {len(values)} fits at the same points; learner_interval: {critical_value(freedom=freedom):.2f} of it to either side."
+    interval = np.stack(confidence_interval(e.values, error, freedom=freedom), axis=-1)
     evidence = replace(e.evidence, notes=(*e.evidence.notes, note))
-    return replace(e, extras={**e.extras, "learner_error": (dims, error)}, evidence=evidence)
+    extras = {**e.extras, "learner_error": (dims, error), "learner_interval": ((*dims, "bound"), interval)}
+    return replace(e, extras=extras, evidence=evidence)

@@ -262,7 +262,7 @@ def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int
     """Time a call of so many rows, again within `most` rows while it takes next to no time; return the smallest time and how many calls there were."""
     seconds, times = np.inf, 0
     while times == 0 or (times < TIMINGS and (times + 1) * size <= most and seconds <= _QUICK[-1]):
-        watch = Stopwatch()
+        watch = Stopwatch(may_wait=isinstance(evaluator.model, BlackBox))
         evaluator.sample(grid, size)
         seconds, times = min(seconds, watch.seconds()), times + 1
     return seconds, times

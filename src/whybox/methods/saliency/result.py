@@ -22,6 +22,7 @@ from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.recipe import Recipe, input_digest, make_recipe
 from whybox.methods.saliency.spot_checks import check_map, start_record
 from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
+from whybox.numerics.statistics import critical_value
 
 __all__ = ["run_method"]
 
@@ -53,13 +54,30 @@ def run_method(
     recipe = make_recipe(problem, method) if recipe is None else recipe
     settings = replace(recipe, inputs=mapped, resolved=dict(output.resolved)).settings()
     evidence = _evidence(
-        problem, method, output, additivity, (*notes, *problem.net.remarks, *output.notes), settings, began
+        problem,
+        method,
+        output,
+        additivity,
+        (*notes, *problem.net.remarks, *output.notes, *_freedom_notes(output)),
+        settings,
+        began,
     )
     found = tuple(_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
     checks, more_notes = check_map(problem, method, output, found, spot_checks)
     seconds = time.perf_counter() - began
     evidence = replace(evidence, spot_checks=checks, notes=(*evidence.notes, *more_notes), seconds=seconds)
     return tuple(replace(e, evidence=evidence) for e in found)
+
+
+def _freedom_notes(output: MethodOutput) -> tuple[str, ...]:
+    """A note if standard errors come from so few groups of samples that two of them do not make a 95 % interval."""
+    if output.freedom is None or critical_value(freedom=output.freedom) < 1.05 * critical_value():
+        return ()
+    note = (
+        f"standard errors have {output.freedom} degrees of freedom ({output.freedom + 1} groups of samples): a 95 % interval reaches "
+        f"{critical_value(freedom=output.freedom):.2f} of them to either side (Student's t)"
+    )
+    return (note,)
 
 
 def _finite(output: MethodOutput, method: Method) -> None:
@@ -203,6 +221,8 @@ def _explanation(
         coords["output"] = labels(problem.target.names)
     tail = ("row", "output") if several else ("row",)
     extras = dict(output.extras)
+    if error is not None and output.freedom is not None:
+        extras["freedom"] = ((), np.array(output.freedom))
 
     def per_target(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.array(a if several else a[:, 0])

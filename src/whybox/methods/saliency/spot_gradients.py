@@ -271,7 +271,9 @@ def _grouped(one: _Recorded, method: ExpectedGradients, g: Floats) -> Numbers:
     unbalanced = starts.reshape(GROUPS, -1, len(own)).mean(axis=1) - centre
     per_group = products + (slopes.sum(axis=0) - slopes) / (GROUPS - 1) * unbalanced
     size = np.abs(g * (own - starts)).mean(axis=0) + np.abs(slopes).mean(axis=0) * np.abs(unbalanced).max(axis=0)
-    each = per_group.reshape(GROUPS, *one.shape)
+    # the mean is of pairs of groups, and each adds to the others by its slope too
+    influence = per_group + (slopes - slopes.mean(axis=0)) * (unbalanced.sum(axis=0) - unbalanced) / (GROUPS - 1)
+    each = influence.reshape(GROUPS, *one.shape)
     each = each.sum(axis=2, keepdims=True) if one.sums_channels else each
     variance = each.var(axis=0, ddof=1) / GROUPS
     allowed = (64 + method.samples) * one.eps * size.reshape(one.shape) + 1e-300
