@@ -57,7 +57,7 @@ def share(model, rows, background):
     off = [
         np.abs(model.outputs.link(raw_outputs(model, some.matrix)) - model.own_predict.predict(some.table)).max(axis=1)
         > 1e-4
-        for some in mix_rows(here, there, players, of_column, 400)
+        for some in mix_rows(here, there, players, of_column, 400, np.random.default_rng(0))
     ]
     return np.concatenate(off).mean()
 
@@ -373,35 +373,42 @@ def test_rows_and_background_of_different_kinds(kinds):
     want = wb.explain(model, X[:5], X[100:110])
     got = wb.explain(model, make[kinds[0]](X[:5]), make[kinds[1]](X[100:110]))
     np.testing.assert_array_equal(got.values, want.values)
-    assert got.evidence.verdict["mixed_rows"] == 48
+    assert got.evidence.verdict["mixed_rows"] == 195
 
 
 def test_without_a_background_rows_are_mixed_with_each_other():
     model = forest().fit(X, Y)
-    assert wb.explain(model, X[:5]).evidence.verdict["mixed_rows"] == 48
+    assert wb.explain(model, X[:5]).evidence.verdict["mixed_rows"] == 195
     assert wb.explain(model, X[:1]).evidence.verdict["mixed_rows"] == 0
     got = wb.explain(model, X[:5]).evidence
-    assert got.model_calls == 53
-    assert "48 of them mixed of two rows" in str(got)
+    assert got.model_calls == 205
+    assert "195 of them mixed of two rows" in str(got)
     assert "(64 mixed of two others)" in str(got)
 
 
-def test_a_kept_explainer_asks_about_mixed_rows_again_as_its_rows_double():
+def test_a_kept_explainer_asks_about_mixed_rows_of_each_new_kind_and_then_at_times():
+    from itertools import count
+
     import polars as pl
 
     from whybox.explainers import TreeShap
+    from whybox.methods.common.spot_checks import TimeShare
+
+    def mixed(explainer, rows):
+        return explainer(rows).evidence.verdict["mixed_rows"]
 
     explainer = TreeShap(forest().fit(X, Y), X[100:110])
-    asked = [explainer(X[i : i + 1]).evidence.verdict["mixed_rows"] for i in range(9)]
-    assert asked == [48, 48, 0, 48, 0, 0, 0, 48, 0]
-    big = np.concatenate([X] * (1000 // len(X) + 1))
-    assert [explainer(big).evidence.verdict["mixed_rows"] for _ in range(3)] == [48, 48, 48]
-    assert explainer(X[:1]).evidence.verdict["mixed_rows"] == 0
-    assert explainer(pl.DataFrame(X[:1])).evidence.verdict["mixed_rows"] == 48  # another kind of table
+    explainer._time = TimeShare(count().__next__)  # a clock that goes on by one whenever it is read
+    asked = [mixed(explainer, X[i : i + 1]) for i in range(400)]
+    assert asked[0] == 199
+    assert sum(n > 0 for n in asked) == 2
+    assert 250 < np.flatnonzero(asked)[1] < 350  # checks took 3 of every 303
+    assert mixed(explainer, pl.DataFrame(X[:1])) == 199  # another kind of table
+    assert mixed(explainer, pl.DataFrame(X[:1])) == 0
 
     alone = TreeShap(forest().fit(X, Y))
-    assert [alone(X[i : i + 1]).evidence.verdict["mixed_rows"] for i in range(5)] == [0] * 5
-    assert alone(X[:2]).evidence.verdict["mixed_rows"] == 48  # the first rows of which two can be mixed
+    assert [mixed(alone, X[i : i + 1]) for i in range(5)] == [0] * 5
+    assert mixed(alone, X[:2]) == 198  # the first rows of which two can be mixed
 
 
 def test_none_in_a_column_of_objects_stays_none_in_mixed_rows():
@@ -418,7 +425,7 @@ def test_none_in_a_column_of_objects_stays_none_in_mixed_rows():
     model.fit(rows, rows["x"] * (rows["c"] == "b"))
     got = wb.explain(model, rows, rows[:5])  # its imputer refuses NaN
     np.testing.assert_allclose(got.values.sum(axis=1) + got.base, model.predict(rows), atol=1e-12)
-    assert got.evidence.verdict["mixed_rows"] == 48
+    assert got.evidence.verdict["mixed_rows"] == 160
 
 
 def test_mixed_rows_hold_the_very_cells():

@@ -9,6 +9,7 @@ import scipy.stats
 
 import whybox as wb
 from whybox.errors import OptionError
+from whybox.numerics.statistics import critical_value
 
 
 def sample(n=400, seed=0, rho=0.7):
@@ -299,13 +300,28 @@ def test_learner_errors_say_how_far_training_moves_the_curve(kind):
         assert np.allclose(error, np.abs(found[0].grid - X[:, 0].mean()) / np.sqrt(n), rtol=0.35, atol=0.01)
     if kind == "ale":  # the slope alone, twice the standard error of it at the ends
         assert 0.6 < error[0] / (2.0 / np.sqrt(n)) < 1.4
-    assert "learner_error" in found.to_frame(library="pandas")
+    frame = found.to_frame(library="pandas")
+    assert {"learner_error", "learner_interval_low", "learner_interval_high"} <= set(frame)
+    ends = found[0].extras["learner_interval"][1]
+    assert np.allclose(ends[..., 1] - found[0].values, critical_value(freedom=59) * error)
     found[0].plot.curve()
     for bad in ([refits[0]], 3):
         with pytest.raises(OptionError, match="refits"):
             wb.effects(refits[0], X, refits=bad)
     with pytest.raises(OptionError, match="each row"):
         wb.effects(refits[0], X, kind="ice", refits=refits)
+
+
+@pytest.mark.parametrize("fits", [3, 5, 10])
+def test_learner_intervals_of_few_fits_cover(fits):
+    """Curves of fits that are normal around the truth: two standard deviations of three cover 82 %, Student's t 95 %."""
+    slopes = 1.0 + 0.2 * np.random.default_rng(fits).normal(size=(fits + 1, 400))  # 400 outputs
+    made = [lambda A, s=s: np.asarray(A)[:, :1] * s for s in slopes]
+    e = wb.effects(made[0], np.ones((2, 1)), [0], grid={0: [1.0]}, refits=made[1:])[0]
+    ends = e.extras["learner_interval"][1]
+    assert 0.92 < np.mean((ends[..., 0] <= 1.0) & (ends[..., 1] >= 1.0)) < 0.98
+    if fits == 3:
+        assert np.mean(np.abs(e.values - 1.0) <= 1.96 * e.extras["learner_error"][1]) < 0.88
 
 
 def test_learner_errors_keep_to_the_points_of_the_model_itself():

@@ -101,6 +101,28 @@ def test_error_bars_of_smoothgrad_cover_its_limit(reduce):
     assert 0.90 < inside / total < 0.99
 
 
+def test_few_draws_of_smoothgrad_are_covered_by_students_t():
+    """Four pairs: two standard errors cover 84 %, as many as the evidence says 95 %."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        net = nn.Sequential(nn.Linear(12, 24), nn.Tanh(), nn.Linear(24, 1)).eval()
+    with torch.no_grad():
+        net[0].weight *= 2
+    x = np.random.default_rng(0).normal(size=(4, 12)).astype(np.float32)
+    limit = wb.saliency(net, x, method="smoothgrad", reduce="sum", samples=8000, seed=99).values
+    far = []
+    for seed in range(40):
+        e = wb.saliency(net, x, method="smoothgrad", reduce="sum", samples=8, seed=seed)
+        far.append(np.abs(e.values - limit) / e.std_error)
+    assert int(e.extras["freedom"][1]) == 3
+    assert "a 95 % interval reaches 3.18 of them" in " ".join(e.evidence.notes)
+    assert np.mean(np.array(far) <= 1.96) < 0.88
+    assert 0.92 < np.mean(np.array(far) <= 3.182) < 0.98
+    many = wb.saliency(net, x, method="smoothgrad", samples=200)
+    assert int(many.extras["freedom"][1]) == 99
+    assert "95 % interval" not in " ".join(many.evidence.notes)
+
+
 def test_a_row_alone_gets_the_map_it_gets_among_others():
     net, x = convolutional(), rows(5, 3, 9, 9).astype(np.float32)
     for method in ("gradient", "smoothgrad", "vargrad"):

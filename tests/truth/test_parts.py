@@ -393,6 +393,23 @@ def test_channels_as_parts():
         wb.saliency(Formula(lambda a: a.sum(1)), np.ones((1, 3)), None, "ablation", parts="channels")
 
 
+def test_patches_of_a_series_are_counted_too():
+    """A number of patches is not ignored where there is one position axis, with channels or without."""
+    rng = np.random.default_rng(4)
+    for shape, axis in (((2, 12), None), ((2, 3, 12), 1), ((2, 12, 3), 2)):
+        x, weights = rng.normal(size=shape).astype(np.float32), rng.normal(size=shape[1:]).astype(np.float32)
+        linear = Formula(lambda a, w=weights: (a * torch.as_tensor(w)).flatten(1).sum(1))
+        gain = (x * weights) if axis is None else (x * weights).sum(axis=axis)
+        for method in ("ablation", "shapley"):
+            e = wb.saliency(linear, x, None, method, patches=4, channel_axis=axis)
+            np.testing.assert_allclose(e.extras["part"][1], gain.reshape(2, 4, 3).sum(axis=2), atol=1e-4)
+            each = wb.saliency(linear, x, None, method, channel_axis=axis)
+            assert "part" not in each.extras or each.extras["part"][1].shape == (2, 12)
+            np.testing.assert_allclose(
+                each.values.reshape(2, -1, 12).sum(axis=1) if axis == 1 else each.values, gain, atol=1e-4
+            )
+
+
 def test_channels_last_patches():
     weights = np.random.default_rng(3).normal(size=(8, 9, 2)).astype(np.float32)
     x = np.moveaxis(pictures(), 1, -1)

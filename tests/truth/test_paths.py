@@ -10,6 +10,7 @@ from networks.small import Formula, rows
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.integrated_gradients import IntegratedGradients, _PathPool
 from whybox.numerics.adaptive_quadrature import QUADRATURE_LEVELS, QUADRATURE_NODES, coarser_weights, interval_weights
+from whybox.numerics.statistics import critical_value
 
 IG, EG = "integrated_gradients", "expected_gradients"
 
@@ -389,6 +390,13 @@ def test_expected_gradients_cover_a_product():
     assert 0.90 <= np.mean(inside) <= 0.99
     lean = (np.mean(found, axis=0) - truth) / (np.std(found, axis=0, ddof=1) / 5)
     assert np.sqrt(np.mean(lean**2)) < 1.3  # nothing leans: as far off as 25 repeats explain
+    few = []
+    for seed in range(25):
+        e = wb.saliency(
+            net, x.astype(np.float32), method=EG, background=behind.astype(np.float32), samples=32, seed=seed
+        )
+        few.append(np.abs(e.values - truth) <= critical_value(freedom=int(e.extras["freedom"][1])) * e.std_error)
+    assert 0.92 <= np.mean(few) <= 0.98
 
 
 def test_expected_gradients_cover_a_long_run():

@@ -107,12 +107,12 @@ def test_reversed_and_random_maps_are_no_better_than_chance():
     net, rows, terms = linear()
     turned = checked(net, rows, -terms, max_rows=20)
     assert turned[TOGETHER_LINE].verdict == "fail"
-    assert all(c.number < 0 for c in turned.rows[:-1])
-    assert "worse than chance" in turned.rows[0].reason
+    assert all(c.number < 0 for c in turned.rows[1:-1])
+    assert "worse than chance" in turned.rows[1].reason
     noise = np.random.default_rng(0).normal(size=terms.shape)
     found = checked(net, rows, noise, max_rows=20)
     assert found[TOGETHER_LINE].verdict == "fail"
-    assert all(abs(c.number) < 0.4 for c in found.rows[:-1])
+    assert all(abs(c.number) < 0.4 for c in found.rows[1:-1])
 
 
 def test_stand_ins_that_contradict_each_other_are_told():
@@ -138,7 +138,7 @@ def test_a_network_that_does_not_react_says_nothing():
 
     rows = linear()[1]
     found = wb.check(wb.saliency(Constant().eval(), rows), Constant().eval(), rows, checks="faithfulness")
-    assert {c.verdict for c in found.rows} == {"not applicable"}
+    assert [c.verdict for c in found.rows] == ["pass"] + ["not applicable"] * (len(found.rows) - 1)  # first: reproduced
 
 
 def checked(net, rows, maps, **options):
@@ -157,6 +157,9 @@ def test_a_constant_map_has_no_order():
     found = wb.check(wb.saliency(net, x, method=same), net, x, method=same, checks="faithfulness")
     assert found["deletion, zero"].verdict == "fail", str(found)
     assert abs(found["deletion, zero"].number) < 0.3
+    assert "constant in every row" in found["deletion, zero"].reason
+    flat = wb.check(wb.saliency(net, x), net, x, checks="faithfulness")  # slopes may well be the same everywhere
+    assert "constant in every row" not in flat["deletion, zero"].reason
     right = wb.check(wb.saliency(net, x, method="occlusion", window=1, stride=1), net, x, checks="faithfulness")
     assert right["deletion, zero"].number > 0.9
 

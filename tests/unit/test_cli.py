@@ -16,6 +16,7 @@ import whybox as wb
 import zoo
 from interrupts import interrupt, wait_until
 from whybox.cli.main import main
+from whybox.errors import ModelMismatchError
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +122,17 @@ def test_errors_are_one_line_with_a_code_and_nothing_written(folder, capsys, arg
     assert words in said.err
     assert said.err.startswith("whybox: ")
     assert "Traceback" not in said.err
+    assert {p.name for p in folder.iterdir()} == before
+
+
+def test_a_file_that_its_library_reads_otherwise_has_a_code_of_its_own(folder, capsys, monkeypatch):
+    def differs(*_, **__):
+        raise ModelMismatchError("our reading gives 1 where its own predict gives 2")
+
+    before = {p.name for p in folder.iterdir()}
+    monkeypatch.setattr("whybox.adapters.files.load.verify_trees", differs)
+    assert run(folder, "explain", "@model.json", "@rows.csv", "-o", "@y.csv") == 5
+    assert "gives 2" in capsys.readouterr().err
     assert {p.name for p in folder.iterdir()} == before
 
 

@@ -257,3 +257,57 @@ def test_a_curve_without_its_legend():
     assert e.plot.curve().get_legend() is not None
     assert e.plot.curve(legend=False).get_legend() is None
     plt.close("all")
+
+
+def test_dates_are_numbers_down_to_their_unit_and_dates_in_words():
+    from whybox.explanation.feature_values import as_numbers, number_labels
+
+    dates = np.array(["2020-01-01T00:00:00.250", "2020-01-01T00:00:00.750", "NaT"], dtype="M8[ns]")
+    x = as_numbers(dates)
+    assert x[1] - x[0] == 0.5
+    assert np.isnan(x[2])
+    for unit in ("Y", "M", "W", "D", "h", "s", "us"):
+        assert as_numbers(dates[:1].astype(f"M8[{unit}]"))[0] == pytest.approx(
+            dates[0].astype(f"M8[{unit}]").astype("M8[us]").astype(np.int64) / 1e6
+        )
+    assert number_labels(x[:2], dates.dtype) == ["2020-01-01 00:00:00.250", "2020-01-01 00:00:00.750"]
+    days = np.array(["2020-01-01T10", "2020-03-01T12"], dtype="M8[h]")
+    assert number_labels(as_numbers(days), days.dtype) == ["2020-01-01", "2020-03-01"]
+    hours = np.array([90, 600], dtype="m8[m]")
+    assert number_labels(as_numbers(hours), hours.dtype) == ["1.5 hours", "10 hours"]
+    assert number_labels(np.array([0.5, 2.0]), np.dtype(float)) == ["0.5", "2"]
+
+
+def test_dates_are_dates_in_colour_bars_tables_and_on_axes():
+    """Neither seconds since 1970 nor 0 and 1."""
+    from sklearn.compose import make_column_transformer
+    from sklearn.ensemble import RandomForestRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import FunctionTransformer
+
+    from whybox.plots.style import value_text
+    from whybox.reporting.sections.dependence import _value_groups
+
+    days = np.datetime64("2021-03-01", "us") + np.arange(60) * np.timedelta64(13 * 86400 + 7, "s")
+    X = pd.DataFrame({"day": days, "amount": np.random.default_rng(0).normal(size=60)})
+    as_days = FunctionTransformer(lambda f: f.to_numpy().astype("M8[s]").astype(np.float64)[:, :1] / 86400)
+    columns = make_column_transformer((as_days, ["day"]), ("passthrough", ["amount"]))
+    model = make_pipeline(columns, RandomForestRegressor(5, max_depth=4, random_state=0)).fit(
+        X, X["amount"] * (days > days[30])
+    )
+    e = wb.explain(model, X)
+    curve = wb.effects(model, X, ["amount"], "ice")[0]
+    for figure in (e.plot.scatter("amount", color="day").figure, curve.plot.curve(color="day").figure):
+        labels = [t.get_text() for t in figure.axes[-1].get_yticklabels()]
+        assert labels == ["2021-04-08", "2023-02-27"]
+        plt.close(figure)
+    ax = e.plot.scatter("day", color="amount")
+    ax.figure.canvas.draw()
+    labels = [t.get_text() for t in ax.get_xticklabels() if t.get_text()]
+    assert 3 <= len(labels) <= 8
+    assert {"2022", "2023"} <= set(labels)
+    plt.close(ax.figure)
+    first = _value_groups(e.data.column(0).values, e.values[:, 0])[0][0]
+    assert first == "2021-03-01 to 2021-05-16"
+    assert value_text(days[1]) == "2021-03-14 00:00:07"
+    assert value_text(days[0]) == "2021-03-01"

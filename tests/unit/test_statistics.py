@@ -19,6 +19,8 @@ from whybox.numerics.statistics import (
     kendall_of_pairs,
     leave_group_out,
     mean_interval,
+    mean_p_value,
+    rows_needed,
     skewed_interval,
     skewness_of_mean,
     spearman,
@@ -327,3 +329,17 @@ def test_few_false_rejections_and_few_false_discoveries():
 def test_bad_p_values_are_refused(p, method, words):
     with pytest.raises(OptionError, match=words):
         adjust_p_values(p, method)
+
+
+def test_p_values_of_means_and_the_rows_that_an_interval_needs():
+    x = np.random.default_rng(0).normal(0.3, 1.0, size=12)
+    error = x.std(ddof=1) / np.sqrt(12)
+    for limit in (0.0, 0.5):
+        expected = scipy.stats.ttest_1samp(x, limit, alternative="greater").pvalue
+        assert mean_p_value(float(x.mean()), error, 11, limit=limit) == pytest.approx(expected, rel=1e-9)
+    assert mean_p_value(1.0, 0.0, 3) == 0.0
+    assert mean_p_value(0.0, 0.0, 3) == 1.0
+    n = rows_needed(0.5, 1.0)
+    assert n is not None
+    assert critical_value(0.95, n - 1) / np.sqrt(n) < 0.5 <= critical_value(0.95, n - 2) / np.sqrt(n - 1)
+    assert rows_needed(1e-9, 1.0) is None

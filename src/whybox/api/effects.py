@@ -35,6 +35,7 @@ def effects(  # the promise of the public surface
     refits: Any = None,
     n_jobs: int | None = None,
     level: float = 0.95,
+    spot_checks: int | None = None,
 ) -> Effects: ...
 
 
@@ -70,11 +71,14 @@ def effects(
             it answers.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to call (``"predict"``, ``"predict_proba"``, ``"decision_function"``) instead of reading it.
-        max_evals: most predictions of single rows in total where the model is evaluated; None: 100 million. More is refused before the first is made.
+        max_evals: most predictions of single rows in total where the model is evaluated; None: 100 million. More is refused before any
+            is made, but for two rows of a black box that show the shape of its outputs.
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
-            far training moves each curve.
+            far training moves each curve, and ``extras["learner_interval"]`` holds the ends of its 95 % interval.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
         level: confidence of the intervals around what is estimated from the rows.
+        spot_checks: about how many predictions recompute numbers of the answer: the model itself is asked about rows with the feature set to a point. None: 200,
+            or 2 % of the predictions that the answer takes where that is more, and never more than the answer takes. 0: none; the evidence then says "not checked".
 
     Returns:
         Effects, or of a list of kinds a dict of them: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``,

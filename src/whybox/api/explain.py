@@ -40,6 +40,7 @@ def explain(  # the promise of the public surface
     n_jobs: int | None = None,
     dtype: Any = None,
     sparse: bool = False,
+    spot_checks: int | None = None,
 ) -> Explanation: ...
 
 
@@ -73,7 +74,7 @@ def explain(
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
-        seed: kept in the evidence; exact methods draw nothing.
+        seed: draws which numbers are recomputed; the values of exact methods draw nothing.
         additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
         max_evals: most predictions in total where coalitions are enumerated (2^features x rows x background rows); None: a billion. More is refused
             before the first is made. Other methods predict each row once.
@@ -83,13 +84,15 @@ def explain(
         sparse: with ``order=1``: only the features that the model reads; all others get exactly zero.
             With ``order=2`` for the additive scale of tree ensembles: main effects, then the whole interaction of each pair of features
             that some path of a tree asks for together, in one axis; all other pairs are exactly zero.
+        spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
+            rows where that is more. 0: none; the evidence then says "not checked".
 
     Returns:
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
         feature axis twice; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
 
     Raises:
-        WhyboxError: see whybox.errors for the tree; each message says what to do.
+        WhyboxError: see whybox.errors for the tree; each message says what to do. SpotCheckError: a number that was recomputed is another one.
 
     Examples:
         >>> from sklearn.datasets import load_diabetes

@@ -30,6 +30,7 @@ def importance(  # the promise of the public surface
     scale: str | None = None,
     players: Any = None,
     background_weight: Any = None,
+    spot_checks: int | None = None,
 ) -> Explanation: ...
 
 
@@ -51,7 +52,7 @@ def importance(
         y: the truth, for methods that measure how much worse the model gets; none of the methods below does, and y is refused.
         method: ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training. Or an ``ImportanceOptions`` object in place
             of the options below, or a list of these.
-        background, output, scale, players, background_weight: as for :func:`explain`; impurity takes `players` only.
+        background, output, scale, players, background_weight, spot_checks: as for :func:`explain`; impurity takes `players` only.
 
     Returns:
         Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs); a list of methods gives a dict, method -> Explanation.
@@ -102,6 +103,6 @@ def plan_importance(
 
 def _problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
-    named = ("background", "output", "scale", "background_weight")
+    named = ("background", "output", "scale", "background_weight", "spot_checks")
     given = {name: value for name in named if (value := getattr(options, name)) is not None}
     return ImportanceProblem(model, X, options.players, given, explain, plan_explain, y, options)

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.cost import is_expensive
+from whybox.checks.cost import is_expensive, map_passes
 from whybox.checks.supplied import Supplied
 from whybox.checks.token_maps import Tokens, is_token_map, resolve_tokens
 from whybox.data.table import Floats
@@ -17,7 +17,7 @@ from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input, resolve_inputs
-from whybox.methods.saliency.prepare_inputs import cut_to_rows
+from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row
 from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_background, resolve_problem
 from whybox.methods.saliency.recipe import Recipe, check_same_network, input_digest, read_recipe, rebuild_method
 from whybox.methods.saliency.result import run_method
@@ -75,8 +75,8 @@ class CheckSubject:
 
     @property
     def expensive(self) -> bool:
-        """True if a map needs many passes a row (see whybox.checks.cost); fewer repetitions are run then."""
-        return is_expensive(float(self.cache.get("passes", 0.0)))
+        """True if the explanation needed many passes a row (see whybox.checks.cost); fewer repetitions are run then."""
+        return is_expensive(map_passes(self.explanations[0]))
 
     @property
     def sensitivity(self) -> bool:
@@ -157,13 +157,13 @@ class CheckSubject:
             dtype=dtype,
             budget=self.budget,
             seed=seed,
+            spot_checks=0,
         )
         listed = result if isinstance(result, tuple) else (result,)
-        self._count_passes(listed[0], len(rows))
+        self._count_passes(listed[0])
         return tuple(e.values for e in listed)
 
-    def _count_passes(self, e: Explanation, rows: int) -> None:
-        self.cache["passes"] = sum(e.evidence.passes[way] for way in ("forward", "backward")) / rows
+    def _count_passes(self, e: Explanation) -> None:
         self.passes.forward += e.evidence.passes["forward"]
         self.passes.backward += e.evidence.passes["backward"]
 
@@ -186,7 +186,7 @@ class CheckSubject:
             background=prepared.background,
         )
         result = run_method(problem, prepared.method)[0]
-        self._count_passes(result, len(rows))
+        self._count_passes(result)
         return (self.tokens.sum_over_positions(result.values, rows),)
 
     def embedded_problem(self) -> SaliencyProblem:
@@ -211,9 +211,9 @@ class CheckSubject:
         """The method for some of the rows: options that hold one array a row are cut to these rows."""
         if len(rows) >= len(self.inputs[0].x):
             return self.method
-        shapes = {i.x.shape for i in self.inputs}
+        each = one_a_row(*(i.x.shape for i in self.inputs))
         words = None if self.tokens is None else self.tokens.ids.shape  # one vector a token, as the embedding outputs
-        return cut_to_rows(self.method, rows, lambda shape: shape in shapes or (len(shape) == 3 and shape[:2] == words))
+        return cut_to_rows(self.method, rows, lambda shape: each(shape) or (len(shape) == 3 and shape[:2] == words))
 
     def rerun(self, seed: int | None = None) -> Maps:
         """Maps of the rows that are checked on the same network, with the explanation's seed or another one; computed once."""
@@ -250,8 +250,9 @@ def flatten_maps(maps: Sequence[Floats]) -> Floats:
     return np.concatenate([np.asarray(m, dtype=np.float64).reshape(len(m), -1) for m in maps], axis=1)
 
 
-def resolve_subject(
+def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
     explanations: tuple[Explanation, ...],
+    recipe: Recipe,
     net: Differentiable,
     inputs: Any,
     supplied: Supplied,
@@ -264,14 +265,14 @@ def resolve_subject(
     """Compare explanations with the network and the inputs that they are said to belong to.
 
     Args:
-        explanations: of :func:`check_explanations`. net, inputs: what they are said to be made from. supplied: what they do not keep.
+        explanations, recipe: of :func:`check_explanations`. net, inputs: what they are said to be made from. supplied: what they do not keep.
         max_rows, seed, budget, replacements: of the checks, see :func:`whybox.check`.
 
     Raises:
         InputError: they were made from another network, other inputs or another background.
         OptionError: something that is not kept in an explanation is needed and was not given.
     """
-    recipe, tokens = read_recipe(explanations[0]), None
+    tokens: Tokens | None = None
     input_of: tuple[int, ...] = (0,)
     if is_token_map(explanations[0]):
         explained_rows, rows = _choose_rows(explanations[0], explanations[0].evidence.rows, max_rows)
@@ -346,8 +347,8 @@ def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recip
         )
     if len(explanations) > 1 and any(is_token_map(e) for e in explanations):
         raise InputError("maps of tokens come one at a time: the network's other inputs are held.")
+    recipes = [read_recipe(e) for e in explanations]
     for e in explanations:
-        read_recipe(e)
         if e.dims[0] != "row":
             raise InputError(
                 "the explanation was cut to a single row and has no row axis any more; pass it whole, or cut it with e[0:1]."
@@ -357,7 +358,7 @@ def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recip
             or e.evidence.fingerprints != explanations[0].evidence.fingerprints
         ):
             raise InputError("the explanations of the tuple were not made together.")
-    return explanations, read_recipe(explanations[0])
+    return explanations, recipes[0]
 
 
 def _inputs_of_maps(

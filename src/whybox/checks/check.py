@@ -50,7 +50,8 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         checks: ``"all"``, or some of ``"numerical"``, ``"model dependence"``, ``"faithfulness"``, ``"stability"``.
         max_rows: how many rows to check, spread evenly over those explained.
         absent: what replaces removed parts, at least two of ``"zero"``, ``"mean"``, ``"blur"``, ``"other row"``. None: zero and blur for pictures,
-            series and volumes; mean and another row for tables. Of tokens two or more of ``"absent token"``, ``"hidden"``, ``"neutral token"``, ``"other tokens"``;
+            series and volumes; mean and another row for tables (below 8 rows zero and another row, of a single row zero and one).
+            Of tokens two or more of ``"absent token"``, ``"hidden"``, ``"neutral token"``, ``"other tokens"``;
             None: the first two of them that are possible.
         method: the method object, if it is of a class of your own. options, target, background: parts of the recipe that an explanation does not keep: arrays and
             functions among the options, a target that was a function, the background.
@@ -59,7 +60,9 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         seed: of all random numbers of the checks. budget: bytes that derivatives may keep at a time.
 
     Returns:
-        Checks: print it for the table. ``.passed`` is whether nothing says "fail" or "disagree". Passing is no proof; docs/checks.md says what each check cannot show.
+        Checks: print it for the table. Its first line says whether the values are those that the method computes, whichever checks are asked for, because the
+            other lines may compute maps again. ``.verdict`` is "fail" if a line says "fail" or "disagree", else "cannot tell" if a line does (too few rows, and the line
+            says how many could), else "pass"; ``.passed`` is whether it is "pass". Passing is no proof; docs/checks.md says what each check cannot show.
 
     Raises:
         InputError: the explanation was made from another network, other inputs, with another background or other options.
@@ -91,6 +94,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         reading = ReadingOptions(embedding=embedding, tokenizer=tokenizer, baseline_token=baseline_token)
         subject = resolve_subject(
             explanations,
+            recipe,
             network,
             inputs,
             Supplied(method, options, target, background, reading),
@@ -99,7 +103,8 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             budget=budget,
             replacements=absent,
         )
-        rows = [line for group in groups for line in group.run(subject)]
+        first = [] if reproduction.GROUP in groups else [reproduction.reproduced(subject)]
+        rows = [*first, *(line for group in groups for line in group.run(subject))]
     about = {
         "method": subject.explanations[0].evidence.method,
         "rows": subject.count,

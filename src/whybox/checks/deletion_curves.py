@@ -57,6 +57,7 @@ class RemovalGame:
             has its own; -1 where a position stays. count: number of parts, of the row that has most.
         replacements: for each input, rows that replace removed parts, in its shape.
         present: (rows, parts), which parts a row has; None: all. Orders put those it does not have at the end. segment_counts: parts of each row.
+        distance: True: a subset counts by minus the distance of its score from that of the whole row, whichever way the score moves.
     """
 
     problem: SaliencyProblem
@@ -64,6 +65,7 @@ class RemovalGame:
     count: int
     replacements: tuple[npt.NDArray[Any], ...]
     present: Bools | None = None
+    distance: bool = False
     segment_counts: Indices = field(init=False)
 
     def __post_init__(self) -> None:
@@ -99,7 +101,7 @@ class RemovalGame:
                 xs[number] = np.where(mask, xs[number], self.replacements[number][selected])
             lifted = tuple(self.problem.net.array(np.ascontiguousarray(x)) for x in xs)
             out[some] = self.problem.evaluate(lifted, selected)[:, 0]
-        return out
+        return -np.abs(out - self.problem.scores[rows, 0]) if self.distance else out
 
     def removal_counts(self) -> Indices:
         """Number of removed parts of each row at each point of a curve, (rows, points)."""

@@ -8,34 +8,46 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject
+from whybox.checks.audit import CheckSubject, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.deletion_curves import FEW_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments, segment_ids
 from whybox.checks.group import CheckGroup
+from whybox.checks.replacements import replacement_names, replacement_rows
 from whybox.checks.result import Check
 from whybox.checks.token_removal import token_games, token_orders
 from whybox.checks.trivial_maps import edge_map, input_size, is_picture
 from whybox.data.table import Floats
-from whybox.errors import Argument, OptionError
-from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
-from whybox.numerics.statistics import critical_value, format_mean, kendall_of_pairs, mean_interval
+from whybox.numerics.rounding import varies
+from whybox.numerics.statistics import (
+    adjust_p_values,
+    critical_value,
+    format_mean,
+    kendall_of_pairs,
+    mean_p_value,
+    rows_needed,
+)
 
-__all__ = ["BASELINES_TRIED", "GROUP", "faithfulness", "removal_games"]
+__all__ = ["GROUP", "faithfulness", "removal_games"]
 
 FAITHFULNESS: Final = "faithfulness"
 FORWARDS_FOR_CURVES: Final = 700  # of a row, about, for deletion and insertion
 TOGETHER_LINE: Final = "faithfulness: together"
-BASELINES_TRIED: Final = ("zero", "mean", "blur", "other row")
 RANDOM_ORDERS: Final = 6  # random orders
 MANY_RANDOM_ORDERS: Final = 24  # if there are few parts, whose coalitions are evaluated once each
 MAX_ORDERS: Final = 40  # the best of so many is found by chance in 2.5 %
+MAX_ERROR: Final = (
+    0.025  # chance that any line of a map no better than chance passes, and that any line of one at MIN_SCORE fails
+)
+MIN_P_SHOWN: Final = 1e-3
+MIN_SCORE: Final = 0.25  # of the way from chance to the best order known; a map that is shown to be below it, and not above chance, fails
+# the same for maps without a sign: the best order known also collects changes of one sign, which such a map cannot know
+MIN_DISTANCE_SCORE: Final = 0.0
 MIN_AGREEMENT: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
@@ -50,7 +62,7 @@ def faithfulness(subject: CheckSubject) -> list[Check]:
     if reason:
         return [Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, reason)]
     candidates = _candidates(subject, games) if subject.tokens is None else token_orders(subject, games)
-    checks: list[Check] = []
+    metrics: list[_Metric] = []
     columns: list[list[float]] = []
     for name, game in games.items():
         rng = np.random.default_rng([subject.seed, 79])
@@ -58,8 +70,11 @@ def faithfulness(subject: CheckSubject) -> list[Check]:
             game.random_orders(rng) for _ in range(MANY_RANDOM_ORDERS if game.count <= FEW_SEGMENTS else RANDOM_ORDERS)
         ]
         for metric, order_scores in _score_orders(game, candidates, chance):
-            checks.append(_metric_check(f"{metric}, {name}", metric, order_scores, game))
+            metrics.append(_Metric(f"{metric}, {name}", metric, order_scores, game))
             columns.append([_mean(s) for s in order_scores.scores.values()] + [0.0])
+    checks = _metric_checks(metrics, "the sizes of the given map" if subject.sensitivity else "the given map")
+    if not subject.sensitivity and not any(varies(m[np.isfinite(m)]) for m in flatten_maps(subject.maps())):
+        checks = [_constant_map(c) for c in checks]
     return [*checks, _agreement_check(checks, columns, [*candidates, "chance"])]
 
 
@@ -93,11 +108,11 @@ def removal_games(
             tuple(ids),
             count,
             tuple(
-                _replacement_rows(name, subject, number, problem.inputs[number])
-                for number in range(len(problem.inputs))
+                replacement_rows(name, subject, number, problem.inputs[number]) for number in range(len(problem.inputs))
             ),
+            distance=subject.sensitivity,
         )
-        for name in _replacement_names(problem.inputs, replacements, len(subject.inputs[0].x))
+        for name in replacement_names(problem.inputs, replacements, len(subject.inputs[0].x))
     }, ""
 
 
@@ -112,72 +127,6 @@ def _why_not_applicable(subject: CheckSubject, problem: SaliencyProblem) -> str:
     if sum(int(segment_ids(problem.inputs[i]).max()) + 1 for i in subject.input_of) < MIN_SEGMENTS:
         return "the input has fewer than three parts."
     return ""
-
-
-def _replacement_names(inputs: tuple[Input, ...], requested: Sequence[str] | None, rows: int) -> tuple[str, ...]:
-    pictures = any(is_picture(i) for i in inputs)
-    if requested is None:
-        return (
-            ("zero", "blur")
-            if pictures
-            else ("mean", "other row")
-            if rows >= 8
-            else ("zero", "other row")
-            if rows >= 2
-            else ("zero", "one")
-        )
-    unknown = [a for a in requested if a not in (*BASELINES_TRIED, "one")]
-    if unknown or isinstance(requested, str):
-        raise OptionError(Argument("absent", requested), f": a tuple of {', '.join(map(repr, BASELINES_TRIED))}.")
-    if len(set(requested)) < 2:
-        raise OptionError(
-            "absent: the result depends on what replaces a removed part, so at least two replacements are needed."
-        )
-    if "blur" in requested and not pictures:
-        raise OptionError("absent: only pictures, series and volumes can be blurred.")
-    return tuple(dict.fromkeys(requested))
-
-
-def _replacement_rows(name: str, subject: CheckSubject, number: int, given: Input) -> npt.NDArray[Any]:
-    """Rows that replace removed parts."""
-    x, all_rows = given.x, subject.inputs[number].x
-    if given.without_gradient:
-        return x
-    if name == "zero":
-        return np.zeros_like(x)
-    if name == "one":
-        return np.ones_like(x)
-    if name == "mean":
-        return (
-            np.broadcast_to(all_rows.mean(axis=0, keepdims=True), x.shape).astype(x.dtype)
-            if not is_picture(given)
-            else _channel_means(given)
-        )
-    if name == "other row":
-        shift = 1 + np.random.default_rng([subject.seed, 80]).integers(len(all_rows) - 1) if len(all_rows) > 1 else 0
-        return np.asarray(all_rows[(subject.rows + shift) % len(all_rows)])
-    return _blur(given)
-
-
-def _channel_means(given: Input) -> npt.NDArray[Any]:
-    """Each row's mean over positions, channel by channel."""
-    return np.broadcast_to(given.x.mean(axis=given.position_axes, keepdims=True), given.x.shape).astype(given.x.dtype)
-
-
-def _blur(given: Input) -> npt.NDArray[Any]:
-    """A box of a quarter of each axis, three times over: nearly a Gaussian; the border is repeated."""
-    x = given.x.astype(np.float64)
-    for axis in given.position_axes:
-        n = x.shape[axis]
-        half = max(1, n // 8)
-        for _ in range(3):
-            wide = np.pad(x, [(half, half) if i == axis else (0, 0) for i in range(x.ndim)], mode="edge")
-            total = np.cumsum(np.insert(wide, 0, 0.0, axis=axis), axis=axis)
-            x = (
-                np.take(total, np.arange(2 * half + 1, n + 2 * half + 1), axis=axis)
-                - np.take(total, np.arange(n), axis=axis)
-            ) / (2 * half + 1)
-    return x.astype(given.x.dtype)
 
 
 def _candidates(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dict[str, Indices]:
@@ -263,45 +212,131 @@ def _mean(values: Floats) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
-def _metric_check(name: str, metric: str, order_scores: _OrderScores, game: RemovalGame) -> Check:
-    action = "removed" if metric == "deletion" else "put back"
-    scores = order_scores.scores["the map"]
-    least, most = (
-        int(game.segment_counts[game.segment_counts >= MIN_SEGMENTS].min(initial=game.count)),
-        int(game.segment_counts.max()),
+@final
+@dataclass(frozen=True)
+class _Metric:
+    """One line of the table before its verdict: its name, and the scores of the orders on the parts of its game."""
+
+    name: str
+    metric: str
+    order_scores: _OrderScores
+    game: RemovalGame
+
+    @property
+    def min_score(self) -> float:
+        """The score below which a map says too little."""
+        return MIN_DISTANCE_SCORE if self.game.distance else MIN_SCORE
+
+    def estimate(self) -> _Estimate | None:
+        """The mean over rows; of a single row only the scatter of random orders is known. None: no row applies."""
+        scores = self.order_scores.scores["the map"]
+        if not len(scores):
+            return None
+        if len(scores) == 1:
+            deviation = float(np.hypot(self.order_scores.scatter, self.order_scores.std_error))
+            return _Estimate(float(scores[0]), deviation, deviation, self.order_scores.random - 1)
+        deviation = float(scores.std(ddof=1))
+        return _Estimate(float(scores.mean()), deviation / math.sqrt(len(scores)), deviation, len(scores) - 1)
+
+    def text(self, estimate: _Estimate, what: str) -> str:
+        """The number in words: what was measured on which rows."""
+        of, half = self.order_scores, critical_value(freedom=estimate.freedom) * estimate.std_error
+        measure = "the distance from the row's own score" if self.game.distance else "the score"
+        action = "removed" if self.metric == "deletion" else "put back"
+        text = (
+            f"{format_mean(estimate.mean, half)}, where 0 is random orders ({of.random}, standard error {of.std_error:.2f}) and 1 the best order known; "
+            f"{measure} as {self.parts()} parts are {action} in the order of {what}"
+        )
+        if of.inert:
+            text += f"; {of.inert} rows left out, whose score no order changes"
+        if of.short:
+            text += f"; {of.short} rows left out for fewer than {MIN_SEGMENTS} parts"
+        return text
+
+    def parts(self) -> str:
+        """How many parts rows have."""
+        counts = self.game.segment_counts
+        least, most = int(counts[counts >= MIN_SEGMENTS].min(initial=self.game.count)), int(counts.max())
+        return f"{most}" if least == most else f"{least} to {most}"
+
+
+@final
+@dataclass(frozen=True)
+class _Estimate:
+    """A mean over rows, its standard error, the standard deviation of one row, and degrees of freedom."""
+
+    mean: float
+    std_error: float
+    deviation: float
+    freedom: int
+
+
+def _metric_checks(metrics: Sequence[_Metric], what: str) -> list[Check]:
+    """Verdicts of all metrics together: Holm's adjustment keeps the chance of any wrong one at MAX_ERROR, for "pass" and for "fail"."""
+    estimates = [m.estimate() for m in metrics]
+    both = list(zip(metrics, estimates, strict=True))
+    above = adjust_p_values(
+        [math.nan if e is None else mean_p_value(e.mean, e.std_error, e.freedom) for e in estimates]
     )
-    count = f"{most}" if least == most else f"{least} to {most}"
-    if not len(scores):
-        reason = f"no order of the {count} parts changes the score more than random orders do, in any of {order_scores.inert} rows"
-        return Check(FAITHFULNESS, name, "not applicable", None, reason + ".")
-    mean, half = mean_interval(scores)
-    # of a single row, only the scatter of random orders is known
-    half = (
-        half
-        if len(scores) > 1
-        else critical_value(freedom=order_scores.random - 1)
-        * float(np.hypot(order_scores.scatter, order_scores.std_error))
+    below = adjust_p_values(
+        [math.nan if e is None else mean_p_value(-e.mean, e.std_error, e.freedom, limit=-m.min_score) for m, e in both]
     )
-    random_orders = f"{order_scores.random}, standard error {order_scores.std_error:.2f}"
-    text = f"{format_mean(mean, half)}, where 0 is random orders ({random_orders}) and 1 the best order known; {count} parts {action} in the map's order"
-    if order_scores.inert:
-        text += f"; {order_scores.inert} rows left out, whose score no order changes"
-    if order_scores.short:
-        text += f"; {order_scores.short} rows left out for fewer than {MIN_SEGMENTS} parts"
-    details = {"rows": scores, "dropped": order_scores.inert + order_scores.short}
-    if mean - half > 0:
-        return Check(FAITHFULNESS, name, "pass", mean, text + ": better than chance.", details)
-    reason = "worse than chance" if mean + half < 0 else f"these {len(scores)} rows cannot tell it from chance"
-    return Check(FAITHFULNESS, name, "fail", mean, f"{text}: {reason}.", details)
+    family = sum(e is not None for e in estimates)
+    return [
+        _metric_check(m, e, (float(a), float(b)), family, what) for (m, e), a, b in zip(both, above, below, strict=True)
+    ]
+
+
+def _metric_check(m: _Metric, e: _Estimate | None, p_values: tuple[float, float], family: int, what: str) -> Check:
+    """The verdict of one metric, by its p-values of being above chance and below the least score that counts."""
+    if e is None:
+        reason = f"no order of the {m.parts()} parts changes the score more than random orders do, in any of {m.order_scores.inert} rows"
+        return Check(FAITHFULNESS, m.name, "not applicable", None, reason + ".")
+    (above, below), text, rows = p_values, m.text(e, what), len(m.order_scores.scores["the map"])
+    details = {
+        "rows": m.order_scores.scores["the map"],
+        "dropped": m.order_scores.inert + m.order_scores.short,
+        "p above chance": above,
+        "p too low": below,
+    }
+    counted = f", with {family} lines counted (Holm)" if family > 1 else ""
+    if above <= MAX_ERROR:
+        verdict, text = "pass", f"{text}: better than chance, p {_p_value(above)}{counted}"
+    elif below <= MAX_ERROR:
+        verdict = "fail"
+        worse = not m.min_score or mean_p_value(-e.mean, e.std_error, e.freedom) <= MAX_ERROR
+        known = "worse than chance" if worse else f"below {m.min_score:g}, hardly better than chance"
+        text += f": {known}, p {_p_value(below)}{counted}"
+    else:
+        distance = max(e.mean, m.min_score - e.mean)
+        needed = rows_needed(distance, e.deviation, 1 - 2 * MAX_ERROR / family)
+        could = "more than 100,000 rows" if needed is None else f"about {max(needed, rows + 1):,} rows like these"
+        verdict = "cannot tell"
+        text += f": {rows} row{'s' if rows > 1 else ''} cannot tell it from chance (p {_p_value(above)}{counted}); {could} could"
+    return Check(FAITHFULNESS, m.name, verdict, e.mean, text + ".", details)
+
+
+def _constant_map(c: Check) -> Check:
+    """The verdict on a map that has the same value everywhere, in every row: where the score depends on the order of the parts, it names none of them."""
+    if c.verdict == "not applicable":
+        return c
+    reason = (
+        "the given map is constant in every row, so it names no part, and the score depends on which parts are removed."
+    )
+    return replace(c, verdict="fail", reason=reason)
+
+
+def _p_value(p: float) -> str:
+    return f"= {p:.2g}" if p >= MIN_P_SHOWN else f"< {MIN_P_SHOWN:g}"
 
 
 def _agreement_check(checks: list[Check], columns: list[list[float]], names: list[str]) -> Check:
-    judged = [c for c in checks if c.verdict in ("pass", "fail")]
+    judged = [c for c in checks if c.verdict != "not applicable"]
     if len(judged) < 2:
         return Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, "fewer than two metrics apply.")
     correlations = [t for t in kendall_of_pairs(columns) if np.isfinite(t)]
     tau, least = (float(np.mean(correlations)), min(correlations)) if correlations else (0.0, 0.0)
-    passes = sum(c.verdict == "pass" for c in judged)
+    passes, fails = (sum(c.verdict == v for c in judged) for v in ("pass", "fail"))
     order = f"Kendall's tau of their rankings of {len(columns[0])} maps (this one and controls) is {tau:.2f} on average, {least:.2f} at least"
     text = f"{passes} of {len(judged)} metrics find it better than chance; {order}"
     details: dict[str, Any] = {
@@ -312,8 +347,11 @@ def _agreement_check(checks: list[Check], columns: list[list[float]], names: lis
     }
     if passes == len(judged) and tau >= MIN_AGREEMENT:
         return Check(FAITHFULNESS, TOGETHER_LINE, "pass", tau, text + ": they agree.", details)
-    if passes == 0:
+    if fails and not passes:
         return Check(FAITHFULNESS, TOGETHER_LINE, "fail", tau, text + ": none does.", details)
+    if not fails and passes < len(judged):
+        reason = f": {len(judged) - passes} of them cannot tell, and each says how many rows could."
+        return Check(FAITHFULNESS, TOGETHER_LINE, "cannot tell", tau, text + reason, details)
     return Check(
         FAITHFULNESS,
         TOGETHER_LINE,

@@ -14,7 +14,7 @@ from whybox.data.table import Floats
 from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
 from whybox.numerics.statistics import abs_rank_correlations
 
-__all__ = ["GROUP", "numerical_checks", "relative_distance"]
+__all__ = ["GROUP", "numerical_checks", "relative_distance", "reproduced"]
 
 NUMERICAL: Final = "numerical"
 MAX_ROUNDING_DISTANCE: Final = (
@@ -30,7 +30,7 @@ ROWS_COMPARED: Final = 4  # if only some rows are computed again
 def numerical_checks(subject: CheckSubject) -> list[Check]:
     """Run the numerical checks."""
     return [
-        _reproduced(subject),
+        reproduced(subject),
         _completeness(subject),
         _noise(subject),
         _operators(subject),
@@ -48,8 +48,11 @@ def relative_distance(a: Maps, b: Maps) -> Floats:
     return np.asarray(np.sqrt(((x - y) ** 2).sum(axis=1)) / np.where(size > 0, size, 1.0))
 
 
-def _reproduced(subject: CheckSubject) -> Check:
-    """Compute maps again: of all rows that are checked, or of the first rows if random numbers depend on a row's position."""
+def reproduced(subject: CheckSubject) -> Check:
+    """Compute maps again: of all rows that are checked, or of the first rows if random numbers depend on a row's position.
+
+    The only line that compares all values with the method's own, so it runs first whichever checks are asked for.
+    """
     name = "reproduced"
     at, rows = subject.explained_rows, subject.rows
     identity = "network and inputs have the explanation's own SHA-256"
@@ -62,9 +65,9 @@ def _reproduced(subject: CheckSubject) -> Check:
             return Check(
                 NUMERICAL,
                 name,
-                "not applicable",
+                "cannot tell",
                 None,
-                f"{identity}; random numbers of these rows cannot be repeated, since the first rows are missing.",
+                f"{identity}; random numbers of these rows cannot be repeated, since the first rows are missing: pass the explanation with its first rows.",
             )
         distances = relative_distance(subject.recompute(explained_rows=at), subject.maps(at)) - allowed[at]
     largest = float(np.maximum(distances, 0.0).max())
@@ -124,7 +127,7 @@ def _noise(subject: CheckSubject) -> Check:
         )
         return Check(NUMERICAL, name, "not applicable", None, reason + ".")
     size = np.sqrt(np.nanmean(flatten_maps(subject.maps()) ** 2, axis=1))
-    relative_errors = np.nanmedian(flatten_maps(errors), axis=1) / np.where(size > 0, size, 1.0)
+    relative_errors = _median_bias(subject) * np.nanmedian(flatten_maps(errors), axis=1) / np.where(size > 0, size, 1.0)
     median = float(np.median(relative_errors))
     reason = f"the median standard error is {median:.2g} of the map's size (root mean square); up to {MAX_RELATIVE_NOISE:g} passes: noise then has less than 5 % of its energy"
     verdict = "pass" if median <= MAX_RELATIVE_NOISE else "fail"
@@ -136,6 +139,14 @@ def _noise(subject: CheckSubject) -> Check:
         reason + ("." if verdict == "pass" else ": take more samples."),
         {"rows": relative_errors},
     )
+
+
+def _median_bias(subject: CheckSubject) -> float:
+    """How far the median of standard errors from few groups of samples lies below the true one, as a factor."""
+    from scipy.special import chdtri
+
+    freedom = subject.explanations[0].extras.get("freedom")
+    return 1.0 if freedom is None else float(np.sqrt(freedom[1] / chdtri(freedom[1], 0.5)))
 
 
 def _operators(subject: CheckSubject) -> Check:

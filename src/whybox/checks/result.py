@@ -17,8 +17,15 @@ from whybox.explanation.html import number as short
 
 __all__ = ["VERDICTS", "Check", "Checks"]
 
-VERDICTS: Final = ("pass", "fail", "disagree", "not applicable")
-_COLOURS: Final = {"pass": "#2a7f3f", "fail": "#c0392b", "disagree": "#b7791f", "not applicable": "#777777"}
+VERDICTS: Final = ("pass", "fail", "disagree", "cannot tell", "not applicable")
+REFUSED: Final = ("fail", "disagree")
+_COLOURS: Final = {
+    "pass": "#2a7f3f",
+    "fail": "#c0392b",
+    "disagree": "#b7791f",
+    "cannot tell": "#8a6d1f",
+    "not applicable": "#777777",
+}
 
 
 @final
@@ -59,9 +66,18 @@ class Checks:
         return Checks, (self.rows, dict(self.about))
 
     @property
+    def verdict(self) -> str:
+        """Of all lines together: "fail" if a line says "fail" or "disagree"; else "cannot tell" if a line does; else "pass".
+
+        Checks that do not apply do not count; the table shows which ran.
+        """
+        verdicts = {c.verdict for c in self.rows}
+        return "fail" if verdicts & set(REFUSED) else "cannot tell" if "cannot tell" in verdicts else "pass"
+
+    @property
     def passed(self) -> bool:
-        """True if no line has the verdict "fail" or "disagree". Checks that do not apply do not count; the table shows which ran."""
-        return all(c.verdict in ("pass", "not applicable") for c in self.rows)
+        """True if the verdict of all lines together is "pass": none fails, none disagrees, and each could tell."""
+        return self.verdict == "pass"
 
     def __getitem__(self, name: str) -> Check:
         """Return a line by its name.
@@ -110,7 +126,7 @@ class Checks:
             }
             for c in self.rows
         ]
-        return {"about": _plain(dict(self.about)), "passed": self.passed, "checks": lines}
+        return {"about": _plain(dict(self.about)), "passed": self.passed, "verdict": self.verdict, "checks": lines}
 
     def _summary(self) -> str:
         a = self.about

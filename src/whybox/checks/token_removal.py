@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from whybox.checks.audit import CheckSubject
 from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments
+from whybox.checks.replacements import check_requested
 from whybox.checks.token_maps import Tokens
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
@@ -52,7 +53,9 @@ def token_games(
         description, number, replacement = found[name]
         full = [i.x[rows] for i in tokens.inputs]
         full[number] = replacement
-        games[description] = RemovalGame(problem, ((number, ids),), present.shape[1], tuple(full), present)
+        games[description] = RemovalGame(
+            problem, ((number, ids),), present.shape[1], tuple(full), present, subject.sensitivity
+        )
     return games, ""
 
 
@@ -117,21 +120,13 @@ def _replacements(subject: CheckSubject, tokens: Tokens, rows: Indices) -> dict[
 def _choose(have: list[str], requested: Sequence[str] | None) -> list[str]:
     if requested is None:
         return have[:2]
-    unknown = [a for a in requested if a not in REPLACEMENTS]
-    if unknown or isinstance(requested, str):
-        raise OptionError(
-            Argument("absent", requested), f": of tokens a tuple of {', '.join(map(repr, REPLACEMENTS))}."
-        )
-    if missing := [a for a in requested if a not in have]:
+    named = check_requested(requested, REPLACEMENTS, "of tokens ")
+    if missing := [a for a in named if a not in have]:
         raise OptionError(
             Argument("absent", missing[0]),
             f" is not possible for these texts and this network; possible are: {', '.join(map(repr, have))}.",
         )
-    if len(set(requested)) < 2:
-        raise OptionError(
-            "absent: the result depends on what replaces a removed part, so at least two replacements are needed."
-        )
-    return list(dict.fromkeys(requested))
+    return list(named)
 
 
 def _all_finite(problem: SaliencyProblem, xs: Sequence[npt.NDArray[Any]]) -> bool:

@@ -15,12 +15,13 @@ from whybox.cli.network_options import (
 )
 from whybox.cli.parser import CommandParser, number_at_least
 from whybox.cli.saliency import NETWORK_TEXT, files_read, maps_of
-from whybox.cli.shared import declare, resolve_output
+from whybox.cli.shared import declare_command, resolve_output
 from whybox.errors import Argument, OptionError
 
-__all__ = ["CHECK_FAILED", "add_command"]
+__all__ = ["CHECK_CANNOT_TELL", "CHECK_FAILED", "add_command"]
 
-CHECK_FAILED: Final = 6  # exit code
+CHECK_FAILED: Final = 6  # exit codes
+CHECK_CANNOT_TELL: Final = 7
 GROUPS: Final = ("numerical", "model dependence", "faithfulness", "stability")  # held against the library's by a test
 
 _TEXT: Final = f"""\
@@ -36,7 +37,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "check",
         _check,
@@ -99,7 +100,7 @@ def _check(options: argparse.Namespace) -> int:
         with atomic_write(options.out) as part:
             part.write_text(json.dumps(checks.to_dict(), indent=1) + "\n", encoding="utf-8")
     print(checks)
-    return 0 if checks.passed else CHECK_FAILED
+    return {"pass": 0, "cannot tell": CHECK_CANNOT_TELL}.get(checks.verdict, CHECK_FAILED)
 
 
 def _saved(options: argparse.Namespace) -> Any:

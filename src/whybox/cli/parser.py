@@ -20,6 +20,7 @@ EXIT_CODES: Final = """exit codes:
   4    the model: unreadable, unknown, untrusted or not explainable exactly
   5    the model's own predict disagrees with our reading of it; nothing was written
   6    whybox check: a check failed
+  7    whybox check: none failed, but one cannot tell (more rows could)
   130  interrupted; nothing was written"""
 
 _LINE: Final = 100  # characters of a line of help

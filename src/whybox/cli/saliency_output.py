@@ -13,6 +13,7 @@ import numpy as np
 from whybox.core.atomic_write import atomic_write
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.save import write_archive
 from whybox.plots.saliency_image import CHARACTERS_PER_INCH
 
 __all__ = ["MAX_ROWS_DRAWN", "write_maps"]
@@ -31,11 +32,11 @@ def write_maps(maps: Mapping[str, Explanation], out: Path) -> list[Path]:
         paths = _paths_of_inputs(out, maps)
         with ExitStack() as stack:
             for e, path in zip(maps.values(), paths, strict=True):
-                e.save(stack.enter_context(atomic_write(path)))
+                write_archive(e, stack.enter_context(atomic_write(path)))
         return paths
     if kind == ".npz":
         with atomic_write(out) as part, part.open("wb") as file:
-            np.savez_compressed(file, **_arrays(maps))
+            np.savez_compressed(file, **_map_arrays(maps))
         return [out]
     import matplotlib as mpl
 
@@ -65,7 +66,7 @@ def _paths_of_inputs(out: Path, names: Iterable[str]) -> list[Path]:
     return paths
 
 
-def _arrays(maps: Mapping[str, Explanation]) -> dict[str, Any]:
+def _map_arrays(maps: Mapping[str, Explanation]) -> dict[str, Any]:
     """Values, axes, labels; of several inputs under NAME.values and so on, what they share once."""
     first = next(iter(maps.values()))
     out: dict[str, Any] = {"evidence": np.array(json.dumps(first.evidence.to_dict()))}
@@ -105,7 +106,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
         len(maps) if len(maps) > 1 else 1 if first.dims[1:] not in (("y", "x"), ("feature",)) else min(len(first), 4)
     )
     n_lines = len(first) if len(maps) > 1 else -(-len(first) // n_columns)
-    sizes = {"width": (8.0 if n_columns == 1 else 4.6) if has_wide_maps else 3.5, "height": _height(maps)}
+    sizes = {"width": (8.0 if n_columns == 1 else 4.6) if has_wide_maps else 3.5, "height": _figure_height(maps)}
     figure, axes = plt.subplots(
         n_lines,
         n_columns,
@@ -132,7 +133,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
     return figure
 
 
-def _height(maps: Mapping[str, Explanation]) -> float:
+def _figure_height(maps: Mapping[str, Explanation]) -> float:
     """Inches that the tallest map of a row needs."""
     tall = []
     for e in maps.values():

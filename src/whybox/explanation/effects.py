@@ -84,7 +84,8 @@ class Effects(Mapping[Key, Explanation]):
 
         Columns: ``feature``, ``value`` (numbers; NaN elsewhere), ``level`` (the point in words), those of a second feature where there are
         surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error``, ``interval_low``,
-        ``interval_high`` and ``off_data``; ``learner_error`` where there were refits, ``region`` where there are regions.
+        ``interval_high`` and ``off_data``; ``learner_error``, ``learner_interval_low`` and ``learner_interval_high`` where there were refits,
+        ``region`` where there are regions.
 
         Args:
             library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: that of the rows given.
@@ -157,6 +158,9 @@ def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:
         line["off_data"] = spread
         if any("learner_error" in c.extras for c in curves.values()):
             line["learner_error"] = e.extras["learner_error"][1].reshape(-1)
+        if any("learner_interval" in c.extras for c in curves.values()):
+            ends = e.extras["learner_interval"][1].reshape(-1, 2)
+            line |= {"learner_interval_low": ends[:, 0], "learner_interval_high": ends[:, 1]}
         for name, cells in line.items():
             parts.setdefault(name, []).append(cells)
     return {name: np.concatenate(cells) for name, cells in parts.items()}

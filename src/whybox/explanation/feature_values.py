@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.explanation.html import number
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible
 
-__all__ = ["feature_values", "shown_values", "strongest_partner"]
+__all__ = ["as_numbers", "feature_values", "number_labels", "shown_values", "strongest_partner"]
 
+_SECONDS: Final = {
+    "W": 7 * 86400.0, "D": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0,
+    "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15, "as": 1e-18,
+}  # fmt: skip
+_DURATIONS: Final = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _MAX_BINS = 12
 _MAX_ROWS = 20_000
 
@@ -41,19 +47,37 @@ def shown_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
 
 
 def as_numbers(values: npt.NDArray[Any]) -> Floats:
-    """Return values as floats: categories as the rank of their text, dates as time, missing as NaN."""
+    """Return values as floats: categories as the rank of their text, dates and durations in seconds, missing as NaN."""
     if values.dtype.kind == "f":
         return values
     if values.dtype.kind in "mM":
-        out = (
-            values.astype("datetime64[s]" if values.dtype.kind == "M" else "timedelta64[s]")
-            .astype(np.int64)
-            .astype(np.float64)
-        )
-        out[np.isnat(values)] = np.nan
-        return np.asarray(out)
+        unit = "s" if np.datetime_data(values.dtype)[0] in ("Y", "M") else np.datetime_data(values.dtype)[0]
+        ticks = values.astype(f"{values.dtype.kind}8[{unit}]").astype(np.int64)
+        per_second = max(
+            1, round(1 / _SECONDS[unit])
+        )  # whole seconds apart from their parts, so that neither is rounded
+        seconds = (ticks // per_second + ticks % per_second / per_second) * max(1.0, _SECONDS[unit])
+        return np.where(np.isnat(values), np.nan, seconds)
     order = {v: float(i) for i, v in enumerate(sorted({str(v) for v in values if v is not None}))}
     return np.array([np.nan if v is None else order[str(v)] for v in values])
+
+
+def number_labels(numbers: Floats, dtype: np.dtype[Any]) -> list[str]:
+    """Return texts for numbers that :func:`as_numbers` made of values of this type: dates as dates, no finer than they differ.
+
+    Args:
+        numbers: in increasing order, finite.
+    """
+    if dtype.kind not in "mM":
+        return [number(float(v), 3) for v in numbers]
+    steps = np.diff(numbers)
+    finest = float(steps[steps > 0].min(initial=np.inf))
+    if dtype.kind == "m":
+        unit = next((u for u in ("D", "h", "m") if finest >= _SECONDS[u]), "s")
+        return [f"{number(float(v) / _SECONDS[unit], 3)} {_DURATIONS[unit]}" for v in numbers]
+    resolution: Any = next((u for u in ("D", "m", "s", "ms") if finest >= _SECONDS[u]), "us")
+    dates = np.round(numbers * 1e6).astype(np.int64).astype("datetime64[us]")
+    return [str(v).replace("T", " ") for v in np.datetime_as_string(dates, unit=resolution)]
 
 
 def strongest_partner(e: Labelled, feature: str) -> str | None:

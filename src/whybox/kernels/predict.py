@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 
 from whybox.data.table import Floats, Table
 from whybox.errors import NonFiniteError, UnsupportedModelError, quoted_list
 from whybox.kernels.tree_shap import predict
 from whybox.models.agreement import call_own_predict, compare_predictions
-from whybox.models.base import Model
+from whybox.models.base import Model, OwnPredict
 from whybox.models.linear import Linear
-from whybox.models.mixed_rows import MAX_MIXED_ROWS, MixedRows, RowSample, mix_rows, sample_rows
+from whybox.models.mixed_rows import MixedRows, RowSample, mix_rows, sample_rows
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
     "compare_mixed_rows",
     "compare_with_own_predict",
+    "draw_mixed_rows",
     "mismatch_advice",
     "raw_outputs",
     "rounding_scale",
@@ -80,41 +83,49 @@ def sample_encoded_rows(model: Model, table: Table, weights: Floats | None = Non
         raise error.at_row(None if error.row is None else int(at[error.row])) from None
 
 
-def compare_mixed_rows(model: Model, explained: RowSample, background: RowSample | None) -> tuple[float, int]:
-    """Compare our reading of mixed rows with the model's own predict; return the largest difference and how many rows were evaluated.
+def draw_mixed_rows(
+    model: Model, explained: RowSample, background: RowSample | None, *, n_rows: int, rng: np.random.Generator
+) -> Iterator[MixedRows]:
+    """Mix rows that are explained with background rows, or with each other; none where nothing can be mixed.
 
     Args:
-        explained: rows explained. background: background rows; None: the rows explained are mixed with each other.
+        n_rows: how many mixed rows. rng: draws which rows are mixed, and which columns each takes.
+    """
+    inputs = model.inputs
+    players = inputs.players()
+    if len(players) < 2 or (background is None and len(explained.positions) < 2):
+        return
+    player_of = {j: p for p, members in enumerate(players) for j in members}
+    player_of_column = np.array([player_of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
+    yield from mix_rows(explained, background or explained, players, player_of_column, n_rows, rng)
+
+
+def compare_mixed_rows(model: Model, own: OwnPredict, mixed: MixedRows, *, donors: str) -> float:
+    """Compare our reading of mixed rows with a predict; return the largest difference.
+
+    Args:
+        own: the predict. donors: what a row is called that cells were taken from: ``"the background's row"``.
 
     Raises:
         ModelMismatchError: they differ by more than rounding; the message names a row and both numbers.
         InputError: the library refuses mixed rows.
     """
-    own, inputs = model.own_predict, model.inputs
-    players = inputs.players()
-    if own is None or len(players) < 2 or (background is None and len(explained.positions) < 2):
-        return 0.0, 0
-    player_of = {j: p for p, members in enumerate(players) for j in members}
-    player_of_column = np.array([player_of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
-    largest, count, other = 0.0, 0, "row" if background is None else "the background's row"
-    for mixed in mix_rows(explained, background or explained, players, player_of_column, MAX_MIXED_ROWS):
+    players = model.inputs.players()
 
-        def what(i: int, mixed: MixedRows = mixed) -> str:
-            names = [explained.table.names[j] for p in np.flatnonzero(mixed.from_donor[i]) for j in players[p]]
-            return f"row {mixed.row_positions[i]:,} with {quoted_list(names)} of {other} {mixed.donor_positions[i]:,}"
+    def what(i: int) -> str:
+        names = [mixed.table.names[j] for p in np.flatnonzero(mixed.from_donor[i]) for j in players[p]]
+        return f"row {mixed.row_positions[i]:,} with {quoted_list(names)} of {donors} {mixed.donor_positions[i]:,}"
 
-        difference, _ = compare_predictions(
-            model,
-            raw_outputs(model, mixed.matrix),
-            call_own_predict(own, mixed.table, what="rows that mix two of these rows"),
-            scale=own.scale,
-            relative=own.relative_rounding,
-            rounding_scale=rounding_scale(model, mixed.matrix),
-            what=what,
-            what_to_do=mismatch_advice(model, mixed.table),
-        )
-        largest, count = max(largest, difference), count + len(mixed.table)
-    return largest, count
+    return compare_predictions(
+        model,
+        raw_outputs(model, mixed.matrix),
+        call_own_predict(own, mixed.table, what="rows that mix two of these rows"),
+        scale=own.scale,
+        relative=own.relative_rounding,
+        rounding_scale=rounding_scale(model, mixed.matrix),
+        what=what,
+        what_to_do=mismatch_advice(model, mixed.table),
+    )[0]
 
 
 def mismatch_advice(model: Model, table: Table) -> str:

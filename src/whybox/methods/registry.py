@@ -81,7 +81,7 @@ _METHODS: Final = (
         figures=_TABLE_FIGURES,
         section="attributions",
         command="explain",
-        cost="about one or two predicts",
+        cost="half to four predicts at depth 6, more for deeper trees",
     ),
     MethodSpec(
         id="linear_shap",

@@ -16,12 +16,7 @@ __all__ = ["columns_read", "narrow_to_columns_read"]
 
 def columns_read(model: Model) -> npt.NDArray[np.int64]:
     """Model columns that a split, linear leaf or weight reads, in increasing order; at least one."""
-    if isinstance(model, TreeEnsemble):
-        columns = np.unique(np.concatenate([model.feature[model.feature >= 0], model.linear_feature])).astype(np.int64)
-    elif isinstance(model, Linear):
-        columns = np.flatnonzero(model.weights.any(axis=1))
-    else:
-        columns = np.arange(model.inputs.width)
+    columns = model.columns_read if isinstance(model, TreeEnsemble | Linear) else np.arange(model.inputs.width)
     return columns if len(columns) else np.zeros(1, dtype=np.int64)
 
 

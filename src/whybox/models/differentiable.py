@@ -178,6 +178,10 @@ class Differentiable(ABC):
         """As `layers`, and also blocks of several layers, if the library has them."""
         return self.layers(x)
 
+    def parameter_layers(self, x: tuple[Array, ...]) -> list[str]:
+        """Return the names of layers whose parameters can be randomised alone, in the order they run."""
+        return [name for name, _ in self.layers(x)]
+
     def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """As `blocks`, up to the first error: rows of an unusual size may fail at some layer. Never raises."""
         try:

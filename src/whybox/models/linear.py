@@ -7,6 +7,7 @@ from functools import cached_property
 from typing import final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import ModelFileError
@@ -43,6 +44,11 @@ class Linear(Model):
     def base(self) -> Floats:
         """Constant added to each output, (outputs,)."""
         return self.base_values
+
+    @cached_property
+    def columns_read(self) -> npt.NDArray[np.int64]:
+        """The columns that have a weight, in order; all others have no effect."""
+        return np.flatnonzero(self.weights.any(axis=1))
 
     @cached_property
     def fingerprint(self) -> str:

@@ -19,7 +19,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import InputError
 
 __all__ = [
-    "MAX_MIXED_ROWS",
+    "MAX_ROWS_SAMPLED",
     "MixedRows",
     "RowSample",
     "check_same_kind",
@@ -29,8 +29,8 @@ __all__ = [
     "sample_rows",
 ]
 
-MAX_MIXED_ROWS: Final = 48  # mixed rows
-_ROWS_PER_PATTERN: Final = 6  # mixed rows with the same pattern, where a frame is mixed column by column
+MAX_ROWS_SAMPLED: Final = 48  # rows of a table that are mixed with others
+_PATTERNS: Final = 8  # patterns of columns, where a frame is mixed column by column
 
 _BoolArray = npt.NDArray[np.bool_]
 _IntArray = npt.NDArray[np.int64]
@@ -39,7 +39,7 @@ _IntArray = npt.NDArray[np.int64]
 @final
 @dataclass(frozen=True, eq=False)
 class RowSample:
-    """Evenly spaced rows of a table.
+    """Some rows of a table.
 
     Attributes:
         table: the rows, aligned with the model.
@@ -84,7 +84,7 @@ def check_same_kind(rows: Table, donors: Table, *, elementwise: bool) -> None:
         )
 
 
-def sample_rows(table: Table, eligible: _IntArray, max_rows: int = MAX_MIXED_ROWS) -> tuple[Table, _IntArray]:
+def sample_rows(table: Table, eligible: _IntArray, max_rows: int = MAX_ROWS_SAMPLED) -> tuple[Table, _IntArray]:
     """Return at most `max_rows` of the rows at `eligible`, evenly spaced, and their positions."""
     positions = eligible[np.unique(np.linspace(0, len(eligible) - 1, max_rows).astype(np.int64))]
     return table.rows(positions), positions
@@ -106,7 +106,8 @@ def mix_rows(
     donors: RowSample,
     players: Sequence[Sequence[int]],
     player_of_column: npt.NDArray[np.integer],
-    n_rows: int = MAX_MIXED_ROWS,
+    n_rows: int,
+    rng: np.random.Generator,
 ) -> Iterator[MixedRows]:
     """Mix rows of two tables, `n_rows` in total: all at once, or, if their columns differ in dtype, rows with the same pattern at a time.
 
@@ -114,8 +115,8 @@ def mix_rows(
         rows, donors: rows with their encoding.
         players: groups of the user's columns.
         player_of_column: (model columns,), the player of each, or -1.
+        rng: draws which rows are mixed, and which columns each takes.
     """
-    rng = np.random.default_rng(0)
     row_order = rng.permutation(np.arange(n_rows) % len(rows.table))
     donor_order = rng.permutation(np.arange(n_rows) % len(donors.table))
     from_donor = random_masks(n_rows, len(players), rng)
@@ -126,9 +127,10 @@ def mix_rows(
     if table is not None:
         yield _mixed_rows(table, rows, donors, row_order, donor_order, from_donor, player_of_column)
         return
-    from_donor = random_masks(n_rows, len(players), rng, _ROWS_PER_PATTERN)
-    for start in range(0, n_rows, _ROWS_PER_PATTERN):
-        block = slice(start, start + _ROWS_PER_PATTERN)
+    rows_per_pattern = -(-n_rows // _PATTERNS)
+    from_donor = random_masks(n_rows, len(players), rng, rows_per_pattern)
+    for start in range(0, n_rows, rows_per_pattern):
+        block = slice(start, start + rows_per_pattern)
         block_rows, block_donors, block_mask = row_order[block], donor_order[block], from_donor[block]
         positions = np.flatnonzero(block_mask[0, player_of_user_column]).tolist()
         table = _mix_columns(rows.table.rows(block_rows), donors.table.rows(block_donors), positions)

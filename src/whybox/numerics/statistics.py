@@ -27,6 +27,8 @@ __all__ = [
     "kendall_of_pairs",
     "leave_group_out",
     "mean_interval",
+    "mean_p_value",
+    "rows_needed",
     "skewed_interval",
     "skewness_of_mean",
     "spearman",
@@ -171,6 +173,33 @@ def mean_interval(values: npt.NDArray[Any], level: float = 0.95) -> tuple[float,
             squared += (critical_value(level, len(means) - 1) * float(means.std(ddof=1))) ** 2 / len(means)
     several = any(n > 1 for n in table.shape)
     return mean, float(np.sqrt(squared)) if several else float("inf")
+
+
+def mean_p_value(mean: float, std_error: float, freedom: float, *, limit: float = 0.0) -> float:
+    """Return the one-sided p-value of Student's t: the chance of a mean as large as this one, or larger, if the true mean is `limit`.
+
+    Args:
+        mean, std_error: of rows. freedom: degrees of freedom. limit: the mean to test against; swap the signs of both to test from above.
+    """
+    from scipy.special import stdtr
+
+    if std_error <= 0.0:
+        return 0.0 if mean > limit else 1.0
+    return float(stdtr(freedom, (limit - mean) / std_error))
+
+
+def rows_needed(distance: float, deviation: float, level: float = 0.95, most: int = 100_000) -> int | None:
+    """Return how many rows give an interval of the mean narrower than `distance` to either side; None: more than `most`.
+
+    Args:
+        distance: between the mean and what it shall be told from. deviation: standard deviation of one row. level: of the two-sided interval.
+    """
+    n = 2
+    while n <= most:
+        if critical_value(level, n - 1) * deviation / np.sqrt(n) < distance:
+            return n
+        n += 1 if n < 64 else max(n // 20, 1)
+    return None
 
 
 def format_mean(mean: float, half_width: float) -> str:

@@ -11,7 +11,6 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_points import point_labels, with_plain_durations
 from whybox.explanation.feature_values import as_numbers
-from whybox.explanation.html import number
 from whybox.numerics.statistics import confidence_interval, critical_value
 from whybox.plots.style import (
     NEGATIVE,
@@ -26,6 +25,7 @@ from whybox.plots.style import (
     one_output,
     output_suffix,
     palette,
+    percentile_labels,
     scale_to_percentiles,
     shorten_label,
     style_axes,
@@ -173,14 +173,23 @@ def _bar_lengths(values: Floats, band: Band) -> Floats:
     return np.stack([np.where(np.isfinite(end), np.abs(end - values), np.nan) for end in band])
 
 
+def _learner_interval(e: Explanation) -> Floats | None:
+    """Ends of the intervals of the learner error, (points, outputs, 2); None without refits."""
+    if "learner_interval" in e.extras:
+        return np.asarray(e.extras["learner_interval"][1].reshape(len(e.values), -1, 2))
+    if "learner_error" not in e.extras:
+        return None
+    half_width = critical_value() * e.extras["learner_error"][1]  # of a file that was saved without the interval
+    return np.stack([e.values - half_width, e.values + half_width], axis=-1).reshape(len(e.values), -1, 2)
+
+
 def _draw_lines(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
     known = _is_known(positions)
-    learner = e.extras["learner_error"][1].reshape(len(positions), -1) if "learner_error" in e.extras else None
+    learner = _learner_interval(e)
     gap = e.extras["gap_before"][1] if "gap_before" in e.extras else np.zeros(len(positions), dtype=bool)
     for k, (label, color, values, band) in enumerate(_output_series(e)):
         if learner is not None:
-            half_width = critical_value() * learner[:, k]
-            for bound in (values - half_width, values + half_width):
+            for bound in np.moveaxis(learner[:, k], -1, 0):
                 ax.plot(positions[known], bound[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
         _draw_line(ax, positions[known], values[known], gap[known], color=color, label=label or None)
         if known.sum() == 1:
@@ -295,11 +304,9 @@ def _line_colors(e: Explanation, color: Any, rows: npt.NDArray[np.int64]) -> tup
     if column.kind in ("number", "datetime"):
         values = column.values[rows]
         numbers = as_numbers(values) if column.kind == "datetime" else values.astype(np.float64)
-        known = numbers[np.isfinite(numbers)]
-        value_range = tuple(np.percentile(known, [5, 95])) if len(known) else (0.0, 0.0)
         return colormap()(np.ma.masked_invalid(np.asarray(scale_to_percentiles(numbers), dtype=np.float64))), (
             names[int(index)],
-            value_range,
+            percentile_labels(values),
         )
     cells = [str(v) if v is not None else "missing" for v in column.objects()[rows]]
     categories, counts = np.unique(cells, return_counts=True)
@@ -321,7 +328,7 @@ def _color_bar(ax: Axes, name: str, legend_values: Any) -> None:
     from matplotlib.cm import ScalarMappable
 
     bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
-    bar.ax.set_yticklabels([number(float(v), 3) for v in legend_values])
+    bar.ax.set_yticklabels(legend_values)
     bar.set_label(shorten_label(name, 30), color=text_color(), fontsize="small")
     bar.outline.set_visible(False)
     bar.ax.tick_params(length=0)
@@ -340,10 +347,6 @@ def _category_axis(ax: Axes, positions: npt.NDArray[Any], ticks: list[str]) -> N
 
 def _number_axis(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
     """Few ticks; a shaded place for the missing value."""
-    if positions.dtype.kind in "mM":
-        locator = _matplotlib_dates().AutoDateLocator(maxticks=6)
-        ax.xaxis.set_major_locator(locator)
-        ax.xaxis.set_major_formatter(_matplotlib_dates().ConciseDateFormatter(locator))
     known = _is_known(positions)
     if known.all() or not known.any():
         return

@@ -9,7 +9,6 @@ import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.feature_values import shown_values, strongest_partner
-from whybox.explanation.html import number
 from whybox.plots.style import (
     MISSING,
     NEGATIVE,
@@ -23,6 +22,7 @@ from whybox.plots.style import (
     one_output,
     output_suffix,
     palette,
+    percentile_labels,
     saliency_figure_hint,
     scale_to_percentiles,
     style_axes,
@@ -170,28 +170,22 @@ def _missing_strip(ax: Axes, at: float, numbers: tuple[npt.NDArray[Any], npt.NDA
 
 def _point_colors(
     e: Explanation, other: str | None, rows: npt.NDArray[np.int64]
-) -> tuple[Any, dict[str, str] | tuple[float, float] | None]:
-    """Return point colours and what to put in the legend: category colours, or the range of numbers."""
+) -> tuple[Any, dict[str, str] | list[str] | None]:
+    """Return point colours and what to put in the legend: category colours, or the lowest and the highest value in words."""
     values = None if other is None else shown_values(e, other)
     if values is None:
         return NEGATIVE, None
     picked = values[rows]
     color = scale_to_percentiles(picked)
     if color is not None:
-        finite = picked[np.isfinite(picked)] if picked.dtype.kind == "f" else picked
-        low, high = (
-            (float(v) for v in np.percentile(finite, [5, 95]))
-            if picked.dtype.kind == "f" and len(finite)
-            else (0.0, 1.0)
-        )
-        return colormap()(np.ma.masked_invalid(color)), (low, high)
+        return colormap()(np.ma.masked_invalid(color)), percentile_labels(picked)
     common, counts = np.unique([str(v) for v in picked if v is not None], return_counts=True)
     top = [str(c) for c in common[np.argsort(-counts)][:6]]
     colors = dict(zip(top, palette(len(top)), strict=True))
     return [colors.get(str(v), MISSING) if v is not None else MISSING for v in picked], colors
 
 
-def _add_color_legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float, float] | None, *, wide: bool) -> None:
+def _add_color_legend(ax: Axes, other: str, legend: dict[str, str] | list[str] | None, *, wide: bool) -> None:
     if isinstance(legend, dict):
         from matplotlib.lines import Line2D
 
@@ -204,7 +198,7 @@ def _add_color_legend(ax: Axes, other: str, legend: dict[str, str] | tuple[float
         from matplotlib.cm import ScalarMappable
 
         bar = ax.figure.colorbar(ScalarMappable(cmap=colormap()), ax=ax, aspect=40, pad=0.01, ticks=[0, 1])
-        bar.ax.set_yticklabels([number(v, 3) for v in legend])
+        bar.ax.set_yticklabels(legend)
         bar.set_label(other, color=text_color(), fontsize="small")
         bar.outline.set_visible(False)
         bar.ax.tick_params(length=0)

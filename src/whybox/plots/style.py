@@ -195,7 +195,7 @@ def style_axes(ax: Axes, *, grid: str | None = "x") -> None:
 
 
 def _set_few_ticks(ax: Axes) -> None:
-    """Few ticks on axes of numbers, large ones with their thousands set apart, so that labels do not touch."""
+    """Few ticks on axes of numbers and dates, large numbers with their thousands set apart, so that labels do not touch."""
     from matplotlib.ticker import MaxNLocator, ScalarFormatter
 
     box = ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted())
@@ -203,6 +203,19 @@ def _set_few_ticks(ax: Axes) -> None:
         if type(axis.get_major_formatter()) is ScalarFormatter:
             axis.set_major_locator(MaxNLocator(nbins=int(np.clip(1.2 * room, 2, 6)), steps=[1, 2, 2.5, 5, 10]))
             axis.set_major_formatter(thousands_formatter())
+        elif (
+            type(axis.get_major_formatter()).__name__ == "AutoDateFormatter"
+        ):  # matplotlib's module of dates has no types
+            _set_few_dates(axis)
+
+
+def _set_few_dates(axis: Any) -> None:
+    from importlib import import_module
+
+    dates = import_module("matplotlib.dates")
+    locator = dates.AutoDateLocator(minticks=3, maxticks=8)
+    axis.set_major_locator(locator)
+    axis.set_major_formatter(dates.ConciseDateFormatter(locator))
 
 
 def thousands_formatter() -> ScalarFormatter:
@@ -297,6 +310,15 @@ def scale_to_percentiles(values: npt.NDArray[Any] | None) -> Floats | None:
         )
 
 
+def percentile_labels(values: npt.NDArray[Any]) -> list[str]:
+    """Return the ends of a colour bar of `scale_to_percentiles` in words: two numbers, dates or durations."""
+    from whybox.explanation.feature_values import as_numbers, number_labels
+
+    x = as_numbers(values)
+    known = x[np.isfinite(x)]
+    return number_labels(np.percentile(known, [5, 95]), values.dtype) if len(known) else ["", ""]
+
+
 def value_text(value: Any) -> str:
     """Return a feature's value as short text."""
     if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
@@ -305,4 +327,6 @@ def value_text(value: Any) -> str:
         return str(value).lower()
     if isinstance(value, (float, np.floating, int, np.integer)):
         return number(float(value))
+    if isinstance(value, np.datetime64) and not np.isnat(value):
+        return str(np.datetime_as_string(value, unit="s")).replace("T", " ").removesuffix(" 00:00:00")
     return shorten_label(str(value), 28)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from whybox.adapters.network_outputs import OutputPart, parameter_names
-from whybox.adapters.torch.dtypes import arithmetic, quantised_by_range, types_in_call_order
+from whybox.adapters.torch.dtypes import arithmetic_of, quantised_by_range, types_in_call_order
 from whybox.adapters.torch.forward import TorchForward
 from whybox.adapters.torch.gradient_check import (
     NO_KERNEL,
@@ -63,7 +63,7 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         dtype=dtype,
         head=OutputPart(output, torch.Tensor),
         max_batch_size=1 if quantised_by_range(obj) else CPU_ROWS if device.type == "cpu" else DEVICE_ROWS,
-        arithmetic=arithmetic(obj, dtype),
+        arithmetic=arithmetic_of(obj, dtype),
     )
 
 
@@ -242,6 +242,20 @@ class TorchNetwork(TorchForward):
     def blocks(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
         """See Differentiable: all named modules whose output is one tensor, in the order they run."""
         return self._record_layers(lambda: self.forward(x), [name for name, _ in self._named_layers()])
+
+    def parameter_layers(self, x: tuple[Array, ...]) -> list[str]:
+        """See Differentiable: modules with parameters of their own. Those whose output is no single tensor (recurrent ones) come before what follows them."""
+        order = {name: place for place, (name, _) in enumerate(self.layers(x))}
+        names = [
+            name for name, m in self._named_layers() if name in order or any(True for _ in m.parameters(recurse=False))
+        ]
+        place, found = float(len(order)), []
+        for name in reversed(
+            names
+        ):  # those that are not in the order they run take the place before the next one that is
+            place = order[name] if name in order else place - 0.5
+            found.append((place, name))
+        return [name for _, name in sorted(found, key=lambda of: of[0])]
 
     def _named_layers(self) -> Iterator[tuple[str, torch.nn.Module]]:
         """Named modules that rows pass through; those that compute weights (weight_norm and the like) are left out."""

@@ -9,9 +9,9 @@ from typing import Final, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 
-__all__ = ["TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration", "smallest_seconds"]
+__all__ = ["TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration_text", "smallest_seconds"]
 
-BUSY_SHARE: Final = 0.2  # of the time by the clock: work that computes for less waits for something
+BUSY_SHARE: Final = 0.05  # of the time by the clock: a call that computes for less waits for something
 TIMINGS: Final = 3  # of the same work, of which the smallest counts
 SECONDS_OF_TIMINGS: Final = 0.5  # after which the same work is not repeated
 
@@ -25,27 +25,31 @@ def read_clocks() -> tuple[float, float]:
 
 @final
 class Stopwatch:
-    """Measures the time that work takes on a machine that does nothing else."""
+    """Measures the time that work takes on a machine that does nothing else.
 
-    def __init__(self) -> None:
-        self._started = read_clocks()
+    Args:
+        may_wait: whether the work may wait for another process, a network or an accelerator: if it calls code that is not ours.
+    """
+
+    def __init__(self, *, may_wait: bool = False) -> None:
+        self._may_wait, self._started = may_wait, read_clocks()
 
     def seconds(self) -> float:
         """Return the seconds since the start: processor time, in which other programs do not enter.
 
-        The time by the clock counts where it is less, because several threads computed; and where the work hardly computed, because it waited for another
-        process, a network or an accelerator.
+        The time by the clock counts where it is less, because several threads computed; and where work that may wait hardly computed.
         """
         by_clock, processor = (now - then for now, then in zip(read_clocks(), self._started, strict=True))
-        return by_clock if processor < BUSY_SHARE * by_clock else min(by_clock, processor)
+        waited = self._may_wait and processor < BUSY_SHARE * by_clock
+        return by_clock if waited else min(by_clock, processor)
 
 
-def smallest_seconds(work: Callable[[_T], object], prepare: Callable[[], _T]) -> float:
+def smallest_seconds(work: Callable[[_T], object], prepare: Callable[[], _T], *, may_wait: bool = False) -> float:
     """Time work several times, unless it takes long, and return the smallest time; `prepare` makes what it works on, each time anew and untimed."""
-    watch, smallest = Stopwatch(), float("inf")
+    watch, smallest = Stopwatch(may_wait=may_wait), float("inf")
     for _ in range(TIMINGS):
         prepared = prepare()
-        each = Stopwatch()
+        each = Stopwatch(may_wait=may_wait)
         work(prepared)
         smallest = min(smallest, each.seconds())
         if watch.seconds() > SECONDS_OF_TIMINGS:
@@ -103,14 +107,14 @@ class MethodPlan:
             f"{self.method}: {self.rows:,} row{'s' * (self.rows != 1)}; {'exact' if self.exact else 'estimated'}",
             f"kernel    {self.kernel}",
             f"calls     {calls}",
-            f"time      {duration(self.seconds)}",
+            f"time      {duration_text(self.seconds)}",
         ]
         if not np.isnan(self.memory_bytes):
             lines.append(f"memory    about {self.memory_bytes / 2**20:,.0f} MiB beyond the rows given")
         return "\n".join([*lines, *(f"note      {note}" for note in self.notes)])
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return seconds in words: ``"about 3.2 s"``."""
     if np.isnan(seconds):
         return "not predicted"

@@ -112,6 +112,14 @@ class SpotChecker:
         if ours.size:
             self._ways[way] = None
 
+    def note(self, numbers: int, predictions: int, difference: float, *, way: str) -> None:
+        """Count numbers that were compared elsewhere and agree, with the predictions that took and the largest difference."""
+        self._numbers += numbers
+        self.predictions += predictions
+        self._difference = max(self._difference, difference)
+        if numbers:
+            self._ways[way] = None
+
     @property
     def result(self) -> SpotChecks:
         """What was recomputed so far."""

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Final, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -44,6 +44,13 @@ class Estimate:
     skewness: Floats | None = None
 
 
+class CurveObserver(Protocol):
+    """What sees the predictions that sizes are made of."""
+
+    def see_curves(self, grid: Grid, rows: Ints, values: Floats) -> None:
+        """See predictions of some rows with the features of a grid set to each of its points, (rows, points, outputs)."""
+
+
 def rows_left_out(rows: int, features: int, outputs: int) -> Ints:
     """Return the rows that are left out in turn: all, or so many drawn at random that what must be kept fits."""
     count = int(MAX_NUMBERS_HELD // (rows * outputs * (2 * features + 1)))
@@ -72,9 +79,15 @@ class PairMeans:
 
     @classmethod
     def of(
-        cls, evaluator: Evaluator, members: tuple[int, ...], left_out: Ints | None, *, columns: bool = False
+        cls,
+        evaluator: Evaluator,
+        members: tuple[int, ...],
+        left_out: Ints | None,
+        observer: CurveObserver | None = None,
+        *,
+        columns: bool = False,
     ) -> PairMeans:
-        """Evaluate the hybrids of some features; keep those of the rows that will be left out, if any."""
+        """Evaluate the hybrids of some features; keep those of the rows that will be left out, if any; `observer` sees all."""
         rows, outputs = evaluator.rows, len(evaluator.selection.names)
         _, first, inverse = np.unique(rows.codes[:, list(members)], axis=0, return_index=True, return_inverse=True)
         at = inverse.reshape(-1)
@@ -89,6 +102,8 @@ class PairMeans:
         kept = np.empty((len(out), len(first), outputs))
         across = np.empty((len(rows) if columns else 0, len(out), outputs))
         for _, part, values in evaluator.curves([grid]):
+            if observer is not None:
+                observer.see_curves(grid, part, values)
             here += np.einsum("sr,rpk->spk", w[:, part], values)
             without[:, part] = np.einsum("sp,rpk->srk", mass, values)
             mine = position[part] >= 0

@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Final, final
@@ -26,19 +26,22 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, interval_extras, labels
-from whybox.kernels import effects, value_intervals
+from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.interaction_errors import Estimate, PairMeans, overall, rows_left_out, together
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.spot_checks import predictions_of_checks
+from whybox.methods.effects.spot_interactions import InteractionChecks, LeafChecks, PredictionChecks
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
-__all__ = ["InteractionsWork", "interactions", "prepared"]
+__all__ = ["InteractionsWork", "interactions", "leaves_suffice", "of_trees", "prepared"]
 
 MAX_PREDICTIONS: Final = 20_000_000  # predictions, where the caller sets no limit
 SKEWED: Final = 0.6  # skewness of a size from which its interval is not trusted
@@ -106,7 +109,8 @@ class InteractionsWork:
 
     Attributes:
         members: columns wanted; used: those of them that the model may read. evaluator: over the rows used.
-        sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer. level: of intervals.
+        sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer. work: the same, if they did not.
+        level: of intervals.
     """
 
     members: list[int]
@@ -115,14 +119,24 @@ class InteractionsWork:
     from_leaves: bool
     sample: int | None
     predictions: int
-    level: float
+    level: float = 0.95
+    work: int = 0
 
-    def sizes(self) -> Sizes:
-        """Compute the interactions of the columns used."""
+    def sizes(self, observer: InteractionChecks | None = None) -> Sizes:
+        """Compute the interactions of the columns used; `observer` sees what they are made of."""
         evaluator = self.evaluator
         if self.from_leaves and isinstance(evaluator, TreeEvaluator):
-            return _of_trees(evaluator, self.used)
-        return _of_curves(evaluator, self.used, level=None if self.sample is None else self.level)
+            return of_trees(evaluator, self.used, observer)
+        return _of_curves(evaluator, self.used, observer, level=None if self.sample is None else self.level)
+
+    def checks(self, problem: EffectsProblem) -> InteractionChecks | None:
+        """Return what recomputes some of it; None where the caller wants nothing recomputed."""
+        if problem.options.spot_checks == 0:
+            return None
+        if self.from_leaves and isinstance(self.evaluator, TreeEvaluator):
+            work = len(self.evaluator.rows) ** 2 * len(self.used) ** 2
+            return LeafChecks(problem, self.evaluator, self.used, work, lambda trees, used: of_trees(trees, used).size)
+        return PredictionChecks(problem, self.evaluator, self.used, self.work)
 
 
 def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:
@@ -135,16 +149,23 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     if any(len(m) != 1 for m in problem.wanted) or len(members) < 2:
         raise OptionError("interactions are of single features, two at least; name them without tuples.")
     rows, model, used = problem.rows, problem.model, _read(problem, members)
-    exact = problem.selection.scale == "raw" and all(problem.reason((p,)) is None for p in members)
-    if exact and isinstance(model, TreeEnsemble):
+    if leaves_suffice(problem, members) and isinstance(model, TreeEnsemble):
         trees = TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
         return InteractionsWork(members, used, trees, True, None, 0, problem.options.level)
     drawn = sample if sample is not None and sample < np.count_nonzero(rows.weights) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
     evaluator = _evaluator(problem, rows, members)
-    needed = _count_predictions(problem, rows, used)
+    needed = _count_predictions(problem, evaluator, used)
     answered = isinstance(evaluator, PredictEvaluator)
-    return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0, problem.options.level)
+    return InteractionsWork(
+        members, used, evaluator, False, drawn, needed if answered else 0, problem.options.level, needed
+    )
+
+
+def leaves_suffice(problem: EffectsProblem, members: Sequence[int]) -> bool:
+    """Whether the leaves of trees give all interactions of these columns exactly, without a prediction at every pair of rows."""
+    trees = isinstance(problem.model, TreeEnsemble) and problem.selection.scale == "raw"
+    return trees and all(problem.reason((p,)) is None for p in members)
 
 
 def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
@@ -157,7 +178,11 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
     work = prepared(problem, sample, seed)
     notes: tuple[str, ...] = problem.notes
     members, rows, kernel = work.members, work.evaluator.rows, work.evaluator.kernel
-    found, calls = work.sizes(), work.evaluator.spent
+    checker = SpotChecker()
+    checks = work.checks(problem)
+    found, calls = work.sizes(checks), work.evaluator.spent
+    if checks is not None:
+        checks.check(found.size, checker)
     if work.from_leaves and sample is not None:
         notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
     if calls:
@@ -185,6 +210,7 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
             notes=notes,
             seed=seed,
             seconds=time.perf_counter() - began,
+            spot_checks=checker.result,
         ),
     )
 
@@ -214,13 +240,13 @@ def _evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[in
     return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
 
 
-def _count_predictions(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> int:
+def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: Sequence[int]) -> int:
     """Return how many predictions are needed at most; curves from the leaves of trees count alike.
 
     Raises:
         LimitError: more than allowed.
     """
-    needed = 0
+    needed, rows = 0, evaluator.rows
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
@@ -228,14 +254,14 @@ def _count_predictions(problem: EffectsProblem, rows: WeightedRows, members: Seq
         )
     most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
     HybridEvaluator(problem.model, problem.selection, most, reserved=problem.probed).check_limit(
-        needed,
+        needed + predictions_of_checks(problem, evaluator, needed),
         what=f"a table of interactions of {len(members)} features over {len(rows):,} rows",
         smaller=(Argument("sample", 300), " (rows drawn, with standard errors), fewer features"),
     )
     return needed
 
 
-def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
+def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: InteractionChecks | None = None) -> Sizes:
     """All rows, exactly, from the leaves."""
     model, X, w = trees.model, trees.matrix, trees.rows.weights
     columns = {p: trees.columns((p,)) for p in members}
@@ -258,8 +284,11 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     least = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
-    together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
-    alone = effects.overall_interactions(model, levels, X, w, threads=trees.threads)
+    of_pair, of_single = _observers(observer, used, pairs)
+    together = interaction_strength.pair_interactions(
+        model, levels, pairs, X, w, threads=trees.threads, observe=of_pair
+    ) if pairs else None  # fmt: skip
+    alone = interaction_strength.overall_interactions(model, levels, X, w, threads=trees.threads, observe=of_single)
     for k, (a, b) in enumerate(pairs if together is not None else []):
         assert together is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
@@ -273,18 +302,32 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     return Sizes(size, ratio)
 
 
-def _of_curves(evaluator: Evaluator, members: Sequence[int], *, level: float | None) -> Sizes:
+def _observers(
+    observer: InteractionChecks | None, used: Sequence[int], pairs: Sequence[tuple[int, int]]
+) -> tuple[Callable[[int, Floats, Floats, Floats], None] | None, Callable[[int, Floats, Floats], None] | None]:
+    """What the kernels show an observer, by columns."""
+    if observer is None:
+        return None, None
+    return (
+        lambda k, *at_rows: observer.see_pair((used[pairs[k][0]], used[pairs[k][1]]), *at_rows),
+        lambda j, at_rows, without: observer.see_single(used[j], at_rows, without),
+    )
+
+
+def _of_curves(
+    evaluator: Evaluator, members: Sequence[int], observer: InteractionChecks | None = None, *, level: float | None
+) -> Sizes:
     """Every pair of rows evaluated; with a level, what is left without each row in turn gives errors and intervals."""
     w = evaluator.rows.weights
     predictions = evaluator.predictions()
     least = rounding_floor(predictions, w) ** 2
     left_out = None if level is None else rows_left_out(len(w), len(members), predictions.shape[1])
-    own = {p: PairMeans.of(evaluator, (p,), left_out, columns=True) for p in members}
+    own = {p: PairMeans.of(evaluator, (p,), left_out, observer, columns=True) for p in members}
     found: dict[tuple[int, int], tuple[Estimate, Estimate]] = {}
     for i, p in enumerate(members):
         found[i, i] = overall(w, predictions, own[p], least, level)
         for j in range(i):
-            both = PairMeans.of(evaluator, (members[j], p), left_out)
+            both = PairMeans.of(evaluator, (members[j], p), left_out, observer)
             found[i, j] = found[j, i] = together(w, both, own[members[j]], own[p], least, level)
     return Sizes.of(found, len(members), errors=level is not None)
 

@@ -1,8 +1,11 @@
 """Learner bands: how far training moves a curve, from models that were fitted again on other training rows.
 
 The standard error of a curve is about the rows it is taken over, for one model as it is. Fitted on other rows of the same kind, and with other random
-numbers, the model would be another one. Fit it again on bootstrap samples of its training rows (ten or more), pass the fitted models, and ``learner_error`` is
+numbers, the model would be another one. Fit it again on bootstrap samples of its training rows (three or more, and ten for a band that is not wide for want
+of fits), pass the fitted models, and ``learner_error`` is
 the standard deviation of their curves at the same points, ``sqrt(sum (curve_m - mean)^2 / (M - 1))``: the bootstrap's standard error of the curve of one fit.
+``learner_interval`` is the curve +- that error times Student's t of M - 1 degrees of freedom (4.30 for three fits, 2.26 for ten), for a standard deviation
+of few fits is itself uncertain.
 
 References:
     Molnar et al., Relating the partial dependence plot and permutation feature importance to the data generating process, xAI 2023.
@@ -20,7 +23,9 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, quoted_list
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.methods.registry import find, load, methods
+from whybox.numerics.statistics import confidence_interval, critical_value
 
 __all__ = ["check_refits", "with_learner_error"]
 
@@ -50,7 +55,7 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
 def with_learner_error(
     effects: Effects, refits: Sequence[Any], again: Callable[[Any, list[Key], dict[str, Any]], Effects]
 ) -> Effects:
-    """Return the curves with ``learner_error`` among their extras.
+    """Return the curves with ``learner_error``, shaped as they are, and ``learner_interval``, its 95 % interval, (..., 2), among their extras.
 
     Args:
         effects: of the model itself. refits: models fitted again. again: (model, features, grid) -> effects, as asked of the model itself.
@@ -59,19 +64,23 @@ def with_learner_error(
         OptionError: a model with other outputs.
     """
     curves_of: dict[Key, list[Floats]] = {key: [] for key in effects}
+    checks = [effects[0].evidence.spot_checks]
     lines: list[Key] = [key for key in effects if isinstance(key, str)]
     calls: list[list[Key]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
     for model in refits:
         for keys in calls:
             grid = {name: points for key in keys for name, points in _points(effects[key]).items()}
             curves = again(model, keys, grid)
+            checks.append(curves[0].evidence.spot_checks)
             for key in keys:
                 if curves[key].output_names != effects[key].output_names or curves[key].shape != effects[key].shape:
                     raise OptionError(
                         "a model among refits has other outputs than the model itself; fit the same kind again."
                     )
                 curves_of[key].append(curves[key].values)
-    return Effects({key: _with_error(e, np.stack(curves_of[key])) for key, e in effects.items()}, effects.library)
+    together = merge_spot_checks(checks)
+    made = {key: _with_error(e, np.stack(curves_of[key]), together) for key, e in effects.items()}
+    return Effects(made, effects.library)
 
 
 def _points(e: Explanation) -> dict[str, Any]:
@@ -79,9 +88,12 @@ def _points(e: Explanation) -> dict[str, Any]:
     return {name: list(e.coords[dim]) for name, dim in zip(e.players, ("point", "point_2"), strict=False)}
 
 
-def _with_error(e: Explanation, values: Floats) -> Explanation:
+def _with_error(e: Explanation, values: Floats, checks: SpotChecks | None) -> Explanation:
     dims = e.dims
     error = np.asarray(values.std(axis=0, ddof=1))
-    note = f"learner_error: standard deviation of {len(values)} fits at the same points."
-    evidence = replace(e.evidence, notes=(*e.evidence.notes, note))
-    return replace(e, extras={**e.extras, "learner_error": (dims, error)}, evidence=evidence)
+    freedom = len(values) - 1
+    note = f"learner_error: standard deviation of {len(values)} fits at the same points; learner_interval: {critical_value(freedom=freedom):.2f} of it to either side."
+    interval = np.stack(confidence_interval(e.values, error, freedom=freedom), axis=-1)
+    evidence = replace(e.evidence, notes=(*e.evidence.notes, note), spot_checks=checks)
+    extras = {**e.extras, "learner_error": (dims, error), "learner_interval": ((*dims, "bound"), interval)}
+    return replace(e, extras=extras, evidence=evidence)

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from whybox.methods.common.options import option
+from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.registry import find
 
 __all__ = ["ImportanceOptions"]
@@ -25,6 +26,8 @@ class ImportanceOptions:
     scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
     players: Any = option(None, "columns that share the credit as one", as_text=False)
     background_weight: Any = option(None, "one weight a background row", as_text=False)
+    spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
 
     def __post_init__(self) -> None:
         find("importance", self.method)
+        check_spot_checks(self.spot_checks)

@@ -28,6 +28,7 @@ class MethodOutput:
         maps: signed, channels included; CAM and perturbation methods leave the channel axis out (`reduced`).
         kernel: how the maps were computed. estimand: what the numbers are, and what "absent" means.
         variances: of each number if the maps were sampled (already reduced over channels as `SaliencyProblem.reduce` says), else None.
+        freedom: degrees of freedom of these variances (groups of samples less one); None: so many that the normal distribution will do.
         base: baseline scores, (rows, targets), if maps add up to score - base; else None.
         exact: True if nothing was sampled or approximated.
         tolerance: of the completeness error, relative to |score - base|; rows outside it are marked. 0: what float32 rounding explains.
@@ -43,6 +44,7 @@ class MethodOutput:
     kernel: str
     estimand: str
     variances: Maps | None = None
+    freedom: int | None = None
     base: Floats | None = None
     exact: bool = False
     tolerance: float = 0.0

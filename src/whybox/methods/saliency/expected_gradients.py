@@ -94,7 +94,8 @@ class ExpectedGradients(Method):
                     per_group = _with_control_variate(a[t][i], g[t][i], centre_error[i])
                     to[row] = per_group.mean(axis=0)
                     axis = problem.summed_channel(i)
-                    reduced = per_group if axis is None else per_group.sum(axis)
+                    influence = per_group + _influence_of_others(g[t][i], centre_error[i])
+                    reduced = influence if axis is None else influence.sum(axis)
                     spread[row] = reduced.var(axis=0, ddof=1) / GROUPS
         count = len(problem.background[0].x)
         return MethodOutput(
@@ -103,6 +104,7 @@ class ExpectedGradients(Method):
             f"gradient integrated on straight paths from {count:,} background rows"
             + (", whole numbers held" if any(i.without_gradient for i in problem.inputs) else ""),
             variances,
+            freedom=GROUPS - 1,
             base=base,
             tolerance=self.tol,
         )
@@ -212,3 +214,14 @@ def _with_control_variate(a: Floats | None, g: Floats | None, centre_error: Floa
     assert centre_error is not None  # noqa: S101
     others = (g.sum(axis=0) - g) / (GROUPS - 1)
     return np.asarray(a + others * centre_error)
+
+
+def _influence_of_others(g: Floats | None, centre_error: Floats | None) -> Floats:
+    """What the gradient of each group adds to the estimates of all others: (groups, ...); nothing if all gradients are the same.
+
+    The corrected mean is a U-statistic of two groups, and its variance has a part of either (Hoeffding, Annals of Mathematical Statistics 19, 1948). Without
+    this one, standard errors of few samples are too small.
+    """
+    assert g is not None  # noqa: S101  # asked by the caller
+    assert centre_error is not None  # noqa: S101
+    return np.asarray((g - g.mean(axis=0)) * ((centre_error.sum(axis=0) - centre_error) / (GROUPS - 1)))

@@ -185,7 +185,7 @@ class SmoothGrad(_Noisy):
             variances.append(line)
         notes = (self._note(), *_zero_notes(problem, means))
         return MethodOutput(
-            means, "antithetic noise", "mean derivative of the score around the row", variances, notes=notes
+            means, "antithetic noise", "mean derivative of the score around the row", variances, pairs - 1, notes=notes
         )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -64,9 +64,11 @@ def resolve_replacement(problem: SaliencyProblem, given: Any = None) -> Replacem
     """
     if not any(i.without_gradient for i in problem.inputs) and not _holds_an_input(problem, given):
         refs = resolve_baselines(problem, given)
-        description = refs[0].description if len(refs) == 1 else f"{len(refs)} references: {refs[0].description}, ..."
         return Replacement(
-            description, tuple(r.rows for r in refs), tuple(r.same for r in refs), (True,) * len(problem.inputs)
+            _first_of([r.description for r in refs]),
+            tuple(r.rows for r in refs),
+            tuple(r.same for r in refs),
+            (True,) * len(problem.inputs),
         )
     if problem.background is not None and (given is None or (isinstance(given, str) and given == "background")):
         return _background(problem, problem.background)
@@ -76,14 +78,17 @@ def resolve_replacement(problem: SaliencyProblem, given: Any = None) -> Replacem
         raise OptionError(
             "every baseline must replace the same inputs, at least one; give a replacement for each input to be masked."
         )
-    if len(replacements) == 1:
-        return replacements[0]
     return Replacement(
-        f"{len(replacements)} references: {replacements[0].description}, ...",
+        _first_of([m.description for m in replacements]),
         tuple(r for m in replacements for r in m.references),
         tuple(s for m in replacements for s in m.same),
         replacements[0].maskable,
     )
+
+
+def _first_of(descriptions: Sequence[str]) -> str:
+    """References in words: how many there are, and the first; scores are means over them, so none of them is what masked positions hold."""
+    return descriptions[0] if len(descriptions) == 1 else f"{len(descriptions)} references: {descriptions[0]}, ..."
 
 
 def _background(problem: SaliencyProblem, background: tuple[Input, ...]) -> Replacement:
@@ -105,7 +110,7 @@ def _background(problem: SaliencyProblem, background: tuple[Input, ...]) -> Repl
         ]
 
     count = len(background[0].x)
-    description = "background row 0" if count == 1 else f"{count} references: background row 0, ..."
+    description = _first_of([f"background row {k}" for k in range(count)])
     maskable = tuple(not given.held for given in problem.inputs)
     return Replacement(description, tuple(map(fixed, range(count))), (all(maskable),) * count, maskable)
 

@@ -5,10 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
+import numpy as np
+
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.plan import MethodPlan, smallest_seconds
 from whybox.methods.registry import find, load
 from whybox.methods.saliency.base import Method
+from whybox.methods.saliency.options import CALL_OPTIONS
+from whybox.methods.saliency.prepare_inputs import cut_option, cut_to_rows, one_a_row
 from whybox.methods.saliency.saliency import saliency
 from whybox.methods.saliency.spot_checks import rows_alone
 
@@ -56,11 +60,14 @@ def _timed(
     net: Any, inputs: Any, target: Any, method: Any, rows: int, count: int, options: Mapping[str, Any]
 ) -> tuple[Explanation, float]:
     found: list[Any] = []
+    each, at = one_a_row(*_shapes(inputs)), np.arange(count)
+    method = cut_to_rows(method, at, each) if isinstance(method, Method) else method
+    cut = {name: value if name in CALL_OPTIONS else cut_option(value, at, each) for name, value in options.items()}
 
     def explain(_: None) -> None:
-        found.append(saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **options))
+        found.append(saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **cut))
 
-    seconds = smallest_seconds(explain, lambda: None)
+    seconds = smallest_seconds(explain, lambda: None, may_wait=True)
     return (found[0][0] if isinstance(found[0], tuple) else found[0]), seconds
 
 
@@ -71,6 +78,12 @@ def _spot_passes(e: Explanation, method: Any, options: Mapping[str, Any], passes
     checked = rows_alone(kind, spot_checks, _passes(e), pilot)
     done = 0 if e.evidence.spot_checks is None else e.evidence.spot_checks.predictions
     return round(done / checked * rows_alone(kind, spot_checks, passes, rows)) if checked else 0
+
+
+def _shapes(inputs: Any) -> list[tuple[int, ...]]:
+    """The shapes of all inputs that are arrays."""
+    listed = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else (inputs,)
+    return [tuple(map(int, a.shape)) for a in listed if hasattr(a, "shape")]
 
 
 def _passes(e: Explanation) -> int:

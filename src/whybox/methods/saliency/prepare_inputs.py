@@ -26,7 +26,16 @@ from whybox.methods.saliency.text import (
 )
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["PreparedInputs", "apply_embedding", "cut_to_rows", "has_baseline", "match_names", "prepare_inputs"]
+__all__ = [
+    "PreparedInputs",
+    "apply_embedding",
+    "cut_option",
+    "cut_to_rows",
+    "has_baseline",
+    "match_names",
+    "one_a_row",
+    "prepare_inputs",
+]
 
 
 @final
@@ -223,13 +232,26 @@ def _layer_outputs(
 
 def cut_to_rows(method: Method, rows: npt.NDArray[np.intp], each: Callable[[tuple[int, ...]], bool]) -> Method:
     """The method for some of the rows: options that hold one array a row are cut to these rows. `each` recognises them by their shape."""
+    return replace(method, **{f.name: cut_option(getattr(method, f.name), rows, each) for f in fields(method)})
 
-    def of(value: Any) -> Any:
-        if isinstance(value, (tuple, list)):
-            return type(value)(map(of, value))
-        return value[rows] if isinstance(value, np.ndarray) and each(value.shape) else value
 
-    return replace(method, **{f.name: of(getattr(method, f.name)) for f in fields(method)})
+def cut_option(value: Any, rows: npt.NDArray[np.intp], each: Callable[[tuple[int, ...]], bool]) -> Any:
+    """One option for some of the rows: arrays of numpy or of the network's library, and tuples and lists of them."""
+    if isinstance(value, (tuple, list)):
+        return type(value)(cut_option(v, rows, each) for v in value)
+    shape = getattr(value, "shape", None)
+    return value[rows] if shape is not None and len(shape) and each(tuple(map(int, shape))) else value
+
+
+def one_a_row(*shapes: tuple[int, ...]) -> Callable[[tuple[int, ...]], bool]:
+    """Whether an option of some shape holds one array for each row of inputs of these shapes: as an input, or without its channel axis.
+
+    An array in the shape of a single row is shared by all rows.
+    """
+    each = set(shapes)
+    for shape in shapes:
+        each |= {(shape[0], *shape[1:axis], *shape[axis + 1 :]) for axis in range(1, len(shape)) if len(shape) > 2}
+    return (each - {shape[1:] for shape in shapes}).__contains__
 
 
 def has_baseline(method: Method) -> bool:

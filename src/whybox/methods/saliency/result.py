@@ -22,6 +22,7 @@ from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.recipe import Recipe, input_digest, make_recipe
 from whybox.methods.saliency.spot_checks import check_map, start_record
 from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
+from whybox.numerics.statistics import critical_value
 
 __all__ = ["run_method"]
 
@@ -53,13 +54,35 @@ def run_method(
     recipe = make_recipe(problem, method) if recipe is None else recipe
     settings = replace(recipe, inputs=mapped, resolved=dict(output.resolved)).settings()
     evidence = _evidence(
-        problem, method, output, additivity, (*notes, *problem.net.remarks, *output.notes), settings, began
+        problem,
+        method,
+        output,
+        additivity,
+        (*notes, *problem.net.remarks, *output.notes, *_freedom_notes(output)),
+        settings,
+        began,
     )
     found = tuple(_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
     checks, more_notes = check_map(problem, method, output, found, spot_checks)
     seconds = time.perf_counter() - began
     evidence = replace(evidence, spot_checks=checks, notes=(*evidence.notes, *more_notes), seconds=seconds)
     return tuple(replace(e, evidence=evidence) for e in found)
+
+
+def _freedom_notes(output: MethodOutput) -> tuple[str, ...]:
+    """A note if standard errors come from so few groups of samples that two of them do not make a 95 % interval."""
+    if output.freedom is None or critical_value(freedom=output.freedom) < 1.05 * critical_value():
+        return ()
+    note = (
+        f"standard errors have {output.freedom} degrees of freedom ({output.freedom + 1} groups of samples): a 95 % interval reaches "
+        f"{critical_value(freedom=output.freedom):.2f} of them to either side (Student's t)"
+    )
+    return (note,)
+
+
+def _freedom_extra(output: MethodOutput) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """Degrees of freedom of standard errors that come from groups of samples."""
+    return {} if output.variances is None or output.freedom is None else {"freedom": ((), np.array(output.freedom))}
 
 
 def _finite(output: MethodOutput, method: Method) -> None:
@@ -231,7 +254,7 @@ def _explanation(
         prediction=per_target(problem.scores),
         std_error=error,
         data=data,
-        extras=extras | _input_extra(input_, coords),
+        extras=extras | _freedom_extra(output) | _input_extra(input_, coords),
         players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
 

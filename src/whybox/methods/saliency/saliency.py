@@ -13,7 +13,7 @@ from whybox.methods.common.options import shows_first_overload
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.make_method import make
 from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
-from whybox.methods.saliency.prepare_inputs import cut_to_rows, prepare_inputs
+from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row, prepare_inputs
 from whybox.methods.saliency.problem import DEFAULT_MEMORY, SaliencyProblem, resolve_problem, select_rows
 from whybox.methods.saliency.recipe import make_recipe
 from whybox.methods.saliency.result import run_method
@@ -148,7 +148,7 @@ def _precision_note(problem: SaliencyProblem, method: Method) -> str:
     """A note on how far maps in a shorter type are from those in the network's own, on a few rows."""
     rows = np.arange(min(ROWS_COMPARED, problem.rows))
     network = problem.net.with_dtype("float32")
-    method = cut_to_rows(method, rows, {i.x.shape for i in problem.inputs}.__contains__)
+    method = cut_to_rows(method, rows, one_a_row(*(i.x.shape for i in problem.inputs)))
     short, full = method(select_rows(problem, rows)), method(select_rows(problem, rows, network))
     distances = []
     for a, b in zip(short.maps, full.maps, strict=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whybox.core.progress import timed_batches
 from whybox.core.workers import thread_count
-from whybox.data.table import Floats, Table
+from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
@@ -25,12 +25,11 @@ from whybox.models.links import Link
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import rounding_floor
 
-__all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner"]
+__all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner", "slopes_between"]
 
 TEMPORARY_BYTES: Final = 64 * 2**20  # bytes of results held beside the one being filled
 FLOAT32_ROUNDING: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
 MIN_RAW_DISTANCE: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
-MANY_ROWS: Final = 1000  # rows that take much longer than a check of mixed rows
 MIN_ROWS_PER_THREAD: Final = 4  # rows too few to be worth a thread
 ROWS_WALKING_TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
 MAX_MOMENT_PLAYERS: Final = 48  # players on a path that a table of moments may have room for, though none has so many
@@ -46,20 +45,6 @@ class CompiledProblem:
         self._choices: dict[tuple[object, ...], tuple[KernelPlan, ...]] = {}
         self._compiled: dict[tuple[object, ...], tuple[KernelPlan, CompiledTrees]] = {}
         self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, CompiledTrees | None, int, int]] = {}
-        self._mixed: dict[tuple[str, bool], tuple[int, int]] = {}
-
-    def mixed_rows_due(self, table: Table) -> bool:
-        """Whether to check mixed rows again: for a new kind of table, for many rows, or once rows have doubled since, as a check takes longer than one row."""
-        kind = table.library, table.is_matrix
-        seen, checked = self._mixed.get(kind, (0, 0))
-        self._mixed[kind] = seen + len(table), checked
-        return len(table) >= MANY_ROWS or seen + len(table) >= 2 * checked
-
-    def mark_mixed_rows(self, table: Table) -> None:
-        """Remember that mixed rows were checked now."""
-        kind = table.library, table.is_matrix
-        seen, _ = self._mixed[kind]
-        self._mixed[kind] = seen, seen
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the problem, the plans, and how many rows have come; trees are compiled where they are needed."""
@@ -73,7 +58,7 @@ class CompiledProblem:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on with the same plans, so that not a bit changes, as far as the processor here has their instructions."""
         self.problem = state["problem"]
-        self._choices, self._compiled, self._latest, self._mixed = {}, {}, {}, {}
+        self._choices, self._compiled, self._latest = {}, {}, {}
         available = {s.name for s in compiled_trees.instruction_sets()}
         for key, plan in state["plans"].items():
             if plan.instructions in available:
@@ -145,18 +130,45 @@ class KernelRunner:
     Args:
         compiled: the problem, with what earlier calls have compiled for it.
         rows: how many rows will come, which decides how much is worth preparing.
+        plans: what to run for each order, where that is decided.
     """
 
-    def __init__(self, compiled: CompiledProblem, rows: int) -> None:
+    def __init__(
+        self,
+        compiled: CompiledProblem,
+        rows: int,
+        plans: Mapping[int, tuple[KernelPlan, CompiledTrees | None]] | None = None,
+    ) -> None:
         self.problem = compiled.problem
         self._compiled_problem = compiled
-        self._plans = {order: compiled.get(order, rows) for order in range(1, self.problem.options.order + 1)}
+        orders = range(1, self.problem.options.order + 1)
+        self._plans = {order: compiled.get(order, rows) for order in orders} if plans is None else plans
         self._threads = thread_count(self.problem.options.n_jobs)
+
+    def same_kernels(self, problem: ShapProblem) -> KernelRunner:
+        """Return what runs the same kernels on another problem, of the same orders."""
+        plans = {
+            order: (plan, None if plan.instructions is None else attribution(problem, order, plan))
+            for order, (plan, _) in self._plans.items()
+        }
+        return KernelRunner(CompiledProblem(problem), 0, plans)
 
     @property
     def plan(self) -> KernelPlan:
         """How the problem is computed: for order 2, how its pairs are."""
         return self._plans[self.problem.options.order][0]
+
+    def nanoseconds(self, rows: int) -> float:
+        """About how long this many rows take, on one thread, trees compiled; NaN where no plan says."""
+        plans = [plan for plan, _ in self._plans.values()]
+        return 1e9 * sum(plan.build_seconds + plan.row_seconds * rows for plan in plans)
+
+    @property
+    def nanoseconds_to_build_again(self) -> float:
+        """About how long trees take to compile that did not fit into memory, on one thread."""
+        plans = [plan for plan, _ in self._plans.values()]
+        share = [max(0.0, 1 - compiled_trees.MAX_COMPILED_KEPT / max(plan.table_bytes, 1.0)) for plan in plans]
+        return 1e9 * sum(s * plan.build_seconds for s, plan in zip(share, plans, strict=True))
 
     @property
     def rounding(self) -> float:
@@ -351,7 +363,7 @@ class KernelRunner:
         out = self._zeros(X, 1)
         fx, fb = self.raw(X), self.raw(problem.background.matrix)
         for k in range(len(problem.model.outputs.names)):
-            slope = _slopes(problem.model.outputs.link, fx, fb, k)
+            slope = slopes_between(problem.model.outputs.link, fx, fb, k)
             one = np.zeros((len(X), problem.players.count, 1))
             weights = np.ascontiguousarray(slope * problem.background.weights)
             # one row at a time where a single row could be taken for weights common to all
@@ -436,7 +448,7 @@ class KernelRunner:
         return out
 
 
-def _slopes(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
+def slopes_between(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
     """How much the prediction rises for what raw output k rises from a background row to a row, (rows, background rows)."""
     one, other = link(fx)[:, None, k], link(fb)[None, :, k]
     rise, apart = one - other, fx[:, None, k] - fb[None, :, k]

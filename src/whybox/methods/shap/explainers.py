@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cached_property
 from inspect import Parameter, Signature
 from typing import TYPE_CHECKING, Any, ClassVar, final
 
@@ -15,6 +16,7 @@ from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.common.options import make_options, parameters_of
+from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
@@ -22,11 +24,12 @@ from whybox.methods.shap.options import AUTOMATIC, ShapOptions
 from whybox.methods.shap.plan import KernelPlan, measure
 from whybox.methods.shap.problem import ShapProblem, resolve_problem
 from whybox.methods.shap.result import run
+from whybox.methods.shap.spot_checks import planned_predictions
 from whybox.models.base import Model
 from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.linear import Linear
 from whybox.models.mixed_rows import check_same_kind
-from whybox.models.prepare_rows import prepare_rows
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
@@ -55,6 +58,8 @@ class _Explainer:
         self.options = replace(made, background_weight=None)  # the background keeps them
         self._check_method()
         self._kept: dict[tuple[tuple[str, ...], bool], CompiledProblem] = {}
+        self._time = TimeShare()
+        self._kinds: dict[tuple[object, ...], int] = {}  # of tables that came, with the checks of each
         self._lists: dict[int, tuple[Any, ...]] = {}  # of columns of which the model reads the codes, as they came
         self.model = as_model(model)
         if not isinstance(self.model, self.needs):
@@ -66,8 +71,8 @@ class _Explainer:
         rows = None if background is None else as_table(background, what="the background")
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
-        self._read = narrow_to_columns_read(self.model) if self._narrow else self.model
-        self.background = None if rows is None else make_background(self._read, rows, made.background_weight)
+        about = self._narrow_model if self._narrow else self.model
+        self.background = None if rows is None else make_background(about, rows, made.background_weight)
         if self.model.inputs.named or made.players is None:  # else players may be named by columns of the rows to come
             self._compiled(self.model.inputs.names)
 
@@ -97,13 +102,17 @@ class _Explainer:
             self._kept = {key: found}  # one is enough: rows nearly always come under the same names
         return found
 
+    @cached_property
+    def _narrow_model(self) -> Model:
+        return narrow_to_columns_read(self.model)
+
     def _narrow_problem(self, all_players: Players) -> ShapProblem:
         """The problem about the columns and players alone that the model reads."""
         columns, background = columns_read(self.model), self.background
         if background is not None and not self._narrow:
             background = background.select_columns(columns)
         return resolve_problem(
-            narrow_to_columns_read(self.model),
+            self._narrow_model,
             players_of_columns(all_players, columns),
             background,
             self.options,
@@ -140,12 +149,25 @@ class _Explainer:
                 table, self.background.row_sample.table, elementwise=self.model.inputs.encoder.is_elementwise
             )
         compiled.problem.model.inputs.confirm_structure(table)
-        explanation = run(compiled, received, self._spec(compiled.problem), out=out)
+        explanation = self._run(compiled, received, out)
         for (
             i,
             categories,
         ) in received.category_lists.items():  # now that the rows were explained: what is refused binds nobody
             self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
+        return explanation
+
+    def _run(self, compiled: CompiledProblem, received: PreparedRows, out: npt.NDArray[Any] | None) -> Explanation:
+        """Explain rows, and check the answer: the first of each kind of table, then as many as take a small share of the time."""
+        table, began = received.table, self._time.now()
+        can_mix = self.background is not None or len(table) > 1
+        kind = table.library, table.is_matrix, can_mix
+        due = kind not in self._kinds or self._time.due()
+        spec, call = self._spec(compiled.problem), sum(self._kinds.values())
+        explanation, seconds = run(compiled, received, spec, out=out, call=call if due else None, clock=self._time.now)
+        if due:
+            self._kinds[kind] = self._kinds.get(kind, 0) + 1
+        self._time.spent(work=self._time.now() - began - seconds, checks=seconds)
         return explanation
 
     def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
@@ -181,7 +203,7 @@ class _Explainer:
             method=spec.title,
             method_id=spec.method_id,
             exact=spec.exact,
-            model_calls=0 if problem.model.own_predict is None else int(rows),
+            model_calls=0 if problem.model.own_predict is None else int(rows) + planned_predictions(problem, int(rows)),
         )
 
     def _spec(self, problem: ShapProblem) -> MethodSpec:
@@ -214,7 +236,7 @@ class TreeShap(_Explainer):
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"`` or an Index.
         background_weight: (m,) weights of background rows.
         method: ``"auto"`` and ``"exact"`` are exact or refuse; ``"rescaled"`` is the known approximation behind a link.
-        seed: recorded in the evidence; nothing is drawn.
+        seed: draws which numbers are recomputed; the values draw nothing.
         additivity_tol: largest additivity residual accepted, in the units of the prediction; None: what rounding explains.
         max_evals: most predictions of one call in total where coalitions are enumerated: 2^features x rows x background rows; None: a billion.
         n_jobs: threads. None: as many as this process may use (see :func:`whybox.core.workers.threads_allowed`). -1: one for each processor.

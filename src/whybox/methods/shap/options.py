@@ -12,6 +12,7 @@ from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError
 from whybox.games.indices import Index, as_index
 from whybox.methods.common.options import check_max_evals, option
+from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.registry import family_ids
 
 __all__ = ["AUTOMATIC", "ShapOptions"]
@@ -38,7 +39,7 @@ class ShapOptions:
     players: Any = option(None, "columns that share the credit as one", as_text=False)
     index: str | Index = option("shapley", "shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)'")
     background_weight: Any = option(None, "one weight a background row", as_text=False)
-    seed: int = option(0, "kept in the evidence; exact methods draw nothing")
+    seed: int = option(0, "draws what is checked; exact methods draw nothing else")
     additivity_tol: float | None = option(None, "largest accepted difference from the prediction")
     max_evals: int | None = option(
         None, "most predictions of one call where coalitions are enumerated: 2^features x rows x background rows"
@@ -46,6 +47,7 @@ class ShapOptions:
     n_jobs: int | None = option(None, "threads")
     dtype: Any = option(None, "arithmetic", choices=(None, "float32", "float64"))
     sparse: bool = option(False, "leave out features that the model does not read, or pairs that share no path")
+    spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
 
     def __post_init__(self) -> None:
         if not isinstance(self.order, (int, np.integer)) or self.order not in (1, 2):
@@ -82,6 +84,7 @@ class ShapOptions:
             "additivity_tol": None if tol is None else float(tol),
             "max_evals": check_max_evals(self.max_evals),
             "n_jobs": check_jobs(self.n_jobs),
+            "spot_checks": check_spot_checks(self.spot_checks),
             "dtype": None if self.dtype is None else "float32" if np.dtype(self.dtype) == np.float32 else "float64",
         }
         for name, value in plain.items():

@@ -248,12 +248,7 @@ def _rescaled(model: Model, background: Background | None, options: ShapOptions,
 
 
 def _players_read(model: Model, players: Players) -> npt.NDArray[np.int64]:
-    if isinstance(model, TreeEnsemble):
-        columns = model.columns_read
-    elif isinstance(model, Linear):
-        columns = np.flatnonzero(model.weights.any(axis=1))
-    else:
-        columns = np.arange(model.inputs.width)
+    columns = model.columns_read if isinstance(model, TreeEnsemble | Linear) else np.arange(model.inputs.width)
     return np.unique(players.of_column[columns]).astype(np.int64)
 
 

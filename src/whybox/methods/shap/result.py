@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -14,11 +15,13 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
-from whybox.kernels.predict import compare_mixed_rows, mismatch_advice, sample_encoded_rows
+from whybox.kernels.predict import mismatch_advice
+from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import ShapProblem
+from whybox.methods.shap.spot_checks import AnswerChecks
 from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.prepare_rows import PreparedRows
 
@@ -35,16 +38,21 @@ def run(
     spec: MethodSpec,
     *,
     out: npt.NDArray[Any] | None = None,
-) -> Explanation:
-    """Return the explanation of the rows that were received.
+    call: int | None = 0,
+    clock: Callable[[], float] = time.perf_counter,
+) -> tuple[Explanation, float]:
+    """Return the explanation of the rows that were received, and the seconds that its checks took.
 
     Args:
         compiled: the problem, with what the explainer keeps between calls.
         out: where to write the attributions, instead of memory of our own.
+        call: which call of the explainer this is, for what its checks draw; None: numbers are not recomputed.
+        clock: by which the checks are timed.
 
     Raises:
         LimitError: the result would not fit in memory, or more predictions than ``max_evals``.
         ModelMismatchError: base + attributions is not the model's own prediction.
+        SpotCheckError: a number that was recomputed differs.
     """
     began = time.perf_counter()
     table = received.table
@@ -54,6 +62,11 @@ def run(
     values, prediction = _result_array(problem, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     runner = KernelRunner(compiled, n)
     checks = _RowChecks(runner, max(runner.rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
+    players = _terms(problem)
+    spot = None
+    if call is not None and problem.options.spot_checks != 0 and n:
+        axes = [tuple(players)] * (len(shape) - 2)
+        spot = AnswerChecks(runner, n, checks.rounding, call=call, names=axes, clock=clock)
     digest = hashlib.sha256()
     for start, block in table.blocks(_rows_at_once(problem)):
         X = problem.model.inputs.matrix_of_block(block, start)
@@ -70,14 +83,26 @@ def run(
             what=f"{spec.title} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else spec.title,
         )
         prediction[some] = checks.block(X, block, computed, start)
-        if start == 0:
-            checks.mixed_rows(compiled, table)
         if problem.all_players is not None:
             _place_among_all(problem, computed, values[some])
+        if spot is not None:
+            checks.agreement = max(checks.agreement, spot.block(block, values[some], start))
+    if spot is not None:
+        spot.finish(table, values, prediction, checks.predict)
+        checks.calls += spot.mixed
     evidence = _evidence(
-        problem, runner, checks, spec, received, rows=n, digest=digest.hexdigest(), seconds=time.perf_counter() - began
+        problem,
+        runner,
+        checks,
+        spot,
+        spec,
+        received,
+        digest=digest.hexdigest(),
+        seconds=time.perf_counter() - began,
     )
-    return _explanation(problem, table, values, prediction, problem.selection.levels(runner.base), evidence)
+    base = problem.selection.levels(runner.base)
+    explanation = _explanation(problem, table, players, values, prediction, base, evidence)
+    return explanation, 0.0 if spot is None else spot.seconds
 
 
 def _rows_at_once(problem: ShapProblem) -> int:
@@ -139,21 +164,6 @@ class _RowChecks:
     tolerance: float = 0.0
     agreement: float = 0.0
     calls: int = 0
-    mixed: int = 0
-
-    def mixed_rows(self, compiled: CompiledProblem, table: Table) -> None:
-        """Compare predictions of rows that take some columns from the background, or from another row where there is none."""
-        problem = self.runner.problem
-        if problem.model.own_predict is None or not compiled.mixed_rows_due(table):
-            return
-        background = None if problem.background is None else problem.background.row_sample
-        difference, self.mixed = compare_mixed_rows(
-            problem.model, sample_encoded_rows(problem.model, table), background
-        )
-        self.agreement = max(self.agreement, difference)
-        self.calls += self.mixed
-        if self.mixed:
-            compiled.mark_mixed_rows(table)
 
     def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
         """Check one block; return its predictions on the selection's scale, (rows, outputs explained)."""
@@ -172,27 +182,40 @@ class _RowChecks:
                 axis=tuple(range(1, values.ndim - 1)), dtype=np.float64
             )
         raw = total if whole and total is not None and own is not None else self.runner.raw(X)
-        predictions = self._on_scale(raw)
-        if own is not None:
-            own_predictions = call_own_predict(own, table)
-            self.calls += len(X)
-            relative = own.relative_rounding + (self.rounding if raw is total else 0.0)
-            difference, _ = compare_predictions(
-                problem.model,
-                raw,
-                own_predictions,
-                scale=own.scale,
-                relative=relative,
-                rounding_scale=self.runner.size(X),
-                what_to_do=mismatch_advice(problem.model, table),
-            )
-            self.agreement = max(self.agreement, difference)
-            if own.scale == "raw" or problem.model.outputs.link.is_identity:
-                predictions = self._on_scale(own_predictions)
-            elif problem.selection.scale == "response":
-                predictions = problem.selection.levels(own_predictions)
+        predictions = self._compare_with_own_predict(raw, X, table, self.rounding if raw is total else 0.0)
         if total is not None:
-            self._check_sums(total, predictions, self._tolerance(raw, X), start)
+            tol = problem.options.additivity_tol
+            allowed = self._tolerance(raw, X) if tol is None else np.full(total.shape, tol)
+            self._check_sums(total, predictions, allowed, start)
+        return predictions
+
+    def predict(self, table: Table, X: Floats) -> tuple[Floats, Floats]:
+        """Return the predictions of some rows on the selection's scale, and what rounding explains, (rows, outputs explained) each."""
+        raw = self.runner.raw(X)
+        return self._compare_with_own_predict(raw, X, table, 0.0), self._tolerance(raw, X)
+
+    def _compare_with_own_predict(self, raw: Floats, X: Floats, table: Table, rounding: float) -> Floats:
+        """Hold raw outputs, which have lost `rounding`, against the model's own predict; return predictions on the selection's scale."""
+        problem = self.runner.problem
+        own, predictions = problem.model.own_predict, self._on_scale(raw)
+        if own is None:
+            return predictions
+        own_predictions = call_own_predict(own, table)
+        self.calls += len(X)
+        difference, _ = compare_predictions(
+            problem.model,
+            raw,
+            own_predictions,
+            scale=own.scale,
+            relative=own.relative_rounding + rounding,
+            rounding_scale=self.runner.size(X),
+            what_to_do=mismatch_advice(problem.model, table),
+        )
+        self.agreement = max(self.agreement, difference)
+        if own.scale == "raw" or problem.model.outputs.link.is_identity:
+            predictions = self._on_scale(own_predictions)
+        elif problem.selection.scale == "response":
+            predictions = problem.selection.levels(own_predictions)
         return predictions
 
     def _on_scale(self, raw: Floats) -> Floats:
@@ -202,8 +225,6 @@ class _RowChecks:
     def _tolerance(self, raw: Floats, X: Floats) -> Floats:
         """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
         problem = self.runner.problem
-        if problem.options.additivity_tol is not None:
-            return np.full((len(raw), len(problem.selection.names)), problem.options.additivity_tol)
         relative = (problem.model.own_predict.relative_rounding if problem.model.own_predict else 0.0) + self.rounding
         tolerance = np.broadcast_to(relative * np.maximum(self.runner.size(X), np.abs(raw)) + 1e-300, raw.shape)
         if problem.selection.scale == "raw":
@@ -239,10 +260,10 @@ def _evidence(
     problem: ShapProblem,
     runner: KernelRunner,
     checks: _RowChecks,
+    spot: AnswerChecks | None,
     spec: MethodSpec,
     received: PreparedRows,
     *,
-    rows: int,
     digest: str,
     seconds: float,
 ) -> Evidence:
@@ -253,6 +274,8 @@ def _evidence(
     notes = [*received.remarks(), *problem.model.notes]
     if problem.background is not None:
         notes += [note for note in problem.background.received.remarks(" of the background") if note not in notes]
+    if spot is not None:
+        notes += spot.notes
     if problem.kernel == "rescaled":
         notes.append("Rescaled approximation: not the Shapley value of this output, only its sum is right.")
     if problem.options.sparse and problem.options.order == 2:
@@ -281,10 +304,11 @@ def _evidence(
         tolerance=checks.tolerance,
         residual_against=_compared_with(problem),
         model=problem.model.kind,
-        verdict={**vars(problem.model.verdict), "mixed_rows": checks.mixed},
+        spot_checks=NOT_CHECKED if spot is None else spot.result,
+        verdict={**vars(problem.model.verdict), "mixed_rows": 0 if spot is None else spot.mixed},
         model_calls=checks.calls,
         seed=problem.options.seed,
-        rows=rows,
+        rows=len(received.table),
         background_rows=0 if problem.background is None else len(problem.background.matrix),
         fingerprints=prints,
         versions=versions(own.library if own else None),
@@ -310,12 +334,17 @@ def _compared_with(problem: ShapProblem) -> str:
 
 
 def _explanation(
-    problem: ShapProblem, table: Table, values: npt.NDArray[Any], prediction: Floats, base: Floats, evidence: Evidence
+    problem: ShapProblem,
+    table: Table,
+    players: dict[str, tuple[int, ...]],
+    values: npt.NDArray[Any],
+    prediction: Floats,
+    base: Floats,
+    evidence: Evidence,
 ) -> Explanation:
     axis = problem.selection.axis
     matrices = problem.options.order == 2 and not problem.options.sparse
     dims: tuple[str, ...] = ("row", "feature", "feature_2") if matrices else ("row", "feature")
-    players = _terms(problem)
     coords: dict[str, Any] = {dim: labels(tuple(players)) for dim in dims[1:]}
     coords["row"] = table.row_labels
     coords["output"] = labels(problem.selection.names)

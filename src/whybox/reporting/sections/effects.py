@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from whybox.data.table import Table
-from whybox.errors import OptionError, WhyboxError
 from whybox.explanation.axis_points import point_labels
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
-from whybox.methods.effects.interactions import interactions
+from whybox.methods.effects.interactions import interactions, leaves_suffice
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import run
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 if TYPE_CHECKING:
     from whybox.reporting.facts import ReportData
@@ -94,11 +92,11 @@ def curve_figure(effects: Effects, name: str) -> str:
         )
         for i, w in zip(at, _shown(e.grid[at]), strict=True)
     ]
-    return figure(
+    return html_figure(
         lambda: curve(e, legend="output" in e.dims),
         title=f"Effect of {name}",
         description=f"{name}: {e.evidence.method.lower()}, {e.units}.",
-        table=table((name, *several, "Off the data"), lines, caption="Value, with its standard error"),
+        table=html_table((name, *several, "Off the data"), lines, caption="Value, with its standard error"),
     )
 
 
@@ -116,19 +114,17 @@ def _pairs(problem: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
     if len(problem.wanted) < 2:
         return ""
-    problem = replace(problem, options=replace(problem.options, max_evals=1), _evaluators={})
-    try:
-        sizes = interactions(problem, sample=None, seed=0)
-    except (OptionError, WhyboxError):
+    if not leaves_suffice(problem, [members[0] for members in problem.wanted]):
         return "<p class=faint>Interactions are not shown: for this model and output they take whybox.interactions(model, X, sample=...).</p>"
+    sizes = interactions(problem, sample=None, seed=0)
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)
     about = "" if "output" not in sizes.dims else f" of output {sizes_of_output.coords['output'][0]}"
-    drawn = figure(
+    drawn = html_figure(
         lambda: heatmap(sizes_of_output, max_display=FEATURES_PAIRED),
         title=f"Interactions{about}",
         description=f"Root mean square of what two features do together beyond what each does alone{about}, {sizes_of_output.units}.",
-        table=table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
+        table=html_table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
     )
     return f"<h3>Which features act together{escape(about)}</h3>{drawn}"
 
@@ -145,4 +141,5 @@ def _lines(e: Explanation) -> list[tuple[str, ...]]:
 
 def _small(e: Explanation) -> str:
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
-    return f"<p class=faint>Found by {escape(e.evidence.kernel)}.</p>{notes}"
+    checks = "".join(f"{escape(label)}: {escape(text)}." for label, text in e.evidence.lines("spot_checks"))
+    return f"<p class=faint>Found by {escape(e.evidence.kernel)}. {checks}</p>{notes}"
