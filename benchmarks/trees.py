@@ -534,7 +534,7 @@ def main() -> None:
     args = parser.parse_args()
     scale = 0.1 if args.quick else 1.0
     print(
-        f"Python {platform.python_version()}, {compiled_trees.instruction_sets()[0].name}, {workers.processors()} cores; "
+        f"Python {platform.python_version()}, {compiled_trees.instruction_sets()[0].name}, {workers.available_processors()} cores; "
         + ", ".join(_installed())
     )
     if args.cores:

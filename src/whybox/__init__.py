@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-_WHERE = {
+_MODULE_OF_NAME = {
     "check": "whybox.checks.check",
     "concat": "whybox.explanation.concat",
     "Effects": "whybox.explanation.effects",
@@ -83,8 +83,8 @@ def __getattr__(name: str) -> Any:
     """Load public names when they are first used; importing whybox alone costs next to nothing."""
     if name in _MODULES:
         return import_module(f"whybox.{name}")
-    if name in _WHERE:
-        return getattr(import_module(_WHERE[name]), name)
+    if name in _MODULE_OF_NAME:
+        return getattr(import_module(_MODULE_OF_NAME[name]), name)
     raise AttributeError(f"module 'whybox' has no attribute {name!r}")
 
 

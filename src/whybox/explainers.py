@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from whybox.methods.shap.explainers import LinearShap as LinearShap
     from whybox.methods.shap.explainers import TreeShap as TreeShap
 
-_SALIENCY: Final = {name: place for place, _, name in (spec.run.partition(":") for spec in methods("saliency"))}
-_WHERE: Final = {
+_SALIENCY_NAMES: Final = {name: place for place, _, name in (spec.run.partition(":") for spec in methods("saliency"))}
+_MODULE_OF_NAME: Final = {
     "Index": "whybox.games.indices",
     "LinearShap": "whybox.methods.shap.explainers",
     "Saliency": "whybox.methods.saliency.explainer",
     "TreeShap": "whybox.methods.shap.explainers",
-    **_SALIENCY,
+    **_SALIENCY_NAMES,
 }
 
-__all__ = sorted(_WHERE)  # noqa: PLE0605  # from the list of methods
+__all__ = sorted(_MODULE_OF_NAME)  # noqa: PLE0605  # from the list of methods
 
-__getattr__ = lazy_names(__name__, _WHERE)
+__getattr__ = lazy_names(__name__, _MODULE_OF_NAME)
 
 
 def __dir__() -> list[str]:

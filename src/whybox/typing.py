@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from whybox.methods.shap.plan import KernelPlan
     from whybox.models.differentiable import Differentiable
 
-_WHERE: Final = {
+_MODULE_OF_NAME: Final = {
     "Check": "whybox.checks.result",
     "Checks": "whybox.checks.result",
     "Differentiable": "whybox.models.differentiable",
@@ -45,7 +45,7 @@ __all__ = [
     "Table",
 ]
 
-__getattr__ = lazy_names(__name__, _WHERE)
+__getattr__ = lazy_names(__name__, _MODULE_OF_NAME)
 
 
 def __dir__() -> list[str]:

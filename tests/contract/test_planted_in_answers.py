@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from sklearn.ensemble import RandomForestRegressor
 
-from whybox.errors import ModelMismatchError, SpotCheckError
+import whybox as wb
+from whybox.errors import ModelMismatchError, OptionError, SpotCheckError
 from whybox.explainers import LinearShap, TreeShap
 from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.shap import spot_checks
 from whybox.methods.shap.compute import CompiledProblem, KernelRunner
+from whybox.models.registry import as_model
 
 RNG = np.random.default_rng(0)
 D = 8
@@ -254,6 +256,70 @@ def test_a_fault_of_the_kernel_is_found_on_one_background_row(fault, monkeypatch
 @pytest.mark.parametrize("fault", FAULTS, ids=names)
 def test_a_planted_fault_is_found_in_99_of_100_runs(fault, monkeypatch):
     assert count_found(fault, 200, monkeypatch) >= 198
+
+
+def test_a_model_that_predicts_otherwise_later(monkeypatch):
+    """At the end, rows are predicted again, one of them alone."""
+    made = as_model(xgboost())
+    calls = []
+
+    def predict(table):
+        calls.append(len(table))
+        return made.own_predict.predict(table) + (0.01 if len(calls) == wrong else 0.0)
+
+    wrong = 0
+    model = replace(made, own_predict=replace(made.own_predict, predict=predict))
+    wb.explain(model, X[ROWS], X[BACKGROUND])
+    assert calls == [30, 60, 160, 1, 39]  # background, rows, mixed rows, a row alone, others again
+    for wrong in range(1, 6):
+        calls.clear()
+        with pytest.raises(ModelMismatchError):
+            wb.explain(model, X[ROWS], X[BACKGROUND])
+        assert len(calls) == wrong
+
+
+def test_a_batch_changes_no_row():
+    """What the model says of a row beside others is not what it says of it alone: numbers are as in the batch, and so is our reading."""
+    made = as_model(forest())
+
+    def predict(table):
+        return made.own_predict.predict(table) + (0.5 if len(table) == 1 else 0.0)
+
+    model = replace(made, own_predict=replace(made.own_predict, predict=predict))
+    with pytest.raises(ModelMismatchError, match="row 0 of 1"):
+        wb.explain(model, X[ROWS], X[BACKGROUND])
+
+
+def test_plans_count_what_checks_take():
+    for rows, background, options in [
+        (1, True, {}),
+        (1, False, {}),
+        (60, True, {}),
+        (60, True, {"spot_checks": 0}),
+        (60, False, {"spot_checks": 31}),
+    ]:
+        behind = X[BACKGROUND] if background else None
+        model = forest()
+        plan = wb.plan(wb.explain, model, X[:rows], behind, **options)
+        evidence = wb.explain(model, X[:rows], behind, **options).evidence
+        assert plan.model_calls == evidence.model_calls == rows + evidence.spot_checks.predictions
+
+
+def test_the_number_of_predictions_is_given_and_checked():
+    model = forest()
+    few, many = (wb.explain(model, X[ROWS], X[BACKGROUND], spot_checks=n).evidence.spot_checks for n in (20, 1000))
+    assert (few.predictions, many.predictions) == (20, 1000)
+    assert wb.importance(model, X[ROWS], spot_checks=20).evidence.spot_checks.predictions == 20
+    with pytest.raises(OptionError, match="spot_checks"):
+        wb.explain(model, X[ROWS], spot_checks=-1)
+
+
+def test_the_same_seed_checks_the_same_numbers():
+    model = forest()
+    a, b, other = (wb.explain(model, X[ROWS], X[BACKGROUND], seed=seed) for seed in (3, 3, 4))
+    assert a.evidence.spot_checks.numbers > 500
+    assert a.evidence.spot_checks == b.evidence.spot_checks
+    np.testing.assert_array_equal(a.values, other.values)
 
 
 def test_nothing_is_found_where_checks_are_turned_off(monkeypatch):

@@ -8,7 +8,7 @@ from torch import nn
 
 import whybox as wb
 from networks.operators import COMPLETE, Fn, made, said
-from whybox.adapters.torch.rules_pooling import _shares, _shares_along_axis
+from whybox.adapters.torch.rules_pooling import _pooling_shares, _shares_along_axis
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=["float32", "float64"])
@@ -83,12 +83,16 @@ def test_shares_of_the_way():
     at = np.stack([r.numpy()[:, i, None] + t * (x - r).numpy()[:, i, None] for i in range(40)])
     wanted = np.stack([(at.argmax(1) == k).mean(1) for k in range(5)])
     np.testing.assert_allclose(_shares_along_axis(x, r).numpy(), wanted, atol=2e-5)
-    np.testing.assert_allclose(torch.stack(_shares(list(x), list(r))).numpy(), wanted, atol=2e-5)
+    np.testing.assert_allclose(torch.stack(_pooling_shares(list(x), list(r))).numpy(), wanted, atol=2e-5)
 
 
 def test_equal_operands_are_counted_once():
     x = torch.tensor([[1.0], [1.0], [0.0]])
-    for shares in (_shares_along_axis(x, x * 2), torch.stack(_shares(list(x), list(x * 2))), _shares_along_axis(x, x)):
+    for shares in (
+        _shares_along_axis(x, x * 2),
+        torch.stack(_pooling_shares(list(x), list(x * 2))),
+        _shares_along_axis(x, x),
+    ):
         np.testing.assert_array_equal(shares.numpy(), [[1.0], [0.0], [0.0]])
 
 

@@ -157,6 +157,9 @@ def test_a_constant_map_has_no_order():
     found = wb.check(wb.saliency(net, x, method=same), net, x, method=same, checks="faithfulness")
     assert found["deletion, zero"].verdict == "fail", str(found)
     assert abs(found["deletion, zero"].number) < 0.3
+    assert "constant in every row" in found["deletion, zero"].reason
+    flat = wb.check(wb.saliency(net, x), net, x, checks="faithfulness")  # slopes may well be the same everywhere
+    assert "constant in every row" not in flat["deletion, zero"].reason
     right = wb.check(wb.saliency(net, x, method="occlusion", window=1, stride=1), net, x, checks="faithfulness")
     assert right["deletion, zero"].number > 0.9
 

@@ -23,7 +23,7 @@ from whybox.errors import OptionError, UnsupportedModelError
 from whybox.kernels import tree_shap
 from whybox.models.registry import as_model
 from whybox.reporting.contents import SECTIONS
-from whybox.reporting.performance import measure
+from whybox.reporting.performance import measure_performance
 
 mpl.use("Agg")
 
@@ -309,7 +309,7 @@ def test_scores_of_a_report_match_the_truth_by_label(labels, tmp_path):
     frame = pd.DataFrame(X, columns=["a", "b", "c"])
     truth = np.array(labels)[np.digitize(X[:, 0], [-0.2, 0.6][: len(labels) - 1])]
     read = as_model(model)
-    found = measure(read, tree_shap.predict(read, X), truth)
+    found = measure_performance(read, tree_shap.predict(read, X), truth)
     assert {name: value for name, value, _ in found.scores}["Accuracy"] == pytest.approx(
         (model.predict(X) == truth).mean()
     )

@@ -286,7 +286,7 @@ def test_dates_are_dates_in_colour_bars_tables_and_on_axes():
     from sklearn.preprocessing import FunctionTransformer
 
     from whybox.plots.style import value_text
-    from whybox.reporting.sections.dependence import _groups
+    from whybox.reporting.sections.dependence import _value_groups
 
     days = np.datetime64("2021-03-01", "us") + np.arange(60) * np.timedelta64(13 * 86400 + 7, "s")
     X = pd.DataFrame({"day": days, "amount": np.random.default_rng(0).normal(size=60)})
@@ -307,7 +307,7 @@ def test_dates_are_dates_in_colour_bars_tables_and_on_axes():
     assert 3 <= len(labels) <= 8
     assert {"2022", "2023"} <= set(labels)
     plt.close(ax.figure)
-    first = _groups(e.data.column(0).values, e.values[:, 0])[0][0]
+    first = _value_groups(e.data.column(0).values, e.values[:, 0])[0][0]
     assert first == "2021-03-01 to 2021-05-16"
     assert value_text(days[1]) == "2021-03-14 00:00:07"
     assert value_text(days[0]) == "2021-03-01"

@@ -17,7 +17,7 @@ from whybox.kernels import effects
 from whybox.models.registry import as_model
 from whybox.numerics.rounding import ratio_above_rounding, relative_size, rounding_floor, varies
 from whybox.numerics.statistics import kendall, spearman
-from whybox.reporting.performance import measure
+from whybox.reporting.performance import measure_performance
 from whybox.reporting.sections.saliency_maps import share_lines
 
 
@@ -159,9 +159,9 @@ def test_a_constant_target_has_no_share_explained():
     X = np.random.default_rng(0).normal(size=(30, 2))
     model = DecisionTreeRegressor(max_depth=2).fit(X, X[:, 0])
     raw = model.predict(X)[:, None]
-    names = [name for name, *_ in measure(as_model(model), raw, np.full(30, 0.1)).scores]
+    names = [name for name, *_ in measure_performance(as_model(model), raw, np.full(30, 0.1)).scores]
     assert "R²" not in names
-    names = [name for name, *_ in measure(as_model(model), raw, 0.1 + 1e-6 * X[:, 0]).scores]
+    names = [name for name, *_ in measure_performance(as_model(model), raw, 0.1 + 1e-6 * X[:, 0]).scores]
     assert "R²" in names
 
 

@@ -16,7 +16,7 @@ from networks.small import convolutional
 from whybox.errors import OptionError
 from whybox.explanation.explanation import labels
 from whybox.reporting.sections.saliency_maps import _picture_panels
-from whybox.reporting.svg import _svg
+from whybox.reporting.svg import _drawn_svg
 
 
 def maps(method="gradient_x_input", **options):
@@ -268,7 +268,7 @@ def test_labels_of_colour_bars_lie_inside_the_panels_of_a_report():
     e = wb.saliency(net, np.random.default_rng(0).random((1, 1, 8, 8)).astype(np.float32))
     for most in (1.0, 1.9, 0.15):  # the ticks of the colour bar have more digits or fewer
         scaled = replace(e, values=e.values / np.abs(e.values).max() * most)
-        svg = _svg(lambda scaled=scaled: _picture_panels([scaled], 0)[1](), "", 100)
+        svg = _drawn_svg(lambda scaled=scaled: _picture_panels([scaled], 0)[1](), "", 100)
         width = float(re.search(r'width="([\d.]+)pt"', svg)[1])
         at = float(re.search(r'x="([\d.]+)"[^>]*>score per unit of input', svg)[1])
         assert at < width - 1  # the line that letters stand on, from below: tails of letters reach over it

@@ -19,7 +19,7 @@ def bare(monkeypatch, tmp_path):
     for name in ("OMP_NUM_THREADS", "LOKY_MAX_CPU_COUNT"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: set(range(16)), raising=False)
-    monkeypatch.setattr(workers, "CGROUPS", tmp_path / "cgroup")
+    monkeypatch.setattr(workers, "CGROUP_FOLDER", tmp_path / "cgroup")
     monkeypatch.setattr(workers, "CGROUP_ROOT", tmp_path / "fs")
     workers.cpu_quota.cache_clear()
     yield

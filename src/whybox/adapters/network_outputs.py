@@ -37,7 +37,7 @@ class OutputPart:
             OptionError: there is no such part, or there are several and none is named.
         """
         if self.key is not None:
-            output = _select(output, self.key)
+            output = _select_outputs(output, self.key)
         if isinstance(output, (tuple, list)) and len(output) == 1:
             output = output[0]
         if not isinstance(output, self.kind):
@@ -64,7 +64,7 @@ def _restore_part(key: Any, library: str, kind: str) -> OutputPart:
     return OutputPart(key, getattr(import_module(library), kind))
 
 
-def _select(output: Any, key: Any) -> Any:
+def _select_outputs(output: Any, key: Any) -> Any:
     """A part by key, position, attribute, or by several of these in turn.
 
     Raises:
@@ -76,7 +76,11 @@ def _select(output: Any, key: Any) -> Any:
         if isinstance(key, str) and hasattr(output, key):
             return getattr(output, key)
         if isinstance(key, tuple) and key:
-            return _select(_select(output, key[0]), key[1:]) if len(key) > 1 else _select(output, key[0])
+            return (
+                _select_outputs(_select_outputs(output, key[0]), key[1:])
+                if len(key) > 1
+                else _select_outputs(output, key[0])
+            )
         known = list(output) if isinstance(output, dict) else []
         raise OptionError(Argument("output", key), ": the network's result has no such part.", known=known) from None
 

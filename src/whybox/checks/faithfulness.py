@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.checks.audit import CheckSubject
+from whybox.checks.audit import CheckSubject, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.deletion_curves import FEW_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments, segment_ids
 from whybox.checks.group import CheckGroup
@@ -23,6 +23,7 @@ from whybox.checks.token_removal import token_games, token_orders
 from whybox.checks.trivial_maps import edge_map, input_size, is_picture
 from whybox.data.table import Floats
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
+from whybox.numerics.rounding import varies
 from whybox.numerics.statistics import (
     adjust_p_values,
     critical_value,
@@ -72,6 +73,8 @@ def faithfulness(subject: CheckSubject) -> list[Check]:
             metrics.append(_Metric(f"{metric}, {name}", metric, order_scores, game))
             columns.append([_mean(s) for s in order_scores.scores.values()] + [0.0])
     checks = _metric_checks(metrics, "the sizes of the given map" if subject.sensitivity else "the given map")
+    if not subject.sensitivity and not any(varies(m[np.isfinite(m)]) for m in flatten_maps(subject.maps())):
+        checks = [_constant_map(c) for c in checks]
     return [*checks, _agreement_check(checks, columns, [*candidates, "chance"])]
 
 
@@ -311,6 +314,16 @@ def _metric_check(m: _Metric, e: _Estimate | None, p_values: tuple[float, float]
         verdict = "cannot tell"
         text += f": {rows} row{'s' if rows > 1 else ''} cannot tell it from chance (p {_p_value(above)}{counted}); {could} could"
     return Check(FAITHFULNESS, m.name, verdict, e.mean, text + ".", details)
+
+
+def _constant_map(c: Check) -> Check:
+    """The verdict on a map that has the same value everywhere, in every row: where the score depends on the order of the parts, it names none of them."""
+    if c.verdict == "not applicable":
+        return c
+    reason = (
+        "the given map is constant in every row, so it names no part, and the score depends on which parts are removed."
+    )
+    return replace(c, verdict="fail", reason=reason)
 
 
 def _p_value(p: float) -> str:

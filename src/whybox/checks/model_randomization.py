@@ -36,11 +36,10 @@ __all__ = ["GROUP", "model_dependence"]
 MODEL_DEPENDENCE: Final = "model dependence"
 ALL_LAYERS: Final = "randomised parameters: all layers"
 TOP_LAYER: Final = "randomised parameters: top layer"
-# A map of the picture alone keeps everything. Randomising the top layer leaves all layers below as they were, so more is allowed there. Three digits networks:
-# all layers, gradients, paths, DeepLIFT, occlusion, Grad-CAM and LayerCAM 0 to 0.18, guided backpropagation and VarGrad 0.29 to 0.42, Score-CAM and Grad-CAM++ 0.57 to 0.71;
-# top layer 0.02 to 0.36 (LayerCAM once 0.46), 0.57 to 0.75, 0.70 to 0.99. The middle group falls on either side of the second threshold, depending on the network.
-MAX_KEPT_ALL_LAYERS: Final = 0.5
-MAX_KEPT_TOP_LAYER: Final = 2 / 3
+# A map that ignores the network keeps everything (1.00). Randomising the top layer leaves all layers below as they were, so more is allowed there. The shares that
+# right maps keep are measured by benchmarks/check_rates.py on networks of six kinds of data; docs/checks.md has them.
+MAX_KEPT_ALL_LAYERS: Final = 0.6
+MAX_KEPT_TOP_LAYER: Final = 0.75
 NETWORKS_DRAWN: Final = 4  # randomised networks; more if maps are so small that one says little
 MAX_NETWORKS_DRAWN: Final = 8
 MIN_NETWORKS_DRAWN: Final = 3
@@ -74,11 +73,11 @@ def model_dependence(subject: CheckSubject) -> list[Check]:
         return [
             Check(MODEL_DEPENDENCE, name, "not applicable", None, "every map checked is constant.") for name in names
         ]
-    out = [_layer_check(compared, ALL_LAYERS, _Layers(), MAX_KEPT_ALL_LAYERS, "half")]
+    out = [_layer_check(compared, ALL_LAYERS, _Layers(), MAX_KEPT_ALL_LAYERS, "three fifths")]
     top = _top_layers(subject)
     if not top.names:
         return [*out, Check(MODEL_DEPENDENCE, TOP_LAYER, "not applicable", None, top.reason)]
-    return [*out, _layer_check(compared, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "two thirds")]
+    return [*out, _layer_check(compared, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "three quarters")]
 
 
 class _ComparedMap:

@@ -15,7 +15,7 @@ from whybox.cli.network_options import (
 )
 from whybox.cli.parser import CommandParser, number_at_least
 from whybox.cli.saliency import NETWORK_TEXT, files_read, maps_of
-from whybox.cli.shared import declare, resolve_output
+from whybox.cli.shared import declare_command, resolve_output
 from whybox.errors import Argument, OptionError
 
 __all__ = ["CHECK_CANNOT_TELL", "CHECK_FAILED", "add_command"]
@@ -37,7 +37,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "check",
         _check,

@@ -6,7 +6,7 @@ import argparse
 from typing import Any, Final
 
 from whybox.cli.parser import CommandParser
-from whybox.cli.shared import declare
+from whybox.cli.shared import declare_command
 from whybox.errors import MissingDependencyError
 
 __all__ = ["add_command"]
@@ -21,7 +21,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "completion",
         _completion,

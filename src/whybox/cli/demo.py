@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from whybox.cli.parser import CommandParser
-from whybox.cli.shared import declare
+from whybox.cli.shared import declare_command
 from whybox.errors import InputError
 
 __all__ = ["add_command", "demo"]
@@ -24,7 +24,7 @@ _NAMES = {
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "demo",
         _demo,

@@ -16,7 +16,7 @@ from whybox.cli.shared import (
     add_result,
     add_rows,
     column_of,
-    declare,
+    declare_command,
     model_or_estimator_of,
     name_rows,
     print_evidence,
@@ -36,7 +36,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "effects",
         _effects,

@@ -17,7 +17,7 @@ from whybox.cli.shared import (
     add_rows,
     coded_columns,
     column_of,
-    declare,
+    declare_command,
     model_of,
     name_rows,
     players_of,
@@ -44,7 +44,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "explain",
         _explain,

@@ -18,9 +18,9 @@ __all__ = ["build_parser", "main"]
 
 OK, UNEXPECTED, USAGE, INPUT, MODEL, MISMATCH, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
 
-_DESCRIPTION: Final = """Explain machine-learning models: how much did each feature contribute to each prediction?
+_PROGRAM_TEXT: Final = """Explain machine-learning models: how much did each feature contribute to each prediction?
 Exact for tree models of scikit-learn, XGBoost, LightGBM and CatBoost; every row is checked to add up."""
-_COMMANDS: Final = (demo, explain, effects, report, saliency, check, plan, completion)
+_COMMAND_MODULES: Final = (demo, explain, effects, report, saliency, check, plan, completion)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -40,35 +40,35 @@ def main(arguments: Sequence[str] | None = None) -> int:
         spell = speller(options.command, options.wording)
         return options.run(options) or OK
     except KeyboardInterrupt:
-        return _refuse("interrupted; nothing was written.", INTERRUPTED)
+        return _print_refusal("interrupted; nothing was written.", INTERRUPTED)
     except WhyboxError as error:
-        return _refuse(error.render(spell), _code(error))
+        return _print_refusal(error.render(spell), _exit_code(error))
     except BrokenPipeError:
         return UNEXPECTED
     except Exception as error:
         if os.environ.get("WHYBOX_TRACEBACK"):
             raise
         message = f"this should not happen: {type(error).__name__}: {error}. Please report it with what WHYBOX_TRACEBACK=1 shows."
-        return _refuse(message, UNEXPECTED)
+        return _print_refusal(message, UNEXPECTED)
 
 
 def build_parser() -> tuple[CommandParser, dict[str, CommandParser]]:
     """Return the parser of the whole command line, and those of its commands by name."""
-    parser = CommandParser("whybox", description=_DESCRIPTION, epilog=EXIT_CODES)
+    parser = CommandParser("whybox", description=_PROGRAM_TEXT, epilog=EXIT_CODES)
     parser.add_argument("--version", action="version", version=f"whybox {version('whybox')}")
     parser.set_defaults(program=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=CommandParser)
-    for command in _COMMANDS:
+    for command in _COMMAND_MODULES:
         command.add_command(commands)
     return parser, dict(commands.choices)
 
 
-def _code(error: WhyboxError) -> int:
+def _exit_code(error: WhyboxError) -> int:
     kinds = ((ModelMismatchError, MISMATCH), (ModelError, MODEL), (InputError, INPUT))
     return next((code for kind, code in kinds if isinstance(error, kind)), USAGE)
 
 
-def _refuse(message: str, code: int) -> int:
+def _print_refusal(message: str, code: int) -> int:
     print(f"whybox: {message}", file=sys.stderr)
     return code
 

@@ -10,8 +10,8 @@ from whybox.methods.registry import methods, options_of
 
 __all__ = ["methods_help"]
 
-_WIDTH: Final = 100
-_INDENT: Final = 24
+_TEXT_WIDTH: Final = 100
+_TEXT_INDENT: Final = 24
 
 
 def methods_help(family: str, heading: str) -> str:
@@ -19,14 +19,18 @@ def methods_help(family: str, heading: str) -> str:
     lines = [heading]
     shared = set.intersection(*({o.name for o in options_of(spec)} for spec in methods(family)))
     for spec in methods(family):
-        head = f"  {spec.id:<{_INDENT - 3}} "
-        lines.append(textwrap.fill(spec.summary, _WIDTH, initial_indent=head, subsequent_indent=" " * _INDENT))
+        head = f"  {spec.id:<{_TEXT_INDENT - 3}} "
+        lines.append(
+            textwrap.fill(spec.summary, _TEXT_WIDTH, initial_indent=head, subsequent_indent=" " * _TEXT_INDENT)
+        )
         options = [
             o.name if o.default is MISSING or o.default is None else f"{o.name}={o.default}"
             for o in options_of(spec)
             if o.name not in shared
         ]
         if options:
-            indent = " " * _INDENT
-            lines.append(textwrap.fill(", ".join(options), _WIDTH, initial_indent=indent, subsequent_indent=indent))
+            indent = " " * _TEXT_INDENT
+            lines.append(
+                textwrap.fill(", ".join(options), _TEXT_WIDTH, initial_indent=indent, subsequent_indent=indent)
+            )
     return "\n".join(lines) + "\n\n"

@@ -104,7 +104,7 @@ def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[
     read = {}
     for at, name in enumerate(order):
         shape = None if expects is None else (expects[at] or ())[1:]
-        read[name] = _Reader(options, name, tuple(order), net.channels).read(files[name], shape)
+        read[name] = _InputReader(options, name, tuple(order), net.channels).read(files[name], shape)
     rows = {name: len(r.rows) for name, r in read.items()}
     if len(set(rows.values())) > 1:
         raise InputError(f"the inputs have different numbers of rows: {', '.join(f'{n} {r:,}' for n, r in rows.items())}.")  # fmt: skip
@@ -163,7 +163,7 @@ def _input_order(names: list[str], expects: Sequence[Shape] | None, input_names:
 
 @final
 @dataclass
-class _Read:
+class _InputRows:
     rows: Any
     labels: list[str] | None
     notes: list[str] = field(default_factory=list)
@@ -171,7 +171,7 @@ class _Read:
 
 @final
 @dataclass(frozen=True)
-class _Reader:
+class _InputReader:
     """Reads the files of one input, as the options say for it or for all."""
 
     options: argparse.Namespace
@@ -179,7 +179,7 @@ class _Reader:
     names: tuple[str, ...]
     channels: str
 
-    def read(self, paths: list[str], shape: Shape) -> _Read:
+    def read(self, paths: list[str], shape: Shape) -> _InputRows:
         kinds = {Path(p).suffix.lower() for p in paths}
         if kinds == {".npy"}:
             return _read_arrays(paths, shape)
@@ -194,7 +194,7 @@ class _Reader:
             else f"give pictures, arrays or a table, not {' and '.join(sorted(kinds))} for one input."
         )
 
-    def _table(self, paths: list[str], shape: Shape) -> _Read:
+    def _table(self, paths: list[str], shape: Shape) -> _InputRows:
         from whybox.data.table import as_table
         from whybox.data.table_files import read_table
 
@@ -210,9 +210,9 @@ class _Reader:
         if shape is not None and shape[0] not in (None, table.num_columns):
             raise InputError(f"{Path(paths[0]).name} has {table.num_columns} columns, and the program takes {shape[0]} numbers a row.")  # fmt: skip
         as_table(table).matrix()  # refuses text
-        return _Read(table, None)
+        return _InputRows(table, None)
 
-    def _pictures(self, paths: list[str], shape: Shape) -> _Read:
+    def _pictures(self, paths: list[str], shape: Shape) -> _InputRows:
         if shape is not None and len(shape) != 3:
             raise InputError(
                 f"the program takes rows of shape {_shape_text(shape)}, which are no pictures; give .npy arrays."
@@ -223,9 +223,9 @@ class _Reader:
         count = (shape[0] if self.channels == "first" else shape[2]) if shape is not None else int(text or 3)
         if count not in (None, 1, 3):
             raise InputError(f"the program takes pictures of {count} channels; give .npy arrays.")
-        size = _size(self._setting("size"), shape, self.channels)
-        mean, std = (_numbers(n, self._setting(n), count or 3) for n in ("mean", "std"))
-        pixel_scale = _numbers("pixel-scale", self._setting("pixel-scale") or "255", 1)
+        size = _picture_size(self._setting("size"), shape, self.channels)
+        mean, std = (_numbers_per_channel(n, self._setting(n), count or 3) for n in ("mean", "std"))
+        pixel_scale = _numbers_per_channel("pixel-scale", self._setting("pixel-scale") or "255", 1)
         if (pixel_scale is not None and pixel_scale[0] <= 0) or (std is not None and (std <= 0).any()):
             raise OptionError("--pixel-scale and --std must be above 0.")
         rows: list[npt.NDArray[Any]] = []
@@ -244,7 +244,7 @@ class _Reader:
         if len({r.shape for r in rows}) > 1:
             raise InputError("the pictures have different sizes; say --size HxW.")
         labels = [Path(p).name for p in paths]
-        return _Read(np.ascontiguousarray(np.stack(rows), dtype=np.float32), labels, notes)
+        return _InputRows(np.ascontiguousarray(np.stack(rows), dtype=np.float32), labels, notes)
 
     def _setting(self, option: str) -> str | None:
         """What an option says for this input, or for all."""
@@ -268,7 +268,7 @@ def _shape_text(shape: tuple[int | None, ...]) -> str:
     return " x ".join("any" if n is None else str(n) for n in shape) or "one number"
 
 
-def _read_arrays(paths: list[str], shape: Shape) -> _Read:
+def _read_arrays(paths: list[str], shape: Shape) -> _InputRows:
     parts = []
     for path in paths:
         try:
@@ -289,7 +289,7 @@ def _read_arrays(paths: list[str], shape: Shape) -> _Read:
         raise InputError(
             f"the program takes rows of shape {_shape_text(shape)}, and the arrays have {_shape_text(rows.shape[1:])}."
         )
-    return _Read(rows, [Path(p).name for p in paths] if all(len(p) == 1 for p in parts) else None)
+    return _InputRows(rows, [Path(p).name for p in paths] if all(len(p) == 1 for p in parts) else None)
 
 
 def _read_picture(
@@ -344,7 +344,7 @@ def _grey_bytes(picture: Any) -> Any:
     return Image.fromarray(np.asarray(picture).astype(np.float32) / np.float32(257.0))
 
 
-def _size(text: str | None, shape: Shape, channels: str) -> tuple[int, int] | None:
+def _picture_size(text: str | None, shape: Shape, channels: str) -> tuple[int, int] | None:
     wanted = (None, None) if shape is None else (shape[1:] if channels == "first" else shape[:2])
     if text is None:
         return (wanted[0], wanted[1]) if wanted[0] is not None and wanted[1] is not None else None
@@ -357,7 +357,7 @@ def _size(text: str | None, shape: Shape, channels: str) -> tuple[int, int] | No
     return size
 
 
-def _numbers(name: str, text: str | None, count: int) -> npt.NDArray[np.float32] | None:
+def _numbers_per_channel(name: str, text: str | None, count: int) -> npt.NDArray[np.float32] | None:
     if text is None:
         return None
     try:

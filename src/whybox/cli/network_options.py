@@ -154,16 +154,16 @@ def question_of(options: argparse.Namespace, files: dict[str, list[str]]) -> Map
     from whybox.methods.saliency.options import SaliencyOptions
 
     method_options, axis = _method_options(options.option), _channel_axis(options.channel_axis)
-    names = _names(options.names)
+    names = _read_names(options.names)
     refuse_ignored_picture_options(options, files)
-    net = _network(options.model, trust_pickle=options.trust_pickle)
+    net = _read_network(options.model, trust_pickle=options.trust_pickle)
     read = read_inputs(options, net, files)
     for note in read.notes:
         print(note, file=sys.stderr)
     settings = {
-        "target": _target(options.target, names),
+        "target": _read_target(options.target, names),
         "method": options.method,
-        "background": _background(options, net, read),
+        "background": _read_background(options, net, read),
         "channel_axis": axis,
         "output_names": names,
         **given_fields(options, SaliencyOptions, apart=APART),
@@ -173,7 +173,7 @@ def question_of(options: argparse.Namespace, files: dict[str, list[str]]) -> Map
     return MapQuestion(net, read, settings, method_options)
 
 
-def _names(path: str | None) -> list[str] | None:
+def _read_names(path: str | None) -> list[str] | None:
     from whybox.cli.network_inputs import require_file
 
     if path is None or not require_file(path):
@@ -188,7 +188,7 @@ def _names(path: str | None) -> list[str] | None:
     return names
 
 
-def _background(options: argparse.Namespace, net: Any, read: NetworkInputs) -> Any:
+def _read_background(options: argparse.Namespace, net: Any, read: NetworkInputs) -> Any:
     from whybox.cli.network_inputs import files_of, read_inputs
 
     if not options.background:
@@ -232,7 +232,7 @@ def _arguments_of_saliency() -> frozenset[str]:
     return frozenset(inspect.signature(saliency).parameters)
 
 
-def _target(text: str | None, names: Sequence[str] | None) -> Any:
+def _read_target(text: str | None, names: Sequence[str] | None) -> Any:
     """A name of the outputs, where one is spelled so; else a number is a position."""
     return text if text in (names or ()) else _number_or_name(text)
 
@@ -241,7 +241,7 @@ def _number_or_name(text: str | None) -> Any:
     return int(text) if text is not None and re.fullmatch(r"-?\d+", text, re.ASCII) else text
 
 
-def _network(model: str, *, trust_pickle: bool) -> Any:
+def _read_network(model: str, *, trust_pickle: bool) -> Any:
     from whybox.models.registry import as_network
     from whybox.networks import exported
 

@@ -11,7 +11,7 @@ from whybox.cli.parser import CommandParser, number, number_at_least
 
 __all__ = ["add_fields", "given_fields"]
 
-_NOTHING: Final[Mapping[str, Sequence[str]]] = {}
+_NO_VALUE: Final[Mapping[str, Sequence[str]]] = {}
 
 
 def add_fields(
@@ -19,7 +19,7 @@ def add_fields(
     kind: type[Any],
     *,
     apart: Sequence[str] = (),
-    choices: Mapping[str, Sequence[str]] = _NOTHING,
+    choices: Mapping[str, Sequence[str]] = _NO_VALUE,
 ) -> None:
     """Add an option for every field that can be written as text, with its type, its default and its help.
 
@@ -27,7 +27,7 @@ def add_fields(
         parser: of the command. kind: a dataclass whose fields are made by ``whybox.methods.common.options.option``.
         apart: names of fields that the command adds in its own way. choices: values of fields that do not say them, by name.
     """
-    for field in _written(kind, apart):
+    for field in _written_default(kind, apart):
         name, about = "--" + field.name.replace("_", "-"), field.metadata["help"]
         if parser.knows(name):  # of a dataclass that this one derives from
             continue
@@ -38,7 +38,7 @@ def add_fields(
         default = "" if field.default is None else f" (default: {field.default})"
         parser.add_argument(
             name,
-            type=_reader(str(field.type)),
+            type=_value_reader(str(field.type)),
             default=field.default,
             choices=known,
             metavar=None if known and len(known) <= 3 else _metavar(field),
@@ -48,18 +48,18 @@ def add_fields(
 
 def given_fields(options: argparse.Namespace, kind: type[Any], *, apart: Sequence[str] = ()) -> dict[str, Any]:
     """Return what was typed for these fields, by name, ready for the dataclass."""
-    return {field.name: getattr(options, field.name) for field in _written(kind, apart)}
+    return {field.name: getattr(options, field.name) for field in _written_default(kind, apart)}
 
 
-def _written(kind: type[Any], apart: Sequence[str]) -> list[Field[Any]]:
+def _written_default(kind: type[Any], apart: Sequence[str]) -> list[Field[Any]]:
     return [f for f in fields(kind) if f.metadata.get("as_text", False) and f.name not in apart]
 
 
-def _reader(annotation: str) -> Any:
+def _value_reader(annotation: str) -> Any:
     """What turns text into a value of this type; anything but a number stays text."""
     types = {part.strip() for part in annotation.split("|")} - {"None"}
     return {frozenset({"int"}): number_at_least(None), frozenset({"float"}): number}.get(frozenset(types), str)
 
 
 def _metavar(field: Field[Any]) -> str:
-    return "N" if _reader(str(field.type)) is not str else field.name.rpartition("_")[2].upper()
+    return "N" if _value_reader(str(field.type)) is not str else field.name.rpartition("_")[2].upper()

@@ -9,19 +9,19 @@ from typing import Any, Final
 from whybox.cli import effects, explain
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
-from whybox.cli.shared import add_model, add_rows, declare, model_of, name_rows, read_rows
+from whybox.cli.shared import add_model, add_rows, declare_command, model_of, name_rows, read_rows
 from whybox.errors import OptionError
 
 __all__ = ["add_command"]
 
-_SALIENCY: Final = """Print how many passes through the network and how long whybox saliency takes with the same options.
+_SALIENCY_TEXT: Final = """Print how many passes through the network and how long whybox saliency takes with the same options.
 The maps of up to four of the rows are made for it."""
 
 _TEXT: Final = """Print how a command would go about its work, how long it takes and how much memory; compute and write nothing else.
 The options after COMMAND are its own, without -o."""
-_EXPLAIN: Final = """Print the kernel, the time and the memory of whybox explain with the same options.
+_EXPLAIN_TEXT: Final = """Print the kernel, the time and the memory of whybox explain with the same options.
 A block of rows is timed on this machine; the model's own predict, which checks every row, is not counted."""
-_EFFECTS: Final = (
+_EFFECTS_TEXT: Final = (
     """Print how many predictions, how long and how much memory whybox effects takes with the same options."""
 )
 
@@ -32,31 +32,31 @@ def add_command(commands: Any) -> None:
         "plan", help="say what explain, effects or saliency will cost", description=_TEXT, epilog=EXIT_CODES
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
-    declare(
+    declare_command(
         inner,
         "explain",
         _plan_explain,
         _add_explain,
         about="of the attributions of a table",
-        text=_EXPLAIN,
+        text=_EXPLAIN_TEXT,
         examples="  whybox plan explain model.json customers.parquet --order 2\n  whybox plan explain model.json 1000000",
     )
-    declare(
+    declare_command(
         inner,
         "effects",
         _plan_effects,
         _add_effects,
         about="of how the prediction moves with each feature",
-        text=_EFFECTS,
+        text=_EFFECTS_TEXT,
         examples="  whybox plan effects model.json customers.parquet --kind ale",
     )
-    declare(
+    declare_command(
         inner,
         "saliency",
         _plan_saliency,
         _add_saliency,
         about="of the maps of a network",
-        text=_SALIENCY,
+        text=_SALIENCY_TEXT,
         examples="  whybox plan saliency network.pt2 scans/*.png --method shapley --option samples=2000",
         wording=NETWORK_WORDING,
     )

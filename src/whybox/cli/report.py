@@ -14,7 +14,7 @@ from whybox.cli.shared import (
     add_players,
     add_result,
     add_rows,
-    declare,
+    declare_command,
     model_of,
     name_rows,
     players_of,
@@ -34,7 +34,7 @@ _EXAMPLES: Final = """\
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "report",
         _report,

@@ -17,7 +17,7 @@ from whybox.cli.network_options import (
     question_of,
 )
 from whybox.cli.parser import CommandParser
-from whybox.cli.shared import add_result, declare, resolve_output
+from whybox.cli.shared import add_result, declare_command, resolve_output
 from whybox.errors import OptionError
 
 __all__ = ["NETWORK_TEXT", "add_command", "files_read", "maps_of"]
@@ -33,13 +33,13 @@ _EXAMPLES: Final = """\
   whybox saliency network.pt2 rows.csv --method integrated_gradients --target 1 -o maps.npz
   whybox saliency mine:network --input image='scans/*.png' --input age=patients.csv --method shapley \\
       --option samples=2000 -o maps.npz"""
-_RESULTS: Final = (".npz", ".whybox", ".png", ".svg")
+_RESULT_SUFFIXES: Final = (".npz", ".whybox", ".png", ".svg")
 PICTURE_SUFFIXES: Final = (".png", ".svg")
 
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
-    declare(
+    declare_command(
         commands,
         "saliency",
         _saliency,
@@ -61,7 +61,7 @@ def _saliency(options: argparse.Namespace) -> None:
     from whybox.cli.saliency_output import write_maps
 
     files = files_of_inputs(options)
-    out = resolve_output(options, _RESULTS, files_read(options, files))
+    out = resolve_output(options, _RESULT_SUFFIXES, files_read(options, files))
     q = question_of(options, files)
     if out.suffix.lower() in PICTURE_SUFFIXES:
         _refuse_drawing(options, q.read.rows)

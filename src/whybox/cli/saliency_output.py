@@ -35,7 +35,7 @@ def write_maps(maps: Mapping[str, Explanation], out: Path) -> list[Path]:
         return paths
     if kind == ".npz":
         with atomic_write(out) as part, part.open("wb") as file:
-            np.savez_compressed(file, **_arrays(maps))
+            np.savez_compressed(file, **_map_arrays(maps))
         return [out]
     import matplotlib as mpl
 
@@ -65,7 +65,7 @@ def _paths_of_inputs(out: Path, names: Iterable[str]) -> list[Path]:
     return paths
 
 
-def _arrays(maps: Mapping[str, Explanation]) -> dict[str, Any]:
+def _map_arrays(maps: Mapping[str, Explanation]) -> dict[str, Any]:
     """Values, axes, labels; of several inputs under NAME.values and so on, what they share once."""
     first = next(iter(maps.values()))
     out: dict[str, Any] = {"evidence": np.array(json.dumps(first.evidence.to_dict()))}
@@ -105,7 +105,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
         len(maps) if len(maps) > 1 else 1 if first.dims[1:] not in (("y", "x"), ("feature",)) else min(len(first), 4)
     )
     n_lines = len(first) if len(maps) > 1 else -(-len(first) // n_columns)
-    sizes = {"width": (8.0 if n_columns == 1 else 4.6) if has_wide_maps else 3.5, "height": _height(maps)}
+    sizes = {"width": (8.0 if n_columns == 1 else 4.6) if has_wide_maps else 3.5, "height": _figure_height(maps)}
     figure, axes = plt.subplots(
         n_lines,
         n_columns,
@@ -132,7 +132,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
     return figure
 
 
-def _height(maps: Mapping[str, Explanation]) -> float:
+def _figure_height(maps: Mapping[str, Explanation]) -> float:
     """Inches that the tallest map of a row needs."""
     tall = []
     for e in maps.values():

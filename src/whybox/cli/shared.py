@@ -21,7 +21,7 @@ __all__ = [
     "add_result",
     "add_rows",
     "column_of",
-    "declare",
+    "declare_command",
     "model_of",
     "model_or_estimator_of",
     "name_rows",
@@ -41,7 +41,7 @@ TABLE_WORDING: Final = Wording(
 )
 
 
-def declare(
+def declare_command(
     commands: Any,
     name: str,
     run: Callable[[argparse.Namespace], int | None],
@@ -139,23 +139,23 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
         return
     of_networks = hasattr(options, "inputs")
     data = options.inputs if of_networks else [options.data]
-    meant = next((d for d in data if _ends(d) in TABLE_MODELS + NETWORKS), None)
-    if meant is not None and _ends(model) in DATA_SUFFIXES:
+    meant = next((d for d in data if _suffix_of(d) in TABLE_MODELS + NETWORKS), None)
+    if meant is not None and _suffix_of(model) in DATA_SUFFIXES:
         raise OptionError(
             f"MODEL comes first, and {model} is data where {meant} is a model. Write: {options.command.prog} {meant} {model} ..."
         )
-    if not of_networks and _ends(model) in NETWORKS:
+    if not of_networks and _suffix_of(model) in NETWORKS:
         raise UnsupportedModelError(
             f"{model} holds a network, and {options.command.prog} reads models of tables; for networks there are whybox saliency and whybox check."
         )
-    if of_networks and _ends(model) in TABLE_MODELS:
+    if of_networks and _suffix_of(model) in TABLE_MODELS:
         raise UnsupportedModelError(
             f"{model} holds a model of tables, and {options.command.prog} reads networks (.pt2 of torch.export, or MODULE:FUNCTION); "
             "for models of tables there are whybox explain and whybox effects."
         )
 
 
-def _ends(path: str) -> str:
+def _suffix_of(path: str) -> str:
     return Path(path).suffix.lower()
 
 
@@ -251,15 +251,15 @@ def read_rows(path: str, model: Any, apart: Sequence[str] = ()) -> Any:
 
 def spelled_columns(path: str, model: Any, apart: Sequence[str] = ()) -> dict[str, Callable[[str], bool]]:
     """Which columns of a file the model knows as categories of text; `apart` are columns that the model is not given."""
-    return {name: v.contains for name, v in _categories(path, model, apart).items() if v.is_text}
+    return {name: v.contains for name, v in _categorical_columns(path, model, apart).items() if v.is_text}
 
 
 def coded_columns(path: str, model: Any, apart: Sequence[str] = ()) -> list[str]:
     """Which columns of a file are categories that the model knows by their codes alone."""
-    return [name for name, v in _categories(path, model, apart).items() if not v.is_stored]
+    return [name for name, v in _categorical_columns(path, model, apart).items() if not v.is_stored]
 
 
-def _categories(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
+def _categorical_columns(path: str, model: Any, apart: Sequence[str]) -> dict[str, Any]:
     from whybox.data.table_files import column_names
 
     given = [n for n in column_names(path) if n not in apart or model.inputs.reads_column(n)]

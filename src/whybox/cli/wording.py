@@ -13,17 +13,17 @@ from whybox.errors import Argument
 
 __all__ = ["Wording", "speller", "typed"]
 
-_SAFE = re.compile(r"[\w@%+=:,./{}-]+", re.ASCII)
+_SHELL_SAFE = re.compile(r"[\w@%+=:,./{}-]+", re.ASCII)
 
 
 def typed(text: str) -> str:
     """Return a word as one types it into a shell, in quotes where it needs them."""
-    if _SAFE.fullmatch(text):
+    if _SHELL_SAFE.fullmatch(text):
         return text
     return shlex.quote(text) if set('"$`\\!') & set(text) else f'"{text}"'
 
 
-def _never(name: str) -> bool:
+def _is_never_option(name: str) -> bool:
     del name
     return False
 
@@ -39,7 +39,7 @@ class Wording:
     """
 
     places: Mapping[str, str]
-    is_method_option: Callable[[str], bool] = _never
+    is_method_option: Callable[[str], bool] = _is_never_option
 
 
 def speller(command: argparse.ArgumentParser, wording: Wording) -> Callable[[Argument], str]:
@@ -49,15 +49,15 @@ def speller(command: argparse.ArgumentParser, wording: Wording) -> Callable[[Arg
     def spell(argument: Argument) -> str:
         action = actions.get(wording.places.get(argument.name, argument.name))
         if action is not None:
-            return _option(action, argument)
+            return _option_name(action, argument)
         if wording.is_method_option(argument.name):
-            return f"--option {_setting(argument)}"
+            return f"--option {_option_setting(argument)}"
         return f"{argument} (in Python)" if argument.name.isidentifier() else argument.name
 
     return spell
 
 
-def _option(action: argparse.Action, argument: Argument) -> str:
+def _option_name(action: argparse.Action, argument: Argument) -> str:
     if not action.option_strings:
         return str(action.metavar or action.dest)
     name = action.option_strings[-1]
@@ -65,15 +65,15 @@ def _option(action: argparse.Action, argument: Argument) -> str:
         return f"leaving {name} out" if argument.has_value and not argument.given else name
     if argument.example is not None:
         return f"{name} {action.metavar or action.dest.upper()}"
-    return f"{name} {_value(argument)}" if argument.has_value else name
+    return f"{name} {_option_value(argument)}" if argument.has_value else name
 
 
-def _value(argument: Argument) -> str:
+def _option_value(argument: Argument) -> str:
     given = argument.given
     return typed(",".join(map(str, given)) if isinstance(given, (tuple, list)) else str(given))
 
 
-def _setting(argument: Argument) -> str:
+def _option_setting(argument: Argument) -> str:
     if argument.example is not None:
         return f"{argument.name}=..."
     return typed(f"{argument.name}={argument.given}") if argument.has_value else argument.name

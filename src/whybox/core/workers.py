@@ -15,9 +15,9 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 
-__all__ = ["check_jobs", "cpu_quota", "processors", "thread_count", "threads_allowed"]
+__all__ = ["available_processors", "check_jobs", "cpu_quota", "thread_count", "threads_allowed"]
 
-CGROUPS: Final = Path("/proc/self/cgroup")  # in which control groups this process is
+CGROUP_FOLDER: Final = Path("/proc/self/cgroup")  # in which control groups this process is
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 
 
@@ -46,7 +46,7 @@ def thread_count(n_jobs: int | None) -> int:
     """
     if n_jobs is None:
         return threads_allowed()
-    return processors() if n_jobs == -1 else n_jobs
+    return available_processors() if n_jobs == -1 else n_jobs
 
 
 def threads_allowed() -> int:
@@ -57,11 +57,16 @@ def threads_allowed() -> int:
     - ``OMP_NUM_THREADS`` and ``LOKY_MAX_CPU_COUNT``;
     - joblib: ``n_jobs`` of an enclosing ``parallel_config``. Inside a worker: what ``OMP_NUM_THREADS`` gives a worker process, else 1.
     """
-    limits = [processors(), cpu_quota(), _from_environment("OMP_NUM_THREADS"), _from_environment("LOKY_MAX_CPU_COUNT")]
+    limits = [
+        available_processors(),
+        cpu_quota(),
+        _from_environment("OMP_NUM_THREADS"),
+        _from_environment("LOKY_MAX_CPU_COUNT"),
+    ]
     return max(1, min(limit for limit in (*limits, _joblib_limit()) if limit is not None))
 
 
-def processors() -> int:
+def available_processors() -> int:
     """Return how many processors this process may run on."""
     try:
         return len(os.sched_getaffinity(0))
@@ -72,26 +77,26 @@ def processors() -> int:
 @cache
 def cpu_quota() -> int | None:
     """Return the CPU quota of this process's control groups in processors, rounded up; None where there is none. Read once a process."""
-    quotas = list(_quotas(CGROUPS, CGROUP_ROOT))
+    quotas = list(_cgroup_quotas(CGROUP_FOLDER, CGROUP_ROOT))
     return max(1, math.ceil(min(quotas))) if quotas else None
 
 
-def _quotas(groups: Path, root: Path) -> Iterator[float]:
+def _cgroup_quotas(groups: Path, root: Path) -> Iterator[float]:
     """Yield the quota of each control group above this process, in processors: ``cpu.max`` of version 2, ``cpu.cfs_quota_us`` of version 1."""
-    for line in _text(groups).splitlines():
+    for line in _text_of_file(groups).splitlines():
         _, _, rest = line.partition(":")
         controllers, _, path = rest.partition(":")
         if controllers == "":
-            for folder in _upwards(root, path):
-                yield from _quota(_text(folder / "cpu.max").split())
+            for folder in _with_parents(root, path):
+                yield from _quota_of(_text_of_file(folder / "cpu.max").split())
         elif "cpu" in controllers.split(","):
             for mount in (root / controllers, root / "cpu"):
-                for folder in _upwards(mount, path):
+                for folder in _with_parents(mount, path):
                     names = "cpu.cfs_quota_us", "cpu.cfs_period_us"
-                    yield from _quota([_text(folder / name).strip() for name in names])
+                    yield from _quota_of([_text_of_file(folder / name).strip() for name in names])
 
 
-def _upwards(mount: Path, path: str) -> Iterator[Path]:
+def _with_parents(mount: Path, path: str) -> Iterator[Path]:
     """Yield the folder of a control group and those above it, down to the mount; a group of another namespace has none of its own here."""
     folder = mount / path.strip("/")
     while folder != mount and mount in folder.parents:
@@ -100,13 +105,13 @@ def _upwards(mount: Path, path: str) -> Iterator[Path]:
     yield mount
 
 
-def _quota(numbers: list[str]) -> Iterator[float]:
+def _quota_of(numbers: list[str]) -> Iterator[float]:
     """Yield quota / period; nothing where there is no limit ("max", -1)."""
     if len(numbers) == 2 and all(number.isdigit() for number in numbers) and int(numbers[1]):
         yield int(numbers[0]) / int(numbers[1])
 
 
-def _text(path: Path) -> str:
+def _text_of_file(path: Path) -> str:
     try:
         return path.read_text(encoding="ascii", errors="replace")
     except OSError:

@@ -51,7 +51,7 @@ def read_table(path: str | Path, text_columns: TextColumns | None = None) -> Any
         with file.open("rb") as source:
             if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
                 raise InputError(f"{file.name}: it is UTF-16; convert it to UTF-8.")
-        options = csv.ParseOptions(delimiter=_delimiter(file), newlines_in_values=True)
+        options = csv.ParseOptions(delimiter=_delimiter_of(file), newlines_in_values=True)
         value_texts = {
             name: [text for text in MISSING_TEXTS if is_value(text)] for name, is_value in (text_columns or {}).items()
         }
@@ -119,12 +119,12 @@ def column_names(path: str | Path) -> list[str]:
 
             return list(pq.read_schema(file).names)
         with file.open(encoding="utf-8-sig", newline="") as source:
-            return next(csv_reader(source, delimiter=_delimiter(file)), [])
+            return next(csv_reader(source, delimiter=_delimiter_of(file)), [])
     except (pa.ArrowException, OSError, UnicodeDecodeError, CsvError):
         return []
 
 
-def _delimiter(file: Path) -> str:
+def _delimiter_of(file: Path) -> str:
     return "\t" if file.suffix.lower() == ".tsv" else ","
 
 
@@ -144,7 +144,7 @@ def _check_csv(table: Any, file: Path) -> Any:
             (
                 candidate
                 for candidate in (";", "\t", "|", ",")
-                if candidate != _delimiter(file) and candidate in table.column_names[0]
+                if candidate != _delimiter_of(file) and candidate in table.column_names[0]
             ),
             None,
         )
@@ -160,7 +160,7 @@ def _how_to_convert(file: Path) -> str:
 
 
 def _separator_hint(file: Path, separator: str) -> str:
-    expected = "tabs" if _delimiter(file) == "\t" else "','"
+    expected = "tabs" if _delimiter_of(file) == "\t" else "','"
     return (
         f"Its columns seem to be separated by {'tabs' if separator == chr(9) else repr(separator)}, but a {file.suffix.lower()} file is cut at {expected}: "
         + ("name it .tsv." if separator == "\t" else "write it with commas, or as Parquet.")
@@ -172,7 +172,7 @@ def _csv_fault(file: Path) -> str:
     import csv
 
     with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
-        lines = csv.reader(source, delimiter=_delimiter(file))
+        lines = csv.reader(source, delimiter=_delimiter_of(file))
         try:
             header = next(lines, [])
             for cells in lines:

@@ -142,7 +142,7 @@ def _header_and_lines(table: Table) -> tuple[list[str], list[list[str]]]:
             continue
         position = next(row_number)
         lines.append(line(lambda k, position=position: cells[k][position], labels[position]))
-    return line(lambda k: _shorten(shown.names[k]), ""), lines
+    return line(lambda k: _shorten_cell(shown.names[k]), ""), lines
 
 
 def _positions_shown(count: int, maximum: int) -> list[int | None]:
@@ -155,10 +155,10 @@ def _positions_shown(count: int, maximum: int) -> list[int | None]:
 def _cell_text(value: Any) -> str:
     if value is None or (isinstance(value, float) and np.isnan(value)):
         return "missing"
-    return _shorten(f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value))
+    return _shorten_cell(f"{value:.6g}" if isinstance(value, (float, np.floating)) else str(value))
 
 
-def _shorten(text: str) -> str:
+def _shorten_cell(text: str) -> str:
     one_line = " ".join(text.split())
     return (
         one_line if len(one_line) <= MAX_CELL_LETTERS else one_line[: MAX_CELL_LETTERS - 1] + "\N{HORIZONTAL ELLIPSIS}"

@@ -75,9 +75,9 @@ def number_labels(numbers: Floats, dtype: np.dtype[Any]) -> list[str]:
     if dtype.kind == "m":
         unit = next((u for u in ("D", "h", "m") if finest >= _SECONDS[u]), "s")
         return [f"{number(float(v) / _SECONDS[unit], 3)} {_DURATIONS[unit]}" for v in numbers]
-    unit = next((u for u in ("D", "m", "s", "ms") if finest >= _SECONDS[u]), "us")
+    resolution: Any = next((u for u in ("D", "m", "s", "ms") if finest >= _SECONDS[u]), "us")
     dates = np.round(numbers * 1e6).astype(np.int64).astype("datetime64[us]")
-    return [str(v).replace("T", " ") for v in np.datetime_as_string(dates, unit=unit)]
+    return [str(v).replace("T", " ") for v in np.datetime_as_string(dates, unit=resolution)]
 
 
 def strongest_partner(e: Labelled, feature: str) -> str | None:

@@ -51,11 +51,11 @@ def exact_values(worths: Floats, index: Index = SHAPLEY, order: int = 1) -> Floa
     size = all_coalitions(others).sum(axis=1)
     weight = index.moments(players + 1)[size, others - size]
     for members in combinations(range(players), order):
-        out[members] = out[members[::-1]] = weight @ _differences(worths, members)
+        out[members] = out[members[::-1]] = weight @ _discrete_differences(worths, members)
     return out
 
 
-def _differences(worths: Floats, members: tuple[int, ...]) -> Floats:
+def _discrete_differences(worths: Floats, members: tuple[int, ...]) -> Floats:
     """What one player or two add to each coalition of the others, (2^others, outputs): the discrete derivative of the game."""
     outputs = worths.shape[1]
     if len(members) == 1:

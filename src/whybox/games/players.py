@@ -115,7 +115,7 @@ def _read_groups(names: Sequence[str], players: Any) -> list[Group]:
     if isinstance(players, Mapping):
         pairs = [(str(name), columns) for name, columns in players.items()]
     elif isinstance(players, Sequence) and not isinstance(players, str):
-        pairs = [(_joined(columns), columns) for columns in players]
+        pairs = [(_joined_columns(columns), columns) for columns in players]
     else:
         raise OptionError(
             Argument("players"), " must be a dict from a name to its columns, or a list of lists of columns."
@@ -126,7 +126,7 @@ def _read_groups(names: Sequence[str], players: Any) -> list[Group]:
     for name, columns in pairs:
         members = []
         for column in _as_list(name, columns):
-            position = _position(position_of, column)
+            position = _column_position(position_of, column)
             if position is None:
                 raise OptionError(
                     Argument("players"),
@@ -145,13 +145,13 @@ def _read_groups(names: Sequence[str], players: Any) -> list[Group]:
     return groups
 
 
-def _joined(columns: Any) -> str:
+def _joined_columns(columns: Any) -> str:
     if isinstance(columns, Sequence) and not isinstance(columns, str):
         return " + ".join(map(str, columns))
     return str(columns)
 
 
-def _position(position_of: Mapping[str, int], column: Any) -> int | None:
+def _column_position(position_of: Mapping[str, int], column: Any) -> int | None:
     """Return the position of a column given by name or position; None where there is none."""
     if isinstance(column, str):
         return position_of.get(column)

@@ -213,7 +213,7 @@ def estimate_values(design: Design, halves: Floats, means: Floats, total: Floats
         halves: (worth of the coalition - worth of its complement) / 2, (pairs, outputs). means: (sum of the two) / 2.
         total: worth of all players less that of none, (outputs,); the values add up to it exactly.
     """
-    regression = _regression(design, halves, total) if design.strata else None
+    regression = _weighted_regression(design, halves, total) if design.strata else None
     pairs = design.process_pairs
     if regression is not None and not len(pairs):
         return regression
@@ -225,7 +225,7 @@ def estimate_values(design: Design, halves: Floats, means: Floats, total: Floats
     return values, variances
 
 
-def _regression(design: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
+def _weighted_regression(design: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
     """Values and variances by the regression on all pairs, (players, outputs) each."""
     players = design.coalitions.shape[1]
     weights = design.weights

@@ -57,7 +57,7 @@ def choose_checks(e: Explanation, row_bytes: int) -> CheckChoice:
     too_few_rows = [name for name in passes if name not in possible]
     for rows in MAX_ROWS_CHECKED:
         if min(rows, len(e)) * sum(passes[name] for name in possible) <= max_passes:
-            return _plan(possible, rows, too_few_rows, [], passes, e, row_bytes)
+            return _plan_checks(possible, rows, too_few_rows, [], passes, e, row_bytes)
     rows, chosen = min(MAX_ROWS_CHECKED[-1], len(e)), possible[:1]
     for name in possible[1:]:
         if rows * (passes[name] + sum(passes[g] for g in chosen)) <= max_passes:
@@ -65,35 +65,38 @@ def choose_checks(e: Explanation, row_bytes: int) -> CheckChoice:
     while rows > 1 and len(chosen) == 1 and rows * passes[chosen[0]] > max_passes:
         rows //= 2
     expensive = [name for name in possible if name not in chosen]
-    return _plan(chosen, rows, too_few_rows, expensive, passes, e, row_bytes)
+    return _plan_checks(chosen, rows, too_few_rows, expensive, passes, e, row_bytes)
 
 
-def _plan(
+def _plan_checks(
     groups: list[str], rows: int, too_few_rows: Sequence[str], expensive: Sequence[str], passes: dict[str, float], e: Explanation, row_bytes: int
 ) -> CheckChoice:  # fmt: skip
     count = min(rows, len(e)) * sum(passes[g] for g in groups)
     pass_bytes = max(row_bytes, MIN_PASS_BYTES)
     reason = (
-        f"Run by default: {_listed(groups)}, up to about {_round(count)} passes of a row through the network at {_size(pass_bytes)} each: {_size(count * pass_bytes)} "
-        f"of the {_size(MAX_WORK_BYTES)} that checks of a method may take by default. This is counted, not timed."
+        f"Run by default: {_listed_names(groups)}, up to about {_round_seconds(count)} passes of a row through the network "
+        f"at {_map_size(pass_bytes)} each: {_map_size(count * pass_bytes)} of the {_map_size(MAX_WORK_BYTES)} "
+        "that checks of a method may take by default. This is counted, not timed."
     )
-    left_out = [f"{_listed(too_few_rows)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if too_few_rows else []
-    left_out += [f"{_listed(expensive)} (more than {_size(MAX_WORK_BYTES)})"] if expensive else []
+    left_out = (
+        [f"{_listed_names(too_few_rows)} (fewer than {MIN_ROWS_COUNTED} rows tell nothing)"] if too_few_rows else []
+    )
+    left_out += [f"{_listed_names(expensive)} (more than {_map_size(MAX_WORK_BYTES)})"] if expensive else []
     reason += f" Left out: {'; '.join(left_out)}; checks='all' leaves out nothing." if left_out else ""
     return CheckChoice(groups, rows, reason, not left_out)
 
 
-def _listed(names: Sequence[str]) -> str:
+def _listed_names(names: Sequence[str]) -> str:
     return ", ".join(names[:-1]) + " and " + names[-1] if len(names) > 1 else names[0]
 
 
-def _round(count: float) -> str:
+def _round_seconds(count: float) -> str:
     """A number with two digits."""
     return f"{int(float(f'{count:.2g}')):,}"
 
 
-def _size(count: float) -> str:
+def _map_size(count: float) -> str:
     for unit, name in ((1e9, "GB"), (1e6, "MB")):
         if count >= unit:
-            return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{_round(count / unit)} {name}"
+            return f"{count / unit:.3g} {name}" if count < 1000 * unit else f"{_round_seconds(count / unit)} {name}"
     return f"{count / 1e3:.3g} kB"

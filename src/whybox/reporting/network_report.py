@@ -20,7 +20,7 @@ from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.plan import first_rows, first_targets
 from whybox.methods.saliency.saliency import saliency
 from whybox.reporting.check_budget import CheckChoice, bytes_per_row, choose_checks, requested_checks
-from whybox.reporting.page import page, table
+from whybox.reporting.page import html_page, html_table
 from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, saliency_maps_section
 
 __all__ = ["network_report"]
@@ -84,7 +84,7 @@ def network_report(  # noqa: PLR0913  # all options of a report
         ),
         ("evidence", "Evidence", "".join(_evidence_block(s.e) for s in method_maps)),
     ]
-    html = page(
+    html = html_page(
         title or f"Where {first.evidence.model.split(' (')[0]} looks",
         f"{len(first):,} row{'s' if len(first) != 1 else ''}" + (f" from {source}" if source else ""),
         about,
@@ -210,4 +210,4 @@ def _check_table(s: MethodMaps, results: Checks, plan: CheckChoice) -> str:
 def _evidence_block(e: Explanation) -> str:
     shown = [key for key in LINES if key != "seconds"]  # of this run only; the page depends on the numbers alone
     lines = e.evidence.lines(*shown)
-    return f"<h3>{escape(e.evidence.method)}</h3>" + table(("What", "Is"), lines, text=(1,))
+    return f"<h3>{escape(e.evidence.method)}</h3>" + html_table(("What", "Is"), lines, text=(1,))

@@ -6,12 +6,14 @@ from collections.abc import Sequence
 from html import escape
 from typing import Final
 
-__all__ = ["page", "table"]
+__all__ = ["html_page", "html_table"]
 
 # No scripts, no requests; styles are the page's own, pictures are inside it.
-_POLICY: Final = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+_SECURITY_POLICY: Final = (
+    "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+)
 
-_STYLE: Final = """
+_STYLE_SHEET: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --faint: #5a6472; --line: #d9dee5; --paper: #ffffff; --box: #f5f7f9; --good: #1a7f4b; --bad: #b3261e; }
 @media (prefers-color-scheme: dark) {
   :root { --ink: #e6e9ee; --faint: #a0a9b6; --line: #343b45; --paper: #14171b; --box: #1d2229; --good: #5cc98d; --bad: #ff8a80; }
@@ -79,7 +81,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
 """
 
 
-def page(title: str, subtitle: str, sections: Sequence[tuple[str, str, str]]) -> str:
+def html_page(title: str, subtitle: str, sections: Sequence[tuple[str, str, str]]) -> str:
     """Return the whole page.
 
     Args:
@@ -93,14 +95,16 @@ def page(title: str, subtitle: str, sections: Sequence[tuple[str, str, str]]) ->
     )
     return (
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_POLICY}">'
-        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE}</style></head>'
+        f'<meta http-equiv="Content-Security-Policy" content="{_SECURITY_POLICY}">'
+        f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE_SHEET}</style></head>'
         f'<body><header><h1>{escape(title)}</h1><p class="faint">{escape(subtitle)}</p></header>'
         f'<nav aria-label="Sections"><ul>{links}</ul></nav><main>{body}</main></body></html>\n'
     )
 
 
-def table(head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", text: Sequence[int] = ()) -> str:
+def html_table(
+    head: Sequence[str], rows: Sequence[Sequence[str]], *, caption: str = "", text: Sequence[int] = ()
+) -> str:
     """Return an HTML table of plain texts; the first column names the row, columns in `text` are set left.
 
     Args:

@@ -13,7 +13,7 @@ from whybox.models.base import Model
 from whybox.models.losses import LOSSES, class_labels, class_probabilities, true_classes, true_numbers
 from whybox.numerics.rounding import varies
 
-__all__ = ["Performance", "measure"]
+__all__ = ["Performance", "measure_performance"]
 
 
 @final
@@ -34,7 +34,7 @@ class Performance:
     classes: tuple[str, ...] = ()
 
 
-def measure(model: Model, raw: Floats, y: Any) -> Performance | None:
+def measure_performance(model: Model, raw: Floats, y: Any) -> Performance | None:
     """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs).
 
     Raises:
@@ -44,13 +44,13 @@ def measure(model: Model, raw: Floats, y: Any) -> Performance | None:
     response = outputs.link(raw)
     classes = class_labels(outputs)
     if classes is not None:
-        return _classification(classes, class_probabilities(outputs, response), true_classes(y, classes))
+        return _classification_scores(classes, class_probabilities(outputs, response), true_classes(y, classes))
     if len(outputs.names) > 1:
         return None
-    return _regression(response[:, 0], true_numbers(y))
+    return _regression_scores(response[:, 0], true_numbers(y))
 
 
-def _regression(predicted: Floats, truth: Floats) -> Performance:
+def _regression_scores(predicted: Floats, truth: Floats) -> Performance:
     squared = LOSSES["squared"](truth, predicted)
     scores = [
         ("RMSE", float(np.sqrt(squared.mean())), "root mean squared error, in units of the target"),
@@ -70,7 +70,9 @@ def _regression(predicted: Floats, truth: Floats) -> Performance:
     return Performance("regression", tuple(scores), truth, predicted)
 
 
-def _classification(classes: tuple[str, ...], probabilities: Floats, truth: npt.NDArray[np.int64]) -> Performance:
+def _classification_scores(
+    classes: tuple[str, ...], probabilities: Floats, truth: npt.NDArray[np.int64]
+) -> Performance:
     right = LOSSES["zero_one"](truth, probabilities) == 0
     scores = [("Accuracy", float(right.mean()), "share of rows whose most probable class is the true one")]
     if len(classes) == 2 and len(np.unique(truth)) == 2:

@@ -25,8 +25,8 @@ from whybox.models.registry import as_model
 from whybox.reporting.contents import SECTIONS, Section
 from whybox.reporting.facts import ReportData
 from whybox.reporting.network_report import network_report
-from whybox.reporting.page import page
-from whybox.reporting.performance import Performance, measure
+from whybox.reporting.page import html_page
+from whybox.reporting.performance import Performance, measure_performance
 from whybox.reporting.sections.more_methods import method_block, methods_of_tables
 
 __all__ = ["report"]
@@ -133,18 +133,18 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     _check_shown(more, sections)
     adapted = as_model(model)
     table = as_table(X)
-    truth, truth_name = _truth(table, y)
+    truth, truth_name = _resolve_truth(table, y)
     if isinstance(y, str) and not adapted.inputs.reads_column(y):
         table = table.select([i for i, name in enumerate(table.names) if name != y])
     behind = None if background is None else as_table(background, what="the background")
     explanation = explain(adapted, table, behind, output=output, scale=scale, players=players)
-    performance = None if truth is None else _performance(adapted, explanation, truth)
+    performance = None if truth is None else _measure_performance(adapted, explanation, truth)
     facts = ReportData(adapted, explanation, performance, truth_name, source, output, scale, players, behind)
     built = [
         (s.anchor, s.heading, _with_methods(s.build(facts), [m for m in more if m.section == s.anchor], facts, truth))
         for s in sections
     ]
-    html = page(
+    html = html_page(
         title or f"Explanation of {adapted.kind}",
         f"{len(explanation):,} rows" + (f" from {source}" if source else ""),
         [(a, h, b) for a, h, b in built if b is not None],
@@ -190,7 +190,7 @@ def _check_path(path: Any) -> None:
         raise InputError(f"{path} cannot be written: it is a folder, or in one that you may not write to.")
 
 
-def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
+def _resolve_truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
     if y is None:
         return None, None
     if isinstance(y, str):
@@ -201,7 +201,7 @@ def _truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str | None]:
     return one_value_a_row(y, len(table)), None if name is None else str(name)
 
 
-def _performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
+def _measure_performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
     assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
     blocks = [model.inputs.matrix_of_block(block, start) for start, block in explanation.data.blocks(65536)]
-    return measure(model, np.concatenate([raw_outputs(model, b) for b in blocks]), truth)
+    return measure_performance(model, np.concatenate([raw_outputs(model, b) for b in blocks]), truth)

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any, Final
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-__all__ = ["figure", "folded", "panels"]
+__all__ = ["folded_table", "html_figure", "html_panels"]
 
 # Colours that stand for the page's own; chosen so that no plot uses them for anything else.
-_INK: Final = "#010203"
-_PAPER: Final = "#fdfcfb"
+_INK_COLOR: Final = "#010203"
+_PAPER_COLOR: Final = "#fdfcfb"
 _FONT: Final = "'DejaVu Sans', Verdana, 'Segoe UI', Arial, sans-serif"
 
 
@@ -25,14 +25,14 @@ def _page_style() -> Iterator[None]:
     import matplotlib as mpl
 
     settings: Any = {
-        "text.color": _INK,
-        "axes.labelcolor": _INK,
-        "axes.edgecolor": _INK,
-        "axes.titlecolor": _INK,
-        "xtick.color": _INK,
-        "ytick.color": _INK,
-        "legend.labelcolor": _INK,
-        "figure.facecolor": _PAPER,  # seen only behind labels; the figure itself is drawn transparent
+        "text.color": _INK_COLOR,
+        "axes.labelcolor": _INK_COLOR,
+        "axes.edgecolor": _INK_COLOR,
+        "axes.titlecolor": _INK_COLOR,
+        "xtick.color": _INK_COLOR,
+        "ytick.color": _INK_COLOR,
+        "legend.labelcolor": _INK_COLOR,
+        "figure.facecolor": _PAPER_COLOR,  # seen only behind labels; the figure itself is drawn transparent
         "axes.facecolor": "none",
         "svg.fonttype": "none",
         "svg.hashsalt": "whybox",
@@ -45,27 +45,31 @@ def _page_style() -> Iterator[None]:
         yield
 
 
-def figure(draw: Callable[[], Axes], *, title: str, description: str, table: str, dpi: int = 130) -> str:
+def html_figure(draw: Callable[[], Axes], *, title: str, description: str, table: str, dpi: int = 130) -> str:
     """Draw a figure and return it as HTML: the picture, and behind a fold the numbers it shows.
 
     Args:
         draw: returns the axes drawn on. title, description: for people who do not see the picture. table: HTML of the numbers.
         dpi: of the parts that are drawn as points (clouds).
     """
-    return folded(f"<div class=picture>{_svg(draw, f'{title}. {description}', dpi)}</div>", description, table)
+    return folded_table(
+        f"<div class=picture>{_drawn_svg(draw, f'{title}. {description}', dpi)}</div>", description, table
+    )
 
 
-def panels(draws: Sequence[Callable[[], Axes]], *, title: str, description: str, table: str, dpi: int = 130) -> str:
+def html_panels(
+    draws: Sequence[Callable[[], Axes]], *, title: str, description: str, table: str, dpi: int = 130
+) -> str:
     """Draw small figures that stand beside each other as far as the page is wide, and below each other where it is narrow.
 
     Args:
-        draws: each returns the axes of a figure of its own. Others as :func:`figure`.
+        draws: each returns the axes of a figure of its own. Others as :func:`html_figure`.
     """
-    drawn = "".join(_svg(draw, f"{title}. {description}", dpi) for draw in draws)
-    return folded(f"<div class=panels>{drawn}</div>", description, table)
+    drawn = "".join(_drawn_svg(draw, f"{title}. {description}", dpi) for draw in draws)
+    return folded_table(f"<div class=panels>{drawn}</div>", description, table)
 
 
-def folded(drawn: str, description: str, table: str) -> str:
+def folded_table(drawn: str, description: str, table: str) -> str:
     """A drawing in HTML, what it shows, and behind a fold the numbers."""
     return (
         f"<figure>{drawn}<figcaption>{escape(description)}</figcaption>"
@@ -73,7 +77,7 @@ def folded(drawn: str, description: str, table: str) -> str:
     )
 
 
-def _svg(draw: Callable[[], Axes], description: str, dpi: int) -> str:
+def _drawn_svg(draw: Callable[[], Axes], description: str, dpi: int) -> str:
     import matplotlib as mpl
 
     mpl.use("agg", force=False)
@@ -89,7 +93,8 @@ def _svg(draw: Callable[[], Axes], description: str, dpi: int) -> str:
         drawing.set_dpi(dpi)
         buffer = io.StringIO()
         # savefig would lay out and draw everything once more, into nothing
-        FigureCanvasSVG(drawing).print_svg(buffer, metadata={"Date": None, "Creator": None})
+        canvas: Any = FigureCanvasSVG(drawing)  # has no types
+        canvas.print_svg(buffer, metadata={"Date": None, "Creator": None})
         plt.close(drawing)
     svg = _follow_page(buffer.getvalue())
     return svg.replace("<svg ", f'<svg role="img" aria-label="{escape(description, quote=True)}" ', 1)
@@ -102,8 +107,8 @@ def _follow_page(svg: str) -> str:
     svg = re.sub(r"<!--.*?-->", "", svg, flags=re.DOTALL)
     svg = re.sub(r'(<svg [^>]*?) width="([\d.]+)pt" height="[\d.]+pt"', r'\1 width="\2pt"', svg, count=1)
     svg = (
-        svg.replace(_INK, "currentColor")
-        .replace(_PAPER, "var(--paper)")
+        svg.replace(_INK_COLOR, "currentColor")
+        .replace(_PAPER_COLOR, "var(--paper)")
         .replace("DejaVu Sans", _FONT.replace("'", "&apos;"))
     )
     svg = re.sub(

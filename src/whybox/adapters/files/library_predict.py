@@ -39,7 +39,7 @@ def with_file_library(
     columns = None
     if model.inputs.width > MAX_DENSE_COLUMNS and library != "catboost":
         columns = columns_read(model)
-    predict = _PredictOfFile(library, path.resolve(), _signature(path), model.inputs, columns, arguments)
+    predict = _PredictOfFile(library, path.resolve(), _library_signature(path), model.inputs, columns, arguments)
     way = f"by asking {library} {_version_of(library)} in a process of its own"
     return replace(model, file_library=FileLibrary(library, OwnPredict(predict, scale, relative, way, library)))
 
@@ -66,7 +66,7 @@ class _PredictOfFile:
     arguments: tuple[str, ...]
 
     def __call__(self, table: Table) -> Floats:
-        if _signature(self.path) != self.signature:
+        if _library_signature(self.path) != self.signature:
             raise ModelFileError(f"{self.path.name} has changed since it was read.")
         rows: Any
         texts = None
@@ -85,7 +85,7 @@ class _PredictOfFile:
         return np.asarray(predictions, dtype=np.float64).reshape(len(table), -1)
 
 
-def _signature(path: Path) -> tuple[int, int]:
+def _library_signature(path: Path) -> tuple[int, int]:
     status = path.stat()
     return status.st_size, status.st_mtime_ns
 

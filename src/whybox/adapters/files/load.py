@@ -55,9 +55,9 @@ def load_model_file(
     if reader is None:
         return adapt(_read_pickle(path, data, trust_pickle))
     if reader is _read_skops:
-        return _whole(path, adapt, _read_skops(path, data))
+        return _adapt_possibly_damaged(path, adapt, _read_skops(path, data))
     model = reader(path, data)
-    return _verify(path, model) if verify else _know_library(path, model)
+    return _verify_in_subprocess(path, model) if verify else _know_library(path, model)
 
 
 def load_trusted_pickle(path: Path) -> Any:
@@ -167,7 +167,7 @@ def _read_lightgbm(path: Path, data: bytes) -> Model:
     return read_text_model(text.replace("\r\n", "\n"), "LightGBM model file")
 
 
-def _whole(path: Path, adapt: Callable[[Any], Model], estimator: Any) -> Model:
+def _adapt_possibly_damaged(path: Path, adapt: Callable[[Any], Model], estimator: Any) -> Model:
     """Adapt an estimator of a file that may have been edited."""
     try:
         return adapt(estimator)
@@ -259,18 +259,18 @@ def _imported_names(data: bytes) -> list[str]:
 
 def _library_of(model: Model) -> str:
     """The library that wrote the file."""
-    return next(library for name, library in _LIBRARIES.items() if model.kind.startswith(name))
+    return next(library for name, library in _LIBRARY_OF_KIND.items() if model.kind.startswith(name))
 
 
-_LIBRARIES: Final = {"XGBoost": "xgboost", "LightGBM": "lightgbm", "CatBoost": "catboost"}
+_LIBRARY_OF_KIND: Final = {"XGBoost": "xgboost", "LightGBM": "lightgbm", "CatBoost": "catboost"}
 
 
-def _verify(path: Path, model: Model) -> Model:
+def _verify_in_subprocess(path: Path, model: Model) -> Model:
     """Compare the model with its library's own predict, in a process of its own, where it is installed."""
     library = _library_of(model)
     if not subprocess_predict.is_installed(library) or not isinstance(model, (TreeEnsemble, Linear)):
         return _know_library(path, model)
-    return _know_library(path, _VERIFIERS[library](path, model))
+    return _know_library(path, _VERIFIER_OF_LIBRARY[library](path, model))
 
 
 def _know_library(path: Path, model: Model) -> Model:
@@ -364,7 +364,7 @@ def _verify_catboost(path: Path, model: Model) -> Model:
     )
 
 
-_VERIFIERS: Final[dict[str, Callable[[Path, Model], Model]]] = {
+_VERIFIER_OF_LIBRARY: Final[dict[str, Callable[[Path, Model], Model]]] = {
     "xgboost": _verify_xgboost,
     "lightgbm": _verify_lightgbm,
     "catboost": _verify_catboost,

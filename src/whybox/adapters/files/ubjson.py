@@ -14,13 +14,13 @@ __all__ = ["parse_ubjson"]
 
 _SCALAR_FORMATS: Final = {b"i": ">b", b"U": ">B", b"I": ">h", b"l": ">i", b"L": ">q", b"d": ">f", b"D": ">d"}
 _ARRAY_FORMATS: Final = {b"i": ">i1", b"U": ">u1", b"I": ">i2", b"l": ">i4", b"L": ">i8", b"d": ">f4", b"D": ">f8"}
-_CONSTANTS: Final = {b"Z": None, b"T": True, b"F": False}
+_CONSTANT_OF_TYPE: Final = {b"Z": None, b"T": True, b"F": False}
 _ARRAY_DTYPES: Final = {kind: np.dtype(form) for kind, form in _ARRAY_FORMATS.items()}
 _LENGTH_STRUCTS: Final = {kind[0]: struct.Struct(form) for kind, form in _SCALAR_FORMATS.items() if form[1] in "bBhiq"}
 _MAX_DEPTH: Final = 60
 
 
-class _Reader:
+class _UbjsonReader:
     def __init__(self, data: bytes) -> None:
         self.data = data
         self.offset = 0
@@ -77,8 +77,8 @@ class _Reader:
             return self.read_text()
         if marker == b"{":
             return self.read_object(depth)
-        if marker in _CONSTANTS:
-            return _CONSTANTS[marker]
+        if marker in _CONSTANT_OF_TYPE:
+            return _CONSTANT_OF_TYPE[marker]
         if marker == b"C":
             return self.read_bytes(1).decode("ascii", "replace")
         return self.read_scalar(marker)
@@ -123,7 +123,7 @@ def parse_ubjson(data: bytes) -> CheckedNode:
     Raises:
         ModelFileError: truncated, edited, nested too deeply, or followed by more bytes.
     """
-    reader = _Reader(data)
+    reader = _UbjsonReader(data)
     value = reader.read_value()
     if reader.offset != len(data):
         raise ModelFileError(f"the UBJSON file goes on for {len(data) - reader.offset} bytes after its end.")

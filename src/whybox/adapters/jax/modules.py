@@ -262,14 +262,14 @@ def make_body(obj: Any, params: Any, *, batched: bool | None) -> tuple[NetworkBo
     """
     roots = {c.__module__.partition(".")[0] for c in type(obj).__mro__}
     if params is None and "equinox" in roots:
-        return _equinox(obj, batched=bool(batched))
+        return _equinox_module(obj, batched=bool(batched))
     if "flax" in roots:
         if hasattr(obj, "apply"):
             raise UnsupportedModelError(
                 "a module of flax.linen has no parameters of its own; pass whybox.networks.jax(module.apply, variables)."
             )
         if params is None:
-            return _flax(obj, batched=batched is not False)
+            return _flax_module(obj, batched=batched is not False)
     if not callable(obj):
         raise OptionError(f"{type(obj).__name__} is neither a function nor a module.")
     try:
@@ -282,10 +282,12 @@ def make_body(obj: Any, params: Any, *, batched: bool | None) -> tuple[NetworkBo
     return Function(batched is not False, obj, params is not None), params, f"{name} (JAX function)"
 
 
-def _equinox(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
+def _equinox_module(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
     import equinox
 
-    training = [name or type(obj).__name__ for name, m in [("", obj), *_submodules(obj, equinox.Module)] if _trains(m)]
+    training = [
+        name or type(obj).__name__ for name, m in [("", obj), *_submodules(obj, equinox.Module)] if _is_training(m)
+    ]
     if training:
         raise UnsupportedModelError(
             f"the network is in train mode ({training[0]!r}), where dropout and batch statistics change its outputs; pass equinox.nn.inference_mode(net)."
@@ -295,12 +297,12 @@ def _equinox(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
     return Equinox(batched, tree, tuple(static)), params, f"{type(obj).__name__} (equinox module"
 
 
-def _trains(module: Any) -> bool:
+def _is_training(module: Any) -> bool:
     dropped: Any = getattr(module, "p", 1.0)
     return getattr(module, "inference", None) is False and dropped != 0
 
 
-def _flax(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
+def _flax_module(obj: Any, *, batched: bool) -> tuple[NetworkBody, Any, str]:
     from flax import nnx
 
     for path, node in nnx.iter_graph(obj):

@@ -28,16 +28,16 @@ __all__ = [
 def leaf_layers(model: Any) -> Iterator[tuple[str, Any]]:
     """(name, layer) of the layers that hold no other layer; ``outer/inner`` in a model inside a model, ``name:2`` for the second layer of a name."""
     seen: Counter[str] = Counter()
-    for name, layer in _leaves(model, ""):
+    for name, layer in _leaf_layers(model, ""):
         seen[name] += 1
         yield (name if seen[name] == 1 else f"{name}:{seen[name]}"), layer
 
 
-def _leaves(model: Any, before: str) -> Iterator[tuple[str, Any]]:
+def _leaf_layers(model: Any, before: str) -> Iterator[tuple[str, Any]]:
     for layer in model.layers:
         name = f"{before}{layer.name}".replace(".", "_")
         if getattr(layer, "layers", None):
-            yield from _leaves(layer, f"{name}/")
+            yield from _leaf_layers(layer, f"{name}/")
         else:
             yield name, layer
 

@@ -38,9 +38,9 @@ def network(obj: Any, output: Any = None) -> Differentiable:
         raise UnsupportedModelError("the model was not built yet; call it once on data.")
     backend = keras.backend.backend()
     if backend == "torch":
-        net: Differentiable = _torch(obj, output)
+        net: Differentiable = _torch_network(obj, output)
     elif backend == "jax":
-        net = _jax(obj, output)
+        net = _jax_network(obj, output)
     else:
         raise UnsupportedModelError(
             f"Keras runs on {backend} here; saliency maps need its torch or jax backend: set KERAS_BACKEND=torch before keras is imported."
@@ -49,12 +49,12 @@ def network(obj: Any, output: Any = None) -> Differentiable:
         net,
         kind=f"{type(obj).__name__} (keras model on {backend}, {obj.count_params():,} parameters)",
         library="keras",
-        arithmetic=_arithmetic(obj, net.arithmetic),
+        arithmetic=_arithmetic_of(obj, net.arithmetic),
         channels="last" if keras.config.image_data_format() == "channels_last" else "first",
     )
 
 
-def _arithmetic(model: Any, weights: str) -> str:
+def _arithmetic_of(model: Any, weights: str) -> str:
     """The type that layers compute in, if it is shorter than that of their weights; else that of the weights."""
     shorter = {d for _, layer in leaf_layers(model) if "16" in (d := str(getattr(layer, "compute_dtype", "")))}
     if "mixed" in weights:
@@ -62,7 +62,7 @@ def _arithmetic(model: Any, weights: str) -> str:
     return weights if not shorter - {weights} else f"{min(shorter)} mixed with {weights}"
 
 
-def _torch(model: Any, output: Any) -> Differentiable:
+def _torch_network(model: Any, output: Any) -> Differentiable:
     import torch
 
     from whybox.adapters.torch.module import wrap
@@ -120,12 +120,12 @@ def _torch(model: Any, output: Any) -> Differentiable:
                         stack.enter_context(replaced_call(layer, _followed_by_hooks(own, layer.call)))
                 return call_model(model, x, named)
 
-        forward.__signature__ = _signature(model)  # type: ignore[attr-defined]  # read by parameter_names
+        forward.__signature__ = _input_signature(model)  # type: ignore[attr-defined]  # read by parameter_names
 
     return wrap(Evaluated(), output)
 
 
-def _signature(model: Any) -> Signature:
+def _input_signature(model: Any) -> Signature:
     """Signature of a model's `call`, with self."""
     needed = model_inputs(model, required=True)
     kind = Parameter.POSITIONAL_OR_KEYWORD
@@ -140,7 +140,7 @@ def _followed_by_hooks(own: Any, call: Callable[..., Any]) -> Callable[..., Any]
     return lambda *given, **named: own(call(*given, **named))
 
 
-def _jax(model: Any, output: Any) -> Differentiable:
+def _jax_network(model: Any, output: Any) -> Differentiable:
     from whybox.adapters.jax.network import wrap_body
     from whybox.adapters.keras.jax_backend import Stateless, variable_names
 

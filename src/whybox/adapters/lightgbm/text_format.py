@@ -110,7 +110,7 @@ def read_text_model(text: str, kind: str, classes: tuple[str, ...] | None = None
         raise ModelFileError(f"the model names {len(set(names))} different features, but has {width}.")
     weight = 1.0 / (len(blocks) // trees_per_round) if "average_output" in header and blocks else 1.0
     trees = _read_trees(blocks, width, trees_per_round, weight)
-    outputs = _outputs(header.get("objective"), trees_per_round, classes)
+    outputs = _read_outputs(header.get("objective"), trees_per_round, classes)
     own_names = tuple(f"Column_{i}" for i in range(width))  # what LightGBM writes where it was given no names
     named = tuple(names) != own_names
     _check_tail(tail)
@@ -441,7 +441,7 @@ def _linear_leaves_of_tree(
     }
 
 
-def _outputs(objective: str | None, outputs: int, classes: tuple[str, ...] | None) -> Outputs:
+def _read_outputs(objective: str | None, outputs: int, classes: tuple[str, ...] | None) -> Outputs:
     parts = _split_at_blanks(objective or "custom")
     if not parts:
         raise UnknownFieldError("the model's objective is empty, so its link is not known.")

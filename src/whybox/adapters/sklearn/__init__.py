@@ -16,7 +16,7 @@ from whybox.models.registry import raw_scores as raw_scores_of
 
 __all__ = ["adapt", "raw_scores"]
 
-_READERS: Final[dict[str, Callable[[Any], UnverifiedModel]]] = {
+_ESTIMATOR_READERS: Final[dict[str, Callable[[Any], UnverifiedModel]]] = {
     "DecisionTreeRegressor": trees.read_single_tree,
     "DecisionTreeClassifier": trees.read_single_tree,
     "ExtraTreeRegressor": trees.read_single_tree,
@@ -33,7 +33,7 @@ _READERS: Final[dict[str, Callable[[Any], UnverifiedModel]]] = {
     "AdaBoostClassifier": boosting.read_adaboost_classifier,
     "AdaBoostRegressor": boosting.refuse_adaboost_regressor,
 }
-_WRAPPERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]]] = {
+_WRAPPER_READERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]]] = {
     "BaggingRegressor": ensembles.read_bagging,
     "BaggingClassifier": ensembles.read_bagging,
     "VotingRegressor": ensembles.read_voting,
@@ -47,7 +47,7 @@ _WRAPPERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]]] = {
     "HalvingRandomSearchCV": pipeline.read_search,
     "TransformedTargetRegressor": pipeline.read_transformed_target,
 }
-_REASONS: Final = {
+_REASONS_AGAINST: Final = {
     "StackingRegressor": "its final estimator is a function of other models' predictions, so there is no sum over trees of your columns",
     "StackingClassifier": "its final estimator is a function of other models' predictions, so there is no sum over trees of your columns",
     "CalibratedClassifierCV": "calibration puts a curve on top of the sum; explain estimator.calibrated_classifiers_[i].estimator, the models inside",
@@ -62,19 +62,19 @@ def adapt(estimator: Any) -> Model:
     for cls in type(estimator).__mro__:
         if cls.__module__.partition(".")[0] != "sklearn":
             continue
-        if cls.__name__ in _READERS:
+        if cls.__name__ in _ESTIMATOR_READERS:
             _refuse_unfitted(estimator)
-            return verify_and_attach(_READERS[cls.__name__](estimator), estimator)
-        if cls.__name__ in _WRAPPERS:
+            return verify_and_attach(_ESTIMATOR_READERS[cls.__name__](estimator), estimator)
+        if cls.__name__ in _WRAPPER_READERS:
             _refuse_unfitted(estimator)
-            return _WRAPPERS[cls.__name__](estimator, as_model)
-        if cls.__name__ in _REASONS:
+            return _WRAPPER_READERS[cls.__name__](estimator, as_model)
+        if cls.__name__ in _REASONS_AGAINST:
             raise UnsupportedModelError(
-                f"{cls.__name__} cannot be explained exactly: {_REASONS[cls.__name__]}.", hint=_ANY_MODEL
+                f"{cls.__name__} cannot be explained exactly: {_REASONS_AGAINST[cls.__name__]}.", hint=_ANY_MODEL
             )
     raise UnsupportedModelError(
         f"{type(estimator).__name__} is not a tree model this version explains.",
-        hint=f"It explains: {quoted_list([*_READERS, *_WRAPPERS], most=40)}. {_ANY_MODEL}",
+        hint=f"It explains: {quoted_list([*_ESTIMATOR_READERS, *_WRAPPER_READERS], most=40)}. {_ANY_MODEL}",
     )
 
 

@@ -15,7 +15,7 @@ from whybox.models.inputs import Inputs
 __all__ = ["categories_of_estimator", "categories_of_steps"]
 
 ColumnOrigins = list[int | None]  # for each column here, the user's column whose cells it still holds
-_ENCODERS: Final = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
+_CATEGORY_ENCODERS: Final = ("OneHotEncoder", "OrdinalEncoder", "TargetEncoder")
 
 
 def categories_of_steps(steps: Sequence[Any], width: int, inner: Inputs | None) -> dict[int, Vocabulary]:
@@ -55,14 +55,14 @@ def _follow_step(step: Any, origins: ColumnOrigins, by_column: dict[int, Vocabul
         return [] if step == "drop" else origins
     name = type(step).__name__
     if type(step).__module__.partition(".")[0] != "sklearn":
-        return _untraceable(step, origins)
-    if name in _ENCODERS and hasattr(step, "categories_"):
+        return _untraceable_step(step, origins)
+    if name in _CATEGORY_ENCODERS and hasattr(step, "categories_"):
         for origin, categories in zip(origins, map(np.asarray, step.categories_), strict=True):
             if categories.dtype.kind not in "mM":
                 _add_vocabulary(
                     by_column, origin, Vocabulary(tuple(w for w in categories.tolist() if not is_missing(w)))
                 )
-        return _untraceable(step, origins)
+        return _untraceable_step(step, origins)
     if name == "Pipeline":
         for _, inner in step.steps:
             origins = _follow_step(inner, origins, by_column)
@@ -82,10 +82,10 @@ def _follow_step(step: Any, origins: ColumnOrigins, by_column: dict[int, Vocabul
         return kept_origins + [None] * (len(trace_columns(step, [frozenset()] * len(origins))) - len(kept_origins))
     if hasattr(step, "get_support"):
         return [origins[i] for i in np.flatnonzero(step.get_support())]
-    return _untraceable(step, origins)
+    return _untraceable_step(step, origins)
 
 
-def _untraceable(step: Any, origins: ColumnOrigins) -> ColumnOrigins:
+def _untraceable_step(step: Any, origins: ColumnOrigins) -> ColumnOrigins:
     """No output column holds the user's own cells."""
     try:
         return [None] * len(trace_columns(step, [frozenset()] * len(origins)))

@@ -47,8 +47,8 @@ def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None
     is_sklearn = type(transformer).__module__.partition(".")[0] == "sklearn"
     if is_sklearn and name in ONE_TO_ONE:
         return list(inputs)
-    if is_sklearn and name in _TRACERS:
-        return _TRACERS[name](transformer, inputs)
+    if is_sklearn and name in _LINEAGE_TRACERS:
+        return _LINEAGE_TRACERS[name](transformer, inputs)
     if is_sklearn and hasattr(transformer, "get_support"):  # every feature selector
         return [inputs[i] for i in np.flatnonzero(transformer.get_support())]
     all_sources = frozenset().union(*inputs)
@@ -175,7 +175,7 @@ def selected_positions(columns: Any, names: Sequence[str], width: int) -> list[i
     return [names.index(v) if isinstance(v, str) else int(v) % width for v in values]
 
 
-_TRACERS: Final[dict[str, Callable[[Any, ColumnSources], ColumnSources]]] = {
+_LINEAGE_TRACERS: Final[dict[str, Callable[[Any, ColumnSources], ColumnSources]]] = {
     "OneHotEncoder": _trace_one_hot,
     "SimpleImputer": _trace_imputer,
     "MissingIndicator": _trace_indicator,

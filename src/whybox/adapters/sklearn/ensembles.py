@@ -33,7 +33,7 @@ def read_bagging(estimator: Any, adapt: Adapt) -> Model:
     for member, columns in zip(members, estimator.estimators_features_, strict=True):
         trees = _check_additive(adapt(member), estimator, classifier)
         classes = np.asarray(member.classes_).astype(int) if classifier else None
-        parts.append(_Member(trees, 1.0 / len(members), tuple(int(c) for c in columns), classes))
+        parts.append(_EnsembleMember(trees, 1.0 / len(members), tuple(int(c) for c in columns), classes))
     return _join_members(estimator, parts, width, np.asarray(estimator.classes_) if classifier else None)
 
 
@@ -52,7 +52,7 @@ def read_voting(estimator: Any, adapt: Adapt) -> Model:
         else np.asarray(weights, dtype=np.float64) / np.sum(weights)
     )
     parts = [
-        _Member(
+        _EnsembleMember(
             _check_additive(adapt(member), estimator, classifier),
             float(member_weight),
             None,
@@ -83,7 +83,9 @@ def read_multi_output(estimator: Any, adapt: Adapt) -> Model:
     ]
     # A Pipeline as member has transformers of its own, which may have been fitted on the target: each reads its own columns.
     parts = [
-        _Member(member_model, 1.0, None, None) for member_model in members if isinstance(member_model, TreeEnsemble)
+        _EnsembleMember(member_model, 1.0, None, None)
+        for member_model in members
+        if isinstance(member_model, TreeEnsemble)
     ]
     inputs, column_maps = _joined_inputs(estimator, parts, len(members[0].inputs.names))
     trees, base, first_output = [], [], 0
@@ -109,7 +111,7 @@ def read_multi_output(estimator: Any, adapt: Adapt) -> Model:
 
 @final
 @dataclass(frozen=True)
-class _Member:
+class _EnsembleMember:
     model: TreeEnsemble
     weight: float
     columns: tuple[int, ...] | None  # the member's columns among all; None: all of them
@@ -133,7 +135,7 @@ def _check_additive(model: Model, estimator: Any, classifier: bool) -> TreeEnsem
     return model
 
 
-def _join_members(estimator: Any, parts: Sequence[_Member], width: int, classes: Any) -> Model:
+def _join_members(estimator: Any, parts: Sequence[_EnsembleMember], width: int, classes: Any) -> Model:
     """Join weighted parts into one ensemble, with the column of the first class dropped for binary classifiers."""
     if classes is not None:
         refuse_one_class(type(estimator).__name__, classes)
@@ -171,7 +173,7 @@ def _join_members(estimator: Any, parts: Sequence[_Member], width: int, classes:
     return wrap_model(model, predict, scale, estimator, _members_rounding(parts))
 
 
-def _joined_verdict(parts: Sequence[_Member]) -> Verdict:
+def _joined_verdict(parts: Sequence[_EnsembleMember]) -> Verdict:
     verdicts = [p.model.verdict for p in parts]
     return Verdict(
         sum(v.rows for v in verdicts),
@@ -184,7 +186,7 @@ def _joined_verdict(parts: Sequence[_Member]) -> Verdict:
     )
 
 
-def _members_rounding(parts: Sequence[_Member]) -> float:
+def _members_rounding(parts: Sequence[_EnsembleMember]) -> float:
     """Relative rounding of the members' own sums."""
     return max(
         (p.model.own_predict.relative_rounding for p in parts if p.model.own_predict is not None),
@@ -192,7 +194,7 @@ def _members_rounding(parts: Sequence[_Member]) -> float:
     )
 
 
-def _expand_to_classes(value: Floats, part: _Member, n_classes: int, *, constant: bool) -> Floats:
+def _expand_to_classes(value: Floats, part: _EnsembleMember, n_classes: int, *, constant: bool) -> Floats:
     """Turn a member's outputs into all classes. `constant` says that the value is a base, where a binary member's first class has 1 - p."""
     if part.classes is None:
         return value
@@ -210,7 +212,7 @@ def _expand_to_classes(value: Floats, part: _Member, n_classes: int, *, constant
     return all_classes
 
 
-def _joined_inputs(estimator: Any, parts: Sequence[_Member], width: int) -> tuple[Inputs, list[Any]]:
+def _joined_inputs(estimator: Any, parts: Sequence[_EnsembleMember], width: int) -> tuple[Inputs, list[Any]]:
     """One set of inputs for all members; for each member, its columns among the joined model's."""
     first = parts[0].model.inputs
     all_columns = all(part.columns is None for part in parts)

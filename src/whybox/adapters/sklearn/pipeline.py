@@ -123,12 +123,12 @@ class _PipelineEncoder:
             except WhyboxError:
                 raise
             except Exception as error:  # libraries raise whatever they like about rows
-                raise _refusal(name, step, error) from error
+                raise _unsupported_step(name, step, error) from error
         # a sparse matrix stays one: what its empty cells mean is for the model to say
         return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
 
 
-def _refusal(name: str, step: Any, error: Exception) -> WhyboxError:
+def _unsupported_step(name: str, step: Any, error: Exception) -> WhyboxError:
     from sklearn.exceptions import NotFittedError
 
     if isinstance(error, NotFittedError):

@@ -12,7 +12,7 @@ from whybox.adapters.torch.state import without_compilation
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["arithmetic", "quantised_by_range", "types_in_call_order"]
+__all__ = ["arithmetic_of", "quantised_by_range", "types_in_call_order"]
 
 
 def quantised_by_range(module: torch.nn.Module) -> bool:
@@ -20,7 +20,7 @@ def quantised_by_range(module: torch.nn.Module) -> bool:
     return any(".quantized.dynamic." in f"{type(m).__module__}." for m in module.modules())
 
 
-def arithmetic(module: torch.nn.Module, dtype: torch.dtype) -> str:
+def arithmetic_of(module: torch.nn.Module, dtype: torch.dtype) -> str:
     """The type that a module computes in, in words: that of its first parameter, or a mixture if only some have 16 bits."""
     met = {p.dtype for p in (*module.parameters(), *module.buffers()) if p.is_floating_point()}
     shorter = sorted(str(d).removeprefix("torch.") for d in met if d.itemsize == 2)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import torch
 
 from whybox.adapters.network_outputs import OutputPart, parameter_names
-from whybox.adapters.torch.dtypes import arithmetic, quantised_by_range, types_in_call_order
+from whybox.adapters.torch.dtypes import arithmetic_of, quantised_by_range, types_in_call_order
 from whybox.adapters.torch.forward import TorchForward
 from whybox.adapters.torch.gradient_check import (
     NO_KERNEL,
@@ -63,7 +63,7 @@ def wrap(obj: Any, output: Any = None) -> TorchNetwork:
         dtype=dtype,
         head=OutputPart(output, torch.Tensor),
         max_batch_size=1 if quantised_by_range(obj) else CPU_ROWS if device.type == "cpu" else DEVICE_ROWS,
-        arithmetic=arithmetic(obj, dtype),
+        arithmetic=arithmetic_of(obj, dtype),
     )
 
 

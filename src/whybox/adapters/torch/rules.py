@@ -26,7 +26,7 @@ from whybox.adapters.torch.gradient_check import input_gradients
 from whybox.adapters.torch.graph import INSTEAD_HINT, Graph, operator_name
 from whybox.adapters.torch.memory import saved_bytes
 from whybox.adapters.torch.rules_elementwise import ELEMENTWISE, Call, Rule
-from whybox.adapters.torch.rules_guided import GUIDED, undefined
+from whybox.adapters.torch.rules_guided import GUIDED, has_undefined_rule
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
 from whybox.errors import Argument, OptionError, UnsupportedModelError
@@ -248,7 +248,7 @@ def _guided_rules(graph: Graph) -> tuple[dict[Node, Rule], dict[str, int]]:
     for node in graph.steps:
         if node not in graph.moving or node.target is operator.getitem:
             continue
-        reason = undefined(node, graph.output)
+        reason = has_undefined_rule(node, graph.output)
         if reason:
             raise UnsupportedModelError(
                 f"guided backpropagation is not defined for operator {operator_name(node.target)!r} ({reason}); use ",

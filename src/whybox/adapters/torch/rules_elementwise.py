@@ -97,14 +97,14 @@ def by_rows(backward: Backward, *, times: bool = False) -> Backward:
     return pieces
 
 
-def _rescale(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Rule:
+def _rescale_rule(slope: Callable[[Call, Tensor, Tensor, Tensor, Tensor], Tensor]) -> Rule:
     def backward(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
         return [slope(call, x[0], y, r[0], ry)]
 
     return Rule(by_rows(backward, times=True))
 
 
-def _derivative(call: Call, at: Tensor) -> Tensor:
+def _derivative_rule(call: Call, at: Tensor) -> Tensor:
     """Derivative of an elementwise operator, by torch."""
     with torch.enable_grad():
         at = at.detach().requires_grad_()
@@ -115,13 +115,13 @@ def _derivative(call: Call, at: Tensor) -> Tensor:
         return torch.autograd.grad(output.sum(), at)[0]
 
 
-def _kinked(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
+def _kinked_derivative(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     """Piecewise linear: differences are exact, and only equal values need a derivative."""
     d = x - r
     m = (y - ry).div_(d)
     same = d == 0
     if bool(same.any()):
-        m[same] = _derivative(call, x[same])
+        m[same] = _derivative_rule(call, x[same])
     return m
 
 
@@ -134,17 +134,17 @@ def _smooth(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     """Curved on the scale of 1."""
     d = x - r
     m = (y - ry).div_(d)
-    return _replace_near(call, x, r, m, d.abs_() < _nearness(x))
+    return _replace_near(call, x, r, m, d.abs_() < _near_zero(x))
 
 
 def _smooth_by_size(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
     """Curved on the scale of the number itself, singular at zero."""
     d = x - r
     m = (y - ry).div_(d)
-    return _replace_near(call, x, r, m, d.abs_() <= _nearness(x) * torch.minimum(x.abs(), r.abs()))
+    return _replace_near(call, x, r, m, d.abs_() <= _near_zero(x) * torch.minimum(x.abs(), r.abs()))
 
 
-def _nearness(x: Tensor) -> float:
+def _near_zero(x: Tensor) -> float:
     """Below this the derivative at the midpoint is more accurate than the rounded quotient: the cube root of rounding, or less."""
     return 1e-3 if x.dtype == torch.float32 else 1e-5
 
@@ -156,7 +156,7 @@ def _replace_near(call: Call, x: Tensor, r: Tensor, m: Tensor, near: Tensor) -> 
         flat = r.reshape(-1)  # of one row, if all rows share it
         half = (x.reshape(-1)[at] + flat[at if len(flat) == x.numel() else at % len(flat)]) * 0.5
         m = m.contiguous()
-        m.view(-1)[at] = _derivative(call, half)
+        m.view(-1)[at] = _derivative_rule(call, half)
     return m
 
 
@@ -217,14 +217,14 @@ def _leaky(call: Call, x: Tensor, y: Tensor, r: Tensor, ry: Tensor) -> Tensor:
 
 
 ELEMENTWISE: Final[dict[Any, Rule]] = {
-    aten.relu.default: _rescale(_relu),
-    aten._prelu_kernel.default: _rescale(_leaky),
-    aten.sqrt.default: _rescale(_sqrt),
-    aten.rsqrt.default: _rescale(_rsqrt),
-    aten.reciprocal.default: _rescale(_reciprocal),
-    aten.pow.Tensor_Scalar: _rescale(_power),
-    **dict.fromkeys((aten.exp.default, aten.exp2.default, aten.expm1.default), _rescale(_expm1)),
-    **dict.fromkeys((aten.log.default, aten.log2.default, aten.log10.default), _rescale(_log)),
+    aten.relu.default: _rescale_rule(_relu),
+    aten._prelu_kernel.default: _rescale_rule(_leaky),
+    aten.sqrt.default: _rescale_rule(_sqrt),
+    aten.rsqrt.default: _rescale_rule(_rsqrt),
+    aten.reciprocal.default: _rescale_rule(_reciprocal),
+    aten.pow.Tensor_Scalar: _rescale_rule(_power),
+    **dict.fromkeys((aten.exp.default, aten.exp2.default, aten.expm1.default), _rescale_rule(_expm1)),
+    **dict.fromkeys((aten.log.default, aten.log2.default, aten.log10.default), _rescale_rule(_log)),
     **dict.fromkeys(
         (
             aten.abs.default,
@@ -240,7 +240,7 @@ ELEMENTWISE: Final[dict[Any, Rule]] = {
             aten.elu.default,
             aten.celu.default,
         ),
-        _rescale(_kinked),
+        _rescale_rule(_kinked_derivative),
     ),
     **dict.fromkeys(
         (
@@ -264,6 +264,6 @@ ELEMENTWISE: Final[dict[Any, Rule]] = {
             aten.log1p.default,
             aten.pow.Scalar,
         ),
-        _rescale(_smooth),
+        _rescale_rule(_smooth),
     ),
 }

@@ -17,12 +17,14 @@ from whybox.adapters.torch.rules_elementwise import Call, Rule
 if TYPE_CHECKING:
     from torch.fx import Node
 
-__all__ = ["GUIDED", "undefined"]
+__all__ = ["GUIDED", "has_undefined_rule"]
 
 aten: Final = torch.ops.aten
 
 
-def _passing(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+def _passes_gradient(
+    call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor
+) -> list[Tensor | None]:
     """The gradient where the operator does not clip and the gradient is positive."""
     open_ = (x[0] > 0) & (g > 0)
     if call.op in (aten.hardtanh.default, aten.clamp.default):
@@ -45,12 +47,12 @@ def _zero_to_zero(args: tuple[Any, ...]) -> str:
 GUIDED: Final[dict[Any, Rule]] = {
     **dict.fromkeys(
         (aten.relu.default, aten.clamp_min.default, aten.hardtanh.default, aten.clamp.default),
-        Rule(_passing, refuse=_from_zero),
+        Rule(_passes_gradient, refuse=_from_zero),
     ),
-    aten.threshold.default: Rule(_passing, refuse=_zero_to_zero),
+    aten.threshold.default: Rule(_passes_gradient, refuse=_zero_to_zero),
 }
 
-_OTHERS: Final = frozenset(
+_OTHER_ACTIVATIONS: Final = frozenset(
     {
         "gelu", "silu", "mish", "elu", "celu", "leaky_relu", "_prelu_kernel", "hardswish", "hardsigmoid", "softplus", "softshrink", "hardshrink", "sigmoid",
         "tanh", "hardtanh", "threshold", "clamp", "clamp_min", "log_sigmoid_forward", "rrelu_with_noise", "erf", "sin", "cos", "exp", "abs", "atan",
@@ -59,7 +61,7 @@ _OTHERS: Final = frozenset(
 _BY_CHANCE: Final = torch.Tag.nondeterministic_seeded
 
 
-def undefined(node: Node, output: Node) -> str:
+def has_undefined_rule(node: Node, output: Node) -> str:
     """Why guided backpropagation is not defined for this operator; empty if it is. The last operator, which turns a score into a probability, may be any."""
     op: Any = node.target
     name = op._schema.name.split("::")[-1]
@@ -69,6 +71,6 @@ def undefined(node: Node, output: Node) -> str:
         return "write it as a ReLU"
     if op in GUIDED and GUIDED[op].refuse is not None and not GUIDED[op].refuse(node.args):  # type: ignore[misc]
         return ""
-    if name in _OTHERS and node is not output:
+    if name in _OTHER_ACTIVATIONS and node is not output:
         return "an activation other than ReLU"
     return ""

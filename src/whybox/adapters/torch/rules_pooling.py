@@ -25,7 +25,7 @@ __all__ = ["POOLING"]
 aten: Final = torch.ops.aten
 
 
-def _shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
+def _pooling_shares(x: Sequence[Tensor], r: Sequence[Tensor]) -> list[Tensor]:
     """The fraction of the path from `r` to `x` on which each is the largest; they add up to 1."""
     begins = [torch.zeros_like(a) for a in x]
     ends = [torch.ones_like(a) for a in x]
@@ -64,13 +64,13 @@ def _shares_along_axis(x: Tensor, r: Tensor) -> Tensor:
     return shares / shares.sum(0, keepdim=True)
 
 
-def _sign(call: Call) -> int:
+def _reduction_sign(call: Call) -> int:
     return -1 if call.op._schema.name.split("::")[-1] in ("amin", "min", "minimum", "clamp_max") else 1
 
 
 def _over_axes(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     """amax, amin, max and min over axes."""
-    t, ref, sign = x[0], r[0], _sign(call)
+    t, ref, sign = x[0], r[0], _reduction_sign(call)
     rank = t.dim() - 1
     wanted = call.args[1] if len(call.args) > 1 else []
     wanted = [wanted] if isinstance(wanted, int) else wanted
@@ -86,7 +86,7 @@ def _over_axes(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
 
 def _of_two(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     """Maximum and minimum of two, of which one may be constant."""
-    sign, rank = _sign(call), y.dim() - 1
+    sign, rank = _reduction_sign(call), y.dim() - 1
     at: list[tuple[Tensor, Tensor]] = []
     moving = dict(zip(call.places, zip(x, r, strict=True), strict=True))
     for place in (0, 1):
@@ -101,7 +101,7 @@ def _of_two(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], 
         [a.to(y.dtype).expand(y.shape) * sign for a, _ in at],
         [b.to(y.dtype).expand(ry.shape) * sign for _, b in at],
     )
-    shares = _shares(*whole)
+    shares = _pooling_shares(*whole)
     out: list[Tensor | None] = []
     for place in call.places:
         like = at[place][0]
@@ -116,7 +116,7 @@ def _pool_windows(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, lis
     spatial = 3 if "3d" in call.op._schema.name else 2
     given = [*call.args[1:6], None, None, None, None, None][:5]
     kernel, stride, padding, dilation = (
-        _each(a, spatial, d) for a, d in zip(given[:4], (1, given[0], 0, 1), strict=True)
+        _for_each_window(a, spatial, d) for a, d in zip(given[:4], (1, given[0], 0, 1), strict=True)
     )
     out = call.shape[-spatial:]
     low = float(torch.minimum(x.amin(), r.amin())) - 1.0  # never the largest, and finite
@@ -135,14 +135,14 @@ def _pool_windows(call: Call, x: Tensor, r: Tensor) -> tuple[Tensor, Tensor, lis
     return pad(x, pads, value=low), pad(r, pads, value=low), window_slices, padding
 
 
-def _each(given: Any, count: int, otherwise: Any) -> list[int]:
+def _for_each_window(given: Any, count: int, otherwise: Any) -> list[int]:
     given = otherwise if given is None or given == [] else given
     return [given] * count if isinstance(given, int) else list(given) * (count if len(given) == 1 else 1)
 
 
 def _max_pool(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     t, ref, window_slices, padding = _pool_windows(call, x[0], r[0])
-    shares = _shares([t[..., *at] for at in window_slices], [ref[..., *at] for at in window_slices])
+    shares = _pooling_shares([t[..., *at] for at in window_slices], [ref[..., *at] for at in window_slices])
     gradient = torch.zeros_like(t)
     for at, share in zip(window_slices, shares, strict=True):
         gradient[..., *at] += share * g
@@ -177,7 +177,7 @@ def _adaptive_value(call: Call, x: Tensor) -> Tensor:
     return unmerge(call.op(flat, *call.args[1:])[0])
 
 
-def _uneven(args: tuple[Any, ...]) -> str:
+def _uneven_windows(args: tuple[Any, ...]) -> str:
     val, out = args[0].meta["val"], args[1]
     sizes = val.shape[-len(out) :]
     return "" if all(s % o == 0 for s, o in zip(sizes, out, strict=True)) else "windows of different sizes"
@@ -197,6 +197,6 @@ POOLING: Final[dict[Any, Rule]] = {
     ),
     **dict.fromkeys(
         (aten.adaptive_max_pool2d.default, aten.adaptive_max_pool3d.default),
-        Rule(_adaptive_pool, _adaptive_value, refuse=_uneven),
+        Rule(_adaptive_pool, _adaptive_value, refuse=_uneven_windows),
     ),
 }

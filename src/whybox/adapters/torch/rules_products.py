@@ -41,7 +41,9 @@ def _sum_to_shape(g: Tensor, like: Tensor) -> Tensor:
     return g.sum(dims, keepdim=True) if dims else g
 
 
-def _mul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+def _multiplication(
+    call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor
+) -> list[Tensor | None]:
     rank = y.dim() - 1
     a, b, ar, br = (align_rank(t, rank) for t in (*x, *r))
     return [
@@ -50,7 +52,7 @@ def _mul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry:
     ]
 
 
-def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+def _division(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     """A / b as a times 1 / b; the quotient of differences of 1 / b is -1 / (b b_r)."""
     rank = y.dim() - 1
     b, br = align_rank(x[-1], rank), align_rank(r[-1], rank)
@@ -65,7 +67,9 @@ def _div(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry:
     ]
 
 
-def _matmul(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
+def _matrix_product(
+    call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor
+) -> list[Tensor | None]:
     out: list[Tensor | None] = []
     added = call.op in (aten.addmm.default, aten.baddbmm.default)
     values = dict(zip(call.places, zip(x, r, strict=True), strict=True))
@@ -106,7 +110,7 @@ def _softmax_axis(call: Call, x: Tensor) -> list[int]:
     return [a % rank + 1 for a in axes] if rank else [0]
 
 
-def _weights(axes: list[int], p: Tensor, pr: Tensor, log: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor]:
+def _product_weights(axes: list[int], p: Tensor, pr: Tensor, log: Tensor, log_r: Tensor) -> tuple[Tensor, Tensor]:
     """Logarithmic means, and their sums."""
     mean = torch.nan_to_num_(_log_mean(p, pr, log, log_r), nan=0.0)  # all masked: nothing passes
     total = mean.sum(axes, keepdim=True)
@@ -120,13 +124,13 @@ def _log_of(z: Tensor, p: Tensor, axes: list[int]) -> Tensor:
 
 def _softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     axes = _softmax_axis(call, x[0])
-    mean, total = _weights(axes, y, ry, _log_of(x[0], y, axes), _log_of(r[0], ry, axes))
+    mean, total = _product_weights(axes, y, ry, _log_of(x[0], y, axes), _log_of(r[0], ry, axes))
     return [(g - (g * mean).sum(axes, keepdim=True).div_(total)).mul_(mean)]
 
 
 def _log_softmax(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
     axes = _softmax_axis(call, x[0])
-    mean, total = _weights(axes, y.exp(), ry.exp(), y, ry)
+    mean, total = _product_weights(axes, y.exp(), ry.exp(), y, ry)
     return [g - mean * (g.sum(axes, keepdim=True) / total)]
 
 
@@ -136,7 +140,7 @@ def _logsumexp(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor
         for axis in sorted(axes):
             g, y, ry = (t.unsqueeze(axis) for t in (g, y, ry))
     log, log_r = x[0] - y, r[0] - ry
-    mean, total = _weights(axes, log.exp(), log_r.exp(), log, log_r)
+    mean, total = _product_weights(axes, log.exp(), log_r.exp(), log, log_r)
     return [mean * (g / total)]
 
 
@@ -169,7 +173,7 @@ def _layer_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tenso
     return [_norm_gradient(gradient_in, at, ref, eps).reshape(x[0].shape)]
 
 
-def _grouped(call: Call) -> tuple[int, Any, Any, float]:
+def _grouped_convolution(call: Call) -> tuple[int, Any, Any, float]:
     """Groups, weight, bias, eps of a group or instance norm."""
     if call.op is aten.native_group_norm.default:
         return call.args[6], call.args[1], call.args[2], call.args[7]
@@ -179,13 +183,13 @@ def _grouped(call: Call) -> tuple[int, Any, Any, float]:
 
 
 def _group_value(call: Call, x: Tensor) -> Tensor:
-    groups, weight, bias, eps = _grouped(call)
+    groups, weight, bias, eps = _grouped_convolution(call)
     flat, unmerge = merge_row_axes(x, x.dim() - 1)
     return unmerge(torch.nn.functional.group_norm(flat, groups, weight, bias, eps))
 
 
 def _group_norm(call: Call, g: Tensor, x: list[Tensor], y: Tensor, r: list[Tensor], ry: Tensor) -> list[Tensor | None]:
-    groups, weight, _, eps = _grouped(call)
+    groups, weight, _, eps = _grouped_convolution(call)
     if weight is not None:
         g = g * weight.reshape(-1, *(1,) * (g.dim() - 3))
     gradient_in, at, ref = (t.reshape(*t.shape[:2], groups, -1) for t in (g, x[0], r[0]))
@@ -199,10 +203,10 @@ def _instance_only(args: tuple[Any, ...]) -> str:
 
 
 PRODUCTS: Final[dict[Any, Rule]] = {
-    aten.mul.Tensor: Rule(_mul, most=2),
-    aten.div.Tensor: Rule(_div, most=2),
-    **dict.fromkeys((aten.mm.default, aten.bmm.default), Rule(_matmul, most=2)),
-    **dict.fromkeys((aten.addmm.default, aten.baddbmm.default), Rule(_matmul, most=3)),
+    aten.mul.Tensor: Rule(_multiplication, most=2),
+    aten.div.Tensor: Rule(_division, most=2),
+    **dict.fromkeys((aten.mm.default, aten.bmm.default), Rule(_matrix_product, most=2)),
+    **dict.fromkeys((aten.addmm.default, aten.baddbmm.default), Rule(_matrix_product, most=3)),
     aten._softmax.default: Rule(by_rows(_softmax)),
     aten._safe_softmax.default: Rule(by_rows(_softmax), _safe_softmax_value),
     aten._log_softmax.default: Rule(by_rows(_log_softmax)),

@@ -77,12 +77,12 @@ class DamagedNamesEncoder(Encoder):
             raise DtypeError(
                 f"column {column.name!r} holds {quoted_list(uncertain, most=4)}, which cannot be matched with the model's categories: {_damage_message(stored)} "
                 "Pass a frame whose column has the very categories of the "
-                f"training column in their order (its pandas Categorical dtype), or {_REMEDY}."
+                f"training column in their order (its pandas Categorical dtype), or {_REMEDY_HINT}."
             )
         return certain
 
 
-_REMEDY: Final = "train again with XGBoost 3.4 or newer, or with ASCII names"
+_REMEDY_HINT: Final = "train again with XGBoost 3.4 or newer, or with ASCII names"
 
 
 def _damage_message(stored: tuple[Any, ...]) -> str:
@@ -100,7 +100,7 @@ def _refuse_ambiguous_names(column: Column, stored: tuple[Any, ...]) -> None:
         names = [(column.categories[code], column.categories[taken_for[code]]) for code in ambiguous]
         raise DtypeError(
             f"column {column.name!r} holds {', '.join(f'{a!r} (taken for {b!r})' for a, b in names[:4])}{' and more' if len(names) > 4 else ''}: {_damage_message(stored)} "
-            f"Here different names leave the same pieces, so XGBoost's own predict takes one category for another. To explain what the trees learned, {_REMEDY}."
+            f"Here different names leave the same pieces, so XGBoost's own predict takes one category for another. To explain what the trees learned, {_REMEDY_HINT}."
         )
 
 

@@ -65,7 +65,7 @@ class _ObjectiveFacts:
 
 _IDENTITY_LINK, _SIGMOID_LINK, _EXP_LINK = Link(), Link("sigmoid"), Link("exp")
 _LOG_UNITS: Final = "log of the prediction"
-_OBJECTIVES: Final[dict[str, _ObjectiveFacts]] = {
+_LINK_OF_OBJECTIVE: Final[dict[str, _ObjectiveFacts]] = {
     "reg:squarederror": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "prediction"),
     "reg:linear": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "prediction"),
     "reg:squaredlogerror": _ObjectiveFacts(_IDENTITY_LINK, _unchanged_score, "prediction"),
@@ -212,12 +212,12 @@ def _read_objective(node: CheckedNode) -> _ObjectiveFacts:
         if isinstance(node.value, dict)
         else node.fail("an object was expected")
     )
-    if name not in _OBJECTIVES:
+    if name not in _LINK_OF_OBJECTIVE:
         raise UnknownFieldError(
             f"the objective {name!r} is not known to this version of whybox, so its link from margin to prediction is not either."
         )
-    node.fields(["name"], [*_OBJECTIVES[name].parameter_blocks, *_RANKING_STATE_FIELDS])
-    return _OBJECTIVES[name]
+    node.fields(["name"], [*_LINK_OF_OBJECTIVE[name].parameter_blocks, *_RANKING_STATE_FIELDS])
+    return _LINK_OF_OBJECTIVE[name]
 
 
 def _base_score(node: CheckedNode, objective: _ObjectiveFacts, n_outputs: int) -> Floats:

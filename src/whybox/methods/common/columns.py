@@ -75,8 +75,8 @@ def feature_of(table: Table, position: int) -> Feature:
         present = np.unique(known[known >= 0])
         back = np.full(len(words) + 1, -1)
         back[present] = np.arange(len(present))
-        unique, codes = _objects([words[i] for i in present]), back[known]
-        first = _first(codes, np.ones(len(codes), dtype=bool))
+        unique, codes = _as_objects([words[i] for i in present]), back[known]
+        first = _first_rows(codes, np.ones(len(codes), dtype=bool))
         return Feature(column.name, position, "category", codes, unique, None, codes, first, tuple(words))
     return _of_objects(table, position, column, cell_codes(table, position))
 
@@ -85,7 +85,7 @@ def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:
     """Code numbers or dates. Equal ones share a code, even where a model can tell their cells apart (0.0 and -0.0, 1 and 1.0)."""
     values, gap = numbers_of(table, position, column)
     unique, inverse = np.unique(values[~gap], return_inverse=True)
-    codes = _scatter(inverse, gap)
+    codes = _scatter_codes(inverse, gap)
     negative = np.signbit(values) & (values == 0.0) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
     cells = codes if has_plain_storage(table, position) and not negative.any() else cell_codes(table, position)
     if column.originals is not None:  # a float represents a number, None a missing one
@@ -94,7 +94,7 @@ def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:
     else:
         plain = ~negative
         plain[gap] = cells[gap] < 0
-    first = _first(codes, plain)
+    first = _first_rows(codes, plain)
     if values.dtype.kind == "f" and column.originals is None:
         unique = np.asarray(values[first[: len(unique)]])  # a zero with the sign that its cell has
     kind = "datetime" if values.dtype.kind in "mM" else "integer" if values.dtype.kind in "iu" else "number"
@@ -145,7 +145,7 @@ def _of_objects(table: Table, position: int, column: Column, cells: Ints) -> Fea
     different, first = np.unique(cells, return_index=True)
     values = object_cells(table, position)[first]
     gaps = [i for i, v in enumerate(values) if is_missing(v)]
-    known = _sorted([i for i in range(len(values)) if i not in set(gaps)], values)
+    known = _sorted_codes([i for i in range(len(values)) if i not in set(gaps)], values)
     gaps.sort(key=lambda i: (different[i] >= 0 and values[i] is not None, first[i]))
     order = [*known, *gaps[1:]]
     code = np.full(len(different), -1, dtype=np.int64)
@@ -154,18 +154,18 @@ def _of_objects(table: Table, position: int, column: Column, cells: Ints) -> Fea
     rows = first[[*order, *gaps[:1]]].astype(np.int64)
     ordered = column.kind == "boolean"
     return Feature(
-        column.name, position, "category", codes, _objects(list(values[order])), None, cells, rows, ordered=ordered
+        column.name, position, "category", codes, _as_objects(list(values[order])), None, cells, rows, ordered=ordered
     )
 
 
-def _sorted(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]:
+def _sorted_codes(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]:
     try:
         return sorted(which, key=lambda i: cells[i])
     except (TypeError, ValueError):  # of several types, or arrays, which have no order
         return sorted(which, key=lambda i: str(cells[i]))
 
 
-def _first(codes: Ints, better: Truths) -> Ints:
+def _first_rows(codes: Ints, better: Truths) -> Ints:
     """A row for each code from 0 on, then one for -1 where there is any: the first of those that are better, else the first."""
     order = np.lexsort((~better, codes))
     present, first = np.unique(codes[order], return_index=True)
@@ -173,13 +173,13 @@ def _first(codes: Ints, better: Truths) -> Ints:
     return np.concatenate([rows[present >= 0], rows[present < 0]]).astype(np.int64)
 
 
-def _scatter(codes: npt.NDArray[Any], gap: Truths) -> Ints:
+def _scatter_codes(codes: npt.NDArray[Any], gap: Truths) -> Ints:
     out = np.full(len(gap), -1, dtype=np.int64)
     out[~gap] = codes
     return out
 
 
-def _objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
+def _as_objects(values: Sequence[Any]) -> npt.NDArray[np.object_]:
     out = np.empty(len(values), dtype=object)
     for i, value in enumerate(values):
         out[i] = value
@@ -193,5 +193,5 @@ def with_gap(values: npt.NDArray[Any], missing: bool) -> npt.NDArray[Any]:
     if values.dtype.kind in "mM":
         return np.concatenate([values, np.array(["NaT"], dtype=values.dtype)])
     if values.dtype == object or (values.dtype.kind in "iu" and (np.abs(values.astype(np.float64)) >= ROUNDED).any()):
-        return _objects([*values.tolist(), None] if values.dtype != object else [*values, None])
+        return _as_objects([*values.tolist(), None] if values.dtype != object else [*values, None])
     return np.concatenate([values.astype(np.float64), [np.nan]])

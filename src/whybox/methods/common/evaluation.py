@@ -33,13 +33,13 @@ FIRST_BATCH: Final = 4096  # rows of the first batch, before anything is timed
 MAX_BATCH: Final = 65536  # rows of a batch
 MAX_BATCH_BYTES: Final = 2**29  # of a batch's rows, donors and hybrids
 MAX_OUTPUT_BYTES: Final = 2**33  # of all outputs
-_SMALLER: Final = "fewer rows, fewer features, a smaller grid"
+_HALVED_BATCH: Final = "fewer rows, fewer features, a smaller grid"
 _MAX_KEY: Final = 2**62  # keys of hybrids, as numbers
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Distinct:
+class _DistinctHybrids:
     """Hybrids without repeats.
 
     ``hybrids`` (hybrids,) says which distinct one each is, ``first`` (distinct,) a hybrid for each, ``row`` and ``donor`` (distinct,) a row or donor that
@@ -196,7 +196,7 @@ class HybridEvaluator:
         """Return the outputs of a few rows, (rows, outputs), uncounted: for timing."""
         return self._predict(table)
 
-    def check_limit(self, more: int, *, what: str = "this", smaller: Part = _SMALLER) -> None:
+    def check_limit(self, more: int, *, what: str = "this", smaller: Part = _HALVED_BATCH) -> None:
         """Refuse so many more predictions if they exceed the limit.
 
         Args:
@@ -268,15 +268,15 @@ class HybridEvaluator:
 
     def _distinct(
         self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns
-    ) -> _Distinct:
-        _check(rows, donors, row, donor, pattern, patterns)
+    ) -> _DistinctHybrids:
+        _check_outputs(rows, donors, row, donor, pattern, patterns)
         taken = np.zeros((len(patterns), rows.width), dtype=bool)
         for i, members in enumerate(patterns):
             taken[i, list(members)] = True
         kinds, block = np.unique(taken, axis=1, return_inverse=True)  # columns that every pattern takes together
         of_rows, of_donors = self._block_codes(rows, donors, block.reshape(-1))
         n, k = len(rows), len(row)
-        key = _combined(
+        key = _combined_codes(
             np.concatenate(
                 [np.where(kinds[pattern, b], of_donors[donor, b], of_rows[row, b]), of_rows[:, b], of_donors[:, b]]
             )
@@ -284,11 +284,11 @@ class HybridEvaluator:
         )
         _, first, hybrids = np.unique(key[:k], return_index=True, return_inverse=True)
         values = key[:k][first]
-        return _Distinct(
+        return _DistinctHybrids(
             hybrids.reshape(-1).astype(np.int64),
             first.astype(np.int64),
-            _find(values, key[k : k + n]),
-            _find(values, key[k + n :]),
+            _find_positions(values, key[k : k + n]),
+            _find_positions(values, key[k + n :]),
         )
 
     def _block_codes(self, rows: Table, donors: Table, block: Ints) -> tuple[Ints, Ints]:
@@ -313,11 +313,11 @@ def _codes_of(rows: Table, donors: Table, columns: Sequence[int]) -> Ints:
         return row_codes(rows.select(columns).native, donors.select(columns).native)
     # made over both tables together: codes of each table by itself would call different cells equal
     both = (np.concatenate(joint_cell_codes(rows, donors, p)) for p in columns)
-    codes = _combined(codes - codes.min(initial=0) for codes in both)
+    codes = _combined_codes(codes - codes.min(initial=0) for codes in both)
     return np.unique(codes, return_inverse=True)[1].reshape(-1)
 
 
-def _combined(columns: Iterable[Ints]) -> Ints:
+def _combined_codes(columns: Iterable[Ints]) -> Ints:
     """One number for each row of several columns of whole numbers from 0 on: equal where all columns are."""
     key, size = np.zeros(1, dtype=np.int64), 1
     for codes in columns:
@@ -329,7 +329,7 @@ def _combined(columns: Iterable[Ints]) -> Ints:
     return key
 
 
-def _find(values: Ints, among: Ints) -> Ints:
+def _find_positions(values: Ints, among: Ints) -> Ints:
     """Position in `among` of each value, -1 where it is not there; values are sorted."""
     found = np.full(len(values), -1, dtype=np.int64)
     if len(values):
@@ -339,7 +339,7 @@ def _find(values: Ints, among: Ints) -> Ints:
     return found
 
 
-def _check(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns) -> None:
+def _check_outputs(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns) -> None:
     """Refuse tables of different kinds, and positions outside them.
 
     Raises:

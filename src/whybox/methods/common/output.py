@@ -75,8 +75,8 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
             Argument("output"),
             f" takes one name, not a {type(output).__name__}: leave it out for all outputs, and pick some afterwards by e[..., [names]].",
         )
-    response, units = _scale(outputs, scale)
-    known = _labels(outputs)
+    response, units = _resolve_scale(outputs, scale)
+    known = _output_labels(outputs)
     if isinstance(output, str) and output == EVERY_OUTPUT and output in known:
         raise OptionError(
             Argument("output", output),
@@ -90,7 +90,7 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
     elif isinstance(output, str) and output == EVERY_OUTPUT:
         axis = True
     else:
-        axis, at = False, _position(output, known)
+        axis, at = False, _position_of(output, known)
         positions = range(at, at + 1)
     # the other class of a binary model is the negative of its one output, and as a probability one less it
     whole = 1.0 if response == "response" or outputs.additive_probability else 0.0
@@ -106,7 +106,7 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
     )
 
 
-def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:
+def _resolve_scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:
     """Return whether values are additive (raw) or predictions, and their units."""
     own = None if outputs.link.is_identity else outputs.scale  # without a link both scales are the same
     if scale is None:
@@ -121,7 +121,7 @@ def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], st
     if isinstance(scale, str) and scale == "raw":
         return "raw", outputs.raw_units
     if not isinstance(scale, str) or scale not in SCALES:
-        named = isinstance(scale, str) and scale in (*_labels(outputs), EVERY_OUTPUT)
+        named = isinstance(scale, str) and scale in (*_output_labels(outputs), EVERY_OUTPUT)
         if named:
             hint = " For the class or output, write ", Argument("output", scale), "."
             raise OptionError(Argument("scale", scale), " is not a scale.", hint)
@@ -138,7 +138,7 @@ def _scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], st
     return "raw" if outputs.link.is_identity else "response", outputs.response_units
 
 
-def _position(output: Any, known: Sequence[str]) -> int:
+def _position_of(output: Any, known: Sequence[str]) -> int:
     at = output_position("output", output, known)
     if at is not None:
         return at
@@ -154,6 +154,6 @@ def _position(output: Any, known: Sequence[str]) -> int:
     raise OptionError(Argument("output", output), " is not an output of this model.", known=[*known, EVERY_OUTPUT])
 
 
-def _labels(outputs: Outputs) -> tuple[str, ...]:
+def _output_labels(outputs: Outputs) -> tuple[str, ...]:
     """Names of all outputs or classes, in the order of their positions."""
     return outputs.names if outputs.negative_class is None else (outputs.negative_class, *outputs.names)

@@ -9,7 +9,7 @@ from typing import Final, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 
-__all__ = ["TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration", "smallest_seconds"]
+__all__ = ["TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration_text", "smallest_seconds"]
 
 BUSY_SHARE: Final = 0.05  # of the time by the clock: a call that computes for less waits for something
 TIMINGS: Final = 3  # of the same work, of which the smallest counts
@@ -107,14 +107,14 @@ class MethodPlan:
             f"{self.method}: {self.rows:,} row{'s' * (self.rows != 1)}; {'exact' if self.exact else 'estimated'}",
             f"kernel    {self.kernel}",
             f"calls     {calls}",
-            f"time      {duration(self.seconds)}",
+            f"time      {duration_text(self.seconds)}",
         ]
         if not np.isnan(self.memory_bytes):
             lines.append(f"memory    about {self.memory_bytes / 2**20:,.0f} MiB beyond the rows given")
         return "\n".join([*lines, *(f"note      {note}" for note in self.notes)])
 
 
-def duration(seconds: float) -> str:
+def duration_text(seconds: float) -> str:
     """Return seconds in words: ``"about 3.2 s"``."""
     if np.isnan(seconds):
         return "not predicted"

@@ -103,9 +103,9 @@ class RepeatCheck:
             self._refuse_random(again)
         before, after = self._outputs[which[position]], outputs[position]
         raise UnsupportedModelError(
-            f"the model's output for a row depends on the rows beside it (row {self._rows[which[position]]:,}: {_number(before, after)} among {len(batch):,} rows, "
-            f"{_number(after, before)} {how}), so the effect of a row's own values is not defined. A step that looks at the whole batch (fills with its median, ranks, scales) "
-            "must learn that in fit."
+            f"the model's output for a row depends on the rows beside it (row {self._rows[which[position]]:,}: {_number_text(before, after)} among {len(batch):,} rows, "
+            f"{_number_text(after, before)} {how}), so the effect of a row's own values is not defined. A step that looks at the whole batch "
+            "(fills with its median, ranks, scales) must learn that in fit."
         )
 
     def _refuse_random(self, again: Floats) -> None:
@@ -113,7 +113,7 @@ class RepeatCheck:
         position = _first_difference(self._outputs, again, self._outputs) or 0
         one, two = self._outputs[position], again[position]
         raise UnsupportedModelError(
-            f"the model's outputs change when the same rows are evaluated again (row {self._rows[position]:,}: {_number(one, two)}, then {_number(two, one)}), "
+            f"the model's outputs change when the same rows are evaluated again (row {self._rows[position]:,}: {_number_text(one, two)}, then {_number_text(two, one)}), "
             "so its effects are not defined. It draws at random or keeps something between calls: fix the seed inside predict, or switch that off."
         )
 
@@ -153,18 +153,18 @@ class RepeatCheck:
             if self._compare is not None:
                 self._compare(rows)
         except ModelMismatchError as error:
-            raise ModelMismatchError(f"{_CHANGED} ({error})") from error
+            raise ModelMismatchError(f"{_CHANGED_ANSWER} ({error})") from error
         except Exception as error:
-            raise ModelMismatchError(f"{_CHANGED} It now refuses the rows ({error}).") from error
+            raise ModelMismatchError(f"{_CHANGED_ANSWER} It now refuses the rows ({error}).") from error
         position = _first_difference(self._outputs, again, self._outputs)
         if position is not None:
             one, two = self._outputs[position], again[position]
             raise ModelMismatchError(
-                f"{_CHANGED} Row {self._rows[position]:,}: {_number(one, two)} then, {_number(two, one)} now."
+                f"{_CHANGED_ANSWER} Row {self._rows[position]:,}: {_number_text(one, two)} then, {_number_text(two, one)} now."
             )
 
 
-_CHANGED: Final = (
+_CHANGED_ANSWER: Final = (
     "the model's outputs have changed since this curve was computed: it was fitted again, or a name that the function reads refers to something else. "
     "Compute the effects again."
 )
@@ -182,7 +182,7 @@ def _first_difference(before: Floats, after: Floats, all_outputs: Floats) -> int
     return int(different[0]) if len(different) else None
 
 
-def _number(outputs: Floats, others: Floats) -> str:
+def _number_text(outputs: Floats, others: Floats) -> str:
     """The first output of a row that differs, in words."""
     if outputs.shape != others.shape:
         return f"{len(outputs)} outputs"

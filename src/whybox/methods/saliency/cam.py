@@ -93,6 +93,8 @@ class _Cam(Method):
                 combined = problem.net.numpy(self._combine(problem, activation, axes.arrange(gradient), axes.channel))
                 layer_maps[t].append(np.maximum(axes.to_input_order(combined), 0.0))
                 gradients.append((gradient,))
+            if problem.record is not None:
+                problem.record.add_layer(problem.net, rows, tap.activation, [of[0] for of in gradients])
             if not problem.row_outputs.derivatives_checked:
                 inner, _ = problem.net.split_at_layer(axes.layer, problem.to_device(rows[:1]))
                 network_inputs = problem.to_device(rows)[
@@ -262,6 +264,8 @@ class ScoreCam(_Cam):
             tap = problem.tap_layer(rows, axes.layer)
             activations = np.moveaxis(problem.net.numpy(axes.arrange(tap.activation)), axes.channel, 1)
             activations = np.ascontiguousarray(np.transpose(activations, (0, 1, *(2 + k for k in axes.order))))
+            if problem.record is not None:
+                problem.record.add_layer(problem.net, rows, tap.activation, ())
             del tap  # frees what it keeps for derivatives
             for t, of in enumerate(self._weighted_maps(problem, replacement, input_index, rows, activations)):
                 layer_maps[t].append(np.maximum(of, 0.0))

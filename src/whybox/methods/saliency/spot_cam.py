@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -12,87 +13,110 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.cam import GradCam, LayerCam, ScoreCam
-from whybox.methods.saliency.gradient_check import input_sizes
+from whybox.methods.saliency.gradient_check import input_sizes, precision
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.spot_coverings import check_sampled_mask
 from whybox.methods.saliency.spot_record import MaskedBlock, Places
 from whybox.methods.saliency.spot_rows import Numbers, compare_with_map, gradient_tolerance
 
-__all__ = ["check_row"]
+__all__ = ["check_rows"]
 
-WAY: Final = "from the layer's output and gradient at one row alone, cell by cell with NumPy"
+WAY: Final = "cell by cell with NumPy from the layer's recorded output and gradient, some of which were taken again at one row alone"
+ALONE_WAY: Final = "from the layer's output and gradient at one row alone"
 
 
-def check_row(
+def check_rows(
     problem: SaliencyProblem,
     method: Any,
     output: MethodOutput,
     e: Explanation,
     checker: SpotChecker,
-    row: int,
+    alone: Sequence[int],
 ) -> None:
-    """Recompute the map of a row.
+    """Recompute the maps of the recorded rows, from what the layer gave; and what it gives for a few of them alone.
 
     Raises:
-        SpotCheckError: it differs.
+        SpotCheckError: they differ.
     """
     record, net = problem.record, problem.net
     assert record is not None  # noqa: S101  # asked by the caller
     i = next(k for k, a in enumerate(output.maps[0]) if a is not None)
-    arrays = [a.x[row : row + 1] for a in problem.inputs]
+    eps = precision(net.arithmetic)
+    for row in record.rows.tolist():
+        scores = record.masked_of(row) if isinstance(method, ScoreCam) else None
+        activation, gradients = record.layers[row]
+        for n, t in enumerate(record.targets):
+            gradient = gradients[n] if gradients else None
+            grid, size = _cells(problem, method, output, i, t, activation, gradient, scores)
+            places = record.places[i] if method.upsample else _cells_of(grid.shape)
+            sizes = problem.inputs[i].position_shape if method.upsample else grid.shape
+            drawn = _drawn_at(grid, sizes, places.positions)
+            allowed = np.full(len(drawn), (64 + activation.shape[-1]) * eps * size + 1e-30)
+            compare_with_map(
+                problem, e, output, checker, Numbers(drawn[:, None], allowed[:, None]), (row, t, i), places, WAY
+            )
+    for row in alone:
+        if isinstance(method, ScoreCam):
+            check_sampled_mask(problem, method, row)
+        _check_layer_alone(problem, method, output, i, row)
+
+
+def _check_layer_alone(problem: SaliencyProblem, method: Any, output: MethodOutput, i: int, row: int) -> None:
+    """Compare what a layer gives for a row alone with what was recorded, as the map that it makes."""
+    record, arrays = problem.record, [a.x[row : row + 1] for a in problem.inputs]
+    assert record is not None  # noqa: S101  # asked by the caller
     scores = record.masked_of(row) if isinstance(method, ScoreCam) else None
-    if scores is not None:
-        check_sampled_mask(problem, method, row)
-    cells = _layer_cells(problem, method, output, arrays, i, row, scores)
-    for t, of in zip(record.targets, cells, strict=True):
-        grid = of[0]
-        places = record.places[i] if method.upsample else _cells_of(grid.shape)
-        sizes = problem.inputs[i].position_shape if method.upsample else grid.shape
-        drawn = _drawn_at(grid, sizes, places.positions)
-        allowed = (
-            gradient_tolerance(net.arithmetic) * (np.abs(drawn) + np.sqrt(np.mean(grid**2)) + 1e-6 * of[1]) + 1e-30
-        )
-        reported = np.asarray(e.values[row, ..., t] if problem.target.several else e.values[row]).reshape(-1)
-        if scores is None and (np.abs(reported[places.positions] - drawn) > allowed).any():
-            near = _layer_cells(problem, method, output, _moved(problem, arrays), i, row, None)
-            moved = [_drawn_at(c, sizes, places.positions) for c in near[record.targets.index(t)][:-1]]
-            allowed = allowed + 3 * np.abs(np.array(moved) - drawn).max(axis=0)
-        numbers = Numbers(drawn[:, None], allowed[:, None])
-        compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, WAY)
+    recorded, gradients = record.layers[row]
+    t = record.targets[0]
+    activation, gradient = _layer_at(problem, method, output, arrays, t, row)
+    alone, size = _cells(problem, method, output, i, t, activation, gradient, scores)
+    kept, _ = _cells(problem, method, output, i, t, recorded, gradients[0] if gradients else None, scores)
+    relative = gradient_tolerance(problem.net.arithmetic)
+    allowed = relative * (np.abs(alone) + np.sqrt(np.mean(alone**2))) + 1e-2 * relative * size + 1e-30
+    if (np.abs(kept - alone) > allowed).any():  # perhaps there is a kink
+        near_activation, near_gradient = _layer_at(problem, method, output, _moved(problem, arrays), t, row)
+        for k in range(len(near_activation)):
+            one = None if near_gradient is None else near_gradient[k : k + 1]
+            near, _ = _cells(problem, method, output, i, t, near_activation[k : k + 1], one, scores)
+            allowed = np.maximum(allowed, relative * size * 1e-2 + 3 * np.abs(near - alone))
+    SpotChecker().compare(kept, alone, allowed, way=ALONE_WAY, where=lambda k: [("row", row), ("cell of the layer", k)])
 
 
-def _layer_cells(
+def _layer_at(
+    problem: SaliencyProblem, method: Any, output: MethodOutput, arrays: list[npt.NDArray[Any]], t: int, row: int
+) -> tuple[Floats, Floats | None]:
+    """A layer's output at these rows, which take the place of `row`, and its gradient."""
+    net, count = problem.net, len(arrays[0])
+    tap = net.tap_layer(tuple(net.array(a) for a in arrays), output.resolved["layer"])
+    activation = net.numpy(tap.activation)
+    if isinstance(method, ScoreCam):
+        return activation, None
+    cotangent = np.zeros((count, int(np.prod(problem.target.shape, dtype=int))), dtype=np.float32)
+    cotangent[:, problem.target.positions[t, row]] = 1
+    return activation, net.numpy(tap.pull(net.array(cotangent.reshape(count, *problem.target.shape)), last=True))
+
+
+def _cells(
     problem: SaliencyProblem,
     method: Any,
     output: MethodOutput,
-    arrays: list[npt.NDArray[Any]],
     i: int,
-    row: int,
+    t: int,
+    activation: Floats,
+    gradient: Floats | None,
     scores: MaskedBlock | None,
-) -> list[list[Any]]:
-    """For each recorded target the map of each of these rows on the layer's grid; and last, the size of what is summed."""
-    net, record, count = problem.net, problem.record, len(arrays[0])
-    assert record is not None  # noqa: S101  # asked by the caller
-    tap = net.tap_layer(tuple(net.array(a) for a in arrays), output.resolved["layer"])
+) -> tuple[Floats, float]:
+    """The map of one row on the layer's grid, and the size of what is summed there."""
 
-    def read(a: Any) -> Floats:
-        return _channels_first(problem, output, i, net.numpy(a if method.reshape is None else method.reshape(a)))
+    def read(a: Floats) -> Floats:
+        if method.reshape is not None:
+            a = problem.net.numpy(method.reshape(problem.net.array(a.astype(np.float32))))
+        return _channels_first(problem, output, i, a)[0]
 
-    activation = read(tap.activation)
-    found: list[list[Any]] = []
-    for t in record.targets:
-        if isinstance(method, ScoreCam):
-            weights = [_score_weights(activation[0], scores, t)]
-        else:
-            cotangent = np.zeros((count, int(np.prod(problem.target.shape, dtype=int))), dtype=np.float32)
-            cotangent[:, problem.target.positions[t, row]] = 1
-            gradient = tap.pull(
-                net.array(cotangent.reshape(count, *problem.target.shape)), last=t == record.targets[-1]
-            )
-            weights = [_weights(method, a, g) for a, g in zip(activation, read(gradient), strict=True)]
-        terms = [w * a for w, a in zip(weights, activation, strict=True)]
-        found.append([*(np.maximum(of.sum(axis=0), 0.0) for of in terms), float(np.abs(terms[0]).sum(axis=0).max())])
-    return found
+    own = read(activation)
+    weights = _score_weights(own, scores, t) if gradient is None else _weights(method, own, read(gradient))
+    terms = weights * own
+    return np.maximum(terms.sum(axis=0), 0.0), float(np.abs(terms).sum(axis=0).max())
 
 
 def _weights(method: Any, activation: Floats, gradient: Floats) -> Floats:

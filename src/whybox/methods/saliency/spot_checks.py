@@ -96,8 +96,7 @@ def check_map(
     elif isinstance(method, _COVERINGS):
         notes += spot_coverings.check_rows(problem, method, output, explanations, checker, alone)
     elif isinstance(method, _CAMS):
-        for row in alone:
-            spot_cam.check_row(problem, method, output, explanations[0], checker, row)
+        spot_cam.check_rows(problem, method, output, explanations[0], checker, alone)
     elif isinstance(method, _RULES):
         for row in alone:
             spot_rules.check_row(problem, method, output, explanations, checker, row)

@@ -282,8 +282,8 @@ def _grouped(one: _Recorded, method: ExpectedGradients, g: Floats) -> Numbers:
     return Numbers(per_group.mean(axis=0).reshape(one.shape), allowed, variance, slack)
 
 
-def check_gradient_alone(problem: SaliencyProblem, record: SpotRecord, row: int, *, differences: bool) -> None:
-    """Differentiate the network at one recorded point of a row, alone, and compare with what was recorded; and with differences of scores.
+def check_gradient_alone(problem: SaliencyProblem, record: SpotRecord, row: int, *, differences: bool) -> Floats:
+    """Differentiate the network at one recorded point of a row, alone, and compare with what was recorded; return its outputs there, flattened.
 
     Args:
         differences: whether the gradient is held against differences of outputs too; not where derivatives were found to follow something else.
@@ -371,7 +371,7 @@ def _check_difference(
     found: tuple[Floats, list[Floats | None]],
     x: Sequence[npt.NDArray[Any]],
 ) -> None:
-    """Hold a gradient against differences of the score to both sides, in random directions; the first that agrees suffices, kinks tell nothing.
+    """Hold a gradient against differences of the score to both sides, in random directions uphill; the first that agrees suffices, kinks tell nothing.
 
     What kinks do to a slope shrinks with the width of the difference; what a wrong gradient does stays. So a slope contradicts a gradient if it stays where it
     is over a narrower difference.
@@ -387,9 +387,9 @@ def _check_difference(
     tolerance = max(here.tolerance, MIN_SLOPE_ERROR)
     difference: _Difference | None = None
     for _ in range(DIRECTIONS):
-        direction = {i: s * record.rng.standard_normal(x[i].shape) for i, s in steps.items()}
+        direction = _uphill(steps, slopes, float(expected[0]), record.rng)
         difference = _difference(here, slopes, direction, centre, 1.0)
-        size = float(expected[0]) + abs(difference.measured)
+        size = abs(difference.predicted) + abs(difference.measured)
         if difference.tells_nothing(size):
             return
         allowed = tolerance * size + difference.noise + difference.kink
@@ -405,6 +405,20 @@ def _check_difference(
         [difference.predicted], [difference.measured], tolerance * size + difference.noise, way=DIFFERENCE_WAY,
         where=lambda _: [("row", row), ("slope of the score", "")],
     )  # fmt: skip
+
+
+def _uphill(
+    steps: dict[int, Floats], slopes: dict[int, Floats], expected: float, rng: np.random.Generator
+) -> dict[int, Floats]:
+    """A random direction in which every number of the gradient raises the score: its change is as large as of longer steps in any other direction.
+
+    So fewer kinks are crossed, and errors of the gradient do not cancel.
+    """
+    away = {i: s * rng.standard_normal(slopes[i].shape) for i, s in steps.items()}
+    uphill = {i: np.where(slopes[i] == 0, a, np.abs(a) * np.sign(slopes[i])) for i, a in away.items()}
+    rise = float(sum(np.sum(slopes[i] * a) for i, a in uphill.items()))
+    scale = min(1.0, expected / rise) if rise > 0 else 1.0
+    return {i: scale * a for i, a in uphill.items()}
 
 
 @final

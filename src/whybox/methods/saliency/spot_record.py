@@ -79,7 +79,8 @@ class Places:
     def of_masks(self, masks: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The same of masks, whose axes may have length 1."""
         at = tuple(c if n > 1 else np.zeros_like(c) for c, n in zip(self.coordinates, masks.shape[1:], strict=True))
-        return np.asarray(masks[(slice(None), *at)])
+        index: Any = (slice(None), *at)
+        return np.asarray(masks[index])
 
 
 @final
@@ -126,7 +127,7 @@ class SpotRecord:
         rows: recorded rows, in the order in which they are checked. places: of each input. targets: recorded targets.
         whole_masks: of the first recorded rows, their whole masks; empty: none are kept.
         points, masked: what was evaluated. sampled: for each recorded row one of its points, whole: (position among its points, inputs); of masks
-            (mask number, reference, masks).
+            (mask number, reference, masks). layers: of each recorded row what a layer outputs, and its gradient for each recorded target, if any.
     """
 
     rows: Indices
@@ -137,6 +138,7 @@ class SpotRecord:
     points: list[PointBlock] = field(default_factory=list)
     masked: list[MaskedBlock] = field(default_factory=list)
     sampled: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    layers: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
     _seen: dict[int, int] = field(default_factory=dict)
 
     @classmethod
@@ -210,6 +212,13 @@ class SpotRecord:
             if self._sample(row):
                 whole = tuple(None if m is None else m[n : n + 1].copy() for m in chosen)
                 self.sampled[row] = int(numbers[0][k]), (int(numbers[1][k]), whole)
+
+    def add_layer(self, net: Differentiable, rows: Indices, activation: Array, gradients: Sequence[Array]) -> None:
+        """Keep what a layer outputs for the recorded rows, and its gradients for each target."""
+        for k in np.flatnonzero(np.isin(rows, self.rows)).tolist():
+            one = np.array([k], dtype=np.intp)
+            kept = [net.numpy(net.take(gradients[t], one)) for t in self.targets] if gradients else []
+            self.layers[int(rows[k])] = net.numpy(net.take(activation, one)), kept
 
     def _sample(self, row: int) -> bool:
         """Whether the next point of a row takes the place of the one that is kept: each has the same chance in the end."""

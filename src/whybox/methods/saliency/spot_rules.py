@@ -51,7 +51,7 @@ def check_row(
             allowed = gradient_tolerance(problem.net.arithmetic) * size / np.sqrt(channels) + 1e-30
             if (np.abs(answer[row : row + 1] - own) > allowed).any():  # perhaps there is a kink
                 near = near or [_maps_alone(problem, method, row, k) for k in range(1, NEAR_ROWS + 1)]
-                allowed = allowed + 3 * np.max([np.abs(of[t][i] - own) for of in near], axis=0)
+                allowed = allowed + 3 * np.max([np.abs(np.asarray(of[t][i]) - own) for of in near], axis=0)
             numbers = Numbers(*(places.of(a)[0].reshape(places.numbers.shape) for a in (own, allowed)))
             compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, WAY)
 

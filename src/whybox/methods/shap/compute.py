@@ -158,6 +158,11 @@ class KernelRunner:
         """How the problem is computed: for order 2, how its pairs are."""
         return self._plans[self.problem.options.order][0]
 
+    def nanoseconds(self, rows: int) -> float:
+        """About how long this many rows take, on one thread, trees compiled; NaN where no plan says."""
+        plans = [plan for plan, _ in self._plans.values()]
+        return 1e9 * sum(plan.build_seconds + plan.row_seconds * rows for plan in plans)
+
     @property
     def nanoseconds_to_build_again(self) -> float:
         """About how long trees take to compile that did not fit into memory, on one thread."""

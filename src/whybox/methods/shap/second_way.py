@@ -86,8 +86,9 @@ def choose_second_way(
 
 def kernel_nanoseconds(problem: ShapProblem, runner: KernelRunner, rows: int) -> float:
     """About how long the kernel takes for this many rows, on one thread, as counted."""
-    if np.isfinite(runner.plan.row_seconds):
-        return 1e9 * (runner.plan.build_seconds + runner.plan.row_seconds * rows)
+    planned = runner.nanoseconds(rows)
+    if np.isfinite(planned):
+        return planned
     background = 0 if problem.background is None else len(problem.background.matrix)
     if problem.kernel == "enumeration":
         return float(rows) * background * 2.0 ** len(problem.players_read) * _tree_count(problem) * COALITION_PER_TREE

@@ -123,9 +123,9 @@ class AnswerChecks:
             ModelMismatchError: our reading of a mixed row differs. SpotCheckError: a value does.
         """
         began = self._clock()
-        here = self._drawn[(self._drawn >= start) & (self._drawn < start + len(table))] - start
-        if len(here):
-            self._recompute(table.rows(here), values[here], here + start)
+        if start == 0:
+            self._recompute(table, values, self._drawn[self._drawn < len(table)])
+            self._drawn = self._drawn[self._drawn >= len(table)]
         difference = self._mix(table, start)
         self.seconds += self._clock() - began
         return difference
@@ -177,9 +177,11 @@ class AnswerChecks:
         return difference
 
     def _recompute(self, table: Table, values: npt.NDArray[Any], rows: Ints) -> None:
+        """Recompute the values of some rows, of those of a table from its first on."""
         way = self._way
-        assert way is not None  # noqa: S101  # no row is drawn without one
-        X = self.problem.model.inputs.matrix(table)
+        if way is None or not len(rows):
+            return
+        X, values = self.problem.model.inputs.matrix(table.rows(rows)), values[rows]
         recomputed, size = way.recompute(X)
         kernel = way.answer(X)
         names, answer = self._names, values[..., way.outputs]
@@ -210,7 +212,7 @@ class AnswerChecks:
         predictions: Floats,
         predict: Callable[[Table, Floats], tuple[Floats, Floats]],
     ) -> None:
-        """Explain and predict some rows again.
+        """Recompute rows of later blocks, and explain and predict some rows again.
 
         Args:
             table: all rows. values, predictions: the answer.
@@ -220,6 +222,7 @@ class AnswerChecks:
             SpotCheckError: a row alone, or among others, is another number than in the answer.
         """
         began = self._clock()
+        self._recompute(table, values, self._drawn)
         inputs, outputs = self.problem.model.inputs, self.problem.selection.names
         again = self._rng.permutation(self._rows)[: self._again_wanted]
         for rows in (again[:1], again[1:]):

@@ -14,9 +14,9 @@ from whybox.explanation.negligible import negligible
 from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_OUTPUTS_DRAWN, ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 __all__ = ["swarm_section"]
 
@@ -24,32 +24,32 @@ __all__ = ["swarm_section"]
 def swarm_section(f: ReportData) -> str:
     """Where each row's attributions lie."""
     caption = "<p>Each dot is one row. To the right of zero the feature raised this row's prediction, to the left it lowered it.</p>"
-    return caption + "".join(_swarm(e, f.name(e)) for e in f.views) + left_out(f)
+    return caption + "".join(_swarm_figure(e, f.name(e)) for e in f.views) + left_out(f)
 
 
 SECTION: Final = Section("attributions", "What each row owes to each feature", 40, swarm_section)
 
 
-def _swarm(e: Explanation, name: str) -> str:
+def _swarm_figure(e: Explanation, name: str) -> str:
     lines = [
         (
             e.feature_names[j],
             *(number(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
-            _direction(e, int(j)),
+            _direction_of_values(e, int(j)),
         )
         for j in e.ordered(MAX_FEATURES_DRAWN)
     ]
     head = ("Feature", "Lowest", "25 %", "Median", "75 %", "Highest", "High values")
-    drawn = figure(
+    drawn = html_figure(
         lambda: beeswarm(e, max_display=MAX_FEATURES_DRAWN),
         title=f"Attributions {name}".strip(),
         description="Colour is the feature's own value: blue low, red high, grey where there is no order.",
-        table=table(head, lines, caption=f"Attributions in {e.units}", text=(6,)),
+        table=html_table(head, lines, caption=f"Attributions in {e.units}", text=(6,)),
     )
     return (f"<h3>{escape(name)}</h3>" if name else "") + drawn
 
 
-def _direction(e: Explanation, j: int) -> str:
+def _direction_of_values(e: Explanation, j: int) -> str:
     """Say in a word whether high values raise or lower the prediction (rank correlation)."""
     values = feature_values(e, e.feature_names[j])
     if values is None or values.dtype == object:

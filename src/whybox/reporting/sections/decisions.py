@@ -13,9 +13,9 @@ from whybox.explanation.html import number
 from whybox.plots.style import value_text
 from whybox.plots.waterfall import waterfall
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 __all__ = ["decisions_section"]
 
@@ -29,14 +29,14 @@ def decisions_section(f: ReportData) -> str:
     for e in f.views[:2]:
         if f.name(e):
             out.append(f"<h3>{escape(f.name(e))}</h3>")
-        out += [_decision(e, position, why) for position, why in _chosen(f, e)]
+        out += [_decision_figure(e, position, why) for position, why in _chosen_rows(f, e)]
     return "".join(out)
 
 
 SECTION: Final = Section("decisions", "Single decisions", 70, decisions_section)
 
 
-def _chosen(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
+def _chosen_rows(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
     assert e.prediction is not None  # noqa: S101  # explanations of rows have predictions
     p = np.asarray(e.prediction)
     order = np.argsort(p, kind="stable")
@@ -63,7 +63,7 @@ def _chosen(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
     return [(i, why) for i, why in picks if not (i in seen or seen.add(i))]  # type: ignore[func-returns-value]
 
 
-def _decision(e: Explanation, position: int, why: str) -> str:
+def _decision_figure(e: Explanation, position: int, why: str) -> str:
     one = e[position]
     order = np.argsort(-np.abs(one.values), kind="stable")
     lines = []
@@ -81,10 +81,10 @@ def _decision(e: Explanation, position: int, why: str) -> str:
         lines.append((f"{len(more)} others, summed", "", number(float(more.sum()), sign=True)))
     lines += [("base", "", number(float(one.base))), ("prediction", "", number(float(one.prediction)))]  # type: ignore[arg-type]
     row = str(one.coords["row"][0])
-    drawn = figure(
+    drawn = html_figure(
         lambda: waterfall(one),
         title=f"Row {row}",
         description=f"Row {row}: {why}.",
-        table=table(("Feature", "Value", f"Attribution ({one.units})"), lines, text=(1,)),
+        table=html_table(("Feature", "Value", f"Attribution ({one.units})"), lines, text=(1,)),
     )
     return f"<div class=decision>{drawn}</div>"

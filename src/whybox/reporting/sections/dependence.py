@@ -16,10 +16,10 @@ from whybox.explanation.negligible import negligible
 from whybox.plots.scatter import scatter
 from whybox.plots.style import value_text
 from whybox.reporting.facts import ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 from whybox.reporting.sections.attributions import left_out
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 __all__ = ["dependence_section"]
 
@@ -40,7 +40,7 @@ def dependence_section(f: ReportData) -> str:
             for j in e.ordered()
             if np.ptp(e.values[:, j]) > negligible(e) and feature_values(e, e.feature_names[j]) is not None
         ][:MAX_SCATTERS]
-        drawn = "".join(_dependence(e, name) for name in names)
+        drawn = "".join(_dependence_figure(e, name) for name in names)
         heading = f"<h3>{escape(f.name(e))}</h3>" if f.name(e) else ""
         out.append(
             f"{heading}<div class=grid>{drawn}</div>"
@@ -53,20 +53,20 @@ def dependence_section(f: ReportData) -> str:
 SECTION: Final = Section("dependence", "What each value contributed", 60, dependence_section)
 
 
-def _dependence(e: Explanation, name: str) -> str:
+def _dependence_figure(e: Explanation, name: str) -> str:
     values = shown_values(e, name)
     assert values is not None  # noqa: S101  # the caller picked features with values
     y = e.values[:, e.feature_names.index(name)]
     other = strongest_partner(e, name)
-    return figure(
+    return html_figure(
         lambda: scatter(e, name, color=other),
         title=f"Dependence on {name}",
         description=f"{name}" + (f", coloured by {other}." if other else "."),
-        table=table(("Value", "Rows", "Mean attribution", "Lowest", "Highest"), _groups(values, y)),
+        table=html_table(("Value", "Rows", "Mean attribution", "Lowest", "Highest"), _value_groups(values, y)),
     )
 
 
-def _groups(values: npt.NDArray[Any], y: Floats) -> list[tuple[str, ...]]:
+def _value_groups(values: npt.NDArray[Any], y: Floats) -> list[tuple[str, ...]]:
     """Summarise attributions over ten ranges of the values, or over the commonest categories."""
     if values.dtype == object:
         words = np.array(["missing" if v is None else str(v) for v in values])

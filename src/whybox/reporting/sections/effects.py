@@ -21,9 +21,9 @@ from whybox.methods.effects.result import run
 from whybox.numerics.statistics import critical_value
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 if TYPE_CHECKING:
     from whybox.reporting.facts import ReportData
@@ -95,11 +95,11 @@ def curve_figure(effects: Effects, name: str) -> str:
         )
         for i, w in zip(at, _shown(e.grid[at]), strict=True)
     ]
-    return figure(
+    return html_figure(
         lambda: curve(e, legend="output" in e.dims),
         title=f"Effect of {name}",
         description=f"{name}: {e.evidence.method.lower()}, {e.units}.",
-        table=table((name, *several, "Off the data"), lines, caption="Value, with its standard error"),
+        table=html_table((name, *several, "Off the data"), lines, caption="Value, with its standard error"),
     )
 
 
@@ -125,11 +125,11 @@ def _pairs(problem: EffectsProblem) -> str:
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)
     about = "" if "output" not in sizes.dims else f" of output {sizes_of_output.coords['output'][0]}"
-    drawn = figure(
+    drawn = html_figure(
         lambda: heatmap(sizes_of_output, max_display=FEATURES_PAIRED),
         title=f"Interactions{about}",
         description=f"Root mean square of what two features do together beyond what each does alone{about}, {sizes_of_output.units}.",
-        table=table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
+        table=html_table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
     )
     return f"<h3>Which features act together{escape(about)}</h3>{drawn}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from whybox.reporting.facts import ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 
 __all__ = ["evidence_section"]
@@ -15,7 +15,7 @@ def evidence_section(f: ReportData) -> str:
     """The evidence that the explanation carries."""
     return (
         "<p>What these numbers rest on. The same model, rows and background give the same numbers again.</p>"
-        + table(("", ""), f.explanation.evidence.lines(), text=(1,))
+        + html_table(("", ""), f.explanation.evidence.lines(), text=(1,))
     )
 
 

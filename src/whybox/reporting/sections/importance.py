@@ -11,9 +11,9 @@ from whybox.explanation.negligible import negligible
 from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 __all__ = ["importance_section"]
 
@@ -38,7 +38,7 @@ def importance_section(f: ReportData) -> str:
     ]
     what = f"Sum over {len(e.output_names)} outputs" if each else "Mean |attribution|"
     more = f" (largest {MAX_TABLE_LINES} of {len(order):,})" if len(order) > MAX_TABLE_LINES else ""
-    numbers = table(
+    numbers = html_table(
         ("Feature", what, "Share", *each, "Columns"),
         lines,
         caption=f"Mean |attribution|, in {e.units}{more}",
@@ -46,7 +46,7 @@ def importance_section(f: ReportData) -> str:
     )
     return (
         "<p>Mean absolute attribution over all rows: how far each feature moves a prediction, on average, in either direction.</p>"
-        + figure(
+        + html_figure(
             lambda: bar(e, max_display=MAX_FEATURES_DRAWN),
             title="Importance",
             description=f"The {min(MAX_FEATURES_DRAWN, len(order))} features that move predictions most."

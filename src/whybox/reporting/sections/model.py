@@ -9,7 +9,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 from whybox.reporting.facts import ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 
 __all__ = ["model_section"]
@@ -20,7 +20,7 @@ def model_section(f: ReportData) -> str:
     m, e = f.model, f.explanation
     rows = [
         ("Model", m.kind),
-        ("Explained", _explained(e)),
+        ("Explained", _explained_lines(e)),
         (
             "Predicts",
             f"{m.outputs.response_units} ({m.outputs.link.name} of the sum)"
@@ -45,13 +45,13 @@ def model_section(f: ReportData) -> str:
     ]
     verdict = e.evidence.lines("additivity", "agreement", "verdict")
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
-    return table(("", ""), [*rows, *verdict], text=(1,)) + notes
+    return html_table(("", ""), [*rows, *verdict], text=(1,)) + notes
 
 
 SECTION: Final = Section("model", "The model", 10, model_section)
 
 
-def _explained(e: Explanation) -> str:
+def _explained_lines(e: Explanation) -> str:
     names = [str(n) for n in e.coords["output"]]
     if len(names) == 1 and e.output_name is None:
         return f"the prediction, as {e.units}" if e.named_units else "the prediction"

@@ -17,9 +17,9 @@ from whybox.explanation.html import number
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.sections.effects import curve_figure, evenly_taken, top_features
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 __all__ = ["method_block", "methods_of_tables"]
 
@@ -64,14 +64,14 @@ def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     values = np.abs(ranking.values) if ranking.values.ndim == 1 else np.abs(ranking.values).sum(axis=1)
     order = ranking.ordered(MAX_TABLE_LINES)
     lines = [(ranking.feature_names[j], number(float(values[j]))) for j in order]
-    drawn = _importance_figure(ranking, spec, table(("Feature", spec.quantity.capitalize()), lines))
+    drawn = _importance_figure(ranking, spec, html_table(("Feature", spec.quantity.capitalize()), lines))
     return drawn + _how_computed(ranking)
 
 
 def _importance_figure(ranking: Explanation, spec: MethodSpec, numbers: str) -> str:
     """The first of the method's figures."""
     draw = FIGURES[spec.figures[0]].load()
-    return figure(
+    return html_figure(
         lambda: draw(ranking, max_display=MAX_FEATURES_DRAWN),
         title=spec.title,
         description=f"{spec.title}: {spec.summary}.",

@@ -9,10 +9,10 @@ import numpy as np
 
 from whybox.explanation.html import number
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, ReportData
-from whybox.reporting.page import table
+from whybox.reporting.page import html_table
 from whybox.reporting.performance import Performance
 from whybox.reporting.section import Section
-from whybox.reporting.svg import figure
+from whybox.reporting.svg import html_figure
 
 __all__ = ["performance_section"]
 
@@ -23,17 +23,19 @@ def performance_section(f: ReportData) -> str | None:
     if p is None:
         return None
     cards = "".join(f"<div class=card><b>{number(v)}</b><span>{escape(name)}</span></div>" for name, v, _ in p.scores)
-    meaning = table(("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,))
+    meaning = html_table(
+        ("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,)
+    )
     against = "the target given" if f.y_name is None else f"the column <code>{escape(f.y_name)}</code>"
     note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
-    picture = _fit(p) if p.task == "regression" else _confusion(p)
+    picture = _fit_figure(p) if p.task == "regression" else _confusion_figure(p)
     return f"<div class=cards>{cards}</div>{note}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
 
 
 SECTION: Final = Section("performance", "How well it does", 20, performance_section)
 
 
-def _fit(p: Performance) -> str:
+def _fit_figure(p: Performance) -> str:
     rows = (
         np.random.default_rng(0).choice(len(p.truth), 2500, replace=False)
         if len(p.truth) > 2500
@@ -65,8 +67,8 @@ def _fit(p: Performance) -> str:
         for i in range(10)
         if (place == i).any()
     ]
-    numbers = table(("Predicted", "Rows", "Mean predicted", "Mean true"), lines)
-    return figure(
+    numbers = html_table(("Predicted", "Rows", "Mean predicted", "Mean true"), lines)
+    return html_figure(
         draw,
         title="Prediction and truth",
         description="One dot a row; on the dashed line the prediction is right.",
@@ -74,11 +76,13 @@ def _fit(p: Performance) -> str:
     )
 
 
-def _confusion(p: Performance) -> str:
+def _confusion_figure(p: Performance) -> str:
     k = len(p.classes)
     counts = np.zeros((k, k), dtype=int)
     np.add.at(counts, (p.truth.astype(int), p.predicted.astype(int)), 1)
     shown = min(k, MAX_CLASS_COLUMNS)
     head = ("True class", *(f"predicted {c}" for c in p.classes[:shown]), "rows")
     lines = [(p.classes[i], *(f"{counts[i, j]:,}" for j in range(shown)), f"{counts[i].sum():,}") for i in range(shown)]
-    return table(head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else ""))
+    return html_table(
+        head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else "")
+    )

@@ -20,8 +20,8 @@ from whybox.plots.bar import bar
 from whybox.plots.saliency_image import legend_of, overlay, picture_of, title_of, word_colors
 from whybox.plots.saliency_series import SERIES_DIMS, TEXT_DIMS, tracks
 from whybox.plots.style import axes_or_new
-from whybox.reporting.page import table
-from whybox.reporting.svg import figure, folded, panels
+from whybox.reporting.page import html_table
+from whybox.reporting.svg import folded_table, html_figure, html_panels
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -190,7 +190,7 @@ def _share_table(s: MethodMaps) -> str:
         f"{s.e.evidence.method}, mean of {over}. The sums of a row add up to its score minus its baseline score; shares are of the mean absolute "
         "sums."
     )
-    return f"<p class=faint>{escape(caption)}</p>" + table(
+    return f"<p class=faint>{escape(caption)}</p>" + html_table(
         ("Input", "Sum", "Share"), share_lines(input_sums, tuple(s.by_input), float(negligible(s.e).max()))
     )
 
@@ -241,7 +241,7 @@ def _largest_values(e: Explanation, row: int, count: int) -> Iterator[tuple[str,
 
 def _largest_values_table(explanations: Sequence[Explanation], row: int) -> str:
     lines = [line for e in explanations for line in _largest_values(e, row, MAX_TABLE_POSITIONS)]
-    return table(
+    return html_table(
         ("Method", "Position", "Value"),
         lines,
         caption=f"The {MAX_TABLE_POSITIONS} largest absolute values",
@@ -250,7 +250,7 @@ def _largest_values_table(explanations: Sequence[Explanation], row: int) -> str:
 
 
 def _picture_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
-    return panels(
+    return html_panels(
         _picture_panels(explanations, row),
         title=label,
         description=f"{label}. The input, then one map a method, each on its own scale; if a map has signs, red is positive and blue negative.",
@@ -278,7 +278,7 @@ def _picture_panels(explanations: Sequence[Explanation], row: int) -> list[Calla
 
 def _series_figure(explanations: Sequence[Explanation], row: int, label: str) -> str:
     content = "The series in black over its own map" if explanations[0].values.ndim == 2 else "One line a feature"
-    return panels(
+    return html_panels(
         [lambda: tracks(explanations, row)],
         title=label,
         description=f"{label}. {content}, one figure a method, each on its own scale; if a map has signs, red is positive and blue negative.",
@@ -298,17 +298,17 @@ def _text_figure(e: Explanation, row: int, label: str) -> str:
         if np.isfinite(v)
     )
     words = f"<div class=words>{spans}</div>"
-    return folded(
-        words, f"{label}, {e.evidence.method}: {legend_of(single)}.", table((dim.capitalize(), "Value"), lines)
+    return folded_table(
+        words, f"{label}, {e.evidence.method}: {legend_of(single)}.", html_table((dim.capitalize(), "Value"), lines)
     )
 
 
 def _feature_bars(e: Explanation) -> str:
     order = e.ordered(12)
     lines = [(e.feature_names[j], number(float(np.abs(e.values[:, j]).mean()))) for j in order]
-    return figure(
+    return html_figure(
         lambda: bar(e, title=title_of(e)),
         title=e.evidence.method,
         description=f"{e.evidence.method}: mean absolute value over {len(e):,} row{'s' if len(e) != 1 else ''}, {e.units}.",
-        table=table(("Feature", "Mean absolute value"), lines),
+        table=html_table(("Feature", "Mean absolute value"), lines),
     )

@@ -1,0 +1,96 @@
+"""What it costs that every answer checks itself: CPU time with the default checks, and with `spot_checks=0`.
+
+    python benchmarks/spot_checks.py              every part, as Markdown tables
+    python benchmarks/spot_checks.py shap         one part
+    python benchmarks/spot_checks.py --repeats 9  the median of nine instead of five
+
+Times are CPU milliseconds of this process, one thread, the median; calls with and without checks take turns.
+"""
+
+from __future__ import annotations
+
+import os
+
+os.environ.update(dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), "1"))
+
+import argparse
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from statistics import median
+from typing import Any
+
+import numpy as np
+
+import whybox as wb
+from trees import data  # beside this file
+from whybox.explainers import TreeShap
+
+warnings.filterwarnings("ignore")
+Case = tuple[
+    str, Callable[[int | None], Any], int
+]  # what is measured; the call, given `spot_checks`; how many answers it makes
+
+
+def shap() -> Iterator[Case]:
+    """Attributions and interactions: XGBoost, 100 trees of depth 6, 20 columns."""
+    import xgboost
+
+    X, y = data(30_000, 20)
+    model = xgboost.XGBRegressor(n_estimators=100, max_depth=6, n_jobs=1).fit(X[:20_000], y[:20_000])
+    rows = np.resize(X, (100_000, 20))
+    for size in (0, 100, 1000):
+        background = X[-size:] if size else None
+        behind = f"{size:,} background rows" if size else "path-dependent"
+        for n in (1, 100, 100_000):
+            yield (
+                f"`wb.explain`, {n:,} row{'s' * (n > 1)}, {behind}",
+                lambda checks, n=n, b=background: wb.explain(model, rows[:n], b, n_jobs=1, spot_checks=checks),
+                1,
+            )
+        yield (
+            f"`wb.explain`, 100 rows, `order=2`, {behind}",
+            lambda checks, b=background: wb.explain(model, rows[:100], b, order=2, n_jobs=1, spot_checks=checks),
+            1,
+        )
+        kept = {checks: TreeShap(model, background, n_jobs=1, spot_checks=checks) for checks in (None, 0)}
+
+        def serve(checks: int | None, kept: dict[int | None, TreeShap] = kept) -> None:
+            for i in range(SERVED):
+                kept[checks](rows[i : i + 1])
+
+        yield f"a kept `TreeShap`, one row a call, {behind}", serve, SERVED
+
+
+SERVED = 500  # answers of a kept explainer, after a first round in which each kind of check has run
+PARTS: dict[str, Callable[[], Iterator[Case]]] = {"shap": shap}
+
+
+def milliseconds(run: Callable[[int | None], Any], checks: int | None) -> float:
+    """CPU time of one call."""
+    began = time.process_time()
+    run(checks)
+    return 1e3 * (time.process_time() - began)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("parts", nargs="*", default=list(PARTS), help=", ".join(PARTS))
+    parser.add_argument("--repeats", type=int, default=5)
+    options = parser.parse_args()
+    for part in options.parts:
+        print(f"\n## {part}\n\n{PARTS[part].__doc__}\n")
+        print("| call | without checks, ms | with checks, ms | more |\n|---|---:|---:|---:|")
+        for name, run, answers in PARTS[part]():
+            run(None), run(0)
+            times: dict[int | None, list[float]] = {None: [], 0: []}
+            for _ in range(options.repeats):
+                for checks, found in times.items():
+                    found.append(milliseconds(run, checks) / answers)
+            without, with_checks = median(times[0]), median(times[None])
+            print(f"| {name} | {without:.3g} | {with_checks:.3g} | {with_checks - without:.2g} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()
