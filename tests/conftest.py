@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import sys
@@ -25,6 +26,16 @@ if (
 def pytest_addoption(parser):
     parser.addoption("--instructions", help="the best instruction set the processor seems to have: avx512, avx2, plain")
     parser.addoption("--kernel", help="take this kernel wherever the question allows it: 'lane walk', 'pattern tables'")
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is loaded until all tests are known stays: the garbage collector need not walk through it again and again."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
 
 
 def pytest_configure(config):
