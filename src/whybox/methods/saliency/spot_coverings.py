@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import product
 from math import factorial
 from typing import Any, Final, final
 
@@ -199,8 +198,8 @@ def _windows_over(method: Occlusion, sizes: tuple[int, ...], places: Places, wit
             start += stride
         starts.append(n - window)
         axes.append([sum(a <= k < a + window for a in starts) for k in range(n)])
-    counts = [np.prod([axes[a][k] for a, k in enumerate(at)]) for at in product(*map(range, sizes))]
-    return np.array(counts, dtype=float)[places.positions]
+    at = np.stack(np.unravel_index(places.positions, sizes), axis=1).tolist()
+    return np.array([np.prod([axis[k] for axis, k in zip(axes, place, strict=True)]) for place in at], dtype=float)
 
 
 def _visible(method: Rise, kept: Floats, scores: Floats, shape: tuple[int, ...]) -> Numbers:
