@@ -58,10 +58,10 @@ def main():
             options.cells.write_text(json.dumps(found))
             print(f"{i} of {len(jobs)}: {key(part, cell)}", file=sys.stderr, flush=True)
     for part in chosen:
-        counts = {tuple(cell): found[key(part, cell)]["counts"] for cell in parts()[part].cells()}
+        counts = {tuple(c): found[key(part, c)]["counts"] for c in parts()[part].cells() if key(part, c) in found}
         text = parts()[part].tables(counts)
         if options.write:
-            write(part, text, min(found[key(part, cell)]["replications"] for cell in parts()[part].cells()))
+            write(part, text, min(v["replications"] for k, v in found.items() if k.startswith(part)))
         else:
             print(text)
 

@@ -146,7 +146,7 @@ def table(title, counts, rows, sizes):
         cells = []
         for w in rows:
             for n in sizes:
-                inside, plain, asked = counts[law, w, n]
-                cells.append(f"{100 * inside / asked:.1f} ({100 * plain / asked:.0f})" if asked else "none")
+                inside, plain, asked = counts.get((law, w, n), (0, 0, 0))
+                cells.append(f"{100 * inside / asked:.1f} ({100 * plain / asked:.0f})" if asked else "-")
         lines.append(f"| {law} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])
