@@ -103,7 +103,7 @@ class InteractionsWork:
         if self.from_leaves and isinstance(self.evaluator, TreeEvaluator):
             work = len(self.evaluator.rows) ** 2 * len(self.used) ** 2
             return LeafChecks(problem, self.evaluator, self.used, work, lambda trees, used: of_trees(trees, used).size)
-        return PredictionChecks(problem, self.evaluator, self.used, self.work)
+        return PredictionChecks(problem, self.evaluator, self.used, self.work, all_rows=self.sample is None)
 
 
 def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:

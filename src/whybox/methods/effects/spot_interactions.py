@@ -252,7 +252,13 @@ class LeafChecks(InteractionChecks):
 
 @final
 class PredictionChecks(InteractionChecks):
-    """Of interactions from predictions at every pair of rows."""
+    """Of interactions from predictions at every pair of rows; `all_rows`: whether sizes are those of the rows used, and no estimates for more rows."""
+
+    def __init__(
+        self, problem: EffectsProblem, evaluator: Evaluator, used: Sequence[int], work: int, *, all_rows: bool
+    ) -> None:
+        self._all_rows = all_rows
+        super().__init__(problem, evaluator, used, work)
 
     def draw(self, predictions: int) -> int:
         """Draw (row, features, row whose values they are set to)."""
@@ -294,7 +300,7 @@ class PredictionChecks(InteractionChecks):
         if numbers:
             compare_numbers(numbers, [self._seen[key] for key in self._numbers], self.recompute(checker), checker)
         predictions, w = self.evaluator.predictions(), self.rows.weights
-        if not np.isfinite(predictions).all():
+        if not self._all_rows or not np.isfinite(predictions).all():
             return
         means = {s: [v - w @ v for v in both] for s, both in self._means.items()}
         allowed = 16 * mean_rounding(self.evaluator, np.abs(predictions).max(axis=0))
