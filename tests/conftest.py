@@ -53,6 +53,28 @@ def forced_choice(request):
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def library_answers():
+    """What libraries in processes of their own wrote, by program, model file and rows: the same question is put once."""
+    from whybox.adapters.files import subprocess_predict
+
+    ask, answers = subprocess_predict._run_program, {}
+
+    def asked_once(program, library, *arguments, **more):
+        at = 1 if program == "cbm" else 2  # the file that is written
+        given = [*arguments[:at], *arguments[at + 1 :]]
+        contents = [Path(g).read_bytes() if Path(g).is_file() else g for g in given]
+        question = (subprocess_predict._PROGRAM_TEXTS[program], *contents)
+        if question not in answers:
+            ask(program, library, *arguments, **more)
+            answers[question] = Path(arguments[at]).read_bytes()
+        Path(arguments[at]).write_bytes(answers[question])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess_predict, "_run_program", asked_once)
+        yield answers
+
+
 def _seeded():
     """Networks that a test makes are the same in every run, whichever tests ran before it."""
     if "torch" in sys.modules:

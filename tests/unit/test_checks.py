@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -14,7 +13,7 @@ import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks.check import GROUPS
 from whybox.checks.faithfulness import TOGETHER_LINE
-from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER, _equidistant_method
+from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS
 from whybox.checks.stability import OTHER_SEEDS_LINE, SMALL_NOISE_LINE
 from whybox.checks.trivial_maps import edge_map
@@ -174,26 +173,6 @@ def test_judged_with_the_product_the_input_alone_would_hide_the_network(digits):
     raw = np.mean([spearman(np.abs(a.ravel()), np.abs(b.ravel())) for a, b in zip(e.values, other, strict=True)])
     judged = wb.check(e, net, rows, checks="model dependence")[ALL_LAYERS].number
     assert raw > 0.5 > judged
-
-
-def test_replacements_stand_half_the_range_away_from_every_number():
-    """Of each column of a table, and of all pictures together; inside the range."""
-    for shape in ((30, 4), (6, 2, 5, 5)):
-        x = np.random.default_rng(0).normal(size=shape)
-        axes = 0 if x.ndim == 2 else None
-        low, high = x.min(axis=axes), x.max(axis=axes)
-        subject = SimpleNamespace(
-            method=wb.explainers.Occlusion(),
-            tokens=None,
-            inputs=[SimpleNamespace(x=x, without_gradient=False)],
-            rows=np.arange(len(x)),
-            several=False,
-            cut_to_rows=lambda _: wb.explainers.Occlusion(),
-        )
-        replacement = _equidistant_method(subject).baseline
-        assert np.allclose(np.abs(replacement - x), np.broadcast_to((high - low) / 2, shape))
-        assert (replacement >= low - 1e-12).all()
-        assert (replacement <= high + 1e-12).all()
 
 
 def test_a_map_that_stops_below_the_top_fails_there(digits):
