@@ -33,7 +33,7 @@ import numpy as np
 
 import whybox as wb
 from trees import cpu, show  # beside this file
-from whybox.kernels import effects, value_intervals
+from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.models.registry import as_model
 
 warnings.filterwarnings("ignore")
@@ -202,7 +202,7 @@ class Bench:
             effects.PlayerPoints((j,), value_intervals.interval_representatives(self.e, j, self.encoded[:, j])[:, None])
             for j in range(20)
         ]
-        t, _ = best(lambda: effects.pair_interactions(self.e, levels, pairs, self.encoded), self.repeats)
+        t, _ = best(lambda: interaction_strength.pair_interactions(self.e, levels, pairs, self.encoded), self.repeats)
         self.line("190 H squared on all rows", "**whybox**, kernel", t, t)
         t, _ = best(lambda: wb.interactions(self.model, self.X), 1)
         self.line("190 H squared on all rows", "whybox, the call (and every overall H)", t, t)

@@ -62,6 +62,46 @@ def shap() -> Iterator[Case]:
         yield f"a kept `TreeShap`, one row a call, {behind}", serve, SERVED
 
 
+def effects() -> Iterator[Case]:
+    """Effects, interactions and regions: XGBoost, 100 trees of depth 6, 20 columns; a cheap function of 3 of them as a black box."""
+    import xgboost
+
+    X, y = data(30_000, 20)
+    model = xgboost.XGBRegressor(n_estimators=100, max_depth=6, n_jobs=1).fit(X[:20_000], y[:20_000])
+
+    def function(rows: np.ndarray) -> np.ndarray:
+        return rows[:, 0] * rows[:, 1] + np.sin(rows[:, 2])
+
+    for n in (1000, 20_000):
+        for kind in ("pdp", "anova", "ale", *(("ice",) if n == 1000 else ())):
+            yield (
+                f"`wb.effects`, {kind}, {n:,} rows",
+                lambda checks, n=n, kind=kind: wb.effects(model, X[:n], kind=kind, n_jobs=1, spot_checks=checks),
+                1,
+            )
+        yield (
+            f"`wb.interactions`, {n:,} rows",
+            lambda checks, n=n: wb.interactions(model, X[:n], n_jobs=1, spot_checks=checks),
+            1,
+        )
+        yield (
+            f"`wb.regions`, {n:,} rows",
+            lambda checks, n=n: wb.regions(model, X[:n], 0, n_jobs=1, spot_checks=checks),
+            1,
+        )
+    box = "a black box"
+    yield (
+        f"`wb.effects`, pdp, 1,000 rows, {box}, 3 curves",
+        lambda checks: wb.effects(function, X[:1000], [0, 1, 2], spot_checks=checks),
+        1,
+    )
+    yield (
+        f"`wb.interactions`, 100 rows, {box}, 3 features",
+        lambda checks: wb.interactions(function, X[:100], [0, 1, 2], spot_checks=checks),
+        1,
+    )
+
+
 SERVED = 500  # answers of a kept explainer, after a first round in which each kind of check has run
 
 
@@ -78,10 +118,10 @@ def networks() -> Iterator[Case]:
     torch.set_num_threads(1)
     deep = efficientnet.EfficientNetLite0().eval()
     for name, net, of, counts, methods in (
-        ("convolutions", small.cnn(), (3, 9, 10), (1, 16, 512), ("gradient", "smoothgrad", "integrated_gradients", "occlusion", "gradcam", "deeplift")),
-        ("table", small.flat(), (6,), (1, 16, 2048), ("gradient", "integrated_gradients", "shapley")),
+        ("convolutions", small.cnn(), (3, 9, 10), (1, 16), ("gradient", "smoothgrad", "integrated_gradients", "occlusion", "gradcam", "deeplift")),
+        ("table", small.flat(), (6,), (16, 2048), ("gradient", "integrated_gradients", "shapley")),
         ("EfficientNet", deep, (3, 224, 224), (1, 16), ("gradient",)),
-        ("EfficientNet", deep, (3, 224, 224), (1,), ("smoothgrad", "ablation")),
+        ("EfficientNet", deep, (3, 224, 224), (1,), ("ablation",)),
     ):  # fmt: skip
         for method in methods:
             for n in counts:
@@ -93,7 +133,7 @@ def networks() -> Iterator[Case]:
                 )
 
 
-PARTS: dict[str, Callable[[], Iterator[Case]]] = {"networks": networks, "shap": shap}
+PARTS: dict[str, Callable[[], Iterator[Case]]] = {"shap": shap, "effects": effects, "networks": networks}
 
 
 def milliseconds(run: Callable[[int | None], Any], checks: int | None) -> float:

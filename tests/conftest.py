@@ -1,3 +1,4 @@
+import gc
 import os
 import shutil
 import sys
@@ -27,6 +28,16 @@ def pytest_addoption(parser):
     parser.addoption("--kernel", help="take this kernel wherever the question allows it: 'lane walk', 'pattern tables'")
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is loaded until all tests are known stays: the garbage collector need not walk through it again and again."""
+    gc.disable()
+    result = yield
+    gc.freeze()
+    gc.enable()
+    return result
+
+
 def pytest_configure(config):
     """Let the processor seem to have no better instruction set than this one, in programs that tests start too."""
     if name := config.getoption("--instructions"):
@@ -40,6 +51,28 @@ def forced_choice(request):
 
     with compiled_trees.forced_kernel(kernel=request.config.getoption("--kernel")):
         yield
+
+
+@pytest.fixture(scope="session", autouse=True)
+def library_answers():
+    """What libraries in processes of their own wrote, by program, model file and rows: the same question is put once."""
+    from whybox.adapters.files import subprocess_predict
+
+    ask, answers = subprocess_predict._run_program, {}
+
+    def asked_once(program, library, *arguments, **more):
+        at = 1 if program == "cbm" else 2  # the file that is written
+        given = [*arguments[:at], *arguments[at + 1 :]]
+        contents = [Path(g).read_bytes() if Path(g).is_file() else g for g in given]
+        question = (subprocess_predict._PROGRAM_TEXTS[program], *contents)
+        if question not in answers:
+            ask(program, library, *arguments, **more)
+            answers[question] = Path(arguments[at]).read_bytes()
+        Path(arguments[at]).write_bytes(answers[question])
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(subprocess_predict, "_run_program", asked_once)
+        yield answers
 
 
 def _seeded():

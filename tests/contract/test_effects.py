@@ -186,11 +186,11 @@ def test_equal_rows_are_asked_about_once_and_never_more_than_the_floor():
         return rows[:, 0] + rows[:, 1]
 
     X = np.column_stack([rng.normal(size=300), rng.integers(0, 3, 300)]).astype(float)
-    curve = wb.effects(function, X, 0, grid=50)[0]
+    curve = wb.effects(function, X, 0, grid=50, spot_checks=0)[0]
     assert sum(calls[WORK]) == 3 * 50
     assert curve.evidence.model_calls == sum(calls)
     calls.clear()
-    wb.effects(function, X, 1)
+    wb.effects(function, X, 1, spot_checks=0)
     assert sum(calls[WORK]) == 300 * 3
 
 
@@ -323,7 +323,7 @@ def test_ale_of_categories_asks_about_rows_as_they_are_once_for_all_features(col
     rows = pd.concat([levels()] * repeated, ignore_index=True)
     function, asked = counting()
     grid = {c: sorted(set(rows[c])) for c in columns if c != "x"}
-    curves = wb.effects(function, rows, columns, "ale", grid=grid)
+    curves = wb.effects(function, rows, columns, "ale", grid=grid, spot_checks=0)
     seen = pd.concat(asked[WORK])
     n = len(levels())  # the rest are repeats
     brute = sum(floor_of_aleplot(levels(), c) for c in columns)
@@ -349,12 +349,12 @@ def test_ale_of_numbers_that_all_stand_on_edges_shares_the_rows_as_they_are():
         calls.append(len(rows))
         return rows.prod(axis=1)
 
-    wb.effects(function, X, [0, 1, 2], "ale")
+    wb.effects(function, X, [0, 1, 2], "ale", spot_checks=0)
     total = sum(calls)
     assert sum(calls[WORK]) <= 200 + 3 * 200  # not two a row and feature
     with pytest.raises(LimitError, match=f"{total:,} predictions"):
-        wb.effects(function, X, [0, 1, 2], "ale", max_evals=total - 1)
-    assert len(wb.effects(function, X, [0, 1, 2], "ale", max_evals=total)) == 3
+        wb.effects(function, X, [0, 1, 2], "ale", max_evals=total - 1, spot_checks=0)
+    assert len(wb.effects(function, X, [0, 1, 2], "ale", max_evals=total, spot_checks=0)) == 3
 
 
 def test_without_max_evals_a_hundred_million_predictions_are_allowed(monkeypatch):

@@ -63,7 +63,8 @@ def test_a_file_gives_the_same_numbers_as_the_live_model(case, ending, tmp_path)
         "CatBoostClassifier, MultiClass",
     ],
 )
-def test_files_are_verified_by_their_library_in_another_process(name, tmp_path):
+def test_files_are_verified_by_their_library_in_another_process(name, tmp_path, library_answers):
+    library_answers.clear()
     case = next(c for c in zoo.CASES if c.name == name)
     for ending in FILES[case.library]:
         _, rows = write(case, tmp_path / f"model.{ending}")

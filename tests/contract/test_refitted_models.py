@@ -10,6 +10,7 @@ import lightgbm
 import numpy as np
 import pytest
 import xgboost
+from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 
@@ -94,6 +95,32 @@ def test_kept_explainers_and_curves_refuse_a_model_that_was_fitted_again(case):
 @pytest.mark.parametrize("case", [c for c in EXACT if c.name not in KINDS.values()], ids=lambda c: c.name)
 def test_every_other_kind_of_model_that_was_fitted_again_is_refused(case):
     refused_after_a_fit(case)
+
+
+@pytest.mark.parametrize(
+    "name", ["BalancedRandomForestClassifier", "BalancedBaggingClassifier", "RUSBoostClassifier", "pipeline"]
+)
+def test_models_of_imbalanced_learn_are_read_and_refused_after_another_fit(name):
+    """A sampler in a pipeline changes only the rows of training."""
+    pytest.importorskip("imblearn")
+    from imblearn import ensemble, over_sampling, pipeline
+
+    model = (
+        pipeline.make_pipeline(over_sampling.RandomOverSampler(random_state=0), RandomForestClassifier(5))
+        if name == "pipeline"
+        else getattr(ensemble, name)(3, random_state=0)
+        if name == "BalancedRandomForestClassifier"
+        else getattr(ensemble, name)(n_estimators=3, random_state=0)
+    )
+    X, y = zoo.X(), zoo.binary()
+    explainer = TreeShap(model.fit(X, y))
+    curve = wb.effects(model, X[:50], ["bmi"], grid=3)["bmi"]
+    assert np.isfinite(explainer(X[:9]).values).all()
+    model.fit(X, y[::-1])
+    with pytest.raises(ModelMismatchError):
+        explainer(X[:9])
+    with pytest.raises(ModelMismatchError):
+        curve.at([25.0])
 
 
 def test_a_search_over_models_that_are_not_read_is_refused_after_another_fit():

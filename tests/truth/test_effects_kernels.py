@@ -9,7 +9,7 @@ import pytest
 
 from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
-from whybox.kernels import compiled_trees, effects, reproducible_sum, tree_shap, value_intervals
+from whybox.kernels import compiled_trees, effects, interaction_strength, reproducible_sum, tree_shap, value_intervals
 from whybox.kernels import reference_effects as reference
 from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, TINY_AS_ZERO, ZERO_MISSING, Tree
 
@@ -102,8 +102,8 @@ def test_threads_change_no_bit(monkeypatch, part_seconds):
     low, high = (np.random.default_rng(s).integers(0, 3, (700, len(levels))).astype(np.int32) for s in (1, 2))
 
     def everything(threads):
-        strengths = [effects.overall_interactions(e, levels_at(X), X, w, threads=threads)]
-        strengths += [effects.pair_interactions(e, levels_at(X), [(0, 1), (2, 3)], X, w, threads=threads)]
+        strengths = [interaction_strength.overall_interactions(e, levels_at(X), X, w, threads=threads)]
+        strengths += [interaction_strength.pair_interactions(e, levels_at(X), [(0, 1), (2, 3)], X, w, threads=threads)]
         spread = effects.individual_curve_moments(e, levels, X, w, threads=threads)
         return [
             *effects.joint_partial_dependence(e, levels, [(0, 1)], X, w, threads=threads),
@@ -308,11 +308,11 @@ def test_interactions(case):
     pairs = [(0, 1), (2, 0)]
     for weights in (None, w):
         each = np.ones(n) if weights is None else weights
-        got = effects.pair_interactions(e, levels, pairs, X, weights)
+        got = interaction_strength.pair_interactions(e, levels, pairs, X, weights)
         for k, (a, b) in enumerate(pairs):
             want = reference.pair_interaction(e, groups[a], groups[b], X, each)
             near(np.stack([got.interaction[k], got.whole[k]]), np.stack(want), 1e-10)
-        got = effects.overall_interactions(e, levels, X, weights)
+        got = interaction_strength.overall_interactions(e, levels, X, weights)
         for j, g in enumerate(groups):
             near(
                 np.stack([got.interaction[j], got.whole[j]]),
@@ -339,7 +339,10 @@ def test_a_product_interacts_wholly_and_a_sum_not_at_all():
     for values, want in (([1.0, -1.0, -1.0, 1.0], 1.0), ([-2.0, 0.0, 0.0, 2.0], 0.0)):
         e = ensemble([tree(values)], 2, 1, [5.0])
         levels = row_levels(e, X, [(0,), (1,)])
-        for s in (effects.pair_interactions(e, levels, [(0, 1)], X), effects.overall_interactions(e, levels, X)):
+        for s in (
+            interaction_strength.pair_interactions(e, levels, [(0, 1)], X),
+            interaction_strength.overall_interactions(e, levels, X),
+        ):
             assert np.allclose(s.interaction / s.whole, want, atol=1e-14)
 
 

@@ -10,7 +10,7 @@ import pytest
 import whybox as wb
 import zoo
 from whybox.errors import LimitError, OptionError
-from whybox.methods.effects.interactions import _of_curves, _of_trees
+from whybox.methods.effects.interactions import _of_curves, of_trees
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
 from whybox.methods.effects.problem import resolve_effects
@@ -81,7 +81,7 @@ def test_trees_say_the_same_as_predictions(name):
     )
     members = [0, 2, 3]
     ask = PredictEvaluator(asked.model, asked.rows, asked.selection)
-    a, b = _of_trees(asked.evaluator((0,)), members), _of_curves(ask, members, jackknife=False)
+    a, b = of_trees(asked.evaluator((0,)), members), _of_curves(ask, members, jackknife=False)
     assert np.allclose(a.size, b.size, rtol=1e-9, atol=1e-9)
     assert np.allclose(a.ratio, b.ratio, rtol=1e-7, atol=1e-9)
     whole = wb.interactions(model, rows.iloc[:40], sample_weight=np.linspace(1, 2, 40))

@@ -14,7 +14,7 @@ import pytest
 from ensembles import large_situation, rows_of
 from oracles import hybrid_games, individual_curves, path_games, semivalue, shapley
 from whybox.games.indices import as_index
-from whybox.kernels import compiled_trees, effects, reference, tree_shap, value_intervals
+from whybox.kernels import compiled_trees, effects, interaction_strength, reference, tree_shap, value_intervals
 
 SETS = [s.name for s in compiled_trees.instruction_sets()]
 LINKS = {
@@ -113,11 +113,11 @@ def check_strengths(s, predict):
     ]
     for name in SETS:
         with compiled_trees.forced_kernel(instructions=name):
-            got = effects.pair_interactions(e, levels, pairs, X, s.weights)
+            got = interaction_strength.pair_interactions(e, levels, pairs, X, s.weights)
             for k, (a, b) in enumerate(pairs):
                 near(got.interaction[k], w @ (both[k] - alone[a] - alone[b]) ** 2, s, what=f"pair, {name}", scale=1e-10)
                 near(got.whole[k], w @ both[k] ** 2, s, what=f"pair's whole, {name}", scale=1e-10)
-            got = effects.overall_interactions(e, levels, X, s.weights)
+            got = interaction_strength.overall_interactions(e, levels, X, s.weights)
             for j in range(len(levels)):
                 near(got.interaction[j], w @ (f - alone[j] - rest[j]) ** 2, s, what=f"overall, {name}", scale=1e-10)
                 near(got.whole[j], w @ f**2, s, what=f"overall's whole, {name}", scale=1e-10)

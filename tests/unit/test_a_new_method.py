@@ -42,7 +42,7 @@ class QuantileCurves(EffectKind):
         return cls(getattr(options, "level", 0.5))
 
     def compute(self, evaluator, grids):
-        return [Curve(c.grid, np.quantile(c.values, self.level, axis=0)) for c in individual(evaluator, grids, "ice")]
+        return [Curve(c.grid, np.quantile(c.values, self.level, axis=0)) for c in individual(evaluator, grids)]
 """
 IMPORTANCE = """
 from dataclasses import replace

@@ -18,6 +18,7 @@ from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import Check, Checks
 from whybox.checks.supplied import Supplied
+from whybox.errors import InputError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.models.registry import as_network
 
@@ -74,6 +75,15 @@ def test_a_report_says_that_checks_cannot_tell():
         assert words in page
         assert f">{verdict}</td>" in page
         assert f"<b>{verdict}</b>" in found._repr_html_()
+
+
+def test_passed_means_nothing_failed_or_disagrees():
+    def line(verdict):
+        return Check("g", verdict, verdict, None, "")
+
+    assert Checks((line("pass"), line("not applicable")), {}).passed
+    assert not Checks((line("pass"), line("fail")), {}).passed
+    assert not Checks((line("pass"), line("disagree")), {}).passed
 
 
 # values that were exchanged
@@ -282,3 +292,23 @@ def test_arrays_with_one_entry_a_row_are_cut_to_the_rows_checked(library):
         assert found["reproduced"].verdict == "pass", str(found)
         if method == "ablation":
             assert wb.saliency(net, x, 0, method, dtype="bfloat16", **option).values.shape == e.values.shape
+
+
+def test_networks_of_one_layer_and_of_few_places():
+    net, rows = nn.Linear(6, 1).eval(), np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32)
+    found = wb.check(wb.saliency(net, rows), net, rows, checks="model dependence")
+    assert found[ALL_LAYERS].verdict == "pass", str(found)
+    assert found[TOP_LAYER].verdict == "not applicable"
+    small, few = nn.Linear(2, 1).eval(), rows[:, :2]
+    assert (
+        wb.check(wb.saliency(small, few), small, few, checks="model dependence")[ALL_LAYERS].verdict == "not applicable"
+    )
+
+
+def test_trees_have_their_own_checks():
+    from sklearn.tree import DecisionTreeRegressor
+
+    X = np.random.default_rng(0).normal(size=(30, 3))
+    e = wb.explain(DecisionTreeRegressor(max_depth=2).fit(X, X[:, 0]), X)
+    with pytest.raises(InputError, match="maps of wb.saliency"):
+        wb.check(e, nn.Linear(3, 1).eval(), X)

@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass, replace
-from types import SimpleNamespace
 from typing import ClassVar
 
 import numpy as np
@@ -14,8 +13,8 @@ import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks.check import GROUPS
 from whybox.checks.faithfulness import TOGETHER_LINE
-from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER, _equidistant_method
-from whybox.checks.result import VERDICTS, Check, Checks
+from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
+from whybox.checks.result import VERDICTS
 from whybox.checks.stability import OTHER_SEEDS_LINE, SMALL_NOISE_LINE
 from whybox.checks.trivial_maps import edge_map
 from whybox.errors import InputError, OptionError, UnsupportedModelError
@@ -176,26 +175,6 @@ def test_judged_with_the_product_the_input_alone_would_hide_the_network(digits):
     assert raw > 0.5 > judged
 
 
-def test_replacements_stand_half_the_range_away_from_every_number():
-    """Of each column of a table, and of all pictures together; inside the range."""
-    for shape in ((30, 4), (6, 2, 5, 5)):
-        x = np.random.default_rng(0).normal(size=shape)
-        axes = 0 if x.ndim == 2 else None
-        low, high = x.min(axis=axes), x.max(axis=axes)
-        subject = SimpleNamespace(
-            method=wb.explainers.Occlusion(),
-            tokens=None,
-            inputs=[SimpleNamespace(x=x, without_gradient=False)],
-            rows=np.arange(len(x)),
-            several=False,
-            cut_to_rows=lambda _: wb.explainers.Occlusion(),
-        )
-        replacement = _equidistant_method(subject).baseline
-        assert np.allclose(np.abs(replacement - x), np.broadcast_to((high - low) / 2, shape))
-        assert (replacement >= low - 1e-12).all()
-        assert (replacement <= high + 1e-12).all()
-
-
 def test_a_map_that_stops_below_the_top_fails_there(digits):
     net, rows = digits
 
@@ -213,17 +192,6 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
     assert found[TOP_LAYER].verdict == "fail"
     assert found[TOP_LAYER].number == pytest.approx(1.0)
     assert "randomised: layer '8'" in found[TOP_LAYER].reason
-
-
-def test_networks_of_one_layer_and_of_few_places():
-    net, rows = nn.Linear(6, 1).eval(), np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32)
-    found = wb.check(wb.saliency(net, rows), net, rows, checks="model dependence")
-    assert found[ALL_LAYERS].verdict == "pass", str(found)
-    assert found[TOP_LAYER].verdict == "not applicable"
-    small, few = nn.Linear(2, 1).eval(), rows[:, :2]
-    assert (
-        wb.check(wb.saliency(small, few), small, few, checks="model dependence")[ALL_LAYERS].verdict == "not applicable"
-    )
 
 
 def test_values_that_the_method_does_not_give_are_found(table):
@@ -328,15 +296,6 @@ def test_what_does_not_belong_is_refused(table):
             wb.check(e, net, rows)
     finally:
         net.eval()
-
-
-def test_trees_have_their_own_checks():
-    from sklearn.tree import DecisionTreeRegressor
-
-    X = np.random.default_rng(0).normal(size=(30, 3))
-    e = wb.explain(DecisionTreeRegressor(max_depth=2).fit(X, X[:, 0]), X)
-    with pytest.raises(InputError, match="maps of wb.saliency"):
-        wb.check(e, nn.Linear(3, 1).eval(), X)
 
 
 def test_targets_of_every_kind(table):
@@ -492,15 +451,6 @@ def test_the_table_in_every_form(table, tmp_path):
     e.save(tmp_path / "e.whybox")
     saved = wb.check(wb.load(tmp_path / "e.whybox"), net, rows, max_rows=5)
     assert saved.table() == found.table()
-
-
-def test_passed_means_nothing_failed_or_disagrees():
-    def line(verdict):
-        return Check("g", verdict, verdict, None, "")
-
-    assert Checks((line("pass"), line("not applicable")), {}).passed
-    assert not Checks((line("pass"), line("fail")), {}).passed
-    assert not Checks((line("pass"), line("disagree")), {}).passed
 
 
 def test_the_seed_decides_everything(table):

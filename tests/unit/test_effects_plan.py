@@ -71,7 +71,9 @@ def test_as_many_predictions_as_were_planned(kind, features, grid):
     found = wb.effects(function, rows, chosen, kind, grid=grid)
     assert function.rows == plan.model_calls == found[0].evidence.model_calls
     assert plan.predictions == plan.model_calls - plan.checks
-    assert 2 < plan.checks <= 150  # two rows to see what comes out, then rows that are asked about several times
+    assert (
+        2 < plan.checks <= 350
+    )  # two rows to see what comes out, rows that are asked about several times, and those of the spot checks
     assert plan.curves == len(found)
     assert plan.rows == len(rows)
     assert 0 < plan.predictions <= plan.brute
@@ -124,17 +126,17 @@ def test_trees_are_not_asked_and_estimators_that_are_read_are_not_asked_yet():
         plan = wb.plan(wb.effects, forest, X, ["bmi", "age"], kind)
         assert plan.predictions == plan.brute == plan.batches == plan.spent == 0
         assert plan.kernel == "the trees' own leaves"
-        assert plan.model_calls == plan.checks == len(X)
+        assert len(X) < plan.model_calls == plan.checks <= len(X) + 200  # two hundred recompute numbers of the answer
         assert 0 < plan.seconds < 60
         assert plan.line.startswith("no predictions")
     surfaces = wb.plan(wb.effects, forest, X, list(combinations(X, 2)))
     assert surfaces.curves == 10
-    assert wb.effects(forest, X, "bmi")["bmi"].evidence.model_calls == len(X)
+    assert wb.effects(forest, X, "bmi", spot_checks=0)["bmi"].evidence.model_calls == len(X)
     mixed = make_pipeline(PCA(2), RandomForestRegressor(5, random_state=0)).fit(X, y)
     plan = wb.plan(wb.effects, mixed, X, "bmi", grid=9)  # read, and asked through our reading
     assert plan.predictions > 0
     assert plan.spent == 0
-    assert plan.model_calls == wb.effects(mixed, X, "bmi", grid=9)["bmi"].evidence.model_calls == len(X)
+    assert plan.model_calls == wb.effects(mixed, X, "bmi", grid=9)["bmi"].evidence.model_calls == len(X) + 200
 
 
 def test_a_model_that_answers_for_some_features_only_has_both_in_one_plan():

@@ -34,6 +34,7 @@ def effects(  # the promise of the public surface
     max_evals: int | None = None,
     refits: Any = None,
     n_jobs: int | None = None,
+    spot_checks: int | None = None,
 ) -> Effects: ...
 
 
@@ -73,6 +74,8 @@ def effects(
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve, and ``extras["learner_interval"]`` holds the ends of its 95 % interval.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
+        spot_checks: about how many predictions recompute numbers of the answer: the model itself is asked about rows with the feature set to a point. None: 200,
+            or 2 % of the predictions that the answer takes where that is more, and never more than the answer takes. 0: none; the evidence then says "not checked".
 
     Returns:
         Effects, or of a list of kinds a dict of them: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.

@@ -27,6 +27,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     seed: int = 0,
     max_evals: int | None = None,
     n_jobs: int | None = None,
+    spot_checks: int | None = None,
 ) -> Explanation:
     """Say which features act together: all pairs, by size and by Friedman's H squared.
 
@@ -38,7 +39,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         seed: of the rows drawn.
         max_evals: most predictions of single rows in total where the model is asked; None: 20 million. More is refused before any
             is made, but for two rows of a black box that show the shape of its outputs.
-        n_jobs: as for :func:`effects`.
+        n_jobs, spot_checks: as for :func:`effects`.
 
     Returns:
         Explanation of kind ``"interaction_size"``: ``values`` (features, features) [, outputs] are sizes in the units of the prediction: of pairs, and
@@ -65,6 +66,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         seed=seed,
         max_evals=max_evals,
         n_jobs=n_jobs,
+        spot_checks=spot_checks,
     )
     return find_interactions(resolve_effects(model, X, features, options), sample=options.sample, seed=options.seed)
 

@@ -37,7 +37,7 @@ def plan(verb: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> Pla
     Returns:
         Plan: method and kernel, exact or estimated, rows, model calls, memory, seconds; print it. Plans of single verbs say more (``predictions`` of effects,
         ``considered`` of attributions). A list of methods gives a dict, method -> Plan. Some of the work is done for a timing: attributions are timed on a
-        block of made rows, effects by a few predictions, saliency by the maps of up to four rows.
+        block of made rows, effects by a few predictions, saliency by the maps of up to five rows. Processor time counts, the smallest of several.
 
     Raises:
         OptionError: not one of these verbs. TypeError: arguments that the verb does not take. LimitError: more than ``max_evals`` allows. Others as the verb.

@@ -27,7 +27,8 @@ GROUPS: Final = ("numerical", "model dependence", "faithfulness", "stability")  
 _TEXT: Final = f"""\
 Run sanity checks of a saliency map: is it computed right, does it depend on what the network has learnt, does it name
 the parts that matter, does it stay when the input hardly changes? The map is made here, as whybox saliency makes it,
-or read from a file with --map. Passing is no proof: docs/checks.md says what each check cannot show.
+or read from a file with --map. With too few rows a check cannot tell, and says how many could. Passing is no proof:
+docs/checks.md says what each check cannot show.
 {NETWORK_TEXT}"""
 _EXAMPLES: Final = """\
   whybox check network.pt2 rows.npy --method integrated_gradients

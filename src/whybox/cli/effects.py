@@ -144,21 +144,21 @@ def _as_evaluated(model: Any, options: argparse.Namespace) -> Any:
 
 
 def _effects(options: argparse.Namespace) -> None:
-    from whybox.api.effects import effects
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import WRITABLE_SUFFIXES, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import resolve_effects
+    from whybox.methods.effects.result import run
 
     out = resolve_output(options, WRITABLE_SUFFIXES)
     q = question_of(options)
     spec = find("effects", options.kind, argument="kind")
     chosen = (load_options(spec) if spec.options else options_of_kinds()[0])(**q.settings)
-    how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid, "check": False}
-    settled = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
-    if settled.asks:
-        print(f"whybox: {plan_effects(settled).line}", file=sys.stderr)
-    curves = name_rows(lambda rows: effects(q.model, rows, q.features, chosen), q.rows, options.data)
+    how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid}
+    problem = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
+    if problem.asks:
+        print(f"whybox: {plan_effects(problem).line}", file=sys.stderr)
+    curves = name_rows(lambda _: run(problem), q.rows, options.data)
     with atomic_write(out) as part:
         write = table_writer(part, out)
         write(curves.to_arrow())

@@ -13,6 +13,7 @@ import numpy as np
 from whybox.core.atomic_write import atomic_write
 from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.save import write_archive
 from whybox.plots.saliency_image import CHARACTERS_PER_INCH
 
 __all__ = ["MAX_ROWS_DRAWN", "write_maps"]
@@ -31,7 +32,7 @@ def write_maps(maps: Mapping[str, Explanation], out: Path) -> list[Path]:
         paths = _paths_of_inputs(out, maps)
         with ExitStack() as stack:
             for e, path in zip(maps.values(), paths, strict=True):
-                e.save(stack.enter_context(atomic_write(path)))
+                write_archive(e, stack.enter_context(atomic_write(path)))
         return paths
     if kind == ".npz":
         with atomic_write(out) as part, part.open("wb") as file:

@@ -19,7 +19,7 @@ from whybox.explanation.axis_labels import as_index, write_label
 from whybox.explanation.curve_functions import PiecewiseLinearCurve, SavedCurve, Steps
 from whybox.explanation.labelled import Labelled
 
-__all__ = ["FORMAT_VERSION", "SPARSE", "save", "save_effects"]
+__all__ = ["FORMAT_VERSION", "SPARSE", "save", "save_effects", "write_archive"]
 
 FORMAT_VERSION: Final = (
     1  # goes up when a file means something else; fields that are only added to the evidence do not need it
@@ -36,7 +36,7 @@ def save(explanation: Labelled, path: str | Path) -> None:
     """
     _check_suffix(path)
     with atomic_write(path) as part:
-        _write_archive(explanation, part)
+        write_archive(explanation, part)
 
 
 def save_effects(effects: Mapping[Any, Labelled], path: str | Path) -> None:
@@ -51,7 +51,7 @@ def save_effects(effects: Mapping[Any, Labelled], path: str | Path) -> None:
         _add_member(archive, "effects.json", json.dumps(page).encode())
         for i, curve in enumerate(effects.values()):
             buffer = io.BytesIO()
-            _write_archive(curve, buffer)
+            write_archive(curve, buffer)
             _add_member(archive, f"{i}.whybox", buffer.getvalue())
 
 
@@ -65,7 +65,8 @@ def _check_suffix(path: str | Path) -> None:
         )
 
 
-def _write_archive(e: Labelled, target: Any) -> None:
+def write_archive(e: Labelled, target: Any) -> None:
+    """Write an explanation to a file of any name or to a stream."""
     page = {
         "format": FORMAT_VERSION,
         "kind": e.kind,

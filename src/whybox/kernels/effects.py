@@ -19,20 +19,22 @@ from whybox.data.table import Floats
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.kernels.compiled_trees import fastest_instructions
 from whybox.kernels.reproducible_sum import count_parts, for_each_thread, sum_effects
-from whybox.kernels.tree_shap import interacting_pairs, native_ensemble, predict
-from whybox.kernels.value_intervals import native_intervals, point_index_of_rows
+from whybox.kernels.tree_shap import native_ensemble, predict
+from whybox.kernels.value_intervals import native_intervals
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
     "CurveMoments",
-    "InteractionStrength",
+    "NativeGrid",
+    "Pairs",
     "PlayerPoints",
+    "checked_rows",
+    "checked_weights",
+    "compute_surfaces",
     "individual_curve_blocks",
     "individual_curve_moments",
     "individual_curves",
     "joint_partial_dependence",
-    "overall_interactions",
-    "pair_interactions",
     "partial_dependence",
     "point_differences",
 ]
@@ -78,21 +80,7 @@ class CurveMoments:
 
 
 @final
-@dataclass(frozen=True)
-class InteractionStrength:
-    """What Friedman's H squared is a ratio of, for each pair (or player) and output: weighted sums over rows.
-
-    Attributes:
-        interaction: (pairs, outputs) sum of weight * (interaction at the row)^2.
-        whole: (pairs, outputs) sum of weight * (what it is compared with, centred, at the row)^2.
-    """
-
-    interaction: Floats
-    whole: Floats
-
-
-@final
-class _NativeGrid:
+class NativeGrid:
     """A native grid, and how its own points map to those that were given."""
 
     def __init__(self, e: TreeEnsemble, levels: Sequence[PlayerPoints]) -> None:
@@ -129,7 +117,12 @@ class _NativeGrid:
         return [part[index] for part, index in zip(parts, self.index, strict=True)]
 
 
-def _checked_rows(e: TreeEnsemble, X: Floats) -> Floats:
+def checked_rows(e: TreeEnsemble, X: Floats) -> Floats:
+    """Return rows as the kernels take them.
+
+    Raises:
+        InputError, EmptyDataError: they are not the model's, or there are none.
+    """
     X = np.ascontiguousarray(X, dtype=np.float64)
     if X.ndim != 2 or X.shape[1] != e.inputs.width:
         raise InputError(f"rows must be (rows, {e.inputs.width}), the model's columns.")
@@ -138,8 +131,12 @@ def _checked_rows(e: TreeEnsemble, X: Floats) -> Floats:
     return X
 
 
-def _checked_weights(X: Floats, weights: Floats | None) -> Floats:
-    """Return one weight a row, checked."""
+def checked_weights(X: Floats, weights: Floats | None) -> Floats:
+    """Return one weight a row.
+
+    Raises:
+        InputError: they cannot be weights of these rows.
+    """
     if weights is None:
         return np.ones(len(X))
     w = np.ascontiguousarray(weights, dtype=np.float64)
@@ -163,17 +160,17 @@ def partial_dependence(
     Raises:
         UnsupportedModelError: leaves are linear functions. OptionError, InputError: levels, rows or weights cannot be used.
     """
-    X = _checked_rows(e, X)
-    w = _checked_weights(X, weights)
+    X = checked_rows(e, X)
+    w = checked_weights(X, weights)
     if not levels:
         return []
-    grid = _NativeGrid(e, levels)
+    grid = NativeGrid(e, levels)
     n_parts = count_parts(e, len(X), pairs=False)
     sums, total = sum_effects(e, grid.native, np.empty((0, 2), dtype=np.int64), X, w, threads=threads, n_parts=n_parts)
     return [_curve_sums(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
-def _curve_sums(e: TreeEnsemble, grid: _NativeGrid, sums: _native.Means, j: int) -> Floats:
+def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.Means, j: int) -> Floats:
     out = np.empty((grid.points[j], len(e.base_values)))
     sums.one(j, out)
     return out
@@ -199,15 +196,15 @@ def joint_partial_dependence(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _checked_rows(e, X)
-    w = _checked_weights(X, weights)
+    X = checked_rows(e, X)
+    w = checked_weights(X, weights)
     out: list[Floats] = [np.empty(0)] * len(pairs)
-    for k, surface in _compute_surfaces(e, levels, pairs, X, w, threads):
+    for k, surface in compute_surfaces(e, levels, pairs, X, w, threads):
         out[k] = surface
     return out
 
 
-def _compute_surfaces(
+def compute_surfaces(
     e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: Pairs, X: Floats, w: Floats, threads: int
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
@@ -224,7 +221,7 @@ def _compute_surfaces(
             count += 1
         some, waiting = waiting[:count], waiting[count:]
         used = sorted({j for _, pair in some for j in pair})
-        grid = _NativeGrid(e, [levels[j] for j in used])
+        grid = NativeGrid(e, [levels[j] for j in used])
         requested = sorted({(used.index(min(p)), used.index(max(p))) for _, p in some})
         chosen = np.array(requested, dtype=np.int64).reshape(-1, 2)
         sums, total = sum_effects(e, grid.native, chosen, X, w, threads=threads, n_parts=parts)
@@ -242,15 +239,15 @@ def individual_curves(e: TreeEnsemble, levels: PlayerPoints, X: Floats, *, threa
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _checked_rows(e, X)
-    grid = _NativeGrid(e, [levels])
+    X = checked_rows(e, X)
+    grid = NativeGrid(e, [levels])
     out = np.empty((len(X), len(levels.values), grid.outputs))
     for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=8192):
         _fill_individual_curves(grid, X[rows], out[rows], threads)
     return out
 
 
-def _fill_individual_curves(grid: _NativeGrid, X: Floats, out: Floats, threads: int) -> None:
+def _fill_individual_curves(grid: NativeGrid, X: Floats, out: Floats, threads: int) -> None:
     instructions = fastest_instructions()
     for_each_thread(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
 
@@ -266,10 +263,10 @@ def individual_curve_blocks(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _checked_rows(e, X)
+    X = checked_rows(e, X)
     if not levels:
         return
-    grid = _NativeGrid(e, levels)
+    grid = NativeGrid(e, levels)
     points = [len(one.values) for one in levels]
     max_rows = max(1, numbers // (sum(points) * grid.outputs))
     for rows in timed_batches(len(X), description="individual curves", first_size=256, max_size=max_rows):
@@ -304,15 +301,15 @@ def individual_curve_moments(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _checked_rows(e, X)
-    w = _checked_weights(X, weights)
+    X = checked_rows(e, X)
+    w = checked_weights(X, weights)
     if threads < 1:
         raise OptionError("threads must be at least 1.")
     if center not in {"mean", "row"} or link not in LINKS:
         raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINKS)}.")
     if not levels:
         return []
-    grid = _NativeGrid(e, levels)
+    grid = NativeGrid(e, levels)
     sums, squares, centre = (np.zeros((sum(grid.points), grid.outputs)) for _ in range(3))
     instructions = fastest_instructions()
 
@@ -374,7 +371,7 @@ def point_differences(
     Raises:
         UnsupportedModelError, OptionError, InputError: as `partial_dependence`.
     """
-    X = _checked_rows(e, X)
+    X = checked_rows(e, X)
     low, high = (np.ascontiguousarray(a, dtype=np.int32) for a in (low, high))
     if low.shape != (len(X), len(levels)) or high.shape != low.shape:
         raise OptionError("low and high must be (rows, players).")
@@ -390,7 +387,7 @@ def point_differences(
             for j, curve in enumerate(curves):
                 out[rows, j] = curve[at, high[rows, j]] - curve[at, low[rows, j]]
         return out
-    grid = _NativeGrid(e, levels)
+    grid = NativeGrid(e, levels)
 
     def work(rows: slice) -> None:
         grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
@@ -398,99 +395,3 @@ def point_differences(
     for rows in timed_batches(len(X), description="shifted rows", first_size=256):
         for_each_thread(threads, rows, work)
     return out
-
-
-def pair_interactions(
-    e: TreeEnsemble,
-    levels: Sequence[PlayerPoints],
-    pairs: Pairs,
-    X: Floats,
-    weights: Floats | None = None,
-    *,
-    threads: int = 1,
-) -> InteractionStrength:
-    """Friedman and Popescu's pairwise interactions, at the rows themselves.
-
-    With PD centred over the rows, ``interaction`` is the sum of weight * (PD_jk - PD_j - PD_k)^2 and ``whole`` that of weight * PD_jk^2;
-    H squared is their ratio, and sqrt(interaction / sum of weights) the size of the interaction in the output's units.
-
-    Two players that no path of a tree tests together do not interact: theirs is exactly zero, and no surface is computed for them.
-
-    Args:
-        levels: points such that every row is at one (`value_intervals.interval_representatives`).
-
-    Returns:
-        (pairs, outputs) each.
-
-    Raises:
-        UnsupportedModelError, OptionError, InputError: as `partial_dependence`; a row is at none of the points.
-    """
-    X = _checked_rows(e, X)
-    w = _checked_weights(X, weights)
-    used = sorted({j for pair in pairs for j in pair})
-    together = _interacting_pairs(e, levels)
-    at = {j: point_index_of_rows(e, levels[j].columns, levels[j].values, X[:, list(levels[j].columns)]) for j in used}
-    curves = dict(zip(used, partial_dependence(e, [levels[j] for j in used], X, w, threads=threads), strict=True))
-    alone = {j: _subtract_mean(curves[j][at[j]], w) for j in used}
-    out = InteractionStrength(*(np.zeros((len(pairs), len(e.base_values))) for _ in range(2)))
-    joined = [k for k, (a, b) in enumerate(pairs) if (min(a, b), max(a, b)) in together]
-    for k, (a, b) in enumerate(pairs):
-        out.whole[k] = w @ (alone[a] + alone[b]) ** 2
-    for i, surface in _compute_surfaces(e, levels, [pairs[k] for k in joined], X, w, threads):
-        k = joined[i]
-        a, b = pairs[k]
-        both = _subtract_mean(surface[at[a], at[b]], w)
-        out.interaction[k] = w @ (both - alone[a] - alone[b]) ** 2
-        out.whole[k] = w @ both**2
-    return out
-
-
-def _interacting_pairs(e: TreeEnsemble, levels: Sequence[PlayerPoints]) -> set[tuple[int, int]]:
-    """Pairs of players that some path tests together, the lower position first; columns of nobody are one player more, the last."""
-    of_column = np.full(e.inputs.width, len(levels), dtype=np.int32)
-    for j, one in enumerate(levels):
-        of_column[list(one.columns)] = j
-    return {(min(a, b), max(a, b)) for a, b in interacting_pairs(e, of_column, len(levels) + 1).tolist()}
-
-
-def overall_interactions(
-    e: TreeEnsemble, levels: Sequence[PlayerPoints], X: Floats, weights: Floats | None = None, *, threads: int = 1
-) -> InteractionStrength:
-    """How strongly each player interacts with all others together, at the rows themselves.
-
-    With f, PD_j and the mean over the player's own distribution F_j centred over the rows, ``interaction`` is the sum of
-    weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree tests together with another has exactly zero.
-
-    Args:
-        levels: points such that every row is at one (`value_intervals.interval_representatives`).
-
-    Returns:
-        (players, outputs) each.
-
-    Raises:
-        UnsupportedModelError, OptionError, InputError: as `pair_interactions`.
-    """
-    X = _checked_rows(e, X)
-    w = _checked_weights(X, weights)
-    out = InteractionStrength(*(np.empty((len(levels), len(e.base_values))) for _ in range(2)))
-    if not levels:
-        return out
-    at = [point_index_of_rows(e, one.columns, one.values, X[:, list(one.columns)]) for one in levels]
-    grid = _NativeGrid(e, levels)
-    masses = [np.bincount(grid.index[j][at[j]], w, minlength=grid.points[j]) / w.sum() for j in range(len(levels))]
-    without = np.empty((len(X), len(levels), grid.outputs))
-    mass, instructions = np.concatenate(masses), fastest_instructions()
-    for rows in timed_batches(len(X), description="interactions", first_size=256):
-        for_each_thread(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
-    f = _subtract_mean(predict(e, X), w)
-    interacting = {j for pair in _interacting_pairs(e, levels) for j in pair}
-    for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
-        rest = f - _subtract_mean(curve[at[j]], w) - _subtract_mean(without[:, j], w)
-        out.interaction[j] = w @ rest**2 if j in interacting else 0.0
-        out.whole[j] = w @ f**2
-    return out
-
-
-def _subtract_mean(values: Floats, w: Floats) -> Floats:
-    near = values - values[0]  # what is the same in all rows leaves no rounding behind
-    return np.asarray(near - w @ near / w.sum())

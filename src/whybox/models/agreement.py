@@ -10,7 +10,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import InputError, ModelMismatchError, WhyboxError
 from whybox.models.base import Model, OwnPredict, Scale
 
-__all__ = ["call_own_predict", "compare_predictions"]
+__all__ = ["allowed_difference", "call_own_predict", "compare_predictions"]
 
 
 def call_own_predict(own: OwnPredict, table: Table, *, what: str = "these rows") -> Floats:
@@ -59,17 +59,7 @@ def compare_predictions(
         raise ModelMismatchError(
             f"{model.kind}: the model's own predict gives {expected.shape[1]} outputs, our reading of it {raw.shape[1]}."
         )
-    raw_tolerance = (relative + 1e-12) * np.maximum(
-        rounding_scale, np.where(np.isfinite(raw), np.abs(raw), 0.0)
-    ) + 1e-300
-    if scale == "raw":
-        ours, allowed = raw, np.broadcast_to(raw_tolerance, raw.shape)
-    else:
-        link = model.outputs.link
-        with np.errstate(over="ignore", invalid="ignore"):
-            ours = link(raw)
-            allowed = np.maximum(np.abs(link(raw + raw_tolerance) - ours), np.abs(ours - link(raw - raw_tolerance)))
-            allowed = np.maximum(allowed.max(axis=1, keepdims=True), 2 * relative * np.abs(ours)) + 2e-16
+    ours, allowed = allowed_difference(model, raw, scale=scale, relative=relative, rounding_scale=rounding_scale)
     with np.errstate(invalid="ignore"):
         difference = np.abs(np.where(ours == expected, 0.0, ours - expected))
     difference = np.where(np.isnan(ours) & np.isnan(expected), 0.0, difference)
@@ -83,3 +73,23 @@ def compare_predictions(
             f"Nothing was explained, because it would be an explanation of another model. {what_to_do}"
         )
     return float(difference.max(initial=0.0)), float(allowed.max(initial=0.0))
+
+
+def allowed_difference(
+    model: Model, raw: Floats, *, scale: Scale, relative: float, rounding_scale: Floats
+) -> tuple[Floats, Floats]:
+    """Return our raw outputs on a scale, and how far rounding may move each of them, (rows, outputs) both.
+
+    Args:
+        relative: relative rounding of the sums that they are compared with. rounding_scale: as for `compare_predictions`.
+    """
+    raw_tolerance = (relative + 1e-12) * np.maximum(
+        rounding_scale, np.where(np.isfinite(raw), np.abs(raw), 0.0)
+    ) + 1e-300
+    if scale == "raw":
+        return raw, np.broadcast_to(raw_tolerance, raw.shape)
+    link = model.outputs.link
+    with np.errstate(over="ignore", invalid="ignore"):
+        ours = link(raw)
+        allowed = np.maximum(np.abs(link(raw + raw_tolerance) - ours), np.abs(ours - link(raw - raw_tolerance)))
+        return ours, np.maximum(allowed.max(axis=1, keepdims=True), 2 * relative * np.abs(ours)) + 2e-16

@@ -28,7 +28,12 @@ Adapt = Callable[[Any], Model]
 
 def read_pipeline(estimator: Any, adapt: Adapt) -> Model:
     """Read a Pipeline: its transformers become the inputs' encoder, its last step is the model."""
-    steps = [(name, step) for name, step in estimator.steps[:-1] if step is not None and step != "passthrough"]
+    # a sampler (imbalanced-learn) changes only the rows of training; predict passes it over
+    steps = [
+        (name, step)
+        for name, step in estimator.steps[:-1]
+        if step is not None and step != "passthrough" and not hasattr(step, "fit_resample")
+    ]
     last = estimator.steps[-1][1]
     if last is None or isinstance(last, str) or not hasattr(last, "predict"):
         raise UnsupportedModelError(

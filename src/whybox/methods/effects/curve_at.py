@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
@@ -14,9 +14,12 @@ from whybox.errors import ModelMismatchError, OptionError, WhyboxError
 from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, as_plain_list
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Feature
+from whybox.methods.common.spot_checks import SpotChecker, TimeShare
+from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.points import own_grid, placed
 from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.inputs import Encoder, NumberEncoder
 
@@ -35,6 +38,7 @@ class CurveAt:
 
     problem: EffectsProblem
     grid: Grid
+    share: TimeShare = field(default_factory=TimeShare, repr=False)
 
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, in the order given, (points,) [, outputs], rows first where there are rows."""
@@ -45,8 +49,21 @@ class CurveAt:
 
     def _values(self, made: Grid) -> Floats:
         """Values at the points of a grid, ([rows,] points, outputs)."""
-        evaluator = self.problem.evaluator(self.grid.column_positions)
-        return self.problem.effect_kind.values_at(evaluator, made, self._first)
+        problem, kind, share = self.problem, self.problem.effect_kind, self.share
+        checks = kind.spot_checks_at or kind.spot_checks if share.due() else None
+        evaluator, grids = problem.evaluator(self.grid.column_positions), kind.grids_at(made, self._first)
+        began = share.now()
+        curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), kind=checks)
+        computed = curves.observe(kind.compute_at)
+        middle = share.now()
+        curves.check(computed)
+        share.spent(work=middle - began, checks=share.now() - middle if checks else 0.0)
+        return kind.values_at(computed)
+
+    def _means(self, trees: TreeEvaluator, made: Grid) -> Floats:
+        """Means at the points of a grid, without their errors."""
+        curves = CheckedCurves(self.problem, trees, [made], SpotChecker(), kind=self.problem.effect_kind.spot_checks)
+        return curves.compute(lambda evaluator, grids: [Curve(made, evaluator.means(grids)[0])])[0].values
 
     def _first(self) -> Grid:
         """The curve's own first point."""
@@ -89,7 +106,7 @@ class CurveAt:
         if most is not None and many * outputs * (n if rows else 1) > most:
             return UnavailableCurve(TOO_MANY)
         made = _of(self.problem, self.grid.features, points)
-        values = trees.means([made])[0] if kind.plain_mean else self._values(made)
+        values = self._means(trees, made) if kind.plain_mean else self._values(made)
         shape = (*((n,) if rows else ()), *(len(p) for p in points), outputs)
         return Steps(tuple(axes), np.ascontiguousarray(self.problem.selection.drop(values.reshape(shape))), rows)
 

@@ -19,12 +19,15 @@ from whybox.methods.effects.predict_evaluator import Evaluator
 
 __all__ = [
     "Curve",
+    "centred",
     "check_individual",
+    "check_slopes",
     "components",
     "grid_share",
     "individual",
     "marginal",
     "partial_dependence",
+    "slopes",
     "too_close",
     "with_off_data",
     "with_sides",
@@ -79,26 +82,26 @@ def partial_dependence(evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
     ]
 
 
-def individual(evaluator: Evaluator, grids: Sequence[Grid], kind: str) -> list[Curve]:
-    """Return one curve a row: ICE as it is, c-ICE less its own value at the first point, d-ICE its slope between neighbouring points.
+def individual(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
+    """Return one curve a row, (rows, points, outputs).
 
     Raises:
-        LimitError, OptionError: as :func:`check_individual`.
+        LimitError: as :func:`check_individual`.
 
     References:
         Goldstein et al., Peeking inside the black box, Journal of Computational and Graphical Statistics 24 (2015).
     """
-    made = [np.empty(check_individual(evaluator, grid, kind)) for grid in grids]
+    made = [np.empty(check_individual(evaluator, grid)) for grid in grids]
     for i, rows, block in evaluator.curves(grids):
         made[i][rows] = block
-    return [_as_kind(grid, values, kind) for grid, values in zip(grids, made, strict=True)]
+    return [Curve(grid, values) for grid, values in zip(grids, made, strict=True)]
 
 
-def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, int, int]:
+def check_individual(evaluator: Evaluator, grid: Grid) -> tuple[int, int, int]:
     """Return the shape of individual curves, (rows, points, outputs).
 
     Raises:
-        LimitError: it does not fit. OptionError: slopes of what has no numbers, or of two features.
+        LimitError: it does not fit.
     """
     shape = (len(evaluator.rows), len(grid), len(evaluator.selection.names))
     if 8 * np.prod(shape, dtype=np.float64) > MAX_RESULT_BYTES:
@@ -107,28 +110,40 @@ def check_individual(evaluator: Evaluator, grid: Grid, kind: str) -> tuple[int, 
             Argument("kind", "pdp"),
             ".",
         )
-    if kind == "d-ice":
-        _check_slopes(grid)
     return shape
 
 
-def _as_kind(grid: Grid, values: Floats, kind: str) -> Curve:
-    if kind == "c-ice":
-        values -= values[:, :1].copy()
-    if kind != "d-ice":
-        return Curve(grid, values)
+def centred(curve: Curve) -> Curve:
+    """Return individual curves less their own value at the first point; the values are changed in place."""
+    values = curve.values
+    values -= values[:, :1].copy()
+    return curve
+
+
+def slopes(curve: Curve) -> Curve:
+    """Return the slopes of individual curves between neighbouring points, at their middles.
+
+    Raises:
+        OptionError: some values are too close together for a float to tell apart.
+    """
+    grid = curve.grid
     x = grid.features[0].place(grid.points[0])
     known = np.flatnonzero(~np.isnan(x))
     x = x[known]
     if (np.diff(x) <= 0).any():
         raise too_close("d-ice", grid.name)
     with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
-        slopes = np.diff(values[:, known], axis=1) / np.diff(x)[None, :, None]
+        values = np.diff(curve.values[:, known], axis=1) / np.diff(x)[None, :, None]
     gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
-    return Curve(grid, slopes, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].number_origin,), notes=gone)
+    return Curve(grid, values, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].number_origin,), notes=gone)
 
 
-def _check_slopes(grid: Grid) -> None:
+def check_slopes(grid: Grid) -> None:
+    """Refuse a grid that has no slopes.
+
+    Raises:
+        OptionError: its feature has no numbers, or fewer than two, or there are two features.
+    """
     if len(grid.features) != 1 or grid.features[0].kind not in ("number", "integer"):
         raise OptionError(
             Argument("kind", "d-ice"),

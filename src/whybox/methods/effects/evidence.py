@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import asdict
 
 from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.method_spec import MethodSpec
 from whybox.models.blackbox import BlackBox
@@ -24,8 +26,9 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
     notes: tuple[str, ...],
     seed: int = 0,
     seconds: float,
+    spot_checks: SpotChecks = NOT_CHECKED,
 ) -> Evidence:
-    """Return how something was computed over these rows; `calls` are predictions of single rows beside those that checked the model."""
+    """Return how something was computed over these rows; `calls` are predictions of single rows beside those that checked the model and the answer."""
     model = problem.model
     black_box = isinstance(model, BlackBox)
     return Evidence(
@@ -44,7 +47,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         verdict={"against": f"nothing: it is a black box; {problem.repeats.summary}"}
         if black_box
         else asdict(model.verdict),
-        model_calls=problem.checked + (calls if black_box else 0),
+        model_calls=problem.checked + spot_checks.predictions + (calls if black_box else 0),
         seed=seed,
         rows=len(rows),
         fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
@@ -53,4 +56,5 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         notes=notes,
         by_position=problem.received.by_position,
         unseen=problem.received.unseen_as_data(),
+        spot_checks=spot_checks,
     )

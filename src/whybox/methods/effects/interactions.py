@@ -15,7 +15,7 @@ References:
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from typing import Any, Final, final
@@ -26,21 +26,24 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, labels
-from whybox.kernels import effects, value_intervals
+from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.spot_checks import predictions_of_checks
+from whybox.methods.effects.spot_interactions import InteractionChecks, LeafChecks, PredictionChecks
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 from whybox.numerics.statistics import jackknife_std_error, leave_group_out
 
-__all__ = ["InteractionsWork", "interactions", "prepared"]
+__all__ = ["InteractionsWork", "interactions", "leaves_suffice", "of_trees", "prepared"]
 
 MAX_PREDICTIONS: Final = 20_000_000  # predictions, where the caller sets no limit
 
@@ -75,7 +78,7 @@ class InteractionsWork:
 
     Attributes:
         members: columns wanted; used: those of them that the model may read. evaluator: over the rows used.
-        sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer.
+        sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer. work: the same, if they did not.
     """
 
     members: list[int]
@@ -84,13 +87,23 @@ class InteractionsWork:
     from_leaves: bool
     sample: int | None
     predictions: int
+    work: int = 0
 
-    def sizes(self) -> Sizes:
-        """Compute the interactions of the columns used."""
+    def sizes(self, observer: InteractionChecks | None = None) -> Sizes:
+        """Compute the interactions of the columns used; `observer` sees what they are made of."""
         evaluator = self.evaluator
         if self.from_leaves and isinstance(evaluator, TreeEvaluator):
-            return _of_trees(evaluator, self.used)
-        return _of_curves(evaluator, self.used, jackknife=self.sample is not None)
+            return of_trees(evaluator, self.used, observer)
+        return _of_curves(evaluator, self.used, observer, jackknife=self.sample is not None)
+
+    def checks(self, problem: EffectsProblem) -> InteractionChecks | None:
+        """Return what recomputes some of it; None where the caller wants nothing recomputed."""
+        if problem.options.spot_checks == 0:
+            return None
+        if self.from_leaves and isinstance(self.evaluator, TreeEvaluator):
+            work = len(self.evaluator.rows) ** 2 * len(self.used) ** 2
+            return LeafChecks(problem, self.evaluator, self.used, work, lambda trees, used: of_trees(trees, used).size)
+        return PredictionChecks(problem, self.evaluator, self.used, self.work, all_rows=self.sample is None)
 
 
 def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:
@@ -103,16 +116,21 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     if any(len(m) != 1 for m in problem.wanted) or len(members) < 2:
         raise OptionError("interactions are of single features, two at least; name them without tuples.")
     rows, model, used = problem.rows, problem.model, _read(problem, members)
-    exact = problem.selection.scale == "raw" and all(problem.reason((p,)) is None for p in members)
-    if exact and isinstance(model, TreeEnsemble):
+    if leaves_suffice(problem, members) and isinstance(model, TreeEnsemble):
         trees = TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
         return InteractionsWork(members, used, trees, True, None, 0)
     drawn = sample if sample is not None and sample < np.count_nonzero(rows.weights) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
     evaluator = _evaluator(problem, rows, members)
-    needed = _count_predictions(problem, rows, used)
+    needed = _count_predictions(problem, evaluator, used)
     answered = isinstance(evaluator, PredictEvaluator)
-    return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0)
+    return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0, needed)
+
+
+def leaves_suffice(problem: EffectsProblem, members: Sequence[int]) -> bool:
+    """Whether the leaves of trees give all interactions of these columns exactly, without a prediction at every pair of rows."""
+    trees = isinstance(problem.model, TreeEnsemble) and problem.selection.scale == "raw"
+    return trees and all(problem.reason((p,)) is None for p in members)
 
 
 def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
@@ -125,7 +143,11 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
     work = prepared(problem, sample, seed)
     notes: tuple[str, ...] = problem.notes
     members, rows, kernel = work.members, work.evaluator.rows, work.evaluator.kernel
-    found, calls = work.sizes(), work.evaluator.spent
+    checker = SpotChecker()
+    checks = work.checks(problem)
+    found, calls = work.sizes(checks), work.evaluator.spent
+    if checks is not None:
+        checks.check(found.size, checker)
     if work.from_leaves and sample is not None:
         notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
     if calls:
@@ -151,6 +173,7 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
             notes=notes,
             seed=seed,
             seconds=time.perf_counter() - began,
+            spot_checks=checker.result,
         ),
     )
 
@@ -180,13 +203,13 @@ def _evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[in
     return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
 
 
-def _count_predictions(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> int:
+def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: Sequence[int]) -> int:
     """Return how many predictions are needed at most; curves from the leaves of trees count alike.
 
     Raises:
         LimitError: more than allowed.
     """
-    needed = 0
+    needed, rows = 0, evaluator.rows
     for m in [(p,) for p in members] + list(combinations(members, 2)):
         others = [p for p in range(rows.table.width) if p not in m]
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
@@ -194,14 +217,14 @@ def _count_predictions(problem: EffectsProblem, rows: WeightedRows, members: Seq
         )
     most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
     HybridEvaluator(problem.model, problem.selection, most, reserved=problem.probed).check_limit(
-        needed,
+        needed + predictions_of_checks(problem, evaluator, needed),
         what=f"a table of interactions of {len(members)} features over {len(rows):,} rows",
         smaller=(Argument("sample", 300), " (rows drawn, with standard errors), fewer features"),
     )
     return needed
 
 
-def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
+def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: InteractionChecks | None = None) -> Sizes:
     """All rows, exactly, from the leaves."""
     model, X, w = trees.model, trees.matrix, trees.rows.weights
     columns = {p: trees.columns((p,)) for p in members}
@@ -224,8 +247,11 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     least = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
-    together = effects.pair_interactions(model, levels, pairs, X, w, threads=trees.threads) if pairs else None
-    alone = effects.overall_interactions(model, levels, X, w, threads=trees.threads)
+    of_pair, of_single = _observers(observer, used, pairs)
+    together = interaction_strength.pair_interactions(
+        model, levels, pairs, X, w, threads=trees.threads, observe=of_pair
+    ) if pairs else None  # fmt: skip
+    alone = interaction_strength.overall_interactions(model, levels, X, w, threads=trees.threads, observe=of_single)
     for k, (a, b) in enumerate(pairs if together is not None else []):
         assert together is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
@@ -239,10 +265,24 @@ def _of_trees(trees: TreeEvaluator, members: Sequence[int]) -> Sizes:
     return Sizes(size, ratio)
 
 
+def _observers(
+    observer: InteractionChecks | None, used: Sequence[int], pairs: Sequence[tuple[int, int]]
+) -> tuple[Callable[[int, Floats, Floats, Floats], None] | None, Callable[[int, Floats, Floats], None] | None]:
+    """What the kernels show an observer, by columns."""
+    if observer is None:
+        return None, None
+    return (
+        lambda k, *at_rows: observer.see_pair((used[pairs[k][0]], used[pairs[k][1]]), *at_rows),
+        lambda j, at_rows, without: observer.see_single(used[j], at_rows, without),
+    )
+
+
 class _Means:
     """Partial dependence at each row's own value, with all rows and, for a jackknife, without each group of them."""
 
-    def __init__(self, evaluator: Evaluator, members: tuple[int, ...], keep: Floats) -> None:
+    def __init__(
+        self, evaluator: Evaluator, members: tuple[int, ...], keep: Floats, observer: InteractionChecks | None
+    ) -> None:
         rows = evaluator.rows
         _, first, inverse = np.unique(rows.codes[:, list(members)], axis=0, return_index=True, return_inverse=True)
         at = inverse.reshape(-1)
@@ -253,19 +293,23 @@ class _Means:
         self.without = np.zeros((sets, n, k))
         mass = np.stack([np.bincount(at, w, minlength=len(first)) for w in keep])
         for _, part, values in evaluator.curves([grid]):
+            if observer is not None:
+                observer.see_curves(grid, part, values)
             here += np.einsum("sr,rpk->spk", keep[:, part], values)
             self.without[:, part] = np.einsum("sp,rpk->srk", mass, values)
         self.at_rows = here[:, at]
 
 
-def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool) -> Sizes:
+def _of_curves(
+    evaluator: Evaluator, members: Sequence[int], observer: InteractionChecks | None = None, *, jackknife: bool
+) -> Sizes:
     """Every pair of rows evaluated; with a jackknife the same without each of ten groups of rows."""
     w = evaluator.rows.weights
     shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
     predictions = evaluator.predictions()
     f = np.broadcast_to(predictions, (len(shares), *predictions.shape))
     least = rounding_floor(predictions, w) ** 2
-    own = {p: _Means(evaluator, (p,), shares) for p in members}
+    own = {p: _Means(evaluator, (p,), shares, observer) for p in members}
     shape = (len(shares), len(members), len(members), len(evaluator.selection.names))
     size, ratio = np.zeros(shape), np.zeros(shape)
 
@@ -278,7 +322,8 @@ def _of_curves(evaluator: Evaluator, members: Sequence[int], *, jackknife: bool)
     for i, p in enumerate(members):
         put(i, i, f, own[p].at_rows, own[p].without)
         for j in range(i):
-            put(i, j, _Means(evaluator, (members[j], p), shares).at_rows, own[members[j]].at_rows, own[p].at_rows)
+            both = _Means(evaluator, (members[j], p), shares, observer)
+            put(i, j, both.at_rows, own[members[j]].at_rows, own[p].at_rows)
     if not jackknife:
         return Sizes(size[0], ratio[0])
     return Sizes(size[0], ratio[0], jackknife_std_error(size[1:]), jackknife_std_error(ratio[1:]))

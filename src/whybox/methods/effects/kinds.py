@@ -16,16 +16,22 @@ from whybox.explanation.curve_functions import PiecewiseLinearCurve
 from whybox.methods.effects.ale import ale, requests
 from whybox.methods.effects.curves import (
     Curve,
+    centred,
     check_individual,
+    check_slopes,
     components,
     individual,
     marginal,
     partial_dependence,
+    slopes,
     with_sides,
 )
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.predict_evaluator import Evaluator
+from whybox.methods.effects.spot_kinds import CentredChecks, CheckedKind, IndividualChecks, SlopeChecks
+from whybox.methods.effects.spot_local import LocalEffectChecks
+from whybox.methods.effects.spot_means import AnovaChecks, MeanByValueChecks, MeanChecks
 
 __all__ = [
     "AccumulatedLocalEffects",
@@ -51,6 +57,7 @@ class EffectKind(ABC):
         samples_variance: whether large tables are sampled for its standard error; mean_cost: whether all its cost is in means over the rows.
         surface_quantity: what one number of a surface is, where it is not what the registry says of a curve.
         bytes_per_row: memory it needs beside the evaluator's.
+        spot_checks: what recomputes some of its numbers; None: its evidence says "not checked". spot_checks_at: the same for values at other points, where it differs.
     """
 
     default_points: ClassVar[tuple[int, int]] = (100, 20)
@@ -62,6 +69,8 @@ class EffectKind(ABC):
     mean_cost: ClassVar[bool] = False
     surface_quantity: ClassVar[str] = ""
     bytes_per_row: ClassVar[float] = 0.0
+    spot_checks: ClassVar[CheckedKind | None] = None
+    spot_checks_at: ClassVar[CheckedKind | None] = None
 
     @classmethod
     def of(cls, options: PredictionOptions) -> EffectKind:
@@ -88,9 +97,17 @@ class EffectKind(ABC):
         """Return the units of the values, given those of the prediction."""
         return units
 
-    def values_at(self, evaluator: Evaluator, made: Grid, first: Callable[[], Grid]) -> Floats:
-        """Return the values at other points, ([rows,] points, outputs); `first` makes the grid of the curve's own first point."""
-        return self.compute(evaluator, [made])[0].values
+    def grids_at(self, made: Grid, first: Callable[[], Grid]) -> list[Grid]:
+        """Return the grids that the values at other points are computed from; `first` makes the grid of the curve's own first point."""
+        return [made]
+
+    def compute_at(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+        """Compute the curves at these grids."""
+        return self.compute(evaluator, grids)
+
+    def values_at(self, curves: Sequence[Curve]) -> Floats:
+        """Return the values at other points, ([rows,] points, outputs), from the curves at these grids."""
+        return curves[0].values
 
     def curve_function(self, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
         """Return the curve as a function of its points, where its values say it all; None: the model is evaluated again."""
@@ -102,6 +119,7 @@ class PartialDependence(EffectKind):
     """The mean over the rows with the feature set to each point."""
 
     off_data = saves_steps = plain_mean = samples_variance = True
+    spot_checks = MeanChecks
 
     def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.partial_dependence."""
@@ -111,17 +129,17 @@ class PartialDependence(EffectKind):
 class IndividualCurves(EffectKind):
     """Each row's own curve."""
 
-    kind: ClassVar[str] = "ice"
     by_row = off_data = saves_steps = True
+    spot_checks = IndividualChecks
 
     def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.individual."""
-        return individual(evaluator, grids, self.kind)
+        return individual(evaluator, grids)
 
     def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Refuse curves that do not fit, too."""
         for grid in grids:
-            check_individual(evaluator, grid, self.kind)
+            check_individual(evaluator, grid)
         return evaluator.reserve(grids)
 
     def numbers_per_row(self, grids: Sequence[Grid]) -> int:
@@ -133,20 +151,44 @@ class IndividualCurves(EffectKind):
 class CentredCurves(IndividualCurves):
     """Each row's own curve, less its first point."""
 
-    kind = "c-ice"
+    spot_checks = CentredChecks
+    spot_checks_at = IndividualChecks
 
-    def values_at(self, evaluator: Evaluator, made: Grid, first: Callable[[], Grid]) -> Floats:
+    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+        """See whybox.methods.effects.curves.centred."""
+        return [centred(c) for c in individual(evaluator, grids)]
+
+    def grids_at(self, made: Grid, first: Callable[[], Grid]) -> list[Grid]:
+        """The curve's own first point, too."""
+        return [made, first()]
+
+    def compute_at(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+        """Not less the first of the other points."""
+        return individual(evaluator, grids)
+
+    def values_at(self, curves: Sequence[Curve]) -> Floats:
         """Less the curve's own first point, wherever it is evaluated."""
-        here, start = individual(evaluator, [made, first()], "ice")
-        return np.asarray(here.values - start.values)
+        return np.asarray(curves[0].values - curves[1].values)
 
 
 @final
 class CurveSlopes(IndividualCurves):
     """The slope of each row's own curve."""
 
-    kind = "d-ice"
     off_data = saves_steps = False
+    spot_checks = SlopeChecks
+
+    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+        """See whybox.methods.effects.curves.slopes."""
+        for grid in grids:
+            check_slopes(grid)
+        return [slopes(c) for c in individual(evaluator, grids)]
+
+    def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+        """Refuse what has no slopes, too."""
+        for grid in grids:
+            check_slopes(grid)
+        return super().reserve(evaluator, grids)
 
     def units(self, units: str, feature: str) -> str:
         """Per unit of the feature."""
@@ -160,6 +202,7 @@ class AccumulatedLocalEffects(EffectKind):
     default_points = (41, 21)
     surface_quantity = "second-order effect"
     bytes_per_row = 96.0
+    spot_checks = LocalEffectChecks
 
     def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.ale."""
@@ -191,6 +234,7 @@ class MeanByValue(EffectKind):
     """The mean prediction of the rows that have the value."""
 
     default_points = (21, 11)
+    spot_checks = MeanByValueChecks
 
     def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.marginal."""
@@ -210,6 +254,7 @@ class AnovaComponents(EffectKind):
     """What a feature adds to the mean, or a pair to what its features add alone."""
 
     off_data = saves_steps = mean_cost = True
+    spot_checks = AnovaChecks
     surface_quantity = "second-order effect"
 
     def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:

@@ -23,6 +23,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, quoted_list
 from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.methods.registry import find, load, methods
 from whybox.numerics.statistics import confidence_interval, critical_value
 
@@ -63,19 +64,23 @@ def with_learner_error(
         OptionError: a model with other outputs.
     """
     curves_of: dict[Key, list[Floats]] = {key: [] for key in effects}
+    checks = [effects[0].evidence.spot_checks]
     lines: list[Key] = [key for key in effects if isinstance(key, str)]
     calls: list[list[Key]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
     for model in refits:
         for keys in calls:
             grid = {name: points for key in keys for name, points in _points(effects[key]).items()}
             curves = again(model, keys, grid)
+            checks.append(curves[0].evidence.spot_checks)
             for key in keys:
                 if curves[key].output_names != effects[key].output_names or curves[key].shape != effects[key].shape:
                     raise OptionError(
                         "a model among refits has other outputs than the model itself; fit the same kind again."
                     )
                 curves_of[key].append(curves[key].values)
-    return Effects({key: _with_error(e, np.stack(curves_of[key])) for key, e in effects.items()}, effects.library)
+    together = merge_spot_checks(checks)
+    made = {key: _with_error(e, np.stack(curves_of[key]), together) for key, e in effects.items()}
+    return Effects(made, effects.library)
 
 
 def _points(e: Explanation) -> dict[str, Any]:
@@ -83,12 +88,12 @@ def _points(e: Explanation) -> dict[str, Any]:
     return {name: list(e.coords[dim]) for name, dim in zip(e.players, ("point", "point_2"), strict=False)}
 
 
-def _with_error(e: Explanation, values: Floats) -> Explanation:
+def _with_error(e: Explanation, values: Floats, checks: SpotChecks | None) -> Explanation:
     dims = e.dims
     error = np.asarray(values.std(axis=0, ddof=1))
     freedom = len(values) - 1
     note = f"learner_error: standard deviation of {len(values)} fits at the same points; learner_interval: {critical_value(freedom=freedom):.2f} of it to either side."
     interval = np.stack(confidence_interval(e.values, error, freedom=freedom), axis=-1)
-    evidence = replace(e.evidence, notes=(*e.evidence.notes, note))
+    evidence = replace(e.evidence, notes=(*e.evidence.notes, note), spot_checks=checks)
     extras = {**e.extras, "learner_error": (dims, error), "learner_interval": ((*dims, "bound"), interval)}
     return replace(e, extras=extras, evidence=evidence)

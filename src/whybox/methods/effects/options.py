@@ -11,6 +11,7 @@ from whybox.core.validation import check_whole_number
 from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import check_max_evals, option
+from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
 
@@ -34,10 +35,12 @@ class PredictionOptions:
     response_method: str | None = option(None, "method of the estimator to evaluate instead of reading it")
     max_evals: int | None = option(None, "most predictions of single rows")
     n_jobs: int | None = option(None, "threads of tree ensembles")
+    spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
         object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
+        object.__setattr__(self, "spot_checks", check_spot_checks(self.spot_checks))
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -18,12 +18,15 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
 from whybox.methods.common.plan import TIMINGS, MethodPlan, Stopwatch, smallest_seconds
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.interactions import InteractionsWork, prepared
 from whybox.methods.effects.options import JACKKNIFE_GROUPS
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import grouped
+from whybox.methods.effects.spot_checks import CheckedCurves
+from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
@@ -51,7 +54,8 @@ class EffectsPlan:
         rows, curves, points: how many; points of all curves together.
         predictions: of single rows, for the curves; exactly as many, equal ones once. 0 where the leaves of trees suffice.
         brute: what these would be, each row and point by itself: points x rows for curves of means and of rows.
-        checks: rows that the model's own predict is evaluated on beside these: to learn its output shape, or to check our reading of it.
+        checks: rows that the model's own predict is evaluated on beside these: to learn its output shape, to check our reading of it, and to recompute
+            numbers of the answer.
         model_calls: what evidence will count: checks, and the predictions where the model's own predict answers them.
         batches: calls of the model, about. seconds: about. memory_bytes: at most, about, beyond the rows given.
         spent: rows that the model's own predict was evaluated on to make this plan.
@@ -121,13 +125,15 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
     """
     box = isinstance(problem.model, BlackBox)
     rounds: list[int] = []
-    brute, seconds, memory, spent, kernels = 0, 0.0, 0.0, problem.shown, []
+    brute, seconds, memory, spent, kernels, checks = 0, 0.0, 0.0, problem.shown, [], problem.checked
     every: list[Grid] = []
     batches = 0
     for evaluator, wanted in grouped(problem):
         watch = Stopwatch()
         grids = [problem.make(m) for m in wanted]
-        here = problem.effect_kind.reserve(evaluator, grids)
+        curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), share=len(wanted) / len(problem.wanted))
+        here = curves.rounds
+        checks += curves.predictions
         seconds += watch.seconds()  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(problem, sum(here)))
@@ -154,8 +160,8 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
         points=sum(len(g) for g in every),
         predictions=sum(rounds),
         brute=brute,
-        checks=problem.checked,
-        model_calls=problem.checked + (sum(rounds) if box else 0),
+        checks=checks,
+        model_calls=checks + (sum(rounds) if box else 0),
         batches=batches,
         seconds=seconds + _off_seconds(problem, every),
         memory_bytes=memory,
@@ -172,6 +178,8 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
     spec = find("interactions", "friedman_h")
     work = prepared(problem, sample, seed)
     rows, outputs = work.evaluator.rows, len(problem.selection.names)
+    made = work.checks(problem)
+    checks = 0 if made is None else made.predictions
     sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
     if isinstance(work.evaluator, PredictEvaluator):
         _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(problem, work.predictions))
@@ -184,7 +192,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
         kernel=work.evaluator.kernel,
         exact=work.sample is None,
         rows=len(rows),
-        model_calls=problem.checked + (work.predictions if isinstance(problem.model, BlackBox) else 0),
+        model_calls=problem.checked + checks + (work.predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * sets * (2 * len(work.used) + 3)),
         seconds=seconds,
     )
@@ -211,7 +219,8 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
     spec = find("regions", "regional")
     members = problem.wanted[0]
     evaluator, grid = problem.evaluator(members), problem.make(members)
-    predictions = sum(evaluator.reserve([grid]))
+    curves = CheckedCurves(problem, evaluator, [grid], SpotChecker(), kind=IndividualChecks)
+    predictions = sum(curves.rounds)
     if isinstance(evaluator, PredictEvaluator):
         _, each, _ = _pace(evaluator, [grid], predictions, _allowed(problem, predictions))
         seconds = each * predictions
@@ -223,7 +232,7 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         kernel=evaluator.kernel,
         exact=spec.exact,
         rows=len(problem.rows),
-        model_calls=problem.checked + (predictions if isinstance(problem.model, BlackBox) else 0),
+        model_calls=problem.checked + curves.predictions + (predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.selection.names),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),
@@ -302,17 +311,19 @@ def _growth(
 def _pilot(problem: EffectsProblem, grids: Sequence[Grid], size: int) -> tuple[TreeEvaluator, list[Grid]]:
     """The trees over so many of the rows, and grids of these rows."""
     few, picked = _some_of(problem, size)
-    made = [
-        replace(
-            g,
-            features=tuple(few.rows.feature(p) for p in g.column_positions),
-            point_of_row=g.point_of_row[picked],
-            is_at_point=g.is_at_point[picked],
-            is_custom=True,
-        )
-        for g in grids
-    ]
-    return few, made
+    return few, [_of_rows(g, few.rows, picked) for g in grids]
+
+
+def _of_rows(grid: Grid, rows: WeightedRows, picked: Ints) -> Grid:
+    """The same points over some of the rows."""
+    return replace(
+        grid,
+        features=tuple(rows.feature(p) for p in grid.column_positions),
+        point_of_row=grid.point_of_row[picked],
+        is_at_point=grid.is_at_point[picked],
+        is_custom=True,
+        sides=tuple(_of_rows(side, rows, picked) for side in grid.sides),
+    )
 
 
 def _some_of(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, final
 
@@ -32,6 +32,9 @@ __all__ = [
 # a signed sum of predictions: (sign, point of each row), -1 for rows that are left out; a request is of the points of a grid
 Corners = Sequence[tuple[int, Ints]]
 Request = tuple[Grid, Corners]
+Observer = Callable[
+    [Grid, Ints, Floats], None
+]  # grid, positions of rows, their individual curves (rows, points, outputs)
 CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
 
 
@@ -119,6 +122,9 @@ class PredictEvaluator:
 
     Args:
         repeats: the check that the model's outputs repeat. max_evals: most predictions in total. reserved: predictions made beside these.
+
+    Attributes:
+        predictions_beside: how many predictions are made beside so many, to check them; they count against `max_evals`.
     """
 
     def __init__(
@@ -133,6 +139,7 @@ class PredictEvaluator:
     ) -> None:
         self.model, self.rows, self.selection, self.repeats = model, rows, selection, repeats
         self.hybrids = HybridEvaluator(model, selection, max_evals, reserved=reserved)
+        self.predictions_beside: Callable[[int], int] = lambda _: 0
         self._predictions: Floats | None = None
         self._total = ""
 
@@ -174,7 +181,7 @@ class PredictEvaluator:
         for size, own, blocks in sizes:
             left = size - own if share else size
             rounds += [left // blocks + (i < left % blocks) for i in range(blocks)]
-        self.hybrids.check_limit(sum(rounds))
+        self.hybrids.check_limit(sum(rounds) + self.predictions_beside(sum(rounds)))
         self._total = f", {sum(rounds):,} predictions in all"
         return [r for r in rounds if r], share
 
@@ -237,10 +244,13 @@ class PredictEvaluator:
             members = order[begins[start] : begins[stop]]
             yield members, values[inverse[members] - start]
 
-    def moments(self, grids: Sequence[Grid]) -> list[Moments]:
-        """Return mean and variance over rows at each point, for each grid."""
+    def moments(self, grids: Sequence[Grid], observe: Observer | None = None) -> list[Moments]:
+        """Return mean and variance over rows at each point, for each grid; `observe` sees the individual curves that they are of."""
         self._start(grids)
-        return [moments(self, g, self._curves_of(g)) for g in grids]
+        return [
+            moments(self, g, self._curves_of(g) if observe is None else _shown(g, self._curves_of(g), observe))
+            for g in grids
+        ]
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return signed sums of predictions at corners; each different cell is evaluated once."""
@@ -305,6 +315,12 @@ class PredictEvaluator:
         return self.hybrids.evaluate_each(
             self.rows.table, grid.table, rows, points, only, (grid.column_positions,), what=what
         )
+
+
+def _shown(grid: Grid, blocks: Iterable[tuple[Ints, Floats]], observe: Observer) -> Iterator[tuple[Ints, Floats]]:
+    for rows, values in blocks:
+        observe(grid, rows, values)
+        yield rows, values
 
 
 def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:

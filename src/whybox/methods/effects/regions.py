@@ -23,11 +23,15 @@ from whybox.explanation.effects import Effects, Key
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.rows import WeightedRows
-from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, with_off_data
+from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, individual, with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.region_search import Condition, CurveShapes, SplitSearch
-from whybox.methods.effects.result import labelled
+from whybox.methods.effects.result import labelled, with_spot_checks
+from whybox.methods.effects.spot_checks import CheckedCurves
+from whybox.methods.effects.spot_kinds import IndividualChecks
+from whybox.methods.effects.spot_means import SECOND_SUM
 from whybox.methods.registry import find
 from whybox.numerics.rounding import rounding_floor
 
@@ -66,13 +70,12 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
         raise OptionError("regions are found for one feature at a time; name a single one.")
     members = problem.wanted[0]
     evaluator, grid = problem.evaluator(members), problem.make(members)
-    values = np.empty((len(problem.rows), len(grid), len(problem.selection.names)))
-    if values.nbytes > MAX_RESULT_BYTES:
+    if 8 * len(problem.rows) * len(grid) * len(problem.selection.names) > MAX_RESULT_BYTES:
         raise LimitError(
             f"{len(problem.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
         )
-    for _, rows, block in evaluator.curves([grid]):
-        values[rows] = block
+    checker = SpotChecker()
+    values = CheckedCurves(problem, evaluator, [grid], checker, kind=IndividualChecks).compute(individual)[0].values
     problem.repeats.check_after()
     shapes = _shapes(problem, grid, values)
     whole = _Region(np.arange(len(problem.rows)))
@@ -88,10 +91,27 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
     for region in split:
         notes = (*problem.notes, *problem.apart(members), f"Rows: {region.name}.", *search.notes, *cost)
         part, curve = _curve(problem, grid, values, shapes, region)
+        _check_mean(problem, values[region.rows], region, curve, checker)
         out[region.name] = labelled(
             part, evaluator, curve, notes, evaluator.spent, time.perf_counter() - began, find("regions", "regional")
         )
-    return Effects(out, problem.rows.table.library)
+    return Effects({key: with_spot_checks(e, checker.result) for key, e in out.items()}, problem.rows.table.library)
+
+
+def _check_mean(problem: EffectsProblem, values: Floats, region: _Region, curve: Curve, checker: SpotChecker) -> None:
+    """Hold the mean curve of a region against a plain sum of the individual curves of its rows.
+
+    Raises:
+        SpotCheckError: they differ.
+    """
+    weights = problem.rows.weights[region.rows]
+    if problem.options.spot_checks == 0 or not weights.sum() > 0 or not np.isfinite(values).all():
+        return
+    again = np.average(values, axis=0, weights=weights)
+    checker.compare(
+        curve.values, again, 1e-12 * (1.0 + 1e-3 * len(values)) * np.abs(values).max(axis=(0, 1)), way=SECOND_SUM,
+        where=lambda at: [("region", region.name), ("position on the grid", at[0]), ("output", at[1])],
+    )  # fmt: skip
 
 
 def _shapes(problem: EffectsProblem, grid: Grid, values: Floats) -> CurveShapes:

@@ -13,15 +13,18 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.spot_checks import SpotChecks
+from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curve_at import CurveAt
 from whybox.methods.effects.curves import Curve, grid_share, with_off_data
 from whybox.methods.effects.evidence import evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.method_spec import MethodSpec
 
-__all__ = ["grouped", "labelled", "run"]
+__all__ = ["grouped", "labelled", "run", "with_spot_checks"]
 
 LARGEST: Final = float(np.finfo(np.float64).max)
 HISTOGRAM_BINS: Final = 30  # of the histogram below a curve
@@ -35,10 +38,12 @@ def run(problem: EffectsProblem) -> Effects:
     """
     began = time.perf_counter()
     effects: dict[tuple[int, ...], Explanation] = {}
+    checker = SpotChecker()
     for evaluator, wanted in grouped(problem):
         before = evaluator.spent
         grids = [problem.make(m) for m in wanted]
-        curves = problem.effect_kind.compute(evaluator, grids)
+        share = len(wanted) / len(problem.wanted)
+        curves = CheckedCurves(problem, evaluator, grids, checker, share=share).compute(problem.effect_kind.compute)
         problem.repeats.check_after()
         if problem.effect_kind.off_data:
             curves = with_off_data(problem.rows, curves)
@@ -47,7 +52,14 @@ def run(problem: EffectsProblem) -> Effects:
         for members, curve in zip(wanted, curves, strict=True):
             notes = (*problem.notes, *problem.apart(members), *curve.notes, *cost)
             effects[members] = labelled(problem, evaluator, curve, notes, calls, time.perf_counter() - began)
-    return Effects({problem.name(m): effects[m] for m in problem.wanted}, problem.rows.table.library)
+    checked = {members: with_spot_checks(e, checker.result) for members, e in effects.items()}
+    return Effects({problem.name(m): checked[m] for m in problem.wanted}, problem.rows.table.library)
+
+
+def with_spot_checks(e: Explanation, checks: SpotChecks) -> Explanation:
+    """Return an explanation whose evidence says what of the whole answer was recomputed."""
+    evidence = replace(e.evidence, spot_checks=checks, model_calls=e.evidence.model_calls + checks.predictions)
+    return replace(e, evidence=evidence)
 
 
 def grouped(problem: EffectsProblem) -> list[tuple[Evaluator, list[tuple[int, ...]]]]:

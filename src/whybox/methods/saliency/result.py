@@ -80,6 +80,11 @@ def _freedom_notes(output: MethodOutput) -> tuple[str, ...]:
     return (note,)
 
 
+def _freedom_extra(output: MethodOutput) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """Degrees of freedom of standard errors that come from groups of samples."""
+    return {} if output.variances is None or output.freedom is None else {"freedom": ((), np.array(output.freedom))}
+
+
 def _finite(output: MethodOutput, method: Method) -> None:
     """Check that maps are finite.
 
@@ -221,8 +226,6 @@ def _explanation(
         coords["output"] = labels(problem.target.names)
     tail = ("row", "output") if several else ("row",)
     extras = dict(output.extras)
-    if error is not None and output.freedom is not None:
-        extras["freedom"] = ((), np.array(output.freedom))
 
     def per_target(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.array(a if several else a[:, 0])
@@ -251,7 +254,7 @@ def _explanation(
         prediction=per_target(problem.scores),
         std_error=error,
         data=data,
-        extras=extras | _input_extra(input_, coords),
+        extras=extras | _freedom_extra(output) | _input_extra(input_, coords),
         players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
 

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from whybox.data.table import Table
-from whybox.errors import OptionError, WhyboxError
 from whybox.explanation.axis_points import point_labels
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
-from whybox.methods.effects.interactions import interactions
+from whybox.methods.effects.interactions import interactions, leaves_suffice
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import run
@@ -117,11 +115,9 @@ def _pairs(problem: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
     if len(problem.wanted) < 2:
         return ""
-    problem = replace(problem, options=replace(problem.options, max_evals=1), _evaluators={})
-    try:
-        sizes = interactions(problem, sample=None, seed=0)
-    except (OptionError, WhyboxError):
+    if not leaves_suffice(problem, [members[0] for members in problem.wanted]):
         return "<p class=faint>Interactions are not shown: for this model and output they take whybox.interactions(model, X, sample=...).</p>"
+    sizes = interactions(problem, sample=None, seed=0)
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)
     about = "" if "output" not in sizes.dims else f" of output {sizes_of_output.coords['output'][0]}"
@@ -146,4 +142,5 @@ def _lines(e: Explanation) -> list[tuple[str, ...]]:
 
 def _small(e: Explanation) -> str:
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
-    return f"<p class=faint>Found by {escape(e.evidence.kernel)}.</p>{notes}"
+    checks = "".join(f"{escape(label)}: {escape(text)}." for label, text in e.evidence.lines("spot_checks"))
+    return f"<p class=faint>Found by {escape(e.evidence.kernel)}. {checks}</p>{notes}"

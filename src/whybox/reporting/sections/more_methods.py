@@ -8,14 +8,16 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.api.effects import effects
 from whybox.api.importance import importance
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.figures import FIGURES
 from whybox.explanation.html import number
+from whybox.methods.effects.options import EffectsOptions
+from whybox.methods.effects.problem import resolve_effects
+from whybox.methods.effects.result import run
 from whybox.methods.method_spec import MethodSpec
-from whybox.methods.registry import family_ids, find
+from whybox.methods.registry import family_ids, find, load_options
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.sections.effects import curve_figure, evenly_taken, top_features
@@ -82,11 +84,15 @@ def _importance_figure(ranking: Explanation, spec: MethodSpec, numbers: str) -> 
 def _effects_block(f: ReportData, spec: MethodSpec) -> str:
     assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
     names = top_features(f.explanation)
-    curves = effects(f.model, evenly_taken(f.explanation.data), names, spec.id, output=f.output, scale=f.scale)
+    options = (load_options(spec) if spec.options else EffectsOptions)(kind=spec.id, output=f.output, scale=f.scale)
+    rows, known = evenly_taken(f.explanation.data), f.explanation.evidence.agreement  # explaining has compared each row
+    curves = run(resolve_effects(f.model, rows, names, options, kind=spec.id, grid=options.grid, known=known))
     drawn = "".join(curve_figure(curves, str(n)) for n in curves.ordered())
     return f"<div class=grid>{drawn}</div>{_how_computed(curves[0])}"
 
 
 def _how_computed(e: Explanation) -> str:
-    lines = "".join(f"{escape(label)}: {escape(text)}. " for label, text in e.evidence.lines("kernel", "estimand"))
+    lines = "".join(
+        f"{escape(label)}: {escape(text)}. " for label, text in e.evidence.lines("kernel", "estimand", "spot_checks")
+    )
     return f"<p class=faint>{lines}</p>"

@@ -1,0 +1,169 @@
+"""Spot checks of effects: some numbers of every answer are recomputed by asking the model itself, and held against it.
+
+What evaluates the rows (leaves of trees, or predictions of which equal ones are made once) is left as it is; it is only looked at while it works.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Final, Literal, final
+
+import numpy as np
+
+from whybox.data.table import Floats
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.spot_checks import SpotChecker, spot_predictions, spot_rng
+from whybox.methods.effects.curves import Curve
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import Evaluator, Moments, PredictEvaluator, Request
+from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.spot_kinds import CheckedKind, CurveChecks
+from whybox.methods.effects.spot_rows import RowRecomputation, rows_alone
+
+__all__ = ["CheckedCurves", "predictions_of_checks"]
+
+MAX_PREDICTIONS: Final = 500  # of the checks of one answer, unless more are asked for
+
+
+def predictions_of_checks(problem: EffectsProblem, evaluator: Evaluator, work: int, *, at_least: int = 1) -> int:
+    """Return how many predictions of single rows the checks of an answer may take: never more than the answer itself.
+
+    Args:
+        work: how many it takes, or would take one by one where leaves of trees suffice. at_least: one for each curve.
+    """
+    asked = problem.options.spot_checks
+    many = spot_predictions(asked, work if isinstance(evaluator, PredictEvaluator) else 0)
+    return min(many if asked is not None else max(min(many, MAX_PREDICTIONS), at_least), work)
+
+
+@final
+class CheckedCurves:
+    """The curves of one evaluator, computed and checked.
+
+    Args:
+        problem, evaluator, grids: what is computed from. checker: takes the numbers that were compared. share: of the predictions of the whole answer that the
+            checks of these curves may take. kind: what recomputes these curves; "own": as the problem's kind of effect says; None: nothing.
+
+    Attributes:
+        rounds: how many predictions each round of the evaluator takes, as its `reserve` says. predictions: how many the checks take.
+
+    Raises:
+        LimitError: more predictions than allowed, those of the checks among them.
+    """
+
+    def __init__(
+        self,
+        problem: EffectsProblem,
+        evaluator: Evaluator,
+        grids: Sequence[Grid],
+        checker: SpotChecker,
+        *,
+        share: float = 1.0,
+        kind: CheckedKind | Literal["own"] | None = "own",
+    ) -> None:
+        self._problem, self._evaluator, self._grids, self._checker = problem, evaluator, list(grids), checker
+        self._share = share
+        self._kind = problem.effect_kind.spot_checks if kind == "own" else kind
+        self._checks: CurveChecks | None = None
+        self._alone, self.predictions = 0, 0
+        if isinstance(evaluator, PredictEvaluator):
+            evaluator.predictions_beside = self._draw
+        self.rounds = problem.effect_kind.reserve(evaluator, grids)
+        if not isinstance(evaluator, PredictEvaluator):
+            self._draw(problem.effect_kind.brute_force(evaluator, grids))
+
+    def _draw(self, work: int) -> int:
+        """Draw what is recomputed, given how many predictions the curves take; once: later calls find what was drawn. Return how many the checks take."""
+        problem = self._problem
+        if self._checks is None and self._kind is not None and problem.options.spot_checks != 0 and work:
+            curves = len(self._grids)
+            most = predictions_of_checks(problem, self._evaluator, work, at_least=curves)
+            most = min(max(int(most * self._share), curves), most)
+            alone = min(rows_alone(problem.model), most - 1)
+            self._checks = self._kind(self._evaluator, self._grids, spot_rng(0, len(self._evaluator.rows), curves))
+            drawn = self._checks.draw(most - alone)
+            self._alone = min(alone, drawn)
+            self.predictions = 0 if problem.model.own_predict is None else drawn + self._alone
+        return self.predictions
+
+    def compute(self, work: Callable[[Evaluator, list[Grid]], list[Curve]]) -> list[Curve]:
+        """Return the curves that `work` computes from an evaluator and the grids, after the checks.
+
+        Raises:
+            SpotCheckError: a number is not what was recomputed.
+        """
+        curves = self.observe(work)
+        self.check(curves)
+        return curves
+
+    def observe(self, work: Callable[[Evaluator, list[Grid]], list[Curve]]) -> list[Curve]:
+        """Return the curves that `work` computes, unchecked: `check` follows."""
+        if self._checks is None:
+            return work(self._evaluator, self._grids)
+        return work(_Observed(self._evaluator, self._checks), self._grids)
+
+    def check(self, curves: Sequence[Curve]) -> None:
+        """Hold curves against what is recomputed.
+
+        Raises:
+            SpotCheckError: a number differs.
+        """
+        if self._checks is not None:
+            problem, rows = self._problem, self._evaluator.rows
+            recompute = RowRecomputation(problem.model, rows.table, problem.selection, self._checker, alone=self._alone)
+            self._checks.check(curves, recompute, self._checker)
+
+
+@final
+class _Observed:
+    """An evaluator that shows checks what it computes."""
+
+    def __init__(self, evaluator: Evaluator, checks: CurveChecks) -> None:
+        self._evaluator, self._checks = evaluator, checks
+        self.rows: WeightedRows = evaluator.rows
+        self.selection: OutputSelection = evaluator.selection
+
+    @property
+    def spent(self) -> int:
+        """Predictions of single rows made so far."""
+        return self._evaluator.spent
+
+    @property
+    def kernel(self) -> str:
+        """How predictions are computed, in words."""
+        return self._evaluator.kernel
+
+    def reserve(
+        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
+    ) -> list[int]:
+        """See `Evaluator`."""
+        return self._evaluator.reserve(grids, requests, predictions=predictions)
+
+    def predictions(self) -> Floats:
+        """See `Evaluator`."""
+        return self._evaluator.predictions()
+
+    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+        """See `Evaluator`."""
+        return self._evaluator.curves(grids)
+
+    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+        """See `Evaluator`."""
+        if isinstance(self._evaluator, PredictEvaluator):
+            return [m.mean for m in self._evaluator.moments(grids, self._checks.observe)]
+        return self._evaluator.means(grids)
+
+    def moments(self, grids: Sequence[Grid]) -> list[Moments]:
+        """See `Evaluator`."""
+        if isinstance(self._evaluator, PredictEvaluator):
+            return self._evaluator.moments(grids, self._checks.observe)
+        return self._evaluator.moments(grids)
+
+    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
+        """See `Evaluator`."""
+        moved = self._evaluator.shifted(requests)
+        used = [np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0) for _, corners in requests]
+        self._checks.observe_shifted(list(zip(used, moved, strict=True)))
+        return moved

@@ -1,0 +1,267 @@
+"""Ask a model about single rows with features set to points of a grid, by a way that shares no code with the evaluators of effects.
+
+The cells are set in the user's own columns, one column after the other, and the model's own predict answers: no tree kernel, no encoded matrix, no row that
+stands for equal ones. Where the model came without its library, the plain NumPy reading of the trees answers instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.cells import column_dtype, object_cells
+from whybox.data.series import is_missing
+from whybox.data.table import Floats, Table
+from whybox.kernels import reference
+from whybox.kernels.predict import raw_outputs, rounding_scale
+from whybox.methods.common.columns import Feature
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.repeatability import ROUNDING
+from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.effects.grid import Grid
+from whybox.models.agreement import allowed_difference, call_own_predict
+from whybox.models.base import Model, OwnPredict
+from whybox.models.blackbox import BlackBox
+from whybox.models.trees import TreeEnsemble
+
+__all__ = ["Cell", "Place", "Points", "RowRecomputation", "output_label", "rows_alone"]
+
+ROWS_ALONE: Final = 2  # rows that a model that is read is asked about alone, after it was asked about all together
+ROWS_TOGETHER: Final = 4096  # rows of one call
+REFERENCE_VISITS: Final = 20_000  # rows x trees that the NumPy reading walks for one answer
+
+Place = list[tuple[str, object]]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Points:
+    """Values that some features are set to together.
+
+    Attributes:
+        features: one or two. table: a row a point, with the features set to it. labels: for each feature its value at each point, as the user sees it.
+    """
+
+    features: tuple[Feature, ...]
+    table: Table
+    labels: tuple[npt.NDArray[Any], ...]
+
+    @classmethod
+    def of_grid(cls, grid: Grid) -> Points:
+        """The points of a grid, those of a surface one after the other."""
+        at = np.unravel_index(np.arange(len(grid)), grid.shape)
+        return cls(grid.features, grid.table, tuple(v[i] for v, i in zip(grid.points, at, strict=True)))
+
+    @classmethod
+    def of_rows(cls, rows: WeightedRows, members: Sequence[int], picked: npt.NDArray[np.int64]) -> Points:
+        """The values that some rows have."""
+        table = rows.table.rows(picked)
+        return cls(tuple(rows.feature(p) for p in members), table, tuple(object_cells(table, p) for p in members))
+
+    @property
+    def positions(self) -> tuple[int, ...]:
+        """Positions of the user's columns."""
+        return tuple(f.position for f in self.features)
+
+    def place(self, point: int) -> Place:
+        """Which features are set to which values, for messages."""
+        out: Place = []
+        for feature, labels in zip(self.features, self.labels, strict=True):
+            value = labels[point]
+            plain = isinstance(value, np.generic) and value.dtype.kind not in "mM"
+            out += [("feature", feature.name), ("point", value.item() if plain else value)]
+        return out
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Cell:
+    """A row, by its position, with features set to a point, or as it is (None)."""
+
+    row: int
+    points: Points | None = None
+    point: int = 0
+
+    @property
+    def place(self) -> Place:
+        """What it is, for messages."""
+        out: Place = [("row", self.row)]
+        return out if self.points is None else [*out, *self.points.place(self.point)]
+
+
+def rows_alone(model: Model) -> int:
+    """Return how many rows are asked about alone: of a black box `RepeatCheck` does that, of a file there is nothing to ask."""
+    return 0 if isinstance(model, BlackBox) or model.own_predict is None else ROWS_ALONE
+
+
+@final
+class RowRecomputation:
+    """Predictions of cells on the scale of an answer, asked of the model itself.
+
+    Args:
+        model, selection: as of the answer. table: its rows. checker: counts what that takes.
+        alone: how many of the first cells are asked about a second time, alone.
+    """
+
+    def __init__(
+        self, model: Model, table: Table, selection: OutputSelection, checker: SpotChecker, *, alone: int = 0
+    ) -> None:
+        self.model, self.table, self.selection, self._checker, self._alone = model, table, selection, checker, alone
+
+    @property
+    def way(self) -> str:
+        """How cells are recomputed, in words that follow "were recomputed"."""
+        own = self.model.own_predict
+        about = "about rows with the feature set to a point"
+        return f"by a plain NumPy reading of {about[6:]}" if own is None else f"by asking {own.call_name} {about}"
+
+    def __call__(self, cells: Sequence[Cell]) -> tuple[Floats, Floats]:
+        """Return the predictions of cells and how far rounding may move each, (cells, outputs) both.
+
+        Raises:
+            SpotCheckError: our reading of these rows is not the model's own predict of them, or a row alone gives another output than among others.
+        """
+        own = self.model.own_predict
+        size = getattr(self.model, "batch_size", None) or ROWS_TOGETHER
+        parts = [self._together(cells[i : i + size], own) for i in range(0, len(cells), size)]
+        values, allowed = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
+        self._ask_alone(cells, values, allowed)
+        return values, allowed
+
+    def _ask_alone(self, cells: Sequence[Cell], values: Floats, allowed: Floats) -> None:
+        """Ask about some cells once more, each alone: an output that depends on the other rows of a call shows."""
+        some = cells[: self._alone]
+        self._alone -= len(some)
+        for i, cell in enumerate(some):
+            again, _ = self._together([cell], self.model.own_predict)
+
+            def where(at: tuple[int, ...], cell: Cell = cell) -> Place:
+                return [*cell.place, *output_label(self.selection, at[-1]), ("asked", "alone")]
+
+            self._checker.compare(values[i : i + 1], again, 2 * allowed[i : i + 1], way=self.way, where=where)
+
+    def _together(self, cells: Sequence[Cell], own: OwnPredict | None) -> tuple[Floats, Floats]:
+        values, allowed = np.empty((2, len(cells), len(self.selection.names)))
+        for which, table in _tables(self.table, cells):
+            here = [cells[i] for i in which]
+            values[which], allowed[which] = self._of_table(table, here, own)
+        return values, allowed
+
+    def _of_table(self, table: Table, cells: Sequence[Cell], own: OwnPredict | None) -> tuple[Floats, Floats]:
+        model, selection = self.model, self.selection
+        if own is not None:
+            self._checker.predictions += len(cells)
+        if isinstance(model, BlackBox):
+            assert own is not None  # noqa: S101  # a black box is nothing but its own predict
+            values = selection.levels(call_own_predict(own, table, what="rows with one feature set to a point"))
+            finite = np.where(np.isfinite(values), np.abs(values), 0.0)
+            return values, np.broadcast_to(ROUNDING * finite.max(axis=0, initial=0.0) + 1e-300, values.shape)
+        X = model.inputs.matrix(table)
+        raw, size = raw_outputs(model, X), rounding_scale(model, X)
+        picks = list(selection.picks)
+        if own is None:
+            self._hold_against_reference(X, raw, size, cells)
+        else:
+            theirs = call_own_predict(own, table, what="rows with one feature set to a point")
+            ours, allowed = allowed_difference(
+                model, raw, scale=own.scale, relative=own.relative_rounding, rounding_scale=size
+            )
+            if own.scale == selection.scale or model.outputs.link.is_identity:
+                return selection.levels(theirs), allowed[:, picks]
+            SpotChecker().compare(
+                ours, theirs, allowed, way=self.way, where=lambda at: [*cells[at[0]].place, ("output", at[1])]
+            )
+        values, allowed = allowed_difference(model, raw, scale=selection.scale, relative=0.0, rounding_scale=size)
+        return selection.levels(values), allowed[:, picks]
+
+    def _hold_against_reference(self, X: Floats, raw: Floats, size: Floats, cells: Sequence[Cell]) -> None:
+        """Compare some rows with the NumPy reading of the trees: as many as it reads in little time."""
+        model = self.model
+        if isinstance(model, TreeEnsemble):
+            some = max(1, REFERENCE_VISITS // max(model.n_trees, 1))
+            SpotChecker().compare(
+                raw[:some],
+                reference.predict(model, X[:some]),
+                1e-12 * np.broadcast_to(size, raw.shape)[:some] + 1e-300,
+                way=self.way,
+                where=lambda at: [*cells[at[0]].place, ("output", at[1])],
+            )
+
+
+def output_label(selection: OutputSelection, output: int) -> Place:
+    """Return which output a number is of, for messages; nothing where there is one alone."""
+    return [("output", selection.names[output])] if selection.axis else []
+
+
+def _tables(table: Table, cells: Sequence[Cell]) -> list[tuple[npt.NDArray[np.int64], Table]]:
+    """Tables of cells, and which cells each is of: all together, but for those whose points need a column of their own."""
+    groups: dict[int, list[int]] = {}
+    apart: dict[int, bool] = {}
+    for i, cell in enumerate(cells):
+        key = id(cell.points)
+        if key not in apart:
+            apart[key] = cell.points is not None and _needs_own_column(table, cell.points)
+        groups.setdefault(key if apart[key] else 0, []).append(i)
+    out = []
+    for key, which in groups.items():
+        here = [cells[i] for i in which]
+        rows = table.rows(np.array([c.row for c in here], dtype=np.int64))
+        points = here[0].points
+        if key and points is not None:
+            donors = points.table.rows(np.array([c.point for c in here], dtype=np.int64))
+            rows = rows.with_columns_from(donors, points.positions)
+        else:
+            rows = _with_points(rows, here)
+        out.append((np.array(which, dtype=np.int64), rows))
+    return out
+
+
+def _needs_own_column(table: Table, points: Points) -> bool:
+    """Whether points have another dtype than the column, or are dates, which Python objects may round."""
+    dates = any(f.kind == "datetime" for f in points.features)
+    return dates or any(column_dtype(table, p) != column_dtype(points.table, p) for p in points.positions)
+
+
+def _with_points(rows: Table, cells: Sequence[Cell]) -> Table:
+    """The rows with each cell's features set to its point, column after column."""
+    sets: dict[int, tuple[Points, list[int]]] = {}
+    for i, cell in enumerate(cells):
+        if cell.points is not None:
+            sets.setdefault(id(cell.points), (cell.points, []))[1].append(i)
+    columns: dict[int, npt.NDArray[np.object_]] = {}
+    for points, which in sets.values():
+        at = np.array([cells[i].point for i in which], dtype=np.int64)
+        for side, position in enumerate(points.positions):
+            if position not in columns:
+                columns[position] = object_cells(rows, position).copy()
+            columns[position][which] = _values(points, at, side)
+    for position, values in columns.items():
+        rows = rows.with_values(position, list(values))
+    return rows
+
+
+def _values(points: Points, at: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.object_]:
+    """The cells of points, which the user sees as their labels: a cell that is not its label is replaced by it."""
+    different, inverse = np.unique(at, return_inverse=True)
+    cells = object_cells(points.table.rows(different), points.positions[side])
+    out = np.empty(len(different), dtype=object)
+    for i, (cell, label) in enumerate(zip(cells, points.labels[side][different], strict=True)):
+        out[i] = cell if _same(cell, label) else label
+    return out[inverse.reshape(-1)]
+
+
+def _same(cell: Any, label: Any) -> bool:
+    """Whether a cell is what its label says; of dates and of objects that cannot be compared, it is."""
+    if is_missing(cell) or is_missing(label):
+        return is_missing(cell) and is_missing(label)
+    if isinstance(label, (np.datetime64, np.timedelta64)) or isinstance(cell, (np.ndarray, list, dict, set)):
+        return True
+    try:
+        return bool(cell == label)
+    except (TypeError, ValueError):
+        return True

@@ -1,0 +1,156 @@
+"""Spot checks of effects: what they cost is what the plan says, what they say is true, and right answers are never refused."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import whybox as wb
+from planted_effects import (
+    ROWS,
+    asked,
+    blocks_wrong,
+    booster,
+    category_shifted,
+    found,
+    means_wrong,
+    moments_wrong,
+    score,
+    table,
+)
+from sound_answers import sound_answer
+from whybox.errors import OptionError, SpotCheckError
+from whybox.methods.common.spot_checks import TimeShare
+from whybox.methods.effects.result import run
+from whybox.methods.effects.spot_rows import RowRecomputation
+
+
+def test_the_error_names_feature_point_row_and_both_numbers():
+    problem = asked(booster(), "ice", ["word"])
+    with pytest.MonkeyPatch.context() as patch:
+        category_shifted(patch, np.random.default_rng(0))
+        with pytest.raises(SpotCheckError) as caught:
+            run(problem)
+    where = dict(caught.value.where)
+    assert where["feature"] == "word"
+    assert where["point"] in "uvwxy"
+    assert 0 <= where["row"] < ROWS
+    changed = table().iloc[[where["row"]]].assign(word=pd.Categorical([where["point"]], categories=list("uvwxy")))
+    assert np.isclose(booster().predict(changed)[0], caught.value.recomputed, rtol=1e-5)
+    assert repr(caught.value.answer) in str(caught.value)
+    assert repr(caught.value.recomputed) in str(caught.value)
+
+
+def test_what_was_not_checked_says_so():
+    for model in (booster(), score):
+        assert str(wb.effects(model, table(), "a", spot_checks=0)[0].evidence.spot_checks) == "not checked"
+        assert str(wb.interactions(model, table(n=20), ["a", "b"], spot_checks=0).evidence.spot_checks) == "not checked"
+        assert str(wb.regions(model, table(), "a", spot_checks=0)[0].evidence.spot_checks) == "not checked"
+    with pytest.raises(OptionError, match="spot_checks"):
+        wb.effects(score, table(), "a", spot_checks=-1)
+
+
+@pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "d-ice", "ale", "anova", "marginal"])
+def test_checks_take_what_was_planned_and_never_more_than_the_answer(kind):
+    seen = []
+
+    def counted(rows: pd.DataFrame) -> np.ndarray:
+        seen.append(len(rows))
+        return score(rows)
+
+    for n, grid in ((6, 3), (40, 9)):
+        rows = table(n=n)
+        rows["few"] = np.arange(n)  # no two rows alike
+        for spot_checks in (None, 0, 5, 60):
+            named: dict[str, Any] = {"grid": grid, "spot_checks": spot_checks}
+            plan = wb.plan(wb.effects, counted, rows, ["a", "b"], kind, **named)
+            seen.clear()
+            checks = wb.effects(counted, rows, ["a", "b"], kind, **named)[0].evidence.spot_checks
+            assert sum(seen) == plan.model_calls
+            assert checks.predictions <= min(plan.predictions, 200 if spot_checks is None else spot_checks)
+            assert (checks.predictions > 0) == (spot_checks != 0)
+
+
+def test_checks_of_trees_take_two_hundred_predictions_however_many_rows_there_are():
+    for n in (200, 3000):
+        evidence = wb.effects(booster(), table(n=n))[0].evidence
+        assert 150 <= evidence.spot_checks.predictions <= 200
+        assert evidence.model_calls == n + evidence.spot_checks.predictions
+        assert "XGBRegressor.predict" in str(evidence.spot_checks)
+
+
+def test_of_few_rows_the_means_themselves_are_recomputed():
+    calls = wb.effects(score, table(n=5), "word", grid=None)[0].evidence.spot_checks
+    assert calls.numbers >= 2 * 5  # five means by sums, and some by predictions of all five rows
+
+
+def test_files_are_checked_by_a_plain_reading(tmp_path):
+    booster().save_model(tmp_path / "model.json")
+    evidence = wb.effects(tmp_path / "model.json", table(), ["a", "word"], "ice")[0].evidence
+    assert "NumPy" in str(evidence.spot_checks)
+    assert evidence.spot_checks.predictions == evidence.model_calls == 0
+    problem = asked(tmp_path / "model.json", "ice", ["a", "word"])
+    assert found(problem, category_shifted, 5) == 5
+
+
+class Clock:
+    """A clock that a test sets."""
+
+    def __init__(self) -> None:
+        self.now = 0.0
+
+    def __call__(self) -> float:
+        self.now += 1.0
+        return self.now
+
+
+def test_curves_at_other_points_are_checked_first_and_then_a_share_of_the_time(monkeypatch):
+    seen = []
+    right = RowRecomputation.__call__
+    monkeypatch.setattr(RowRecomputation, "__call__", lambda self, cells: seen.append(len(cells)) or right(self, cells))
+    for kind in ("pdp", "c-ice"):
+        curve = wb.effects(booster(), table(n=20), ["a"], kind)[0]
+        object.__setattr__(curve.again, "share", TimeShare(Clock()))
+        seen.clear()
+        for _ in range(90):
+            curve.at([0.3])
+        assert len(seen) == 1
+        for _ in range(90):
+            curve.at([0.3])
+        assert len(seen) == 3  # two in a hundred calls
+
+
+def test_points_asked_later_are_held_against_the_model():
+    for kind, plant in (("pdp", moments_wrong), ("ice", blocks_wrong), ("c-ice", blocks_wrong), ("anova", means_wrong)):
+        curve = wb.effects(booster(), table(), ["b"], kind)[0]
+        with pytest.MonkeyPatch.context() as patch:
+            plant(patch, np.random.default_rng(0))
+            with pytest.raises(SpotCheckError):
+                curve.at([0.1, 0.2, None])
+
+
+def test_refits_are_checked_too():
+    rows = table()
+    refits = [booster()] * 3
+    alone, together = (wb.effects(booster(), rows, "a", refits=r)[0].evidence.spot_checks for r in (None, refits))
+    assert together.numbers == 4 * alone.numbers
+    assert together.predictions == 4 * alone.predictions
+
+
+@pytest.mark.parametrize("part", range(8))
+def test_right_answers_are_never_refused(part):
+    """A few hundred answers over models, tables, kinds, scales, outputs of any size."""
+    answers = [sound_answer(seed, every=4) for seed in range(40 * part, 40 * (part + 1))]
+    refused = sum(a.startswith("refused") for a in answers)
+    assert refused < len(answers) / 2
+    assert sum("recomputed" in a for a in answers) == len(answers) - refused
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("part", range(20))
+def test_ten_thousand_right_answers_are_never_refused(part):
+    for seed in range(500 * part, 500 * (part + 1)):
+        sound_answer(seed)
