@@ -26,6 +26,7 @@ from sound_answers import sound_answer
 from whybox.errors import OptionError, SpotCheckError
 from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.effects.result import run
+from whybox.methods.effects.spot_draws import drawn_slots
 from whybox.methods.effects.spot_rows import RowRecomputation
 
 
@@ -157,3 +158,17 @@ def test_right_answers_are_never_refused(part):
 def test_ten_thousand_right_answers_are_never_refused(part):
     for seed in range(500 * part, 500 * (part + 1)):
         sound_answer(seed)
+
+
+@pytest.mark.parametrize("most", [6, 12, 48])
+def test_every_curve_has_a_point_and_missing_values_and_categories_come_first(most):
+    sizes = [5, 100, 3, 40]
+    first = [([4], []), ([], []), ([2], [0, 1, 2]), ([], [7, 9])]
+    for seed in range(50):
+        slots = drawn_slots(sizes, first, most, np.random.default_rng(seed))
+        assert len(slots) == len(set(slots)) == most
+        assert slots[:2] == [(0, 4), (2, 2)]
+        assert {curve for curve, _ in slots[:6]} == {0, 1, 2, 3}
+        assert all(0 <= k < sizes[curve] for curve, k in slots)
+        if most > 6:
+            assert {(2, 0), (2, 1), (3, 7), (3, 9)} <= set(slots)
