@@ -11,6 +11,7 @@ import pytest
 import whybox as wb
 from planted_effects import (
     ROWS,
+    anew,
     asked,
     blocks_wrong,
     booster,
@@ -87,12 +88,14 @@ def test_of_few_rows_the_means_themselves_are_recomputed():
     assert calls.numbers >= 2 * 5  # five means by sums, and some by predictions of all five rows
 
 
-def test_files_are_checked_by_a_plain_reading(tmp_path):
+def test_files_are_checked_by_their_library_and_then_by_a_plain_reading(tmp_path):
     booster().save_model(tmp_path / "model.json")
-    evidence = wb.effects(tmp_path / "model.json", table(), ["a", "word"], "ice")[0].evidence
-    assert "NumPy" in str(evidence.spot_checks)
-    assert evidence.spot_checks.predictions == evidence.model_calls == 0
     problem = asked(tmp_path / "model.json", "ice", ["a", "word"])
+    first, later = (run(anew(problem))[0].evidence for _ in range(2))
+    assert "by asking xgboost" in str(first.spot_checks)
+    assert "NumPy" in str(later.spot_checks)
+    assert first.spot_checks.numbers == later.spot_checks.numbers
+    assert first.spot_checks.predictions == first.model_calls == 0
     assert found(problem, category_shifted, 5) == 5
 
 

@@ -136,7 +136,7 @@ def single(d, kind, tmp_path):
     n = 1 / (d.share**2).sum()
     if kind == "pdp" and n > 1 + 1e-6:
         off = d.curves([column], e.grid) - d.mean(d.curves([column], e.grid))
-        d.near(e.std_error, np.sqrt(d.mean(off**2) / (n - 1)), "standard error", 1e-7)
+        d.near(e.std_error, np.sqrt(np.tensordot(d.share**2, off**2, 1) * n / (n - 1)), "standard error", 1e-7)
     others = d.points(column)
     want = values([np.nan if v is None else v for v in others])
     d.near(e.at(others), want, f"{kind}, other points")

@@ -9,7 +9,6 @@ from matplotlib.collections import QuadMesh
 import whybox as wb
 from drawn import inside
 from whybox.errors import OptionError
-from whybox.numerics.statistics import critical_value
 
 
 def rows(n=120):
@@ -47,10 +46,25 @@ def test_a_curve_draws_its_own_numbers():
     ax = e.plot.curve()
     assert np.allclose(ax.lines[0].get_ydata(), e.values)
     band = ax.collections[0].get_paths()[0].vertices[:, 1]
-    assert np.isclose(band.max(), (e.values + critical_value() * e.std_error).max())
+    assert np.isclose(band.max(), e.interval[1].max())
+    assert np.isclose(band.min(), e.interval[0].min())
     bars = wb.effects(one, rows(), "word")["word"]
     ax = bars.plot.curve()
     assert {round(p.get_y() + p.get_height(), 9) for p in ax.patches[:3]} >= {round(v, 9) for v in bars.values}
+
+
+def test_an_accumulated_curve_is_broken_where_no_row_tells_how_it_moves():
+    X = np.concatenate([np.linspace(-4, -2, 30), np.linspace(2.1, 4, 30)])[:, None]
+    grid = {0: [-4.0, -3.0, -2.0, 2.0, 3.0, 4.0]}
+    e = wb.effects(lambda rows: 5.0 * rows[:, 0], X, 0, "ale", grid=grid)[0]
+    ax = e.plot.curve()
+    solid, second, dotted = ax.lines[:3]
+    assert solid.get_xdata().tolist() == [-4, -3, -2]
+    assert second.get_xdata().tolist() == [2, 3, 4]
+    assert dotted.get_xdata().tolist() == [-2, 2]
+    assert dotted.get_linestyle() != "-"
+    assert np.isfinite(ax.get_ylim()).all()
+    inside(ax.figure)
 
 
 def test_the_missing_value_is_drawn_apart_and_named():

@@ -21,7 +21,10 @@ from whybox.numerics.statistics import (
     mean_interval,
     mean_p_value,
     rows_needed,
+    skewed_interval,
+    skewness_of_mean,
     spearman,
+    std_error_of_mean,
 )
 
 
@@ -148,6 +151,80 @@ def test_nothing_seen_has_no_variance():
     moments.add(np.ones((3, 2)), np.array([0.0, 2.0, 0.0]))
     assert np.isnan(moments.variance).all()
     assert (moments.mean == 1).all()
+
+
+# intervals of means
+
+LAWS = {
+    "normal": (lambda draw, size: draw.normal(size=size), 0.0),
+    "lognormal": (lambda draw, size: draw.lognormal(size=size), np.exp(0.5)),
+    "exponential": (lambda draw, size: draw.exponential(size=size), 1.0),
+    "t of 3": (lambda draw, size: draw.standard_t(3, size=size), 0.0),
+}
+
+
+def intervals(values, weights):
+    """Intervals of weighted means of samples, (samples, rows) each."""
+    w = weights / weights.sum(axis=1, keepdims=True)
+    mean = (w * values).sum(axis=1)
+    off = w * (values - mean[:, None])
+    n = 1 / (w**2).sum(axis=1)
+    squares, cubes = (off**2).sum(axis=1), (off**3).sum(axis=1)
+    error = np.array([std_error_of_mean(s, k) for s, k in zip(squares, n, strict=True)])
+    skewness = np.array([skewness_of_mean(s, c, k) for s, c, k in zip(squares, cubes, n, strict=True)])
+    return skewed_interval(mean, error, skewness, freedom=n - 1), (mean, error)
+
+
+@pytest.mark.parametrize("rows", [30, 100])
+@pytest.mark.parametrize("law", LAWS)
+def test_intervals_of_means_of_skewed_samples_cover(law, rows):
+    """Of 3,000 samples; 1.96 standard errors cover 0.87 of the lognormal means of 30 rows."""
+    law, mean = LAWS[law]
+    values = law(np.random.default_rng(1), (3000, rows))
+    (low, high), (middle, error) = intervals(values, np.ones(values.shape))
+    assert 0.925 <= ((low <= mean) & (mean <= high)).mean() <= 0.975
+    assert (low <= middle - 1.96 * error).all()
+    assert (high >= middle + 1.96 * error).all()
+
+
+@pytest.mark.parametrize("rows", [30, 100, 1000])
+def test_intervals_cover_where_weights_depend_on_the_values(rows):
+    """Drawn too often where large, and weighted back: the mean is 0. Variances of shares alone, `sum w (v - m)^2 / n`, cover 0.8."""
+    draw = np.random.default_rng(2)
+    values = draw.normal(0.7, 1.0, (2000 if rows < 1000 else 500, rows))
+    (low, high), (mean, error) = intervals(values, np.exp(-0.7 * values))
+    assert 0.92 <= ((low <= 0) & (high >= 0)).mean() <= 0.98
+    assert 0.85 <= error.mean() / mean.std() <= 1.1
+
+
+def test_errors_of_running_means_are_those_of_all_rows_at_once():
+    draw = np.random.default_rng(3)
+    values, w = 1e6 + draw.lognormal(size=(90, 2)), draw.uniform(0.1, 2.0, 90)
+    parts = [RunningMoments((2,)) for _ in range(3)]
+    for i, part in enumerate(parts):
+        for start in range(30 * i, 30 * i + 30, 7):
+            some = slice(start, min(start + 7, 30 * i + 30))
+            part.add(values[some], w[some])
+    whole = RunningMoments((2,))
+    for part in parts:
+        whole.merge(part)
+    share = w / w.sum()
+    n = 1 / (share**2).sum()
+    off = share[:, None] * (values - share @ values)
+    squares, cubes = (off**2).sum(axis=0), (off**3).sum(axis=0)
+    np.testing.assert_allclose(whole.std_error, np.sqrt(squares * n / (n - 1)), rtol=1e-7)
+    np.testing.assert_allclose(whole.skewness, cubes / squares**1.5 * np.sqrt(n * (n - 1)) / (n - 2), rtol=1e-6)
+
+
+def test_intervals_of_what_is_certain_and_of_what_is_not_known():
+    low, high = skewed_interval([1.0, 1.0, 1.0], [0.0, np.nan, np.inf], 3.0, freedom=[5.0, 5.0, 5.0])
+    assert (low[0], high[0]) == (1.0, 1.0)
+    assert np.isnan([low[1], high[1]]).all()
+    assert (low[2], high[2]) == (-np.inf, np.inf)
+    assert np.isnan(std_error_of_mean(1.0, 1.0))
+    assert skewness_of_mean(1.0, 1.0, 2.0) == 0.0
+    plain = skewed_interval(2.0, 0.5, freedom=7)
+    np.testing.assert_allclose(plain, scipy.stats.t.interval(0.95, 7, 2.0, 0.5))
 
 
 # the jackknife

@@ -34,6 +34,7 @@ def effects(  # the promise of the public surface
     max_evals: int | None = None,
     refits: Any = None,
     n_jobs: int | None = None,
+    level: float = 0.95,
     spot_checks: int | None = None,
 ) -> Effects: ...
 
@@ -63,7 +64,8 @@ def effects(
             have the value (observational). Which it is stands in the evidence. Or an ``EffectsOptions`` object in place of the options below, or a list of these.
         grid: how many points, ``"thresholds"`` (one for each step of a tree ensemble), or a dict from a
             feature to its points (or one of these). None: all different values up to 100, else
-            quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, surfaces 20); categories of the data and of the dtype; missing values have a point of their own.
+            quantiles (surfaces: 20 a side; ``"ale"``: 40 intervals, fewer so that each holds five rows, surfaces 20); categories of the data and of the
+            dtype; missing values have a point of their own.
             A point that the data have is a cell of theirs, as it came. Dates: with any time zone; without one, in UTC where the column has a zone.
         output, scale: as for :func:`explain`. Raw is the additive scale of models that are read, and of boosted ones that cannot be; of any other, what
             it answers.
@@ -74,11 +76,13 @@ def effects(
         refits: the same model fitted again on bootstrap samples of its training rows, a list of at least three: ``extras["learner_error"]`` then says how
             far training moves each curve, and ``extras["learner_interval"]`` holds the ends of its 95 % interval.
         n_jobs: threads of tree ensembles, as for :func:`explain`; their number changes no bit of the result.
+        level: confidence of the intervals around what is estimated from the rows.
         spot_checks: about how many predictions recompute numbers of the answer: the model itself is asked about rows with the feature set to a point. None: 200,
             or 2 % of the predictions that the answer takes where that is more, and never more than the answer takes. 0: none; the evidence then says "not checked".
 
     Returns:
-        Effects, or of a list of kinds a dict of them: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``, ``off_data`` and ``at(points)``.
+        Effects, or of a list of kinds a dict of them: ``effects["age"]`` with ``grid``, ``values`` (points,) [, outputs], ``std_error``,
+        ``interval`` (lower ends, upper ends), ``off_data`` and ``at(points)``.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do.

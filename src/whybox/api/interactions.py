@@ -27,6 +27,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     seed: int = 0,
     max_evals: int | None = None,
     n_jobs: int | None = None,
+    level: float = 0.95,
     spot_checks: int | None = None,
 ) -> Explanation:
     """Say which features act together: all pairs, by size and by Friedman's H squared.
@@ -34,16 +35,17 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     Args:
         model, X, output, scale, sample_weight, response_method: as for :func:`effects`.
         features: names or positions of those to pair up; None: all.
-        sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors. Tree
+        sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors and intervals. Tree
             ensembles on their own scale take all rows, exactly, and need none.
         seed: of the rows drawn.
         max_evals: most predictions of single rows in total where the model is asked; None: 20 million. More is refused before any
             is made, but for two rows of a black box that show the shape of its outputs.
-        n_jobs, spot_checks: as for :func:`effects`.
+        n_jobs, level, spot_checks: as for :func:`effects`.
 
     Returns:
         Explanation of kind ``"interaction_size"``: ``values`` (features, features) [, outputs] are sizes in the units of the prediction: of pairs, and
-        on the diagonal of each feature with all others together. ``extras["h_squared"]`` has the same shape. ``to_frame()`` lists pairs, largest
+        on the diagonal of each feature with all others together. ``extras["h_squared"]`` has the same shape; of a sample there are
+        ``h_squared_std_error`` and ``h_squared_interval``. ``to_frame()`` lists pairs, largest
         first; ``plot.heatmap()`` draws them.
 
     Raises:
@@ -66,6 +68,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         seed=seed,
         max_evals=max_evals,
         n_jobs=n_jobs,
+        level=level,
         spot_checks=spot_checks,
     )
     return find_interactions(resolve_effects(model, X, features, options), sample=options.sample, seed=options.seed)

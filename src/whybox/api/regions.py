@@ -28,12 +28,13 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     response_method: str | None = None,
     max_evals: int | None = None,
     n_jobs: int | None = None,
+    level: float = 0.95,
     spot_checks: int | None = None,
 ) -> Effects:
     """Split the rows where a feature acts differently, and show its effect in each part.
 
     Args:
-        model, X, output, scale, sample_weight, response_method, max_evals, n_jobs, spot_checks: as for :func:`effects`.
+        model, X, output, scale, sample_weight, response_method, max_evals, n_jobs, level, spot_checks: as for :func:`effects`.
         feature: one name or position.
         depth: how many splits a region may be deep, 1 to 4.
         grid: as for :func:`effects`; None: 30 points.
@@ -65,6 +66,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         response_method=response_method,
         max_evals=max_evals,
         n_jobs=n_jobs,
+        level=level,
         spot_checks=spot_checks,
     )
     return find_regions(_problem(model, X, feature, options), depth=options.depth)

@@ -26,7 +26,8 @@ Key = str | tuple[str, ...]
 class Effects(Mapping[Key, Explanation]):
     """Curves by feature: ``effects["age"]``, ``effects[0]``; a surface by its two names: ``effects["age", "bmi"]``.
 
-    ``library`` is the frame library of the rows given. Each curve is an Explanation of kind ``"effect"`` with ``grid``, ``values``, ``std_error``, ``off_data`` and ``at(points)``.
+    ``library`` is the frame library of the rows given. Each curve is an Explanation of kind ``"effect"`` with ``grid``, ``values``,
+    ``std_error``, ``interval``, ``off_data`` and ``at(points)``.
     """
 
     curves: Mapping[Key, Explanation]
@@ -82,8 +83,9 @@ class Effects(Mapping[Key, Explanation]):
         """Return all curves as one data frame, a line a number.
 
         Columns: ``feature``, ``value`` (numbers; NaN elsewhere), ``level`` (the point in words), those of a second feature where there are
-        surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error`` and ``off_data``;
-        ``learner_error``, ``learner_interval_low`` and ``learner_interval_high`` where there were refits, ``region`` where there are regions.
+        surfaces, ``row`` and ``output`` where there are any, ``effect``, ``std_error``, ``interval_low``,
+        ``interval_high`` and ``off_data``; ``learner_error``, ``learner_interval_low`` and ``learner_interval_high`` where there were refits,
+        ``region`` where there are regions.
 
         Args:
             library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: that of the rows given.
@@ -146,6 +148,8 @@ def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:
                 line[dim] = np.broadcast_to(np.asarray(e.coords[dim]).reshape(where), shape).reshape(-1)
         line["effect"] = e.values.reshape(-1)
         line["std_error"] = np.full(n, np.nan) if e.std_error is None else e.std_error.reshape(-1)
+        for end, bound in zip(("low", "high"), e.interval or (None, None), strict=True):
+            line[f"interval_{end}"] = np.full(n, np.nan) if bound is None else bound.reshape(-1)
         off = e.extras.get("off_data")
         spread = np.full(n, np.nan)
         if off is not None:

@@ -68,7 +68,7 @@ class Explanation:
         data: a snapshot of the user's rows, aligned with the model: ``data["bmi"]``, ``data[3]``, ``data[:5]``; None where there are no rows.
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
-        extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share`` and the like.
+        extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share``, ``interval`` and the like.
         again: of a curve, what computes it at other points; it lives with the model, and is saved where the curve is known without (see curve_functions.py).
     """
 
@@ -192,6 +192,15 @@ class Explanation:
         """Share of rows that each point of a curve takes to where there are no data; see whybox.methods.common.extrapolation."""
         found = self.extras.get("off_data")
         return None if found is None else found[1]
+
+    @property
+    def interval(self) -> tuple[Floats, Floats] | None:
+        """Lower and upper ends of the confidence interval of each value, shaped as the values are; None where there is none.
+
+        Its level is ``extras["interval_level"]``. It need not be symmetric about the value: where the rows are skewed, one end is farther away.
+        """
+        found = self.extras.get("interval")
+        return None if found is None else (found[1][..., 0], found[1][..., 1])
 
     def at(self, points: Any) -> Floats:
         """Return a curve at any points, computed as its values were: of a tree ensemble this is the exact step function.
@@ -412,6 +421,13 @@ def _cut(
     cut = array[(slice(None),) * axis + (index,)]
     kept = dims[:axis] + dims[axis + 1 :] if isinstance(index, (int, np.integer)) else dims
     return kept, np.array(cut)
+
+
+def interval_extras(
+    bounds: Floats, dims: tuple[str, ...], level: float
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """Return the extras that hold intervals, (*dims, 2), and their level."""
+    return {"interval": ((*dims, "bound"), np.ascontiguousarray(bounds)), "interval_level": ((), np.array(level))}
 
 
 def labels(names: Sequence[Any]) -> npt.NDArray[Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from datetime import date, timedelta
 from typing import Any
 
@@ -16,6 +17,8 @@ from whybox.explanation.labelled import Labelled
 __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 LAYOUTS = ("auto", "wide", "long")
+BOUNDS = ("low", "high")  # of an interval
+Extra = tuple[tuple[str, ...], npt.NDArray[Any]]
 
 
 def to_frame(explanation: Labelled, *, library: str | None = None, layout: str = "auto") -> Any:
@@ -123,6 +126,8 @@ def to_xarray(explanation: Labelled) -> Any:
         variables["prediction"] = ((("row",) if "row" in e.dims else ()) + outputs, e.prediction)
     variables |= {f"{name}_text" if name in e.coords else name: of for name, of in e.extras.items()}
     coords: dict[str, Any] = {d: (d, e.coords[d]) for d in e.dims}
+    if any("bound" in dims for dims, _ in e.extras.values()):
+        coords["bound"] = ("bound", list(BOUNDS))
     if "row" in e.coords and "row" not in e.dims:  # one row was picked
         coords["row"] = ((), e.coords["row"].reshape(-1)[0])
     return xr.Dataset(
@@ -190,10 +195,22 @@ def _pair_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
         out["output"] = np.tile(np.asarray(e.coords["output"]), len(first))
     if e.std_error is not None:
         out["std_error"] = column(e.std_error)
-    out |= {name: column(array) for name, (_, array) in e.extras.items()}
+    for name, (dims, array) in _columns_of_bounds(e.extras).items():
+        out[name] = column(array) if dims else np.full(len(out["size"]), array)
     alone = np.repeat(first == second, outputs)
     order = np.lexsort([-out["size"], alone])  # pairs before features with all others
     return {name: values[order] for name, values in out.items()}
+
+
+def _columns_of_bounds(extras: Mapping[str, Extra]) -> dict[str, Extra]:
+    """Extras, each interval as two: ``interval`` as ``interval_low`` and ``interval_high``."""
+    out: dict[str, Extra] = {}
+    for name, (dims, array) in extras.items():
+        if dims[-1:] == ("bound",):
+            out |= {f"{name}_{end}": (dims[:-1], array[..., i]) for i, end in enumerate(BOUNDS)}
+        else:
+            out[name] = dims, array
+    return out
 
 
 def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
@@ -210,7 +227,7 @@ def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     out[e.kind] = e.values.reshape(-1)
     if e.std_error is not None:
         out["std_error"] = e.std_error.reshape(-1)
-    for name, (dims, array) in e.extras.items():
+    for name, (dims, array) in _columns_of_bounds(e.extras).items():
         if set(dims) <= set(e.dims):
             spread = array.reshape([n if d in dims else 1 for d, n in zip(e.dims, shape, strict=True)])
             out[name] = np.broadcast_to(spread, shape).reshape(-1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import Any, Final, Literal, final
 
@@ -19,6 +20,7 @@ __all__ = [
     "adjust_p_values",
     "confidence_interval",
     "critical_value",
+    "critical_values",
     "format_mean",
     "jackknife_std_error",
     "kendall",
@@ -27,7 +29,10 @@ __all__ = [
     "mean_interval",
     "mean_p_value",
     "rows_needed",
+    "skewed_interval",
+    "skewness_of_mean",
     "spearman",
+    "std_error_of_mean",
 ]
 
 Adjustment = Literal["holm", "benjamini-hochberg", "benjamini-yekutieli"]
@@ -88,6 +93,21 @@ def critical_value(level: float = 0.95, freedom: float | None = None) -> float:
     return float(ndtri(upper) if freedom is None else stdtrit(freedom, upper))
 
 
+def critical_values(level: float = 0.95, freedom: npt.ArrayLike | None = None) -> Floats:
+    """Return :func:`critical_value` for each number of degrees of freedom, shaped as they are.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+    """
+    from scipy.special import stdtrit
+
+    normal = critical_value(level)
+    if freedom is None:
+        return np.asarray(normal)
+    degrees = np.asarray(freedom, dtype=np.float64)
+    return np.asarray(np.where(degrees > 0.0, stdtrit(np.maximum(degrees, 1e-3), (1 + level) / 2), np.nan))
+
+
 def confidence_interval(
     estimate: npt.ArrayLike, std_error: npt.ArrayLike, level: float = 0.95, freedom: float | None = None
 ) -> tuple[Floats, Floats]:
@@ -98,6 +118,44 @@ def confidence_interval(
     """
     middle, half = np.asarray(estimate, dtype=np.float64), critical_value(level, freedom) * np.asarray(std_error)
     return np.asarray(middle - half), np.asarray(middle + half)
+
+
+def skewed_interval(
+    estimate: npt.ArrayLike,
+    std_error: npt.ArrayLike,
+    skewness: npt.ArrayLike = 0.0,
+    level: float = 0.95,
+    freedom: npt.ArrayLike | None = None,
+) -> tuple[Floats, Floats]:
+    """Return the lower and upper ends of intervals around estimates whose error may be skewed, shaped as the estimates are.
+
+    Student's t interval, with the end towards the long tail moved out as far as Hall's transformation says. The other end, which the transformation
+    would move in, stays: the skewness is itself estimated, and from few rows too small.
+
+    Args:
+        estimate, std_error: as given. skewness: of the estimate, not of a row. level: of confidence. freedom: degrees of freedom, one number or one
+            for each estimate; None: many.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+
+    References:
+        Hall, On the removal of skewness by transformation, Journal of the Royal Statistical Society B 54 (1992).
+    """
+    middle, error = np.asarray(estimate, dtype=np.float64), np.asarray(std_error, dtype=np.float64)
+    reach = critical_values(level, freedom)
+    skew = np.nan_to_num(np.asarray(skewness, dtype=np.float64))
+    # an error below the estimate by t standard errors: the estimate is the true value and -t of them
+    low = np.maximum(_hall(reach, skew), reach)
+    high = np.minimum(_hall(-reach, skew), -reach)
+    return np.asarray(middle - low * error), np.asarray(middle - high * error)
+
+
+def _hall(quantile: Floats, skewness: Floats) -> Floats:
+    """The quantile of a Studentized mean, given that of a symmetric one: the inverse of Hall's cubic transformation."""
+    some = np.abs(skewness) > 1e-6
+    g = np.where(some, skewness, 1.0)
+    return np.where(some, 3.0 / g * (np.cbrt(1.0 + g * (quantile - g / 6.0)) - 1.0), quantile)
 
 
 def mean_interval(values: npt.NDArray[Any], level: float = 0.95) -> tuple[float, float]:
@@ -151,20 +209,21 @@ def format_mean(mean: float, half_width: float) -> str:
 
 @final
 class RunningMoments:
-    """Weighted mean and variance of rows that come in blocks, in any number of accumulators that are merged.
+    """Weighted means of rows that come in blocks, with the errors of the means, in any number of accumulators that are merged.
 
     Means are updated by differences, so that no digits are lost where the mean is large beside the spread (Chan, Golub & LeVeque, Algorithms for
-    computing the sample variance, The American Statistician 37, 1983).
+    computing the sample variance, The American Statistician 37, 1983); sums of powers are kept about the mean of the rows so far.
 
     Attributes:
-        mean: of one row's values, in their shape. sum_of_squares: weighted, of distances from the mean. weight: of all rows, and the sum of its
-            squares in ``squared_weight``.
+        mean: of one row's values, in their shape. sum_of_squares: weighted, of distances from the mean. weight: of all rows.
     """
 
     def __init__(self, shape: tuple[int, ...] = ()) -> None:
         self.mean: Floats = np.zeros(shape)
         self.sum_of_squares: Floats = np.zeros(shape)
-        self.weight = self.squared_weight = 0.0
+        self.weight = 0.0
+        # sums of weight^p distance^k for k = 0 ... p, of p = 2 and 3
+        self._powers: dict[int, list[Any]] = {p: [0.0, *(np.zeros(shape) for _ in range(p))] for p in (2, 3)}
 
     def add(self, values: Floats, weights: Floats | None = None) -> None:
         """Add rows, (rows, *shape), with their weights, (rows,); without weights each counts 1."""
@@ -174,27 +233,39 @@ class RunningMoments:
             return
         share = w / total
         mean = np.einsum("r,r...->...", share, values)
-        squares = total * np.einsum("r,r...->...", share, (values - mean) ** 2)
-        self._combine(total, float(w @ w), mean, squares)
+        off = values - mean
+        power, powers = np.ones_like(off), {p: [float((w**p).sum())] for p in (2, 3)}
+        squares = np.zeros_like(mean)
+        for k in (1, 2, 3):
+            power = power * off
+            for p in (2, 3):
+                if k <= p:
+                    powers[p].append(np.einsum("r,r...->...", w**p, power))
+            if k == 2:
+                squares = total * np.einsum("r,r...->...", share, power)
+        self._combine(total, mean, squares, powers)
 
     def merge(self, other: RunningMoments) -> None:
         """Add the rows that another accumulator has seen."""
         if other.weight > 0.0:
-            self._combine(other.weight, other.squared_weight, other.mean, other.sum_of_squares)
+            self._combine(other.weight, other.mean, other.sum_of_squares, other._powers)
 
-    def _combine(self, weight: float, squared_weight: float, mean: Floats, sum_of_squares: Floats) -> None:
+    def _combine(self, weight: float, mean: Floats, sum_of_squares: Floats, powers: dict[int, list[Any]]) -> None:
         shift = mean - self.mean
         self.sum_of_squares = self.sum_of_squares + (
             sum_of_squares + shift**2 * self.weight * weight / (self.weight + weight)
         )
         self.weight += weight
-        self.squared_weight += squared_weight
-        self.mean = self.mean + shift * (weight / self.weight)
+        step = shift * (weight / self.weight)
+        self.mean = self.mean + step
+        for p, sums in self._powers.items():
+            moved = zip(_about(sums, step), _about(powers[p], step - shift), strict=True)
+            self._powers[p] = [mine + theirs for mine, theirs in moved]
 
     @property
     def rows(self) -> float:
         """The effective number of rows, (sum of weights)^2 / sum of squared weights."""
-        return self.weight**2 / self.squared_weight if self.weight > 0.0 else 0.0
+        return self.weight**2 / self._powers[2][0] if self.weight > 0.0 else 0.0
 
     @property
     def variance(self) -> Floats:
@@ -203,6 +274,50 @@ class RunningMoments:
         if not rows > 1.0:
             return np.full(np.shape(self.mean), np.nan)
         return np.asarray(self.sum_of_squares / self.weight * (rows / (rows - 1.0)))
+
+    @property
+    def std_error(self) -> Floats:
+        """The standard error of the mean, see :func:`std_error_of_mean`; NaN for a single row."""
+        return std_error_of_mean(self._powers[2][2] / max(self.weight, 1e-300) ** 2, self.rows)
+
+    @property
+    def skewness(self) -> Floats:
+        """The skewness of the mean, see :func:`skewness_of_mean`."""
+        return skewness_of_mean(self._powers[2][2], self._powers[3][3], self.rows)
+
+
+def _about(sums: list[Any], shift: Any) -> list[Any]:
+    """Sums of powers 0, 1, ... of distances from a point, as of the distances from another one that is so far above it."""
+    return [sum(math.comb(k, j) * (-shift) ** (k - j) * sums[j] for j in range(k)) + sums[k] for k in range(len(sums))]
+
+
+def std_error_of_mean(squares: npt.ArrayLike, rows: float) -> Floats:
+    """Return the standard error of a weighted mean, ``sqrt(squares * rows / (rows - 1))``; NaN for a single row.
+
+    Each row keeps its own weight, so that weights may depend on the values (as inverse probabilities do). With equal weights this is the
+    familiar ``sd / sqrt(rows)``.
+
+    Args:
+        squares: the sum of ``(weight * distance from the mean)^2``, of weights that sum to one. rows: how many, effectively.
+    """
+    found = np.asarray(squares, dtype=np.float64)
+    if not rows > 1.0 + 1e-9:
+        return np.full(found.shape, np.nan)
+    return np.asarray(np.sqrt(np.maximum(found, 0.0) * (rows / (rows - 1.0))))
+
+
+def skewness_of_mean(squares: npt.ArrayLike, cubes: npt.ArrayLike, rows: float) -> Floats:
+    """Return the skewness of a mean (that of a row, over ``sqrt(rows)``), without the bias of few rows; 0 below three rows.
+
+    Args:
+        squares, cubes: sums of the second and third power of ``weight * distance from the mean``. rows: how many, effectively.
+    """
+    two, three = np.asarray(squares, dtype=np.float64), np.asarray(cubes, dtype=np.float64)
+    if not rows > 2.0 + 1e-9:
+        return np.zeros(two.shape)
+    stretch = float(np.sqrt(rows * (rows - 1.0)) / (rows - 2.0))
+    spread = np.maximum(two, 0.0) ** 1.5
+    return np.asarray(stretch * np.divide(three, spread, out=np.zeros_like(spread), where=spread > 0.0))
 
 
 def leave_group_out(weights: Floats, groups: int, seed: int = 0) -> Floats:

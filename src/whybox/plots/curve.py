@@ -11,7 +11,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_points import point_labels, with_plain_durations
 from whybox.explanation.feature_values import as_numbers
-from whybox.numerics.statistics import critical_value
+from whybox.numerics.statistics import confidence_interval, critical_value
 from whybox.plots.style import (
     NEGATIVE,
     NEUTRAL,
@@ -42,6 +42,7 @@ if TYPE_CHECKING:
 __all__ = ["curve"]
 
 MAX_CURVES: Final = 300  # individual curves drawn
+Band = tuple[Floats, Floats]  # lower and upper ends
 HISTOGRAM_HEIGHT: Final = 0.16  # of the height of the axes, for the histogram
 _MAX_UPRIGHT_LABELS: Final = 4  # categories that stand side by side without turning
 
@@ -58,7 +59,8 @@ def curve(
     """Draw a curve with its band, the data below it, and above it how many rows each point takes off the data.
 
     Categories are bars from the curve's mean over the rows; a missing value has a place of its own. Individual curves are drawn faint, their mean
-    strong. The band is a 95 % confidence interval; dashed lines show that of the learner error, where there were refits. A surface is drawn as a heatmap.
+    strong. The band is the confidence interval; dashed lines show that of the learner error, where there were refits. An accumulated curve is broken
+    where no row tells how it moves, and dotted there. A surface is drawn as a heatmap.
 
     Args:
         e: an effect of one feature or two. color: a feature to colour individual curves by.
@@ -152,15 +154,23 @@ def _missing_position(positions: npt.NDArray[Any]) -> Any:
     return known.min() - (span * 0.12 if positions.dtype.kind not in "mM" else span // 8)
 
 
-def _output_series(e: Explanation) -> list[tuple[str, str, Floats, Floats | None]]:
-    """Return (label, colour, values, standard error) of each output."""
+def _output_series(e: Explanation) -> list[tuple[str, str, Floats, Band | None]]:
+    """Return (label, colour, values, ends of the intervals) of each output."""
+    band = e.interval
+    if band is None and e.std_error is not None:  # of a file that was saved without intervals
+        band = confidence_interval(e.values, e.std_error)
     if "output" not in e.dims:
-        return [("", NEGATIVE, e.values, e.std_error)]
+        return [("", NEGATIVE, e.values, band)]
     colors, names = palette(e.shape[-1]), distinct_labels(e.output_names)
     return [
-        (names[o], colors[k], e.values[..., k], None if e.std_error is None else e.std_error[..., k])
+        (names[o], colors[k], e.values[..., k], None if band is None else (band[0][..., k], band[1][..., k]))
         for k, o in enumerate(e.output_names)
     ]
+
+
+def _bar_lengths(values: Floats, band: Band) -> Floats:
+    """How far intervals reach below and above their values, as error bars want it; nothing where they have no end."""
+    return np.stack([np.where(np.isfinite(end), np.abs(end - values), np.nan) for end in band])
 
 
 def _learner_interval(e: Explanation) -> Floats | None:
@@ -176,23 +186,24 @@ def _learner_interval(e: Explanation) -> Floats | None:
 def _draw_lines(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
     known = _is_known(positions)
     learner = _learner_interval(e)
-    for k, (label, color, values, error) in enumerate(_output_series(e)):
+    gap = e.extras["gap_before"][1] if "gap_before" in e.extras else np.zeros(len(positions), dtype=bool)
+    for k, (label, color, values, band) in enumerate(_output_series(e)):
         if learner is not None:
             for bound in np.moveaxis(learner[:, k], -1, 0):
                 ax.plot(positions[known], bound[known], color=color, linewidth=0.9, linestyle=(0, (4, 2)), zorder=2)
-        ax.plot(positions[known], values[known], color=color, linewidth=1.8, label=label or None, zorder=3)
+        _draw_line(ax, positions[known], values[known], gap[known], color=color, label=label or None)
         if known.sum() == 1:
             ax.plot(positions[known], values[known], "o", color=color, zorder=3)
-        if error is not None:
-            low, high = values - critical_value() * error, values + critical_value() * error
-            ax.fill_between(positions[known], low[known], high[known], color=color, alpha=0.18, linewidth=0, zorder=2)
+        if band is not None:
+            low, high = (np.where(np.isfinite(end), end, np.nan)[known] for end in band)
+            ax.fill_between(positions[known], low, high, color=color, alpha=0.18, linewidth=0, zorder=2)
         if not known.all():
             missing_at = _missing_position(positions)
-            half_bar = None if error is None else critical_value() * error[~known]
+            bars = None if band is None else _bar_lengths(values, band)[:, ~known]
             ax.errorbar(
                 [missing_at],
                 values[~known],
-                yerr=half_bar,
+                yerr=bars,
                 fmt="o",
                 color=color,
                 markersize=5,
@@ -201,21 +212,36 @@ def _draw_lines(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
             )
 
 
+def _draw_line(
+    ax: Axes, x: npt.NDArray[Any], values: Floats, gap: npt.NDArray[np.bool_], *, color: str, label: str | None
+) -> None:
+    """Draw a line, broken where the step before a point is not known: there it is dotted and faint."""
+    starts = [0, *np.flatnonzero(gap).tolist()]
+    for start, stop in zip(starts, [*starts[1:], len(x)], strict=True):
+        piece = slice(start, stop)
+        ax.plot(x[piece], values[piece], color=color, linewidth=1.8, label=label if not start else None, zorder=3)
+        if stop - start == 1 and len(x) > 1:
+            ax.plot(x[piece], values[piece], ".", color=color, zorder=3)
+        if start:
+            ends = slice(start - 1, start + 1)
+            ax.plot(x[ends], values[ends], color=color, linewidth=1.2, alpha=0.6, linestyle=(0, (1, 2)), zorder=3)
+
+
 def _draw_bars(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
     series = _output_series(e)
     width = 0.72 / len(series)
     share = e.extras["share"][1] if "share" in e.extras else np.ones(len(positions))
     share = share / max(float(share.sum()), 1e-300)
-    for k, (label, color, values, error) in enumerate(series):
+    for k, (label, color, values, band) in enumerate(series):
         x = positions + (k - (len(series) - 1) / 2) * width
         center = float(np.nansum(share * np.nan_to_num(values)))
         bar_colors: Any = color if len(series) > 1 else np.where(values >= center, POSITIVE, NEGATIVE).tolist()
         ax.bar(x, values - center, bottom=center, width=0.92 * width, color=bar_colors, label=label or None, zorder=2)
-        if error is not None:
+        if band is not None:
             ax.errorbar(
                 x,
                 values,
-                yerr=critical_value() * error,
+                yerr=_bar_lengths(values, band),
                 fmt="none",
                 ecolor=text_color(),
                 elinewidth=1.0,
@@ -223,8 +249,11 @@ def _draw_bars(ax: Axes, e: Explanation, positions: npt.NDArray[Any]) -> None:
                 zorder=3,
             )
         ax.axhline(center, color=color if len(series) > 1 else faint_text_color(0.6), linewidth=0.8, zorder=1)
-    low = min(float(np.nanmin(v - (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
-    high = max(float(np.nanmax(v + (0 if s is None else critical_value() * np.nan_to_num(s)))) for _, _, v, s in series)
+    below, above = (
+        [v if band is None else v + sign * np.nan_to_num(_bar_lengths(v, band)[side]) for _, _, v, band in series]
+        for side, sign in ((0, -1), (1, 1))
+    )
+    low, high = float(np.nanmin(below)), float(np.nanmax(above))
     value_range = max(high - low, 1e-12)
     ax.set_ylim(low - 0.08 * value_range, high + 0.08 * value_range)
 

@@ -11,8 +11,9 @@ and h the curve at the row's own place,
     psi_i(k) = sum over b of row i:  a_kb w_i / W_b (d_ib - m_b) sqrt(n_b / (n_b - 1))   -   w_i (h_i - mean h) sqrt(n / (n - 1))
     std_error(k)^2 = sum over rows of psi_i(k)^2
 
-so both the spread inside the intervals and the chance of the centre count; the edges are taken as given. An interval of a single row borrows the pooled
-spread of all.
+so both the spread inside the intervals and the chance of the centre count; the edges are taken as given. Where they are ours, an interval of fewer than five
+rows is joined with its neighbour. Where they are the caller's, an interval of a single row borrows the pooled spread of all, and one without rows makes the
+error infinite where it counts.
 
 References:
     Apley and Zhu, Visualizing the effects of predictor variables in black box supervised learning models, Journal of the Royal Statistical
@@ -23,16 +24,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.sparse import csr_array
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
+from whybox.explanation.axis_points import point_labels
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.effects.ale_errors import Steps, accumulate
 from whybox.methods.effects.curves import Curve, too_close
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator, Request
@@ -40,19 +42,8 @@ from whybox.methods.effects.predict_evaluator import Evaluator, Request
 __all__ = ["ale", "edges_of", "requests"]
 
 _NONE: Final = -1
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Steps:
-    """Differences of rows: row, interval, difference (m, outputs); ``place`` (rows,) is the interval or level of each row, -1 if left out."""
-
-    row: Ints
-    interval: Ints
-    difference: Floats
-    place: Ints
-    count: int
-    middle: bool  # rows are in intervals (numbers), else at levels (categories)
+MIN_ROWS: Final = 5  # in an interval, where the edges are ours
+MAX_GAPS_NAMED: Final = 3
 
 
 def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
@@ -91,6 +82,7 @@ def _plans(rows: WeightedRows, grids: Sequence[Grid]) -> list[_Plan]:
 def _line(rows: WeightedRows, grid: Grid) -> _Plan:
     edges, order = edges_of(rows, grid)
     made = grid.pick(order)
+    joined = _about_joined(grid, len(order))
     wanted, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
     _some_rows(
         grid,
@@ -100,21 +92,49 @@ def _line(rows: WeightedRows, grid: Grid) -> _Plan:
 
     def finish(moved: list[Floats]) -> Curve:
         differences = steps(moved)
-        values, error = _accumulate(rows, differences)
+        found = accumulate(rows, differences)
         left = float(rows.weights[differences.place < 0].sum())
-        notes = []
+        notes = [*joined]
         if left > 0:
             notes.append(f"{100 * left:.3g} % of the rows (by weight) have no value on this axis and are left out.")
         count = differences.count
-        full = np.bincount(differences.interval, rows.weights[differences.row], count) > 0
-        empty = count - int(full.sum())
-        if empty:
-            notes.append(
-                f"No row is in {empty} of the {count} intervals; nothing is moved there, and the curve is flat."
-            )
-        return Curve(made, values, error, points=made.points, notes=tuple(notes))
+        gaps = np.flatnonzero(np.bincount(differences.interval, rows.weights[differences.row], count) == 0)
+        extras: dict[str, Any] = {}
+        if len(gaps):
+            notes.append(_about_gaps(made, gaps))
+            extras["gap_before"] = (("point",), np.isin(np.arange(count + 1), gaps + 1))
+        return Curve(
+            made,
+            found.values,
+            found.std_error,
+            found.skewness,
+            found.freedom,
+            points=made.points,
+            notes=tuple(notes),
+            extras=extras,
+        )
 
     return _Plan(wanted, finish)
+
+
+def _about_joined(grid: Grid, kept: int) -> tuple[str, ...]:
+    """What to say of intervals that were joined because few rows are in them."""
+    place = grid.place
+    count = 0 if place is None else int(np.isfinite(place).sum())
+    if kept >= count:
+        return ()
+    return (f"{count - 1} intervals were joined to {kept - 1}, so that each holds at least {MIN_ROWS} rows.",)
+
+
+def _about_gaps(grid: Grid, gaps: Ints) -> str:
+    """What to say of intervals without rows."""
+    words = point_labels(grid.points[0])
+    named = ", ".join(f"from {words[g]} to {words[g + 1]}" for g in gaps[:MAX_GAPS_NAMED])
+    more = f" and {len(gaps) - MAX_GAPS_NAMED} more" if len(gaps) > MAX_GAPS_NAMED else ""
+    return (
+        f"No row is in {len(gaps)} of the {len(grid) - 1} intervals ({named}{more}): how the prediction moves there is not known. The curve is flat "
+        "there, drawn dashed, and its error is infinite where that counts. Give a grid whose intervals hold rows."
+    )
 
 
 def _some_rows(grid: Grid, inside: npt.NDArray[np.bool_], rows: WeightedRows) -> None:
@@ -149,6 +169,9 @@ def edges_of(rows: WeightedRows, grid: Grid) -> tuple[Floats, Ints]:
         places = place[order]
         if (np.diff(places) <= 0).any():
             raise too_close("ale", feature.name)
+        if not grid.is_custom and len(order) > 2:
+            kept = _with_enough_rows(feature, places, rows.weights)
+            order, places = order[kept], places[kept]
     if len(order) < 2:
         raise OptionError(
             f"{feature.name!r} has fewer than two values, so there is nothing to move between; leave it out of ",
@@ -158,7 +181,24 @@ def edges_of(rows: WeightedRows, grid: Grid) -> tuple[Floats, Ints]:
     return places, order.astype(np.int64)
 
 
-_Finish = Callable[[list[Floats]], _Steps]
+def _with_enough_rows(feature: Feature, edges: Floats, weights: Floats) -> Ints:
+    """Which edges to keep so that each interval holds enough rows: an interval of few is joined with the next one, the last with that before it."""
+    x = feature.numbers
+    assert x is not None  # noqa: S101  # numbers and dates have places
+    place = interval(x, edges)
+    counts = np.bincount(place[(place >= 0) & (weights > 0)], minlength=len(edges) - 1)
+    kept, inside = [0], 0
+    for k, count in enumerate(counts, start=1):
+        inside += int(count)
+        if inside >= MIN_ROWS:
+            kept.append(k)
+            inside = 0
+    if kept[-1] != len(counts):
+        kept = [*(kept[:-1] if len(kept) > 1 else kept), len(counts)]
+    return np.array(kept, dtype=np.int64)
+
+
+_Finish = Callable[[list[Floats]], Steps]
 
 
 def _intervals(rows: WeightedRows, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
@@ -167,7 +207,7 @@ def _intervals(rows: WeightedRows, grid: Grid, edges: Floats) -> tuple[list[Requ
     place = interval(x, edges)
     row = np.flatnonzero(place >= 0)
     request = (grid, [(1, np.where(place < 0, _NONE, place + 1)), (-1, place)])
-    return [request], lambda moved: _Steps(row, place[row], moved[0][row], place, len(edges) - 1, middle=True)
+    return [request], lambda moved: Steps(row, place[row], moved[0][row], place, len(edges) - 1, middle=True)
 
 
 def interval(x: Floats, edges: Floats) -> Ints:
@@ -187,62 +227,9 @@ def _levels(grid: Grid) -> tuple[list[Request], _Finish]:
     came = (grid, [(1, np.where(down < 0, _NONE, own)), (-1, down)])
     a, b = np.flatnonzero(up >= 0), np.flatnonzero(down >= 0)
     rows, places = np.concatenate([a, b]), np.concatenate([own[a], down[b]])
-    return [rose, came], lambda moved: _Steps(
+    return [rose, came], lambda moved: Steps(
         rows, places, np.concatenate([moved[0][a], moved[1][b]]), own, last, middle=False
     )
-
-
-def _accumulate(rows: WeightedRows, s: _Steps) -> tuple[Floats, Floats]:
-    """Return the centred curve at each edge or level, and its standard error, (points, outputs)."""
-    inside = s.place >= 0
-    w = np.where(inside, rows.weights, 0.0)
-    w = w / w.sum() if w.sum() > 0 else w
-    step_weight = w[s.row]
-    mass = np.bincount(s.interval, step_weight, minlength=s.count)
-    squares = np.bincount(s.interval, step_weight**2, minlength=s.count)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        n = np.where(squares > 0, mass**2 / squares, 0.0)
-    weight = np.divide(step_weight, mass[s.interval], out=np.zeros_like(step_weight), where=mass[s.interval] > 0)
-    outputs = s.difference.shape[1]
-    mean = np.column_stack([np.bincount(s.interval, weight * d, minlength=s.count) for d in s.difference.T])
-    curve = np.concatenate([np.zeros((1, outputs)), np.cumsum(mean, axis=0)])
-    here = (curve[1:] + curve[:-1]) / 2 if s.middle else curve
-    share = np.asarray(np.bincount(s.place[inside], w[inside], minlength=len(here)), dtype=np.float64)
-    values = curve - share @ here
-    counts = _counts(share, s)
-    off = s.difference - mean[s.interval]
-    several = n > 1.0 + 1e-9
-    stretch = np.sqrt(np.divide(n, n - 1.0, out=np.ones_like(n), where=several))
-    pooled = (weight[:, None] * mass[s.interval, None] * (off * stretch[s.interval, None]) ** 2).sum(axis=0) / max(
-        mass.sum(), 1e-300
-    )
-    total = 1.0 / (w**2).sum()
-    centre = np.where(inside[:, None], here[np.maximum(s.place, 0)] - share @ here, 0.0)
-    centre = w[:, None] * centre * np.sqrt(total / max(total - 1.0, 1e-9))
-    moved = (weight * stretch[s.interval])[:, None] * off
-    variance = np.column_stack([_spread(counts, s, moved[:, j], centre[:, j]) for j in range(outputs)])
-    alone = (counts**2)[:, ~several & (mass > 0)].sum(axis=1)
-    variance += alone[:, None] * pooled
-    return values, np.sqrt(variance)
-
-
-def _spread(counts: Floats, s: _Steps, moved: Floats, centre: Floats) -> Floats:
-    """Sum over rows of (what a row's steps move the curve by - centre) squared, at each point.
-
-    What a row moves point k by is its line of `z` times counts[k], so that all points come out of z'z, intervals by intervals.
-    """
-    z = csr_array((moved, (s.row, s.interval)), shape=(len(centre), s.count))
-    together = (z.T @ z).toarray()
-    crossed = z.T @ centre
-    squares = np.einsum("ki,ij,kj->k", counts, together, counts) - 2 * counts @ crossed + centre @ centre
-    return np.asarray(np.maximum(squares, 0.0))
-
-
-def _counts(share: Floats, s: _Steps) -> Floats:
-    """How much the mean of each interval counts in the curve at each point, (points, intervals)."""
-    below = np.tril(np.ones((s.count + 1, s.count)), -1)
-    part = (below[1:] + below[:-1]) / 2 if s.middle else below
-    return np.asarray(below - share @ part)
 
 
 def _by_similarity(rows: WeightedRows, grid: Grid, order: Ints) -> Ints:

@@ -16,6 +16,7 @@ from whybox.methods.common.extrapolation import OffDataShare
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
+from whybox.numerics.statistics import skewness_of_mean, std_error_of_mean
 
 __all__ = [
     "Curve",
@@ -53,12 +54,15 @@ def too_close(kind: str, name: str) -> OptionError:
 class Curve:
     """What was computed at the points of a grid: ``values`` and ``std_error`` (points, outputs), or (rows, points, outputs).
 
+    ``skewness`` (of the estimate) and ``freedom`` (degrees of freedom of the error) shape the interval; both broadcast to the values.
     ``points`` are those of the grid unless the method has its own. ``notes`` say what the reader should know.
     """
 
     grid: Grid
     values: Floats
     std_error: Floats | None = None
+    skewness: Floats | float = 0.0
+    freedom: Floats | float | None = None
     points: tuple[npt.NDArray[Any], ...] = ()
     notes: tuple[str, ...] = ()
     off_data: Floats | None = None
@@ -68,16 +72,17 @@ class Curve:
 def partial_dependence(evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
     """Return partial dependence: at each point the weighted mean, over the rows, of the model with the feature set to it.
 
-    The standard error takes the rows as a sample: ``sqrt(variance of the individual values / effective rows)``. It says how far the mean
-    would move with other rows of the same kind, for this model; it says nothing of how far training moves the model. Where the mean costs less
-    than the individual values (tree ensembles, many rows), the variance is estimated from a sample of the rows, and a note says so.
+    The standard error takes the rows as a sample: ``sqrt(sum (w (v - mean))^2 n / (n - 1))`` over the individual values v, with shares w and the
+    effective number of rows n. It says how far the mean would move with other rows of the same kind, for this model; it says nothing of how far
+    training moves the model. Where the mean costs less than the individual values (tree ensembles, many rows), the error is estimated from a
+    sample of the rows, and a note says so.
 
     References:
         Friedman, Greedy function approximation, Annals of Statistics 29 (2001).
     """
-    n = evaluator.rows.effective_count
+    freedom = evaluator.rows.effective_count - 1.0
     return [
-        Curve(g, m.mean, np.sqrt(np.maximum(m.variance, 0.0) / n), notes=m.notes)
+        Curve(g, m.mean, m.std_error, m.skewness, freedom, notes=m.notes)
         for g, m in zip(grids, evaluator.moments(grids), strict=True)
     ]
 
@@ -164,17 +169,19 @@ def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
     place = nearest(evaluator.rows, grid)
     w, predictions = evaluator.rows.weights, evaluator.predictions()
     values = np.full((len(grid), predictions.shape[1]), np.nan)
-    error = np.full(values.shape, np.nan)
+    error, skewness, freedom = (np.full(values.shape, np.nan) for _ in range(3))
     for g in range(len(grid)):
         here = place == g
         mass = w[here].sum()
         if mass > 0:
             share = w[here] / mass
-            n = 1.0 / (share**2).sum()
+            n = float(1.0 / (share**2).sum())
             values[g] = share @ predictions[here]
-            if n > 1:
-                error[g] = np.sqrt(share @ (predictions[here] - values[g]) ** 2 / (n - 1.0))
-    return Curve(grid, values, error)
+            off = share[:, None] * (predictions[here] - values[g])
+            squares = (off**2).sum(axis=0)
+            error[g] = std_error_of_mean(squares, n)
+            skewness[g], freedom[g] = skewness_of_mean(squares, (off**3).sum(axis=0), n), n - 1.0
+    return Curve(grid, values, error, skewness, freedom)
 
 
 def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
@@ -257,9 +264,11 @@ def grid_share(rows: WeightedRows, grid: Grid) -> Floats:
 def with_off_data(rows: WeightedRows, curves: list[Curve]) -> list[Curve]:
     """Return the curves, those of a single feature with the off-data share at each point."""
     share = OffDataShare(rows)
-    return [
-        replace(c, off_data=share(c.grid.features[0], c.grid.points[0], c.grid.point_of_row))
-        if len(c.grid.features) == 1
-        else c
-        for c in curves
-    ]
+
+    def with_share(c: Curve) -> Curve:
+        if len(c.grid.features) != 1:
+            return c
+        found, error = share(c.grid.features[0], c.grid.points[0], c.grid.point_of_row)
+        return replace(c, off_data=found, extras={**c.extras, "off_data_std_error": (("point",), error)})
+
+    return [with_share(c) for c in curves]

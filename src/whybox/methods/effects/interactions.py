@@ -6,7 +6,7 @@ mean of I_jk^2, in the units of the prediction; Friedman's H squared is ``sum w 
 by size. Where the effect of both is no more than rounding beside the predictions, H squared is 0.
 
 Tree ensembles on their own scale give this exactly for all rows. Any other model is evaluated on every pair of rows, which is exact too and costs up to
-rows^2 predictions a pair; with ``sample`` it is done for so many rows drawn without repeats, and the standard error is that of a jackknife over ten groups of them.
+rows^2 predictions a pair; with ``sample`` it is done for so many rows drawn without repeats, with errors and intervals (interaction_errors.py).
 
 References:
     Friedman and Popescu, Predictive learning via rule ensembles, Annals of Applied Statistics 2 (2008).
@@ -15,8 +15,8 @@ References:
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from itertools import combinations
 from typing import Any, Final, final
 
@@ -25,14 +25,13 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.explanation import Explanation, interval_extras, labels
 from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.evidence import evidence
-from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.options import JACKKNIFE_GROUPS
+from whybox.methods.effects.interaction_errors import Estimate, PairMeans, overall, rows_left_out, together
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.spot_checks import predictions_of_checks
@@ -41,34 +40,66 @@ from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
-from whybox.numerics.statistics import jackknife_std_error, leave_group_out
 
 __all__ = ["InteractionsWork", "interactions", "leaves_suffice", "of_trees", "prepared"]
 
 MAX_PREDICTIONS: Final = 20_000_000  # predictions, where the caller sets no limit
+SKEWED: Final = 0.6  # skewness of a size from which its interval is not trusted
+MAX_NAMED: Final = 3  # pairs in a note
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class Sizes:
-    """Sizes and H squared of pairs, (features, features, outputs): each feature against all others on the diagonal."""
+    """Sizes and H squared of pairs, (features, features, outputs): each feature against all others on the diagonal.
+
+    ``errors`` of a sample: standard errors, intervals (..., 2) and skewness, by name.
+    """
 
     size: Floats
     ratio: Floats
-    error: Floats | None = None
-    ratio_error: Floats | None = None
+    errors: Mapping[str, Floats] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, found: Mapping[tuple[int, int], tuple[Estimate, Estimate]], members: int, *, errors: bool) -> Sizes:
+        """Put the estimates of all pairs together."""
+
+        def table(which: int, name: str) -> Floats:
+            return np.array(
+                [[getattr(found[i, j][which], name) for j in range(members)] for i in range(members)], dtype=np.float64
+            )
+
+        size, ratio = table(0, "value"), table(1, "value")
+        if not errors:
+            return cls(size, ratio)
+        both = (("", 0), ("h_squared_", 1))
+        return cls(
+            size,
+            ratio,
+            {f"{tag}{name}": table(k, name) for tag, k in both for name in ("std_error", "skewness")}
+            | {f"{tag}interval": np.stack([table(k, "low"), table(k, "high")], axis=-1) for tag, k in both},
+        )
 
     def among(self, members: Sequence[int], used: Sequence[int]) -> Sizes:
         """Return these of the features used as those of all members; the others do not interact."""
         at = np.array([list(members).index(p) for p in used], dtype=np.int64)
 
         def put(table: Floats) -> Floats:
-            out = np.zeros((len(members), len(members), table.shape[2]))
+            out = np.zeros((len(members), len(members), *table.shape[2:]))
             out[np.ix_(at, at)] = table
             return out
 
-        errors = (None if e is None else put(e) for e in (self.error, self.ratio_error))
-        return Sizes(put(self.size), put(self.ratio), *errors)
+        return Sizes(put(self.size), put(self.ratio), {name: put(e) for name, e in self.errors.items()})
+
+    def unknown(self, members: Sequence[int]) -> Sizes:
+        """Return the same with errors NaN for some of the members, of whose interactions the rows tell nothing."""
+        if not members:
+            return self
+        errors = {name: e.copy() for name, e in self.errors.items()}
+        for e in errors.values():
+            e[list(members)] = np.nan
+            e[:, list(members)] = np.nan
+        return replace(self, errors=errors)
 
 
 @final
@@ -79,6 +110,7 @@ class InteractionsWork:
     Attributes:
         members: columns wanted; used: those of them that the model may read. evaluator: over the rows used.
         sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer. work: the same, if they did not.
+        level: of intervals.
     """
 
     members: list[int]
@@ -87,6 +119,7 @@ class InteractionsWork:
     from_leaves: bool
     sample: int | None
     predictions: int
+    level: float = 0.95
     work: int = 0
 
     def sizes(self, observer: InteractionChecks | None = None) -> Sizes:
@@ -94,7 +127,7 @@ class InteractionsWork:
         evaluator = self.evaluator
         if self.from_leaves and isinstance(evaluator, TreeEvaluator):
             return of_trees(evaluator, self.used, observer)
-        return _of_curves(evaluator, self.used, observer, jackknife=self.sample is not None)
+        return _of_curves(evaluator, self.used, observer, level=None if self.sample is None else self.level)
 
     def checks(self, problem: EffectsProblem) -> InteractionChecks | None:
         """Return what recomputes some of it; None where the caller wants nothing recomputed."""
@@ -118,13 +151,15 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     rows, model, used = problem.rows, problem.model, _read(problem, members)
     if leaves_suffice(problem, members) and isinstance(model, TreeEnsemble):
         trees = TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
-        return InteractionsWork(members, used, trees, True, None, 0)
+        return InteractionsWork(members, used, trees, True, None, 0, problem.options.level)
     drawn = sample if sample is not None and sample < np.count_nonzero(rows.weights) else None
     rows = rows if drawn is None else _sampled(rows, drawn, seed)
     evaluator = _evaluator(problem, rows, members)
     needed = _count_predictions(problem, evaluator, used)
     answered = isinstance(evaluator, PredictEvaluator)
-    return InteractionsWork(members, used, evaluator, False, drawn, needed if answered else 0, needed)
+    return InteractionsWork(
+        members, used, evaluator, False, drawn, needed if answered else 0, problem.options.level, needed
+    )
 
 
 def leaves_suffice(problem: EffectsProblem, members: Sequence[int]) -> bool:
@@ -154,15 +189,17 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
         notes = (*notes, f"{calls:,} predictions of single rows.")
     sample = work.sample
     problem.repeats.check_after()
+    found = found.among(members, work.used)
     if sample is not None:
-        notes = (
-            *notes,
-            f"Of {sample:,} rows drawn from {len(problem.rows):,}; standard errors by jackknife over {JACKKNIFE_GROUPS} groups.",
-        )
+        names = [problem.rows.table.names[p] for p in members]
+        constant = [i for i, p in enumerate(members) if _is_constant(rows, p) and not _is_constant(problem.rows, p)]
+        found = found.unknown(constant)
+        about = _about_sample(sample, len(problem.rows), found, names, [names[i] for i in constant])
+        notes = (*notes, *about)
     return _labelled(
         problem,
         members,
-        found.among(members, work.used),
+        found,
         evidence(
             problem,
             rows,
@@ -277,61 +314,54 @@ def _observers(
     )
 
 
-class _Means:
-    """Partial dependence at each row's own value, with all rows and, for a jackknife, without each group of them."""
-
-    def __init__(
-        self, evaluator: Evaluator, members: tuple[int, ...], keep: Floats, observer: InteractionChecks | None
-    ) -> None:
-        rows = evaluator.rows
-        _, first, inverse = np.unique(rows.codes[:, list(members)], axis=0, return_index=True, return_inverse=True)
-        at = inverse.reshape(-1)
-        features = tuple(rows.feature(p) for p in members)
-        grid = Grid(features, (np.arange(len(first)),), rows.table.rows(first), at, np.ones(len(at), dtype=bool))
-        n, k, sets = len(rows), len(evaluator.selection.names), len(keep)
-        here = np.zeros((sets, len(first), k))
-        self.without = np.zeros((sets, n, k))
-        mass = np.stack([np.bincount(at, w, minlength=len(first)) for w in keep])
-        for _, part, values in evaluator.curves([grid]):
-            if observer is not None:
-                observer.see_curves(grid, part, values)
-            here += np.einsum("sr,rpk->spk", keep[:, part], values)
-            self.without[:, part] = np.einsum("sp,rpk->srk", mass, values)
-        self.at_rows = here[:, at]
-
-
 def _of_curves(
-    evaluator: Evaluator, members: Sequence[int], observer: InteractionChecks | None = None, *, jackknife: bool
+    evaluator: Evaluator, members: Sequence[int], observer: InteractionChecks | None = None, *, level: float | None
 ) -> Sizes:
-    """Every pair of rows evaluated; with a jackknife the same without each of ten groups of rows."""
+    """Every pair of rows evaluated; with a level, what is left without each row in turn gives errors and intervals."""
     w = evaluator.rows.weights
-    shares = leave_group_out(w, JACKKNIFE_GROUPS if jackknife else 0)
     predictions = evaluator.predictions()
-    f = np.broadcast_to(predictions, (len(shares), *predictions.shape))
     least = rounding_floor(predictions, w) ** 2
-    own = {p: _Means(evaluator, (p,), shares, observer) for p in members}
-    shape = (len(shares), len(members), len(members), len(evaluator.selection.names))
-    size, ratio = np.zeros(shape), np.zeros(shape)
-
-    def put(i: int, j: int, both: Floats, first: Floats, second: Floats) -> None:
-        whole = _centred(both, shares)
-        part = np.einsum("sr,srk->sk", shares, (whole - _centred(first, shares) - _centred(second, shares)) ** 2)
-        size[:, i, j] = size[:, j, i] = np.sqrt(part)
-        ratio[:, i, j] = ratio[:, j, i] = ratio_above_rounding(part, np.einsum("sr,srk->sk", shares, whole**2), least)
-
+    left_out = None if level is None else rows_left_out(len(w), len(members), predictions.shape[1])
+    own = {p: PairMeans.of(evaluator, (p,), left_out, observer, columns=True) for p in members}
+    found: dict[tuple[int, int], tuple[Estimate, Estimate]] = {}
     for i, p in enumerate(members):
-        put(i, i, f, own[p].at_rows, own[p].without)
+        found[i, i] = overall(w, predictions, own[p], least, level)
         for j in range(i):
-            both = _Means(evaluator, (members[j], p), shares, observer)
-            put(i, j, both.at_rows, own[members[j]].at_rows, own[p].at_rows)
-    if not jackknife:
-        return Sizes(size[0], ratio[0])
-    return Sizes(size[0], ratio[0], jackknife_std_error(size[1:]), jackknife_std_error(ratio[1:]))
+            both = PairMeans.of(evaluator, (members[j], p), left_out, observer)
+            found[i, j] = found[j, i] = together(w, both, own[members[j]], own[p], least, level)
+    return Sizes.of(found, len(members), errors=level is not None)
 
 
-def _centred(values: Floats, shares: Floats) -> Floats:
-    near = values - values[:, :1]  # what is the same in all rows leaves no rounding behind
-    return np.asarray(near - np.einsum("sr,srk->sk", shares, near)[:, None])
+def _is_constant(rows: WeightedRows, position: int) -> bool:
+    cells = rows.feature(position).cells
+    return bool((cells == cells[0]).all())
+
+
+def _about_sample(
+    sample: int, rows: int, found: Sizes, names: Sequence[str], constant: Sequence[str]
+) -> tuple[str, ...]:
+    """What to say of a sample of rows, and of interactions that few of them make up."""
+    drawn = (
+        f"Of {sample:,} rows drawn from {rows:,}; sizes are corrected for the bias of few rows, errors and intervals come from leaving out each row "
+        "in turn."
+    )
+    notes: tuple[str, ...] = (drawn,)
+    if constant:
+        notes = (
+            *notes,
+            f"In the sample {', '.join(constant)} has one value only, so nothing is known of its interactions. Draw more rows.",
+        )
+    skewed = np.nan_to_num(np.abs(found.errors["skewness"])).max(axis=-1) > SKEWED
+    pairs = [f"{names[i]} x {names[j]}" for i, j in np.argwhere(np.tril(skewed, -1)).tolist()]
+    alone = [f"{names[i]} with all others" for i in np.flatnonzero(np.diag(skewed)).tolist()]
+    if not (few := [*pairs, *alone]):
+        return notes
+    more = f" and {len(few) - MAX_NAMED} more" if len(few) > MAX_NAMED else ""
+    warning = (
+        f"A few rows make up most of {', '.join(few[:MAX_NAMED])}{more}: rows like them may be missing from the sample, so these intervals, and those "
+        "of H squared above all, may cover less often than they say. Draw more rows."
+    )
+    return (*notes, warning)
 
 
 def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
@@ -344,8 +374,15 @@ def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, mad
         return np.ascontiguousarray(selection.drop(values))
 
     extras: dict[str, Any] = {"h_squared": (dims, put(found.ratio))}
-    if found.ratio_error is not None:
-        extras["h_squared_std_error"] = (dims, put(found.ratio_error))
+    errors = found.errors
+    if errors:
+        extras["h_squared_std_error"] = (dims, put(errors["h_squared_std_error"]))
+        bounds = (
+            np.stack([put(end) for end in np.moveaxis(errors[f"{tag}interval"], -1, 0)], axis=-1)
+            for tag in ("", "h_squared_")
+        )
+        extras |= interval_extras(next(bounds), dims, problem.options.level)
+        extras["h_squared_interval"] = ((*dims, "bound"), next(bounds))
     return Explanation(
         kind="interaction_size",
         values=put(found.size),
@@ -354,7 +391,7 @@ def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, mad
         base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
         units=selection.units,
         evidence=made,
-        std_error=None if found.error is None else put(found.error),
+        std_error=put(errors["std_error"]) if errors else None,
         players={n: (n,) for n in names},
         extras=extras,
     )

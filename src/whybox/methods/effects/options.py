@@ -14,10 +14,11 @@ from whybox.methods.common.options import check_max_evals, option
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
+from whybox.numerics.statistics import critical_value
 
-__all__ = ["JACKKNIFE_GROUPS", "EffectsOptions", "InteractionsOptions", "PredictionOptions", "RegionsOptions"]
+__all__ = ["EffectsOptions", "InteractionsOptions", "PredictionOptions", "RegionsOptions"]
 
-JACKKNIFE_GROUPS: Final = 10  # of rows, each left out in turn
+MIN_SAMPLE: Final = 20  # rows
 MAX_DEPTH: Final = 4  # splits one below the other
 
 
@@ -35,9 +36,11 @@ class PredictionOptions:
     response_method: str | None = option(None, "method of the estimator to evaluate instead of reading it")
     max_evals: int | None = option(None, "most predictions of single rows")
     n_jobs: int | None = option(None, "threads of tree ensembles")
+    level: float = option(0.95, "confidence of the intervals around what is estimated from the rows")
     spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
 
     def __post_init__(self) -> None:
+        critical_value(self.level)
         object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
         object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
         object.__setattr__(self, "spot_checks", check_spot_checks(self.spot_checks))
@@ -69,7 +72,7 @@ class InteractionsOptions(PredictionOptions):
         super().__post_init__()
         object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
         if self.sample is not None:
-            object.__setattr__(self, "sample", check_whole_number("sample", self.sample, 2 * JACKKNIFE_GROUPS))
+            object.__setattr__(self, "sample", check_whole_number("sample", self.sample, MIN_SAMPLE))
 
 
 @final

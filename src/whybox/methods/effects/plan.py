@@ -20,8 +20,8 @@ from whybox.methods.common.plan import TIMINGS, MethodPlan, Stopwatch, smallest_
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.interaction_errors import rows_left_out
 from whybox.methods.effects.interactions import InteractionsWork, prepared
-from whybox.methods.effects.options import JACKKNIFE_GROUPS
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import grouped
@@ -180,7 +180,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
     rows, outputs = work.evaluator.rows, len(problem.selection.names)
     made = work.checks(problem)
     checks = 0 if made is None else made.predictions
-    sets = 1 if work.sample is None else 1 + JACKKNIFE_GROUPS
+    left_out = 0 if work.sample is None else len(rows_left_out(len(rows), len(work.used), outputs))
     if isinstance(work.evaluator, PredictEvaluator):
         _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(problem, work.predictions))
         seconds = each * work.predictions
@@ -193,7 +193,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
         exact=work.sample is None,
         rows=len(rows),
         model_calls=problem.checked + checks + (work.predictions if isinstance(problem.model, BlackBox) else 0),
-        memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * sets * (2 * len(work.used) + 3)),
+        memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * (1 + left_out) * (2 * len(work.used) + 3)),
         seconds=seconds,
     )
 

@@ -41,13 +41,14 @@ CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
 @final
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """Of the individual values at each point, over rows: weighted mean and unbiased variance, (points, outputs).
+    """Of the individual values at each point, over rows: the weighted mean, its standard error and its skewness, (points, outputs).
 
-    ``notes`` say where the variance is of fewer rows than the mean.
+    ``notes`` say where the error is of fewer rows than the mean.
     """
 
     mean: Floats
-    variance: Floats
+    std_error: Floats
+    skewness: Floats
     notes: tuple[str, ...] = ()
 
 
@@ -80,24 +81,19 @@ class Evaluator(Protocol):
         """Return the mean over rows at each point, (points, outputs) for each grid."""
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
-        """Return mean and variance over rows at each point, for each grid."""
+        """Return the mean over rows at each point, with its error, for each grid."""
 
     def shifted(self, requests: Sequence[Request]) -> list[Floats]:
         """Return for each request and row the signed sum of its predictions at the corners, (rows, outputs); rows left out get zeros."""
 
 
 def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Floats]]) -> Moments:
-    """Return mean and variance from blocks of individual curves (rows, curves).
-
-    The variance is ``sum w (v - mean)^2 * n / (n - 1)`` with shares w and the effective number of rows n.
-    """
-    w, n = evaluator.rows.weights, evaluator.rows.effective_count
+    """Return means and their errors from blocks of individual curves (rows, curves)."""
+    w = evaluator.rows.weights
     running = RunningMoments((len(grid), len(evaluator.selection.names)))
     for rows, values in blocks:
         running.add(values, w[rows])
-    return Moments(
-        running.mean, running.sum_of_squares * (n / (n - 1.0)) if n > 1 else np.full(running.mean.shape, np.nan)
-    )
+    return Moments(running.mean, running.std_error, running.skewness)
 
 
 @final
@@ -220,7 +216,7 @@ class PredictEvaluator:
                 yield i, rows, values
 
     def means(self, grids: Sequence[Grid]) -> list[Floats]:
-        """Return the means alone; the variance would cost no further predictions."""
+        """Return the means alone; the errors would cost no further predictions."""
         return [m.mean for m in self.moments(grids)]
 
     def _curves_of(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
@@ -245,7 +241,7 @@ class PredictEvaluator:
             yield members, values[inverse[members] - start]
 
     def moments(self, grids: Sequence[Grid], observe: Observer | None = None) -> list[Moments]:
-        """Return mean and variance over rows at each point, for each grid; `observe` sees the individual curves that they are of."""
+        """Return the mean over rows at each point, with its error, for each grid; `observe` sees the individual curves that they are of."""
         self._start(grids)
         return [
             moments(self, g, self._curves_of(g) if observe is None else _shown(g, self._curves_of(g), observe))

@@ -34,6 +34,7 @@ from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.spot_means import SECOND_SUM
 from whybox.methods.registry import find
 from whybox.numerics.rounding import rounding_floor
+from whybox.numerics.statistics import RunningMoments
 
 __all__ = ["GRID_POINTS", "regions"]
 
@@ -153,10 +154,11 @@ def _curve(
         is_at_point=grid.is_at_point[picked],
     )
     mean = np.einsum("r,rpk->pk", part.weights, values[picked])
-    spread = np.einsum("r,rpk->pk", part.weights, (values[picked] - mean) ** 2)
-    error = np.sqrt(spread / (part.effective_count - 1.0)) if part.effective_count > 1 else np.full(mean.shape, np.nan)
+    moments = RunningMoments(mean.shape)
+    moments.add(values[picked], part.weights)
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         "heterogeneity": ((), np.array(shapes.heterogeneity(picked))),
         "region_share": ((), np.array(float(w.sum()))),
     }
-    return inner, with_off_data(part, [Curve(own, mean, error, extras=extras)])[0]
+    curve = Curve(own, mean, moments.std_error, moments.skewness, moments.rows - 1.0, extras=extras)
+    return inner, with_off_data(part, [curve])[0]

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.effects import Effects
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.explanation import Explanation, interval_extras, labels
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curve_at import CurveAt
@@ -23,6 +23,7 @@ from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.method_spec import MethodSpec
+from whybox.numerics.statistics import skewed_interval
 
 __all__ = ["grouped", "labelled", "run", "with_spot_checks"]
 
@@ -105,10 +106,11 @@ def labelled(
     coords["row"], coords["output"] = problem.rows.table.row_labels, labels(selection.names)
     names = [f.name for f in grid.features]
     off = {} if curve.off_data is None else {"off_data": (("point",), curve.off_data)}
+    dims = (*dims, "output") if selection.axis else dims
     return Explanation(
         kind="effect",
         values=np.ascontiguousarray(values),
-        dims=(*dims, "output") if selection.axis else dims,
+        dims=dims,
         coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
         base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
         units=problem.effect_kind.units(selection.units, names[0]),
@@ -128,10 +130,22 @@ def labelled(
             **_data_near_points(problem, grid, points),
             **curve.extras,
             **off,
+            **(_interval(problem, curve, shape, dims) if curve.std_error is not None else {}),
             **({"weight": (("row",), problem.rows.weights)} if rows else {}),
         },
         again=_curve_function(problem, curve, np.ascontiguousarray(values)),
     )
+
+
+def _interval(
+    problem: EffectsProblem, curve: Curve, shape: tuple[int, ...], dims: tuple[str, ...]
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The interval of each value, and its level."""
+    assert curve.std_error is not None  # noqa: S101  # asked for only where there is one
+    level = problem.options.level
+    ends = skewed_interval(curve.values, curve.std_error, curve.skewness, level, curve.freedom)
+    bounds = [problem.selection.drop(end.reshape(*shape, -1)) for end in ends]
+    return interval_extras(np.stack(bounds, axis=-1), dims, level)
 
 
 def _spec(problem: EffectsProblem, features: int) -> MethodSpec:

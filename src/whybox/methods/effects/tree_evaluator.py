@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import cached_property
-from typing import Any, Final, Literal, final
+from dataclasses import replace
+from functools import cached_property, partial
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -16,17 +17,20 @@ from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Corners, Moments, Request, moments
+from whybox.methods.effects.row_sample import RowSample
 from whybox.models.trees import TreeEnsemble
+from whybox.numerics.statistics import skewness_of_mean, std_error_of_mean
 
 __all__ = ["TreeEvaluator", "tree_evaluator_unavailable"]
 
 # links that the kernel itself knows, where their scale is one
-_LINKS: Final[dict[str, Literal["logistic", "exp", "softmax"]]] = {
+_LINKS: Final[dict[str, effects.Link]] = {
     "sigmoid": "logistic",
     "exp": "exp",
     "softmax": "softmax",
 }
 ROWS_ENCODED: Final = 65536
+SKEWNESS_NUMBERS_HELD: Final = 2**18  # numbers of curves worked on at a time, so that they stay in a cache
 SPREAD_ROWS: Final = {
     1: 2000,
     2: 400,
@@ -69,7 +73,7 @@ class TreeEvaluator:
 
     def spread(self, features: int) -> int:
         """How many rows the standard errors of partial dependence are estimated from, for one feature or two."""
-        return len(self._sample(self._link or "", SPREAD_ROWS[features])[0])
+        return len(self._sample(self._link or "", SPREAD_ROWS[features]).rows)
 
     @cached_property
     def matrix(self) -> Floats:
@@ -164,7 +168,7 @@ class TreeEvaluator:
             yield found[different.index(pair)][one, two].reshape(len(grid), -1)
 
     def moments(self, grids: Sequence[Grid]) -> list[Moments]:
-        """Return mean and variance over rows at each point, for each grid."""
+        """Return the mean over rows at each point, with its error, for each grid."""
         link = self._link
         if link is None:
             return [self._one_by_one(g) for g in grids]
@@ -175,43 +179,70 @@ class TreeEvaluator:
                 out[i] = m
         return [self._one_by_one(g) if m is None else m for g, m in zip(grids, out, strict=True)]
 
-    def _moments(
-        self, grids: Sequence[Grid], link: Literal["identity", "logistic", "exp", "softmax"], spread: int
-    ) -> list[Moments | None]:
-        """Mean and variance; None for a feature that no tree reads."""
+    def _moments(self, grids: Sequence[Grid], link: effects.Link, spread: int) -> list[Moments | None]:
+        """Means and their errors; None for a feature that no tree reads."""
         out: list[Moments | None] = [None] * len(grids)
         levels = [self.levels(g) for g in grids]
-        n = self.rows.effective_count
-        stretch = n / (n - 1.0) if n > 1 else np.nan
-        sample, w, notes = self._sample(link, spread)
-        X = self.matrix if len(sample) == len(self.rows) else self.matrix[sample]
-        means = self.means(grids) if notes else None
+        sample = self._sample(link, spread)
+        means = self.means(grids) if sample.notes else []
         for together in _disjoint([one.columns for one in levels]):
-            chosen = [levels[i] for i in together]
-            found = effects.individual_curve_moments(self.model, chosen, X, w, link=link, threads=self.threads)
-            for i, m in zip(together, found, strict=True):
-                mean = self.selection.levels(m.mean) if means is None else means[i]
-                out[i] = Moments(mean, stretch * m.variance[..., list(self.selection.picks)], notes)
+            chosen, given = [levels[i] for i in together], [means[i] for i in together if means]
+            for i, m in zip(together, self._with_errors(chosen, given, link, sample, spread // 2), strict=True):
+                out[i] = m
         return out
+
+    def _with_errors(
+        self,
+        levels: list[effects.PlayerPoints],
+        means: Sequence[Floats],
+        link: effects.Link,
+        sample: RowSample,
+        most: int,
+    ) -> Iterator[Moments]:
+        """Means and their errors from the kernel's moments of a sample of rows; `means` are given where the sample is not all rows.
+
+        Where rows differ in weight the squares take a second walk. The skewness is of at most `most` rows: only where rows are few an interval needs it.
+        """
+        walk = partial(effects.individual_curve_moments, self.model, levels, self.matrix[sample.rows], link=link)
+        found = walk(sample.shares, threads=self.threads)
+        squared = found if sample.is_equal else walk(sample.squares, threads=self.threads)
+        means = means or [self.selection.levels(m.mean) for m in found]
+        skewness = self._skewness(levels, means, sample.some(most))
+        for mean, square, skew in zip(means, squared, skewness, strict=True):
+            variance = square.variance[..., list(self.selection.picks)]
+            squares = variance + (self.selection.levels(square.mean) - mean) ** 2
+            error = std_error_of_mean(sample.squares.sum() * squares, self.rows.effective_count)
+            yield Moments(mean, error, skew, sample.notes)
+
+    def _skewness(self, levels: list[effects.PlayerPoints], means: Sequence[Floats], sample: RowSample) -> list[Floats]:
+        """The skewness of each mean, from the curves of a sample of rows."""
+        two, three = ([np.zeros(m.shape) for m in means] for _ in range(2))
+        X = self.matrix[sample.rows]
+        for part, curves in effects.individual_curve_blocks(
+            self.model, levels, X, numbers=SKEWNESS_NUMBERS_HELD, threads=self.threads
+        ):
+            for k, values in enumerate(curves):
+                off = self._scaled(values) - means[k]
+                power = off * off
+                two[k] += np.tensordot(sample.squares[part], power, 1)
+                three[k] += np.tensordot(sample.cubes[part], power * off, 1)
+        rows = float(np.sqrt(sample.squares).sum() ** 2 / sample.squares.sum())
+        return [skewness_of_mean(*both, rows) for both in zip(two, three, strict=True)]
 
     def _one_by_one(self, grid: Grid) -> Moments:
         return moments(self, grid, ((rows, values) for _, rows, values in self.curves([grid])))
 
-    def _sample(self, link: str, spread: int) -> tuple[Ints, Floats, tuple[str, ...]]:
-        """Rows from whose curves variances are estimated, and their weights: all, or where means need no curves, some drawn at random; and a note."""
+    def _sample(self, link: str, spread: int) -> RowSample:
+        """The rows from whose curves errors are estimated: all, or where means need no curves, some drawn at random."""
         n, w = len(self.rows), self.rows.weights
         if link != "identity" or n <= 2 * spread:
-            return np.arange(n), w, ()
+            return RowSample.every(np.arange(n), w)
         weighted = np.flatnonzero(w > 0)
         if len(weighted) <= 2 * spread:
-            return weighted, w[weighted], ()
-        rng, equal = np.random.default_rng(0), bool(w.min() == w.max())
-        # drawn in proportion to their weights they count alike; those of equal weight are drawn once each
-        some = rng.choice(n, spread, replace=False) if equal else rng.choice(n, spread, p=w)
-        return (
-            some,
-            w[some] if equal else np.full(spread, 1.0 / spread),
-            (
+            return RowSample.every(weighted, w[weighted])
+        return replace(
+            RowSample.drawn(w, spread),
+            notes=(
                 f"Means are of all rows; standard errors are estimated from the curves of {spread:,} of the {n:,} rows, drawn at random (seed 0).",
             ),
         )
@@ -252,7 +283,7 @@ class TreeEvaluator:
         return self._link != "identity"
 
     @property
-    def _link(self) -> Literal["identity", "logistic", "exp", "softmax"] | None:
+    def _link(self) -> effects.Link | None:
         """The kernel's name of the link that is applied before averaging; None where the kernel does not have it."""
         link = self.model.outputs.link
         if self.selection.scale == "raw" or link.is_identity:

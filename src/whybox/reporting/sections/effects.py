@@ -16,7 +16,6 @@ from whybox.methods.effects.interactions import interactions, leaves_suffice
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import run
-from whybox.numerics.statistics import critical_value
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
 from whybox.reporting.page import html_table
@@ -53,8 +52,8 @@ def effects_section(f: ReportData) -> str | None:
     of = "" if len(rows) == len(f.explanation.data) else f" of {len(f.explanation.data):,}, taken evenly,"
     caption = (
         f"<p>Each curve is the mean prediction over {len(rows):,} rows{of} when the feature is set to each value in all of them and everything else stays "
-        f"as it is (partial dependence, interventional). The band is {critical_value():.2f} standard errors: how far the mean would move with other rows of the same "
-        "kind. Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
+        f"as it is (partial dependence, interventional). The band is the 95 % interval: how far the mean would move with other rows of the same kind. "
+        "Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
     )
     names = effects.ordered(MAX_FEATURES_DRAWN)
     drawn = "".join(curve_figure(effects, str(n)) for n in names)
