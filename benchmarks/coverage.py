@@ -3,7 +3,7 @@
 Usage: python benchmarks/coverage.py [--part effects] [--replications 400] [--jobs 2] [--cells coverage.json] [--write]
 
 Fresh rows are drawn again and again, the call is made, and it is counted how often the interval holds the value that the law of the rows has. Truths are
-integrals over the law, not estimates. Cells that are in the file of `--cells` with as many replications are not measured again, so a run can be continued.
+integrals over the law, not estimates. Cells that are in the file of `--cells` with as many replications are not measured again, so a run can be continued, or made longer.
 `--write` puts the tables into the page; without it they are printed.
 """
 
@@ -61,7 +61,7 @@ def main():
         counts = {tuple(cell): found[key(part, cell)]["counts"] for cell in parts()[part].cells()}
         text = parts()[part].tables(counts)
         if options.write:
-            write(part, text, options.replications)
+            write(part, text, min(found[key(part, cell)]["replications"] for cell in parts()[part].cells()))
         else:
             print(text)
 
@@ -75,7 +75,7 @@ def write(part, text, replications):
     """Put the tables of a part between its marks in the page."""
     page = PAGE.read_text()
     begin, end = f"<!-- {part}: measured -->", f"<!-- {part}: end -->"
-    block = f"{begin}\n\nOf {replications} tables a cell:\n\n{text}\n{end}"
+    block = f"{begin}\n\nOf {replications} tables a cell or more:\n\n{text}\n{end}"
     new, count = re.subn(f"{re.escape(begin)}.*?{re.escape(end)}", lambda _: block, page, flags=re.DOTALL)
     if count != 1:
         raise SystemExit(f"{PAGE} has no marks {begin} ... {end}")
