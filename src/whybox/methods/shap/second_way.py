@@ -227,8 +227,9 @@ def _leaves(problem: ShapProblem, runner: KernelRunner, nanoseconds: float, rng:
 
 def _costs_by_tree(problem: ShapProblem, nodes: Ints, slots: npt.NDArray[np.int32]) -> tuple[Floats, Floats]:
     """Nanoseconds to lay out each tree with the background, and for each row."""
-    leaves = np.asarray((nodes + 1) / 2, dtype=np.float64)
-    many, layout = slots.astype(np.float64), LAYOUT_PER_NODE * nodes.astype(np.float64)
+    leaves: Floats = np.asarray((nodes + 1) / 2, dtype=np.float64)
+    many: Floats = slots.astype(np.float64)
+    layout: Floats = LAYOUT_PER_NODE * nodes.astype(np.float64)
     pairs = problem.options.order - 1
     if problem.background is None:
         factors = leaves * many * np.ceil(many / 2) * (1 + pairs * many / 2)
