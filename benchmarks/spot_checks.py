@@ -103,7 +103,37 @@ def effects() -> Iterator[Case]:
 
 
 SERVED = 500  # answers of a kept explainer, after a first round in which each kind of check has run
-PARTS: dict[str, Callable[[], Iterator[Case]]] = {"shap": shap, "effects": effects}
+
+
+def networks() -> Iterator[Case]:
+    """Maps: a network of two convolutions on pictures of 3 x 9 x 10, one hidden layer on tables of six columns, EfficientNet-Lite0 on pictures of 3 x 224 x 224."""
+    import sys
+    from pathlib import Path
+
+    import torch
+
+    sys.path.insert(0, str(Path(__file__).parents[1] / "tests"))
+    from networks import efficientnet, small
+
+    torch.set_num_threads(1)
+    deep = efficientnet.EfficientNetLite0().eval()
+    for name, net, of, counts, methods in (
+        ("convolutions", small.cnn(), (3, 9, 10), (1, 16), ("gradient", "smoothgrad", "integrated_gradients", "occlusion", "gradcam", "deeplift")),
+        ("table", small.flat(), (6,), (16, 2048), ("gradient", "integrated_gradients", "shapley")),
+        ("EfficientNet", deep, (3, 224, 224), (1, 16), ("gradient",)),
+        ("EfficientNet", deep, (3, 224, 224), (1,), ("ablation",)),
+    ):  # fmt: skip
+        for method in methods:
+            for n in counts:
+                x = small.rows(n, *of)
+                yield (
+                    f"{name}, `{method}`, {n:,} row{'s' * (n > 1)}",
+                    lambda checks, net=net, x=x, method=method: wb.saliency(net, x, 0, method, spot_checks=checks),
+                    1,
+                )
+
+
+PARTS: dict[str, Callable[[], Iterator[Case]]] = {"shap": shap, "effects": effects, "networks": networks}
 
 
 def milliseconds(run: Callable[[int | None], Any], checks: int | None) -> float:

@@ -247,7 +247,7 @@ def steps_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     del rng
     from whybox.methods.effects import ale
 
-    for name in ("_accumulate",):
+    for name in ("accumulate",):
         right = getattr(ale, name)
         patch.setattr(
             ale,

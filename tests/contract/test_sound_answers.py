@@ -69,23 +69,25 @@ def adapted(name):
     return as_model(live), rows
 
 
-def zoo_runs(name, options, runs, rng):
+def zoo_runs(name, options, runs, rng, sizes=(0, 1, 12, 60)):
+    """Run a model of the zoo against a background of one of these sizes."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         model, rows = adapted(name)
         if not isinstance(model, TreeEnsemble | Linear):
             return 0
         head = (lambda m: rows.iloc[:m]) if isinstance(rows, pd.DataFrame) else (lambda m: rows[:m])
-        backgrounds = [None, head(1), head(12), head(60)]
-        background = backgrounds[int(rng.integers(0, 4 if options.get("scale") is None else 3))]
+        size = int(rng.choice(sizes if options.get("scale") is None else sizes[:3]))
+        background = head(size) if size else None
         return sound_runs(model, rows, background, options, runs, rng)
 
 
-@pytest.mark.parametrize("name", EXACT[::7])
+@pytest.mark.parametrize("name", EXACT[::13])
 def test_sound_answers_of_the_zoo(name):
     rng = np.random.default_rng(EXACT.index(name))
-    chosen = [OPTIONS[0], OPTIONS[int(rng.integers(len(OPTIONS)))], OPTIONS[int(rng.integers(len(OPTIONS)))]]
-    assert sum(zoo_runs(name, options, 4, rng) for options in chosen) >= 0
+    assert zoo_runs(name, {}, 4, rng, sizes=[12]) == 4
+    for k in rng.permutation(len(OPTIONS))[:3]:
+        zoo_runs(name, OPTIONS[k], 4, rng)
 
 
 @pytest.mark.soak
@@ -134,7 +136,7 @@ def test_sound_answers_of_every_size(library, kind):
     some = sparse.csr_matrix(rows) if kind == "sparse" else rows
     for options in ({}, {"order": 2}, {"index": "banzhaf", "sparse": True}):
         for background in (None, some[:20]):
-            assert sound_runs(adapted, some, background, options, 3, np.random.default_rng(0)) == 3
+            assert sound_runs(adapted, some, background, options, 2, np.random.default_rng(0)) == 2
 
 
 @pytest.mark.parametrize("library", ["xgboost", "lightgbm"])

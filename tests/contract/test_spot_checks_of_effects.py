@@ -11,6 +11,7 @@ import pytest
 import whybox as wb
 from planted_effects import (
     ROWS,
+    anew,
     asked,
     blocks_wrong,
     booster,
@@ -25,6 +26,7 @@ from sound_answers import sound_answer
 from whybox.errors import OptionError, SpotCheckError
 from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.effects.result import run
+from whybox.methods.effects.spot_draws import drawn_slots
 from whybox.methods.effects.spot_rows import RowRecomputation
 
 
@@ -87,12 +89,14 @@ def test_of_few_rows_the_means_themselves_are_recomputed():
     assert calls.numbers >= 2 * 5  # five means by sums, and some by predictions of all five rows
 
 
-def test_files_are_checked_by_a_plain_reading(tmp_path):
+def test_files_are_checked_by_their_library_and_then_by_a_plain_reading(tmp_path):
     booster().save_model(tmp_path / "model.json")
-    evidence = wb.effects(tmp_path / "model.json", table(), ["a", "word"], "ice")[0].evidence
-    assert "NumPy" in str(evidence.spot_checks)
-    assert evidence.spot_checks.predictions == evidence.model_calls == 0
     problem = asked(tmp_path / "model.json", "ice", ["a", "word"])
+    first, later = (run(anew(problem))[0].evidence for _ in range(2))
+    assert "by asking xgboost" in str(first.spot_checks)
+    assert "NumPy" in str(later.spot_checks)
+    assert first.spot_checks.numbers == later.spot_checks.numbers
+    assert first.spot_checks.predictions == first.model_calls == 0
     assert found(problem, category_shifted, 5) == 5
 
 
@@ -154,3 +158,17 @@ def test_right_answers_are_never_refused(part):
 def test_ten_thousand_right_answers_are_never_refused(part):
     for seed in range(500 * part, 500 * (part + 1)):
         sound_answer(seed)
+
+
+@pytest.mark.parametrize("most", [6, 12, 48])
+def test_every_curve_has_a_point_and_missing_values_and_categories_come_first(most):
+    sizes = [5, 100, 3, 40]
+    first = [([4], []), ([], []), ([2], [0, 1, 2]), ([], [7, 9])]
+    for seed in range(50):
+        slots = drawn_slots(sizes, first, most, np.random.default_rng(seed))
+        assert len(slots) == len(set(slots)) == most
+        assert slots[:2] == [(0, 4), (2, 2)]
+        assert {curve for curve, _ in slots[:6]} == {0, 1, 2, 3}
+        assert all(0 <= k < sizes[curve] for curve, k in slots)
+        if most > 6:
+            assert {(2, 0), (2, 1), (3, 7), (3, 9)} <= set(slots)

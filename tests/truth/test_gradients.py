@@ -115,6 +115,10 @@ def test_few_draws_of_smoothgrad_are_covered_by_students_t():
         e = wb.saliency(net, x, method="smoothgrad", reduce="sum", samples=8, seed=seed)
         far.append(np.abs(e.values - limit) / e.std_error)
     assert int(e.extras["freedom"][1]) == 3
+    low, high = e.interval
+    assert np.allclose(high - e.values, 3.182 * e.std_error, rtol=1e-3)
+    assert np.allclose(e.values - low, high - e.values)
+    assert wb.saliency(net, x).interval is None
     assert "a 95 % interval reaches 3.18 of them" in " ".join(e.evidence.notes)
     assert np.mean(np.array(far) <= 1.96) < 0.88
     assert 0.92 < np.mean(np.array(far) <= 3.182) < 0.98

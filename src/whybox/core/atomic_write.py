@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
+import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -23,23 +23,30 @@ def atomic_write(path: str | Path) -> Iterator[Path]:
     destination = Path(path)
     if destination.is_dir():
         raise InputError(f"cannot write {destination}: it is a folder. Name a file in it.")
+    # named before it is made: Ctrl-C at any moment from then on leaves nothing
+    temporary_path = destination.with_name(f".{destination.name}.{secrets.token_hex(8)}.part")
     try:
-        handle, temporary_name = tempfile.mkstemp(
-            prefix=f".{destination.name}.", suffix=".part", dir=destination.parent or "."
-        )
-    except OSError as error:
-        raise InputError(
-            f"cannot write {destination}: {error.strerror}. Choose an existing folder that you may write to."
-        ) from None
-    os.close(handle)
-    temporary_path = Path(temporary_name)
-    try:
+        _create(temporary_path, destination)
         yield temporary_path
         temporary_path.chmod(0o666 & ~_current_umask())
         temporary_path.replace(destination)
     except BaseException:
         temporary_path.unlink(missing_ok=True)
         raise
+
+
+def _create(path: Path, destination: Path) -> None:
+    """Make an empty file that only this user may read.
+
+    Raises:
+        InputError: the folder does not exist or cannot be written to.
+    """
+    try:
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    except OSError as error:
+        raise InputError(
+            f"cannot write {destination}: {error.strerror}. Choose an existing folder that you may write to."
+        ) from None
 
 
 def _current_umask() -> int:

@@ -74,7 +74,7 @@ class Table:
 
     def __getstate__(self) -> dict[str, Any]:
         """Return the state to pickle: these rows, without the buffers of a table that they are a slice of."""
-        return to_pickle_state(self.__dict__)
+        return to_pickle_state({name: value for name, value in self.__dict__.items() if name != "_frame"})
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__dict__.update(from_pickle_state(state))
@@ -133,6 +133,11 @@ class Table:
         return all(type(t).__name__ == "SparseDtype" for t in self.native.dtypes)
 
     @cached_property
+    def _frame(self) -> nw.DataFrame[Any]:
+        """The user's frame under one interface; wrapping it takes longer than many a use of it."""
+        return nw.from_native(self.native, eager_only=True)
+
+    @cached_property
     def row_labels(self) -> npt.NDArray[Any]:
         """Row labels: the frame's index unless it is 0, 1, 2, ...; else positions."""
         return np.arange(len(self)) if self.labels is None else self.labels
@@ -146,7 +151,7 @@ class Table:
         index = (
             None if self.index is None or self.labels is None else self.index[chosen]
         )  # kept together with the labels
-        frame = nw.from_native(self.native, eager_only=True)
+        frame = self._frame
         return replace(
             self,
             native=frame[chosen, :].to_native() if isinstance(chosen, slice) else frame[chosen.tolist(), :].to_native(),
@@ -169,7 +174,7 @@ class Table:
         names = tuple(self.names[p] for p in positions)
         if isinstance(self.native, np.ndarray) or self.is_matrix:
             return replace(self, native=self.native[:, list(positions)], names=names)
-        frame = nw.from_native(self.native, eager_only=True)
+        frame = self._frame
         return replace(self, native=frame[:, list(positions)].to_native(), names=names)
 
     def with_columns_from(self, other: Table, positions: Sequence[int]) -> Table:
@@ -182,7 +187,7 @@ class Table:
             out = widen_array(self.native, np.result_type(self.native, other.native))
             out[:, list(positions)] = other.native[:, list(positions)]
             return replace(self, native=out)
-        own_frame, other_frame = (nw.from_native(t.native, eager_only=True) for t in (self, other))
+        own_frame, other_frame = self._frame, nw.from_native(other.native, eager_only=True)
         from_other = set(positions)
         if self.library == "pandas":
             native = self.native.copy()
@@ -211,7 +216,7 @@ class Table:
             array = widen_array(self.native, np.result_type(self.native, new_array))
             array[:, position] = new_array
             return replace(self, native=array)
-        frame = nw.from_native(self.native, eager_only=True)
+        frame = self._frame
         old_column = frame[:, position]
         new_series = like_series(old_column.to_native(), list(values), self.library, old_column.name)
         new_column = nw.from_native(new_series, series_only=True).alias(old_column.name)
@@ -225,7 +230,7 @@ class Table:
             numeric = self.native.dtype.kind in "fiu"
             moved = (self.native + 1).astype(self.native.dtype) if numeric else self.native
             return replace(self, native=np.concatenate([self.native, moved]), labels=None)
-        frame = nw.from_native(self.native, eager_only=True)
+        frame = self._frame
         columns = [frame[:, p] for p in range(self.width)]
         moves = [_shifted_by_one(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
         return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
@@ -240,7 +245,7 @@ class Table:
             array = self.native.astype(object)
             array[:, position] = np.fromiter(cells, dtype=object, count=len(self))
             return replace(self, native=array)
-        frame = nw.from_native(self.native, eager_only=True)
+        frame = self._frame
         old_column = frame[:, position]
         new_series = series_of_cells(cells, self.library, old_column.name)
         if self.library == "pandas":
@@ -257,7 +262,7 @@ class Table:
             return array_column(name, sparse_rows.dense_column(self.native, position, self.absent))
         if isinstance(self.native, np.ndarray):
             return array_column(name, self.native[:, position])
-        return frame_column(name, nw.from_native(self.native, eager_only=True)[:, position])
+        return frame_column(name, self._frame[:, position])
 
     def matrix(self) -> npt.NDArray[Any]:
         """Return all columns as one numeric matrix (missing as NaN), in the widest dtype the columns need.
@@ -285,7 +290,7 @@ class Table:
         """Return the frame as one matrix in a single call when every column is a plain number."""
         if isinstance(self.native, np.ndarray):
             return None
-        frame = nw.from_native(self.native, eager_only=True)
+        frame = self._frame
         if not all(t.is_numeric() and t != nw.Decimal for t in frame.schema.values()):
             return None
         out = frame.to_numpy()
@@ -325,7 +330,7 @@ class Table:
 
         if isinstance(self.native, np.ndarray) or self.is_matrix:
             return pd.DataFrame(self.matrix() if self.is_matrix else self.native, columns=list(self.names))
-        frame = nw.from_native(self.native, eager_only=True).to_pandas()
+        frame = self._frame.to_pandas()
         frame.columns = list(self.names)
         return frame
 

@@ -19,6 +19,7 @@ from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
 from whybox.explanation.selection import as_key
 from whybox.models.links import PREDICTION
+from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["EXPLANATION_KINDS", "PAIR_SEPARATOR", "Explanation"]
 
@@ -198,8 +199,11 @@ class Explanation:
         """Lower and upper ends of the confidence interval of each value, shaped as the values are; None where there is none.
 
         Its level is ``extras["interval_level"]``. It need not be symmetric about the value: where the rows are skewed, one end is farther away.
+        Of a saliency map that was sampled in groups it is Student's t interval of 95 %, with the degrees of freedom in ``extras["freedom"]``.
         """
         found = self.extras.get("interval")
+        if found is None and self.std_error is not None and "freedom" in self.extras:
+            return confidence_interval(self.values, self.std_error, freedom=float(self.extras["freedom"][1]))
         return None if found is None else (found[1][..., 0], found[1][..., 1])
 
     def at(self, points: Any) -> Floats:

@@ -146,7 +146,7 @@ def _far(changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows
     distances = _distances(changed, neighbours)
     distances[changed_rows[:, None] == neighbour_rows[None, :]] = np.inf
     if len(neighbours) < MIN_HALVED:
-        return (distances.min(axis=1) > _usual(between.min(axis=1)) + 1e-12)[None]
+        return np.asarray(distances.min(axis=1) > _usual(between.min(axis=1)) + 1e-12)[None]
     own, nearest = (np.minimum.reduceat(d, starts, axis=1).T for d in (between, distances))
     ends = [*starts[1:].tolist(), len(neighbours)]
     out = np.empty((1 + len(HALVES), len(changed)), dtype=bool)

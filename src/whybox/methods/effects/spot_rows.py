@@ -1,7 +1,7 @@
 """Ask a model about single rows with features set to points of a grid, by a way that shares no code with the evaluators of effects.
 
 The cells are set in the user's own columns, one column after the other, and the model's own predict answers: no tree kernel, no encoded matrix, no row that
-stands for equal ones. Where the model came without its library, the plain NumPy reading of the trees answers instead.
+stands for equal ones. Of a model file, the file's library answers in a process of its own, once; else the plain NumPy reading of the trees.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from whybox.methods.effects.grid import Grid
 from whybox.models.agreement import allowed_difference, call_own_predict
 from whybox.models.base import Model, OwnPredict
 from whybox.models.blackbox import BlackBox
+from whybox.models.file_library import ask_library
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["Cell", "Place", "Points", "RowRecomputation", "output_label", "rows_alone"]
@@ -112,13 +113,15 @@ class RowRecomputation:
         self, model: Model, table: Table, selection: OutputSelection, checker: SpotChecker, *, alone: int = 0
     ) -> None:
         self.model, self.table, self.selection, self._checker, self._alone = model, table, selection, checker, alone
+        self._library: str | None = None  # how the library of a model file was asked
 
     @property
     def way(self) -> str:
         """How cells are recomputed, in words that follow "were recomputed"."""
-        own = self.model.own_predict
-        about = "about rows with the feature set to a point"
-        return f"by a plain NumPy reading of {about[6:]}" if own is None else f"by asking {own.call_name} {about}"
+        own, rows = self.model.own_predict, "rows with the feature set to a point"
+        if own is not None:
+            return f"by asking {own.call_name} about {rows}"
+        return f"by a plain NumPy reading of {rows}" if self._library is None else f"{self._library} about {rows}"
 
     def __call__(self, cells: Sequence[Cell]) -> tuple[Floats, Floats]:
         """Return the predictions of cells and how far rounding may move each, (cells, outputs) both.
@@ -164,6 +167,7 @@ class RowRecomputation:
         X = model.inputs.matrix(table)
         raw, size = raw_outputs(model, X), rounding_scale(model, X)
         picks = list(selection.picks)
+        own = self._library_of_file(table) if own is None else own
         if own is None:
             self._hold_against_reference(X, raw, size, cells)
         else:
@@ -178,6 +182,14 @@ class RowRecomputation:
             )
         values, allowed = allowed_difference(model, raw, scale=selection.scale, relative=0.0, rounding_scale=size)
         return selection.levels(values), allowed[:, picks]
+
+    def _library_of_file(self, table: Table) -> OwnPredict | None:
+        """Ask the library of a model file about these rows, in a process of its own; None where it does not answer, or was asked before."""
+        answer = ask_library(self.model, table)
+        if answer is None or answer.predictions is None:
+            return None
+        self._library, predictions = answer.way, answer.predictions
+        return OwnPredict(lambda _: predictions, answer.scale, answer.relative_rounding, answer.way, "")
 
     def _hold_against_reference(self, X: Floats, raw: Floats, size: Floats, cells: Sequence[Cell]) -> None:
         """Compare some rows with the NumPy reading of the trees: as many as it reads in little time."""

@@ -84,7 +84,7 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
         budget: bytes that derivatives may keep at a time: ``"1GB"``.
         seed: of what is drawn.
         spot_checks: most rows through the network, forward and backward, that checks of this answer may take: some of its numbers are recomputed by a
-            second way. None: 6, or 2 % of what the map takes where that is more. 0: none; the evidence then says "not checked". At least one row is checked.
+            second way. None: about 6, or 0.1 % of what the map takes where that is more. 0: none; the evidence then says "not checked". At least one row is checked.
 
     Returns:
         Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a

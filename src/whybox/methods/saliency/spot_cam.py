@@ -111,7 +111,7 @@ def _cells(
     def read(a: Floats) -> Floats:
         if method.reshape is not None:
             a = problem.net.numpy(method.reshape(problem.net.array(a.astype(np.float32))))
-        return _channels_first(problem, output, i, a)[0]
+        return np.asarray(_channels_first(problem, output, i, a)[0])
 
     own = read(activation)
     weights = _score_weights(own, scores, t) if gradient is None else _weights(method, own, read(gradient))
@@ -150,9 +150,9 @@ def _channels_first(problem: SaliencyProblem, output: MethodOutput, i: int, a: F
     if grid is not None:
         count, spare = int(np.prod(grid)), output.resolved["spare"]
         first = a.shape[2] - spare - count
-        return a[:, :, first : first + count].reshape(*a.shape[:2], *grid)
+        return np.asarray(a[:, :, first : first + count].reshape(*a.shape[:2], *grid))
     own = [problem.inputs[i].dims[axis] for axis in problem.inputs[i].position_axes]
-    return np.transpose(a, (0, 1, *(2 + names.index(name) for name in own)))
+    return np.asarray(np.transpose(a, (0, 1, *(2 + names.index(name) for name in own))))
 
 
 def _cells_of(grid: tuple[int, ...]) -> Places:

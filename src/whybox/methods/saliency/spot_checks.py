@@ -24,13 +24,18 @@ from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.segment_shapley import ShapleyParts
 from whybox.methods.saliency.segments import Ablation
-from whybox.methods.saliency.spot_record import SpotRecord, recorded_rows
+from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.spot_rows import check_outputs, compare_with_map, outputs_alone
 
 __all__ = ["MIN_PASSES", "check_map", "rows_alone", "start_record"]
 
 MIN_PASSES: Final = 6  # rows through the network that the checks of an answer may take, forward and backward
-MAX_PASSES_SHARE: Final = 0.02  # of those that the answer itself takes, where that is more
+MAX_PASSES_SHARE: Final = (
+    0.005  # of those that the answer itself takes, where that is more: a row alone takes as long as several in a batch
+)
+
+MIN_ROWS: Final = 2  # that may be evaluated alone
+MAX_ROWS_SHARE: Final = 0.01  # of all rows, where that is more
 
 _GRADIENTS: Final = (Gradient, GradientInput, SmoothGrad, VarGrad, IntegratedGradients, ExpectedGradients)
 _COVERINGS: Final = (Occlusion, Ablation, Rise, ShapleyParts)
@@ -43,7 +48,9 @@ def start_record(problem: SaliencyProblem, method: Method, spot_checks: int | No
     if spot_checks == 0:
         return None
     rng = spot_rng(problem.seed)
-    return SpotRecord.drawn(problem.inputs, problem.target.count, rng, whole_masks=isinstance(method, ShapleyParts))
+    rows = _most_rows(problem.rows) if spot_checks is None else spot_checks // passes_of_a_row(type(method))
+    whole = isinstance(method, ShapleyParts)
+    return SpotRecord.drawn(problem.inputs, problem.target.count, rng, max(1, rows), whole_masks=whole)
 
 
 def passes_of_a_row(method: type[Method]) -> int:
@@ -52,17 +59,21 @@ def passes_of_a_row(method: type[Method]) -> int:
         return 4  # the row, forward and backward; two for a difference
     if issubclass(method, _GRADIENTS):
         return 5  # the row; a recorded point, forward and backward; two for a difference
-    if issubclass(method, _CAMS):
-        return 3
-    return 4 if issubclass(method, _RULES) else 2
+    return 3 if issubclass(method, (*_CAMS, *_RULES)) else 2
 
 
 def rows_alone(method: type[Method], spot_checks: int | None, passes: int, rows: int) -> int:
     """How many of the rows are evaluated alone, for a map that took so many passes."""
     if spot_checks == 0:
         return 0
+    most = rows if spot_checks is not None else _most_rows(rows)
     allowed = max(MIN_PASSES, int(MAX_PASSES_SHARE * passes)) if spot_checks is None else spot_checks
-    return min(recorded_rows(rows), max(1, allowed // passes_of_a_row(method)))
+    return min(rows, most, max(1, allowed // passes_of_a_row(method)))
+
+
+def _most_rows(rows: int) -> int:
+    """Most rows that are evaluated alone, without a wish of the user."""
+    return min(rows, max(MIN_ROWS, int(MAX_ROWS_SHARE * rows)))
 
 
 def check_map(

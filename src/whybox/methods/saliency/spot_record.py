@@ -18,20 +18,17 @@ from whybox.data.table import Floats
 from whybox.methods.saliency.inputs import Input
 from whybox.models.differentiable import Array, Differentiable
 
-__all__ = ["MaskedBlock", "Places", "PointBlock", "SpotRecord", "recorded_rows"]
+__all__ = ["MaskedBlock", "Places", "PointBlock", "SpotRecord"]
 
-MIN_RECORDED_ROWS: Final = 8
-RECORDED_ROWS_SHARE: Final = 0.01  # of all rows, where that is more
-MAX_NUMBERS: Final = 96  # numbers of each input at which points are kept
+MIN_RECORDED_NUMBERS: Final = (
+    72  # of the map: enough that a fault of a tenth of the numbers is among them in 999 of 1,000 runs
+)
+MAX_NUMBERS: Final = 192  # numbers of each input at which points are kept
 MAX_TARGETS: Final = 4  # outputs whose gradients are kept
-WHOLE_MASK_ROWS: Final = 2  # rows of which whole masks are kept
+WHOLE_MASK_ROWS: Final = (2, 8)  # rows of which whole masks are kept: least and most
+WHOLE_MASK_POSITIONS: Final = 2**17  # of all these rows together, for each mask
 
 Indices = npt.NDArray[np.intp]
-
-
-def recorded_rows(rows: int) -> int:
-    """How many of the rows are recorded."""
-    return min(rows, max(MIN_RECORDED_ROWS, int(RECORDED_ROWS_SHARE * rows)))
 
 
 @final
@@ -143,15 +140,19 @@ class SpotRecord:
 
     @classmethod
     def drawn(
-        cls, inputs: Sequence[Input], targets: int, rng: np.random.Generator, *, whole_masks: bool = False
+        cls, inputs: Sequence[Input], targets: int, rng: np.random.Generator, rows: int, *, whole_masks: bool = False
     ) -> SpotRecord:
-        """Draw what is recorded."""
+        """Draw what is recorded: so many rows, or more of small inputs."""
         count = len(inputs[0].x)
-        rows = rng.choice(count, recorded_rows(count), replace=False).astype(np.intp)
         some = np.sort(rng.choice(targets, min(targets, MAX_TARGETS), replace=False))
         places = tuple(Places.drawn(i, rng) for i in inputs)
-        whole: Any = {int(row): [] for row in rows[:WHOLE_MASK_ROWS]} if whole_masks else {}
-        return cls(rows, places, tuple(map(int, some)), rng, whole)
+        numbers = sum(len(p.positions) for p, i in zip(places, inputs, strict=True) if not i.held)
+        recorded = min(count, max(rows, -(-MIN_RECORDED_NUMBERS // max(numbers, 1))))
+        chosen = rng.choice(count, recorded, replace=False).astype(np.intp)
+        positions = sum(int(np.prod(i.x.shape[1:])) for i in inputs)
+        kept = int(np.clip(WHOLE_MASK_POSITIONS // positions, *WHOLE_MASK_ROWS))
+        whole: Any = {int(row): [] for row in chosen[:kept]} if whole_masks else {}
+        return cls(chosen, places, tuple(map(int, some)), rng, whole)
 
     def add_points(
         self, net: Differentiable, rows: Indices, xs: Sequence[Array], grads: Sequence[Sequence[Array | None]]

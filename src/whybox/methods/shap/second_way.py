@@ -227,13 +227,16 @@ def _leaves(problem: ShapProblem, runner: KernelRunner, nanoseconds: float, rng:
 
 def _costs_by_tree(problem: ShapProblem, nodes: Ints, slots: npt.NDArray[np.int32]) -> tuple[Floats, Floats]:
     """Nanoseconds to lay out each tree with the background, and for each row."""
-    leaves, many = (nodes + 1) / 2, slots.astype(np.float64)
+    leaves: Floats = np.asarray((nodes + 1) / 2, dtype=np.float64)
+    many: Floats = slots.astype(np.float64)
+    layout: Floats = LAYOUT_PER_NODE * nodes.astype(np.float64)
     pairs = problem.options.order - 1
     if problem.background is None:
-        return LAYOUT_PER_NODE * nodes, PATH_PER_FACTOR * leaves * many * np.ceil(many / 2) * (1 + pairs * many / 2)
-    background = len(problem.background.matrix)
-    fixed = LAYOUT_PER_NODE * nodes + BITS_PER_BACKGROUND_ROW * leaves * background
-    return fixed, np.asarray(_entries(problem, nodes) * (ROW_PER_ENTRY + pairs * PAIRS_PER_ENTRY * many**2))
+        factors = leaves * many * np.ceil(many / 2) * (1 + pairs * many / 2)
+        return layout, np.asarray(PATH_PER_FACTOR * factors, dtype=np.float64)
+    fixed = layout + BITS_PER_BACKGROUND_ROW * leaves * len(problem.background.matrix)
+    row = _entries(problem, nodes) * (ROW_PER_ENTRY + pairs * PAIRS_PER_ENTRY * many**2)
+    return fixed, np.asarray(row, dtype=np.float64)
 
 
 def _entries(problem: ShapProblem, nodes: Ints) -> Floats:
