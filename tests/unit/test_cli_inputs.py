@@ -155,12 +155,10 @@ def test_what_cannot_be_drawn_is_refused_before_any_work(folder, monkeypatch, ca
 
 @pytest.mark.parametrize("kind", ["npz", "whybox", "png"])
 def test_an_interrupt_leaves_nothing_half_written(folder, monkeypatch, kind, tmp_path):
-    from whybox.explanation import save as saving
-
     def interrupted(*_a, **_o):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(saving, "_write_archive", interrupted)
+    monkeypatch.setattr("whybox.cli.saliency_output.write_archive", interrupted)
     monkeypatch.setattr(np, "savez_compressed", interrupted)
     monkeypatch.setattr("matplotlib.figure.Figure.savefig", interrupted)
     old = tmp_path / f"old.{kind}"

@@ -140,7 +140,7 @@ def test_confirming_many_columns_costs_few_transforms():
     step = known("StandardScaler", count)
     model = make_pipeline(step, RandomForestRegressor(2, random_state=0)).fit(wide, wide[:, 0])
     wb.explain(model, wide)
-    assert len(calls) < 30
+    assert len(calls) < 40  # not one a column
 
 
 @pytest.mark.parametrize("as_frame", [False, True])

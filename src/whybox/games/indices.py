@@ -11,6 +11,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final, final
 
 import numpy as np
@@ -43,17 +44,8 @@ class Index:
         return self.point is None and self.alpha == 1.0 and self.beta == 1.0
 
     def rule(self, degree: int) -> tuple[Floats, Floats]:
-        """Return quadrature nodes and weights, exact for polynomials in p up to `degree`."""
-        if self.point is not None:
-            return np.array([self.point]), np.array([1.0])
-        n = max(1, math.ceil((degree + 1) / 2))
-        if self.efficient:
-            x, w = np.polynomial.legendre.leggauss(n)
-            return (x + 1) / 2, w / 2
-        from scipy.special import roots_sh_jacobi
-
-        x, w = roots_sh_jacobi(n, self.alpha + self.beta - 1, self.beta)
-        return np.asarray(x), np.asarray(w / w.sum())
+        """Return quadrature nodes and weights, exact for polynomials in p up to `degree`; they are shared, and cannot be written to."""
+        return _quadrature_rule(self, degree)
 
     def moments(self, side: int) -> Floats:
         """Return the (side, side) table of E[p^s (1-p)^t]."""
@@ -67,6 +59,24 @@ class Index:
         for j in range(1, side):
             table[:, j] = table[:, j - 1] * (self.alpha + j - 1) / (total + s + j - 1)
         return table
+
+
+@lru_cache(maxsize=256)
+def _quadrature_rule(index: Index, degree: int) -> tuple[Floats, Floats]:
+    n = max(1, math.ceil((degree + 1) / 2))
+    if index.point is not None:
+        nodes, weights = np.array([index.point]), np.array([1.0])
+    elif index.efficient:
+        x, w = np.polynomial.legendre.leggauss(n)
+        nodes, weights = (x + 1) / 2, w / 2
+    else:
+        from scipy.special import roots_sh_jacobi
+
+        x, w = roots_sh_jacobi(n, index.alpha + index.beta - 1, index.beta)
+        nodes, weights = np.asarray(x), np.asarray(w / w.sum())
+    nodes.setflags(write=False)
+    weights.setflags(write=False)
+    return nodes, weights
 
 
 SHAPLEY: Final = Index("shapley")

@@ -6,9 +6,11 @@ Which interval a row is in is found again from the row's own cell and the edges 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final, final
+from functools import lru_cache
+from typing import Any, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.cells import object_cells
 from whybox.data.table import Floats, Table
@@ -22,6 +24,7 @@ from whybox.methods.effects.spot_rows import Points, RowRecomputation, output_la
 
 __all__ = ["LocalEffectChecks"]
 
+MAX_ROWS_KEPT: Final = 4096  # rows of a table of which all cells of a column are taken at once
 SECOND_STEP: Final = "by averaging the differences of the rows in each interval once more"
 _Moved = tuple[Ints, Floats]
 
@@ -197,9 +200,21 @@ def _interval_of_cell(table: Table, curve: Curve, side: int, row: int) -> int | 
     feature, edges = curve.grid.features[side], curve.points[side]
     if feature.kind == "datetime" or feature.number_origin:
         return None
-    x = float(object_cells(table.rows(np.array([row])), feature.position)[0])
+    x = float(_cell(table, feature.position, row))
     above = [k for k, edge in enumerate(edges.tolist()) if edge >= x]
     return max(above[0] - 1, 0)
+
+
+def _cell(table: Table, position: int, row: int) -> Any:
+    """One cell; of a small table all cells of the column are taken together, once."""
+    if len(table) > MAX_ROWS_KEPT:
+        return object_cells(table.rows(np.array([row])), position)[0]
+    return _column_cells(table, position)[row]
+
+
+@lru_cache(maxsize=1)
+def _column_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
+    return object_cells(table, position)
 
 
 def _means(parts: Sequence[tuple[Ints, Floats, Floats]]) -> tuple[Ints, Floats]:
