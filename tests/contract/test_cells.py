@@ -346,9 +346,13 @@ def test_every_effect_of_ids_that_floats_cannot_tell_apart():
     assert wb.effects(model, ids, [0], "marginal", grid=50)[0].values == pytest.approx(
         2.0 * np.arange(50) + np.arange(50) % 3
     )
-    line = wb.effects(model, ids, [0], "ale", grid=50)[0]
+    line = wb.effects(model, ids, [0], "ale", grid={0: ids[:, 0]})[0]
     assert np.diff(line.values) == pytest.approx(2.0)
     assert line.at([2**60 + 7, 2**60 + 8]).tolist() == line.values[7:9].tolist()
+    joined = wb.effects(model, ids, [0], "ale", grid=50)[0]  # of five rows each, the first of six
+    assert [int(point) - 2**60 for point in joined.grid] == [0, 4, 9, 14, 19, 24, 29, 34, 39, 44, 49]
+    assert joined.values - joined.values[0] == pytest.approx(2.0 * np.array([0, *range(4, 50, 5)]))
+    assert np.diff(joined.at([2**60 + 7, 2**60 + 8])) == pytest.approx(2.0)
     assert wb.effects(model, ids, [0], "d-ice", grid=50)[0].values == pytest.approx(2.0)
 
 

@@ -137,7 +137,7 @@ def test_ale_asks_about_at_most_two_rows_a_row():
         calls.append(len(rows))
         return rows.sum(axis=1)
 
-    wb.effects(function, X, [0, 1, 2], "ale")
+    wb.effects(function, X, [0, 1, 2], "ale", spot_checks=0)
     assert sum(calls[8:-1]) <= 3 * 2 * len(X)  # before and after, some rows are asked about several times
 
 
@@ -411,6 +411,20 @@ def test_the_error_of_an_accumulated_curve_knows_of_intervals_without_rows():
     ours = wb.effects(lambda rows: 5.0 * rows[:, 0], X, 0, "ale")[0]
     assert np.isfinite(ours.std_error).all()
     assert np.isclose(np.ptp(ours.values), 5.0 * np.ptp(ours.grid))  # quantiles leave no interval without rows
+
+
+@pytest.mark.parametrize("rows", [[0.5], [0.5, 1.5], [0.5, 1.5, 2.5]])
+def test_single_rows_alone_tell_no_error_of_an_accumulated_curve(rows):
+    """One row in an interval borrows its spread from those of more; where there are none, the error is infinite and not undefined."""
+    X = np.column_stack([rows, np.arange(len(rows)) + 1.0])
+    grid = {0: [0.0, 1.0, 2.0, 3.0]}
+    e = wb.effects(lambda rows: rows[:, 0] * rows[:, 1], X, 0, "ale", grid=grid)[0]
+    assert np.isinf(e.std_error).all()
+    assert np.array_equal(e.interval, [np.full(4, -np.inf), np.full(4, np.inf)])
+    full = np.concatenate([X, np.add(X, [0.0, 1.0]), [[1.5, 3.0], [2.5, 4.0]]])
+    known = wb.effects(lambda rows: rows[:, 0] * rows[:, 1], full, 0, "ale", grid=grid)[0]
+    assert np.isfinite(known.std_error).all()
+    assert np.isfinite(known.interval).all()
 
 
 def test_intervals_of_few_rows_are_joined_where_the_edges_are_ours():

@@ -189,7 +189,25 @@ def accumulated(d):
     steps = [w[place == k] @ moved[place == k] / m if m > 0 else np.zeros(moved.shape[1]) for k, m in enumerate(mass)]
     curve = np.concatenate([np.zeros((1, moved.shape[1])), np.cumsum(steps, axis=0)])
     d.near(e.values, curve - mass @ ((curve[1:] + curve[:-1]) / 2) / mass.sum(), "accumulated")
-    assert np.isfinite(e.std_error).all()
+    at = e.std_error.reshape(len(edges), -1)
+    known = errors_known(mass, np.array([(w[place == k] ** 2).sum() for k in range(len(mass))]))
+    assert np.array_equal(np.isfinite(at), np.repeat(known[:, None], at.shape[1], axis=1)), d.seed
+    assert np.array_equal(np.isinf(at), ~np.isfinite(at)), d.seed
+    assert not np.isnan(e.interval).any(), d.seed
+    gaps = e.extras["gap_before"][1] if "gap_before" in e.extras else np.zeros(len(edges), dtype=bool)
+    assert np.array_equal(gaps, [False, *(mass == 0)]), d.seed
+
+
+def errors_known(mass, squares):
+    """At which edges no interval of unknown spread counts: none without rows, nor of a single one where none holds more.
+
+    An interval counts in full beyond it, less what of it the middle of the curve holds at the rows.
+    """
+    several = np.array([m > 0 and m**2 / s > 1 + 1e-9 for m, s in zip(mass, squares, strict=True)])
+    unknown = np.flatnonzero(mass == 0) if several.any() else range(len(mass))
+    share = mass / mass.sum()
+    part = {b: share[b] / 2 + share[b + 1 :].sum() for b in unknown}
+    return np.array([all(abs((b < k) - part[b]) < 1e-12 for b in unknown) for k in range(len(mass) + 1)])
 
 
 def together(d):

@@ -28,21 +28,21 @@ from whybox.methods.effects.options import EffectsOptions
 @dataclass(frozen=True, kw_only=True)
 class QuantileOptions(EffectsOptions):
     kind: str = option("quantile", "this kind")
-    level: float = option(0.5, "which quantile over the rows")
+    probability: float = option(0.5, "which quantile over the rows")
 
 
 class QuantileCurves(EffectKind):
     default_points = (5, 3)
 
-    def __init__(self, level=0.5):
-        self.level = level
+    def __init__(self, probability=0.5):
+        self.probability = probability
 
     @classmethod
     def of(cls, options):
-        return cls(getattr(options, "level", 0.5))
+        return cls(getattr(options, "probability", 0.5))
 
     def compute(self, evaluator, grids):
-        return [Curve(c.grid, np.quantile(c.values, self.level, axis=0)) for c in individual(evaluator, grids)]
+        return [Curve(c.grid, np.quantile(c.values, self.probability, axis=0)) for c in individual(evaluator, grids)]
 """
 IMPORTANCE = """
 from dataclasses import replace
@@ -121,10 +121,10 @@ def test_verbs_and_plans_find_an_effect(quantile, tmp_path):
         "Quantile over the rows",
         "quantile",
     )
-    upper = wb.effects(model, X, ["bmi"], QuantileOptions(level=0.9))["bmi"]
+    upper = wb.effects(model, X, ["bmi"], QuantileOptions(probability=0.9))["bmi"]
     assert (upper.values >= e.values).all()
     assert (upper.values > e.values).any()
-    both = wb.effects(model, X, ["bmi"], ["pdp", QuantileOptions(level=0.9)])
+    both = wb.effects(model, X, ["bmi"], ["pdp", QuantileOptions(probability=0.9)])
     assert list(both) == ["pdp", "quantile"]
     plan = wb.plan(wb.effects, model, X, ["bmi"], kind="quantile")
     assert (plan.method, plan.method_id, plan.points) == ("Quantile over the rows", "effects.quantile", 5)
@@ -161,7 +161,7 @@ def test_the_command_line_finds_an_effect(quantile, tmp_path, capsys):
     assert "Quantile over the rows" in capsys.readouterr().out
     with pytest.raises(SystemExit):
         main(["effects", "--help"])
-    assert "quantile a quantile of the rows' own curves level=0.5" in re.sub(r"\s+", " ", capsys.readouterr().out)
+    assert "quantile a quantile of the rows' own curves probability=0.5" in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
 def test_a_report_finds_an_effect(quantile, tmp_path):

@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import whybox as wb
 from whybox.explanation.feature_values import strongest_partner
-from whybox.kernels import effects
+from whybox.kernels import interaction_strength
 from whybox.models.registry import as_model
 from whybox.numerics.rounding import ratio_above_rounding, relative_size, rounding_floor, varies
 from whybox.numerics.statistics import kendall, spearman
@@ -60,20 +60,51 @@ def test_features_that_are_never_read_do_not_interact(make, seed, monkeypatch):
     model = make(n_estimators=3, max_depth=2, random_state=seed).fit(X, X[:, 0] * X[:, 1])
     adapted = as_model(model)
     silent = np.setdiff1d(np.arange(5), adapted.columns_read)
-    asked = []
-    surfaces = effects._compute_surfaces
+    asked = []  # for each table of sizes, the columns of the pairs whose surfaces are computed
+    surfaces = interaction_strength.compute_surfaces
     monkeypatch.setattr(
-        effects, "_compute_surfaces", lambda e, levels, pairs, *a: asked.extend(pairs) or surfaces(e, levels, pairs, *a)
+        interaction_strength,
+        "compute_surfaces",
+        lambda e, levels, pairs, *a: (
+            asked.append([levels[p].columns + levels[q].columns for p, q in pairs]) or surfaces(e, levels, pairs, *a)
+        ),
     )
     found = wb.interactions(model, X)
     for table in (found.values, h_squared(found)):
         assert not table[silent].any()
         assert not table[:, silent].any()
-    assert len(asked) <= len(adapted.columns_read) * (len(adapted.columns_read) - 1) / 2
+    assert asked
+    for pairs in asked:  # of the rows, and of the pairs of rows that are recomputed
+        assert len(pairs) <= len(adapted.columns_read) * (len(adapted.columns_read) - 1) / 2
+        assert not np.isin(pairs, silent).any()
     # the same asked row by row
     box = wb.interactions(model.predict, X)
     assert np.allclose(box.values, found.values, atol=1e-12)
     assert np.allclose(h_squared(box), h_squared(found), atol=1e-9)
+
+
+@pytest.mark.parametrize("constant", [[], [0], [0, 1]], ids=["two read", "one read", "none read"])
+@pytest.mark.parametrize("scale", [None, "probability"])
+@pytest.mark.parametrize("sample", [None, 20])
+def test_a_model_that_reads_few_features_or_none(constant, scale, sample):
+    """What is not read does not interact, also where every pair of rows would be asked about, and where the rows are a sample."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(30, 4))
+    read = X[:, :2].copy()
+    read[:, constant] = 0.0  # what does not vary is never split at
+    rows = np.column_stack([read, np.zeros((30, 2))])
+    model = GradientBoostingClassifier(n_estimators=5, max_depth=2, random_state=0).fit(rows, X[:, 0] * X[:, 1] > 0)
+    silent = np.setdiff1d(np.arange(4), as_model(model).columns_read)
+    assert len(silent) == 2 + len(constant)
+    found = wb.interactions(model, X, scale=scale, sample=sample)
+    assert found.values.shape == (4, 4)
+    for table in (found.values, h_squared(found)):
+        assert not table[silent].any()
+        assert not table[:, silent].any()
+        assert (table.max() > 1e-3) == (not constant)
+    if constant:  # a feature that has no other to interact with, but for rounding
+        assert found.values.max() < 1e-12
+        assert h_squared(found).max() < 1e-24
 
 
 def test_features_on_no_path_together_do_not_interact():

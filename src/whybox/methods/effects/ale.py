@@ -13,7 +13,7 @@ and h the curve at the row's own place,
 
 so both the spread inside the intervals and the chance of the centre count; the edges are taken as given. Where they are ours, an interval of fewer than five
 rows is joined with its neighbour. Where they are the caller's, an interval of a single row borrows the pooled spread of all, and one without rows makes the
-error infinite where it counts.
+error infinite where it counts; so does that of a single row if no interval holds more.
 
 References:
     Apley and Zhu, Visualizing the effects of predictor variables in black box supervised learning models, Journal of the Royal Statistical

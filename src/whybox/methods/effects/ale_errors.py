@@ -2,7 +2,8 @@
 
 A row moves the curve at point k by the share of its step in its interval b, ``a_kb w_i / W_b (d_ib - m_b)``, less what its place moves the centre; see ale.py.
 The sum of squares over rows is the variance, that of cubes gives the skewness, and degrees of freedom are those of Welch and Satterthwaite: each interval
-counts as a sample of its own. The mean of an interval without rows is not known: where it counts, the error is infinite.
+counts as a sample of its own. The mean of an interval without rows is not known, nor is the spread in one of a single row if no interval has more: where
+they count, the error is infinite.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from whybox.numerics.statistics import skewness_of_mean
 __all__ = ["Estimate", "Steps", "accumulate"]
 
 NO_FREEDOM: Final = 1e-9  # in place of zero degrees of freedom
+NO_PART: Final = 1e-12  # of an interval in a point, but for rounding
 
 
 @final
@@ -105,18 +107,19 @@ def _error(
         np.full(len(counts), centre @ centre),
     ]
     freedom = [*(m.rows - 1.0), total - 1.0]
-    alone = (counts**2)[:, ~several & (m.mass > 0)].sum(axis=1)
+    unknown = m.mass == 0 if several.any() else np.ones_like(several)
+    alone = (counts**2)[:, ~several & ~unknown].sum(axis=1)
     if alone.any():
         spread = m.mass[s.interval] @ (m.shares * (stretch[s.interval] * m.off[:, output]) ** 2)
-        pooled = alone * (spread / m.mass[several].sum()) if several.any() else np.where(alone > 0, np.nan, 0.0)
+        pooled = alone * (spread / m.mass[several].sum())
         variance = variance + pooled
         each, freedom = [*each, pooled], [*freedom, (m.rows[several] - 1.0).sum()]
     below = sum(v**2 / max(f, NO_FREEDOM) for v, f in zip(each, freedom, strict=True))
     every = np.sum(each, axis=0)
     degrees = np.divide(every**2, below, out=np.full(len(counts), total - 1.0), where=below > 0.0)
-    gap = (np.abs(counts[:, m.mass == 0]) > 1e-12).any(axis=1)
+    endless = (np.abs(counts[:, unknown]) > NO_PART).any(axis=1)
     skewness = skewness_of_mean(variance, cubes, total)
-    return np.where(gap, np.inf, np.sqrt(variance)), np.where(gap, 0.0, skewness), np.maximum(degrees, 1.0)
+    return np.where(endless, np.inf, np.sqrt(variance)), np.where(endless, 0.0, skewness), np.maximum(degrees, 1.0)
 
 
 def _over_rows(counts: Floats, s: Steps, moved: Floats, centre: Floats) -> tuple[Floats, Floats]:

@@ -61,13 +61,14 @@ class Sizes:
     errors: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, found: Mapping[tuple[int, int], tuple[Estimate, Estimate]], members: int, *, errors: bool) -> Sizes:
+    def of(
+        cls, found: Mapping[tuple[int, int], tuple[Estimate, Estimate]], members: int, outputs: int, *, errors: bool
+    ) -> Sizes:
         """Put the estimates of all pairs together."""
 
         def table(which: int, name: str) -> Floats:
-            return np.array(
-                [[getattr(found[i, j][which], name) for j in range(members)] for i in range(members)], dtype=np.float64
-            )
+            cells = [getattr(found[i, j][which], name) for i in range(members) for j in range(members)]
+            return np.array(cells, dtype=np.float64).reshape(members, members, outputs)
 
         size, ratio = table(0, "value"), table(1, "value")
         if not errors:
@@ -329,7 +330,7 @@ def _of_curves(
         for j in range(i):
             both = PairMeans.of(evaluator, (members[j], p), left_out, observer)
             found[i, j] = found[j, i] = together(w, both, own[members[j]], own[p], least, level)
-    return Sizes.of(found, len(members), errors=level is not None)
+    return Sizes.of(found, len(members), predictions.shape[1], errors=level is not None)
 
 
 def _is_constant(rows: WeightedRows, position: int) -> bool:

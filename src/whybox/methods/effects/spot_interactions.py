@@ -258,6 +258,11 @@ class PredictionChecks(InteractionChecks):
         self, problem: EffectsProblem, evaluator: Evaluator, used: Sequence[int], work: int, *, all_rows: bool
     ) -> None:
         self._all_rows = all_rows
+        self._donors: Ints = np.empty(0, dtype=np.int64)
+        self._numbers: list[tuple[tuple[int, ...], int, int]] = []
+        self._seen: dict[tuple[tuple[int, ...], int, int], Floats] = {}
+        self._means: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
+        self._wanted: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         super().__init__(problem, evaluator, used, work)
 
     def draw(self, predictions: int) -> int:
@@ -266,13 +271,10 @@ class PredictionChecks(InteractionChecks):
         n = len(self.rows)
         self._donors = self.rng.choice(n, min(n, DONORS), replace=False)
         order = [sets[k] for k in self.rng.permutation(len(sets))]
-        self._numbers: list[tuple[tuple[int, ...], int, int]] = [
+        self._numbers = [
             (_ordered(order[k % len(order)]), int(self.rng.integers(n)), int(self.rng.integers(len(self._donors))))
             for k in range(predictions)
         ]
-        self._seen: dict[tuple[tuple[int, ...], int, int], Floats] = {}
-        self._means: dict[tuple[int, ...], tuple[Floats, Floats]] = {}
-        self._wanted: dict[tuple[int, ...], list[tuple[int, int]]] = {}
         for s, row, donor in self._numbers:
             self._wanted.setdefault(s, []).append((row, donor))
         return len(self._numbers)
@@ -295,12 +297,12 @@ class PredictionChecks(InteractionChecks):
 
     def check(self, size: Floats, checker: SpotChecker) -> None:
         """See `InteractionChecks`."""
-        points = _points_of_rows(self.rows, self.used, self._donors)
-        numbers = [Number(row, points(s), ((1.0, donor),)) for s, row, donor in self._numbers]
-        if numbers:
+        if self._numbers:
+            points = _points_of_rows(self.rows, self.used, self._donors)
+            numbers = [Number(row, points(s), ((1.0, donor),)) for s, row, donor in self._numbers]
             compare_numbers(numbers, [self._seen[key] for key in self._numbers], self.recompute(checker), checker)
         predictions, w = self.evaluator.predictions(), self.rows.weights
-        if not self._all_rows or not np.isfinite(predictions).all():
+        if not self._all_rows or not self._means or not np.isfinite(predictions).all():
             return
         means = {s: [v - w @ v for v in both] for s, both in self._means.items()}
         allowed = 16 * mean_rounding(self.evaluator, np.abs(predictions).max(axis=0))
