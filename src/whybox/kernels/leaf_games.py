@@ -16,24 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.kernels.reference import goes_left
-from whybox.models.trees import (
-    CATEGORICAL,
-    FLOAT32_SPLIT,
-    LESS_EQUAL,
-    MISSING_LEFT,
-    NAN_AS_ZERO,
-    TINY_AS_ZERO,
-    ZERO_MISSING,
-    TreeEnsemble,
-)
+from whybox.kernels.reference import goes_left, is_left_of
+from whybox.models.trees import CATEGORICAL, TreeEnsemble
 
 __all__ = ["MAX_SLOTS", "BackgroundBits", "Bits", "LeafGames", "add_cells", "leaf_games"]
 
 MAX_SLOTS: Final = 64  # different players on one path
 MAX_BITS_COUNTED: Final = 10  # slots up to which background rows with equal bits are counted in a table
 MAX_CELLS_COUNTED: Final = 2**14  # cells up to which numbers are added up in a table of them all
-ZERO: Final = float(np.float32(1e-35))  # LightGBM's zero
 
 Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.unsignedinteger[Any]]
@@ -321,22 +311,5 @@ def _route(e: TreeEnsemble, nodes: Ints, X: Floats) -> npt.NDArray[np.bool_]:
             for i in same:
                 out[i] = goes_left(e, int(nodes[i]), column)
             continue
-        out[same] = _compare(column, e.threshold[nodes[same]][:, None], flags)
+        out[same] = is_left_of(column, e.threshold[nodes[same]][:, None], flags)
     return out
-
-
-def _compare(x: Floats, threshold: Floats, flags: int) -> npt.NDArray[np.bool_]:
-    if flags & FLOAT32_SPLIT:
-        with np.errstate(over="ignore"):
-            x = x.astype(np.float32).astype(np.float64)
-    missing = np.isnan(x)
-    if flags & NAN_AS_ZERO:
-        x, missing = np.where(missing, 0.0, x), np.zeros_like(missing)
-    if flags & TINY_AS_ZERO:
-        x = np.where(np.abs(x) <= ZERO, 0.0, x)
-    if flags & ZERO_MISSING:
-        missing = missing | (np.abs(x) <= ZERO)
-    left = x <= threshold if flags & LESS_EQUAL else x < threshold
-    if missing.any():
-        left[:, missing] = bool(flags & MISSING_LEFT)
-    return np.asarray(left)

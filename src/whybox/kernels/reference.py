@@ -28,7 +28,7 @@ from whybox.models.trees import (
     TreeEnsemble,
 )
 
-__all__ = ["expectation", "goes_left", "interventional", "leaf_indices", "path_dependent", "predict"]
+__all__ = ["expectation", "goes_left", "interventional", "is_left_of", "leaf_indices", "path_dependent", "predict"]
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
 Bools = npt.NDArray[np.bool_]
@@ -37,6 +37,22 @@ Bools = npt.NDArray[np.bool_]
 def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
     """Route values through one node (its index among all nodes)."""
     flags = int(e.flags[node])
+    if not flags & CATEGORICAL:
+        return is_left_of(x, e.threshold[node], flags)
+    x, missing = _as_compared(x, flags)
+    left = _in_set(e, node, x) != bool(flags & SET_RIGHT)
+    return np.asarray(np.where(missing, bool(flags & MISSING_LEFT), left))
+
+
+def is_left_of(x: Floats, threshold: Floats | np.float64, flags: int) -> Bools:
+    """Route values through nodes that compare them with thresholds and have these flags; both broadcast."""
+    x, missing = _as_compared(x, flags)
+    left = x <= threshold if flags & LESS_EQUAL else x < threshold
+    return np.asarray(np.where(missing, bool(flags & MISSING_LEFT), left))
+
+
+def _as_compared(x: Floats, flags: int) -> tuple[Floats, Bools]:
+    """Return values as a node compares them, and which count as missing."""
     if flags & FLOAT32_SPLIT:
         with np.errstate(over="ignore"):
             x = x.astype(np.float32).astype(np.float64)
@@ -47,11 +63,7 @@ def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
         x = np.where(np.abs(x) <= ZERO_THRESHOLD, 0.0, x)
     if flags & ZERO_MISSING:
         missing = missing | (np.abs(x) <= ZERO_THRESHOLD)
-    if flags & CATEGORICAL:
-        left = _in_set(e, node, x) != bool(flags & SET_RIGHT)
-    else:
-        left = x <= e.threshold[node] if flags & LESS_EQUAL else x < e.threshold[node]
-    return np.asarray(np.where(missing, bool(flags & MISSING_LEFT), left))
+    return x, missing
 
 
 def _in_set(e: TreeEnsemble, node: int, x: Floats) -> Bools:
