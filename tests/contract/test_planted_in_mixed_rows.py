@@ -451,3 +451,24 @@ def test_mixed_rows_hold_the_very_cells():
     assert list(out.dtypes) == list(rows.dtypes)
     for (i, j), other in np.ndenumerate(taken):
         assert repr(out.iloc[i, j]) == repr((there if other else rows).iloc[i, j])
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "float16", "int64", "uint8", "bool"])
+def test_mixed_rows_of_one_dtype_hold_the_very_cells(dtype):
+    from whybox.data.series import interleave_cells
+
+    rng = np.random.default_rng(5)
+    rows, there = (pd.DataFrame(rng.integers(0, 2, (6, 3)).astype(dtype), columns=["a", "a", "b"]) for _ in range(2))
+    if rows.to_numpy().dtype.kind == "f":
+        there.iloc[0], there.iloc[1] = -0.0, np.nan
+    rows.index = list("uvwxyz")
+    taken, before = rng.random(rows.shape) < 0.5, (rows.copy(), there.copy())
+    taken[:2] = [[True, False, True], [True, True, False]]
+    out = interleave_cells(rows, there, taken, "pandas")
+    assert list(out.dtypes) == list(rows.dtypes)
+    assert list(out.index) == list("uvwxyz")
+    assert list(out.columns) == ["a", "a", "b"]
+    for (i, j), other in np.ndenumerate(taken):
+        assert out.iloc[i, j].tobytes() == (there if other else rows).iloc[i, j].tobytes()
+    pd.testing.assert_frame_equal(rows, before[0])
+    pd.testing.assert_frame_equal(there, before[1])

@@ -273,14 +273,19 @@ def interleave_cells(rows: Any, donors: Any, from_donor: npt.NDArray[np.bool_], 
     n_rows = len(from_donor)
     row_indices = np.where(from_donor, n_rows, 0) + np.arange(n_rows)[:, None]
     if library == "pandas":
-        if list(rows.dtypes) != list(donors.dtypes):
+        dtypes = list(rows.dtypes)
+        if dtypes != list(donors.dtypes):
             return None
         out = rows.copy()
+        if len(set(dtypes)) == 1 and isinstance(dtypes[0], np.dtype) and dtypes[0].kind in "fiub":
+            # at once: column by column takes 30 times as long
+            out.iloc[:, :] = np.where(from_donor, donors.to_numpy(), rows.to_numpy())
+            return out
         series = import_library("pandas").Series  # unlike DataFrame, it keeps None in a column of objects
-        for position in range(from_donor.shape[1]):
+        for position, dtype in enumerate(dtypes):
             arrays = [frame.iloc[:, position].array for frame in (rows, donors)]
             cells = type(arrays[0])._concat_same_type(arrays).take(row_indices[:, position])  # noqa: SLF001  # keeps every dtype, unlike concat
-            out.isetitem(position, series(cells, index=out.index, dtype=rows.dtypes.iloc[position]))
+            out.isetitem(position, series(cells, index=out.index, dtype=dtype))
         return out
     frames = [nw.from_native(frame, eager_only=True) for frame in (rows, donors)]
     schema = frames[0].schema
