@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
 from itertools import combinations
 from typing import Any, Final, final
 
@@ -61,7 +60,6 @@ class LeafGames:
         shares: (leaves, slots) share of training weight that satisfies the slot, 1 where a path has fewer.
         values: (leaves, outputs) what a leaf adds to each output.
         full: (leaves,) bits of all slots.
-        nodes: how many nodes the trees have.
     """
 
     ensemble: TreeEnsemble
@@ -70,17 +68,11 @@ class LeafGames:
     shares: Floats
     values: Floats
     full: Bits
-    nodes: int
 
     @property
     def slots(self) -> int:
         """Most slots of a path."""
         return int(self.players.shape[1])
-
-    @cached_property
-    def sizes(self) -> Ints:
-        """Slots of each leaf's path."""
-        return np.asarray((self.players >= 0).sum(axis=1))
 
     def bits(self, X: Floats) -> Bits:
         """Which slots of each leaf rows satisfy, (leaves, rows)."""
@@ -279,7 +271,6 @@ def _lay_out(e: TreeEnsemble, player_of: npt.NDArray[np.int32], trees: Ints, out
         np.concatenate([_padded(s, width, 1.0) for _, _, _, s in found]),
         _leaf_values(e, e.leaf[at], tree, outputs),
         full,
-        int(np.diff(e.tree_offsets)[trees].sum()),
     )
 
 
