@@ -299,7 +299,8 @@ def _catboost_arguments(path: Path, model: Model) -> list[str]:
     from whybox.adapters.catboost.estimator import row_decoder
 
     encoder = model.inputs.encoder
-    arguments = ["cbm" if path.read_bytes()[:4] == b"CBM1" else "json"]
+    with path.open("rb") as file:
+        arguments = ["cbm" if file.read(4) == b"CBM1" else "json"]
     if isinstance(encoder, CatBoostEncoder) and isinstance(model, TreeEnsemble) and row_decoder(model) is not None:
         arguments += [",".join(map(str, encoder.float_positions)), str(len(model.inputs.names))]
     return arguments
