@@ -34,14 +34,13 @@ class LibraryAnswer:
     relative_rounding: float = 0.0
 
 
-def ask_library(model: Model, table: Table, *, again: bool = False) -> LibraryAnswer | None:
+def ask_library(model: Model, table: Table) -> LibraryAnswer | None:
     """Ask the library of the file that a model was read from about rows of an answer, in a process of its own.
 
-    The first call asks, and starts a process (0.2 to 2 s, all rows at once: ask everything in one call); later calls do not, unless `again`.
+    The first call asks, and starts a process (0.2 to 2 s, all rows at once: ask everything in one call); later calls do not.
 
     Args:
         model: the model, or a copy of it with fewer outputs or model columns. table: rows in the user's columns, aligned with the model; mixed rows too.
-        again: True if the library is asked even if it was asked before.
 
     Returns:
         Its predictions, for all outputs of the whole model, or why there are none; None: the model was not read from a file of such a library.
@@ -51,7 +50,7 @@ def ask_library(model: Model, table: Table, *, again: bool = False) -> LibraryAn
         return None
     if known.own is None:
         return LibraryAnswer(None, f"{known.library} is not installed")
-    if known.asked and not again:
+    if known.asked:
         return LibraryAnswer(None, f"{known.library} was asked about this file with an earlier answer")
     known.asked = True
     try:
