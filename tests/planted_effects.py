@@ -124,14 +124,22 @@ def blocks_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     patch.setattr(effects, "individual_curve_blocks", faulty)
 
 
-def one_reading_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-    """All that the kernels say of a tenth of the points: what they are set to is read wrongly."""
+def plant_points(patch: pytest.MonkeyPatch, change: Callable[[Any, np.ndarray], np.ndarray]) -> None:
+    """Have the kernels read the points of a grid as `change` of it and of what they should be."""
     right = tree_evaluator.TreeEvaluator.levels
-    drawn: dict[Any, set[Any]] = {}
 
     def faulty(self: Any, grid: Any) -> Any:
         points = right(self, grid)
-        values = points.values.copy()
+        return replace(points, values=change(grid, points.values.copy()))
+
+    patch.setattr(tree_evaluator.TreeEvaluator, "levels", faulty)
+
+
+def one_reading_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """All that the kernels say of a tenth of the points: what they are set to is read wrongly."""
+    drawn: dict[Any, set[Any]] = {}
+
+    def change(grid: Any, values: np.ndarray) -> np.ndarray:
         for k in range(values.shape[1]):
             key = grid.column_positions[min(k, len(grid.column_positions) - 1)]
             column = values[:, k]
@@ -139,35 +147,25 @@ def one_reading_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> No
             bad = drawn.setdefault(key, set(different[tenth(rng, len(different))].tolist()))
             hit = np.array([v in bad or (v != v and any(b != b for b in bad)) for v in column])
             values[hit, k] = np.where(column[hit] > np.nanmedian(different), np.nanmin(different), np.nanmax(different))
-        return replace(points, values=values)
+        return values
 
-    patch.setattr(tree_evaluator.TreeEvaluator, "levels", faulty)
+    plant_points(patch, change)
 
 
 def missing_point_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """The point of a missing value alone, which is read as another number."""
     del rng
-    right = tree_evaluator.TreeEvaluator.levels
-
-    def faulty(self: Any, grid: Any) -> Any:
-        points = right(self, grid)
-        return replace(points, values=np.where(np.isnan(points.values), 0.0, points.values))
-
-    patch.setattr(tree_evaluator.TreeEvaluator, "levels", faulty)
+    plant_points(patch, lambda _grid, values: np.where(np.isnan(values), 0.0, values))
 
 
 def category_shifted(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Points of categories are read as the next category."""
     del rng
-    right = tree_evaluator.TreeEvaluator.levels
 
-    def faulty(self: Any, grid: Any) -> Any:
-        points = right(self, grid)
-        if grid.features[0].kind == "category":
-            points = replace(points, values=np.where(points.values < 4, points.values + 1, 0.0))
-        return points
+    def change(grid: Any, values: np.ndarray) -> np.ndarray:
+        return np.where(values < 4, values + 1, 0.0) if grid.features[0].kind == "category" else values
 
-    patch.setattr(tree_evaluator.TreeEvaluator, "levels", faulty)
+    plant_points(patch, change)
 
 
 def inverted_range(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
@@ -259,16 +257,13 @@ def steps_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
 def surfaces_transposed(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Points of surfaces in the other order."""
     del rng
-    right = tree_evaluator.TreeEvaluator.levels
 
-    def faulty(self: Any, grid: Any) -> Any:
-        points = right(self, grid)
-        if len(grid.features) == 2 and len(grid.shape) == 2:
-            order = np.arange(len(grid)).reshape(grid.shape).T.ravel()
-            points = replace(points, values=np.ascontiguousarray(points.values[order]))
-        return points
+    def change(grid: Any, values: np.ndarray) -> np.ndarray:
+        if len(grid.features) < 2 or len(grid.shape) < 2:
+            return values
+        return np.ascontiguousarray(values[np.arange(len(grid)).reshape(grid.shape).T.ravel()])
 
-    patch.setattr(tree_evaluator.TreeEvaluator, "levels", faulty)
+    plant_points(patch, change)
 
 
 OF_TREES: dict[str, tuple[Plant, list[tuple[str, Any]]]] = {

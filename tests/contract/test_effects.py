@@ -18,6 +18,7 @@ from sklearn.preprocessing import OrdinalEncoder, StandardScaler
 
 import whybox as wb
 import zoo
+from sound_answers import mixed_table
 from whybox.errors import DtypeError, InputError, LimitError, OptionError, UnsupportedModelError
 
 # Of the calls of a model that is only asked: one looks at two rows to see what comes out, seven at some rows among others, in halves and alone, and the last
@@ -26,17 +27,7 @@ WORK = slice(8, -1)
 
 
 def table(n=200, seed=0):
-    rng = np.random.default_rng(seed)
-    return pd.DataFrame(
-        {
-            "whole": rng.integers(0, 9, n),
-            "real": np.where(rng.random(n) < 0.15, np.nan, rng.normal(size=n)),
-            "text": rng.choice(np.array(["a", "b", None], dtype=object), n),
-            "kind": pd.Categorical(rng.choice(["x", "y", "z"], n), categories=["z", "y", "x", "w"]),
-            "flag": rng.random(n) < 0.5,
-            "day": pd.Timestamp("2024-01-01") + pd.to_timedelta(rng.integers(0, 300, n), unit="D"),
-        }
-    )
+    return mixed_table(n, np.random.default_rng(seed)).drop(columns=["same", "zone"])
 
 
 def score(rows):

@@ -331,6 +331,8 @@ def test_impurity_importance_of_boosters_and_groups():
         wb.importance(zoo.built("CatBoostRegressor, RMSE")[0], method="impurity")
     with pytest.raises(OptionError, match="do not go with it"):
         wb.importance(model, method="impurity", scale="raw")
+    with pytest.raises(OptionError, match="spot_checks do not go with it"):
+        wb.importance(model, method="impurity", spot_checks=5)
     with pytest.raises(OptionError, match="method='gain' is not known. Known: 'shap', 'impurity'"):
         wb.importance(model, method="gain")
     with pytest.raises(OptionError, match="pass X"):

@@ -66,7 +66,7 @@ class ImportanceProblem:
         if self.attribution_options:
             raise OptionError(
                 Argument("method", method),
-                " reads the model alone: background, output, scale and background_weight do not go with it.",
+                " reads the model alone: background, output, scale, background_weight and spot_checks do not go with it.",
             )
         return self.model
 
