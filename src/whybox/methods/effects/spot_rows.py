@@ -21,7 +21,6 @@ from whybox.kernels.predict import raw_outputs, rounding_scale
 from whybox.methods.common.columns import Feature
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import ROUNDING
-from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
 from whybox.models.agreement import allowed_difference, call_own_predict
@@ -57,12 +56,6 @@ class Points:
         """The points of a grid, those of a surface one after the other."""
         at = np.unravel_index(np.arange(len(grid)), grid.shape)
         return cls(grid.features, grid.table, tuple(v[i] for v, i in zip(grid.points, at, strict=True)))
-
-    @classmethod
-    def of_rows(cls, rows: WeightedRows, members: Sequence[int], picked: npt.NDArray[np.int64]) -> Points:
-        """The values that some rows have."""
-        table = rows.table.rows(picked)
-        return cls(tuple(rows.feature(p) for p in members), table, tuple(object_cells(table, p) for p in members))
 
     @property
     def positions(self) -> tuple[int, ...]:
