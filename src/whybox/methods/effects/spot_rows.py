@@ -248,9 +248,7 @@ def _with_points(rows: Table, cells: Sequence[Cell]) -> Table:
             if position not in columns:
                 columns[position] = object_cells(rows, position).copy()
             columns[position][which] = _values(cells_of(points.table, position), points.labels[side], at)
-    for position, values in columns.items():
-        rows = rows.with_values(position, list(values))
-    return rows
+    return rows.with_columns_of_values({position: list(values) for position, values in columns.items()})
 
 
 def _values(
