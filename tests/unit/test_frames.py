@@ -9,6 +9,8 @@ import pyarrow as pa
 import pytest
 from scipy import sparse
 
+from whybox.data.cells import column_dtype, object_cells
+from whybox.data.series import is_missing
 from whybox.data.table import align_columns, as_table, build_frame
 from whybox.errors import ColumnsError, DtypeError, EmptyDataError, InputError
 
@@ -66,6 +68,23 @@ def test_rows_blocks_select_and_mix(library):
     mixed = table.with_columns_from(other, [0])
     assert [str(v) for v in mixed.column(0).objects()] == [str(v) for v in other.column(0).objects()]
     assert [str(v) for v in mixed.column(1).objects()] == [str(v) for v in table.column(1).objects()]
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "numpy", "scipy"])
+def test_values_of_several_columns_are_those_of_one_after_the_other(library):
+    of_numbers = np.array([[1, 0, 3], [0, 5, 6], [7, 8, 0]])
+    arrays = {"numpy": of_numbers, "scipy": sparse.csr_matrix(of_numbers)}
+    table = as_table(arrays[library] if library in arrays else frames()[library])
+    columns = {2: [True, False, True], 0: [2.5, None, 4.0], 1: [7, 8, 9]}
+    together, one_by_one = table.with_columns_of_values(columns), table
+    for position, values in columns.items():
+        one_by_one = one_by_one.with_values(position, values)
+    assert str(together.native) == str(one_by_one.native)
+    for position, values in columns.items():
+        assert column_dtype(together, position) == column_dtype(one_by_one, position)
+        shown = object_cells(together, position)
+        assert [None if is_missing(v) else v for v in shown] == values
+    assert str(table.with_columns_of_values({}).native) == str(table.native)
 
 
 def test_pandas_index_is_kept_as_row_labels():

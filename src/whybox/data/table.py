@@ -8,7 +8,7 @@ transformers and returned as the same kind.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from numbers import Number
@@ -208,19 +208,29 @@ class Table:
 
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
         """Return these rows with new values in one column, in its dtype or, if that cannot hold them, in their own; see data/series.py."""
+        return self.with_columns_of_values({position: values})
+
+    def with_columns_of_values(self, columns: Mapping[int, Sequence[Any]]) -> Table:
+        """Return these rows with new values in some columns, by position, each as `with_values` takes them."""
         if self.is_matrix:
-            given = [None if is_missing(v) else v for v in values]
-            return replace(self, native=sparse_rows.replace_column(self.native, position, given))
+            native = self.native
+            for position, values in columns.items():
+                given = [None if is_missing(v) else v for v in values]
+                native = sparse_rows.replace_column(native, position, given)
+            return replace(self, native=native)
         if isinstance(self.native, np.ndarray):
-            new_array = like_array(self.native.dtype, values)
-            array = widen_array(self.native, np.result_type(self.native, new_array))
-            array[:, position] = new_array
+            array = self.native
+            for position, values in columns.items():
+                new_array = like_array(array.dtype, values)
+                array = widen_array(array, np.result_type(array, new_array))
+                array[:, position] = new_array
             return replace(self, native=array)
-        frame = self._frame
-        old_column = frame[:, position]
-        new_series = like_series(old_column.to_native(), list(values), self.library, old_column.name)
-        new_column = nw.from_native(new_series, series_only=True).alias(old_column.name)
-        return replace(self, native=frame.with_columns(new_column).to_native())
+        frame, new_columns = self._frame, []
+        for position, values in columns.items():
+            old_column = frame[:, position]
+            new_series = like_series(old_column.to_native(), list(values), self.library, old_column.name)
+            new_columns.append(nw.from_native(new_series, series_only=True).alias(old_column.name))
+        return replace(self, native=frame.with_columns(*new_columns).to_native())
 
     def with_shifted_copy(self) -> Table:
         """Return this one row and, below it, a copy with every number increased by one."""

@@ -171,6 +171,4 @@ def mix_cells(rows: Table, donors: Table, from_donor: _BoolArray) -> Table | Non
 def _mix_columns(rows: Table, donors: Table, positions: list[int]) -> Table:
     if rows.library == donors.library:
         return rows.with_columns_from(donors, positions)
-    for position in positions:
-        rows = rows.with_values(position, list(object_cells(donors, position)))
-    return rows
+    return rows.with_columns_of_values({p: list(object_cells(donors, p)) for p in positions})

@@ -65,19 +65,20 @@ class CheckedCurves:
     ) -> None:
         self._problem, self._evaluator, self._grids, self._checker = problem, evaluator, list(grids), checker
         self._share = share
-        self._kind = problem.effect_kind.spot_checks if kind == "own" else kind
+        own = problem.effect_kind.spot_checks if kind == "own" else kind
+        self._kind = None if problem.options.spot_checks == 0 else own
         self._checks: CurveChecks | None = None
         self._alone, self.predictions = 0, 0
         if isinstance(evaluator, PredictEvaluator):
             evaluator.predictions_beside = self._draw
         self.rounds = problem.effect_kind.reserve(evaluator, grids)
-        if not isinstance(evaluator, PredictEvaluator):
+        if self._kind is not None and not isinstance(evaluator, PredictEvaluator):
             self._draw(problem.effect_kind.brute_force(evaluator, grids))
 
     def _draw(self, work: int) -> int:
         """Draw what is recomputed, given how many predictions the curves take; once: later calls find what was drawn. Return how many the checks take."""
         problem = self._problem
-        if self._checks is None and self._kind is not None and problem.options.spot_checks != 0 and work:
+        if self._checks is None and self._kind is not None and work:
             curves = len(self._grids)
             most = predictions_of_checks(problem, self._evaluator, work, at_least=curves)
             most = min(max(int(most * self._share), curves), most)

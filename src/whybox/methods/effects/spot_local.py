@@ -6,14 +6,13 @@ Which interval a row is in is found again from the row's own cell and the edges 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.cells import object_cells
-from whybox.data.table import Floats, Table
+from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curves import Curve
@@ -38,6 +37,7 @@ class LocalEffectChecks(CurveChecks):
         costs = [4 if len(g.features) == 2 else 2 for g in self.grids]
         self._many = [0] * len(costs)
         self._moved: list[_Moved] = []
+        self._cells: dict[int, npt.NDArray[np.object_]] = {}
         spent, order = 0, self.rng.permutation(len(costs))
         while spent + min(costs) <= predictions:
             for i in order:
@@ -77,6 +77,15 @@ class LocalEffectChecks(CurveChecks):
         if numbers:
             compare_numbers(numbers, answer, recompute, checker)
 
+    def cell(self, position: int, row: int) -> Any:
+        """One cell of the rows; of a small table all cells of the column are taken together, once."""
+        table = self.evaluator.rows.table
+        if len(table) > MAX_ROWS_KEPT:
+            return object_cells(table.rows(np.array([row])), position)[0]
+        if position not in self._cells:
+            self._cells[position] = object_cells(table, position)
+        return self._cells[position][row]
+
     def _check_steps(self, i: int, curve: Curve, steps: _Steps, checker: SpotChecker) -> None:
         """Hold the rises of a curve from edge to edge, and its mean over the rows, against the differences of the rows."""
         largest = np.maximum(np.abs(np.nan_to_num(curve.values)).max(axis=0, initial=0.0), steps.largest)
@@ -108,14 +117,14 @@ class _Steps:
 class _Line:
     """A curve of numbers or dates: the interval of a row, open below but for the first, from its own value."""
 
-    def __init__(self, checks: CurveChecks, curve: Curve) -> None:
-        self.rows, self.curve = checks.evaluator.rows, curve
+    def __init__(self, checks: LocalEffectChecks, curve: Curve) -> None:
+        self.checks, self.rows, self.curve = checks, checks.evaluator.rows, curve
         self.interval = _interval(curve, 0)
 
     def corners(self, row: int, part: int) -> tuple[tuple[float, int], ...]:
         """The upper end less the lower end."""
         del part
-        own = _interval_of_cell(self.rows.table, self.curve, 0, row)
+        own = _interval_of_cell(self.checks, self.curve, 0, row)
         k = int(self.interval[row]) if own is None else own
         return (1.0, k + 1), (-1.0, k)
 
@@ -154,8 +163,8 @@ class _Levels:
 class _Surface:
     """A surface of two numbers: the four corners of a row's own cell."""
 
-    def __init__(self, checks: CurveChecks, curve: Curve) -> None:
-        self.rows, self.curve = checks.evaluator.rows, curve
+    def __init__(self, checks: LocalEffectChecks, curve: Curve) -> None:
+        self.checks, self.rows, self.curve = checks, checks.evaluator.rows, curve
         self.first, self.second = (_interval(curve, side) for side in (0, 1))
         self.at = [
             np.flatnonzero(np.isfinite(f.place(p))) for f, p in zip(curve.grid.features, curve.grid.points, strict=True)
@@ -164,7 +173,7 @@ class _Surface:
     def corners(self, row: int, part: int) -> tuple[tuple[float, int], ...]:
         """Both upper and both lower ends, less the two mixed ones."""
         del part
-        own = [_interval_of_cell(self.rows.table, self.curve, side, row) for side in (0, 1)]
+        own = [_interval_of_cell(self.checks, self.curve, side, row) for side in (0, 1)]
         i, j = (int(at[row]) if k is None else k for at, k in zip((self.first, self.second), own, strict=True))
         wide = self.curve.grid.shape[1]
         signs = ((1.0, 1, 1), (-1.0, 0, 1), (1.0, 0, 0), (-1.0, 1, 0))
@@ -195,26 +204,14 @@ def _interval(curve: Curve, side: int) -> Ints:
     return np.where(inside, np.clip(at, 0, len(edges) - 2), -1).astype(np.int64)
 
 
-def _interval_of_cell(table: Table, curve: Curve, side: int, row: int) -> int | None:
+def _interval_of_cell(checks: LocalEffectChecks, curve: Curve, side: int, row: int) -> int | None:
     """The interval of one row, from its own cell and the edges as the user sees them; None for dates and for numbers beyond the floats' precision."""
     feature, edges = curve.grid.features[side], curve.points[side]
     if feature.kind == "datetime" or feature.number_origin:
         return None
-    x = float(_cell(table, feature.position, row))
+    x = float(checks.cell(feature.position, row))
     above = [k for k, edge in enumerate(edges.tolist()) if edge >= x]
     return max(above[0] - 1, 0)
-
-
-def _cell(table: Table, position: int, row: int) -> Any:
-    """One cell; of a small table all cells of the column are taken together, once."""
-    if len(table) > MAX_ROWS_KEPT:
-        return object_cells(table.rows(np.array([row])), position)[0]
-    return _column_cells(table, position)[row]
-
-
-@lru_cache(maxsize=1)
-def _column_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
-    return object_cells(table, position)
 
 
 def _means(parts: Sequence[tuple[Ints, Floats, Floats]]) -> tuple[Ints, Floats]:

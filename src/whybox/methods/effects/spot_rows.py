@@ -6,8 +6,9 @@ stands for equal ones. Of a model file, the file's library answers in a process 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, Final, final
 
 import numpy as np
@@ -21,7 +22,6 @@ from whybox.kernels.predict import raw_outputs, rounding_scale
 from whybox.methods.common.columns import Feature
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import ROUNDING
-from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
 from whybox.models.agreement import allowed_difference, call_own_predict
@@ -57,12 +57,6 @@ class Points:
         """The points of a grid, those of a surface one after the other."""
         at = np.unravel_index(np.arange(len(grid)), grid.shape)
         return cls(grid.features, grid.table, tuple(v[i] for v, i in zip(grid.points, at, strict=True)))
-
-    @classmethod
-    def of_rows(cls, rows: WeightedRows, members: Sequence[int], picked: npt.NDArray[np.int64]) -> Points:
-        """The values that some rows have."""
-        table = rows.table.rows(picked)
-        return cls(tuple(rows.feature(p) for p in members), table, tuple(object_cells(table, p) for p in members))
 
     @property
     def positions(self) -> tuple[int, ...]:
@@ -214,10 +208,11 @@ def _tables(table: Table, cells: Sequence[Cell]) -> list[tuple[npt.NDArray[np.in
     """Tables of cells, and which cells each is of: all together, but for those whose points need a column of their own."""
     groups: dict[int, list[int]] = {}
     apart: dict[int, bool] = {}
+    dtype_of = cache(column_dtype)  # points of many features share a table
     for i, cell in enumerate(cells):
         key = id(cell.points)
         if key not in apart:
-            apart[key] = cell.points is not None and _needs_own_column(table, cell.points)
+            apart[key] = cell.points is not None and _needs_own_column(table, cell.points, dtype_of)
         groups.setdefault(key if apart[key] else 0, []).append(i)
     out = []
     for key, which in groups.items():
@@ -233,10 +228,10 @@ def _tables(table: Table, cells: Sequence[Cell]) -> list[tuple[npt.NDArray[np.in
     return out
 
 
-def _needs_own_column(table: Table, points: Points) -> bool:
+def _needs_own_column(table: Table, points: Points, dtype_of: Callable[[Table, int], Any]) -> bool:
     """Whether points have another dtype than the column, or are dates, which Python objects may round."""
     dates = any(f.kind == "datetime" for f in points.features)
-    return dates or any(column_dtype(table, p) != column_dtype(points.table, p) for p in points.positions)
+    return dates or any(dtype_of(table, p) != dtype_of(points.table, p) for p in points.positions)
 
 
 def _with_points(rows: Table, cells: Sequence[Cell]) -> Table:
@@ -246,23 +241,23 @@ def _with_points(rows: Table, cells: Sequence[Cell]) -> Table:
         if cell.points is not None:
             sets.setdefault(id(cell.points), (cell.points, []))[1].append(i)
     columns: dict[int, npt.NDArray[np.object_]] = {}
+    cells_of = cache(object_cells)  # points of many features share a table
     for points, which in sets.values():
         at = np.array([cells[i].point for i in which], dtype=np.int64)
         for side, position in enumerate(points.positions):
             if position not in columns:
                 columns[position] = object_cells(rows, position).copy()
-            columns[position][which] = _values(points, at, side)
-    for position, values in columns.items():
-        rows = rows.with_values(position, list(values))
-    return rows
+            columns[position][which] = _values(cells_of(points.table, position), points.labels[side], at)
+    return rows.with_columns_of_values({position: list(values) for position, values in columns.items()})
 
 
-def _values(points: Points, at: npt.NDArray[np.int64], side: int) -> npt.NDArray[np.object_]:
+def _values(
+    cells: npt.NDArray[np.object_], labels: npt.NDArray[Any], at: npt.NDArray[np.int64]
+) -> npt.NDArray[np.object_]:
     """The cells of points, which the user sees as their labels: a cell that is not its label is replaced by it."""
     different, inverse = np.unique(at, return_inverse=True)
-    cells = object_cells(points.table.rows(different), points.positions[side])
     out = np.empty(len(different), dtype=object)
-    for i, (cell, label) in enumerate(zip(cells, points.labels[side][different], strict=True)):
+    for i, (cell, label) in enumerate(zip(cells[different], labels[different], strict=True)):
         out[i] = cell if _same(cell, label) else label
     return out[inverse.reshape(-1)]
 
