@@ -164,6 +164,24 @@ def test_predicted_target_and_small_batches(monkeypatch):
     np.testing.assert_array_equal(again.values, whole.values)
 
 
+@pytest.mark.parametrize("method", ["deeplift", "guided_backprop"])
+def test_the_network_is_traced_once_for_a_map_and_its_checks(monkeypatch, method):
+    from whybox.adapters.torch import capture_on_device
+
+    net, x, _ = made("residual CNN", rows=7)
+    traced = []
+    true = capture_on_device.capture
+    monkeypatch.setattr(capture_on_device, "capture", lambda *a: traced.append(1) or true(*a))
+    e = wb.saliency(net, x, 0, method)
+    assert "by explaining one row alone" in e.evidence.spot_checks.ways
+    assert len(traced) == 1
+    with torch.no_grad():
+        for p in net.parameters():
+            p.mul_(1.5)
+    assert np.abs(wb.saliency(net, x, 0, method).values - e.values).max() > 0.1 * np.abs(e.values).max()
+    assert len(traced) == 2  # parameters may have changed between two questions
+
+
 def test_whole_numbers_are_held():
     torch.manual_seed(4)
 

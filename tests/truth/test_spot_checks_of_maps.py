@@ -6,6 +6,7 @@ os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import numpy as np
 import pytest
+import torch
 from torch import nn
 
 import whybox as wb
@@ -244,3 +245,13 @@ def test_weights_of_the_integral_are_those_of_the_rules():
         assert np.abs(spot_gradients._quadrature(nodes, None) - weights).max() < 1e-5
     nodes = np.sort(np.random.default_rng(0).random(31))
     assert np.allclose(spot_gradients._quadrature(nodes, None), interval_weights(nodes), atol=1e-15)
+
+
+@pytest.mark.parametrize(
+    "method", ["gradient", "integrated_gradients", "smoothgrad", "vargrad", "occlusion", "deeplift"]
+)
+def test_networks_in_float64_pass_too(method):
+    torch.manual_seed(3)
+    net = nn.Sequential(nn.Linear(6, 8), nn.Tanh(), nn.Linear(8, 2)).double().eval()
+    e = wb.saliency(net, np.random.default_rng(1).normal(size=(4, 6)), 0, method)
+    assert e.evidence.spot_checks.numbers > 0

@@ -202,6 +202,21 @@ def test_values_that_the_method_does_not_give_are_found(table):
     assert wb.check(bad, net, rows, checks="numerical")["reproduced"].verdict == "fail"
 
 
+@pytest.mark.parametrize("method", ["shapley", "ablation"])
+def test_maps_of_single_parts_that_were_saved_with_a_number_of_patches(table, method):
+    """Older versions wrote patches=4 for inputs with one position axis too, and did not cut these."""
+    net, rows = nn.Sequential(nn.ConstantPad1d((0, 4), 0.5), table[0]).eval(), table[1][:3, :6]
+
+    def verdict(e, patches):
+        settings = {**e.evidence.settings, "options": {**e.evidence.settings["options"], "patches": patches}}
+        old = replace(e, evidence=replace(e.evidence, settings=settings))
+        return wb.check(old, net, rows, checks="numerical")["reproduced"].verdict
+
+    assert [verdict(wb.saliency(net, rows, 0, method), patches) for patches in (None, 4, 5, 8)] == ["pass"] * 4
+    cut = wb.saliency(net, rows, 0, method, patches=4)
+    assert [verdict(cut, patches) for patches in (4, 5, None)] == ["pass", "fail", "fail"]
+
+
 def test_what_is_drawn_is_drawn_again(table):
     net, rows = table
     e = wb.saliency(net, rows, method="smoothgrad", samples=8, noise=0.5)

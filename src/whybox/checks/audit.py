@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, final
@@ -22,6 +23,7 @@ from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_ba
 from whybox.methods.saliency.recipe import Recipe, check_same_network, input_digest, read_recipe, rebuild_method
 from whybox.methods.saliency.result import run_method
 from whybox.methods.saliency.saliency import saliency
+from whybox.methods.saliency.segments import PATCHES_PER_SIDE
 from whybox.methods.saliency.text import nan_where_absent
 from whybox.models.differentiable import Differentiable, PassCounter
 
@@ -358,7 +360,24 @@ def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recip
             or e.evidence.fingerprints != explanations[0].evidence.fingerprints
         ):
             raise InputError("the explanations of the tuple were not made together.")
-    return explanations, recipes[0]
+    return explanations, _patches_as_made(explanations, recipes[0])
+
+
+def _patches_as_made(explanations: tuple[Explanation, ...], recipe: Recipe) -> Recipe:
+    """The recipe with ``patches=None`` where an older version wrote a number that it did not use.
+
+    It cut only pictures and volumes into so many parts along each axis (4 by default); each feature, token or time step was a part of its own. So there are
+    more parts than this number makes now.
+    """
+    patches, values = recipe.options.get("patches"), explanations[0].extras.get("part")
+    if type(patches) is not int or values is None or recipe.options.get("parts") is not None:
+        return recipe
+    sizes = [
+        tuple(n for dim, n in zip(e.dims, e.shape, strict=True) if dim not in ("row", "output")) for e in explanations
+    ]
+    not_cut = values[1].shape[1] > sum(math.prod(min(patches, n) for n in of) for of in sizes)
+    same_as_none = patches == PATCHES_PER_SIDE or all(len(of) == 1 for of in sizes)
+    return replace(recipe, options={**recipe.options, "patches": None}) if not_cut and same_as_none else recipe
 
 
 def _inputs_of_maps(

@@ -6,7 +6,7 @@ Accelerators fuse operators (recurrent cells, norms), and fused operators have n
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch.func import functional_call
@@ -37,13 +37,20 @@ class _WithHead(torch.nn.Module):  # type: ignore[misc]  # torch has no types he
 def captured(net: TorchForward, x: tuple[torch.Tensor, ...]) -> Graph:
     """The graph of a network on its own device; see whybox.adapters.torch.graph.capture.
 
+    It depends on shapes and types of a row only, so the last one is kept for the session, in which parameters stay as they are.
+
     Raises:
         UnsupportedModelError: it cannot be traced.
     """
+    key = net, *((a[:1].shape, a[:1].stride(), a.dtype) for a in x)
+    if net.state.traced is not None and net.state.traced[0] == key:
+        return cast("Graph", net.state.traced[1])
     with as_uncompiled(net.module) as module:
         graph = _traced(replace(net, module=module), x)
     graph.constants.update(net.state.unshared(graph.constants))
     net.state.restore()
+    if net.state.is_open:
+        net.state.traced = key, graph
     return graph
 
 

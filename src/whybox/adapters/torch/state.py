@@ -27,14 +27,24 @@ MODULE_ATTRIBUTES: Final = (frozenset(torch.nn.Module().__dict__) | {"_compiled_
 @final
 @dataclass
 class State:
-    """The state of one module during a session; sessions may be nested."""
+    """The state of one module during a session; sessions may be nested.
+
+    Attributes:
+        traced: the graph that was traced last in this session, and what for; see whybox.adapters.torch.capture_on_device.
+    """
 
     module: torch.nn.Module
+    traced: tuple[Any, Any] | None = None
     _tensors: list[tuple[torch.Tensor, int, torch.Tensor]] = field(default_factory=list)
     _attributes: list[tuple[dict[str, Any], dict[str, Any], int]] = field(default_factory=list)
     _containers: list[tuple[Any, Any]] = field(default_factory=list)
     _rng_state: tuple[torch.Tensor, list[torch.Tensor]] | None = None
     _open: bool = False
+
+    @property
+    def is_open(self) -> bool:
+        """True during a session."""
+        return self._open
 
     @contextmanager
     def preserved(self) -> Iterator[None]:
@@ -68,6 +78,7 @@ class State:
                     if self._rng_state[1]:
                         torch.cuda.set_rng_state_all(self._rng_state[1])
                 self._tensors, self._attributes, self._containers = [], [], []
+                self.traced = None
                 self._rng_state, self._open = None, False
 
     def _record(self) -> None:

@@ -19,7 +19,7 @@ from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked, per_axis
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
-__all__ = ["Ablation", "Segments", "resolve_segments"]
+__all__ = ["PATCHES_PER_SIDE", "Ablation", "Segments", "resolve_segments"]
 
 PATCHES_PER_SIDE: Final = 4
 

@@ -250,7 +250,9 @@ def _weighted(one: _Recorded, weights: tuple[Floats, list[list[Floats | None]]],
     """The integral of the gradient along the path, times the path."""
     w, paths = weights
     terms = w[:, None] * g * np.array(paths[one.i])
-    allowed = (64 + 4 * len(g)) * one.eps * np.abs(terms).sum(axis=0)
+    # nodes and weights are in float32 in a network of float64 too
+    eps = max(one.eps, precision("float32"))
+    allowed = (64 + 4 * len(g)) * eps * np.abs(terms).sum(axis=0)
     return Numbers(terms.sum(axis=0).reshape(one.shape), allowed.reshape(one.shape) + 1e-300)
 
 

@@ -13,7 +13,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.gradient_check import input_sizes
-from whybox.methods.saliency.prepare_inputs import cut_to_rows
+from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row
 from whybox.methods.saliency.problem import SaliencyProblem, select_rows
 from whybox.methods.saliency.spot_record import Places
 from whybox.methods.saliency.spot_rows import Numbers, compare_with_map, gradient_tolerance
@@ -68,4 +68,4 @@ def _maps_alone(problem: SaliencyProblem, method: Method, row: int, moved: int =
             )
             inputs.append(i if i.without_gradient else replace(i, x=(i.x + noise).astype(i.x.dtype)))
         one = replace(one, inputs=tuple(inputs))
-    return cut_to_rows(method, at, {i.x.shape for i in problem.inputs}.__contains__)(one).maps
+    return cut_to_rows(method, at, one_a_row(*(i.x.shape for i in problem.inputs)))(one).maps
