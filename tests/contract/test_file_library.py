@@ -6,7 +6,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+import whybox as wb
 from whybox.adapters.files import subprocess_predict
+from whybox.adapters.files.load import know_library
 from whybox.data.table import as_table
 from whybox.kernels import tree_shap
 from whybox.models.columns_read import narrow_to_columns_read
@@ -21,6 +23,11 @@ def _numbers(seed=0, rows=200):
     y = X[:, 0] * X[:, 1] + X[:, 2] + draw.normal(size=rows) / 10
     X[draw.random(X.shape) < 0.1] = np.nan
     return X, y
+
+
+def _unverified(path):
+    """Read a file whose library is asked about rows of an answer alone, which saves a process."""
+    return know_library(path, as_model(path, verify=False))
 
 
 NAMES = ("x.json", "l.txt", "forest.txt", "cats.json")
@@ -49,7 +56,7 @@ def files(tmp_path_factory):
     mixed_frame = frame.assign(s=frame["s"].to_numpy()[::-1], i=2)
     asked = {}
     for name in NAMES:
-        model = as_model(folder / name, verify=False)
+        model = _unverified(folder / name)
         rows = mixed_frame.copy() if name == "cats.json" else mixed.copy()
         thresholds = model.threshold[(model.left >= 0) & (model.feature == 0)]
         if name == "cats.json":
@@ -103,6 +110,18 @@ def test_a_library_that_is_not_installed_is_said(files, monkeypatch):
     assert answer.way == "xgboost is not installed"
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_without_verification_no_library_is_started(files, name, monkeypatch):
+    path, _, table, _ = files[name]
+    monkeypatch.setattr(subprocess_predict, "_run_program", lambda *arguments, **options: pytest.fail("started"))
+    model = as_model(path, verify=False)
+    answer = ask_library(model, table)
+    assert answer.predictions is None
+    assert "is not asked without verification of the file" in answer.way
+    e = wb.explain(model, table.rows(np.arange(8)).native)
+    assert "without verification of the file" in " ".join(e.evidence.notes)
+
+
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
@@ -113,7 +132,7 @@ def test_a_library_that_is_not_installed_is_said(files, monkeypatch):
 )
 def test_a_crash_of_the_library_is_a_reason_and_no_error(files, monkeypatch, program, reason):
     path, _, table, _ = files["x.json"]
-    model = as_model(path, verify=False)
+    model = _unverified(path)
     monkeypatch.setitem(subprocess_predict._PROGRAM_TEXTS, "xgboost", program)
     monkeypatch.setattr("whybox.adapters.files.library_predict.MAX_SECONDS", 0.5 if "sleep" in program else 60)
     answer = ask_library(model, table)
@@ -125,7 +144,7 @@ def test_a_file_that_changed_is_not_asked(files, tmp_path):
     path, _, table, _ = files["x.json"]
     copy = tmp_path / "x.json"
     copy.write_bytes(path.read_bytes())
-    model = as_model(copy, verify=False)
+    model = _unverified(copy)
     copy.write_bytes(path.read_bytes() + b" ")
     answer = ask_library(model, table)
     assert answer.predictions is None
@@ -138,7 +157,7 @@ def test_wide_rows_are_asked_by_the_columns_that_are_read(tmp_path):
     draw = np.random.default_rng(0)
     X = draw.normal(size=(60, 2100))
     xgboost.XGBRegressor(n_estimators=5, max_depth=2).fit(X, X[:, 1500] * X[:, 3]).save_model(tmp_path / "wide.json")
-    model = as_model(tmp_path / "wide.json", verify=False)
+    model = _unverified(tmp_path / "wide.json")
     table = model.inputs.align(as_table(X))[0]
     assert np.abs(ask_library(model, table).predictions - _ours(model, table)).max() < 1e-5
 

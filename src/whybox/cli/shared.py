@@ -79,7 +79,7 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--no-verify",
         action="store_true",
-        help="do not compare with the library's own predict of the file (in a process of its own)",
+        help="do not ask the file's own library (in a process of its own), neither when reading nor about rows of the answer",
     )
 
 

@@ -69,12 +69,12 @@ class FileLibrary:
     """The library that can load the file of a model; copies of the model share it.
 
     Attributes:
-        library: its name. own: its predict of the file in a process of its own, for tables aligned with the whole model; None: it is not installed.
+        library: its name. own: its predict of the file in a process of its own, for tables aligned with the whole model, or why it is not asked.
         asked: whether it was asked about rows of an answer.
     """
 
     library: str
-    own: OwnPredict | None
+    own: OwnPredict | str
     asked: bool = False
 
 

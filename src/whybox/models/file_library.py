@@ -48,8 +48,8 @@ def ask_library(model: Model, table: Table) -> LibraryAnswer | None:
     known = model.file_library
     if known is None:
         return None
-    if known.own is None:
-        return LibraryAnswer(None, f"{known.library} is not installed")
+    if isinstance(known.own, str):
+        return LibraryAnswer(None, known.own)
     if known.asked:
         return LibraryAnswer(None, f"{known.library} was asked about this file with an earlier answer")
     known.asked = True

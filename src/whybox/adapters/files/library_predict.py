@@ -35,7 +35,7 @@ def with_file_library(
         scale: of what it predicts. relative: rounding of its sums.
     """
     if not subprocess_predict.is_installed(library):
-        return replace(model, file_library=FileLibrary(library, None))
+        return replace(model, file_library=FileLibrary(library, f"{library} is not installed"))
     columns = None
     if model.inputs.width > MAX_DENSE_COLUMNS and library != "catboost":
         columns = columns_read(model)

@@ -15,11 +15,11 @@ from whybox.adapters.files.ubjson import parse_ubjson
 from whybox.adapters.verification.verify import Domain, verify_linear, verify_trees
 from whybox.data.table import Floats
 from whybox.errors import Argument, MissingDependencyError, ModelFileError, UntrustedPickleError, quoted_list
-from whybox.models.base import Model
+from whybox.models.base import FileLibrary, Model
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["load_model_file"]
+__all__ = ["know_library", "load_model_file", "load_trusted_pickle"]
 
 MAX_FILE_BYTES: Final = 4 * 2**30
 
@@ -32,7 +32,8 @@ def load_model_file(
     Args:
         path: the file. adapt: reads an estimator that was in it, object -> model.
         trust_pickle: allow formats that run whatever code is in them.
-        verify: compare with the library's own predict, in a process of its own, where it is installed.
+        verify: compare with the library's own predict, in a process of its own, where it is installed: now, and rows of the first answer. False: the
+            library is never started.
 
     Raises:
         ModelFileError: truncated, edited, of an unknown version or format.
@@ -57,7 +58,10 @@ def load_model_file(
     if reader is _read_skops:
         return _adapt_possibly_damaged(path, adapt, _read_skops(path, data))
     model = reader(path, data)
-    return _verify_in_subprocess(path, model) if verify else _know_library(path, model)
+    if verify:
+        return know_library(path, _verify_in_subprocess(path, model))
+    library = _library_of(model)
+    return replace(model, file_library=FileLibrary(library, f"{library} is not asked without verification of the file"))
 
 
 def load_trusted_pickle(path: Path) -> Any:
@@ -269,11 +273,11 @@ def _verify_in_subprocess(path: Path, model: Model) -> Model:
     """Compare the model with its library's own predict, in a process of its own, where it is installed."""
     library = _library_of(model)
     if not subprocess_predict.is_installed(library) or not isinstance(model, (TreeEnsemble, Linear)):
-        return _know_library(path, model)
-    return _know_library(path, _VERIFIER_OF_LIBRARY[library](path, model))
+        return model
+    return _VERIFIER_OF_LIBRARY[library](path, model)
 
 
-def _know_library(path: Path, model: Model) -> Model:
+def know_library(path: Path, model: Model) -> Model:
     """Let the model know how its library is asked about rows of an answer."""
     library = _library_of(model)
     if library == "xgboost":
