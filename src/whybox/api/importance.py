@@ -1,17 +1,21 @@
-"""Rank features over all rows. Methods of importance that are made of other methods are put together here: the explainer of rows is handed to them."""
+"""Rank features over all rows. Methods of importance that are made of other methods are put together here: the verbs that explain rows are handed to them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
 from numbers import Integral
 from typing import Any, overload
 
+from whybox.api.effects import effects
 from whybox.api.explain import explain, plan_explain
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
+from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
-from whybox.methods.importance.options import ImportanceOptions
+from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem, check_truth
 from whybox.methods.registry import find, load
 
@@ -23,13 +27,25 @@ def importance(  # the promise of the public surface
     model: Any,
     X: Any = None,
     y: Any = None,
-    method: str | ImportanceOptions = "shap",
     *,
+    method: str | ImportanceOptions = "auto",
+    loss: Any = "auto",
+    scoring: Any = None,
+    train: Any = None,
+    role: str | None = None,
+    players: Any = None,
     background: Any = None,
+    background_weight: Any = None,
     output: Any = None,
     scale: str | None = None,
-    players: Any = None,
-    background_weight: Any = None,
+    sample_weight: Any = None,
+    response_method: str | None = None,
+    fit: Callable[..., Any] | None = None,
+    tol: float | None = None,
+    max_evals: int | None = None,
+    level: float = 0.95,
+    seed: int = 0,
+    n_jobs: int | None = None,
     spot_checks: int | None = None,
 ) -> Explanation: ...
 
@@ -42,49 +58,96 @@ def importance(
 
 @shows_first_overload
 def importance(
-    model: Any, X: Any = None, y: Any = None, method: Any = "shap", **options: Any
+    model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, **options: Any
 ) -> Explanation | dict[str, Explanation]:
-    """Rank features over all rows: which ones does the model rely on?
+    """Rank features over all rows: which ones does the model rely on, and what are they worth to it?
 
     Args:
-        model: as for :func:`explain`.
-        X: rows to average over; not needed for ``method="impurity"``.
-        y: the truth, for methods that measure how much worse the model gets; none of the methods below does, and y is refused.
-        method: ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training. Or an ``ImportanceOptions`` object in place
-            of the options below, or a list of these.
-        background, output, scale, players, background_weight, spot_checks: as for :func:`explain`; impurity takes `players` only.
+        model: as for :func:`explain`; methods that compare predictions with the truth also take any estimator or function, as :func:`effects` does.
+        X: rows to average over; not needed for ``method="impurity"``. Held-out rows say what a feature is worth for new rows, training rows what the model
+            learned from it.
+        y: the truth of each row, or the name of a column of X that holds it. Its classes are matched with the model's by name.
+        method: ``"permutation"``: how much the loss grows when a feature's values come from another row. ``"shap"``: mean absolute attribution.
+            ``"impurity"``: share of the impurity decrease (gain) in training. ``"auto"``: permutation where y is given, else shap. Or an
+            ``ImportanceOptions`` object in place of the options below, or a list of these.
+        loss: ``"squared"``, ``"absolute"``, ``"pinball(0.9)"``, ``"poisson"``, ``"tweedie(1.5)"`` of numbers; ``"log"``, ``"brier"``, ``"zero_one"`` of the
+            probabilities of classes. ``"auto"``: log of classes, else squared.
+        train: ``(rows, truth)`` of training: the same importance is measured on them too (``extras["train"]``, ``extras["train_error"]``).
+        role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
+        players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
+            0.5 or more) are one group.
+        background, background_weight, scale: as for :func:`explain`; of ``"shap"`` alone.
+        output: which output, as for :func:`explain`; of a loss, the one that y is the truth of.
+        sample_weight: one weight a row of X.
+        response_method: the method of the estimator to call instead of reading it, as for :func:`effects`.
+        tol: the Monte-Carlo error to reach where donors are drawn, as a share of the largest value; None: 0.02.
+        max_evals: most predictions of single rows in total; None: 200 a row of X. Where they do not suffice, ``extras["converged"]`` is False and a note says so.
+        level: confidence of intervals. seed: of what is drawn; exact methods draw nothing. n_jobs: threads of tree ensembles.
+        spot_checks: as for :func:`explain`.
 
     Returns:
-        Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs); a list of methods gives a dict, method -> Explanation.
+        Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs) of ``"shap"``; a list of methods gives a dict, method -> Explanation.
+        With a loss also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``off_data`` (the share of changed rows that lie where there
+        are no data), ``baseline_loss``, ``p_value`` and ``q_value`` (NaN where the method has no test).
 
     Raises:
-        OptionError: unknown method, or arguments that do not go with it. Others as for :func:`explain`.
+        OptionError: unknown method, or arguments that do not go with it. InputError: a truth that does not fit. Others as for :func:`explain`.
 
     Examples:
         >>> from sklearn.datasets import load_diabetes
         >>> from sklearn.ensemble import RandomForestRegressor
         >>> import whybox as wb
         >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
-        >>> model = RandomForestRegressor(20, max_depth=4, random_state=0).fit(X, y)
-        >>> ranking = wb.importance(model, X[:100])
+        >>> model = RandomForestRegressor(20, max_depth=4, random_state=0).fit(X[:300], y[:300])
+        >>> ranking = wb.importance(model, X[300:], y[300:], role="held-out")
         >>> ranking.feature_names[ranking.values.argmax()]
-        'bmi'
+        's5'
     """
-    chosen = chosen_options(ImportanceOptions, "method", method, options)
+    chosen = _chosen(y, method, options)
     rows = as_table(X) if isinstance(chosen, dict) and X is not None else X  # once: a reader gives its rows once
+    return for_each(chosen, lambda each: _importance(_problem(model, rows, y, each)))
 
-    def run(each: ImportanceOptions) -> Explanation:
-        ranking: Explanation = load(find("importance", each.method).run)(_problem(model, rows, y, each))
+
+def _chosen(y: Any, method: Any, options: dict[str, Any]) -> ImportanceOptions | dict[str, ImportanceOptions]:
+    """The options, with the method that "auto" means."""
+    auto = "shap" if y is None else "permutation"
+
+    def named(each: Any) -> Any:
+        if isinstance(each, ImportanceOptions):
+            return replace(each, method=auto) if each.method == AUTO else each
+        return auto if isinstance(each, str) and each == AUTO else each
+
+    several = isinstance(method, (list, tuple))
+    return chosen_options(
+        ImportanceOptions, "method", [named(m) for m in method] if several else named(method), options
+    )
+
+
+def _importance(problem: ImportanceProblem) -> Explanation:
+    spec = problem.spec
+    ranking: Explanation = load(spec.run)(problem)
+    train = problem.options.train
+    if train is None or "train" not in spec.takes:
         return ranking
+    X, y = _train_rows(train)
+    trained = load(spec.run)(
+        replace(problem, X=X, y=y, options=replace(problem.options, train=None, role="train", sample_weight=None))
+    )
+    extras = {"train": (trained.dims, trained.values), "train_error": (trained.dims, trained.std_error)}
+    return replace(ranking, extras={**ranking.extras, **extras})
 
-    return for_each(chosen, run)
+
+def _train_rows(train: Any) -> tuple[Any, Any]:
+    if not isinstance(train, (tuple, list)) or len(train) != 2:
+        raise OptionError(Argument("train"), " takes two things, (rows, truth).")
+    return train[0], train[1]
 
 
 def plan_importance(
-    model: Any, X: Any = None, y: Any = None, method: Any = "shap", **options: Any
+    model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, **options: Any
 ) -> Plan | dict[str, Plan]:
-    """Plan :func:`importance`; `X` may be a number of rows. What a method cannot tell of its cost is NaN."""
-    chosen = chosen_options(ImportanceOptions, "method", method, options)
+    """Plan :func:`importance`; of `"shap"` and `"impurity"`, `X` may be a number of rows. What a method cannot tell of its cost is NaN."""
+    chosen = _chosen(y, method, options)
     rows = X if X is None or isinstance(X, Integral) else as_table(X)
 
     def plan(each: ImportanceOptions) -> Plan:
@@ -103,6 +166,5 @@ def plan_importance(
 
 def _problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
-    named = ("background", "output", "scale", "background_weight", "spot_checks")
-    given = {name: value for name in named if (value := getattr(options, name)) is not None}
-    return ImportanceProblem(model, X, options.players, given, explain, plan_explain, y, options)
+    options.check_taken(find("importance", options.method))
+    return ImportanceProblem(model, X, y, options, explain, plan_explain, effects)

@@ -18,6 +18,7 @@ from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, TreeEnsemble
 __all__ = [
     "distinct_thresholds",
     "interval_edges",
+    "interval_index",
     "interval_representatives",
     "native_intervals",
     "point_index_of_rows",
@@ -106,6 +107,7 @@ def point_index_of_rows(e: TreeEnsemble, columns: Sequence[int], points: Floats,
 
 
 def interval_index(e: TreeEnsemble, column: int, x: Floats) -> Ints:
+    """Return which interval of a column each value lies in, in increasing order; NaN is the last one."""
     edges = interval_edges(e, column)
     return np.asarray(np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x, side="left")), dtype=np.int64)
 

@@ -10,7 +10,7 @@ from whybox.errors import OptionError, quoted_list
 __all__ = ["FAMILIES", "NEEDS", "MethodSpec", "Option"]
 
 FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "saliency")
-NEEDS: Final = ("trees", "linear", "predict", "gradients", "layer", "y", "background")
+NEEDS: Final = ("trees", "linear", "predict", "gradients", "layer", "y", "background", "train")
 
 
 @final
@@ -26,6 +26,7 @@ class MethodSpec:
         run: ``"module:name"`` of what computes it. shap: a class of explainers; effects: a class of methods/effects/kinds.py; interactions, regions,
             importance: a function of the problem; saliency: the frozen dataclass that is both the options and the method.
         options: ``"module:Dataclass"``, a frozen dataclass of the method's options; empty: it has none of its own.
+        option_names: of a family that has one dataclass for all its methods, the options that this one takes; empty: all.
         plan: ``"module:function"`` of what says its cost beforehand; empty: its family knows, or nothing can be said.
         needs: what it cannot do without, of NEEDS (layer: one with channels and positions). takes: what it can use besides, of NEEDS.
         estimand: what the numbers estimate, or what "absent" means; empty where that depends on the options.
@@ -47,6 +48,7 @@ class MethodSpec:
     takes: tuple[str, ...] = ()
     estimand: str = ""
     options: str = ""
+    option_names: tuple[str, ...] = ()
     plan: str = ""
     quantity: str = "attribution"
     exact: bool = True

@@ -34,6 +34,9 @@ _MAP_FIGURES: Final = ("overlay", "beside", "track", "words", "bar", "beeswarm",
 _INTERVENTIONAL: Final = "interventional: every row keeps its other values"
 _SHAP_OPTIONS: Final = "whybox.methods.shap.options:ShapOptions"
 _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
+_LOSS_OPTIONS: Final = (
+    "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "n_jobs", "spot_checks",
+)  # fmt: skip  # that every importance by a loss takes
 _LUNDBERG: Final = "Lundberg et al., Nature Machine Intelligence 2 (2020), doi:10.1038/s42256-019-0138-9"
 
 
@@ -203,6 +206,25 @@ _METHODS: Final = (
         figures=("curve", "grid"),
     ),
     MethodSpec(
+        id="permutation",
+        family="importance",
+        title="Permutation importance",
+        summary="how much the mean loss grows when a feature's values come from another row; of trees that are read exact, over all pairs of rows",
+        reference="Breiman, Machine Learning 45 (2001); Fisher, Rudin and Dominici, Journal of Machine Learning Research 20 (2019)",
+        run="whybox.methods.importance.permutation:permutation",
+        plan="whybox.methods.importance.permutation:plan_permutation",
+        options="whybox.methods.importance.options:ImportanceOptions",
+        option_names=(*_LOSS_OPTIONS, "tol", "max_evals", "seed"),
+        needs=("predict", "y"),
+        takes=("train",),
+        estimand="how much worse are this model's predictions without knowing the feature, if its values come without regard to the other features?",
+        quantity="increase of the loss",
+        exact=False,
+        figures=("bar",),
+        section="importance",
+        cost="of trees about one walk a row; of any other model as many predictions a row as `max_evals` allows, 200 by default",
+    ),
+    MethodSpec(
         id="shap",
         family="importance",
         title="Mean |TreeShap| over the rows",
@@ -211,6 +233,7 @@ _METHODS: Final = (
         run="whybox.methods.importance.mean_abs_shap:mean_abs_shap",
         plan="whybox.methods.importance.mean_abs_shap:plan_mean_abs_shap",
         options="whybox.methods.importance.options:ImportanceOptions",
+        option_names=("background", "background_weight", "output", "scale", "players", "n_jobs", "spot_checks", "role"),
         takes=("background",),
         quantity="mean |attribution|",
         signed=False,
@@ -227,6 +250,7 @@ _METHODS: Final = (
         run="whybox.methods.importance.impurity:impurity",
         plan="whybox.methods.importance.impurity:plan_impurity",
         options="whybox.methods.importance.options:ImportanceOptions",
+        option_names=("players",),
         needs=("trees",),
         estimand="none: nothing is removed",
         quantity="share of impurity decrease",

@@ -19,6 +19,7 @@ from whybox.errors import Argument, InputError, OptionError, quoted_list
 from whybox.models.links import Outputs
 
 __all__ = [
+    "CLASS_LOSSES",
     "LOSSES",
     "Loss",
     "as_loss",
@@ -138,6 +139,8 @@ LOSSES: Final = {
     "poisson": Loss("poisson", "deviance", _poisson_deviance, least=0.0, positive=True),
     "tweedie": Loss("tweedie(1.5)", "deviance", partial(_tweedie_deviance, 1.5), least=0.0, positive=True),
 }
+
+CLASS_LOSSES: Final = ("log", "brier", "zero_one")  # of the probabilities of classes; the others are of numbers
 
 
 def as_loss(loss: str | Loss) -> Loss:

@@ -28,6 +28,7 @@ __all__ = [
     "leave_group_out",
     "mean_interval",
     "mean_p_value",
+    "rank_intervals",
     "rows_needed",
     "skewed_interval",
     "skewness_of_mean",
@@ -318,6 +319,38 @@ def skewness_of_mean(squares: npt.ArrayLike, cubes: npt.ArrayLike, rows: float) 
     stretch = float(np.sqrt(rows * (rows - 1.0)) / (rows - 2.0))
     spread = np.maximum(two, 0.0) ** 1.5
     return np.asarray(stretch * np.divide(three, spread, out=np.zeros_like(spread), where=spread > 0.0))
+
+
+def rank_intervals(
+    values: Floats, std_error_of_difference: Floats, level: float = 0.95, freedom: float | None = None
+) -> tuple[Floats, Floats, Floats]:
+    """Return the rank of each estimate, 1 for the largest, and the lower and upper end of the interval of its rank, (estimates,) each.
+
+    A rank's lower end counts the estimates that are significantly larger, its upper end those that are not significantly smaller. Each is compared with all
+    others at once (Bonferroni), so that with probability `level` or more the interval of one estimate holds its true rank.
+
+    Args:
+        values: (estimates,). std_error_of_difference: (estimates, estimates), of values[i] - values[k]. level: of confidence. freedom: degrees of freedom.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+
+    References:
+        Klein, Wright & Wieczorek, A joint confidence region for an overall ranking of populations, JRSS C 69 (2020); Mohamad, Goeman & van Zwet,
+        Simultaneous confidence intervals for ranks with application to ranking institutions, Biometrics 78 (2022).
+    """
+    from scipy.stats import rankdata
+
+    count = len(values)
+    if count == 0:
+        return np.zeros(0), np.zeros(0), np.zeros(0)
+    critical_value(level)  # a level that is none is refused
+    reach = critical_value(1 - (1 - level) / max(count - 1, 1), freedom)
+    above = values[None, :] - values[:, None]  # by how much estimate k is above estimate i
+    surely = above > reach * np.nan_to_num(std_error_of_difference, nan=np.inf)
+    np.fill_diagonal(surely, False)
+    low, high = 1 + surely.sum(axis=1), count - surely.sum(axis=0)
+    return rankdata(-values, method="min"), low.astype(np.float64), high.astype(np.float64)
 
 
 def leave_group_out(weights: Floats, groups: int, seed: int = 0) -> Floats:

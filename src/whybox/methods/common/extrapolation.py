@@ -24,8 +24,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.dependence import correlation_ratio, rank_coordinates
 from whybox.methods.common.rows import WeightedRows
-from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
 __all__ = ["OffDataShare"]
 
@@ -37,7 +37,6 @@ MAX_PARTNERS: Final = 3
 MAX_SPARSE_COLUMNS: Final = 500  # of a sparse matrix, columns among which partners are looked for
 USUAL_SHARE: Final = 0.95
 HALVES: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of quarters of the neighbours: three times two
-_BINS: Final = 10
 
 
 @final
@@ -59,7 +58,7 @@ class OffDataShare:
         rng = np.random.default_rng(0)
         chosen = rng.choice(count, ROWS_CHANGED, replace=False) if count > ROWS_CHANGED else np.arange(count)
         self._sample = np.sort(chosen)
-        self._coordinates = {p: _coordinates(rows.feature(p)) for p in _candidates(rows)}
+        self._coordinates = {p: rank_coordinates(rows.feature(p)) for p in _candidates(rows)}
 
     def __call__(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> tuple[Floats, Floats]:
         """Return the share of rows that each point takes off the data, from 0 to 1, and its standard error, (points,) each; NaN where too few rows are near to tell.
@@ -90,7 +89,7 @@ class OffDataShare:
     def _partners(self, feature: Feature) -> Floats | None:
         """Coordinates of the features that depend most on this one, (rows, dimensions)."""
         others = [p for p in self._coordinates if p != feature.position]
-        scores = {p: _dependence(feature, self._coordinates[p]) for p in others}
+        scores = {p: correlation_ratio(feature, self._coordinates[p]) for p in others}
         best = max(scores.values(), default=0.0)
         top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:MAX_PARTNERS]
         return np.column_stack([self._coordinates[p] for p in top]) if top else None
@@ -184,38 +183,6 @@ def _share(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
 def _distances(a: Floats, b: Floats) -> Floats:
     square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2.0 * a @ b.T
     return np.asarray(np.sqrt(np.maximum(square, 0.0)))
-
-
-def _coordinates(feature: Feature) -> Floats:
-    """A feature as coordinates, (rows, dimensions): its rank (the mean rank of ties), or one column a category, so that two are 1 apart."""
-    gap = feature.codes < 0
-    if feature.numbers is None:
-        different = len(feature.unique) + bool(gap.any())
-        at = np.where(gap, len(feature.unique), feature.codes)
-        common = np.argsort(-np.bincount(at, minlength=different), kind="stable")[: _BINS * 2]
-        return np.asarray((at[:, None] == common[None, :]) / np.sqrt(2.0), dtype=np.float64)
-    counts = np.bincount(feature.codes[~gap], minlength=len(feature.unique))
-    middle = (np.cumsum(counts) - counts / 2.0) / max(counts.sum(), 1)
-    rank = np.where(gap, 0.5, middle[feature.codes] if len(middle) else 0.5)
-    return np.column_stack([rank, gap]) if gap.any() else rank[:, None]
-
-
-def _dependence(feature: Feature, other: Floats) -> float:
-    """Correlation ratio: the share of another feature's variance that lies between ten ranges of this one."""
-    gap = feature.codes < 0
-    count = max(len(feature.unique), 1)
-    if feature.numbers is None:
-        bins = np.where(gap, count, feature.codes)
-    else:
-        ranks = np.cumsum(np.bincount(feature.codes[~gap], minlength=count))
-        place = np.minimum((ranks - 1) * _BINS // max(int(ranks[-1]), 1), _BINS - 1)
-        bins = np.where(gap, _BINS, place[feature.codes])
-    total = other.var(axis=0).sum()
-    _, cell = np.unique(bins, return_inverse=True)
-    size = np.bincount(cell)
-    means = np.column_stack([np.bincount(cell, c) / size for c in other.T])
-    between = (size[:, None] * (means - other.mean(axis=0)) ** 2).sum() / len(other)
-    return float(ratio_above_rounding(between, total, (rounding_floor(other) ** 2).sum()))
 
 
 def _outside(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:

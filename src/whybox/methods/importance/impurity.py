@@ -56,7 +56,7 @@ def impurity(problem: ImportanceProblem) -> Explanation:
         Breiman et al., Classification and Regression Trees (1984). Known bias: it favours features with many split points and is
         computed on training data; method="shap" on held-out rows has neither fault.
     """
-    model = as_model(problem.without_rows("impurity"))
+    model = as_model(problem.model)
     if not isinstance(model, TreeEnsemble):
         raise UnsupportedModelError(
             f"impurity importance is about splits; {model.kind} has none. Use ", Argument("method", "shap"), "."

@@ -2,32 +2,84 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
+from dataclasses import dataclass, fields
+from typing import Any, Final
 
-from whybox.methods.common.options import option
-from whybox.methods.common.spot_checks import check_spot_checks
+from whybox.core.validation import check_whole_number
+from whybox.errors import Argument, OptionError, quoted_list
+from whybox.methods.common.options import PredictionOptions, option
+from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 
-__all__ = ["ImportanceOptions"]
+__all__ = ["AUTO", "ROLES", "ImportanceOptions"]
+
+AUTO: Final = "auto"
+ROLES: Final = ("held-out", "train")
 
 
 @dataclass(frozen=True, kw_only=True)
-class ImportanceOptions:
+class ImportanceOptions(PredictionOptions):
     """What ``wb.importance`` takes beside model, rows and truth; see there for each in full. A method with options of its own derives from this.
 
     Raises:
-        OptionError: a method that is not known.
+        OptionError: a method that is not known, or a value out of range.
     """
 
-    method: str = option("shap", "kind of importance")
+    method: str = option(AUTO, "kind of importance")
+    loss: Any = option(
+        AUTO, "loss of a row: squared, absolute, pinball(level), log, brier, zero_one, poisson, tweedie(power)"
+    )
+    scoring: Any = option(None, "score of all rows, a name of scikit-learn's or a function, in place of a loss")
+    train: Any = option(None, "training rows and their truth", as_text=False)
+    role: str | None = option(None, "what the rows are: held-out or train", choices=(None, *ROLES))
+    players: Any = option(None, "columns that share the credit as one, or auto", as_text=False)
     background: Any = option(None, "rows to draw absent features from", as_text=False)
-    output: Any = option(None, "name of a class or output, or all")
-    scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
-    players: Any = option(None, "columns that share the credit as one", as_text=False)
     background_weight: Any = option(None, "one weight a background row", as_text=False)
-    spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
+    fit: Callable[..., Any] | None = option(None, "function of (rows, truth) that trains a model", as_text=False)
+    tol: float | None = option(None, "Monte-Carlo error to reach, as a share of the largest value; none: 0.02")
+    seed: int = option(0, "of what is drawn")
 
     def __post_init__(self) -> None:
-        find("importance", self.method)
-        check_spot_checks(self.spot_checks)
+        super().__post_init__()
+        if self.method != AUTO:
+            find("importance", self.method)
+        if self.role not in (None, *ROLES):
+            raise OptionError(Argument("role", self.role), " is not known.", known=ROLES)
+        object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
+        tol = self.tol
+        if tol is not None and (isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1):
+            raise OptionError(Argument("tol", tol), " must lie between 0 and 1: a share of the largest value.")
+        if self.scoring is not None and not _is_default(self.loss, AUTO):
+            raise OptionError(
+                Argument("scoring"), " and ", Argument("loss"), " are two measures of the same thing; give one of them."
+            )
+
+    def given(self) -> list[str]:
+        """Names of the options that are not at their default, but for the method itself."""
+        return [
+            f.name for f in fields(self) if f.name != "method" and not _is_default(getattr(self, f.name), f.default)
+        ]
+
+    def check_taken(self, spec: MethodSpec) -> None:
+        """Refuse options that a method does not take.
+
+        Raises:
+            OptionError: there are such.
+        """
+        if not spec.option_names:
+            return
+        own = {f.name for f in fields(self)} - {f.name for f in fields(ImportanceOptions)}
+        foreign = [name for name in self.given() if name not in spec.option_names and name not in own]
+        if foreign:
+            raise OptionError(
+                Argument("method", spec.id),
+                f" does not take {quoted_list(foreign)}; it takes {quoted_list(spec.option_names, len(spec.option_names))}.",
+            )
+
+
+def _is_default(value: Any, default: Any) -> bool:
+    """Whether an option is as it would be if it were not given; arrays are never compared."""
+    return value is default or (
+        isinstance(value, (str, int, float)) and type(value) is type(default) and value == default
+    )

@@ -62,7 +62,7 @@ def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     asked: dict[str, Any] = {"players": f.players}
     if "background" in used:  # attributions of the rows: the same as the report's own
         asked |= {"background": f.background, "output": f.output, "scale": f.scale}
-    ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, spec.id, **asked)
+    ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, method=spec.id, **asked)
     values = np.abs(ranking.values) if ranking.values.ndim == 1 else np.abs(ranking.values).sum(axis=1)
     order = ranking.ordered(MAX_TABLE_LINES)
     lines = [(ranking.feature_names[j], number(float(values[j]))) for j in order]

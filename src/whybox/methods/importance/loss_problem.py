@@ -1,0 +1,214 @@
+"""The problem of importance by a loss: a model, rows with their truth and weights, players, and the loss of each row; all checked before any work."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats, Table, as_table
+from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError, did_you_mean
+from whybox.games.players import Players, resolve_players
+from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
+from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.importance.dependence_groups import dependence_groups
+from whybox.methods.importance.options import AUTO, ImportanceOptions
+from whybox.methods.importance.problem import ImportanceProblem
+from whybox.methods.method_spec import MethodSpec
+from whybox.models.base import Model
+from whybox.models.links import Outputs
+from whybox.models.losses import (
+    CLASS_LOSSES,
+    Loss,
+    as_loss,
+    class_labels,
+    class_probabilities,
+    true_classes,
+    true_numbers,
+)
+
+__all__ = ["LossProblem", "resolve_loss_problem", "separate_truth"]
+
+MIN_ROWS: Final = 2
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LossProblem:
+    """Rows, their truth, and what a model loses on them.
+
+    Attributes:
+        resolved: the model and the rows, on the scale of predictions. players: groups of the user's columns.
+        truth: (rows,) numbers, or positions of the true classes. loss: of each row.
+        labels: of the classes, in the order of probabilities; None: the model predicts numbers.
+        options: as given. spec: the method. agreement, checked: as :meth:`ResolvedModel.compare` returns them.
+    """
+
+    resolved: ResolvedModel
+    players: Players
+    truth: npt.NDArray[Any]
+    loss: Loss
+    labels: tuple[str, ...] | None
+    options: ImportanceOptions
+    spec: MethodSpec
+    agreement: float
+    checked: int
+    linkage: Floats | None = None
+
+    @property
+    def model(self) -> Model:
+        """The model, read or a black box."""
+        return self.resolved.model
+
+    @property
+    def table(self) -> Table:
+        """The rows, aligned with the model."""
+        return self.resolved.rows.table
+
+    @property
+    def weights(self) -> Floats:
+        """Weights of the rows, which sum to one."""
+        return self.resolved.rows.weights
+
+    def __len__(self) -> int:
+        """Return the number of rows."""
+        return len(self.resolved.rows)
+
+    @cached_property
+    def selection(self) -> OutputSelection:
+        """The outputs that the loss is about, on the scale of predictions."""
+        return self.resolved.selection
+
+    def losses(self, predictions: Floats, rows: npt.NDArray[np.int64] | slice = slice(None)) -> Floats:
+        """Return the loss of each of some rows, (rows,).
+
+        Args:
+            predictions: (rows, outputs) of the selection. rows: which rows they are of.
+
+        Raises:
+            InputError, OptionError: the loss is not defined for the truth or the predictions.
+        """
+        return self.loss(self.truth[rows], self.loss_inputs(predictions))
+
+    def loss_inputs(self, predictions: Floats) -> Floats:
+        """Return predictions (rows, outputs) as the loss takes them: (rows,) numbers, or (rows, classes) probabilities."""
+        return predictions[:, 0] if self.labels is None else class_probabilities(self.model.outputs, predictions)
+
+
+def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
+    """Return the rows, and the truth: where `y` names a column of them, that column, which is then no column of the rows.
+
+    Raises:
+        OptionError: there are no rows, or no such column.
+    """
+    if X is None:
+        raise OptionError("this importance is measured on rows: pass X.")
+    table = as_table(X)
+    if not isinstance(y, str):
+        return table, y
+    if y not in table.names:
+        raise OptionError(
+            Argument("y", y), f" is no column of the rows.{did_you_mean(y, table.names)} Give a column or the values."
+        )
+    position = table.names.index(y)
+    return table.select([i for i in range(table.width) if i != position]), table[y]
+
+
+def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> LossProblem:
+    """Read the model, align the rows, match the truth with the model's outputs, and choose the loss.
+
+    Args:
+        problem: as the caller gave it. check: False where there is only a plan to make, and the model's own predict is not compared yet.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    options = problem.options
+    rows, y = separate_truth(problem.X, problem.y)
+    if options.scale not in (None, "response", "probability"):
+        raise OptionError(
+            Argument("scale", options.scale),
+            ": a loss compares predictions with the truth; leave ",
+            Argument("scale"),
+            " out.",
+        )
+    output = None if options.output == EVERY_OUTPUT else options.output
+    asked = replace(options, output=None, scale="response")
+    resolved = resolve_model(problem.model, rows, asked)
+    table, outputs = resolved.rows.table, resolved.model.outputs
+    weighted = int(np.count_nonzero(resolved.rows.weights))
+    if weighted < MIN_ROWS:
+        raise InputError(
+            f"importance compares rows with one another; there {'is' if weighted == 1 else 'are'} {weighted} of positive weight, give more."
+        )
+    labels = class_labels(outputs)
+    if labels is not None and output is not None:
+        raise OptionError(
+            Argument("output", output), ": a loss of classes is about all of them; leave ", Argument("output"), " out."
+        )
+    if labels is None:
+        resolved = replace(resolved, selection=_one_number(outputs, output))
+        truth: npt.NDArray[Any] = true_numbers(y, len(table))
+    else:
+        truth = true_classes(y, labels, len(table))
+    players, linkage = _resolve_players(resolved, options.players)
+    loss = choose_loss(options.loss, outputs, labels)
+    agreement, checked = resolved.compare(check=check)
+    return LossProblem(resolved, players, truth, loss, labels, options, problem.spec, agreement, checked, linkage)
+
+
+def _resolve_players(resolved: ResolvedModel, players: Any) -> tuple[Players, Floats | None]:
+    names = resolved.rows.table.names
+    if isinstance(players, str) and players == AUTO:
+        groups, linkage = dependence_groups(resolved.rows)
+        return resolve_players(resolved.model, names, groups), linkage
+    return resolve_players(resolved.model, names, players), None
+
+
+def _one_number(outputs: Outputs, output: Any) -> OutputSelection:
+    """The one output that is compared with a truth of numbers.
+
+    Raises:
+        OptionError: the model has several, and none is named. UnsupportedModelError: its predictions are no numbers to compare.
+    """
+    if outputs.negative_class is not None or "decision function" in (outputs.raw_units, outputs.response_units):
+        raise UnsupportedModelError(
+            "this classifier gives no probabilities, so there is no loss of a row to compare with the true class. Pass one that does, or a function of rows "
+            "that returns them (predict_proba)."
+        )
+    selection = resolve_output(outputs, output, "response")
+    if len(selection.names) > 1:
+        raise OptionError(
+            f"this model has {len(selection.names)} outputs and y is the truth of one: name it, ",
+            Argument("output", selection.names[0]),
+            ".",
+        )
+    return selection
+
+
+def choose_loss(loss: Any, outputs: Outputs, labels: Sequence[str] | None) -> Loss:
+    """Return the loss; ``"auto"``: ``log`` where the model gives probabilities of classes, else ``squared``.
+
+    Raises:
+        OptionError: unknown, or of classes where the model predicts numbers, or of numbers where it predicts classes.
+    """
+    if isinstance(loss, str) and loss == AUTO:
+        loss = "squared" if labels is None else "log"
+    chosen = as_loss(loss)
+    of_classes = chosen.name in CLASS_LOSSES
+    if of_classes and labels is None:
+        raise OptionError(
+            Argument("loss", chosen.name), f" needs probabilities of classes; this model predicts {outputs.response_units}. Take ",
+            Argument("loss", "squared"), ".",
+        )  # fmt: skip
+    if not of_classes and labels is not None:
+        raise OptionError(
+            Argument("loss", chosen.name),
+            " is of numbers; this model predicts probabilities of classes.",
+            known=CLASS_LOSSES,
+        )
+    return chosen
