@@ -28,7 +28,7 @@ Ints = npt.NDArray[np.int64]
 DEFAULT_PREDICTIONS_A_ROW: Final = 200  # of all players together
 DEFAULT_TOL: Final = 0.02  # Monte-Carlo error, as a share of the largest value
 MAX_BLOCK: Final = 8  # rounds of a block
-BLOCKS: Final = 4  # at least, where rounds suffice: few tell little of the Monte-Carlo error
+BLOCKS: Final = 4  # from whose spread the Monte-Carlo error is taken; that of fewer tells little
 ROUNDING: Final = 1e-9  # of the mean loss; a Monte-Carlo error below that is none
 KERNEL_ALL: Final = "every row with a player's values from every other row"
 KERNEL: Final = "rows with a player's values from other rows, spread evenly over them"
@@ -60,9 +60,9 @@ class _PlayerSums:
         return float(np.mean(self.round_means))
 
     def monte_carlo_error(self, block: int) -> float:
-        """Standard error of :attr:`mean` for these rows, from the spread of blocks; of one block from that of its rounds, which is too large rather than too small."""
+        """Standard error of :attr:`mean` for these rows, from the spread of blocks; of few blocks from that of rounds, which is too large rather than too small."""
         means = np.array(self.round_means)
-        if len(means) >= 2 * block:
+        if len(means) >= BLOCKS * block:
             means = means.reshape(-1, block).mean(axis=1)
         return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
 
@@ -123,7 +123,7 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
     """
     weights, options = problem.weights, problem.options
     most = _allowed_rounds(problem)
-    block = max(1, min(MAX_BLOCK, most // BLOCKS))
+    block = most // -(-most // MAX_BLOCK)
     evaluator = HybridEvaluator(problem.model, problem.selection, reserved=problem.checked)
     problem.resolved.repeats.check_before()
     own = evaluator.evaluate_rows(problem.table, np.arange(len(problem)), what="predictions of the rows")
@@ -142,7 +142,7 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
                 chosen = circle.of_round(k / block)
                 outputs = _evaluate(problem, evaluator, player, chosen, own)
                 sums[player].add(problem.losses(outputs) - baseline, chosen, weights)
-        if turn + 1 >= BLOCKS and max(s.monte_carlo_error(block) for s in sums) <= max(
+        if max(s.monte_carlo_error(block) for s in sums) <= max(
             tol * max(abs(s.mean) for s in sums), ROUNDING * abs(float(weights @ baseline))
         ):
             converged = True
