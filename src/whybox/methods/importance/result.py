@@ -20,12 +20,13 @@ from whybox.numerics.statistics import (
     RunningMoments,
     adjust_p_values,
     confidence_interval,
+    mean_p_value,
     rank_intervals,
     skewed_interval,
     std_error_of_mean,
 )
 
-__all__ = ["ROLE_NOTE", "PlayerValues", "importance_result", "rank_extras"]
+__all__ = ["ROLE_NOTE", "PlayerValues", "importance_result", "paired_p_values", "rank_extras"]
 
 ROLE_NOTE: Final = (
     "Whether these rows were held out from training or trained on was not said: give role='held-out' or role='train'."
@@ -94,6 +95,15 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
         },
         extras=extras,
     )
+
+
+def paired_p_values(differences: Floats, weights: Floats) -> Floats:
+    """Return one-sided p-values of Student's t for means of paired differences, (rows, players) -> (players,): is the mean above zero? NaN where all are 0."""
+    moments = RunningMoments((differences.shape[1],))
+    moments.add(differences, weights)
+    some = np.any(differences[weights > 0] != 0.0, axis=0)
+    tests = zip(moments.mean, moments.std_error, some, strict=True)
+    return np.array([mean_p_value(float(m), float(e), moments.rows - 1.0) if s else np.nan for m, e, s in tests])
 
 
 def rank_extras(

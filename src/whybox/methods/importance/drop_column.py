@@ -1,0 +1,189 @@
+"""Importance by dropping columns: how much more a model loses that was trained without a player."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from whybox.core.progress import progress_counter
+from whybox.data.table import Floats, Table
+from whybox.errors import Argument, InputError, OptionError
+from whybox.explanation.explanation import Explanation
+from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.common.plan import MethodPlan, Plan
+from whybox.methods.common.resolved_model import resolve_model
+from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem, separate_truth
+from whybox.methods.importance.pairs_of_rows import increase_units
+from whybox.methods.importance.problem import ImportanceProblem
+from whybox.methods.importance.result import PlayerValues, importance_result, paired_p_values
+from whybox.models.losses import class_labels, class_probabilities
+
+__all__ = ["drop_column", "plan_drop_column"]
+
+KERNEL: Final = "the model trained again without each player"
+TEST: Final = "one-sided t-test of the rows' paired losses"
+
+
+def drop_column(problem: ImportanceProblem) -> Explanation:
+    """Return how much the mean loss on the rows grows when the model is trained again without each player's columns.
+
+    It is about the kind of model, not about this one: a feature that others can replace is worth nothing. Rows are compared with themselves, and the t-test says
+    whether the increase is above zero; that another training would have come out otherwise is not in its error.
+
+    Args:
+        problem: a model, rows that it was not trained on with their truth, and ``train``, the rows and truth of training.
+
+    Returns:
+        Explanation of kind ``"importance"``, (features,), in the units of the loss.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+
+    References:
+        Lei et al., Distribution-free predictive inference for regression, Journal of the American Statistical Association 113 (2018), section 6.
+    """
+    began = time.perf_counter()
+    train, truth = _train_rows(problem)
+    resolved = resolve_loss_problem(problem)
+    fit = _trainer(problem)
+    weights, table = resolved.weights, resolved.table
+    evaluator = HybridEvaluator(resolved.model, resolved.selection, reserved=resolved.checked)
+    baseline = resolved.losses(evaluator.evaluate_rows(table, np.arange(len(resolved)), what="predictions of the rows"))
+    positions = _positions(train, table)
+    differences = np.zeros((len(resolved), resolved.players.count))
+    with progress_counter(resolved.players.count, description="training without a player", unit="trainings") as done:
+        for player, members in enumerate(resolved.players.members):
+            left = [i for i in range(table.width) if i not in members]
+            if not left:
+                raise OptionError("there is one player alone, and a model without columns cannot be trained.")
+            without = train.select([positions[i] for i in left])
+            refit = _fit(fit, without.native, truth, resolved.players.names[player])
+            differences[:, player] = _losses_of(resolved, refit, table.select(left)) - baseline
+            done(1)
+    found = PlayerValues(
+        values=weights @ differences,
+        influence=differences,
+        units=increase_units(resolved),
+        kernel=KERNEL,
+        exact=False,
+        predictions=evaluator.spent,
+        p_value=paired_p_values(differences, weights),
+        test=TEST,
+        baseline_loss=float(weights @ baseline),
+        notes=(f"{resolved.players.count} models were trained; the error is that of the rows, not of training.",),
+    )
+    return importance_result(resolved, found, seconds=time.perf_counter() - began)
+
+
+def _train_rows(problem: ImportanceProblem) -> tuple[Table, Any]:
+    """The training rows, and their truth as an array.
+
+    Raises:
+        OptionError: there are none, or not two things. InputError: a truth of another length.
+    """
+    train = problem.options.train
+    if train is None:
+        raise OptionError(
+            Argument("method", "drop_column"), " trains the model again: pass the rows and the truth of training, ", Argument("train", example="(X, y)"), "."
+        )  # fmt: skip
+    if not isinstance(train, (tuple, list)) or len(train) != 2:
+        raise OptionError(Argument("train"), " takes two things, (rows, truth).")
+    rows, truth = separate_truth(*train)
+    values = np.asarray(truth)
+    if values.ndim == 0 or len(values) != len(rows):
+        raise InputError(Argument("train"), f" has {len(rows):,} rows and another number of truths.")
+    return rows, values
+
+
+def _trainer(problem: ImportanceProblem) -> Callable[[Any, Any], Any]:
+    """What trains a model on (rows, truth).
+
+    Raises:
+        OptionError: the model cannot be trained again by itself.
+    """
+    if problem.options.fit is not None:
+        return problem.options.fit
+    model = problem.model
+    if not hasattr(model, "fit") or not hasattr(model, "get_params"):
+        raise OptionError(
+            Argument("method", "drop_column"), f" trains the model again, and a {type(model).__name__} cannot be trained by itself: pass ",
+            Argument("fit", example="function of (rows, truth)"), ".",
+        )  # fmt: skip
+    from sklearn.base import clone
+
+    return lambda rows, truth: clone(model).fit(rows, truth)
+
+
+def _fit(fit: Callable[[Any, Any], Any], rows: Any, truth: Any, player: str) -> Any:
+    try:
+        refit = fit(rows, truth)
+    except Exception as error:  # any library's
+        line = (str(error).strip().splitlines() or [""])[0][:200]
+        raise OptionError(
+            f"training without {player!r} fails ({type(error).__name__}: {line}). A pipeline that names its columns needs ", Argument("fit", example=""),
+            ", a function of (rows, truth) that trains one of the columns that are left.",
+        ) from error  # fmt: skip
+    if refit is None:
+        raise OptionError(Argument("fit"), " returned None; it must return the trained model.")
+    return refit
+
+
+def _positions(train: Table, table: Table) -> list[int]:
+    """Where the model's columns stand in the training rows.
+
+    Raises:
+        InputError: some are not there.
+    """
+    if train.named and table.named:
+        lost = [name for name in table.names if name not in train.names]
+        if lost:
+            raise InputError(Argument("train"), f" lacks the column {lost[0]!r} of the rows.")
+        return [train.names.index(name) for name in table.names]
+    if train.width != table.width:
+        raise InputError(Argument("train"), f" has {train.width} columns, and the rows have {table.width}.")
+    return list(range(table.width))
+
+
+def _losses_of(problem: LossProblem, refit: Any, rows: Table) -> Floats:
+    """The loss of each row by another model.
+
+    Raises:
+        InputError: its classes or outputs are others than the model's.
+    """
+    asked = replace(problem.options, output=None, scale="response", sample_weight=None)
+    resolved = resolve_model(refit, rows.native, asked)
+    resolved.compare()
+    outputs = resolved.model.outputs
+    if class_labels(outputs) != problem.labels or outputs.names != problem.model.outputs.names:
+        raise InputError(
+            f"the model that was trained without a player has the outputs {outputs.names}, and the model itself {problem.model.outputs.names}."
+        )
+    evaluator = HybridEvaluator(resolved.model, resolved.selection if problem.labels is not None else problem.selection)
+    predictions = evaluator.evaluate_rows(
+        resolved.rows.table, np.arange(len(resolved.rows)), what="predictions without a player"
+    )
+    taken = predictions[:, 0] if problem.labels is None else class_probabilities(outputs, predictions)
+    return problem.loss(problem.truth, taken)
+
+
+def plan_drop_column(problem: ImportanceProblem) -> Plan:
+    """Plan :func:`drop_column`: what training takes is not known.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    _train_rows(problem)
+    _trainer(problem)
+    resolved = resolve_loss_problem(problem, check=False)
+    return MethodPlan(
+        method=problem.spec.title,
+        method_id=problem.spec.method_id,
+        kernel=f"{KERNEL}: {resolved.players.count} trainings",
+        exact=False,
+        rows=len(resolved),
+        model_calls=resolved.checked + len(resolved) * (1 + resolved.players.count),
+    )
