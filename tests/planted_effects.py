@@ -386,7 +386,7 @@ def pair_size_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None
 
     def faulty(e: Any, levels: Any, pairs: Any, *more: Any, **named: Any) -> Any:
         out = right(e, levels, pairs, *more, **named)
-        out.interaction[which % len(pairs)] *= 1.01**2
+        out.interaction_sums[which % len(pairs)] *= 1.01**2
         return out
 
     patch.setattr(interaction_strength, "pair_interactions", faulty)

@@ -449,14 +449,14 @@ def test_the_table_in_every_form(table, tmp_path):
     net, rows = table
     e = wb.saliency(net, rows, method="smoothgrad", samples=6)
     found = wb.check(e, net, rows, max_rows=5)
-    assert {c.group for c in found.rows} == set(GROUPS)
-    assert {c.verdict for c in found.rows} <= set(VERDICTS)
-    assert all(c.reason for c in found.rows)
-    assert [set(line) for line in found.table()] == [{"check", "verdict", "number", "reason"}] * len(found.rows)
+    assert {c.group for c in found.max_rows} == set(GROUPS)
+    assert {c.verdict for c in found.max_rows} <= set(VERDICTS)
+    assert all(c.reason for c in found.max_rows)
+    assert [set(line) for line in found.table()] == [{"check", "verdict", "number", "reason"}] * len(found.max_rows)
     assert "5 of 20 rows checked" in str(found)
-    assert all(c.name in str(found) and c.name in found._repr_html_() for c in found.rows)
+    assert all(c.name in str(found) and c.name in found._repr_html_() for c in found.max_rows)
     frame = found.to_frame(library="pandas")
-    assert list(frame["check"]) == [c.name for c in found.rows]
+    assert list(frame["check"]) == [c.name for c in found.max_rows]
     again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert again["passed"] == found.passed
     assert again["about"]["forward"] == found.about["forward"] > 0

@@ -9,12 +9,12 @@ from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import Table, as_table
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
-from whybox.methods.common.abilities import fits
+from whybox.methods.common.abilities import can_explain
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
-from whybox.methods.shap.options import AUTOMATIC, ShapOptions
+from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.models.base import Model
 from whybox.models.registry import as_model
 
@@ -149,7 +149,7 @@ def explainer_of(model: Model, background: Any, options: ShapOptions) -> Any:
 
 def _spec(model: Model, method: str) -> MethodSpec:
     """The method of an id; of ``"auto"`` and ``"exact"`` the first in the registry that the model fits, else the first, which says why not."""
-    if method not in AUTOMATIC:
+    if method not in AUTOMATIC_METHODS:
         return find("shap", method)
     specs = methods("shap")
-    return next((s for s in specs if fits(s, model) and (s.exact or method != "exact")), specs[0])
+    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), specs[0])

@@ -13,7 +13,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import build_frame
-from whybox.explanation.html import number as short
+from whybox.explanation.html import number_text as short
 
 __all__ = ["VERDICTS", "Check", "Checks"]
 

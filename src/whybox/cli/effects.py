@@ -132,7 +132,7 @@ def _as_evaluated(model: Any, options: argparse.Namespace) -> Any:
     from whybox.data.table import as_table
     from whybox.data.table_files import read_table
     from whybox.models.base import Model
-    from whybox.models.readable import readable
+    from whybox.models.readable import read_or_black_box
 
     if isinstance(model, Model):
         return model
@@ -140,7 +140,7 @@ def _as_evaluated(model: Any, options: argparse.Namespace) -> Any:
     learned = getattr(model, "feature_names_in_", ())
     if options.sample_weight in rows.column_names and options.sample_weight not in learned:
         rows = rows.drop_columns([options.sample_weight])
-    return readable(model, as_table(rows), scale=options.scale)
+    return read_or_black_box(model, as_table(rows), scale=options.scale)
 
 
 def _effects(options: argparse.Namespace) -> None:

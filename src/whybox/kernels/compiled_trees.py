@@ -36,12 +36,12 @@ class InstructionSet:
     Attributes:
         name: ``"avx512"``, ``"avx2"`` or ``"plain"``.
         rows: rows in a block of four vectors, by arithmetic.
-        registers: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
+        register_bits: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
     """
 
     name: str
     rows: dict[str, int]
-    registers: dict[str, int]
+    register_bits: dict[str, int]
 
 
 _FORCED_CHOICE: ContextVar[dict[str, Any] | None] = ContextVar("forced_kernel", default=None)
@@ -174,20 +174,22 @@ class CompiledTrees:
         self._lock = threading.Lock()
 
     @property
-    def bytes(self) -> int:
+    def kept_bytes(self) -> int:
         """Memory that compiled trees hold between calls."""
         return sum(part.bytes for part in self._kept)
 
-    def add(self, X: Floats, out: npt.NDArray[Any], *, threads: int, description: str, quiet: bool = False) -> None:
+    def add_values(
+        self, X: Floats, out: npt.NDArray[Any], *, threads: int, description: str, quiet: bool = False
+    ) -> None:
         """Add every tree's part to `out`, (rows, players[, players], outputs) or, sparse, (rows, players + pairs, outputs); float32 or float64."""
         first = 0
         while first < self._trees:
-            part = self._part(first, threads)
+            part = self._compiled_chunk(first, threads)
             for rows in timed_batches(len(X), description=description, first_size=4096, quiet=quiet):
                 part.run(X[rows], out[rows], threads)
             first = part.last
 
-    def _part(self, first: int, threads: int) -> _native.Part:
+    def _compiled_chunk(self, first: int, threads: int) -> _native.Part:
         for part in self._kept:
             if part.first == first:
                 return part
@@ -195,7 +197,7 @@ class CompiledTrees:
             for part in self._kept:  # another thread may have made it meanwhile
                 if part.first == first:
                     return part
-            held = self.bytes
+            held = self.kept_bytes
             made = self._native.chunk(first, MAX_COMPILED_AT_ONCE, threads)
             if held + made.bytes <= self._room and first == (self._kept[-1].last if self._kept else 0):
                 self._kept.append(made)

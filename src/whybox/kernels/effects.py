@@ -26,7 +26,7 @@ from whybox.models.trees import TreeEnsemble
 __all__ = [
     "CurveMoments",
     "NativeGrid",
-    "Pairs",
+    "PlayerPairs",
     "PlayerPoints",
     "checked_rows",
     "checked_weights",
@@ -39,9 +39,9 @@ __all__ = [
     "point_differences",
 ]
 
-Pairs = Sequence[tuple[int, int]]
-Link = Literal["identity", "logistic", "exp", "softmax"]
-LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
+PlayerPairs = Sequence[tuple[int, int]]
+LinkName = Literal["identity", "logistic", "exp", "softmax"]
+LINK_NAMES: Final[tuple[LinkName, ...]] = ("identity", "logistic", "exp", "softmax")
 SURFACE_BYTES: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
 MOMENT_ROWS: Final = 256  # rows whose moments are added up together
 
@@ -111,7 +111,7 @@ class NativeGrid:
             self.native.index(j, index)
             self.index.append(index)
 
-    def split(self, flat: Floats) -> list[Floats]:
+    def split_by_player(self, flat: Floats) -> list[Floats]:
         """(total points, outputs) in the grid's order -> for each player (its points, outputs) in the caller's."""
         parts = np.split(flat, np.cumsum(self.points)[:-1])
         return [part[index] for part, index in zip(parts, self.index, strict=True)]
@@ -179,7 +179,7 @@ def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.Means, j: int) 
 def joint_partial_dependence(
     e: TreeEnsemble,
     levels: Sequence[PlayerPoints],
-    pairs: Pairs,
+    pairs: PlayerPairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -205,7 +205,7 @@ def joint_partial_dependence(
 
 
 def compute_surfaces(
-    e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: Pairs, X: Floats, w: Floats, threads: int
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: PlayerPairs, X: Floats, w: Floats, threads: int
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
     if any(a == b or not (0 <= a < len(levels) and 0 <= b < len(levels)) for a, b in pairs):
@@ -282,7 +282,7 @@ def individual_curve_moments(
     weights: Floats | None = None,
     *,
     center: Literal["mean", "row"] = "mean",
-    link: Link = "identity",
+    link: LinkName = "identity",
     threads: int = 1,
 ) -> list[CurveMoments]:
     """Mean and variance over rows of individual curves, without keeping them.
@@ -305,8 +305,8 @@ def individual_curve_moments(
     w = checked_weights(X, weights)
     if threads < 1:
         raise OptionError("threads must be at least 1.")
-    if center not in {"mean", "row"} or link not in LINKS:
-        raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINKS)}.")
+    if center not in {"mean", "row"} or link not in LINK_NAMES:
+        raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINK_NAMES)}.")
     if not levels:
         return []
     grid = NativeGrid(e, levels)
@@ -315,7 +315,9 @@ def individual_curve_moments(
 
     def summed(rows: slice, weights: Floats) -> tuple[Floats, Floats]:
         own = np.zeros_like(sums), np.zeros_like(sums)
-        grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
+        grid.native.moments(
+            X[rows], instructions, weights, LINK_NAMES.index(link), center == "row", centre.ravel(), *own
+        )
         return own
 
     median = _median_row(e, X, w)
@@ -338,7 +340,10 @@ def individual_curve_moments(
                 squares += two
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
-    return [CurveMoments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
+    return [
+        CurveMoments(m, v)
+        for m, v in zip(grid.split_by_player(shift + centre), grid.split_by_player(variance), strict=True)
+    ]
 
 
 def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:

@@ -106,7 +106,7 @@ class QuadratureRules:
     of_tree: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, rules: Sequence[tuple[Floats, Floats]], of_tree: npt.NDArray[np.int32]) -> QuadratureRules:
+    def from_rules(cls, rules: Sequence[tuple[Floats, Floats]], of_tree: npt.NDArray[np.int32]) -> QuadratureRules:
         """Lay rules end to end; `of_tree` says which one each tree uses."""
         sizes = [len(p) for p, _ in rules]
         return cls(

@@ -13,7 +13,7 @@ from whybox import _native
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.kernels.tree_shap import native_ensemble
-from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, TreeEnsemble
+from whybox.models.trees import CATEGORICAL_SPLIT, FLOAT32_SPLIT, TreeEnsemble
 
 __all__ = [
     "distinct_thresholds",
@@ -32,7 +32,7 @@ def distinct_thresholds(e: TreeEnsemble, column: int) -> Floats:
 
     Where the library rounds values to float32, the largest float32 that is not above the threshold, which splits values alike.
     """
-    compares = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL == 0)
+    compares = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL_SPLIT == 0)
     thresholds = e.threshold[compares]
     with np.errstate(over="ignore", under="ignore"):
         rounded = thresholds.astype(np.float32)
@@ -54,7 +54,7 @@ def interval_representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floa
     known_values = known_values[~np.isnan(known_values)]
     interval = np.searchsorted(edges, known_values, side="left")
     first, last = (np.searchsorted(interval, np.arange(len(edges) + 1), side=s) for s in ("left", "right"))
-    codes = bool(((e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL > 0)).any())
+    codes = bool(((e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL_SPLIT > 0)).any())
     values = _unseen_representatives(edges, codes=codes)
     has_value = first < last
     values[has_value] = known_values[(first[has_value] + last[has_value] - 1) // 2]

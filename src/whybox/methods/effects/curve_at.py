@@ -11,7 +11,14 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats, is_missing
 from whybox.errors import ModelMismatchError, OptionError, WhyboxError
-from whybox.explanation.curve_functions import TOO_MANY, Axis, SavedCurve, Steps, UnavailableCurve, as_plain_list
+from whybox.explanation.curve_functions import (
+    TOO_MANY_STEPS,
+    CurveAxis,
+    SavedCurve,
+    StepFunction,
+    UnavailableCurve,
+    as_plain_list,
+)
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Feature
 from whybox.methods.common.spot_checks import SpotChecker, TimeShare
@@ -45,19 +52,21 @@ class CurveAt:
         made, where = self._grid(points)
         self.problem.repeats.check_unchanged()
         values = self._values(made)
-        return np.ascontiguousarray(self.problem.selection.drop(np.take(values, where, axis=values.ndim - 2)))
+        return np.ascontiguousarray(
+            self.problem.selection.drop_output_axis(np.take(values, where, axis=values.ndim - 2))
+        )
 
     def _values(self, made: Grid) -> Floats:
         """Values at the points of a grid, ([rows,] points, outputs)."""
         problem, kind, share = self.problem, self.problem.effect_kind, self.share
-        checks = kind.spot_checks_at or kind.spot_checks if share.due() else None
+        checks = kind.spot_checks_at or kind.spot_checks if share.is_check_due() else None
         evaluator, grids = problem.evaluator(self.grid.column_positions), kind.grids_at(made, self._first)
-        began = share.now()
+        began = share.clock_time()
         curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), kind=checks)
         computed = curves.observe(kind.compute_at)
-        middle = share.now()
+        middle = share.clock_time()
         curves.check(computed)
-        share.spent(work=middle - began, checks=share.now() - middle if checks else 0.0)
+        share.add_time(work=middle - began, checks=share.clock_time() - middle if checks else 0.0)
         return kind.values_at(computed)
 
     def _means(self, trees: TreeEvaluator, made: Grid) -> Floats:
@@ -80,7 +89,7 @@ class CurveAt:
         (a, i), (b, j) = (placed(table, f, s) for f, s in zip(features, sides, strict=True))
         return product(a, b), i * len(b) + j
 
-    def keep(self, most: int | None = None) -> SavedCurve:
+    def saved_curve(self, most: int | None = None) -> SavedCurve:
         """Return all steps of the curve, if its trees make not too many (`most` numbers, where fewer are wanted); else the reason why not."""
         trees, kind = self.problem.evaluator(self.grid.column_positions), self.problem.effect_kind
         if not isinstance(trees, TreeEvaluator) or not kind.saves_steps:
@@ -104,11 +113,13 @@ class CurveAt:
         if many * outputs * (n if rows else 1) > MAX_NUMBERS_SAVED or (trees.curved and many * n > MAX_SAVED_WORK):
             return UnavailableCurve(f"the steps of this curve were not saved, because they are too many. {_INSTEAD}")
         if most is not None and many * outputs * (n if rows else 1) > most:
-            return UnavailableCurve(TOO_MANY)
+            return UnavailableCurve(TOO_MANY_STEPS)
         made = _of(self.problem, self.grid.features, points)
         values = self._means(trees, made) if kind.plain_mean else self._values(made)
         shape = (*((n,) if rows else ()), *(len(p) for p in points), outputs)
-        return Steps(tuple(axes), np.ascontiguousarray(self.problem.selection.drop(values.reshape(shape))), rows)
+        return StepFunction(
+            tuple(axes), np.ascontiguousarray(self.problem.selection.drop_output_axis(values.reshape(shape))), rows
+        )
 
 
 def _of(problem: EffectsProblem, features: Sequence[Feature], points: Sequence[list[Any]]) -> Grid:
@@ -118,7 +129,7 @@ def _of(problem: EffectsProblem, features: Sequence[Feature], points: Sequence[l
     return sides[0] if len(sides) == 1 else product(*sides)
 
 
-def _axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> tuple[Axis, list[Any]] | str:
+def _axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> tuple[CurveAxis, list[Any]] | str:
     """An axis that holds every value of a feature, and a point for each step; or the reason why there is none."""
     if feature.kind == "category":
         words = [*feature.declared, *(w for w in feature.unique if not feature.declared or w not in feature.declared)]
@@ -127,7 +138,7 @@ def _axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> tu
         if not all(isinstance(w, (str, int, float, bool)) for w in words):
             return f"the values of {feature.name!r} are neither text nor numbers"
         gap = feature.missing
-        return Axis(feature.name, None, tuple(words), gap), [*words, *([None] if gap else [])]
+        return CurveAxis(feature.name, None, tuple(words), gap), [*words, *([None] if gap else [])]
     try:
         edges = _edges(trees, problem, feature)
     except WhyboxError:  # numbers that are codes of categories
@@ -138,7 +149,7 @@ def _axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> tu
     if not _in_different_classes(trees, problem, feature, points):
         return f"the values of {feature.name!r} are rounded before the trees compare them"
     gap = _takes_missing(trees, problem, feature)
-    return Axis(feature.name, edges, None, gap), [*points, *([None] if gap else [])]
+    return CurveAxis(feature.name, edges, None, gap), [*points, *([None] if gap else [])]
 
 
 def _edges(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> Floats | None:

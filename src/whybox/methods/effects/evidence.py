@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import NOT_CHECKED
@@ -51,7 +51,7 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         seed=seed,
         rows=len(rows),
         fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
-        versions=versions(model.own_predict.library if model.own_predict else None),
+        versions=library_versions(model.own_predict.library if model.own_predict else None),
         seconds=seconds,
         notes=notes,
         by_position=problem.received.by_position,

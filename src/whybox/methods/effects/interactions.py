@@ -25,7 +25,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
-from whybox.explanation.explanation import Explanation, interval_extras, labels
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
@@ -221,7 +221,7 @@ def _read(problem: EffectsProblem, members: Sequence[int]) -> list[int]:
     model = problem.model
     if not isinstance(model, TreeEnsemble):
         return list(members)
-    read = {p for column in model.columns_read.tolist() for p in model.inputs.sources[column]}
+    read = {p for column in model.columns_read.tolist() for p in model.inputs.source_columns[column]}
     return [p for p in members if p in read]
 
 
@@ -281,7 +281,7 @@ def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: Interaction
         levels.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
     count = len(trees.selection.names)
     size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
-    picks = list(trees.selection.picks)
+    picks = list(trees.selection.output_positions)
     least = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
@@ -293,13 +293,13 @@ def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: Interaction
     for k, (a, b) in enumerate(pairs if together is not None else []):
         assert together is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
-        size[i, j] = size[j, i] = np.sqrt(together.interaction[k, picks])
+        size[i, j] = size[j, i] = np.sqrt(together.interaction_sums[k, picks])
         ratio[i, j] = ratio[j, i] = ratio_above_rounding(
-            together.interaction[k, picks], together.whole[k, picks], least
+            together.interaction_sums[k, picks], together.total_sums[k, picks], least
         )
     for a, i in enumerate(at):
-        size[i, i] = np.sqrt(alone.interaction[a, picks])
-        ratio[i, i] = ratio_above_rounding(alone.interaction[a, picks], alone.whole[a, picks], least)
+        size[i, i] = np.sqrt(alone.interaction_sums[a, picks])
+        ratio[i, i] = ratio_above_rounding(alone.interaction_sums[a, picks], alone.total_sums[a, picks], least)
     return Sizes(size, ratio)
 
 
@@ -369,10 +369,10 @@ def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, mad
     selection = problem.selection
     names = [problem.rows.table.names[p] for p in members]
     dims: tuple[str, ...] = ("feature", "feature_2")
-    dims = (*dims, "output") if selection.axis else dims
+    dims = (*dims, "output") if selection.has_output_axis else dims
 
     def put(values: Floats) -> Floats:
-        return np.ascontiguousarray(selection.drop(values))
+        return np.ascontiguousarray(selection.drop_output_axis(values))
 
     extras: dict[str, Any] = {"h_squared": (dims, put(found.ratio))}
     errors = found.errors
@@ -388,8 +388,8 @@ def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, mad
         kind="interaction_size",
         values=put(found.size),
         dims=dims,
-        coords={"feature": labels(names), "feature_2": labels(names), "output": labels(selection.names)},
-        base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
+        coords={"feature": as_labels(names), "feature_2": as_labels(names), "output": as_labels(selection.names)},
+        base=np.asarray(selection.drop_output_axis(np.full(len(selection.names), np.nan))),
         units=selection.units,
         evidence=made,
         std_error=put(errors["std_error"]) if errors else None,

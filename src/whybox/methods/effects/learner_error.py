@@ -21,7 +21,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, quoted_list
-from whybox.explanation.effects import Effects, Key
+from whybox.explanation.effects import CurveKey, Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.methods.registry import find, load, methods
@@ -53,7 +53,7 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
 
 
 def with_learner_error(
-    effects: Effects, refits: Sequence[Any], again: Callable[[Any, list[Key], dict[str, Any]], Effects]
+    effects: Effects, refits: Sequence[Any], again: Callable[[Any, list[CurveKey], dict[str, Any]], Effects]
 ) -> Effects:
     """Return the curves with ``learner_error``, shaped as they are, and ``learner_interval``, its 95 % interval, (..., 2), among their extras.
 
@@ -63,10 +63,10 @@ def with_learner_error(
     Raises:
         OptionError: a model with other outputs.
     """
-    curves_of: dict[Key, list[Floats]] = {key: [] for key in effects}
+    curves_of: dict[CurveKey, list[Floats]] = {key: [] for key in effects}
     checks = [effects[0].evidence.spot_checks]
-    lines: list[Key] = [key for key in effects if isinstance(key, str)]
-    calls: list[list[Key]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
+    lines: list[CurveKey] = [key for key in effects if isinstance(key, str)]
+    calls: list[list[CurveKey]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
     for model in refits:
         for keys in calls:
             grid = {name: points for key in keys for name, points in _points(effects[key]).items()}

@@ -16,7 +16,7 @@ import numpy as np
 from whybox.core.progress import expected_batch_sizes
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
-from whybox.methods.common.plan import TIMINGS, MethodPlan, Stopwatch, smallest_seconds
+from whybox.methods.common.plan import MAX_TIMINGS, MethodPlan, Stopwatch, smallest_seconds
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
@@ -134,7 +134,7 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
         curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), share=len(wanted) / len(problem.wanted))
         here = curves.rounds
         checks += curves.predictions
-        seconds += watch.seconds()  # this much is done again
+        seconds += watch.elapsed_seconds()  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
             overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(problem, sum(here)))
             first, most = evaluator.hybrids.batch_sizes(problem.rows.table)
@@ -270,10 +270,10 @@ def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most:
 def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int, most: int) -> tuple[float, int]:
     """Time a call of so many rows, again within `most` rows while it takes next to no time; return the smallest time and how many calls there were."""
     seconds, times = np.inf, 0
-    while times == 0 or (times < TIMINGS and (times + 1) * size <= most and seconds <= _QUICK[-1]):
+    while times == 0 or (times < MAX_TIMINGS and (times + 1) * size <= most and seconds <= _QUICK[-1]):
         watch = Stopwatch(may_wait=isinstance(evaluator.model, BlackBox))
         evaluator.sample(grid, size)
-        seconds, times = min(seconds, watch.seconds()), times + 1
+        seconds, times = min(seconds, watch.elapsed_seconds()), times + 1
     return seconds, times
 
 

@@ -12,7 +12,7 @@ import numpy as np
 from whybox.core.workers import thread_count
 from whybox.data.table import Table
 from whybox.errors import Argument, OptionError, did_you_mean
-from whybox.explanation.effects import Key
+from whybox.explanation.effects import CurveKey
 from whybox.kernels.value_intervals import interval_representatives
 from whybox.methods.common.options import PredictionOptions
 from whybox.methods.common.output import OutputSelection
@@ -86,7 +86,7 @@ class EffectsProblem:
         """What the user should know about the model and the rows."""
         return (*self.model.notes, *self.received.remarks())
 
-    def name(self, members: Sequence[int]) -> Key:
+    def name(self, members: Sequence[int]) -> CurveKey:
         """Return the name of a feature, or the names of two."""
         names = tuple(self.rows.table.names[p] for p in members)
         return names[0] if len(names) == 1 else names

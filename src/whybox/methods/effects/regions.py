@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
-from whybox.explanation.effects import Effects, Key
+from whybox.explanation.effects import CurveKey, Effects
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.rows import WeightedRows
@@ -88,7 +88,7 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
     if len(split) == 2:
         split = split[:1]  # nothing was split
     cost = (f"{evaluator.spent:,} predictions of single rows for all regions.",) if evaluator.spent else ()
-    out: dict[Key, Explanation] = {}
+    out: dict[CurveKey, Explanation] = {}
     for region in split:
         notes = (*problem.notes, *problem.apart(members), f"Rows: {region.name}.", *search.notes, *cost)
         part, curve = _curve(problem, grid, values, shapes, region)

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.effects import Effects
-from whybox.explanation.explanation import Explanation, interval_extras, labels
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curve_at import CurveAt
@@ -100,19 +100,19 @@ def labelled(
     lead = (len(problem.rows),) if rows else ()
     shape = (*lead, *(len(p) for p in points))
     dims = (*(("row",) if rows else ()), "point", "point_2")[: len(shape)]
-    values = selection.drop(curve.values.reshape(*shape, -1))
-    error = None if curve.std_error is None else selection.drop(curve.std_error.reshape(*shape, -1))
+    values = selection.drop_output_axis(curve.values.reshape(*shape, -1))
+    error = None if curve.std_error is None else selection.drop_output_axis(curve.std_error.reshape(*shape, -1))
     coords: dict[str, Any] = dict(zip(("point", "point_2"), points, strict=False))
-    coords["row"], coords["output"] = problem.rows.table.row_labels, labels(selection.names)
+    coords["row"], coords["output"] = problem.rows.table.row_labels, as_labels(selection.names)
     names = [f.name for f in grid.features]
     off = {} if curve.off_data is None else {"off_data": (("point",), curve.off_data)}
-    dims = (*dims, "output") if selection.axis else dims
+    dims = (*dims, "output") if selection.has_output_axis else dims
     return Explanation(
         kind="effect",
         values=np.ascontiguousarray(values),
         dims=dims,
         coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
-        base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
+        base=np.asarray(selection.drop_output_axis(np.full(len(selection.names), np.nan))),
         units=problem.effect_kind.units(selection.units, names[0]),
         evidence=evidence(
             problem,
@@ -144,7 +144,7 @@ def _interval(
     assert curve.std_error is not None  # noqa: S101  # asked for only where there is one
     level = problem.options.level
     ends = skewed_interval(curve.values, curve.std_error, curve.skewness, level, curve.freedom)
-    bounds = [problem.selection.drop(end.reshape(*shape, -1)) for end in ends]
+    bounds = [problem.selection.drop_output_axis(end.reshape(*shape, -1)) for end in ends]
     return interval_extras(np.stack(bounds, axis=-1), dims, level)
 
 

@@ -159,9 +159,9 @@ class LeafChecks(InteractionChecks):
     def _size_of(self, whole: Floats | None, *parts: Floats) -> Floats:
         """Root of the weighted mean square of what is left of a mean output (None: of the rows' own outputs) without its parts, all centred."""
         w, selection = self.rows.weights, self.problem.selection
-        left = np.array(self._trees.predictions() if whole is None else selection.levels(whole))
+        left = np.array(self._trees.predictions() if whole is None else selection.select_predictions(whole))
         for part in parts:
-            left -= selection.levels(part)
+            left -= selection.select_predictions(part)
         left -= left[0]
         return np.asarray(np.sqrt(w @ (left - w @ left) ** 2))
 
@@ -230,15 +230,17 @@ class LeafChecks(InteractionChecks):
                 sums[i] += np.einsum("r,rpk->pk", self.rows.weights[rows], values)
                 largest = np.maximum(largest, np.abs(values).max(axis=(0, 1)))
             for s, again in zip(sets, sums, strict=True):
-                self._compare_means(selection.levels(self._tied[s]), again, largest, s, checker)
+                self._compare_means(selection.select_predictions(self._tied[s]), again, largest, s, checker)
         matrix = np.ascontiguousarray(trees.matrix[at])
         for p in list(self._without)[:ROWS_TIED]:
             columns = trees.columns((p,))
             levels = effects.PlayerPoints(columns, np.ascontiguousarray(trees.matrix[:, list(columns)]))
-            values = selection.levels(effects.individual_curves(trees.model, levels, matrix, threads=trees.threads))
+            values = selection.select_predictions(
+                effects.individual_curves(trees.model, levels, matrix, threads=trees.threads)
+            )
             again = np.einsum("p,rpk->rk", self.rows.weights, values)
             largest = np.abs(values).max(axis=(0, 1))
-            self._compare_means(selection.levels(self._without[p]), again, largest, (p,), checker)
+            self._compare_means(selection.select_predictions(self._without[p]), again, largest, (p,), checker)
 
     def _compare_means(
         self, ours: Floats, again: Floats, largest: Floats, members: tuple[int, ...], checker: SpotChecker

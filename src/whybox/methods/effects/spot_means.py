@@ -40,7 +40,7 @@ def mean_rounding(evaluator: Evaluator, largest: Floats) -> Floats:
     if isinstance(model, TreeEnsemble):
         summands = model.rounding_scale
         if selection.scale == "raw":
-            size = np.maximum(size, summands[list(selection.picks)])
+            size = np.maximum(size, summands[list(selection.output_positions)])
         else:  # rounding of the raw sum moves a prediction by no more than its slope, which is not above the prediction itself
             size = size * np.maximum(1.0, summands.max(initial=0.0))
     return np.asarray((_ROUNDING + _ROUNDING_OF_ROW * len(evaluator.rows)) * size + 1e-300)

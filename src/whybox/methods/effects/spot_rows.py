@@ -21,7 +21,7 @@ from whybox.kernels import reference
 from whybox.kernels.predict import raw_outputs, rounding_scale
 from whybox.methods.common.columns import Feature
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.repeatability import ROUNDING
+from whybox.methods.common.repeatability import RELATIVE_ROUNDING
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
 from whybox.models.agreement import allowed_difference, call_own_predict
@@ -155,12 +155,14 @@ class RowRecomputation:
             self._checker.predictions += len(cells)
         if isinstance(model, BlackBox):
             assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-            values = selection.levels(call_own_predict(own, table, what="rows with one feature set to a point"))
+            values = selection.select_predictions(
+                call_own_predict(own, table, what="rows with one feature set to a point")
+            )
             finite = np.where(np.isfinite(values), np.abs(values), 0.0)
-            return values, np.broadcast_to(ROUNDING * finite.max(axis=0, initial=0.0) + 1e-300, values.shape)
+            return values, np.broadcast_to(RELATIVE_ROUNDING * finite.max(axis=0, initial=0.0) + 1e-300, values.shape)
         X = model.inputs.matrix(table)
         raw, size = raw_outputs(model, X), rounding_scale(model, X)
-        picks = list(selection.picks)
+        picks = list(selection.output_positions)
         own = self._library_of_file(table) if own is None else own
         if own is None:
             self._hold_against_reference(X, raw, size, cells)
@@ -170,20 +172,20 @@ class RowRecomputation:
                 model, raw, scale=own.scale, relative=own.relative_rounding, rounding_scale=size
             )
             if own.scale == selection.scale or model.outputs.link.is_identity:
-                return selection.levels(theirs), allowed[:, picks]
+                return selection.select_predictions(theirs), allowed[:, picks]
             SpotChecker().compare(
                 ours, theirs, allowed, way=self.way, where=lambda at: [*cells[at[0]].place, ("output", at[1])]
             )
         values, allowed = allowed_difference(model, raw, scale=selection.scale, relative=0.0, rounding_scale=size)
-        return selection.levels(values), allowed[:, picks]
+        return selection.select_predictions(values), allowed[:, picks]
 
     def _library_of_file(self, table: Table) -> OwnPredict | None:
         """Ask the library of a model file about these rows, in a process of its own; None where it does not answer, or was asked before."""
         answer = ask_library(self.model, table)
         if answer is None or answer.predictions is None:
             return None
-        self._library, predictions = answer.way, answer.predictions
-        return OwnPredict(lambda _: predictions, answer.scale, answer.relative_rounding, answer.way, "")
+        self._library, predictions = answer.call_name, answer.predictions
+        return OwnPredict(lambda _: predictions, answer.scale, answer.relative_rounding, answer.call_name, "")
 
     def _hold_against_reference(self, X: Floats, raw: Floats, size: Floats, cells: Sequence[Cell]) -> None:
         """Compare some rows with the NumPy reading of the trees: as many as it reads in little time."""
@@ -201,7 +203,7 @@ class RowRecomputation:
 
 def output_label(selection: OutputSelection, output: int) -> Place:
     """Return which output a number is of, for messages; nothing where there is one alone."""
-    return [("output", selection.names[output])] if selection.axis else []
+    return [("output", selection.names[output])] if selection.has_output_axis else []
 
 
 def _tables(table: Table, cells: Sequence[Cell]) -> list[tuple[npt.NDArray[np.int64], Table]]:

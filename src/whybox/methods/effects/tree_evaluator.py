@@ -24,7 +24,7 @@ from whybox.numerics.statistics import skewness_of_mean, std_error_of_mean
 __all__ = ["TreeEvaluator", "tree_evaluator_unavailable"]
 
 # links that the kernel itself knows, where their scale is one
-_LINKS: Final[dict[str, effects.Link]] = {
+_LINKS: Final[dict[str, effects.LinkName]] = {
     "sigmoid": "logistic",
     "exp": "exp",
     "softmax": "softmax",
@@ -42,7 +42,7 @@ def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> s
     if model.has_linear_leaves:
         return "the leaves of this model are linear functions, so its effects are not steps"
     taken = set(members)
-    mixed = [s for s in model.inputs.sources if taken & set(s) and not set(s) <= taken]
+    mixed = [s for s in model.inputs.source_columns if taken & set(s) and not set(s) <= taken]
     if mixed:
         names = sorted({model.inputs.names[i] for s in mixed for i in s if i not in taken})
         return f"the model mixes this column with {', '.join(names[:5])}{' ...' if len(names) > 5 else ''} before its trees read it"
@@ -92,7 +92,7 @@ class TreeEvaluator:
     def columns(self, members: Sequence[int]) -> tuple[int, ...]:
         """Return the model columns that are made of these of the user's columns."""
         taken = set(members)
-        return tuple(i for i, s in enumerate(self.model.inputs.sources) if s and set(s) <= taken)
+        return tuple(i for i, s in enumerate(self.model.inputs.source_columns) if s and set(s) <= taken)
 
     def levels(self, grid: Grid) -> effects.PlayerPoints:
         """Return the grid's points as the trees read them."""
@@ -122,7 +122,7 @@ class TreeEvaluator:
         out: list[Floats | None] = [None] * len(grids)
         surfaces = [i for i, g in enumerate(grids) if len(g.features) == 2 and self._apart(g)]
         for i, surface in zip(surfaces, self._surfaces([grids[i] for i in surfaces]), strict=True):
-            out[i] = self.selection.levels(surface)
+            out[i] = self.selection.select_predictions(surface)
         rest = [i for i, found in enumerate(out) if found is None]
         levels = {i: self.levels(grids[i]) for i in rest}
         for some in _disjoint([levels[i].columns for i in rest]):
@@ -131,7 +131,7 @@ class TreeEvaluator:
                 self.model, [levels[i] for i in together], self.matrix, self.rows.weights, threads=self.threads
             )
             for i, mean in zip(together, found, strict=True):
-                out[i] = self.selection.levels(mean)
+                out[i] = self.selection.select_predictions(mean)
         flat = self.rows.weights @ self.predictions() if any(v is None for v in out) else np.empty(0)
         return [np.repeat(flat[None], len(g), axis=0) if v is None else v for g, v in zip(grids, out, strict=True)]
 
@@ -179,7 +179,7 @@ class TreeEvaluator:
                 out[i] = m
         return [self._one_by_one(g) if m is None else m for g, m in zip(grids, out, strict=True)]
 
-    def _moments(self, grids: Sequence[Grid], link: effects.Link, spread: int) -> list[Moments | None]:
+    def _moments(self, grids: Sequence[Grid], link: effects.LinkName, spread: int) -> list[Moments | None]:
         """Means and their errors; None for a feature that no tree reads."""
         out: list[Moments | None] = [None] * len(grids)
         levels = [self.levels(g) for g in grids]
@@ -195,7 +195,7 @@ class TreeEvaluator:
         self,
         levels: list[effects.PlayerPoints],
         means: Sequence[Floats],
-        link: effects.Link,
+        link: effects.LinkName,
         sample: RowSample,
         most: int,
     ) -> Iterator[Moments]:
@@ -206,11 +206,11 @@ class TreeEvaluator:
         walk = partial(effects.individual_curve_moments, self.model, levels, self.matrix[sample.rows], link=link)
         found = walk(sample.shares, threads=self.threads)
         squared = found if sample.is_equal else walk(sample.squares, threads=self.threads)
-        means = means or [self.selection.levels(m.mean) for m in found]
+        means = means or [self.selection.select_predictions(m.mean) for m in found]
         skewness = self._skewness(levels, means, sample.some(most))
         for mean, square, skew in zip(means, squared, skewness, strict=True):
-            variance = square.variance[..., list(self.selection.picks)]
-            squares = variance + (self.selection.levels(square.mean) - mean) ** 2
+            variance = square.variance[..., list(self.selection.output_positions)]
+            squares = variance + (self.selection.select_predictions(square.mean) - mean) ** 2
             error = std_error_of_mean(sample.squares.sum() * squares, self.rows.effective_count)
             yield Moments(mean, error, skew, sample.notes)
 
@@ -265,7 +265,7 @@ class TreeEvaluator:
                 self.model, [levels[i] for i, *_ in chosen], self.matrix, low, high, threads=self.threads
             )
             for at, (i, used, *_) in enumerate(chosen):
-                out[i][used] += self.selection.values(moved[used, at])
+                out[i][used] += self.selection.select_values(moved[used, at])
         return out
 
     def _at_corners(self, levels: effects.PlayerPoints, points: int, corners: Corners, out: Floats) -> None:
@@ -283,7 +283,7 @@ class TreeEvaluator:
         return self._link != "identity"
 
     @property
-    def _link(self) -> effects.Link | None:
+    def _link(self) -> effects.LinkName | None:
         """The kernel's name of the link that is applied before averaging; None where the kernel does not have it."""
         link = self.model.outputs.link
         if self.selection.scale == "raw" or link.is_identity:
@@ -297,7 +297,7 @@ class TreeEvaluator:
         return effects.individual_curves(self.model, levels, self.matrix[rows], threads=self.threads)
 
     def _scaled(self, raw: Floats) -> Floats:
-        return self.selection.levels(raw if self.selection.scale == "raw" else self.model.outputs.link(raw))
+        return self.selection.select_predictions(raw if self.selection.scale == "raw" else self.model.outputs.link(raw))
 
 
 def _disjoint(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:

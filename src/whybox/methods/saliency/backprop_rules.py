@@ -17,7 +17,7 @@ import numpy.typing as npt
 from whybox.methods.saliency.base import Maps, Method, MethodOutput
 from whybox.methods.saliency.baselines import Baseline, describe_baselines, mean_baseline, resolve_baselines
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
-from whybox.models.differentiable import Array, Pull, RuleBackward
+from whybox.models.differentiable import Array, Pullback, RuleBackward
 
 __all__ = ["DeepLift", "GuidedBackprop"]
 
@@ -161,7 +161,11 @@ def _stack_shared(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> tu
 
 
 def _attributions(
-    problem: SaliencyProblem, rows: Indices, xs: tuple[Array, ...], references: Sequence[tuple[Array, ...]], pull: Pull
+    problem: SaliencyProblem,
+    rows: Indices,
+    xs: tuple[Array, ...],
+    references: Sequence[tuple[Array, ...]],
+    pull: Pullback,
 ) -> Iterator[tuple[int, list[Array | None]]]:
     """For each target: multipliers times differences, summed over references."""
     count = problem.target.count

@@ -89,7 +89,7 @@ class _Cam(Method):
             gradients: Grads = []
             for t in range(problem.target.count):
                 cotangent = problem.net.array(problem.target.cotangent(t, rows))
-                gradient = tap.pull(cotangent, last=t == problem.target.count - 1)
+                gradient = tap.pullback(cotangent, last=t == problem.target.count - 1)
                 combined = problem.net.numpy(self._combine(problem, activation, axes.arrange(gradient), axes.channel))
                 layer_maps[t].append(np.maximum(axes.to_input_order(combined), 0.0))
                 gradients.append((gradient,))

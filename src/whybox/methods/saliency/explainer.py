@@ -36,16 +36,16 @@ class Saliency:
 
     def __call__(self, inputs: Any, target: Any = None) -> Explanation | tuple[Explanation, ...]:
         """Explain rows; see ``whybox.saliency`` for what is returned and raised."""
-        options, began = self.options, self._share.now()
-        if options.get("spot_checks") is None and not self._share.due():
+        options, began = self.options, self._share.clock_time()
+        if options.get("spot_checks") is None and not self._share.is_check_due():
             options = {**options, "spot_checks": 0}
         found: Explanation | tuple[Explanation, ...] = saliency(self.net, inputs, target, self.method, **options)
         e = found[0] if isinstance(found, tuple) else found
         passes, checks = e.evidence.passes, e.evidence.spot_checks
         spot = 0 if checks is None else checks.predictions
-        seconds = self._share.now() - began
+        seconds = self._share.clock_time() - began
         part = seconds * spot / max(passes["forward"] + passes["backward"] + spot, 1)  # by rows through the network
-        self._share.spent(work=seconds - part, checks=part)
+        self._share.add_time(work=seconds - part, checks=part)
         return found
 
     def __repr__(self) -> str:

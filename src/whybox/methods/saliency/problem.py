@@ -18,7 +18,7 @@ from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, chec
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.targets import Target, resolve_target
-from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, consecutive_slice
+from whybox.models.differentiable import Array, Differentiable, LayerTap, Pullback, consecutive_slice
 
 __all__ = [
     "DEFAULT_MEMORY",
@@ -141,7 +141,7 @@ class SaliencyProblem:
             self.record.add_points(self.net, rows, xs, grads)
         return xs, grads
 
-    def _pull_targets(self, pull: Pull, rows: Indices) -> Grads:
+    def _pull_targets(self, pull: Pullback, rows: Indices) -> Grads:
         count = self.target.count
         return [pull(self.net.array(self.target.cotangent(t, rows)), last=t == count - 1) for t in range(count)]
 
@@ -478,11 +478,17 @@ def select_rows(problem: SaliencyProblem, rows: Indices, net: Differentiable | N
     inputs = tuple(replace(i, x=i.x[rows]) for i in problem.inputs)
     target = replace(problem.target, positions=problem.target.positions[:, rows])
     row_outputs = RowOutputs(
-        problem.row_outputs.outputs[rows], problem.row_outputs.evaluated[rows], problem.row_outputs.first, checked=True
+        problem.row_outputs.outputs[rows],
+        problem.row_outputs.evaluated[rows],
+        problem.row_outputs.first,
+        checked=True,
     )
     if net is not None:
         row_outputs = RowOutputs(
-            np.full_like(row_outputs.outputs, np.nan), np.zeros(len(rows), dtype=bool), row_outputs.first, checked=True
+            np.full_like(row_outputs.outputs, np.nan),
+            np.zeros(len(rows), dtype=bool),
+            row_outputs.first,
+            checked=True,
         )
         target = replace(target, predicted=False)  # the same outputs, whatever this network predicts
     net = net or problem.net

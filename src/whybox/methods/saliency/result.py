@@ -13,8 +13,8 @@ import numpy.typing as npt
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, NonFiniteError
-from whybox.explanation.evidence import Evidence, versions
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.evidence import Evidence, library_versions
+from whybox.explanation.explanation import Explanation, as_labels
 from whybox.methods.registry import load, of_id
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
@@ -177,7 +177,7 @@ def _evidence(
         seed=problem.seed,
         rows=problem.rows,
         fingerprints={"model": net.fingerprint, "rows": input_digest(problem.inputs)},
-        versions=versions(net.library),
+        versions=library_versions(net.library),
         seconds=time.perf_counter() - began,
         notes=notes,
         passes={"forward": net.passes.forward, "backward": net.passes.backward, "rows together": problem.batch_size},
@@ -215,15 +215,15 @@ def _explanation(
     )
     gone = (output.reduced or (problem.reduce is not None and not output.keep_channels)) and input_.channel is not None
     dims = tuple(d for d in input_.dims if not (gone and d == "channel"))
-    coords: dict[str, npt.NDArray[Any]] = {d: labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
+    coords: dict[str, Any] = {d: as_labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
     if input_.names is not None:
-        coords[dims[-1]] = labels(input_.names)
+        coords[dims[-1]] = as_labels(input_.names)
     elif dims[-1] == "feature" and input_.x.ndim == 2:
-        coords["feature"] = labels([f"x{i}" for i in range(values.shape[1])])
+        coords["feature"] = as_labels([f"x{i}" for i in range(values.shape[1])])
     if several:
-        dims, coords["output"] = (*dims, "output"), labels(problem.target.names)
+        dims, coords["output"] = (*dims, "output"), as_labels(problem.target.names)
     elif not problem.target.per_row:
-        coords["output"] = labels(problem.target.names)
+        coords["output"] = as_labels(problem.target.names)
     tail = ("row", "output") if several else ("row",)
     extras = dict(output.extras)
 

@@ -93,7 +93,7 @@ def _layer_at(
         return activation, None
     cotangent = np.zeros((count, int(np.prod(problem.target.shape, dtype=int))), dtype=np.float32)
     cotangent[:, problem.target.positions[t, row]] = 1
-    return activation, net.numpy(tap.pull(net.array(cotangent.reshape(count, *problem.target.shape)), last=True))
+    return activation, net.numpy(tap.pullback(net.array(cotangent.reshape(count, *problem.target.shape)), last=True))
 
 
 def _cells(

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.models.links import PREDICTION
+from whybox.models.links import PREDICTION_UNITS
 
 __all__ = ["Target", "resolve_target"]
 
@@ -141,7 +141,7 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     if len(shape) == 1:
         return list(map(str, names)) if names else [str(i) for i in range(count)]
     if not shape:
-        return [PREDICTION]
+        return [PREDICTION_UNITS]
     return (
         [",".join(map(str, position)) for position in np.ndindex(shape)]
         if count <= 100_000

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import Argument, InputError, OptionError
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.explanation import Explanation, as_labels
 from whybox.models.differentiable import Differentiable
 
 __all__ = [
@@ -369,7 +369,7 @@ def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     if not words:
         coords = dict(e.coords)
         if len(texts.texts) == 1:
-            coords["token"] = labels(texts.tokens[0].tolist())
+            coords["token"] = as_labels(texts.tokens[0].tolist())
         extras["token"] = (("row", "token"), texts.tokens.copy())
         if texts.sequence_of is not None:
             extras["sequence"] = (("row", "token"), texts.sequence_of.copy())
@@ -401,7 +401,7 @@ def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         note = "the standard error of a word of several tokens is the sum of theirs, an upper bound"
         evidence = replace(evidence, notes=(*evidence.notes, note))
     coords = {("word" if d == "token" else d): of for d, of in e.coords.items()}
-    coords["word"] = labels(names[0] if len(names) == 1 else list(range(count)))
+    coords["word"] = as_labels(names[0] if len(names) == 1 else list(range(count)))
     extras["word"] = (("row", "word"), full)
     if texts.sequence_of is not None:
         of = np.full(full.shape, -1)

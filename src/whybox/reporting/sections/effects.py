@@ -11,7 +11,7 @@ from whybox.data.table import Table
 from whybox.explanation.axis_points import point_labels
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.methods.effects.interactions import interactions, leaves_suffice
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
@@ -101,12 +101,12 @@ def curve_figure(effects: Effects, name: str) -> str:
 
 
 def _with_error(value: float, error: float) -> str:
-    return number(value) if np.isnan(error) else f"{number(value)} ± {number(error, 2)}"
+    return number_text(value) if np.isnan(error) else f"{number_text(value)} ± {number_text(error, 2)}"
 
 
 def _shown(points: Any) -> list[str]:
     if points.dtype.kind in "fiu":
-        return ["missing" if np.isnan(v) else number(float(v)) for v in points]
+        return ["missing" if np.isnan(v) else number_text(float(v)) for v in points]
     return list(point_labels(points))
 
 
@@ -134,7 +134,7 @@ def _lines(e: Explanation) -> list[tuple[str, ...]]:
     first, second = np.triu_indices(len(names), 1)
     order = np.argsort(-e.values[first, second], kind="stable")[:MAX_TABLE_LINES]
     return [
-        (names[i], names[j], number(float(e.values[i, j])), number(float(ratio[i, j]), 3))
+        (names[i], names[j], number_text(float(e.values[i, j])), number_text(float(ratio[i, j]), 3))
         for i, j in zip(first[order], second[order], strict=True)
     ]
 

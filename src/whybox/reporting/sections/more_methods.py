@@ -11,8 +11,8 @@ import numpy as np
 from whybox.api.importance import importance
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.figures import FIGURES
-from whybox.explanation.html import number
+from whybox.explanation.figures import FIGURE_SPECS
+from whybox.explanation.html import number_text
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import resolve_effects
 from whybox.methods.effects.result import run
@@ -65,14 +65,14 @@ def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, spec.id, **asked)
     values = np.abs(ranking.values) if ranking.values.ndim == 1 else np.abs(ranking.values).sum(axis=1)
     order = ranking.ordered(MAX_TABLE_LINES)
-    lines = [(ranking.feature_names[j], number(float(values[j]))) for j in order]
+    lines = [(ranking.feature_names[j], number_text(float(values[j]))) for j in order]
     drawn = _importance_figure(ranking, spec, html_table(("Feature", spec.quantity.capitalize()), lines))
     return drawn + _how_computed(ranking)
 
 
 def _importance_figure(ranking: Explanation, spec: MethodSpec, numbers: str) -> str:
     """The first of the method's figures."""
-    draw = FIGURES[spec.figures[0]].load()
+    draw = FIGURE_SPECS[spec.figures[0]].load_function()
     return html_figure(
         lambda: draw(ranking, max_display=MAX_FEATURES_DRAWN),
         title=spec.title,
