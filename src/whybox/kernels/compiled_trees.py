@@ -115,9 +115,9 @@ def count_work(  # noqa: PLR0913  # what there is to count has this many ingredi
     """Return how much work every `step`-th tree is: vector instructions a block of rows, table entries, multiplications to make those."""
     out = np.zeros((len(range(0, e.n_trees, step)), 3))
     if kernel == "lane walk":
-        native_ensemble(e).walk_work(player_of, count, rules.sizes, bits, step, out)
+        native_ensemble(e).lane_walk_work(player_of, count, rules.sizes, bits, step, out)
     else:
-        native_ensemble(e).pattern_work(
+        native_ensemble(e).pattern_table_work(
             player_of, count, rules.sizes, order, bits, registers, single, float(background), step, out
         )
     vectors, entries, build = out.sum(axis=0).tolist()
@@ -162,15 +162,15 @@ class CompiledTrees:
             "bits": bits,
         }
         if kernel == "lane walk":
-            self._native = native_ensemble(e).walk(**shared)
+            self._native = native_ensemble(e).lane_walk(**shared)
         else:
             rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
-            self._native = native_ensemble(e).patterns(
+            self._native = native_ensemble(e).pattern_tables(
                 order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared
             )
         self._trees = e.n_trees
         self._room = kept
-        self._kept: list[_native.Part] = []
+        self._kept: list[_native.CompiledChunk] = []
         self._lock = threading.Lock()
 
     @property
@@ -187,18 +187,18 @@ class CompiledTrees:
             part = self._compiled_chunk(first, threads)
             for rows in timed_batches(len(X), description=description, first_size=4096, quiet=quiet):
                 part.run(X[rows], out[rows], threads)
-            first = part.last
+            first = part.last_tree
 
-    def _compiled_chunk(self, first: int, threads: int) -> _native.Part:
+    def _compiled_chunk(self, first: int, threads: int) -> _native.CompiledChunk:
         for part in self._kept:
-            if part.first == first:
+            if part.first_tree == first:
                 return part
         with self._lock:
             for part in self._kept:  # another thread may have made it meanwhile
-                if part.first == first:
+                if part.first_tree == first:
                     return part
             held = self.kept_bytes
-            made = self._native.chunk(first, MAX_COMPILED_AT_ONCE, threads)
-            if held + made.bytes <= self._room and first == (self._kept[-1].last if self._kept else 0):
+            made = self._native.compile_chunk(first, MAX_COMPILED_AT_ONCE, threads)
+            if held + made.bytes <= self._room and first == (self._kept[-1].last_tree if self._kept else 0):
                 self._kept.append(made)
             return made

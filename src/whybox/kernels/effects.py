@@ -95,7 +95,7 @@ class NativeGrid:
             if one.values.ndim != 2 or one.values.shape[1] != len(one.columns) or not one.values.size:
                 raise OptionError("the values of a player's levels must be (points, columns), with at least one point.")
         sizes = [len(one.columns) for one in levels]
-        self.native = _native.Effects(
+        self.native = _native.EffectGrid(
             native_ensemble(e),
             native_intervals(e),
             np.array(columns, dtype=np.int32),
@@ -103,12 +103,12 @@ class NativeGrid:
             np.concatenate([np.asarray(one.values, dtype=np.float64).ravel() for one in levels]),
             np.array([len(one.values) for one in levels], dtype=np.int64),
         )
-        self.points = [self.native.points(j) for j in range(len(levels))]
+        self.points = [self.native.point_count(j) for j in range(len(levels))]
         self.outputs = len(e.base_values)
         self.index = []
         for j, one in enumerate(levels):
             index = np.empty(len(one.values), dtype=np.uint32)
-            self.native.index(j, index)
+            self.native.point_order(j, index)
             self.index.append(index)
 
     def split_by_player(self, flat: Floats) -> list[Floats]:
@@ -170,9 +170,9 @@ def partial_dependence(
     return [_curve_sums(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
-def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.Means, j: int) -> Floats:
+def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.EffectSums, j: int) -> Floats:
     out = np.empty((grid.points[j], len(e.base_values)))
-    sums.one(j, out)
+    sums.curve(j, out)
     return out
 
 
@@ -228,7 +228,7 @@ def compute_surfaces(
         for k, (a, b) in some:
             low, high = used.index(min(a, b)), used.index(max(a, b))
             surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
-            sums.pair(requested.index((low, high)), surface)
+            sums.surface(requested.index((low, high)), surface)
             surface = surface[np.ix_(grid.index[low], grid.index[high])] / total + e.base_values
             yield k, surface if a < b else np.ascontiguousarray(surface.transpose(1, 0, 2))
 
@@ -249,7 +249,9 @@ def individual_curves(e: TreeEnsemble, levels: PlayerPoints, X: Floats, *, threa
 
 def _fill_individual_curves(grid: NativeGrid, X: Floats, out: Floats, threads: int) -> None:
     instructions = fastest_instructions()
-    for_each_thread(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
+    for_each_thread(
+        threads, slice(0, len(X)), lambda some: grid.native.individual_curves(X[some], instructions, out[some])
+    )
 
 
 def individual_curve_blocks(
@@ -315,7 +317,7 @@ def individual_curve_moments(
 
     def summed(rows: slice, weights: Floats) -> tuple[Floats, Floats]:
         own = np.zeros_like(sums), np.zeros_like(sums)
-        grid.native.moments(
+        grid.native.curve_moments(
             X[rows], instructions, weights, LINK_NAMES.index(link), center == "row", centre.ravel(), *own
         )
         return own
@@ -395,7 +397,7 @@ def point_differences(
     grid = NativeGrid(e, levels)
 
     def work(rows: slice) -> None:
-        grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
+        grid.native.point_differences(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
 
     for rows in timed_batches(len(X), description="shifted rows", first_size=256):
         for_each_thread(threads, rows, work)

@@ -140,7 +140,9 @@ def overall_interactions(
     without = np.empty((len(X), len(levels), grid.outputs))
     mass, instructions = np.concatenate(masses), fastest_instructions()
     for rows in timed_batches(len(X), description="interactions", first_size=256):
-        for_each_thread(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
+        for_each_thread(
+            threads, rows, lambda some: grid.native.row_averages(X[some], instructions, mass, without[some])
+        )
     f = _subtract_mean(predict(e, X), w)
     interacting = {j for pair in _interacting_pairs(e, levels) for j in pair}
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):

@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Ints = npt.NDArray[np.int64]
-_NATIVE_INTERVALS: Final[WeakKeyDictionary[TreeEnsemble, _native.Classes]] = WeakKeyDictionary()
+_NATIVE_INTERVALS: Final[WeakKeyDictionary[TreeEnsemble, _native.ValueIntervals]] = WeakKeyDictionary()
 
 
 def distinct_thresholds(e: TreeEnsemble, column: int) -> Floats:
@@ -110,17 +110,17 @@ def interval_index(e: TreeEnsemble, column: int, x: Floats) -> Ints:
     return np.asarray(np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x, side="left")), dtype=np.int64)
 
 
-def native_intervals(e: TreeEnsemble) -> _native.Classes:
+def native_intervals(e: TreeEnsemble) -> _native.ValueIntervals:
     """Return the native classes of values that no split tells apart, made once and kept while the ensemble lives."""
     intervals = _NATIVE_INTERVALS.get(e)
     if intervals is None:
-        intervals = _NATIVE_INTERVALS[e] = _native.Classes(native_ensemble(e))
+        intervals = _NATIVE_INTERVALS[e] = _native.ValueIntervals(native_ensemble(e))
     return intervals
 
 
 def interval_edges(e: TreeEnsemble, column: int) -> Floats:
     """Return, in increasing order, the largest value of each class of a column but the last: (classes - 1,)."""
     intervals = native_intervals(e)
-    out = np.empty(intervals.count(column))
+    out = np.empty(intervals.interval_count(column))
     intervals.edges(column, out)
     return out
