@@ -35,14 +35,14 @@ from whybox.methods.effects import regions
 from whybox.methods.effects.interactions import interactions
 from whybox.methods.effects.options import EffectsOptions, InteractionsOptions
 from whybox.methods.effects.problem import resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 
 
 def assert_found(model: Any, plant: Plant, questions: Any, *, runs: int, least: int) -> None:
     """A sound run is checked, and of so many with the fault at least so many are errors, for each question."""
     for kind, features in questions:
         problem = asked(model, kind, features)
-        assert run(anew(problem))[0].evidence.spot_checks.numbers > 0
+        assert compute_effects(anew(problem))[0].evidence.spot_checks.numbers > 0
         assert found(problem, plant, runs) >= least, (kind, features)
 
 
@@ -96,7 +96,7 @@ def test_a_model_that_reads_two_columns_together_is_found():
 
         problem = replace(problem, model=replace(problem.model, own_predict=replace(own, predict=together)))
         with pytest.raises(SpotCheckError):
-            run(problem)
+            compute_effects(problem)
 
 
 @pytest.mark.parametrize("fault", OF_BLACK_BOXES)

@@ -82,7 +82,7 @@ def test_trees_say_the_same_as_predictions(name):
     )
     members = [0, 2, 3]
     ask = PredictEvaluator(asked.model, asked.rows, asked.selection)
-    a, b = of_trees(asked.evaluator((0,)), members), _of_curves(ask, members, level=None)
+    a, b = of_trees(asked.evaluator_of((0,)), members), _of_curves(ask, members, level=None)
     assert np.allclose(a.size, b.size, rtol=1e-9, atol=1e-9)
     assert np.allclose(a.ratio, b.ratio, rtol=1e-7, atol=1e-9)
     whole = wb.interactions(model, rows.iloc[:40], sample_weight=np.linspace(1, 2, 40))

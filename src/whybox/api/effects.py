@@ -14,7 +14,7 @@ from whybox.methods.effects.learner_error import with_learner_error
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.plan import plan_effects as plan_problem
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 
 __all__ = ["effects", "plan_effects"]
 
@@ -101,11 +101,13 @@ def effects(
 
 
 def _effects(model: Any, rows: Table, features: Any, options: EffectsOptions) -> Effects:
-    curves = run(_problem(model, rows, features, options, options.grid))
+    curves = compute_effects(_problem(model, rows, features, options, options.grid))
     if options.refits is None:
         return curves
     return with_learner_error(
-        curves, options.refits, lambda refit, keys, points: run(_problem(refit, rows, keys, options, points))
+        curves,
+        options.refits,
+        lambda refit, keys, points: compute_effects(_problem(refit, rows, keys, options, points)),
     )
 
 

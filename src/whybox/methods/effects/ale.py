@@ -37,7 +37,7 @@ from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.ale_errors import Steps, accumulate
 from whybox.methods.effects.curves import Curve, too_close
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import Evaluator, Request
+from whybox.methods.effects.predict_evaluator import CornerRequest, Evaluator
 
 __all__ = ["ale", "edges_of", "requests"]
 
@@ -53,11 +53,11 @@ def ale(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
         OptionError: fewer than two points, no row among them, or a category in a surface.
     """
     plans = _plans(evaluator.rows, grids)
-    moved = iter(evaluator.shifted([r for p in plans for r in p.requests]))
+    moved = iter(evaluator.corner_sums([r for p in plans for r in p.requests]))
     return [p.finish([next(moved) for _ in p.requests]) for p in plans]
 
 
-def requests(rows: WeightedRows, grids: Sequence[Grid]) -> list[Request]:
+def requests(rows: WeightedRows, grids: Sequence[Grid]) -> list[CornerRequest]:
     """Return the requests that :func:`ale` makes of an evaluator.
 
     Raises:
@@ -71,7 +71,7 @@ def requests(rows: WeightedRows, grids: Sequence[Grid]) -> list[Request]:
 class _Plan:
     """The requests for a curve, and how it is computed from the sums: so that all features are evaluated together."""
 
-    requests: list[Request]
+    requests: list[CornerRequest]
     finish: Callable[[list[Floats]], Curve]
 
 
@@ -81,12 +81,14 @@ def _plans(rows: WeightedRows, grids: Sequence[Grid]) -> list[_Plan]:
 
 def _line(rows: WeightedRows, grid: Grid) -> _Plan:
     edges, order = edges_of(rows, grid)
-    made = grid.pick(order)
+    made = grid.select_points(order)
     joined = _about_joined(grid, len(order))
-    wanted, steps = _levels(made) if grid.place is None else _intervals(rows, made, edges)
+    wanted, steps = _levels(made) if grid.axis_positions is None else _intervals(rows, made, edges)
     _some_rows(
         grid,
-        np.min([at for _, at in wanted[0][1]], axis=0) >= 0 if grid.place is not None else made.point_of_row >= 0,
+        np.min([at for _, at in wanted[0][1]], axis=0) >= 0
+        if grid.axis_positions is not None
+        else made.point_of_row >= 0,
         rows,
     )
 
@@ -119,7 +121,7 @@ def _line(rows: WeightedRows, grid: Grid) -> _Plan:
 
 def _about_joined(grid: Grid, kept: int) -> tuple[str, ...]:
     """What to say of intervals that were joined because few rows are in them."""
-    place = grid.place
+    place = grid.axis_positions
     count = 0 if place is None else int(np.isfinite(place).sum())
     if kept >= count:
         return ()
@@ -156,7 +158,7 @@ def edges_of(rows: WeightedRows, grid: Grid) -> tuple[Floats, Ints]:
         OptionError: fewer than two are left.
     """
     feature = grid.features[0]
-    place = grid.place
+    place = grid.axis_positions
     if place is None:
         seen = np.isin(np.arange(len(grid)), grid.point_of_row[rows.weights > 0])
         order = np.flatnonzero(seen) if not grid.is_custom else np.arange(len(grid))
@@ -201,7 +203,7 @@ def _with_enough_rows(feature: Feature, edges: Floats, weights: Floats) -> Ints:
 _Finish = Callable[[list[Floats]], Steps]
 
 
-def _intervals(rows: WeightedRows, grid: Grid, edges: Floats) -> tuple[list[Request], _Finish]:
+def _intervals(rows: WeightedRows, grid: Grid, edges: Floats) -> tuple[list[CornerRequest], _Finish]:
     x = rows.feature(grid.column_positions[0]).numbers
     assert x is not None  # noqa: S101  # numbers and dates have places
     place = interval(x, edges)
@@ -218,7 +220,7 @@ def interval(x: Floats, edges: Floats) -> Ints:
     return np.where(inside, at, _NONE).astype(np.int64)
 
 
-def _levels(grid: Grid) -> tuple[list[Request], _Finish]:
+def _levels(grid: Grid) -> tuple[list[CornerRequest], _Finish]:
     """Move each row one level up and one down; at the ends of the order in one direction only."""
     own, last = grid.point_of_row, len(grid) - 1
     up = np.where((own < 0) | (own == last), _NONE, own + 1)

@@ -101,7 +101,7 @@ class PairMeans:
         here, without = np.zeros((1, len(first), outputs)), np.zeros((1, len(rows), outputs))
         kept = np.empty((len(out), len(first), outputs))
         across = np.empty((len(rows) if columns else 0, len(out), outputs))
-        for _, part, values in evaluator.curves([grid]):
+        for _, part, values in evaluator.curve_blocks([grid]):
             if observer is not None:
                 observer.see_curves(grid, part, values)
             here += np.einsum("sr,rpk->spk", w[:, part], values)

@@ -30,7 +30,7 @@ from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.effects.evidence import evidence
+from whybox.methods.effects.evidence import make_evidence
 from whybox.methods.effects.interaction_errors import Estimate, PairMeans, overall, rows_left_out, together
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
@@ -146,8 +146,8 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
     Raises:
         OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
     """
-    members = [m[0] for m in problem.wanted]
-    if any(len(m) != 1 for m in problem.wanted) or len(members) < 2:
+    members = [m[0] for m in problem.requested_features]
+    if any(len(m) != 1 for m in problem.requested_features) or len(members) < 2:
         raise OptionError("interactions are of single features, two at least; name them without tuples.")
     rows, model, used = problem.rows, problem.model, _read(problem, members)
     if leaves_suffice(problem, members) and isinstance(model, TreeEnsemble):
@@ -166,7 +166,7 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
 def leaves_suffice(problem: EffectsProblem, members: Sequence[int]) -> bool:
     """Whether the leaves of trees give all interactions of these columns exactly, without a prediction at every pair of rows."""
     trees = isinstance(problem.model, TreeEnsemble) and problem.selection.scale == "raw"
-    return trees and all(problem.reason((p,)) is None for p in members)
+    return trees and all(problem.reason_for_predictions((p,)) is None for p in members)
 
 
 def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
@@ -181,7 +181,7 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
     members, rows, kernel = work.members, work.evaluator.rows, work.evaluator.kernel
     checker = SpotChecker()
     checks = work.checks(problem)
-    found, calls = work.sizes(checks), work.evaluator.spent
+    found, calls = work.sizes(checks), work.evaluator.n_predictions_made
     if checks is not None:
         checks.check(found.size, checker)
     if work.from_leaves and sample is not None:
@@ -189,7 +189,7 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
     if calls:
         notes = (*notes, f"{calls:,} predictions of single rows.")
     sample = work.sample
-    problem.repeats.check_after()
+    problem.repeat_check.check_after()
     found = found.among(members, work.used)
     if sample is not None:
         names = [problem.rows.table.names[p] for p in members]
@@ -201,7 +201,7 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
         problem,
         members,
         found,
-        evidence(
+        make_evidence(
             problem,
             rows,
             spec=find("interactions", "friedman_h"),
@@ -236,9 +236,9 @@ def _sampled(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
 def _evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> Evaluator:
     model = problem.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
-    if isinstance(model, TreeEnsemble) and all(problem.reason(p) is None for p in pairs):
+    if isinstance(model, TreeEnsemble) and all(problem.reason_for_predictions(p) is None for p in pairs):
         return TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
-    return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
+    return PredictEvaluator(model, rows, problem.selection, repeat_check=problem.repeat_check)
 
 
 def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: Sequence[int]) -> int:
@@ -254,7 +254,7 @@ def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: S
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
     most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
-    HybridEvaluator(problem.model, problem.selection, most, reserved=problem.probed).check_limit(
+    HybridEvaluator(problem.model, problem.selection, most, reserved=problem.reserved_predictions).check_limit(
         needed + predictions_of_checks(problem, evaluator, needed),
         what=f"a table of interactions of {len(members)} features over {len(rows):,} rows",
         smaller=(Argument("sample", 300), " (rows drawn, with standard errors), fewer features"),
@@ -265,7 +265,7 @@ def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: S
 def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: InteractionChecks | None = None) -> Sizes:
     """All rows, exactly, from the leaves."""
     model, X, w = trees.model, trees.matrix, trees.rows.weights
-    columns = {p: trees.columns((p,)) for p in members}
+    columns = {p: trees.model_columns((p,)) for p in members}
     used = [
         p for p in members if set(columns[p]) & set(model.columns_read.tolist())
     ]  # of the others nothing is computed: exactly zero

@@ -24,7 +24,7 @@ from whybox.methods.effects.interaction_errors import rows_left_out
 from whybox.methods.effects.interactions import InteractionsWork, prepared
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
-from whybox.methods.effects.result import grouped
+from whybox.methods.effects.result import features_by_evaluator
 from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
@@ -125,13 +125,15 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
     """
     box = isinstance(problem.model, BlackBox)
     rounds: list[int] = []
-    brute, seconds, memory, spent, kernels, checks = 0, 0.0, 0.0, problem.shown, [], problem.checked
+    brute, seconds, memory, spent, kernels, checks = 0, 0.0, 0.0, problem.n_rows_probed, [], problem.n_rows_checked
     every: list[Grid] = []
     batches = 0
-    for evaluator, wanted in grouped(problem):
+    for evaluator, wanted in features_by_evaluator(problem):
         watch = Stopwatch()
-        grids = [problem.make(m) for m in wanted]
-        curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), share=len(wanted) / len(problem.wanted))
+        grids = [problem.make_grid(m) for m in wanted]
+        curves = CheckedCurves(
+            problem, evaluator, grids, SpotChecker(), share=len(wanted) / len(problem.requested_features)
+        )
         here = curves.rounds
         checks += curves.predictions
         seconds += watch.seconds()  # this much is done again
@@ -142,7 +144,7 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
             batches += sum(map(len, sizes))
             seconds += sum(map(len, sizes)) * overhead + sum(here) * each
             spent += used if box else 0
-            brute += problem.effect_kind.brute_force(evaluator, grids)
+            brute += problem.effect_kind.brute_force_predictions(evaluator, grids)
         elif isinstance(evaluator, TreeEvaluator):
             seconds += _tree_seconds(problem, evaluator, grids)
         memory = max(memory, _memory(problem, evaluator, grids, here))
@@ -192,7 +194,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
         kernel=work.evaluator.kernel,
         exact=work.sample is None,
         rows=len(rows),
-        model_calls=problem.checked + checks + (work.predictions if isinstance(problem.model, BlackBox) else 0),
+        model_calls=problem.n_rows_checked + checks + (work.predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * (1 + left_out) * (2 * len(work.used) + 3)),
         seconds=seconds,
     )
@@ -217,22 +219,24 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         LimitError: more predictions than allowed.
     """
     spec = find("regions", "regional")
-    members = problem.wanted[0]
-    evaluator, grid = problem.evaluator(members), problem.make(members)
+    members = problem.requested_features[0]
+    evaluator, grid = problem.evaluator_of(members), problem.make_grid(members)
     curves = CheckedCurves(problem, evaluator, [grid], SpotChecker(), kind=IndividualChecks)
     predictions = sum(curves.rounds)
     if isinstance(evaluator, PredictEvaluator):
         _, each, _ = _pace(evaluator, [grid], predictions, _allowed(problem, predictions))
         seconds = each * predictions
     else:
-        seconds = _growth(problem, [grid], lambda e, g: list(e.curves(g)), len(problem.rows), _PILOT)
+        seconds = _growth(problem, [grid], lambda e, g: list(e.curve_blocks(g)), len(problem.rows), _PILOT)
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
         kernel=evaluator.kernel,
         exact=spec.exact,
         rows=len(problem.rows),
-        model_calls=problem.checked + curves.predictions + (predictions if isinstance(problem.model, BlackBox) else 0),
+        model_calls=problem.n_rows_checked
+        + curves.predictions
+        + (predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.selection.names),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),
@@ -241,7 +245,7 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
 
 def _allowed(problem: EffectsProblem, needed: int) -> int:
     """How many predictions may be made for timing."""
-    return min(needed, max(problem.allowed - problem.probed, 0))
+    return min(needed, max(problem.max_predictions - problem.reserved_predictions, 0))
 
 
 def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:
@@ -272,7 +276,7 @@ def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int
     seconds, times = np.inf, 0
     while times == 0 or (times < TIMINGS and (times + 1) * size <= most and seconds <= _QUICK[-1]):
         watch = Stopwatch(may_wait=isinstance(evaluator.model, BlackBox))
-        evaluator.sample(grid, size)
+        evaluator.predict_sample(grid, size)
         seconds, times = min(seconds, watch.seconds()), times + 1
     return seconds, times
 
@@ -285,10 +289,10 @@ def _tree_seconds(problem: EffectsProblem, trees: TreeEvaluator, grids: Sequence
         some = [those[i] for i in np.unique(np.linspace(0, len(those) - 1, most).astype(int))] if those else []
         if not some:
             continue
-        spread = trees.spread(many) if kind.samples_variance else len(problem.rows)
-        here = _growth(problem, some, kind.compute, spread, _MANY if kind.mean_cost else _PILOT)
+        spread = trees.n_error_rows(many) if kind.samples_variance else len(problem.rows)
+        here = _growth(problem, some, kind.compute_curves, spread, _MANY if kind.mean_cost else _PILOT)
         if spread < len(problem.rows):
-            here += _growth(problem, some, lambda e, g: e.means(g), len(problem.rows), _MANY)
+            here += _growth(problem, some, lambda e, g: e.point_means(g), len(problem.rows), _MANY)
         total += here * len(those) / len(some)
     return total
 
@@ -322,7 +326,7 @@ def _of_rows(grid: Grid, rows: WeightedRows, picked: Ints) -> Grid:
         point_of_row=grid.point_of_row[picked],
         is_at_point=grid.is_at_point[picked],
         is_custom=True,
-        sides=tuple(_of_rows(side, rows, picked) for side in grid.sides),
+        side_grids=tuple(_of_rows(side, rows, picked) for side in grid.side_grids),
     )
 
 
@@ -359,7 +363,7 @@ def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
 
 
 def _few_points(grid: Grid, size: int) -> Grid:
-    return grid.pick(np.unique(np.linspace(0, len(grid) - 1, size).astype(np.int64)))
+    return grid.select_points(np.unique(np.linspace(0, len(grid) - 1, size).astype(np.int64)))
 
 
 def _share_of_points(grid: Grid, share: OffDataShare) -> None:

@@ -24,11 +24,11 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, individual, with_off_data
+from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, individual_curves, with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.region_search import Condition, CurveShapes, SplitSearch
-from whybox.methods.effects.result import labelled, with_spot_checks
+from whybox.methods.effects.result import labelled_curve, with_spot_checks
 from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.spot_means import SECOND_SUM
@@ -67,17 +67,19 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
         OptionError: not one single feature. LimitError: the individual curves do not fit.
     """
     began = time.perf_counter()
-    if len(problem.wanted) != 1 or len(problem.wanted[0]) != 1:
+    if len(problem.requested_features) != 1 or len(problem.requested_features[0]) != 1:
         raise OptionError("regions are found for one feature at a time; name a single one.")
-    members = problem.wanted[0]
-    evaluator, grid = problem.evaluator(members), problem.make(members)
+    members = problem.requested_features[0]
+    evaluator, grid = problem.evaluator_of(members), problem.make_grid(members)
     if 8 * len(problem.rows) * len(grid) * len(problem.selection.names) > MAX_RESULT_BYTES:
         raise LimitError(
             f"{len(problem.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
         )
     checker = SpotChecker()
-    values = CheckedCurves(problem, evaluator, [grid], checker, kind=IndividualChecks).compute(individual)[0].values
-    problem.repeats.check_after()
+    values = (
+        CheckedCurves(problem, evaluator, [grid], checker, kind=IndividualChecks).compute(individual_curves)[0].values
+    )
+    problem.repeat_check.check_after()
     shapes = _shapes(problem, grid, values)
     whole = _Region(np.arange(len(problem.rows)))
     every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
@@ -87,14 +89,24 @@ def regions(problem: EffectsProblem, *, depth: int) -> Effects:
     split = [whole, *_split(search, whole, depth)]
     if len(split) == 2:
         split = split[:1]  # nothing was split
-    cost = (f"{evaluator.spent:,} predictions of single rows for all regions.",) if evaluator.spent else ()
+    cost = (
+        (f"{evaluator.n_predictions_made:,} predictions of single rows for all regions.",)
+        if evaluator.n_predictions_made
+        else ()
+    )
     out: dict[Key, Explanation] = {}
     for region in split:
-        notes = (*problem.notes, *problem.apart(members), f"Rows: {region.name}.", *search.notes, *cost)
+        notes = (*problem.notes, *problem.prediction_notes(members), f"Rows: {region.name}.", *search.notes, *cost)
         part, curve = _curve(problem, grid, values, shapes, region)
         _check_mean(problem, values[region.rows], region, curve, checker)
-        out[region.name] = labelled(
-            part, evaluator, curve, notes, evaluator.spent, time.perf_counter() - began, find("regions", "regional")
+        out[region.name] = labelled_curve(
+            part,
+            evaluator,
+            curve,
+            notes,
+            evaluator.n_predictions_made,
+            time.perf_counter() - began,
+            find("regions", "regional"),
         )
     return Effects({key: with_spot_checks(e, checker.result) for key, e in out.items()}, problem.rows.table.library)
 

@@ -17,7 +17,7 @@ from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions, spot_rng
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import Evaluator, Moments, PredictEvaluator, Request
+from whybox.methods.effects.predict_evaluator import CornerRequest, Evaluator, PointMoments, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.spot_kinds import CheckedKind, CurveChecks
 from whybox.methods.effects.spot_rows import RowRecomputation, rows_alone
@@ -47,7 +47,7 @@ class CheckedCurves:
             checks of these curves may take. kind: what recomputes these curves; "own": as the problem's kind of effect says; None: nothing.
 
     Attributes:
-        rounds: how many predictions each round of the evaluator takes, as its `reserve` says. predictions: how many the checks take.
+        rounds: how many predictions each round of the evaluator takes, as its `reserve_predictions` says. predictions: how many the checks take.
 
     Raises:
         LimitError: more predictions than allowed, those of the checks among them.
@@ -71,9 +71,9 @@ class CheckedCurves:
         self._alone, self.predictions = 0, 0
         if isinstance(evaluator, PredictEvaluator):
             evaluator.predictions_beside = self._draw
-        self.rounds = problem.effect_kind.reserve(evaluator, grids)
+        self.rounds = problem.effect_kind.reserve_predictions(evaluator, grids)
         if self._kind is not None and not isinstance(evaluator, PredictEvaluator):
-            self._draw(problem.effect_kind.brute_force(evaluator, grids))
+            self._draw(problem.effect_kind.brute_force_predictions(evaluator, grids))
 
     def _draw(self, work: int) -> int:
         """Draw what is recomputed, given how many predictions the curves take; once: later calls find what was drawn. Return how many the checks take."""
@@ -127,44 +127,44 @@ class _Observed:
         self.selection: OutputSelection = evaluator.selection
 
     @property
-    def spent(self) -> int:
+    def n_predictions_made(self) -> int:
         """Predictions of single rows made so far."""
-        return self._evaluator.spent
+        return self._evaluator.n_predictions_made
 
     @property
     def kernel(self) -> str:
         """How predictions are computed, in words."""
         return self._evaluator.kernel
 
-    def reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
+    def reserve_predictions(
+        self, grids: Sequence[Grid] = (), requests: Sequence[CornerRequest] = (), *, predictions: bool = False
     ) -> list[int]:
         """See `Evaluator`."""
-        return self._evaluator.reserve(grids, requests, predictions=predictions)
+        return self._evaluator.reserve_predictions(grids, requests, predictions=predictions)
 
     def predictions(self) -> Floats:
         """See `Evaluator`."""
         return self._evaluator.predictions()
 
-    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
         """See `Evaluator`."""
-        return self._evaluator.curves(grids)
+        return self._evaluator.curve_blocks(grids)
 
-    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+    def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """See `Evaluator`."""
         if isinstance(self._evaluator, PredictEvaluator):
-            return [m.mean for m in self._evaluator.moments(grids, self._checks.observe)]
-        return self._evaluator.means(grids)
+            return [m.mean for m in self._evaluator.point_moments(grids, self._checks.observe)]
+        return self._evaluator.point_means(grids)
 
-    def moments(self, grids: Sequence[Grid]) -> list[Moments]:
+    def point_moments(self, grids: Sequence[Grid]) -> list[PointMoments]:
         """See `Evaluator`."""
         if isinstance(self._evaluator, PredictEvaluator):
-            return self._evaluator.moments(grids, self._checks.observe)
-        return self._evaluator.moments(grids)
+            return self._evaluator.point_moments(grids, self._checks.observe)
+        return self._evaluator.point_moments(grids)
 
-    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
+    def corner_sums(self, requests: Sequence[CornerRequest]) -> list[Floats]:
         """See `Evaluator`."""
-        moved = self._evaluator.shifted(requests)
+        moved = self._evaluator.corner_sums(requests)
         used = [np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0) for _, corners in requests]
         self._checks.observe_shifted(list(zip(used, moved, strict=True)))
         return moved

@@ -226,14 +226,14 @@ class LeafChecks(InteractionChecks):
             grids = [_grid(self.rows, s, table) for s in sets]
             sums = [np.zeros((len(at), len(selection.names))) for _ in sets]
             largest = np.zeros(len(selection.names))
-            for i, rows, values in trees.curves(grids):
+            for i, rows, values in trees.curve_blocks(grids):
                 sums[i] += np.einsum("r,rpk->pk", self.rows.weights[rows], values)
                 largest = np.maximum(largest, np.abs(values).max(axis=(0, 1)))
             for s, again in zip(sets, sums, strict=True):
                 self._compare_means(selection.levels(self._tied[s]), again, largest, s, checker)
         matrix = np.ascontiguousarray(trees.matrix[at])
         for p in list(self._without)[:ROWS_TIED]:
-            columns = trees.columns((p,))
+            columns = trees.model_columns((p,))
             levels = effects.PlayerPoints(columns, np.ascontiguousarray(trees.matrix[:, list(columns)]))
             values = selection.levels(effects.individual_curves(trees.model, levels, matrix, threads=trees.threads))
             again = np.einsum("p,rpk->rk", self.rows.weights, values)

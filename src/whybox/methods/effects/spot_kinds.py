@@ -154,7 +154,7 @@ class SlopeChecks(IndividualChecks):
         return number
 
     def _known(self, curve: int) -> Ints:
-        place = self.grids[curve].place
+        place = self.grids[curve].axis_positions
         assert place is not None  # noqa: S101  # slopes of categories are refused
         return np.flatnonzero(~np.isnan(place))
 

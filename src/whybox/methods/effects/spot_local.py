@@ -54,7 +54,7 @@ class LocalEffectChecks(CurveChecks):
         """See `CurveChecks`."""
         moved, numbers, answer = iter(self._moved), [], []
         for i, curve in enumerate(curves):
-            words = len(curve.grid.features) == 1 and curve.grid.place is None
+            words = len(curve.grid.features) == 1 and curve.grid.axis_positions is None
             parts = [next(moved) for _ in range(2 if words else 1)]
             steps = (
                 _Surface(self, curve)

@@ -16,7 +16,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.effects.curves import Curve, with_sides
+from whybox.methods.effects.curves import Curve, with_side_grids
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.spot_draws import MIN_POINTS, Number, Slot, cycled, drawn_slots, first_slots
@@ -148,7 +148,7 @@ class MeanChecks(CurveChecks):
         if isinstance(self.evaluator, PredictEvaluator):
             return
         used = [(g, w) for g, w in zip(self.watched(), self.watches, strict=True) if len(w.points)]
-        for i, rows, values in self.evaluator.curves([_some_points(g, w.points) for g, w in used]):
+        for i, rows, values in self.evaluator.curve_blocks([_some_points(g, w.points) for g, w in used]):
             used[i][1].add(rows, values)
 
     def second_sums(self, i: int, at: Ints) -> tuple[Floats, Floats]:
@@ -178,14 +178,14 @@ class AnovaChecks(MeanChecks):
 
     def watched(self) -> list[Grid]:
         """The grids, and both sides of each surface."""
-        return with_sides(self.grids)[0]
+        return with_side_grids(self.grids)[0]
 
     def more_slots(self) -> list[Slot]:
         """Both sides of the points of surfaces."""
         return list(dict.fromkeys(slot for i, k in self.slots for slot in self._sides(i, k)))
 
     def _sides(self, i: int, k: int) -> list[Slot]:
-        both = with_sides(self.grids)[1][i]
+        both = with_side_grids(self.grids)[1][i]
         if not both:
             return []
         return [(side, int(at)) for side, at in zip(both, np.unravel_index(k, self.grids[i].shape), strict=True)]
@@ -249,8 +249,8 @@ class MeanByValueChecks(CurveChecks):
     def _nearest(self, grid: Grid) -> Ints:
         """The point nearest to each row by plain distances, the lower one of two; rows at a category, or without a value, are at their own."""
         out = np.zeros(len(self.evaluator.rows), dtype=np.int64)
-        for side in grid.sides or (grid,):
-            x, place, here = side.features[0].numbers, side.place, side.point_of_row.copy()
+        for side in grid.side_grids or (grid,):
+            x, place, here = side.features[0].numbers, side.axis_positions, side.point_of_row.copy()
             if x is not None and place is not None:
                 known = np.flatnonzero(np.isfinite(place))
                 rows = np.flatnonzero((here < 0) & ~np.isnan(x))
