@@ -224,7 +224,9 @@ def wrong_column(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     del rng
     right = tree_evaluator.TreeEvaluator.model_columns
     patch.setattr(
-        tree_evaluator.TreeEvaluator, "model_columns", lambda self, members: tuple((c + 1) % 4 for c in right(self, members))
+        tree_evaluator.TreeEvaluator,
+        "model_columns",
+        lambda self, members: tuple((c + 1) % 4 for c in right(self, members)),
     )
 
 
@@ -245,7 +247,7 @@ def steps_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     del rng
     from whybox.methods.effects import ale
 
-    for name in ("accumulate",):
+    for name in ("accumulate_differences",):
         right = getattr(ale, name)
         patch.setattr(
             ale,

@@ -16,7 +16,7 @@ from whybox.data.table import as_table
 from whybox.errors import OptionError
 from whybox.methods.common.output import resolve_output
 from whybox.methods.common.rows import weighted_rows
-from whybox.methods.effects.ale import ale
+from whybox.methods.effects.ale import accumulated_local_effects
 from whybox.methods.effects.curves import individual_curves, partial_dependence
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
@@ -83,7 +83,7 @@ def test_trees_against_the_librarys_own_predict(case):
                 individual_curves(trees, [grid])[0].values, individual_curves(oracle, [grid])[0].values, **close
             )
             if len(grid) > 1 and sum(1 for v in grid.points[0].tolist() if v == v and v is not None) > 1:
-                ours, theirs = ale(trees, [grid])[0], ale(oracle, [grid])[0]
+                ours, theirs = accumulated_local_effects(trees, [grid])[0], accumulated_local_effects(oracle, [grid])[0]
                 assert np.allclose(ours.values, theirs.values, **close)
                 assert np.allclose(ours.std_error, theirs.std_error, **close)
     assert isinstance(asked.evaluator_of(asked.requested_features[0]), (TreeEvaluator, PredictEvaluator))
@@ -119,7 +119,7 @@ def test_surfaces_of_trees_against_predictions(kind):
             assert isinstance(trees, TreeEvaluator)
             make = {
                 "pdp": lambda e, g: partial_dependence(e, [g])[0].values,
-                "ale": lambda e, g: ale(e, [g])[0].values,
+                "ale": lambda e, g: accumulated_local_effects(e, [g])[0].values,
                 "ice": lambda e, g: individual_curves(e, [g])[0].values,
             }[kind]
             assert np.allclose(make(trees, grid), make(ask, grid), rtol=1e-9, atol=1e-9)

@@ -130,6 +130,6 @@ def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **
 
     def plan(each: EffectsOptions) -> Plan:
         cost = plan_problem(_problem(model, rows, features, each, each.grid, check=False))
-        return cost if each.refits is None else cost.repeated(1 + len(each.refits))
+        return cost if each.refits is None else cost.repeated_plan(1 + len(each.refits))
 
     return for_each(chosen, plan)

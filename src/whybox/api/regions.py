@@ -9,8 +9,7 @@ from whybox.methods.common.plan import Plan
 from whybox.methods.effects.options import RegionsOptions
 from whybox.methods.effects.plan import plan_regions as plan_problem
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
-from whybox.methods.effects.regions import GRID_POINTS
-from whybox.methods.effects.regions import regions as find_regions
+from whybox.methods.effects.regions import GRID_POINTS, find_regions
 
 __all__ = ["plan_regions", "regions"]
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.explanation.curve_functions import PiecewiseLinearCurve
-from whybox.methods.effects.ale import ale, requests
+from whybox.methods.effects.ale import accumulated_local_effects, requests_of
 from whybox.methods.effects.curves import (
     Curve,
     anova_components,
@@ -206,16 +206,16 @@ class AccumulatedLocalEffects(EffectKind):
 
     def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.ale."""
-        return ale(evaluator, grids)
+        return accumulated_local_effects(evaluator, grids)
 
     def reserve_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Count the ends of each row's own interval."""
-        return evaluator.reserve_predictions(requests=requests(evaluator.rows, grids))
+        return evaluator.reserve_predictions(requests=requests_of(evaluator.rows, grids))
 
     def brute_force_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """Rows of categories are evaluated at their own level, once for the step up and once for the step down: the definition needs one for both."""
         total = 0
-        for grid, corners in requests(evaluator.rows, grids):
+        for grid, corners in requests_of(evaluator.rows, grids):
             used = int((np.min([at for _, at in corners], axis=0) >= 0).sum())
             total += used * (1 if grid.features[0].kind == "category" else len(corners))
         return total + len(evaluator.rows) * sum(g.features[0].kind == "category" for g in grids)

@@ -76,13 +76,13 @@ class InteractionChecks(ABC):
             SpotCheckError: a number differs.
         """
 
-    def see_pair(self, members: tuple[int, int], both: Floats, first: Floats, second: Floats) -> None:  # noqa: B027  # not all of them look
+    def observe_pair(self, members: tuple[int, int], both: Floats, first: Floats, second: Floats) -> None:  # noqa: B027  # not all of them look
         """See the mean output with both columns, with the first and with the second set to each row's values, (rows, outputs of the model) each."""
 
-    def see_single(self, member: int, at_rows: Floats, without: Floats) -> None:  # noqa: B027  # not all of them look
+    def observe_single(self, member: int, at_rows: Floats, without: Floats) -> None:  # noqa: B027  # not all of them look
         """See the mean output with the column set to each row's values, and each row's mean over the values of all rows, (rows, outputs of the model)."""
 
-    def see_curves(self, grid: Grid, rows: Ints, values: Floats) -> None:  # noqa: B027  # not all of them look
+    def observe_curves(self, grid: Grid, rows: Ints, values: Floats) -> None:  # noqa: B027  # not all of them look
         """See predictions of some rows with the features of a grid set to each of its points, (rows, points, outputs)."""
 
     def recompute(self, checker: SpotChecker) -> RowRecomputation:
@@ -142,14 +142,14 @@ class LeafChecks(InteractionChecks):
         self._matching = [(p,) for p in some]
         self._matching += [(min(some[k : k + 2]), max(some[k : k + 2])) for k in range(0, len(some) - 1, 2)]
 
-    def see_pair(self, members: tuple[int, int], both: Floats, first: Floats, second: Floats) -> None:
+    def observe_pair(self, members: tuple[int, int], both: Floats, first: Floats, second: Floats) -> None:
         """See `InteractionChecks`."""
         pair = (min(members), max(members))
         self._sizes[pair] = self._size_of(both, first, second)
         if pair in self._matching:
             self._tied[pair] = both[self._at]
 
-    def see_single(self, member: int, at_rows: Floats, without: Floats) -> None:
+    def observe_single(self, member: int, at_rows: Floats, without: Floats) -> None:
         """See `InteractionChecks`."""
         self._sizes[member, member] = self._size_of(None, at_rows, without)
         if (member,) in self._matching:
@@ -279,7 +279,7 @@ class PredictionChecks(InteractionChecks):
             self._wanted.setdefault(s, []).append((row, donor))
         return len(self._numbers)
 
-    def see_curves(self, grid: Grid, rows: Ints, values: Floats) -> None:
+    def observe_curves(self, grid: Grid, rows: Ints, values: Floats) -> None:
         """See `InteractionChecks`."""
         members, n = _ordered(grid.column_positions), len(self.rows)
         at = grid.point_of_row

@@ -12,7 +12,7 @@ from whybox.explanation.axis_points import point_labels
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number
-from whybox.methods.effects.interactions import interactions, leaves_suffice
+from whybox.methods.effects.interactions import find_interactions, leaves_suffice
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import compute_effects
@@ -116,7 +116,7 @@ def _pairs(problem: EffectsProblem) -> str:
         return ""
     if not leaves_suffice(problem, [members[0] for members in problem.requested_features]):
         return "<p class=faint>Interactions are not shown: for this model and output they take whybox.interactions(model, X, sample=...).</p>"
-    sizes = interactions(problem, sample=None, seed=0)
+    sizes = find_interactions(problem, sample=None, seed=0)
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)
     about = "" if "output" not in sizes.dims else f" of output {sizes_of_output.coords['output'][0]}"
