@@ -54,16 +54,18 @@ class CurveAt:
         evaluator, grids = problem.evaluator_of(self.grid.column_positions), kind.grids_at(grid, self._first_point_grid)
         began = time_share.now()
         curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), kind=checks)
-        computed = curves.observe(kind.compute_at)
+        computed = curves.compute_unchecked(kind.compute_at)
         middle = time_share.now()
-        curves.check(computed)
+        curves.check_curves(computed)
         time_share.spent(work=middle - began, checks=time_share.now() - middle if checks else 0.0)
         return kind.values_at(computed)
 
     def _means_at(self, trees: TreeEvaluator, grid: Grid) -> Floats:
         """Means at the points of a grid, without their errors."""
         curves = CheckedCurves(self.problem, trees, [grid], SpotChecker(), kind=self.problem.effect_kind.spot_checks)
-        return curves.compute(lambda evaluator, grids: [Curve(grid, evaluator.point_means(grids)[0])])[0].values
+        return curves.compute_and_check(lambda evaluator, grids: [Curve(grid, evaluator.point_means(grids)[0])])[
+            0
+        ].values
 
     def _first_point_grid(self) -> Grid:
         """The curve's own first point."""

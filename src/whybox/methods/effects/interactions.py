@@ -212,7 +212,7 @@ def find_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
     checks = work.make_checks(problem)
     found, calls = work.compute_sizes(checks), work.evaluator.n_predictions_made
     if checks is not None:
-        checks.check(found.sizes, checker)
+        checks.check_sizes(found.sizes, checker)
     if work.from_leaves and sample is not None:
         notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
     if calls:

@@ -77,7 +77,9 @@ def find_regions(problem: EffectsProblem, *, depth: int) -> Effects:
         )
     checker = SpotChecker()
     values = (
-        CheckedCurves(problem, evaluator, [grid], checker, kind=IndividualChecks).compute(individual_curves)[0].values
+        CheckedCurves(problem, evaluator, [grid], checker, kind=IndividualChecks)
+        .compute_and_check(individual_curves)[0]
+        .values
     )
     problem.repeat_check.check_after()
     shapes = _curve_shapes(problem, grid, values)

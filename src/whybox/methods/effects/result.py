@@ -44,7 +44,7 @@ def compute_effects(problem: EffectsProblem) -> Effects:
         before = evaluator.n_predictions_made
         grids = [problem.make_grid(m) for m in wanted]
         share = len(wanted) / len(problem.requested_features)
-        curves = CheckedCurves(problem, evaluator, grids, checker, share=share).compute(
+        curves = CheckedCurves(problem, evaluator, grids, checker, share=share).compute_and_check(
             problem.effect_kind.compute_curves
         )
         problem.repeat_check.check_after()
