@@ -345,9 +345,11 @@ def own_cells_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None
 def sums_without_weights(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Running sums take every row alike."""
     del rng
-    right = predict_evaluator.RunningMoments.add
+    right = predict_evaluator.RunningMoments.add_rows
     patch.setattr(
-        predict_evaluator.RunningMoments, "add", lambda self, values, w: right(self, values, np.full(len(w), w.mean()))
+        predict_evaluator.RunningMoments,
+        "add_rows",
+        lambda self, values, w: right(self, values, np.full(len(w), w.mean())),
     )
 
 

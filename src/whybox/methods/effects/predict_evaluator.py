@@ -92,7 +92,7 @@ def moments_of_blocks(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[I
     w = evaluator.rows.weights
     running = RunningMoments((len(grid), len(evaluator.selection.names)))
     for rows, values in blocks:
-        running.add(values, w[rows])
+        running.add_rows(values, w[rows])
     return PointMoments(running.mean, running.std_error, running.skewness)
 
 

@@ -169,10 +169,10 @@ def _region_curve(
     )
     mean = np.einsum("r,rpk->pk", region_rows.weights, values[picked])
     moments = RunningMoments(mean.shape)
-    moments.add(values[picked], region_rows.weights)
+    moments.add_rows(values[picked], region_rows.weights)
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         "heterogeneity": ((), np.array(shapes.heterogeneity(picked))),
         "region_share": ((), np.array(float(weights.sum()))),
     }
-    curve = Curve(region_grid, mean, moments.std_error, moments.skewness, moments.rows - 1.0, extras=extras)
+    curve = Curve(region_grid, mean, moments.std_error, moments.skewness, moments.effective_count - 1.0, extras=extras)
     return region_problem, with_off_data(region_rows, [curve])[0]

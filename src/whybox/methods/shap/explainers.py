@@ -140,7 +140,7 @@ class _Explainer:
         if out is None:
             received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
-            received.check_agreement(self.background.received)
+            received.check_agreement(self.background.prepared_rows)
         received.check_codes_agree(self._lists, "in earlier rows")
         table = received.table
         compiled = self._compiled(table.names, sparse=table.is_sparse)
