@@ -193,7 +193,7 @@ class AdaptiveQuadrature:
         )
 
     @property
-    def completeness_gap(self) -> Floats:
+    def completeness_error(self) -> Floats:
         """Completeness error, (targets,)."""
         return np.asarray(
             self._from_cache(
@@ -203,7 +203,7 @@ class AdaptiveQuadrature:
 
     def seems_converged(self) -> bool:
         """Whether the sum is known well enough, and the projections hardly change: then the whole map is compared."""
-        exceeds_allowed = np.abs(self.completeness_gap) > self.allowed_error
+        exceeds_allowed = np.abs(self.completeness_error) > self.allowed_error
         moves = np.maximum(self._map_change() * self.projection_factor, self.start_change())
         return not self.was_rejected and not exceeds_allowed.any() and bool((moves <= self.map_tol).all())
 
@@ -280,7 +280,7 @@ class AdaptiveQuadrature:
         f = np.vstack([self.first_scores, self.node_scores[order], self.last_scores])
         derivatives_at_ends = np.vstack([h[:1], h, h[-1:]])
         interval_errors = np.abs(width * (derivatives_at_ends[1:] + derivatives_at_ends[:-1]) / 2 - np.diff(f, axis=0))
-        exceeds_allowed = np.abs(self.completeness_gap) > self.allowed_error
+        exceeds_allowed = np.abs(self.completeness_error) > self.allowed_error
         badness = (interval_errors / np.maximum(self.allowed_error, 1e-300) * exceeds_allowed).max(axis=1) / 10
         moved = np.maximum(self._map_change(), self.start_change()) > self.map_tol
         if self.was_rejected or moved.any() or not badness.any():
