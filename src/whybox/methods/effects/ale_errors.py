@@ -57,8 +57,8 @@ class CurveEstimate:
 class _IntervalMeans:
     """The mean difference of each interval, (intervals, outputs), with what its error needs.
 
-    ``weight_sums`` and ``effective_counts`` (intervals,) are the weight and the effective number of rows; ``step_shares`` and ``deviations`` are of each step: its share of the
-    weight of its interval, and its distance from the mean, (steps, outputs).
+    ``weight_sums`` and ``effective_counts`` (intervals,) are the weight and the effective number of rows. ``step_shares`` and
+    ``deviations`` are of each step: its share of the weight of its interval, and its distance from the mean, (steps, outputs).
     """
 
     mean: Floats

@@ -20,8 +20,8 @@ class ErrorSample:
 
     Attributes:
         rows: positions; may repeat. mean_weights: (rows,) how much each counts in the mean.
-        square_weights, cube_weights: (rows,) how much the second and third power of its distance from the mean count in the sums of ``(weight * distance)^2`` and
-            ``(weight * distance)^3`` over all rows, weights summing to one.
+        square_weights, cube_weights: (rows,) how much the second and third power of its distance from the mean count in the sums of
+            ``(weight * distance)^2`` and ``(weight * distance)^3`` over all rows, weights summing to one.
         notes: what the reader should know.
     """
 

@@ -65,7 +65,8 @@ class PairMeans:
     """Means of predictions of hybrids, rows that take some features from others, at each row.
 
     Attributes:
-        at_own_values: (1, rows, outputs) with the row's own values of the features, over all rows. over_all_values: the same of the row as it is, over all values.
+        at_own_values: (1, rows, outputs) with the row's own values of the features, over all rows.
+        over_all_values: the same of the row as it is, over all values.
         value_of_row: (rows,) which of the different values each row has.
         left_out_curves: (rows left out, values, outputs) what is averaged in `at_own_values`.
         left_out_columns: (rows, rows left out, outputs) what is averaged in `over_all_values`.

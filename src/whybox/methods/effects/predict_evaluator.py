@@ -101,7 +101,8 @@ def moments_of_blocks(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[I
 class _DistinctCells:
     """Cells of a grid to predict, each different one once: a cell is a row without the feature, and a point.
 
-    ``cell_numbers`` are row * points + point, sorted; ``own_rows`` a row for each that is at the point itself, so that its prediction is that of the cell, or -1.
+    ``cell_numbers`` are row * points + point, sorted; ``own_rows`` is for each a row that is at the point itself,
+    so that its prediction is that of the cell, or -1.
     """
 
     grid: Grid

@@ -78,8 +78,8 @@ class EffectsProblem:
     @cached_property
     def effect_kind(self) -> EffectKind:
         """What computes this kind of effect."""
-        effect_kind: EffectKind = load(self.spec.run).from_options(self.options)
-        return effect_kind
+        kind: EffectKind = load(self.spec.run).from_options(self.options)
+        return kind
 
     @property
     def notes(self) -> tuple[str, ...]:
