@@ -197,7 +197,8 @@ class AdaptiveQuadrature:
         """Completeness error, (targets,)."""
         return np.asarray(
             self._from_cache(
-                "completeness_error", lambda: self.rule_weights()[0] @ self.node_derivatives - (self.last_scores - self.first_scores)
+                "completeness_error",
+                lambda: self.rule_weights()[0] @ self.node_derivatives - (self.last_scores - self.first_scores),
             )
         )
 

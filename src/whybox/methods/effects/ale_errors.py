@@ -120,17 +120,19 @@ def _curve_error(
     ]
     freedom = [*(m.effective_counts - 1.0), effective_count - 1.0]
     unknown = m.weight_sums == 0 if has_several.any() else np.ones_like(has_several)
-    alone = (coefficients**2)[:, ~has_several & ~unknown].sum(axis=1)
-    if alone.any():
+    single_variance = (coefficients**2)[:, ~has_several & ~unknown].sum(axis=1)
+    if single_variance.any():
         spread = m.weight_sums[s.interval_of_step] @ (
             m.step_shares * (stretch[s.interval_of_step] * m.deviations[:, output]) ** 2
         )
-        pooled = alone * (spread / m.weight_sums[has_several].sum())
+        pooled = single_variance * (spread / m.weight_sums[has_several].sum())
         variance = variance + pooled
         variances, freedom = [*variances, pooled], [*freedom, (m.effective_counts[has_several] - 1.0).sum()]
     below = sum(v**2 / max(f, MIN_FREEDOM) for v, f in zip(variances, freedom, strict=True))
-    every = np.sum(variances, axis=0)
-    degrees = np.divide(every**2, below, out=np.full(len(coefficients), effective_count - 1.0), where=below > 0.0)
+    total_variance = np.sum(variances, axis=0)
+    degrees = np.divide(
+        total_variance**2, below, out=np.full(len(coefficients), effective_count - 1.0), where=below > 0.0
+    )
     is_unbounded = (np.abs(coefficients[:, unknown]) > NEGLIGIBLE_COEFFICIENT).any(axis=1)
     skewness = skewness_of_mean(variance, cubes, effective_count)
     return (

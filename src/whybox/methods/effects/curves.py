@@ -243,15 +243,15 @@ def _nearest_number(feature: Feature, points: npt.NDArray[Any]) -> Ints:
     assert x is not None  # noqa: S101  # only categories have none
     axis = feature.place(points)
     known = np.flatnonzero(~np.isnan(axis))
-    gap = np.flatnonzero(np.isnan(axis))
+    missing_points = np.flatnonzero(np.isnan(axis))
     if not len(known):
-        return np.where(np.isnan(x), gap[0], -1).astype(np.int64)
+        return np.where(np.isnan(x), missing_points[0], -1).astype(np.int64)
     points = axis[known]
     above = np.clip(np.searchsorted(points, x), 1 if len(points) > 1 else 0, len(points) - 1)
     below = np.maximum(above - 1, 0)
     with np.errstate(over="ignore", invalid="ignore"):  # one of two distances may run over
         at = known[np.where(x - points[below] <= points[above] - x, below, above)]
-    return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
+    return np.where(np.isnan(x), missing_points[0] if len(missing_points) else -1, at).astype(np.int64)
 
 
 def grid_share(rows: WeightedRows, grid: Grid) -> Floats:

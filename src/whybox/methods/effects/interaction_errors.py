@@ -127,15 +127,21 @@ class PairMeans:
             left_out_columns,
         )
 
-    def at_own_values_without(self, w: Floats, some: slice) -> Floats:
+    def at_own_values_without(self, w: Floats, block: slice) -> Floats:
         """Return `at_own_values` without each of some rows, (some, rows, outputs)."""
-        own = w[self.left_out[some], None, None]
-        return np.asarray((self.at_own_values - own * self.left_out_curves[some][:, self.value_of_row]) / (1.0 - own))
+        left_out_weights = w[self.left_out[block], None, None]
+        return np.asarray(
+            (self.at_own_values - left_out_weights * self.left_out_curves[block][:, self.value_of_row])
+            / (1.0 - left_out_weights)
+        )
 
-    def over_all_values_without(self, w: Floats, some: slice) -> Floats:
+    def over_all_values_without(self, w: Floats, block: slice) -> Floats:
         """Return `over_all_values` without each of some rows, (some, rows, outputs)."""
-        own = w[self.left_out[some], None, None]
-        return np.asarray((self.over_all_values - own * self.left_out_columns[:, some].swapaxes(0, 1)) / (1.0 - own))
+        left_out_weights = w[self.left_out[block], None, None]
+        return np.asarray(
+            (self.over_all_values - left_out_weights * self.left_out_columns[:, block].swapaxes(0, 1))
+            / (1.0 - left_out_weights)
+        )
 
 
 def pair_estimates(
@@ -143,11 +149,11 @@ def pair_estimates(
 ) -> tuple[SizeEstimate, SizeEstimate]:
     """Return size and H squared of two features: ``PD_jk - PD_j - PD_k`` against ``PD_jk``."""
 
-    def means(some: slice) -> tuple[Floats, Floats, Floats]:
+    def means(block: slice) -> tuple[Floats, Floats, Floats]:
         return (
-            both.at_own_values_without(w, some),
-            first.at_own_values_without(w, some),
-            second.at_own_values_without(w, some),
+            both.at_own_values_without(w, block),
+            first.at_own_values_without(w, block),
+            second.at_own_values_without(w, block),
         )
 
     return _size_and_ratio(
@@ -160,8 +166,8 @@ def overall_estimates(
 ) -> tuple[SizeEstimate, SizeEstimate]:
     """Return size and H squared of a feature with all others: ``f - PD_j - PD_without_j`` against f."""
 
-    def means(some: slice) -> tuple[Floats, Floats, Floats]:
-        return predictions[None], own.at_own_values_without(w, some), own.over_all_values_without(w, some)
+    def means(block: slice) -> tuple[Floats, Floats, Floats]:
+        return predictions[None], own.at_own_values_without(w, block), own.over_all_values_without(w, block)
 
     return _size_and_ratio(
         w, (predictions[None], own.at_own_values, own.over_all_values), own.left_out, means, floor, level
@@ -181,13 +187,13 @@ def _size_and_ratio(  # the parts of one formula
     if level is None:
         return SizeEstimate(size), SizeEstimate(ratio)
     sizes, ratios = np.empty((2, len(left_out), len(size)))
-    for some in _block_slices(len(left_out), whole[0].size):
-        shares = np.tile(w, (some.stop - some.start, 1))
-        shares[np.arange(len(shares)), left_out[some]] = 0.0
+    for block in _block_slices(len(left_out), whole[0].size):
+        shares = np.tile(w, (block.stop - block.start, 1))
+        shares[np.arange(len(shares)), left_out[block]] = 0.0
         squares, whole_squares = _interaction_and_whole(
-            shares / shares.sum(axis=1, keepdims=True), *means_without(some)
+            shares / shares.sum(axis=1, keepdims=True), *means_without(block)
         )
-        sizes[some], ratios[some] = np.sqrt(squares), ratio_above_rounding(squares, whole_squares, floor)
+        sizes[block], ratios[block] = np.sqrt(squares), ratio_above_rounding(squares, whole_squares, floor)
     jackknife = _Jackknife(w, left_out, level, np.asarray(size**2 <= floor))
     found = jackknife.estimate_error(size, sizes, corrected=True)
     return found, jackknife.estimate_error(ratio, ratios, tail=found.skewness)
@@ -237,24 +243,24 @@ class _Jackknife:
         """
         shift, error, _ = self._bias_and_error(value, without)
         best = np.where(value + shift > 0.0, value + shift, value) if corrected else value
-        some = (value > 0.0) & ~self.is_rounding
-        safe = np.where(some, value, 1.0)
-        logs = np.log(np.where(some, np.maximum(without, SMALLEST_RATIO * safe), 1.0))
+        has_error = (value > 0.0) & ~self.is_rounding
+        safe = np.where(has_error, value, 1.0)
+        logs = np.log(np.where(has_error, np.maximum(without, SMALLEST_RATIO * safe), 1.0))
         _, log_error, skewness = self._bias_and_error(np.log(safe), logs)
         down, up = skewness, skewness
         if tail is not None:
             up = np.maximum(np.abs(skewness), np.abs(tail))
             down = -up
-        freedom, middle = self._effective_count - 1.0, np.log(np.where(some, best, 1.0))
+        freedom, middle = self._effective_count - 1.0, np.log(np.where(has_error, best, 1.0))
         with np.errstate(over="ignore"):
             low = np.exp(skewed_interval(middle, log_error, down, self.level, freedom)[0])
             high = np.exp(skewed_interval(middle, log_error, up, self.level, freedom)[1])
         return SizeEstimate(
-            np.where(some, best, value),
-            np.where(some, error, 0.0),
-            np.where(some, low, value),
-            np.where(some, high, value),
-            np.where(some, skewness, 0.0),
+            np.where(has_error, best, value),
+            np.where(has_error, error, 0.0),
+            np.where(has_error, low, value),
+            np.where(has_error, high, value),
+            np.where(has_error, skewness, 0.0),
         )
 
     @property
@@ -264,10 +270,10 @@ class _Jackknife:
 
     def _bias_and_error(self, whole: Floats, parts: Floats) -> tuple[Floats, Floats, Floats]:
         """Return what to add against the bias, the standard error and the skewness."""
-        own, times = self.weights[self.left_out], len(self.weights) / len(self.left_out)
-        moved = (1.0 - own)[:, None] * (whole - parts)
+        left_out_weights, times = self.weights[self.left_out], len(self.weights) / len(self.left_out)
+        moved = (1.0 - left_out_weights)[:, None] * (whole - parts)
         bias = moved.sum(axis=0)
-        off = moved - (own / own.sum())[:, None] * bias
+        off = moved - (left_out_weights / left_out_weights.sum())[:, None] * bias
         squares, cubes = times * (off**2).sum(axis=0), times * (off**3).sum(axis=0)
         error = std_error_of_mean(squares, self._effective_count)
         return times * bias, error, skewness_of_mean(squares, cubes, self._effective_count)

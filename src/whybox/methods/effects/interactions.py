@@ -282,8 +282,10 @@ def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: S
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
-    most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
-    HybridEvaluator(problem.model, problem.selection, most, reserved=problem.reserved_predictions).check_limit(
+    max_predictions = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
+    HybridEvaluator(
+        problem.model, problem.selection, max_predictions, reserved=problem.reserved_predictions
+    ).check_limit(
         needed + predictions_of_checks(problem, evaluator, needed),
         what=f"a table of interactions of {len(members)} features over {len(rows):,} rows",
         smaller=(Argument("sample", 300), " (rows drawn, with standard errors), fewer features"),
@@ -302,13 +304,13 @@ def sizes_from_leaves(
     ]  # of the others nothing is computed: exactly zero
     players = []
     for p in used:
-        own = X[:, list(columns[p])]
+        own_columns = X[:, list(columns[p])]
         one = (
-            value_intervals.interval_representatives(model, columns[p][0], own[:, 0])[:, None]
+            value_intervals.interval_representatives(model, columns[p][0], own_columns[:, 0])[:, None]
             if len(columns[p]) == 1
-            else own
+            else own_columns
         )
-        points = np.unique(own, axis=0)
+        points = np.unique(own_columns, axis=0)
         players.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
     count = len(trees.selection.names)
     sizes, h_squared = (np.zeros((len(members), len(members), count)) for _ in range(2))
@@ -317,20 +319,24 @@ def sizes_from_leaves(
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
     of_pair, of_single = _kernel_observers(observer, used, pairs)
-    together = interaction_strength.pair_interactions(
+    pair_strengths = interaction_strength.pair_interactions(
         model, players, pairs, X, w, threads=trees.threads, observe=of_pair
     ) if pairs else None  # fmt: skip
-    alone = interaction_strength.overall_interactions(model, players, X, w, threads=trees.threads, observe=of_single)
-    for k, (a, b) in enumerate(pairs if together is not None else []):
-        assert together is not None  # noqa: S101  # there are pairs
+    overall_strengths = interaction_strength.overall_interactions(
+        model, players, X, w, threads=trees.threads, observe=of_single
+    )
+    for k, (a, b) in enumerate(pairs if pair_strengths is not None else []):
+        assert pair_strengths is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
-        sizes[i, j] = sizes[j, i] = np.sqrt(together.interaction[k, picks])
+        sizes[i, j] = sizes[j, i] = np.sqrt(pair_strengths.interaction[k, picks])
         h_squared[i, j] = h_squared[j, i] = ratio_above_rounding(
-            together.interaction[k, picks], together.whole[k, picks], floor
+            pair_strengths.interaction[k, picks], pair_strengths.whole[k, picks], floor
         )
     for a, i in enumerate(at):
-        sizes[i, i] = np.sqrt(alone.interaction[a, picks])
-        h_squared[i, i] = ratio_above_rounding(alone.interaction[a, picks], alone.whole[a, picks], floor)
+        sizes[i, i] = np.sqrt(overall_strengths.interaction[a, picks])
+        h_squared[i, i] = ratio_above_rounding(
+            overall_strengths.interaction[a, picks], overall_strengths.whole[a, picks], floor
+        )
     return InteractionSizes(sizes, h_squared)
 
 

@@ -122,9 +122,9 @@ def _check_mean(problem: EffectsProblem, values: Floats, region: _Region, curve:
     weights = problem.rows.weights[region.rows]
     if problem.options.spot_checks == 0 or not weights.sum() > 0 or not np.isfinite(values).all():
         return
-    again = np.average(values, axis=0, weights=weights)
+    second_mean = np.average(values, axis=0, weights=weights)
     checker.compare(
-        curve.values, again, 1e-12 * (1.0 + 1e-3 * len(values)) * np.abs(values).max(axis=(0, 1)), way=SECOND_SUM,
+        curve.values, second_mean, 1e-12 * (1.0 + 1e-3 * len(values)) * np.abs(values).max(axis=(0, 1)), way=SECOND_SUM,
         where=lambda at: [("region", region.name), ("position on the grid", at[0]), ("output", at[1])],
     )  # fmt: skip
 

@@ -108,8 +108,8 @@ class _StepsOfCurve:
     """Rises of a curve from edge to edge where rows are, the means of the differences that they should be, and the curve's mean over the rows."""
 
     def __init__(self, which: Ints, rises: Floats, means: Floats, centre: Floats, largest: Floats) -> None:
-        some = np.isfinite(rises).all(axis=1) & np.isfinite(means).all(axis=1)
-        self.intervals, self.rises, self.means = which[some], rises[some], means[some]
+        is_finite = np.isfinite(rises).all(axis=1) & np.isfinite(means).all(axis=1)
+        self.intervals, self.rises, self.means = which[is_finite], rises[is_finite], means[is_finite]
         self.centre = centre if np.isfinite(centre).all() else np.zeros_like(centre)
         self.largest = largest
 
@@ -240,8 +240,8 @@ def _interval_means(parts: Sequence[tuple[Ints, Floats, Floats]]) -> tuple[Ints,
     which, start = np.unique(at, return_index=True)
     mass = np.add.reduceat(w, start) if len(start) else np.empty(0)
     sums = np.add.reduceat(w[:, None] * moved, start, axis=0) if len(start) else np.empty((0, moved.shape[1]))
-    some = mass > 0
-    return which[some], sums[some] / mass[some, None]
+    has_weight = mass > 0
+    return which[has_weight], sums[has_weight] / mass[has_weight, None]
 
 
 def _weighted_mean(values: Floats, weights: Floats) -> Floats:

@@ -110,12 +110,12 @@ class TreeEvaluator:
     def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves in blocks of rows, all features in one walk."""
         players = [self.player_points(g) for g in grids]
-        for together in _disjoint_groups([player.columns for player in players]):
-            chosen = [players[i] for i in together]
+        for group in _disjoint_groups([player.columns for player in players]):
+            chosen = [players[i] for i in group]
             for block, curves in effects.individual_curve_blocks(
                 self.model, chosen, self.matrix, numbers=CURVE_NUMBERS_HELD, threads=self.threads
             ):
-                for i, values in zip(together, curves, strict=True):
+                for i, values in zip(group, curves, strict=True):
                     yield i, np.arange(block.start, block.stop), self._on_scale(values)
         for i, (grid, player) in enumerate(zip(grids, players, strict=True)):
             if not player.columns:  # no tree reads the feature, so every row stays as it is
@@ -132,11 +132,11 @@ class TreeEvaluator:
         rest = [i for i, found in enumerate(out) if found is None]
         players = {i: self.player_points(grids[i]) for i in rest}
         for some in _disjoint_groups([players[i].columns for i in rest]):
-            together = [rest[k] for k in some]
+            group = [rest[k] for k in some]
             found = effects.partial_dependence(
-                self.model, [players[i] for i in together], self.matrix, self.rows.weights, threads=self.threads
+                self.model, [players[i] for i in group], self.matrix, self.rows.weights, threads=self.threads
             )
-            for i, mean in zip(together, found, strict=True):
+            for i, mean in zip(group, found, strict=True):
                 out[i] = self.selection.levels(mean)
         overall_mean = self.rows.weights @ self.predictions() if any(v is None for v in out) else np.empty(0)
         return [
@@ -199,10 +199,10 @@ class TreeEvaluator:
         players = [self.player_points(g) for g in grids]
         sample = self._error_sample(link, n_error_rows)
         means = self.point_means(grids) if sample.notes else []
-        for together in _disjoint_groups([one.columns for one in players]):
-            chosen, known_means = [players[i] for i in together], [means[i] for i in together if means]
+        for group in _disjoint_groups([one.columns for one in players]):
+            chosen, known_means = [players[i] for i in group], [means[i] for i in group if means]
             for i, m in zip(
-                together, self._with_errors(chosen, known_means, link, sample, n_error_rows // 2), strict=True
+                group, self._with_errors(chosen, known_means, link, sample, n_error_rows // 2), strict=True
             ):
                 out[i] = m
         return out
@@ -276,8 +276,8 @@ class TreeEvaluator:
         steps = [
             (i, used, high, low) for i, (_, corners) in enumerate(requests) for used, high, low in _pairs_of(corners)
         ]
-        for together in _disjoint_groups([players[i].columns for i, *_ in steps]):
-            chosen = [steps[t] for t in together]
+        for group in _disjoint_groups([players[i].columns for i, *_ in steps]):
+            chosen = [steps[t] for t in group]
             low, high = (np.column_stack([step[k] for step in chosen]).astype(np.int32) for k in (3, 2))
             moved = effects.point_differences(
                 self.model, [players[i] for i, *_ in chosen], self.matrix, low, high, threads=self.threads
