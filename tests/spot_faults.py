@@ -114,7 +114,7 @@ def noise_of_one_sign(patch, seed):
 
 
 def wrong_weights(patch, seed):
-    right = AdaptiveQuadrature._weights
+    right = AdaptiveQuadrature._compute_rule_weights
 
     def weights(self):
         w, coarse = right(self)

@@ -54,7 +54,7 @@ def test_it_is_a_snapshot_without_rows_of_weight_zero(library):
         Z.loc[:, "a"] = 0.0
     column = background.table.native["a"]
     assert np.asarray(column).tolist() == frame(6)["a"].iloc[[0, 2, 3]].tolist()
-    assert len(background.received.table) == 1
+    assert len(background.prepared_rows.table) == 1
 
 
 def test_the_fingerprint_is_of_the_cells_and_weights():

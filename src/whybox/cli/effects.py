@@ -148,7 +148,7 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.data.table_files import WRITABLE_SUFFIXES, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import resolve_effects
-    from whybox.methods.effects.result import run
+    from whybox.methods.effects.result import compute_effects
 
     out = resolve_output(options, WRITABLE_SUFFIXES)
     q = question_of(options)
@@ -158,7 +158,7 @@ def _effects(options: argparse.Namespace) -> None:
     problem = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if problem.asks:
         print(f"whybox: {plan_effects(problem).line}", file=sys.stderr)
-    curves = name_rows(lambda _: run(problem), q.rows, options.data)
+    curves = name_rows(lambda _: compute_effects(problem), q.rows, options.data)
     with atomic_write(out) as part:
         write = table_writer(part, out)
         write(curves.to_arrow())

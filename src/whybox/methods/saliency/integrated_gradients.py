@@ -335,13 +335,13 @@ class _PathPool:
         requests: list[tuple[int, Floats]] = []
         for task, walk in self._pool.items():
             t = walk.next_nodes()
-            if len(walk.t) + len(t) > self.expected_nodes and task not in self._may_use_all:
+            if len(walk.node_positions) + len(t) > self.expected_nodes and task not in self._may_use_all:
                 if not self._fits_budget(len(self._may_use_all) + 1, len(self._pool)):
                     continue  # it waits until another one is finished
                 self._may_use_all.add(task)
             requests.append((task, t))
         whose = np.concatenate([np.full(len(t), task) for task, t in requests])
-        slots = np.concatenate([len(self._pool[task].t) + np.arange(len(t)) for task, t in requests])
+        slots = np.concatenate([len(self._pool[task].node_positions) + np.arange(len(t)) for task, t in requests])
         at = np.concatenate([t for _, t in requests])
         f, h = (np.empty((len(at), self.problem.target.count)) for _ in range(2))
         projections: list[Floats] = []
@@ -383,19 +383,19 @@ class _PathPool:
                     self._finish(task, n, maps, change[n])
                     finished.append(task)
                 else:
-                    walk.reject(change[n])
+                    walk.reject_map(change[n])
         for task in finished:
             del self._pool[task], self._starts[task]
         self._may_use_all -= set(finished)
         for walk in self._pool.values():
-            walk.refine()
+            walk.refine_rule()
         if finished:
             self._free_memory(np.array(finished))
         return len(finished)
 
     def _finish(self, task: int, n: int, maps: Maps, change: Floats) -> None:
         walk, (k, row) = self._pool[task], divmod(task, self.problem.rows)
-        self.steps[k, row], self.allowed[k, row] = len(walk.t), walk.allowed
+        self.steps[k, row], self.allowed[k, row] = len(walk.node_positions), walk.allowed_error
         self.change[k, row] = np.maximum(change, walk.start_change())
         for of, mine in zip(self.maps, maps, strict=True):
             for total, a in zip(of, mine, strict=True):
@@ -405,7 +405,7 @@ class _PathPool:
     def _compare_maps(self, tasks: list[int]) -> tuple[Maps, Floats]:
         """Maps of these tasks, and their distance from those of the coarser rule, (tasks, targets)."""
         net, place = self.problem.net, {task: n for n, task in enumerate(tasks)}
-        rules = [self._pool[task].weights() for task in tasks]
+        rules = [self._pool[task].rule_weights() for task in tasks]
         maps: Maps = []
         change = np.zeros((len(tasks), self.problem.target.count))
         chosen = []

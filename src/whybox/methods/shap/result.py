@@ -279,7 +279,7 @@ def _make_evidence(
         prints["background"] = problem.background.fingerprint
     notes = [*received.remarks(), *problem.model.notes]
     if problem.background is not None:
-        notes += [note for note in problem.background.received.remarks(" of the background") if note not in notes]
+        notes += [note for note in problem.background.prepared_rows.remarks(" of the background") if note not in notes]
     if spot is not None:
         notes += spot.notes
     if problem.kernel == "rescaled":

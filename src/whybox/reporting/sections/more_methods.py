@@ -15,7 +15,7 @@ from whybox.explanation.figures import FIGURE_SPECS
 from whybox.explanation.html import number_text
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find, load_options
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
@@ -86,7 +86,9 @@ def _effects_block(f: ReportData, spec: MethodSpec) -> str:
     names = top_features(f.explanation)
     options = (load_options(spec) if spec.options else EffectsOptions)(kind=spec.id, output=f.output, scale=f.scale)
     rows, known = evenly_taken(f.explanation.data), f.explanation.evidence.agreement  # explaining has compared each row
-    curves = run(resolve_effects(f.model, rows, names, options, kind=spec.id, grid=options.grid, known=known))
+    curves = compute_effects(
+        resolve_effects(f.model, rows, names, options, kind=spec.id, grid=options.grid, known=known)
+    )
     drawn = "".join(curve_figure(curves, str(n)) for n in curves.ordered())
     return f"<div class=grid>{drawn}</div>{_how_computed(curves[0])}"
 
