@@ -177,7 +177,7 @@ def test_slopes_at_the_wrong_positions_do_not_pass():
 
     @dataclass(frozen=True)
     class Smallest(Fixed):
-        reduces: ClassVar[str] = "max"
+        default_reduce: ClassVar[str] = "max"
 
     slopes = np.abs(net.weight.detach().numpy())
     wrong = Smallest(tuple(map(tuple, np.broadcast_to(1.0 / slopes, rows.shape))))

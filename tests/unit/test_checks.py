@@ -68,7 +68,7 @@ class Planted(Method):
     def __call__(self, problem):
         x = problem.inputs[0].x
         found = edge_map(problem.inputs[0], x)[:, None] if self.edge else x.astype(float)
-        return MethodOutput([[found] for _ in range(problem.target.count)], "none", "none", exact=True)
+        return MethodOutput([[found] for _ in range(problem.target.n_targets)], "none", "none", exact=True)
 
 
 class Shaking(nn.Module):
@@ -182,10 +182,10 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
     class Below(Method):
         name: ClassVar[str] = "below"
         title: ClassVar[str] = "Below"
-        reduces: ClassVar[str] = "max"
+        default_reduce: ClassVar[str] = "max"
 
         def __call__(self, problem):
-            tapped = problem.net.split_at_layer("0", problem.to_device(np.arange(problem.rows)))[1]
+            tapped = problem.net.split_at_layer("0", problem.to_device(np.arange(problem.n_rows)))[1]
             return MethodOutput([[problem.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
 
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")

@@ -43,7 +43,7 @@ def test_a_recipe_is_read_back_as_it_was(tmp_path):
             channel_axis=None,
             inputs=(0,),
         )
-        assert recipe.settings() == dict(found.evidence.settings)
+        assert recipe.to_settings() == dict(found.evidence.settings)
         assert rebuild_method(recipe, options=None).tol == 0.02
 
 
@@ -74,7 +74,7 @@ def test_an_output_named_as_no_output_is_one_target_of_all_rows():
 
 
 def test_options_of_tokens_are_refused_for_other_maps():
-    assert not ReadingOptions().changed()
+    assert not ReadingOptions().changed_options()
     e = wb.saliency(nn.Linear(5, 3).eval(), rows(), 1)
     with pytest.raises(OptionError, match="baseline_token= is for maps of tokens"):
         wb.check(e, nn.Linear(5, 3).eval(), rows(), baseline_token=3)

@@ -83,7 +83,7 @@ class CheckSubject:
     @property
     def sensitivity(self) -> bool:
         """True if maps show how steep the score is, without a sign, and not what a position contributes to it."""
-        return self.method.reduces == "max"
+        return self.method.default_reduce == "max"
 
     def maps(self, explained_rows: Indices | None = None) -> Maps:
         """The explanation's own maps of the rows that are checked, (rows, *positions)."""
@@ -183,7 +183,7 @@ class CheckSubject:
             target,
             budget=self.budget,
             seed=seed,
-            derivatives=prepared.method.derivatives,
+            derivatives=prepared.method.needs_gradients,
             reduce=self.recipe.reduce,
             background=prepared.background,
         )
@@ -282,7 +282,7 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
         tokens, method = resolve_tokens(explanations[0], recipe, net, inputs, supplied, rows)
         net, resolved, several = tokens.net, tokens.inputs, True
     else:
-        if given := list(supplied.reading.changed()):
+        if given := list(supplied.reading.changed_options()):
             raise OptionError(f"{given[0]}= is for maps of tokens and words; leave it out.")
         resolved, several = resolve_inputs(net, inputs, recipe.channel_axis), isinstance(inputs, tuple)
         input_of = _inputs_of_maps(explanations, recipe, resolved, net)

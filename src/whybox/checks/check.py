@@ -115,7 +115,7 @@ def check(  # noqa: PLR0913  # the promise of the public surface
         "backward": subject.passes.backward,
         "seconds": time.perf_counter() - began,
         "fingerprints": dict(subject.explanations[0].evidence.fingerprints),
-        "settings": recipe.settings(),
+        "settings": recipe.to_settings(),
     }
     return Checks(tuple(rows), about)
 

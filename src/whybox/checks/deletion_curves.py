@@ -69,7 +69,7 @@ class RemovalGame:
     segment_counts: Indices = field(init=False)
 
     def __post_init__(self) -> None:
-        segment_counts = np.full(self.problem.rows, self.count) if self.present is None else self.present.sum(axis=1)
+        segment_counts = np.full(self.problem.n_rows, self.count) if self.present is None else self.present.sum(axis=1)
         object.__setattr__(self, "segment_counts", segment_counts.astype(np.intp))
 
     def scores(self, rows: Indices, kept: Bools) -> Floats:
@@ -97,10 +97,10 @@ class RemovalGame:
                         | (flat_ids < 0)
                     ).reshape(len(selected), *ids.shape[1:])
                 )
-                mask = mask if input_.channel is None else np.expand_dims(mask, input_.channel)
+                mask = mask if input_.channel_axis is None else np.expand_dims(mask, input_.channel_axis)
                 xs[number] = np.where(mask, xs[number], self.replacements[number][selected])
             lifted = tuple(self.problem.net.array(np.ascontiguousarray(x)) for x in xs)
-            out[some] = self.problem.evaluate(lifted, selected)[:, 0]
+            out[some] = self.problem.scores_at_points(lifted, selected)[:, 0]
         return -np.abs(out - self.problem.scores[rows, 0]) if self.distance else out
 
     def removal_counts(self) -> Indices:
@@ -110,7 +110,7 @@ class RemovalGame:
 
     def random_orders(self, rng: np.random.Generator) -> Indices:
         """A random order, (rows, parts)."""
-        at = rng.random((self.problem.rows, self.count))
+        at = rng.random((self.problem.n_rows, self.count))
         return np.argsort(at if self.present is None else at + ~self.present, axis=1)
 
     def reversed_orders(self, order: Indices) -> Indices:
@@ -120,7 +120,7 @@ class RemovalGame:
 
     def curve_areas(self, orders: Sequence[Indices]) -> Floats:
         """Mean score along each order, (orders, rows); an order is (rows, parts), the first part is removed first."""
-        n, removal_counts = self.problem.rows, self.removal_counts()
+        n, removal_counts = self.problem.n_rows, self.removal_counts()
         inner = removal_counts[:, 1:-1]
         points = inner.shape[1]
         ends = self.scores(
@@ -149,7 +149,7 @@ class RemovalGame:
 
         Effects are evaluated again half-way. It need not be the best order that there is.
         """
-        n, P = self.problem.rows, self.count
+        n, P = self.problem.n_rows, self.count
         left = np.ones((n, P), dtype=bool) if self.present is None else self.present.copy()
         order = np.argsort(~left, axis=1, kind="stable")  # parts that a row does not have come last
         first = np.zeros((n, P))

@@ -137,7 +137,11 @@ def _candidates(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dict
     own = []
     for (g, _), part in zip(given, subject.maps(), strict=True):
         value = np.abs(part) if subject.sensitivity else part
-        own.append(value if value.ndim == len(g.position_axes) + 1 or g.channel is None else value.sum(axis=g.channel))
+        own.append(
+            value
+            if value.ndim == len(g.position_axes) + 1 or g.channel_axis is None
+            else value.sum(axis=g.channel_axis)
+        )
     out = {
         "the map": _order(own, ids, count, seed),
         "the input itself": _order([input_size(g, x) for g, x in given], ids, count, seed),

@@ -88,7 +88,7 @@ class _ComparedMap:
         self.subject = subject
         problem = subject.score_problem()
         # an embedding is randomised with the rest: a product with its output is not a product with the input
-        reference = subject.cut_to_rows(subject.rows).reference(problem) if subject.tokens is None else None
+        reference = subject.cut_to_rows(subject.rows).reference_inputs(problem) if subject.tokens is None else None
         self.equidistant = None if reference is not None else _equidistant_method(subject)
         self.adjustment = (
             "compared before the product with the input"
@@ -161,7 +161,7 @@ class _ComparedMap:
         maps = self.subject.recompute(net, seed=seed, reduce=None)
         out = []
         for map_of_input, (input_index, displacement) in zip(maps, self._displacements, strict=True):
-            channel = self.subject.inputs[input_index].channel
+            channel = self.subject.inputs[input_index].channel_axis
             slopes = map_of_input / displacement
             if channel is not None:
                 magnitudes = np.abs(slopes)
@@ -223,7 +223,7 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
     A position that equals its replacement gets 0 whatever the network does; on sparse pictures that alone keeps maps similar.
     """
     if (
-        subject.method.derivatives
+        subject.method.needs_gradients
         or subject.tokens is not None
         or not has_baseline(subject.method)
         or any(i.without_gradient for i in subject.inputs)

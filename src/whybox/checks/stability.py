@@ -69,7 +69,7 @@ def _small_noise(subject: CheckSubject) -> Check:
         rows = np.arange(subject.count)
         for start in range(0, subject.count, problem.batch_size):
             batch = slice(start, start + problem.batch_size)
-            noisy_scores = problem.evaluate(tuple(a[batch] for a in on_device), rows[batch])[:, 0]
+            noisy_scores = problem.scores_at_points(tuple(a[batch] for a in on_device), rows[batch])[:, 0]
             score_changes[batch] = np.maximum(score_changes[batch], np.abs(noisy_scores - scores[batch]))
     mean, half = mean_interval(distances)
     shuffled_distance = _shuffled_distance(subject, before)

@@ -28,7 +28,7 @@ from whybox.methods.saliency.recipe import (
     rebuild_method,
 )
 from whybox.methods.saliency.text import (
-    Texts,
+    TokenizedTexts,
     group_into_words,
     is_text,
     resolve_absent_token,
@@ -59,7 +59,7 @@ class Tokens:
     net: Differentiable
     inputs: tuple[Input, ...]
     options: ReadingOptions
-    texts: Texts | None
+    texts: TokenizedTexts | None
     absent_token: tuple[int, str] | None
     position_of: Indices
     positions: int
@@ -85,7 +85,7 @@ class Tokens:
     def removable(self) -> Bools:
         """Tokens that may be removed, (rows, tokens): neither special ones nor padding."""
         there = self.position_of >= 0
-        return there if self.texts is None else there & ~self.texts.special
+        return there if self.texts is None else there & ~self.texts.is_special
 
     def positions_with(self, tokens: Bools, rows: Indices) -> Bools:
         """Map positions that hold one of these tokens, (rows, positions)."""
@@ -121,7 +121,7 @@ class Tokens:
         if self.texts is None:
             return None
         letters = np.array(
-            [[len(strip_word_marks(str(t))) for t in row] for row in self.texts.tokens[rows]], dtype=float
+            [[len(strip_word_marks(str(t))) for t in row] for row in self.texts.token_names[rows]], dtype=float
         )
         return self.sum_over_positions(letters, rows)
 
@@ -173,7 +173,7 @@ def resolve_tokens(
     ids = replace(plain.inputs[0], dims=("row", "token"))
     if not ids.without_gradient:
         raise InputError(f"the explanation is of tokens: pass texts or token ids, not {ids.x.dtype}.")
-    whole_inputs = (ids, *(replace(i, held=True) for i in plain.inputs[1:]))
+    whole_inputs = (ids, *(replace(i, is_held=True) for i in plain.inputs[1:]))
     absent_token = resolve_absent_token(baseline_token, plain.texts)
     tokens = Tokens(
         plain.net,
@@ -267,7 +267,7 @@ def _check_baseline(recipe: Recipe, prepared: PreparedInputs) -> None:
         )
 
 
-def _cut_texts(texts: Texts, rows: Indices) -> Texts:
+def _cut_texts(texts: TokenizedTexts, rows: Indices) -> TokenizedTexts:
     """Some of the texts, padded as all of them."""
     arrays: dict[str, Any] = {
         f.name: a[rows] for f in fields(texts) if isinstance(a := getattr(texts, f.name), np.ndarray)
@@ -280,7 +280,7 @@ def _position_of(tokens: Tokens, mask: int | None) -> Indices:
     if tokens.texts is None:
         there = np.ones(tokens.ids.shape, dtype=bool) if mask is None else tokens.inputs[mask].x != 0
     else:
-        there = tokens.texts.mask > 0
+        there = tokens.texts.attention_mask > 0
     place = (
         group_into_words(tokens.texts)[0]
         if tokens.words and tokens.texts is not None

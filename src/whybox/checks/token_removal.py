@@ -107,7 +107,7 @@ def _replacements(subject: CheckSubject, tokens: Tokens, rows: Indices) -> dict[
     if tokens.mask is not None:
         out["hidden"] = ("hidden by the mask", tokens.mask, np.zeros_like(tokens.inputs[tokens.mask].x[rows]))
     if tokens.texts is not None:
-        known = [(found, n) for n in _NEUTRAL if (found := tokens.texts.lookup(n)) is not None and found not in used]
+        known = [(found, n) for n in _NEUTRAL if (found := tokens.texts.lookup_id(n)) is not None and found not in used]
         if known:
             out["neutral token"] = (known[0][1], 0, np.full_like(ids, known[0][0]))
     pool = tokens.ids[tokens.removable]
@@ -130,10 +130,10 @@ def _choose(have: list[str], requested: Sequence[str] | None) -> list[str]:
 
 
 def _all_finite(problem: SaliencyProblem, xs: Sequence[npt.NDArray[Any]]) -> bool:
-    for start in range(0, problem.rows, problem.batch_size):
-        some = np.arange(start, min(start + problem.batch_size, problem.rows))
+    for start in range(0, problem.n_rows, problem.batch_size):
+        some = np.arange(start, min(start + problem.batch_size, problem.n_rows))
         if not np.isfinite(
-            problem.evaluate(tuple(problem.net.array(np.ascontiguousarray(x[some])) for x in xs), some)
+            problem.scores_at_points(tuple(problem.net.array(np.ascontiguousarray(x[some])) for x in xs), some)
         ).all():
             return False
     return True

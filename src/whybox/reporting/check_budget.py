@@ -9,7 +9,7 @@ from typing import Any, Final, final
 from whybox.checks.check import CHECK_GROUPS
 from whybox.checks.cost import map_passes
 from whybox.explanation.explanation import Explanation
-from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import prepare_inputs
 from whybox.methods.saliency.problem import first_pass
@@ -45,7 +45,7 @@ def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
     """Bytes that a derivative at one row keeps: a size of the network that is the same on every machine."""
     network = as_network(net)
     with network.session():
-        prepared = prepare_inputs(network, inputs, make("gradient", {}), reading)
+        prepared = prepare_inputs(network, inputs, make_method("gradient", {}), reading)
         return first_pass(prepared.net, tuple(i.x[:1] for i in prepared.inputs), prepared.inputs)[2]
 
 
