@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import field, fields
+from dataclasses import dataclass, field, fields
 from inspect import Parameter, signature
 from typing import Any, TypeVar, get_overloads
 
 from whybox.core.validation import check_whole_number
+from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, did_you_mean
+from whybox.methods.common.spot_checks import check_spot_checks
+from whybox.numerics.statistics import critical_value
 
-__all__ = ["check_max_evals", "make_options", "option", "parameters_of", "shows_first_overload"]
+__all__ = ["PredictionOptions", "check_max_evals", "make_options", "option", "parameters_of", "shows_first_overload"]
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Options = TypeVar("_Options")
@@ -69,3 +72,27 @@ def check_max_evals(max_evals: Any) -> int | None:
         OptionError: not a positive whole number.
     """
     return None if max_evals is None else check_whole_number("max_evals", max_evals)
+
+
+@dataclass(frozen=True, kw_only=True)
+class PredictionOptions:
+    """What everything that is computed from predictions takes: which output on which scale, how rows are weighed, what may be spent.
+
+    Raises:
+        OptionError: a value that is not known or out of range.
+    """
+
+    output: Any = option(None, "name of a class or output, or all")
+    scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
+    sample_weight: Any = option(None, "one weight a row", as_text=False)
+    response_method: str | None = option(None, "method of the estimator to evaluate instead of reading it")
+    max_evals: int | None = option(None, "most predictions of single rows")
+    n_jobs: int | None = option(None, "threads of tree ensembles")
+    level: float = option(0.95, "confidence of the intervals around what is estimated from the rows")
+    spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
+
+    def __post_init__(self) -> None:
+        critical_value(self.level)
+        object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
+        object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
+        object.__setattr__(self, "spot_checks", check_spot_checks(self.spot_checks))

@@ -13,6 +13,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.explanation.curve_functions import PiecewiseLinearCurve
+from whybox.methods.common.options import PredictionOptions
 from whybox.methods.effects.ale import ale, requests
 from whybox.methods.effects.curves import (
     Curve,
@@ -27,7 +28,6 @@ from whybox.methods.effects.curves import (
     with_sides,
 )
 from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.spot_kinds import CentredChecks, CheckedKind, IndividualChecks, SlopeChecks
 from whybox.methods.effects.spot_local import LocalEffectChecks

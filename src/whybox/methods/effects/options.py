@@ -8,42 +8,15 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.core.validation import check_whole_number
-from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError
-from whybox.methods.common.options import check_max_evals, option
-from whybox.methods.common.spot_checks import check_spot_checks
+from whybox.methods.common.options import PredictionOptions, option
 from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
-from whybox.numerics.statistics import critical_value
 
-__all__ = ["EffectsOptions", "InteractionsOptions", "PredictionOptions", "RegionsOptions"]
+__all__ = ["EffectsOptions", "InteractionsOptions", "RegionsOptions"]
 
 MIN_SAMPLE: Final = 20  # rows
 MAX_DEPTH: Final = 4  # splits one below the other
-
-
-@dataclass(frozen=True, kw_only=True)
-class PredictionOptions:
-    """What everything that is computed from predictions takes: which output on which scale, how rows are weighed, what may be spent.
-
-    Raises:
-        OptionError: a value that is not known or out of range.
-    """
-
-    output: Any = option(None, "name of a class or output, or all")
-    scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
-    sample_weight: Any = option(None, "one weight a row", as_text=False)
-    response_method: str | None = option(None, "method of the estimator to evaluate instead of reading it")
-    max_evals: int | None = option(None, "most predictions of single rows")
-    n_jobs: int | None = option(None, "threads of tree ensembles")
-    level: float = option(0.95, "confidence of the intervals around what is estimated from the rows")
-    spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
-
-    def __post_init__(self) -> None:
-        critical_value(self.level)
-        object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
-        object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
-        object.__setattr__(self, "spot_checks", check_spot_checks(self.spot_checks))
 
 
 @dataclass(frozen=True, kw_only=True)

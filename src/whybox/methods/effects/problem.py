@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cached_property, partial
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
 
 from whybox.core.workers import thread_count
-from whybox.data.cells import snapshot_table
-from whybox.data.table import Table, as_table
+from whybox.data.table import Table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import Key
-from whybox.kernels.predict import compare_with_own_predict
 from whybox.kernels.value_intervals import interval_representatives
-from whybox.methods.common.evaluation import prediction_function
-from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.common.options import PredictionOptions
+from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.rows import WeightedRows, weighted_rows
+from whybox.methods.common.resolved_model import resolve_model
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects.grid import Grid, product
 from whybox.methods.effects.kinds import EffectKind
-from whybox.methods.effects.options import PredictionOptions
 from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
@@ -30,14 +28,11 @@ from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
-from whybox.models.columns_read import narrow_to_columns_read
-from whybox.models.prepare_rows import PreparedRows, prepare_rows
-from whybox.models.readable import readable
+from whybox.models.prepare_rows import PreparedRows
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["EffectsProblem", "resolve_effects"]
 
-ROWS_VERIFIED: Final = 65536
 DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
 MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
@@ -200,49 +195,27 @@ def resolve_effects(
         WhyboxError: see whybox.errors; each message says what to do.
     """
     find("effects", kind, argument="kind")
-    output, scale = options.output, options.scale
-    given = as_table(X)
-    adapted = readable(model, given, options.response_method, scale)
-    received = prepare_rows(adapted, given)
-    table = snapshot_table(received.table)
+    resolved = resolve_model(model, X, options)
+    table = resolved.rows.table
     if table.is_sparse:
         _check_width(table, features)
-        adapted = narrow_to_columns_read(adapted)
-    if not isinstance(adapted, BlackBox):
-        adapted.inputs.confirm_structure(table)
-    rows = weighted_rows(table, options.sample_weight)
-    selection = resolve_output(adapted.outputs, output, scale)
     wanted = _features(table.names, features)
     _check_grid(table.names, grid)
-    agreement, calls = _agreement(adapted, table, check=check, known=known)
-    box = isinstance(adapted, BlackBox)
-    repeats = RepeatCheck(
-        prediction_function(adapted, selection),
-        table,
-        black_box=box,
-        compare=None if box else partial(_compare_again, adapted),
-    )
-    shown_rows = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
-    calls = shown_rows + repeats.count if box else calls
+    agreement, calls = resolved.compare(check=check, known=known)
     return EffectsProblem(
-        adapted,
-        rows,
-        repeats,
-        selection,
+        resolved.model,
+        resolved.rows,
+        resolved.repeats,
+        resolved.selection,
         wanted,
         kind,
         grid,
-        received,
+        resolved.received,
         options,
         agreement=agreement,
         checked=calls,
-        shown=shown_rows,
+        shown=resolved.shown,
     )
-
-
-def _compare_again(model: Model, rows: Table) -> None:
-    """Compare our reading of rows with the model's own predict, as it is now."""
-    compare_with_own_predict(model, rows, model.inputs.matrix(rows), rows="the rows of the curve", row="row")
 
 
 def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
@@ -299,16 +272,3 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
             raise OptionError(
                 Argument("grid"), f" of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'."
             )
-
-
-def _agreement(model: Model, table: Table, *, check: bool, known: float | None) -> tuple[float, int]:
-    """Compare our reading of the rows with the model's own predict; return the largest difference and how many rows were compared."""
-    if model.own_predict is None or isinstance(model, BlackBox):
-        return 0.0, 0
-    if not check or known is not None:
-        return float("nan") if known is None else known, len(table)
-    worst = 0.0
-    for start, block in table.blocks(ROWS_VERIFIED):
-        X = model.inputs.matrix_of_block(block, start)
-        worst = max(worst, compare_with_own_predict(model, block, X, rows="these rows", row="row"))
-    return worst, len(table)

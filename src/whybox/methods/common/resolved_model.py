@@ -1,0 +1,105 @@
+"""A model and the rows that a quantity is averaged over, read, aligned, weighed, and compared with the model's own predict."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Final, final
+
+from whybox.data.cells import snapshot_table
+from whybox.data.table import Table, as_table
+from whybox.kernels.predict import compare_with_own_predict
+from whybox.methods.common.evaluation import prediction_function
+from whybox.methods.common.options import PredictionOptions
+from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.common.repeatability import RepeatCheck
+from whybox.methods.common.rows import WeightedRows, weighted_rows
+from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox
+from whybox.models.columns_read import narrow_to_columns_read
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
+from whybox.models.readable import readable
+
+__all__ = ["ResolvedModel", "resolve_model"]
+
+ROWS_COMPARED: Final = 65536  # at a time
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ResolvedModel:
+    """A model that is read, or a black box, and the rows to average over.
+
+    Attributes:
+        model: of sparse rows, narrowed to the columns that it reads. rows: aligned with it, with weights that sum to one.
+        received: the rows as they were given, with remarks. selection: which outputs, on which scale.
+        repeats: rows on which the model is evaluated several times.
+        shown: rows of a black box that were evaluated to see the shape of its outputs.
+    """
+
+    model: Model
+    rows: WeightedRows
+    received: PreparedRows
+    selection: OutputSelection
+    repeats: RepeatCheck
+    shown: int
+
+    def compare(self, *, check: bool = True, known: float | None = None) -> tuple[float, int]:
+        """Compare our reading of the rows with the model's own predict.
+
+        Args:
+            check: False where there is only a plan to make, and nothing is compared yet. known: the result, where these rows were compared before.
+
+        Returns:
+            The largest difference, NaN where nothing is compared yet; and how many rows the model's own predict is evaluated on beside the work.
+
+        Raises:
+            ModelMismatchError: a difference that rounding does not explain.
+        """
+        model, table = self.model, self.rows.table
+        if isinstance(model, BlackBox):
+            return 0.0, self.shown + self.repeats.count
+        if model.own_predict is None:
+            return 0.0, 0
+        if not check or known is not None:
+            return float("nan") if known is None else known, len(table)
+        worst = 0.0
+        for start, block in table.blocks(ROWS_COMPARED):
+            X = model.inputs.matrix_of_block(block, start)
+            worst = max(worst, compare_with_own_predict(model, block, X, rows="these rows", row="row"))
+        return worst, len(table)
+
+
+def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedModel:
+    """Read a model, or take it as a black box, and prepare rows for it.
+
+    Args:
+        model: any model. X: rows of the kind that it takes. options: `output`, `scale`, `sample_weight` and `response_method` are read.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    given = as_table(X)
+    adapted = readable(model, given, options.response_method, options.scale)
+    received = prepare_rows(adapted, given)
+    table = snapshot_table(received.table)
+    if table.is_sparse:
+        adapted = narrow_to_columns_read(adapted)
+    black_box = isinstance(adapted, BlackBox)
+    if not black_box:
+        adapted.inputs.confirm_structure(table)
+    rows = weighted_rows(table, options.sample_weight)
+    selection = resolve_output(adapted.outputs, options.output, options.scale)
+    repeats = RepeatCheck(
+        prediction_function(adapted, selection),
+        table,
+        black_box=black_box,
+        compare=None if black_box else partial(_compare_again, adapted),
+    )
+    shown = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
+    return ResolvedModel(adapted, rows, received, selection, repeats, shown)
+
+
+def _compare_again(model: Model, rows: Table) -> None:
+    """Compare our reading of rows with the model's own predict, as it is now."""
+    compare_with_own_predict(model, rows, model.inputs.matrix(rows), rows="the rows of the curve", row="row")
