@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 import whybox as wb
 from fixed_maps import Fixed
-from whybox.checks.check import GROUPS
+from whybox.checks.check import GROUP_NAMES
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS
@@ -449,7 +449,7 @@ def test_the_table_in_every_form(table, tmp_path):
     net, rows = table
     e = wb.saliency(net, rows, method="smoothgrad", samples=6)
     found = wb.check(e, net, rows, max_rows=5)
-    assert {c.group for c in found.rows} == set(GROUPS)
+    assert {c.group for c in found.rows} == set(GROUP_NAMES)
     assert {c.verdict for c in found.rows} <= set(VERDICTS)
     assert all(c.reason for c in found.rows)
     assert [set(line) for line in found.table()] == [{"check", "verdict", "number", "reason"}] * len(found.rows)

@@ -81,11 +81,11 @@ def test_options_of_tokens_are_refused_for_other_maps():
 
 
 def test_every_group_of_checks_declares_what_it_costs():
-    assert CheckCost(maps=3, maps_if_expensive=1, forwards=10).passes(2) == 16
-    assert CheckCost(maps=3, maps_if_expensive=1, forwards=10).passes(1000) == 1010
+    assert CheckCost(n_maps=3, n_maps_if_expensive=1, n_forwards=10).passes_per_row(2) == 16
+    assert CheckCost(n_maps=3, n_maps_if_expensive=1, n_forwards=10).passes_per_row(1000) == 1010
     for group in CHECK_GROUPS:
-        assert group.cost.passes(1) > 0, group.name
-        assert group.cost.passes(1000) <= 1000 * max(group.cost.maps, 1) + group.cost.forwards
+        assert group.cost.passes_per_row(1) > 0, group.name
+        assert group.cost.passes_per_row(1000) <= 1000 * max(group.cost.n_maps, 1) + group.cost.n_forwards
     assert {group.name for group in CHECK_GROUPS if group.cost.needs_rows} == {"model dependence", "faithfulness"}
 
 

@@ -27,8 +27,8 @@ def plan_check(
     groups = requested_groups(checks)
     rows = min(max_rows, len(e))
     each = map_passes(e)
-    first = 0.0 if reproduction.GROUP in groups else each  # "reproduced" always runs
-    count = rows * (first + sum(group.cost.passes(each) for group in groups))
+    first = 0.0 if reproduction.CHECK_GROUP in groups else each  # "reproduced" always runs
+    count = rows * (first + sum(group.cost.passes_per_row(each) for group in groups))
     return MethodPlan(
         method="Checks of a saliency map",
         method_id=e.method_id,

@@ -15,7 +15,7 @@ from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
-from whybox.games.sampling import Design, draw_design, estimate_values, min_evaluations
+from whybox.games.sampling import CoalitionDesign, draw_design, estimate_values, min_evaluations
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
@@ -130,7 +130,7 @@ class _SegmentGame:
     """Coalitions to be evaluated, the empty one first and never the full one. `design`: None if these are all."""
 
     evaluated_coalitions: npt.NDArray[np.bool_]
-    design: Design | None
+    design: CoalitionDesign | None
 
     def shapley_values(self, coalition_scores: Floats, full: Floats) -> tuple[Floats, Floats]:
         """Shapley values and variances (players, targets) from scores of the `evaluated` coalitions, and of the row itself."""
