@@ -13,7 +13,7 @@ import torch
 import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks import cost
-from whybox.checks.audit import check_explanations, resolve_subject
+from whybox.checks.check_subject import check_explanations, resolve_subject
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import Check, Checks

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from whybox.checks import faithfulness, model_randomization, reproduction, stability
-from whybox.checks.audit import check_explanations, resolve_subject
+from whybox.checks.check_subject import check_explanations, resolve_subject
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Checks
 from whybox.checks.supplied import SuppliedParts

@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.checks.audit import CheckSubject, flatten_maps
+from whybox.checks.check_subject import CheckSubject, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.deletion_curves import FEW_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments, segment_ids
 from whybox.checks.group import CheckGroup

@@ -16,7 +16,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject, flatten_maps
+from whybox.checks.check_subject import CheckSubject, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.faithfulness import removal_games
 from whybox.checks.group import CheckGroup

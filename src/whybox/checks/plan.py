@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from whybox.checks import reproduction
-from whybox.checks.audit import check_explanations
 from whybox.checks.check import requested_groups
+from whybox.checks.check_subject import check_explanations
 from whybox.checks.cost import map_passes
 from whybox.core.validation import check_whole_number
 from whybox.methods.common.plan import MethodPlan

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject
+from whybox.checks.check_subject import CheckSubject
 from whybox.checks.trivial_maps import is_picture
 from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.inputs import Input

@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from whybox.checks.audit import CheckSubject, InputMaps, flatten_maps
+from whybox.checks.check_subject import CheckSubject, InputMaps, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check

@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from whybox.checks.audit import CheckSubject, InputArrays, InputMaps, flatten_maps
+from whybox.checks.check_subject import CheckSubject, InputArrays, InputMaps, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.group import CheckGroup
 from whybox.checks.reproduction import relative_distance

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject
+from whybox.checks.check_subject import CheckSubject
 from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments
 from whybox.checks.replacements import check_requested
 from whybox.checks.token_maps import TokenInputs

@@ -15,7 +15,7 @@ from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.cam import GradCam, LayerCam, ScoreCam
 from whybox.methods.saliency.gradient_check import input_sizes, unit_roundoff
 from whybox.methods.saliency.problem import SaliencyProblem
-from whybox.methods.saliency.spot_coverings import check_sampled_mask
+from whybox.methods.saliency.spot_masking import check_sampled_mask
 from whybox.methods.saliency.spot_record import MaskedBlock, RecordedPositions
 from whybox.methods.saliency.spot_rows import RecomputedNumbers, compare_with_map, gradient_tolerance
 

@@ -12,7 +12,7 @@ from typing import Final
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.spot_checks import NOT_CHECKED, SpotChecker, spot_rng
-from whybox.methods.saliency import spot_cam, spot_coverings, spot_gradients, spot_rules
+from whybox.methods.saliency import spot_cam, spot_gradients, spot_masking, spot_rules
 from whybox.methods.saliency.backprop_rules import DeepLift, GuidedBackprop
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, ScoreCam
@@ -105,7 +105,7 @@ def check_map(
     if isinstance(method, _GRADIENT_METHODS):
         notes += _check_gradients(problem, method, output, explanations, checker, alone)
     elif isinstance(method, _MASKING_METHODS):
-        notes += spot_coverings.check_rows(problem, method, output, explanations, checker, alone)
+        notes += spot_masking.check_rows(problem, method, output, explanations, checker, alone)
     elif isinstance(method, _CAM_METHODS):
         spot_cam.check_rows(problem, method, output, explanations[0], checker, alone)
     elif isinstance(method, _RULE_METHODS):
