@@ -489,19 +489,11 @@ def select_rows(problem: SaliencyProblem, rows: Indices, net: Differentiable | N
         problem.evaluate_rows(rows)
     inputs = tuple(replace(i, x=i.x[rows]) for i in problem.inputs)
     target = replace(problem.target, positions=problem.target.positions[:, rows])
-    row_outputs = RowOutputs(
-        problem.row_outputs.outputs[rows],
-        problem.row_outputs.is_evaluated[rows],
-        problem.row_outputs.output_elsewhere,
-        batch_checked=True,
-    )
+    known = problem.row_outputs
+    outputs, is_evaluated = known.outputs[rows], known.is_evaluated[rows]
     if net is not None:
-        row_outputs = RowOutputs(
-            np.full_like(row_outputs.outputs, np.nan),
-            np.zeros(len(rows), dtype=bool),
-            row_outputs.output_elsewhere,
-            batch_checked=True,
-        )
+        outputs, is_evaluated = np.full_like(outputs, np.nan), np.zeros(len(rows), dtype=bool)
         target = replace(target, is_predicted=False)  # the same outputs, whatever this network predicts
+    row_outputs = RowOutputs(outputs, is_evaluated, known.output_elsewhere, batch_checked=True)
     net = net or problem.net
     return replace(problem, net=net, inputs=inputs, target=target, row_outputs=row_outputs, spot_record=None)

@@ -207,11 +207,11 @@ def _make_explanation(
     additivity: _AdditivityResult | None,
     evidence: Evidence,
 ) -> Explanation:
-    input_ = problem.inputs[input_index]
+    input_, target = problem.inputs[input_index], problem.target
     axis = None if output.channels_reduced or output.keep_channels else input_.channel_axis
-    several = problem.target.has_output_axis
+    several = target.has_output_axis
     maps, errors = [], []
-    for t in range(problem.target.n_targets):
+    for t in range(target.n_targets):
         value = output.maps[t][input_index]
         assert value is not None  # noqa: S101  # asked by the caller
         variance = None if output.variances is None else output.variances[t][input_index]
@@ -220,12 +220,10 @@ def _make_explanation(
         maps.append(value)
         errors.append(None if variance is None else np.sqrt(variance))
     values = np.stack(maps, axis=-1) if several else maps[0]
-    error = (
-        None if errors[0] is None else np.stack([e for e in errors if e is not None], axis=-1) if several else errors[0]
-    )
-    gone = (
-        output.channels_reduced or (problem.reduce is not None and not output.keep_channels)
-    ) and input_.channel_axis is not None
+    known = [e for e in errors if e is not None]
+    error = None if not known else np.stack(known, axis=-1) if several else known[0]
+    reduces = output.channels_reduced or (problem.reduce is not None and not output.keep_channels)
+    gone = reduces and input_.channel_axis is not None
     dims = tuple(d for d in input_.dims if not (gone and d == "channel"))
     coords: dict[str, npt.NDArray[Any]] = {d: labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
     if input_.feature_names is not None:
@@ -233,30 +231,28 @@ def _make_explanation(
     elif dims[-1] == "feature" and input_.x.ndim == 2:
         coords["feature"] = labels([f"x{i}" for i in range(values.shape[1])])
     if several:
-        dims, coords["output"] = (*dims, "output"), labels(problem.target.names)
-    elif not problem.target.per_row:
-        coords["output"] = labels(problem.target.names)
+        dims, coords["output"] = (*dims, "output"), labels(target.names)
+    elif not target.per_row:
+        coords["output"] = labels(target.names)
     tail = ("row", "output") if several else ("row",)
     extras = dict(output.extras)
 
     def per_target(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.array(a if several else a[:, 0])
 
-    base = np.full(problem.target.n_targets if several else (), np.nan)
+    base = np.full(target.n_targets if several else (), np.nan)
     if additivity is not None:
         extras["base"] = (tail, per_target(additivity.base_scores))
         extras["completeness_error"] = (tail, per_target(additivity.completeness_error))
         extras["converged"] = (tail, per_target(additivity.converged))
         same = np.ptp(additivity.base_scores, axis=0).max() <= 1e-6 * (1 + np.abs(additivity.base_scores).max())
         base = per_target(additivity.base_scores)[0] if same else base
-    if problem.target.per_row:
-        extras["target"] = (("row",), problem.target.positions[0].copy())
-        if len(problem.net.output_names) > int(problem.target.positions[0].max(initial=0)):
-            names = np.array(problem.net.output_names)
-            extras["target_name"] = (("row",), names[problem.target.positions[0]])
-    data = (
-        _feature_table(input_) if input_.x.ndim == 2 and not input_.without_gradient and "feature" in coords else None
-    )
+    if target.per_row:
+        extras["target"] = (("row",), target.positions[0].copy())
+        if len(problem.net.output_names) > int(target.positions[0].max(initial=0)):
+            extras["target_name"] = (("row",), np.array(problem.net.output_names)[target.positions[0]])
+    is_table = input_.x.ndim == 2 and not input_.without_gradient and "feature" in coords
+    data = _feature_table(input_) if is_table else None
     return Explanation(
         kind="saliency",
         values=np.ascontiguousarray(values, dtype=np.float64),
