@@ -122,7 +122,7 @@ def _maps_of_methods(
 def _takes_background(method: Any) -> bool:
     """Whether a method, given by its id or as options, takes background rows."""
     if not isinstance(method, str):
-        return bool(method.background)
+        return bool(method.takes_background)
     spec = of_id(f"saliency.{method}")
     return spec is not None and "background" in (*spec.needs, *spec.takes)
 
