@@ -13,11 +13,11 @@ import torch
 import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks import cost
-from whybox.checks.audit import check_explanations, resolve_subject
+from whybox.checks.check_subject import check_explanations, resolve_subject
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import Check, Checks
-from whybox.checks.supplied import Supplied
+from whybox.checks.supplied import SuppliedParts
 from whybox.errors import InputError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.models.registry import as_network
@@ -177,7 +177,7 @@ def test_slopes_at_the_wrong_positions_do_not_pass():
 
     @dataclass(frozen=True)
     class Smallest(Fixed):
-        reduces: ClassVar[str] = "max"
+        default_reduce: ClassVar[str] = "max"
 
     slopes = np.abs(net.weight.detach().numpy())
     wrong = Smallest(tuple(map(tuple, np.broadcast_to(1.0 / slopes, rows.shape))))
@@ -269,10 +269,12 @@ def test_whether_maps_are_expensive_is_known_before_any_is_computed(pictures, mo
     explanations, recipe = check_explanations(e)
     network = as_network(net)
     with network.session():
-        subject = resolve_subject(explanations, recipe, network, rows, Supplied(), max_rows=4, seed=0, budget="1GB")
-        assert not subject.expensive
+        subject = resolve_subject(
+            explanations, recipe, network, rows, SuppliedParts(), max_rows=4, seed=0, budget="1GB"
+        )
+        assert not subject.has_expensive_maps
         monkeypatch.setattr(cost, "EXPENSIVE_PASSES", 10)
-        assert subject.expensive
+        assert subject.has_expensive_maps
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])

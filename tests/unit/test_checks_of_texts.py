@@ -117,7 +117,7 @@ class Told(Method):
     drawn: bool = False
     name: ClassVar[str] = "told"
     title: ClassVar[str] = "Told"
-    derivatives: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
 
     def __call__(self, problem):
         x = problem.inputs[0].x

@@ -71,7 +71,7 @@ def network_report(  # noqa: PLR0913  # all options of a report
             " out for the largest of each row.",
         )
     reading = reading or ReadingOptions()
-    options = {"output_names": output_names, "seed": seed, **reading.changed()}
+    options = {"output_names": output_names, "seed": seed, **reading.changed_options()}
     method_maps = _maps_of_methods(net, inputs, output, background, methods, options)
     first = method_maps[0].e
     about = [
@@ -122,7 +122,7 @@ def _maps_of_methods(
 def _takes_background(method: Any) -> bool:
     """Whether a method, given by its id or as options, takes background rows."""
     if not isinstance(method, str):
-        return bool(method.background)
+        return bool(method.takes_background)
     spec = of_id(f"saliency.{method}")
     return spec is not None and "background" in (*spec.needs, *spec.takes)
 
@@ -179,7 +179,7 @@ def _checks_of_methods(
             plan = requested_checks(requested) if requested is not None else choose_checks(s.e, row_bytes)
             results = check(
                 s.answer, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
-                **reading.changed("tokenizer"),
+                **reading.changed_options("tokenizer"),
             )  # fmt: skip
             parts.append(_check_table(s, results, plan))
             done(1)

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import TimeShare
-from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
 from whybox.methods.saliency.saliency import saliency
 
@@ -31,7 +31,7 @@ class Saliency:
         self.net = net
         self.options = {name: value for name, value in options.items() if name in CALL_OPTIONS}
         SaliencyOptions(**self.options)
-        self.method = make(method, {name: value for name, value in options.items() if name not in CALL_OPTIONS})
+        self.method = make_method(method, {name: value for name, value in options.items() if name not in CALL_OPTIONS})
         self._share = TimeShare()
 
     def __call__(self, inputs: Any, target: Any = None) -> Explanation | tuple[Explanation, ...]:
