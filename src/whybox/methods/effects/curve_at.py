@@ -52,19 +52,21 @@ class CurveAt:
         grid, positions = self._grid_of_points(points)
         self.problem.repeat_check.check_unchanged()
         values = self._values_at(grid)
-        return np.ascontiguousarray(self.problem.selection.drop(np.take(values, positions, axis=values.ndim - 2)))
+        return np.ascontiguousarray(
+            self.problem.selection.drop_output_axis(np.take(values, positions, axis=values.ndim - 2))
+        )
 
     def _values_at(self, grid: Grid) -> Floats:
         """Values at the points of a grid, ([rows,] points, outputs)."""
         problem, kind, time_share = self.problem, self.problem.effect_kind, self.time_share
-        checks = kind.spot_checks_at or kind.spot_checks if time_share.due() else None
+        checks = kind.spot_checks_at or kind.spot_checks if time_share.is_check_due() else None
         evaluator, grids = problem.evaluator_of(self.grid.column_positions), kind.grids_at(grid, self._first_point_grid)
-        began = time_share.now()
+        began = time_share.clock_time()
         curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), kind=checks)
         computed = curves.compute_unchecked(kind.compute_at)
-        middle = time_share.now()
+        middle = time_share.clock_time()
         curves.check_curves(computed)
-        time_share.spent(work=middle - began, checks=time_share.now() - middle if checks else 0.0)
+        time_share.add_time(work=middle - began, checks=time_share.clock_time() - middle if checks else 0.0)
         return kind.values_at(computed)
 
     def _means_at(self, trees: TreeEvaluator, grid: Grid) -> Floats:
@@ -119,11 +121,13 @@ class CurveAt:
                 f"the steps of this curve were not saved, because they are too many. {_ADVICE_BEFORE_SAVING}"
             )
         if max_numbers is not None and n_steps * outputs * (n_rows if by_row else 1) > max_numbers:
-            return UnavailableCurve(TOO_MANY)
+            return UnavailableCurve(TOO_MANY_STEPS)
         grid = _grid_of_sorted_points(self.problem, self.grid.features, points)
         values = self._means_at(trees, grid) if kind.plain_mean else self._values_at(grid)
         shape = (*((n_rows,) if by_row else ()), *(len(p) for p in points), outputs)
-        return Steps(tuple(axes), np.ascontiguousarray(self.problem.selection.drop(values.reshape(shape))), by_row)
+        return StepFunction(
+            tuple(axes), np.ascontiguousarray(self.problem.selection.drop_output_axis(values.reshape(shape))), by_row
+        )
 
 
 def _grid_of_sorted_points(problem: EffectsProblem, features: Sequence[Feature], points: Sequence[list[Any]]) -> Grid:
@@ -133,7 +137,7 @@ def _grid_of_sorted_points(problem: EffectsProblem, features: Sequence[Feature],
     return sides[0] if len(sides) == 1 else product_grid(*sides)
 
 
-def _saved_axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> tuple[Axis, list[Any]] | str:
+def _saved_axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> tuple[CurveAxis, list[Any]] | str:
     """An axis that holds every value of a feature, and a point for each step; or the reason why there is none."""
     if feature.kind == "category":
         categories = [
@@ -145,7 +149,10 @@ def _saved_axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature)
         if not all(isinstance(w, (str, int, float, bool)) for w in categories):
             return f"the values of {feature.name!r} are neither text nor numbers"
         has_missing = feature.missing
-        return Axis(feature.name, None, tuple(categories), has_missing), [*categories, *([None] if has_missing else [])]
+        return CurveAxis(feature.name, None, tuple(categories), has_missing), [
+            *categories,
+            *([None] if has_missing else []),
+        ]
     try:
         edges = _class_edges(trees, problem, feature)
     except WhyboxError:  # numbers that are codes of categories
@@ -156,7 +163,7 @@ def _saved_axis(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature)
     if not _in_different_classes(trees, problem, feature, points):
         return f"the values of {feature.name!r} are rounded before the trees compare them"
     has_missing = _takes_missing(trees, problem, feature)
-    return Axis(feature.name, edges, None, has_missing), [*points, *([None] if has_missing else [])]
+    return CurveAxis(feature.name, edges, None, has_missing), [*points, *([None] if has_missing else [])]
 
 
 def _class_edges(trees: TreeEvaluator, problem: EffectsProblem, feature: Feature) -> Floats | None:

@@ -314,7 +314,7 @@ def sizes_from_leaves(
         players.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
     count = len(trees.selection.names)
     sizes, h_squared = (np.zeros((len(members), len(members), count)) for _ in range(2))
-    picks = list(trees.selection.picks)
+    picks = list(trees.selection.output_positions)
     floor = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
@@ -328,14 +328,14 @@ def sizes_from_leaves(
     for k, (a, b) in enumerate(pairs if pair_strengths is not None else []):
         assert pair_strengths is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
-        sizes[i, j] = sizes[j, i] = np.sqrt(pair_strengths.interaction[k, picks])
+        sizes[i, j] = sizes[j, i] = np.sqrt(pair_strengths.interaction_sums[k, picks])
         h_squared[i, j] = h_squared[j, i] = ratio_above_rounding(
-            pair_strengths.interaction[k, picks], pair_strengths.whole[k, picks], floor
+            pair_strengths.interaction_sums[k, picks], pair_strengths.total_sums[k, picks], floor
         )
     for a, i in enumerate(at):
-        sizes[i, i] = np.sqrt(overall_strengths.interaction[a, picks])
+        sizes[i, i] = np.sqrt(overall_strengths.interaction_sums[a, picks])
         h_squared[i, i] = ratio_above_rounding(
-            overall_strengths.interaction[a, picks], overall_strengths.whole[a, picks], floor
+            overall_strengths.interaction_sums[a, picks], overall_strengths.total_sums[a, picks], floor
         )
     return InteractionSizes(sizes, h_squared)
 
@@ -411,7 +411,7 @@ def _labelled_sizes(
     dims = (*dims, "output") if selection.has_output_axis else dims
 
     def drop_axis(values: Floats) -> Floats:
-        return np.ascontiguousarray(selection.drop(values))
+        return np.ascontiguousarray(selection.drop_output_axis(values))
 
     extras: dict[str, Any] = {"h_squared": (dims, drop_axis(found.h_squared))}
     errors = found.error_tables

@@ -53,7 +53,7 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
 
 
 def with_learner_error(
-    effects: Effects, refits: Sequence[Any], refit_effects: Callable[[Any, list[Key], dict[str, Any]], Effects]
+    effects: Effects, refits: Sequence[Any], refit_effects: Callable[[Any, list[CurveKey], dict[str, Any]], Effects]
 ) -> Effects:
     """Return the curves with ``learner_error``, shaped as they are, and ``learner_interval``, its 95 % interval, (..., 2), among their extras.
 
@@ -65,8 +65,8 @@ def with_learner_error(
     """
     curves_of: dict[CurveKey, list[Floats]] = {key: [] for key in effects}
     checks = [effects[0].evidence.spot_checks]
-    curve_keys: list[Key] = [key for key in effects if isinstance(key, str)]
-    keys_of_call: list[list[Key]] = [curve_keys] * bool(curve_keys) + [
+    curve_keys: list[CurveKey] = [key for key in effects if isinstance(key, str)]
+    keys_of_call: list[list[CurveKey]] = [curve_keys] * bool(curve_keys) + [
         [key] for key in effects if not isinstance(key, str)
     ]
     for model in refits:

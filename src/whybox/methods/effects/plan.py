@@ -295,10 +295,10 @@ def _time_predictions(
 def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int, max_rows: int) -> tuple[float, int]:
     """Time a call of so many rows, again within `most` rows while it takes next to no time; return the smallest time and how many calls there were."""
     seconds, times = np.inf, 0
-    while times == 0 or (times < TIMINGS and (times + 1) * size <= max_rows and seconds <= _QUICK_SECONDS[-1]):
+    while times == 0 or (times < MAX_TIMINGS and (times + 1) * size <= max_rows and seconds <= _QUICK_SECONDS[-1]):
         watch = Stopwatch(may_wait=isinstance(evaluator.model, BlackBox))
         evaluator.predict_sample(grid, size)
-        seconds, times = min(seconds, watch.seconds()), times + 1
+        seconds, times = min(seconds, watch.elapsed_seconds()), times + 1
     return seconds, times
 
 

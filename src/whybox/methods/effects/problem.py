@@ -86,7 +86,7 @@ class EffectsProblem:
         """What the user should know about the model and the rows."""
         return (*self.model.notes, *self.prepared_rows.remarks())
 
-    def feature_key(self, members: Sequence[int]) -> Key:
+    def feature_key(self, members: Sequence[int]) -> CurveKey:
         """Return the name of a feature, or the names of two."""
         names = tuple(self.rows.table.names[p] for p in members)
         return names[0] if len(names) == 1 else names

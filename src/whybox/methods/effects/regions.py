@@ -96,7 +96,7 @@ def find_regions(problem: EffectsProblem, *, depth: int) -> Effects:
         if evaluator.n_predictions_made
         else ()
     )
-    out: dict[Key, Explanation] = {}
+    out: dict[CurveKey, Explanation] = {}
     for region in found_regions:
         notes = (*problem.notes, *problem.prediction_notes(members), f"Rows: {region.name}.", *search.notes, *cost)
         part, curve = _region_curve(problem, grid, values, shapes, region)

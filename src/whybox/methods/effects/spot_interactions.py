@@ -245,15 +245,21 @@ class LeafChecks(InteractionChecks):
                 sums[i] += np.einsum("r,rpk->pk", self.rows.weights[rows], values)
                 largest = np.maximum(largest, np.abs(values).max(axis=(0, 1)))
             for s, second_means in zip(sets, sums, strict=True):
-                self._compare_means(selection.levels(self._means_at_rows[s]), second_means, largest, s, checker)
+                self._compare_means(
+                    selection.select_predictions(self._means_at_rows[s]), second_means, largest, s, checker
+                )
         matrix = np.ascontiguousarray(trees.matrix[at])
         for p in list(self._means_without)[:ROWS_OF_SECOND_MEANS]:
             columns = trees.model_columns((p,))
             levels = effects.PlayerPoints(columns, np.ascontiguousarray(trees.matrix[:, list(columns)]))
-            values = selection.levels(effects.individual_curves(trees.model, levels, matrix, threads=trees.threads))
+            values = selection.select_predictions(
+                effects.individual_curves(trees.model, levels, matrix, threads=trees.threads)
+            )
             second_means = np.einsum("p,rpk->rk", self.rows.weights, values)
             largest = np.abs(values).max(axis=(0, 1))
-            self._compare_means(selection.levels(self._means_without[p]), second_means, largest, (p,), checker)
+            self._compare_means(
+                selection.select_predictions(self._means_without[p]), second_means, largest, (p,), checker
+            )
 
     def _compare_means(
         self,

@@ -30,7 +30,7 @@ from whybox.numerics.statistics import skewness_of_mean, std_error_of_mean
 __all__ = ["TreeEvaluator", "tree_evaluator_unavailable"]
 
 # links that the kernel itself knows, where their scale is one
-_KERNEL_LINKS: Final[dict[str, effects.Link]] = {
+_KERNEL_LINKS: Final[dict[str, effects.LinkName]] = {
     "sigmoid": "logistic",
     "exp": "exp",
     "softmax": "softmax",
@@ -128,7 +128,7 @@ class TreeEvaluator:
         out: list[Floats | None] = [None] * len(grids)
         surfaces = [i for i, g in enumerate(grids) if len(g.features) == 2 and self._are_read_separately(g)]
         for i, surface in zip(surfaces, self._surface_means([grids[i] for i in surfaces]), strict=True):
-            out[i] = self.selection.levels(surface)
+            out[i] = self.selection.select_predictions(surface)
         rest = [i for i, found in enumerate(out) if found is None]
         players = {i: self.player_points(grids[i]) for i in rest}
         for some in _disjoint_groups([players[i].columns for i in rest]):
@@ -137,7 +137,7 @@ class TreeEvaluator:
                 self.model, [players[i] for i in group], self.matrix, self.rows.weights, threads=self.threads
             )
             for i, mean in zip(group, found, strict=True):
-                out[i] = self.selection.levels(mean)
+                out[i] = self.selection.select_predictions(mean)
         overall_mean = self.rows.weights @ self.predictions() if any(v is None for v in out) else np.empty(0)
         return [
             np.repeat(overall_mean[None], len(g), axis=0) if v is None else v for g, v in zip(grids, out, strict=True)
@@ -192,7 +192,7 @@ class TreeEvaluator:
         return [self._one_by_one(g) if m is None else m for g, m in zip(grids, out, strict=True)]
 
     def _moments_behind_link(
-        self, grids: Sequence[Grid], link: effects.Link, n_error_rows: int
+        self, grids: Sequence[Grid], link: effects.LinkName, n_error_rows: int
     ) -> list[PointMoments | None]:
         """Means and their errors; None for a feature that no tree reads."""
         out: list[PointMoments | None] = [None] * len(grids)
@@ -211,7 +211,7 @@ class TreeEvaluator:
         self,
         players: list[effects.PlayerPoints],
         means: Sequence[Floats],
-        link: effects.Link,
+        link: effects.LinkName,
         sample: ErrorSample,
         max_skewness_rows: int,
     ) -> Iterator[PointMoments]:
@@ -222,11 +222,11 @@ class TreeEvaluator:
         walk = partial(effects.individual_curve_moments, self.model, players, self.matrix[sample.rows], link=link)
         moments = walk(sample.mean_weights, threads=self.threads)
         squared = moments if sample.is_equal else walk(sample.square_weights, threads=self.threads)
-        means = means or [self.selection.levels(m.mean) for m in moments]
+        means = means or [self.selection.select_predictions(m.mean) for m in moments]
         skewness = self._mean_skewness(players, means, sample.random_subset(max_skewness_rows))
         for mean, square, mean_skewness in zip(means, squared, skewness, strict=True):
-            variance = square.variance[..., list(self.selection.picks)]
-            squares = variance + (self.selection.levels(square.mean) - mean) ** 2
+            variance = square.variance[..., list(self.selection.output_positions)]
+            squares = variance + (self.selection.select_predictions(square.mean) - mean) ** 2
             error = std_error_of_mean(sample.square_weights.sum() * squares, self.rows.effective_count)
             yield PointMoments(mean, error, mean_skewness, sample.notes)
 
@@ -301,7 +301,7 @@ class TreeEvaluator:
         return self._kernel_link != "identity"
 
     @property
-    def _kernel_link(self) -> effects.Link | None:
+    def _kernel_link(self) -> effects.LinkName | None:
         """The kernel's name of the link that is applied before averaging; None where the kernel does not have it."""
         link = self.model.outputs.link
         if self.selection.scale == "raw" or link.is_identity:
@@ -315,7 +315,7 @@ class TreeEvaluator:
         return effects.individual_curves(self.model, player, self.matrix[rows], threads=self.threads)
 
     def _on_scale(self, raw: Floats) -> Floats:
-        return self.selection.levels(raw if self.selection.scale == "raw" else self.model.outputs.link(raw))
+        return self.selection.select_predictions(raw if self.selection.scale == "raw" else self.model.outputs.link(raw))
 
 
 def _disjoint_groups(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:

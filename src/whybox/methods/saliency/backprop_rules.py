@@ -161,7 +161,11 @@ def _stack_shared(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> tu
 
 
 def _target_attributions(
-    problem: SaliencyProblem, rows: Indices, xs: tuple[Array, ...], references: Sequence[tuple[Array, ...]], pull: Pull
+    problem: SaliencyProblem,
+    rows: Indices,
+    xs: tuple[Array, ...],
+    references: Sequence[tuple[Array, ...]],
+    pull: Pullback,
 ) -> Iterator[tuple[int, list[Array | None]]]:
     """For each target: multipliers times differences, summed over references."""
     count = problem.target.n_targets

@@ -89,7 +89,7 @@ class _CamMethod(Method):
             gradients: TargetGradients = []
             for t in range(problem.target.n_targets):
                 cotangent = problem.net.array(problem.target.cotangent(t, rows))
-                gradient = tap.pull(cotangent, last=t == problem.target.n_targets - 1)
+                gradient = tap.pullback(cotangent, last=t == problem.target.n_targets - 1)
                 combined = problem.net.numpy(
                     self._combine_channels(problem, activation, axes.arrange_output(gradient), axes.channel_axis)
                 )

@@ -403,7 +403,7 @@ class _PathPool:
 
     def _finish_path(self, task: int, n: int, maps: TargetMaps, change: Floats) -> None:
         walk, (k, row) = self._pool[task], divmod(task, self.problem.n_rows)
-        self.steps[k, row], self.allowed[k, row] = len(walk.t), walk.allowed
+        self.steps[k, row], self.allowed[k, row] = len(walk.node_positions), walk.allowed_error
         self.change[k, row] = np.maximum(change, walk.start_change())
         for of, mine in zip(self.maps, maps, strict=True):
             for total, a in zip(of, mine, strict=True):
@@ -413,7 +413,7 @@ class _PathPool:
     def _compare_maps(self, tasks: list[int]) -> tuple[TargetMaps, Floats]:
         """Maps of these tasks, and their distance from those of the coarser rule, (tasks, targets)."""
         net, place = self.problem.net, {task: n for n, task in enumerate(tasks)}
-        rules = [self._pool[task].weights() for task in tasks]
+        rules = [self._pool[task].rule_weights() for task in tasks]
         maps: TargetMaps = []
         change = np.zeros((len(tasks), self.problem.target.n_targets))
         chosen = []

@@ -141,7 +141,7 @@ class SaliencyProblem:
             self.spot_record.add_points(self.net, rows, xs, grads)
         return xs, grads
 
-    def _pull_targets(self, pull: Pull, rows: Indices) -> TargetGradients:
+    def _pull_targets(self, pull: Pullback, rows: Indices) -> TargetGradients:
         count = self.target.n_targets
         return [pull(self.net.array(self.target.cotangent(t, rows)), last=t == count - 1) for t in range(count)]
 

@@ -225,15 +225,17 @@ def _make_explanation(
     reduces = output.channels_reduced or (problem.reduce is not None and not output.keep_channels)
     gone = reduces and input_.channel_axis is not None
     dims = tuple(d for d in input_.dims if not (gone and d == "channel"))
-    coords: dict[str, npt.NDArray[Any]] = {d: labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
+    coords: dict[str, npt.NDArray[Any]] = {
+        d: as_labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)
+    }
     if input_.feature_names is not None:
-        coords[dims[-1]] = labels(input_.feature_names)
+        coords[dims[-1]] = as_labels(input_.feature_names)
     elif dims[-1] == "feature" and input_.x.ndim == 2:
         coords["feature"] = as_labels([f"x{i}" for i in range(values.shape[1])])
     if several:
-        dims, coords["output"] = (*dims, "output"), labels(target.names)
+        dims, coords["output"] = (*dims, "output"), as_labels(target.names)
     elif not target.per_row:
-        coords["output"] = labels(target.names)
+        coords["output"] = as_labels(target.names)
     tail = ("row", "output") if several else ("row",)
     extras = dict(output.extras)
 

@@ -100,7 +100,9 @@ def _layer_at(
         return activation, None
     cotangent = np.zeros((count, int(np.prod(problem.target.output_shape, dtype=int))), dtype=np.float32)
     cotangent[:, problem.target.positions[t, row]] = 1
-    return activation, net.numpy(tap.pull(net.array(cotangent.reshape(count, *problem.target.output_shape)), last=True))
+    return activation, net.numpy(
+        tap.pullback(net.array(cotangent.reshape(count, *problem.target.output_shape)), last=True)
+    )
 
 
 def _layer_map(

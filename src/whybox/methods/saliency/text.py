@@ -382,7 +382,7 @@ def label_texts(e: Explanation, texts: TokenizedTexts, *, words: bool) -> Explan
     if not words:
         coords = dict(e.coords)
         if len(texts.texts) == 1:
-            coords["token"] = labels(texts.token_names[0].tolist())
+            coords["token"] = as_labels(texts.token_names[0].tolist())
         extras["token"] = (("row", "token"), texts.token_names.copy())
         if texts.sequence_of is not None:
             extras["sequence"] = (("row", "token"), texts.sequence_of.copy())

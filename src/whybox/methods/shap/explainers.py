@@ -145,7 +145,7 @@ class _ShapExplainer:
             received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
             received.check_agreement(self.background.prepared_rows)
-        received.check_codes_agree(self._lists, "in earlier rows")
+        received.check_codes_agree(self._category_lists, "in earlier rows")
         table = received.table
         compiled = self._compiled_problem(table.names, sparse=table.is_sparse)
         if self.background is not None:

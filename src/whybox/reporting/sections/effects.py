@@ -11,7 +11,7 @@ from whybox.data.table import Table
 from whybox.explanation.axis_points import point_labels
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.methods.effects.interactions import find_interactions, leaves_suffice
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
