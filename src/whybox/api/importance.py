@@ -150,9 +150,9 @@ def plan_importance(
     chosen = _chosen(y, method, options)
     rows = X if X is None or isinstance(X, Integral) else as_table(X)
 
-    def plan(each: ImportanceOptions) -> Plan:
+    def plan_with(each: ImportanceOptions) -> Plan:
         spec = find("importance", each.method)
-        problem = _problem(model, rows, y, each)
+        problem = _make_problem(model, rows, y, each)
         if spec.plan:
             method_plan: Plan = load(spec.plan)(problem)
             return method_plan
@@ -161,10 +161,10 @@ def plan_importance(
             method=spec.title, method_id=spec.method_id, kernel=spec.cost or spec.summary, exact=spec.exact, rows=count
         )
 
-    return for_each(chosen, plan)
+    return for_each(chosen, plan_with)
 
 
-def _problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
+def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
     options.check_taken(find("importance", options.method))
     return ImportanceProblem(model, X, y, options, explain, plan_explain, effects)
