@@ -11,7 +11,7 @@ from sklearn.svm import LinearSVC
 
 import whybox as wb
 import zoo
-from whybox.api.importance import _problem
+from whybox.api.importance import _make_problem
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.methods.importance.loss_problem import resolve_loss_problem
 from whybox.methods.importance.options import ImportanceOptions
@@ -23,7 +23,7 @@ from whybox.numerics.statistics import rank_intervals
 
 def all_pairs(model, X, y, player, **options):
     """The mean over ordered pairs of different rows of the increase of the loss, row by row through the model's own predict."""
-    made = resolve_loss_problem(_problem(model, X, y, ImportanceOptions(method="permutation", **options)))
+    made = resolve_loss_problem(_make_problem(model, X, y, ImportanceOptions(method="permutation", **options)))
     own, link = made.model.own_predict, made.model.outputs.link
     members = made.players.members[made.players.names.index(player)]
 
@@ -31,7 +31,7 @@ def all_pairs(model, X, y, player, **options):
         predictions = own.predict(table)
         if own.scale == "raw" and made.selection.scale != "raw":
             predictions = link(predictions)
-        return made.losses(made.selection.levels(predictions))
+        return made.losses(made.selection.select_predictions(predictions))
 
     n, w, table = len(made), made.weights, made.table
     before, total, norm = losses(table), 0.0, 0.0

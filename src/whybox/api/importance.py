@@ -105,7 +105,7 @@ def importance(
     """
     chosen = _chosen(y, method, options)
     rows = as_table(X) if isinstance(chosen, dict) and X is not None else X  # once: a reader gives its rows once
-    return for_each(chosen, lambda each: _importance(_problem(model, rows, y, each)))
+    return for_each(chosen, lambda each: _importance(_make_problem(model, rows, y, each)))
 
 
 def _chosen(y: Any, method: Any, options: dict[str, Any]) -> ImportanceOptions | dict[str, ImportanceOptions]:

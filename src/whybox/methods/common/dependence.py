@@ -12,7 +12,7 @@ from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
 __all__ = ["correlation_ratio", "rank_coordinates"]
 
-_BINS: Final = 10
+_CORRELATION_BINS: Final = 10
 
 
 def rank_coordinates(feature: Feature) -> Floats:
@@ -21,7 +21,7 @@ def rank_coordinates(feature: Feature) -> Floats:
     if feature.numbers is None:
         different = len(feature.unique) + bool(gap.any())
         at = np.where(gap, len(feature.unique), feature.codes)
-        common = np.argsort(-np.bincount(at, minlength=different), kind="stable")[: _BINS * 2]
+        common = np.argsort(-np.bincount(at, minlength=different), kind="stable")[: _CORRELATION_BINS * 2]
         return np.asarray((at[:, None] == common[None, :]) / np.sqrt(2.0), dtype=np.float64)
     counts = np.bincount(feature.codes[~gap], minlength=len(feature.unique))
     middle = (np.cumsum(counts) - counts / 2.0) / max(counts.sum(), 1)
@@ -37,8 +37,8 @@ def correlation_ratio(feature: Feature, other: Floats) -> float:
         bins = np.where(gap, count, feature.codes)
     else:
         ranks = np.cumsum(np.bincount(feature.codes[~gap], minlength=count))
-        place = np.minimum((ranks - 1) * _BINS // max(int(ranks[-1]), 1), _BINS - 1)
-        bins = np.where(gap, _BINS, place[feature.codes])
+        place = np.minimum((ranks - 1) * _CORRELATION_BINS // max(int(ranks[-1]), 1), _CORRELATION_BINS - 1)
+        bins = np.where(gap, _CORRELATION_BINS, place[feature.codes])
     total = other.var(axis=0).sum()
     _, cell = np.unique(bins, return_inverse=True)
     size = np.bincount(cell)

@@ -36,7 +36,7 @@ MIN_HALVED: Final = 8  # neighbours, of whom either half tells how far they usua
 MAX_PARTNERS: Final = 3
 MAX_SPARSE_COLUMNS: Final = 500  # of a sparse matrix, columns among which partners are looked for
 USUAL_SHARE: Final = 0.95
-HALVES: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of quarters of the neighbours: three times two
+HALF_PAIRS: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of quarters of the neighbours: three times two
 
 
 @final
@@ -58,7 +58,7 @@ class OffDataShare:
         rng = np.random.default_rng(0)
         chosen = rng.choice(count, ROWS_CHANGED, replace=False) if count > ROWS_CHANGED else np.arange(count)
         self._sample = np.sort(chosen)
-        self._coordinates = {p: rank_coordinates(rows.feature(p)) for p in _candidates(rows)}
+        self._coordinates = {p: rank_coordinates(rows.feature(p)) for p in _candidate_columns(rows)}
 
     def __call__(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> tuple[Floats, Floats]:
         """Return the share of rows that each point takes off the data, from 0 to 1, and its standard error, (points,) each; NaN where too few rows are near to tell.
@@ -187,7 +187,7 @@ def _pairwise_distances(a: Floats, b: Floats) -> Floats:
     return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
 
-def _outside(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:
+def _outside_data(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:
     """1 at points outside the data: numbers beyond either end, categories that no row has."""
     if feature.kind == "category":
         return np.asarray(~np.isin(np.arange(len(points)), at), dtype=np.float64)

@@ -32,17 +32,17 @@ class ResolvedModel:
 
     Attributes:
         model: of sparse rows, narrowed to the columns that it reads. rows: aligned with it, with weights that sum to one.
-        received: the rows as they were given, with remarks. selection: which outputs, on which scale.
-        repeats: rows on which the model is evaluated several times.
-        shown: rows of a black box that were evaluated to see the shape of its outputs.
+        prepared_rows: the rows as they were given, with remarks. selection: which outputs, on which scale.
+        repeat_check: rows on which the model is evaluated several times.
+        n_rows_probed: rows of a black box that were evaluated to see the shape of its outputs.
     """
 
     model: Model
     rows: WeightedRows
-    received: PreparedRows
+    prepared_rows: PreparedRows
     selection: OutputSelection
-    repeats: RepeatCheck
-    shown: int
+    repeat_check: RepeatCheck
+    n_rows_probed: int
 
     def compare(self, *, check: bool = True, known: float | None = None) -> tuple[float, int]:
         """Compare our reading of the rows with the model's own predict.
@@ -58,7 +58,7 @@ class ResolvedModel:
         """
         model, table = self.model, self.rows.table
         if isinstance(model, BlackBox):
-            return 0.0, self.shown + self.repeats.prediction_count
+            return 0.0, self.n_rows_probed + self.repeat_check.prediction_count
         if model.own_predict is None:
             return 0.0, 0
         if not check or known is not None:
@@ -81,8 +81,8 @@ def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedMod
     """
     given = as_table(X)
     adapted = read_or_black_box(model, given, options.response_method, options.scale)
-    received = prepare_rows(adapted, given)
-    table = snapshot_table(received.table)
+    prepared_rows = prepare_rows(adapted, given)
+    table = snapshot_table(prepared_rows.table)
     if table.is_sparse:
         adapted = narrow_to_columns_read(adapted)
     black_box = isinstance(adapted, BlackBox)
@@ -90,14 +90,14 @@ def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedMod
         adapted.inputs.confirm_structure(table)
     rows = weighted_rows(table, options.sample_weight)
     selection = resolve_output(adapted.outputs, options.output, options.scale)
-    repeats = RepeatCheck(
+    repeat_check = RepeatCheck(
         prediction_function(adapted, selection),
         table,
         black_box=black_box,
         compare=None if black_box else partial(_compare_again, adapted),
     )
-    shown = adapted.probe_rows if isinstance(adapted, BlackBox) and adapted is not model else 0
-    return ResolvedModel(adapted, rows, received, selection, repeats, shown)
+    n_rows_probed = adapted.probe_rows if isinstance(adapted, BlackBox) and adapted is not model else 0
+    return ResolvedModel(adapted, rows, prepared_rows, selection, repeat_check, n_rows_probed)
 
 
 def _compare_again(model: Model, rows: Table) -> None:

@@ -212,16 +212,16 @@ def resolve_effects(
     return EffectsProblem(
         resolved.model,
         resolved.rows,
-        resolved.repeats,
+        resolved.repeat_check,
         resolved.selection,
         requested_features,
         kind,
         grid,
-        resolved.received,
+        resolved.prepared_rows,
         options,
         agreement=agreement,
         n_rows_checked=n_rows_checked,
-        n_rows_probed=resolved.shown,
+        n_rows_probed=resolved.n_rows_probed,
     )
 
 

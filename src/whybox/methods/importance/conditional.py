@@ -54,7 +54,7 @@ def conditional(problem: ImportanceProblem) -> Explanation:
     rounds = _rounds(resolved)
     weights, rows = resolved.weights, np.arange(len(resolved))
     evaluator = HybridEvaluator(resolved.model, resolved.selection, reserved=resolved.checked)
-    resolved.resolved.repeats.check_before()
+    resolved.resolved.repeat_check.check_before()
     own = evaluator.evaluate_rows(resolved.table, rows, what="predictions of the rows")
     baseline = resolved.losses(own)
     differences = np.zeros((len(resolved), resolved.players.count))
@@ -62,7 +62,7 @@ def conditional(problem: ImportanceProblem) -> Explanation:
     for player, members in enumerate(resolved.players.members):
         increases, explained[player] = _of_player(resolved, evaluator, player, members, rounds)
         differences[:, player] = increases - baseline
-    resolved.resolved.repeats.check_after()
+    resolved.resolved.repeat_check.check_after()
     found = PlayerValues(
         values=weights @ differences,
         influence=differences,
@@ -74,7 +74,7 @@ def conditional(problem: ImportanceProblem) -> Explanation:
         test=TEST,
         baseline_loss=float(weights @ baseline),
         notes=(
-            f"New values are the mean over {rounds} draws from models of each feature given the others (ridge regression and boosting, {FOLDS} folds); where such a model is wrong, so is the importance.",
+            f"Each new value is one of {rounds} draws from a model of the feature given the others; where that model is wrong, so is the importance.",
         ),
         extras={"explained_by_others": (("feature",), explained)},
     )

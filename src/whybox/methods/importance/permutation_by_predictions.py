@@ -125,7 +125,7 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
     most = _allowed_rounds(problem)
     block = most // -(-most // MAX_BLOCK)
     evaluator = HybridEvaluator(problem.model, problem.selection, reserved=problem.checked)
-    problem.resolved.repeats.check_before()
+    problem.resolved.repeat_check.check_before()
     own = evaluator.evaluate_rows(problem.table, np.arange(len(problem)), what="predictions of the rows")
     baseline = problem.losses(own)
     if most >= len(problem) - 1:
@@ -147,7 +147,7 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
         ):
             converged = True
             break
-    problem.resolved.repeats.check_after()
+    problem.resolved.repeat_check.check_after()
     return _as_values(problem, sums, block, converged, evaluator.spent, float(weights @ baseline), reason)
 
 
@@ -164,7 +164,7 @@ def _all_pairs(problem: LossProblem, evaluator: HybridEvaluator, own: Floats, ba
             differences = problem.losses(_evaluate(problem, evaluator, player, donors, own)) - baseline
             of_row[:, player] += weights[donors] * differences
             of_donor[donors, player] += weights * differences
-    problem.resolved.repeats.check_after()
+    problem.resolved.repeat_check.check_after()
     values, influence = u_statistic(weights, of_row, of_donor)
     return PlayerValues(
         values=values,
@@ -200,7 +200,7 @@ def _evaluate(problem: LossProblem, evaluator: HybridEvaluator, player: int, don
     rows, pattern = np.arange(len(problem)), np.zeros(len(problem), dtype=np.int64)
     members = (tuple(problem.players.members[player]),)
     name = problem.players.names[player]
-    which, outputs = evaluator.evaluate(
+    which, outputs = evaluator.evaluate_hybrids(
         problem.table, problem.table, rows, donors, pattern, members, row_outputs=own, donor_outputs=own, what=f"{name} permuted"
     )  # fmt: skip
     return np.asarray(outputs[which])

@@ -108,7 +108,7 @@ def pair_differences(problem: LossProblem, observe: Observer | None = None) -> P
 
 
 def _scaled(problem: LossProblem, raw: Floats, link: Callable[[Floats], Floats] | None) -> Floats:
-    return problem.selection.levels(raw if link is None else link(raw))
+    return problem.selection.select_predictions(raw if link is None else link(raw))
 
 
 def _matrix(problem: LossProblem, model: TreeEnsemble) -> Floats:

@@ -56,7 +56,7 @@ class ImportanceProblem:
             "background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks"
         )
 
-    def attributions(self) -> Explanation:
+    def explain_rows(self) -> Explanation:
         """Explain the rows.
 
         Raises:
@@ -67,8 +67,8 @@ class ImportanceProblem:
         explanation: Explanation = self.explain(self.model, self.X, **self._attribution_options)
         return explanation
 
-    def plan_attributions(self) -> Any:
-        """Plan :meth:`attributions`; the rows may be a number of rows.
+    def plan_rows(self) -> Any:
+        """Plan :meth:`explain_rows`; the rows may be a number of rows.
 
         Raises:
             OptionError: there are no rows, or options that do not go together.

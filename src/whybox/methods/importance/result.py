@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.explanation.evidence import Evidence, versions
-from whybox.explanation.explanation import Explanation, interval_extras, labels
+from whybox.explanation.evidence import Evidence, library_versions
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
@@ -85,7 +85,7 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
         kind="importance",
         values=found.values,
         dims=("feature",),
-        coords={"feature": labels(players.names)},
+        coords={"feature": as_labels(players.names)},
         base=np.zeros(()),
         units=found.units,
         std_error=error,
@@ -100,10 +100,12 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
 def paired_p_values(differences: Floats, weights: Floats) -> Floats:
     """Return one-sided p-values of Student's t for means of paired differences, (rows, players) -> (players,): is the mean above zero? NaN where all are 0."""
     moments = RunningMoments((differences.shape[1],))
-    moments.add(differences, weights)
+    moments.add_rows(differences, weights)
     some = np.any(differences[weights > 0] != 0.0, axis=0)
     tests = zip(moments.mean, moments.std_error, some, strict=True)
-    return np.array([mean_p_value(float(m), float(e), moments.rows - 1.0) if s else np.nan for m, e, s in tests])
+    return np.array(
+        [mean_p_value(float(m), float(e), moments.effective_count - 1.0) if s else np.nan for m, e, s in tests]
+    )
 
 
 def rank_extras(
@@ -125,9 +127,9 @@ def _errors(problem: LossProblem, found: PlayerValues) -> tuple[Floats, Floats, 
         low, high = confidence_interval(found.values, error, level, found.freedom)
         return error, low, high, np.sqrt(error[:, None] ** 2 + error[None, :] ** 2)
     moments = RunningMoments((len(found.values),))
-    moments.add(found.influence, weights)
+    moments.add_rows(found.influence, weights)
     error = moments.std_error
-    low, high = skewed_interval(found.values, error, moments.skewness, level, max(moments.rows - 1.0, 1.0))
+    low, high = skewed_interval(found.values, error, moments.skewness, level, max(moments.effective_count - 1.0, 1.0))
     centred = weights[:, None] * (found.influence - moments.mean)
     products = centred.T @ centred
     squares = np.diag(products)
@@ -138,7 +140,7 @@ def _errors(problem: LossProblem, found: PlayerValues) -> tuple[Floats, Floats, 
         low, high = middle - (middle - low) * stretch, middle + (high - middle) * stretch
         both = both + (found.std_error**2 - error**2)[:, None] + (found.std_error**2 - error**2)[None, :]
         error = found.std_error
-    return error, low, high, std_error_of_mean(both, moments.rows)
+    return error, low, high, std_error_of_mean(both, moments.effective_count)
 
 
 def _evidence(problem: LossProblem, found: PlayerValues, seconds: float) -> Evidence:
@@ -160,18 +162,18 @@ def _evidence(problem: LossProblem, found: PlayerValues, seconds: float) -> Evid
         agreement=problem.agreement,
         tolerance=0.0,
         model=model.kind,
-        verdict={"against": f"nothing: it is a black box; {resolved.repeats.summary}"}
+        verdict={"against": f"nothing: it is a black box; {resolved.repeat_check.summary}"}
         if black_box
         else asdict(model.verdict),
         model_calls=problem.checked + found.spot_checks.predictions + (found.predictions if black_box else 0),
         seed=options.seed,
         rows=len(problem),
         fingerprints={"model": model.fingerprint, "rows": resolved.rows.fingerprint},
-        versions=versions(model.own_predict.library if model.own_predict else None),
+        versions=library_versions(model.own_predict.library if model.own_predict else None),
         seconds=seconds,
-        notes=(*model.notes, *resolved.received.remarks(), *role, *test, *found.notes),
+        notes=(*model.notes, *resolved.prepared_rows.remarks(), *role, *test, *found.notes),
         settings=settings,
-        by_position=resolved.received.by_position,
-        unseen=resolved.received.unseen_as_data(),
+        by_position=resolved.prepared_rows.by_position,
+        unseen=resolved.prepared_rows.unseen_as_data(),
         spot_checks=found.spot_checks,
     )
