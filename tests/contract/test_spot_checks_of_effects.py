@@ -25,9 +25,9 @@ from planted_effects import (
 from sound_answers import sound_answer
 from whybox.errors import OptionError, SpotCheckError
 from whybox.methods.common.spot_checks import TimeShare
+from whybox.methods.common.spot_rows import RowRecomputation
 from whybox.methods.effects.result import compute_effects
 from whybox.methods.effects.spot_draws import drawn_slots
-from whybox.methods.effects.spot_rows import RowRecomputation
 
 
 def test_the_error_names_feature_point_row_and_both_numbers():

@@ -12,8 +12,9 @@ import numpy.typing as npt
 from whybox.data.cells import cell_key
 from whybox.data.table import Floats, Table
 from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.spot_rows import FeaturePoints
 
-__all__ = ["Grid", "product_grid"]
+__all__ = ["Grid", "feature_points", "product_grid"]
 
 Truths = npt.NDArray[np.bool_]
 
@@ -100,3 +101,9 @@ def product_grid(a: Grid, b: Grid) -> Grid:
         is_custom=a.is_custom or b.is_custom,
         side_grids=(a, b),
     )
+
+
+def feature_points(grid: Grid) -> FeaturePoints:
+    """Return the points of a grid for spot checks, those of a surface one after the other."""
+    at = np.unravel_index(np.arange(len(grid)), grid.shape)
+    return FeaturePoints(grid.features, grid.table, tuple(v[i] for v, i in zip(grid.points, at, strict=True)))

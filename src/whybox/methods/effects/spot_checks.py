@@ -15,12 +15,12 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions, spot_rng
+from whybox.methods.common.spot_rows import RowRecomputation, rows_alone
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import CornerRequest, Evaluator, PointMoments, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.spot_kinds import CheckedKind, CurveChecks
-from whybox.methods.effects.spot_rows import RowRecomputation, rows_alone
 
 __all__ = ["CheckedCurves", "predictions_of_checks"]
 

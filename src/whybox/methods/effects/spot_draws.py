@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
-from whybox.methods.effects.spot_rows import FeaturePoints, PositionLabel, RowCell, RowRecomputation
+from whybox.methods.common.spot_rows import FeaturePoints, PositionLabel, RowCell, RowRecomputation
 
 __all__ = ["MIN_POINTS", "CheckedNumber", "NumberSlot", "cycle_rows", "drawn_slots", "first_slots", "recompute_numbers"]
 

@@ -21,14 +21,7 @@ from whybox.kernels import effects
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker, spot_rng
-from whybox.methods.effects.grid import Grid
-from whybox.methods.effects.predict_evaluator import Evaluator
-from whybox.methods.effects.problem import EffectsProblem
-from whybox.methods.effects.spot_checks import predictions_of_checks
-from whybox.methods.effects.spot_draws import CheckedNumber
-from whybox.methods.effects.spot_kinds import compare_numbers
-from whybox.methods.effects.spot_means import SECOND_SUM, mean_rounding
-from whybox.methods.effects.spot_rows import (
+from whybox.methods.common.spot_rows import (
     FeaturePoints,
     PositionLabel,
     RowCell,
@@ -36,6 +29,13 @@ from whybox.methods.effects.spot_rows import (
     output_label,
     rows_alone,
 )
+from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.predict_evaluator import Evaluator
+from whybox.methods.effects.problem import EffectsProblem
+from whybox.methods.effects.spot_checks import predictions_of_checks
+from whybox.methods.effects.spot_draws import CheckedNumber
+from whybox.methods.effects.spot_kinds import compare_numbers
+from whybox.methods.effects.spot_means import SECOND_SUM, mean_rounding
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 
 __all__ = ["InteractionChecks", "LeafChecks", "PredictionChecks"]

@@ -11,11 +11,11 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.common.spot_rows import PositionLabel, RowRecomputation, output_label
 from whybox.methods.effects.curves import Curve
-from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.grid import Grid, feature_points
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.spot_draws import CheckedNumber, cycle_rows, drawn_slots, first_slots, recompute_numbers
-from whybox.methods.effects.spot_rows import FeaturePoints, PositionLabel, RowRecomputation, output_label
 
 __all__ = ["CentredChecks", "CheckedKind", "CurveChecks", "IndividualChecks", "SlopeChecks", "compare_numbers"]
 
@@ -29,7 +29,7 @@ class CurveChecks(ABC):
 
     def __init__(self, evaluator: Evaluator, grids: Sequence[Grid], rng: np.random.Generator) -> None:
         self.evaluator, self.grids, self.rng = evaluator, list(grids), rng
-        self.points = [FeaturePoints.of_grid(g) for g in grids]
+        self.points = [feature_points(g) for g in grids]
 
     @abstractmethod
     def draw_numbers(self, predictions: int) -> int:

@@ -15,11 +15,12 @@ from whybox.data.cells import object_cells
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.common.spot_rows import RowRecomputation, output_label
 from whybox.methods.effects.curves import Curve
+from whybox.methods.effects.grid import feature_points
 from whybox.methods.effects.spot_draws import CheckedNumber
 from whybox.methods.effects.spot_kinds import CurveChecks, compare_numbers
 from whybox.methods.effects.spot_means import mean_rounding
-from whybox.methods.effects.spot_rows import FeaturePoints, RowRecomputation, output_label
 
 __all__ = ["LocalEffectChecks"]
 
@@ -63,7 +64,7 @@ class LocalEffectChecks(CurveChecks):
                 if has_categories
                 else _NumberCurve(self, curve)
             )
-            feature_points = FeaturePoints.of_grid(curve.grid)
+            points_of_curve = feature_points(curve.grid)
             for _ in range(self._many[i]):
                 k = (
                     int(self.rng.integers(len(parts)))
@@ -71,7 +72,7 @@ class LocalEffectChecks(CurveChecks):
                     else int(not len(parts[0][0]))
                 )
                 row = int(self.rng.choice(parts[k][0]))
-                numbers.append(CheckedNumber(row, feature_points, steps.signed_corners(row, k)))
+                numbers.append(CheckedNumber(row, points_of_curve, steps.signed_corners(row, k)))
                 answer.append(parts[k][1][row])
             self._check_steps(i, curve, steps.steps_of_curve(parts), checker)
         if numbers:

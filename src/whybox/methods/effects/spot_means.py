@@ -16,8 +16,9 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.common.spot_rows import RowRecomputation
 from whybox.methods.effects.curves import Curve, with_side_grids
-from whybox.methods.effects.grid import Grid
+from whybox.methods.effects.grid import Grid, feature_points
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.spot_draws import (
     MIN_POINTS,
@@ -28,7 +29,6 @@ from whybox.methods.effects.spot_draws import (
     first_slots,
 )
 from whybox.methods.effects.spot_kinds import CurveChecks, compare_numbers
-from whybox.methods.effects.spot_rows import FeaturePoints, RowRecomputation
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["SECOND_SUM", "AnovaChecks", "MeanByValueChecks", "MeanChecks", "mean_rounding"]
@@ -137,7 +137,7 @@ class MeanChecks(CurveChecks):
     def check_curves(self, curves: Sequence[Curve], recompute: RowRecomputation, checker: SpotChecker) -> None:
         """See `CurveChecks`."""
         self._compute_individual()
-        of_all = [FeaturePoints.of_grid(g) for g in self.watched_grids()]
+        of_all = [feature_points(g) for g in self.watched_grids()]
         numbers = [CheckedNumber(row, of_all[c], ((1.0, k),)) for (c, k), row in self.pairs]
         if numbers:
             values_of_answer = [self.watches[c].value_of(k, row) for (c, k), row in self.pairs]

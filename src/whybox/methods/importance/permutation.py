@@ -15,6 +15,7 @@ from whybox.methods.importance.permutation_by_predictions import DEFAULT_PREDICT
 from whybox.methods.importance.permutation_of_trees import exact_unavailable, pair_differences
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import PlayerValues, importance_result
+from whybox.methods.importance.spot_checks import PermutationChecks
 
 __all__ = ["permutation", "plan_permutation"]
 
@@ -53,7 +54,8 @@ def permutation(problem: ImportanceProblem) -> Explanation:
 
 
 def _exact(problem: LossProblem) -> PlayerValues:
-    pairs = pair_differences(problem)
+    checks = PermutationChecks(problem)
+    pairs = pair_differences(problem, checks.observe_points)
     values, influence = u_statistic(problem.weights, pairs.of_row, pairs.of_donor)
     return PlayerValues(
         values=values,
@@ -64,6 +66,7 @@ def _exact(problem: LossProblem) -> PlayerValues:
         predictions=0,
         baseline_loss=float(problem.weights @ pairs.baseline),
         notes=(EXACT_NOTE,),
+        spot_checks=checks.check(pairs.of_row, pairs.of_donor),
     )
 
 

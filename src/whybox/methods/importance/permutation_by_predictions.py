@@ -10,6 +10,7 @@ Of few rows, where as many predictions as there are pairs are allowed, all pairs
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final, final
 
 import numpy as np
@@ -21,6 +22,7 @@ from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.pairs_of_rows import EXACT_NOTE, increase_units, u_statistic
 from whybox.methods.importance.result import PlayerValues
+from whybox.methods.importance.spot_checks import PermutationChecks
 
 __all__ = ["DEFAULT_PREDICTIONS_A_ROW", "sampled_pairs"]
 
@@ -130,6 +132,7 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
     baseline = problem.losses(own)
     if most >= len(problem) - 1:
         return _all_pairs(problem, evaluator, own, baseline)
+    checks = PermutationChecks(problem, float(len(problem) * problem.players.count * most))
     rng = np.random.default_rng([options.seed % 2**63, _STREAM])
     donors = [_Donors(problem, player, rng) for player in range(problem.players.count)]
     sums = [_PlayerSums(len(problem)) for _ in donors]
@@ -141,6 +144,7 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
             for k in range(block):
                 chosen = circle.of_round(k / block)
                 outputs = _evaluate(problem, evaluator, player, chosen, own)
+                checks.observe_donors(player, chosen, outputs)
                 sums[player].add(problem.losses(outputs) - baseline, chosen, weights)
         if max(s.monte_carlo_error(block) for s in sums) <= max(
             tol * max(abs(s.mean) for s in sums), ROUNDING * abs(float(weights @ baseline))
@@ -148,7 +152,9 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
             converged = True
             break
     problem.resolved.repeat_check.check_after()
-    return _as_values(problem, sums, block, converged, evaluator.spent, float(weights @ baseline), reason)
+    found = _as_values(problem, sums, block, converged, evaluator.spent, float(weights @ baseline), reason)
+    nothing = np.zeros((len(problem), problem.players.count))
+    return replace(found, spot_checks=checks.check(nothing, nothing))
 
 
 _STREAM: Final = 0x1E47
@@ -158,10 +164,14 @@ def _all_pairs(problem: LossProblem, evaluator: HybridEvaluator, own: Floats, ba
     """Return the values over all pairs of two different rows: row i with the values of row i + k, for every k."""
     count, weights, rows = len(problem), problem.weights, np.arange(len(problem))
     of_row, of_donor = np.zeros((2, count, problem.players.count))
+    checks = PermutationChecks(problem, float(count * count * problem.players.count))
     for player in range(problem.players.count):
         for k in range(1, count):
             donors = (rows + k) % count
-            differences = problem.losses(_evaluate(problem, evaluator, player, donors, own)) - baseline
+            outputs = _evaluate(problem, evaluator, player, donors, own)
+            if k == 1 + player % (count - 1):
+                checks.observe_donors(player, donors, outputs)
+            differences = problem.losses(outputs) - baseline
             of_row[:, player] += weights[donors] * differences
             of_donor[donors, player] += weights * differences
     problem.resolved.repeat_check.check_after()
@@ -175,6 +185,7 @@ def _all_pairs(problem: LossProblem, evaluator: HybridEvaluator, own: Floats, ba
         predictions=evaluator.spent,
         baseline_loss=float(weights @ baseline),
         notes=(EXACT_NOTE,),
+        spot_checks=checks.check(of_row, of_donor),
     )
 
 

@@ -24,7 +24,9 @@ from whybox.models.trees import TreeEnsemble
 __all__ = ["PairDifferences", "exact_unavailable", "pair_differences"]
 
 Ints = npt.NDArray[np.int64]
-Observer = Callable[[int, Ints, Floats], None]  # player, positions of rows, their predictions (rows, points, outputs)
+Observer = Callable[
+    [int, Ints, Ints, Floats], None
+]  # player, rows of a block, the point of every row, predictions (block, points, outputs)
 MAX_NUMBERS: Final = 2 * 10**9  # losses that are computed at most; more take predictions
 NUMBERS_HELD: Final = 2**19  # of curves at a time
 ROWS_ENCODED: Final = 65536
@@ -38,13 +40,11 @@ class PairDifferences:
     Attributes:
         of_row: (rows, players), the sum over donors j of w_j D_ij. of_donor: (rows, players), the sum over rows i of w_i D_ij.
         baseline: (rows,), the loss of each row as it is.
-        points: for each player which of its points each row is at, (rows,), -1: the trees do not read the player.
     """
 
     of_row: Floats
     of_donor: Floats
     baseline: Floats
-    points: tuple[Ints, ...]
 
 
 @final
@@ -94,17 +94,15 @@ def pair_differences(problem: LossProblem, observe: Observer | None = None) -> P
         for k, (curve, raw) in enumerate(zip(curves, blocks, strict=True)):
             predictions = _scaled(problem, raw, link)
             if observe is not None:
-                observe(curve.player, rows, predictions)
+                observe(curve.player, rows, curve.at, predictions)
             flat = predictions.reshape(-1, predictions.shape[-1])
             losses = problem.losses(flat, np.repeat(rows, len(curve.weight))).reshape(len(rows), -1)
             losses -= losses[np.arange(len(rows)), curve.at[rows]][:, None]  # exactly 0 at the row's own point
             of_row[rows, curve.player] = losses @ curve.weight
             at_points[k] += problem.weights[rows] @ losses
-    points = [np.full(len(X), -1, dtype=np.int64)] * problem.players.count
     for curve, sums in zip(curves, at_points, strict=True):
         of_donor[:, curve.player] = sums[curve.at]
-        points[curve.player] = curve.at
-    return PairDifferences(of_row, of_donor, baseline, tuple(points))
+    return PairDifferences(of_row, of_donor, baseline)
 
 
 def _scaled(problem: LossProblem, raw: Floats, link: Callable[[Floats], Floats] | None) -> Floats:

@@ -1,4 +1,4 @@
-"""Ask a model about single rows with features set to points of a grid, by a way that shares no code with the evaluators of effects.
+"""Ask a model about single rows with features set to other values, by a way that shares no code with what computes effects and importance.
 
 The cells are set in the user's own columns, one column after the other, and the model's own predict answers: no tree kernel, no encoded matrix, no row that
 stands for equal ones. Of a model file, the file's library answers in a process of its own, once; else the plain NumPy reading of the trees.
@@ -23,7 +23,6 @@ from whybox.methods.common.columns import Feature
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import RELATIVE_ROUNDING
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.effects.grid import Grid
 from whybox.models.agreement import allowed_difference, call_own_predict
 from whybox.models.base import Model, OwnPredict
 from whybox.models.blackbox import BlackBox
@@ -45,18 +44,12 @@ class FeaturePoints:
     """Values that some features are set to together.
 
     Attributes:
-        features: one or two. table: a row a point, with the features set to it. labels: for each feature its value at each point, as the user sees it.
+        features: one or more. table: a row a point, with the features set to it. labels: for each feature its value at each point, as the user sees it.
     """
 
     features: tuple[Feature, ...]
     table: Table
     labels: tuple[npt.NDArray[Any], ...]
-
-    @classmethod
-    def of_grid(cls, grid: Grid) -> FeaturePoints:
-        """The points of a grid, those of a surface one after the other."""
-        at = np.unravel_index(np.arange(len(grid)), grid.shape)
-        return cls(grid.features, grid.table, tuple(v[i] for v, i in zip(grid.points, at, strict=True)))
 
     @property
     def column_positions(self) -> tuple[int, ...]:
