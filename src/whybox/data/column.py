@@ -13,7 +13,7 @@ from whybox.data import sparse_rows
 from whybox.data.series import category_codes, is_missing
 from whybox.errors import DtypeError, quoted_list
 
-__all__ = ["Column", "array_column", "describe_content", "frame_column"]
+__all__ = ["Column", "array_column", "describe_content", "frame_column", "plain_pandas_column"]
 
 Kind = Literal["number", "boolean", "category", "string", "datetime", "object"]
 
@@ -74,6 +74,20 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
     except OverflowError:
         raise DtypeError(f"column {name!r} holds a whole number that is too large for a float.") from None
     return Column(name, kind, numbers, originals=values)
+
+
+def plain_pandas_column(name: str, series: Any) -> Column | None:
+    """Return a pandas column of numbers or booleans in NumPy's own dtypes, as `frame_column` would; None for another dtype."""
+    dtype = series.dtype
+    if (
+        not isinstance(dtype, np.dtype)
+        or dtype.kind not in "biuf"
+        or dtype.itemsize > 8
+        or dtype == np.float16
+        or not dtype.isnative
+    ):
+        return None
+    return Column(name, "boolean" if dtype.kind == "b" else "number", series.to_numpy())
 
 
 def frame_column(name: str, series: nw.Series[Any]) -> Column:
