@@ -215,6 +215,10 @@ def test_plain_columns_of_pandas_are_typed_as_those_of_any_frame(dtype):
     assert (got.kind, got.values.dtype, got.categories) == (want.kind, want.values.dtype, want.categories)
     assert repr(got.values.tolist()) == repr(want.values.tolist())
     assert got.values.flags.writeable == want.values.flags.writeable
+    if got.kind == "number":
+        matrix = table.matrix()
+        assert matrix.dtype == np.column_stack([got.values] * 2).dtype
+        assert matrix.tolist() == [[0, 0], [1, 1], [1, 1]]
 
 
 def test_new_values_in_a_column_leave_the_users_frame_as_it_was():

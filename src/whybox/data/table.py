@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data import sparse_rows
-from whybox.data.column import Column, array_column, describe_content, frame_column, plain_pandas_column
+from whybox.data.column import Column, array_column, describe_content, frame_column, is_plain_dtype, plain_pandas_column
 from whybox.data.containers import as_frame
 from whybox.data.series import (
     build_frame,
@@ -314,10 +314,10 @@ class Table:
         """Return the frame as one matrix in a single call when every column is a plain number."""
         if isinstance(self.native, np.ndarray):
             return None
-        frame = self._frame
-        if not all(t.is_numeric() and t != nw.Decimal for t in frame.schema.values()):
+        plain = self._is_pandas and all(map(is_plain_dtype, self.native.dtypes))
+        if not plain and not all(t.is_numeric() and t != nw.Decimal for t in self._frame.schema.values()):
             return None
-        out = frame.to_numpy()
+        out = self.native.to_numpy() if plain else self._frame.to_numpy()
         return out if out.dtype.kind in "fiu" else None
 
     def for_transformers(self) -> Any:
