@@ -444,7 +444,7 @@ def test_models_of_keras_on_jax_agree_too(tmp_path):
         "assert np.abs(e.values - np.load(sys.argv[2])['map']).max() < 1e-6\n"
         "w = wb.models.registry.as_network(net); xs = (w.array(t.LAST),); c = w.array(np.eye(5, dtype='f')[np.arange(7) % 5])\n"
         "tap = w.tap_layer(xs, 'conv'); inner, said = w.split_at_layer('conv', xs); y, pull = inner((said, *xs))\n"
-        "assert np.abs(w.numpy(tap.pull(c)) - w.numpy(pull(c)[0])).max() < 1e-6 and np.abs(w.numpy(tap.pull(c))).max() > 0.01\n"
+        "assert np.abs(w.numpy(tap.pullback(c)) - w.numpy(pull(c)[0])).max() < 1e-6 and np.abs(w.numpy(tap.pullback(c))).max() > 0.01\n"
         "assert w.with_random_parameters(1, 'fc').fingerprint != w.fingerprint\nprint('agreed')"
     )
     here = os.path.dirname(__file__)  # noqa: PTH120

@@ -454,9 +454,9 @@ def test_the_table_in_every_form(table, tmp_path):
     assert all(c.reason for c in found.rows)
     assert [set(line) for line in found.table()] == [{"check", "verdict", "number", "reason"}] * len(found.rows)
     assert "5 of 20 rows checked" in str(found)
-    assert all(c.name in str(found) and c.name in found._repr_html_() for c in found.max_rows)
+    assert all(c.name in str(found) and c.name in found._repr_html_() for c in found.rows)
     frame = found.to_frame(library="pandas")
-    assert list(frame["check"]) == [c.name for c in found.max_rows]
+    assert list(frame["check"]) == [c.name for c in found.rows]
     again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert again["passed"] == found.passed
     assert again["about"]["forward"] == found.about["forward"] > 0
