@@ -138,9 +138,7 @@ def test_a_network_that_does_not_react_says_nothing():
 
     rows = linear()[1]
     found = wb.check(wb.saliency(Constant().eval(), rows), Constant().eval(), rows, checks="faithfulness")
-    assert [c.verdict for c in found.rows] == ["pass"] + ["not applicable"] * (
-        len(found.rows) - 1
-    )  # first: reproduced
+    assert [c.verdict for c in found.rows] == ["pass"] + ["not applicable"] * (len(found.rows) - 1)  # first: reproduced
 
 
 def checked(net, rows, maps, **options):
