@@ -30,7 +30,7 @@ import check_networks
 import whybox as wb
 from whybox.checks.trivial_maps import edge_map
 from whybox.methods.saliency.base import Method, MethodOutput
-from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.make_method import make_method
 from whybox.numerics.statistics import mean_interval
 
 EMBEDDED = {"embedding": "emb", "baseline_token": 0}
@@ -51,13 +51,14 @@ class Tampered(Method):
     def __call__(self, problem: Any) -> MethodOutput:
         """Compute the maps of the inner method, and make them wrong."""
         if self.way == "of another output":
-            k = int(np.prod(problem.target.shape))
+            k = int(np.prod(problem.target.output_shape))
             problem = replace(
-                problem, target=replace(problem.target, positions=(problem.target.positions + 1) % k, predicted=False)
+                problem,
+                target=replace(problem.target, positions=(problem.target.positions + 1) % k, is_predicted=False),
             )
         found = self.inner(problem)
         maps = [[m if k else self._wrong(m, problem) for k, m in enumerate(of)] for of in found.maps]
-        return MethodOutput(maps, "none", "none", exact=True, reduced=found.reduced)
+        return MethodOutput(maps, "none", "none", exact=True, channels_reduced=found.channels_reduced)
 
     def _wrong(self, m: np.ndarray, problem: Any) -> np.ndarray:
         rows, given = len(m), problem.inputs[0]
@@ -78,7 +79,7 @@ class Tampered(Method):
             return np.broadcast_to(np.abs(rng.normal(size=m.shape[1:])), m.shape).copy()
         if self.way == "the input":
             x = np.abs(given.x.astype(float))
-            return (x if x.shape == m.shape else x.sum(axis=given.channel)).reshape(m.shape)
+            return (x if x.shape == m.shape else x.sum(axis=given.channel_axis)).reshape(m.shape)
         if self.way in ("edges", "blurred edges"):
             e = edge_map(given, given.x)
             if self.way == "blurred edges":
@@ -149,11 +150,11 @@ def _right(case: check_networks.Case, fewer: tuple[int, ...]) -> Iterator[Record
 
 def _wrong(case: check_networks.Case) -> Iterator[Record]:
     if case.kind == "tokens":
-        inner, ways = make("gradient_x_input", {}), TOKEN_WAYS
+        inner, ways = make_method("gradient_x_input", {}), TOKEN_WAYS
     elif case.rows.ndim == 2:
-        inner, ways = make("ablation", {}), TABLE_WAYS
+        inner, ways = make_method("ablation", {}), TABLE_WAYS
     else:
-        inner, ways = make("occlusion", {}), PICTURE_WAYS
+        inner, ways = make_method("occlusion", {}), PICTURE_WAYS
     for way in ways + (("of another output",) if case.outputs > 2 else ()):
         method = Tampered(inner, way)
         e = wb.saliency(
@@ -180,11 +181,11 @@ def _record(
 ) -> Record:
     began = time.process_time()
     found = wb.check(e, case.net, rows, checks=checks or "all", **options)
-    lines = [(c.group, c.name, c.verdict, c.number) for c in found.rows]
-    extra = {c.name: _details(c) for c in found.rows}
+    lines = [(c.group, c.name, c.verdict, c.number) for c in found.max_rows]
+    extra = {c.name: _details(c) for c in found.max_rows}
     return {
         "kind": case.kind, "network": case.name, "what": what, "map": name, "rows": count, "lines": lines, "details": extra, "seconds": time.process_time() - began,
-        "reasons": {c.name: c.reason for c in found.rows},
+        "reasons": {c.name: c.reason for c in found.max_rows},
     }  # fmt: skip
 
 

@@ -68,12 +68,12 @@ def attribute(path: str, name: str, rows: int) -> None:
         )
     degrees = np.maximum(tree_shap.players_on_path(e, player_of, d) - 1, 0)
     different, of_tree = np.unique(np.minimum(degrees, 15) if arithmetic == "float32" else degrees, return_inverse=True)
-    rules = QuadratureRules.of([SHAPLEY.rule(int(k)) for k in different], of_tree.astype(np.int32))
+    rules = QuadratureRules.from_rules([SHAPLEY.rule(int(k)) for k in different], of_tree.astype(np.int32))
     best = compiled_trees.instruction_sets()[0].name
     work = compiled_trees.CompiledTrees(
         e, player_of, d, rules, kernel=kernel, instructions=best, arithmetic=arithmetic, bits=bits
     )
-    return work.add(few, out, threads=1, description="", quiet=True)
+    return work.add_values(few, out, threads=1, description="", quiet=True)
 
 
 def counted(path: Path, name: str, rows: int) -> np.ndarray:

@@ -95,11 +95,11 @@ def attribute(
     explainer = TreeShap(model, work.background, order=work.order, sparse=work.sparse, dtype=work.dtype, n_jobs=n_jobs)
 
     def run() -> np.ndarray:
-        table, _ = explainer.model.inputs.align(_table(X))
+        table, _ = explainer.model.inputs.align_table(_table(X))
         players = resolve_players(explainer.model, table.names, None)
         question = resolve_problem(explainer.model, players, explainer.background, explainer.options)
         engine = KernelRunner(CompiledProblem(question), len(X))
-        shape = (len(X), *question.shape(work.order), len(question.selection.names))
+        shape = (len(X), *question.values_shape(work.order), len(question.selection.names))
         if given is None:
             out = np.zeros(shape, np.float32 if work.dtype == "float32" else np.float64)
         else:
@@ -107,8 +107,8 @@ def attribute(
             out.fill(0)
         for start, block in table.blocks(16384):
             encoded = explainer.model.inputs.matrix(block)
-            engine.fill(encoded, out[start : start + len(encoded)], what="")
-        run.plan = engine.plan  # type: ignore[attr-defined]
+            engine.write_values(encoded, out[start : start + len(encoded)], what="")
+        run.plan = engine.kernel_plan  # type: ignore[attr-defined]
         return out
 
     return run
@@ -129,12 +129,12 @@ class Part:
     @contextlib.contextmanager
     def timed(self) -> Iterator[None]:
         """Time it in the calls made meanwhile."""
-        encode, fill = Inputs.matrix_of_block, KernelRunner.fill
-        Inputs.matrix_of_block, KernelRunner.fill = self._around(encode), self._around(fill)  # type: ignore[method-assign]
+        encode, fill = Inputs.matrix_of_block, KernelRunner.write_values
+        Inputs.matrix_of_block, KernelRunner.write_values = self._around(encode), self._around(fill)  # type: ignore[method-assign]
         try:
             yield
         finally:
-            Inputs.matrix_of_block, KernelRunner.fill = encode, fill  # type: ignore[method-assign]
+            Inputs.matrix_of_block, KernelRunner.write_values = encode, fill  # type: ignore[method-assign]
 
     def _around(self, function: Callable[..., Any]) -> Callable[..., Any]:
         def timed(owner: Any, *args: Any, **more: Any) -> Any:
@@ -488,12 +488,12 @@ def one_row() -> list[str]:
     X, y = data(20_000, 20)
     b = xgboost.train({"max_depth": 6, "nthread": 1}, xgboost.DMatrix(X, y, nthread=1), 100)
     mine, theirs = TreeShap(b, n_jobs=1), shap.TreeExplainer(b)
-    compiled = mine._compiled(mine.model.inputs.names)  # noqa: SLF001  # what its calls keep
+    compiled = mine._compiled_problem(mine.model.inputs.names)  # noqa: SLF001  # what its calls keep
 
     def alone(row: np.ndarray) -> np.ndarray:
         encoded = mine.model.inputs.matrix(_table(row))
         out = np.zeros((1, 20, 1))
-        KernelRunner(compiled, 1).fill(encoded, out, what="")
+        KernelRunner(compiled, 1).write_values(encoded, out, what="")
         return out
 
     calls = {

@@ -9,7 +9,7 @@ import numpy as np
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Outputs
 from whybox.models.trees import (
-    CATEGORICAL,
+    CATEGORICAL_SPLIT,
     FLOAT32_SPLIT,
     KEEP_ALL_OUTPUTS,
     LESS_EQUAL,
@@ -60,7 +60,7 @@ def random_tree(
         if flags is not None:
             f = flags
         if categorical and rng.random() < 0.3:
-            f |= CATEGORICAL | (SET_RIGHT * bool(rng.random() < 0.5))
+            f |= CATEGORICAL_SPLIT | (SET_RIGHT * bool(rng.random() < 0.5))
             sets[i] = spread * np.flatnonzero(rng.random(rng.choice([3, 70])) < 0.5)
         else:
             threshold[i] = float(rng.choice(grid))
@@ -168,7 +168,7 @@ def large_tree(rng, columns, leaves, outputs, thresholds, *, style, categorical=
         column = above[i] if above[i] is not None and rng.random() < again else int(rng.integers(columns))
         feature[i], flags[i] = column, always | sum(bit * int(rng.random() < 0.5) for bit in sometimes)
         if column in categorical:
-            flags[i] |= CATEGORICAL | SET_RIGHT * int(rng.random() < 0.5)
+            flags[i] |= CATEGORICAL_SPLIT | SET_RIGHT * int(rng.random() < 0.5)
             sets[i] = np.flatnonzero(rng.random(rng.choice([3, 70])) < 0.5)
         else:
             threshold[i] = np.inf if rng.random() < 0.1 else float(rng.choice(thresholds[column]))
@@ -239,7 +239,7 @@ def rows_of(rng, e, n):
     """Rows whose values are thresholds of the model, the numbers next to them, and values of every odd kind; about a fifth is missing."""
     out = np.empty((n, e.inputs.width))
     for column in range(e.inputs.width):
-        at = np.unique(e.threshold[(e.left >= 0) & (e.feature == column) & ((e.flags & CATEGORICAL) == 0)])
+        at = np.unique(e.threshold[(e.left >= 0) & (e.feature == column) & ((e.flags & CATEGORICAL_SPLIT) == 0)])
         with np.errstate(over="ignore", under="ignore"):
             single = at.astype(np.float32)
             near = [np.nextafter(x, x.dtype.type(s)).astype(float) for x in (at, single) for s in (-np.inf, np.inf)]

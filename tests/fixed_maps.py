@@ -19,7 +19,7 @@ class Fixed(Method):
     title: ClassVar[str] = "Fixed"
 
     def __call__(self, problem):
-        value = np.array(self.maps[: problem.rows], dtype=float).reshape(problem.inputs[0].x.shape)
+        value = np.array(self.maps[: problem.n_rows], dtype=float).reshape(problem.inputs[0].x.shape)
         value = value + self.draws * np.random.default_rng(problem.seed).normal(size=value.shape)
-        base = None if self.base is None else np.full((problem.rows, 1), self.base)
-        return MethodOutput([[value]], "none", "none", base=base, exact=not self.draws)
+        base = None if self.base is None else np.full((problem.n_rows, 1), self.base)
+        return MethodOutput([[value]], "none", "none", base_scores=base, exact=not self.draws)

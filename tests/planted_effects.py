@@ -19,7 +19,7 @@ from whybox.methods.common.rows import WeightedRows
 from whybox.methods.effects import curves, predict_evaluator, tree_evaluator
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 
 RUNS = 5  # of each fault, in every run of the tests; a hundred under -m soak
 ROWS = 90
@@ -126,13 +126,13 @@ def blocks_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
 
 def plant_points(patch: pytest.MonkeyPatch, change: Callable[[Any, np.ndarray], np.ndarray]) -> None:
     """Have the kernels read the points of a grid as `change` of it and of what they should be."""
-    right = tree_evaluator.TreeEvaluator.levels
+    right = tree_evaluator.TreeEvaluator.player_points
 
     def faulty(self: Any, grid: Any) -> Any:
         points = right(self, grid)
         return replace(points, values=change(grid, points.values.copy()))
 
-    patch.setattr(tree_evaluator.TreeEvaluator, "levels", faulty)
+    patch.setattr(tree_evaluator.TreeEvaluator, "player_points", faulty)
 
 
 def one_reading_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
@@ -222,9 +222,11 @@ def rows_shifted(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
 def wrong_column(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """The column beside the feature's is set."""
     del rng
-    right = tree_evaluator.TreeEvaluator.columns
+    right = tree_evaluator.TreeEvaluator.model_columns
     patch.setattr(
-        tree_evaluator.TreeEvaluator, "columns", lambda self, members: tuple((c + 1) % 4 for c in right(self, members))
+        tree_evaluator.TreeEvaluator,
+        "model_columns",
+        lambda self, members: tuple((c + 1) % 4 for c in right(self, members)),
     )
 
 
@@ -245,7 +247,7 @@ def steps_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     del rng
     from whybox.methods.effects import ale
 
-    for name in ("accumulate",):
+    for name in ("accumulate_differences",):
         right = getattr(ale, name)
         patch.setattr(
             ale,
@@ -283,7 +285,9 @@ OF_TREES: dict[str, tuple[Plant, list[tuple[str, Any]]]] = {
 }  # fmt: skip
 
 
-def found(problem: EffectsProblem, plant: Plant, runs: int, answer: Callable[[EffectsProblem], Any] = run) -> int:
+def found(
+    problem: EffectsProblem, plant: Plant, runs: int, answer: Callable[[EffectsProblem], Any] = compute_effects
+) -> int:
     """In how many runs the fault is found."""
     count = 0
     for seed in range(runs):
@@ -341,15 +345,17 @@ def own_cells_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None
 def sums_without_weights(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Running sums take every row alike."""
     del rng
-    right = predict_evaluator.RunningMoments.add
+    right = predict_evaluator.RunningMoments.add_rows
     patch.setattr(
-        predict_evaluator.RunningMoments, "add", lambda self, values, w: right(self, values, np.full(len(w), w.mean()))
+        predict_evaluator.RunningMoments,
+        "add_rows",
+        lambda self, values, w: right(self, values, np.full(len(w), w.mean())),
     )
 
 
 def nearest_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """A tenth of the rows count at another point."""
-    right = curves.nearest
+    right = curves.nearest_points
 
     def faulty(rows: Any, grid: Any) -> Any:
         out = right(rows, grid).copy()
@@ -357,7 +363,7 @@ def nearest_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
         out[some] = (out[some] + 1) % len(grid)
         return out
 
-    patch.setattr(curves, "nearest", faulty)
+    patch.setattr(curves, "nearest_points", faulty)
 
 
 OF_BLACK_BOXES: dict[str, tuple[Plant, list[tuple[str, Any]]]] = {
@@ -386,7 +392,7 @@ def pair_size_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None
 
     def faulty(e: Any, levels: Any, pairs: Any, *more: Any, **named: Any) -> Any:
         out = right(e, levels, pairs, *more, **named)
-        out.interaction[which % len(pairs)] *= 1.01**2
+        out.interaction_sums[which % len(pairs)] *= 1.01**2
         return out
 
     patch.setattr(interaction_strength, "pair_interactions", faulty)

@@ -27,14 +27,14 @@ __all__ = ["FAULTS", "planted"]
 
 def _answers(patch, change):
     """Change the numbers of an answer just before they are returned: (values, errors) -> the same."""
-    whole = result._explanation
+    whole = result._make_explanation
 
     def wrong(*given):
         e = whole(*given)
         values, errors = change(e.values.copy(), None if e.std_error is None else e.std_error.copy())
         return replace(e, values=values, std_error=errors)
 
-    patch.setattr(result, "_explanation", wrong)
+    patch.setattr(result, "_make_explanation", wrong)
 
 
 def _scaled(patch, seed, factor):
@@ -98,23 +98,23 @@ def inputs_of_other_rows(patch, seed):
 
 
 def wrong_axis_reduced(patch, seed):
-    right = result._reduced
-    patch.setattr(result, "_reduced", lambda v, s, axis, how: right(v, s, 2 if axis == 1 else 1, how))
+    right = result._reduce_channels
+    patch.setattr(result, "_reduce_channels", lambda v, s, axis, how: right(v, s, 2 if axis == 1 else 1, how))
 
 
 def noise_of_one_sign(patch, seed):
-    right = problem.SaliencyProblem.gradients
+    right = problem.SaliencyProblem.gradients_at_points
     seen = []
 
     def gradients_(self, xs, rows, **given):
         seen.append(xs)
         return right(self, seen[-2] if len(seen) % 2 == 0 else xs, rows, **given)
 
-    patch.setattr(problem.SaliencyProblem, "gradients", gradients_)
+    patch.setattr(problem.SaliencyProblem, "gradients_at_points", gradients_)
 
 
 def wrong_weights(patch, seed):
-    right = AdaptiveQuadrature._weights
+    right = AdaptiveQuadrature._compute_rule_weights
 
     def weights(self):
         w, coarse = right(self)
@@ -140,22 +140,22 @@ def neighbouring_window(patch, seed):
 
 
 def neighbouring_part(patch, seed):
-    right = Segments.masks
-    patch.setattr(Segments, "masks", lambda self, keep, rows: right(self, np.roll(keep, 1, axis=1), rows))
+    right = Segments.position_masks
+    patch.setattr(Segments, "position_masks", lambda self, keep, rows: right(self, np.roll(keep, 1, axis=1), rows))
 
 
 def replacement_of_ones(patch, seed):
-    right = occlusion._MaskedRows._reference
-    patch.setattr(occlusion._MaskedRows, "_reference", lambda self, *given: right(self, *given) + 0.1)
+    right = occlusion._MaskedRows._reference_rows
+    patch.setattr(occlusion._MaskedRows, "_reference_rows", lambda self, *given: right(self, *given) + 0.1)
 
 
 def wrong_probability(patch, seed):
-    right = rise.Rise._estimate
+    right = rise.Rise._estimate_map
 
     def estimate(self, scores, sampler):
         return right(replace(self, keep=self.keep * 1.02), scores, sampler)
 
-    patch.setattr(rise.Rise, "_estimate", estimate)
+    patch.setattr(rise.Rise, "_estimate_map", estimate)
 
 
 def banzhaf_for_shapley(patch, seed):
@@ -176,13 +176,13 @@ def transposed_drawing(patch, seed):
 
 
 def channels_weighted_by_others(patch, seed):
-    right = cam.GradCam._combine
+    right = cam.GradCam._combine_channels
 
     def combine(self, of, activation, gradient, channel):
         order = np.roll(np.arange(gradient.shape[channel]), 1)
         return right(self, of, activation, gradient[:, order], channel)
 
-    patch.setattr(cam.GradCam, "_combine", combine)
+    patch.setattr(cam.GradCam, "_combine_channels", combine)
 
 
 # fault -> methods whose maps it makes wrong (with their options)

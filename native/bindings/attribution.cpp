@@ -90,7 +90,7 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
     // everywhere: nodes and weights hold all quadrature rules end to end; rule r spans rule_offsets[r] .. rule_offsets[r + 1]
     ensemble
         // pairs of players that are on one path together, sorted: (pairs, 2)
-        .def("pairs",
+        .def("interacting_pairs",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count) {
                  const ResultCells cells(e, players(e, of_column, count), 2);
                  auto* pairs = new std::vector<std::pair<std::int32_t, std::int32_t>>(cells.pairs());
@@ -106,7 +106,7 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
                  for (std::size_t t = 0; t < e.trees(); ++t) out.data()[t] = p.max_players_on_path(e, t);
              }, "of_column"_a.noconvert(), "count"_a, "out"_a.noconvert())
         // adds path-dependent interactions to out, rows x players x players x outputs
-        .def("path_pairs",
+        .def("path_interactions",
              [](const Ensemble& e, Matrix x, Vector<std::int32_t> of_column, int count, Vector<double> nodes, Vector<double> weights,
                 Vector<std::int64_t> rule_offsets, Vector<std::int32_t> rule_of_tree, Out<double> out) {
                  require_columns(e, x);
@@ -143,7 +143,7 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
                  else bit_walk(e, p, checked_background, moments, side, order, trees, rows(x), out.data(), set);
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "b"_a.noconvert(), "weights"_a.noconvert(), "table"_a.noconvert(),
              "order"_a, "first_tree"_a, "last_tree"_a, "instructions"_a, "out"_a.noconvert())
-        .def("hybrids",
+        .def("hybrid_outputs",
              [](const Ensemble& e, Vector<double> x, Vector<std::int32_t> of_column, int count, Matrix b, Out<double> out) {
                  require(count <= 24, "at most 24 players");
                  const Players p = players(e, of_column, count);
@@ -153,16 +153,16 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
                  nb::gil_scoped_release release;
                  hybrids(e, p, Background{rows(b), nullptr, false}, x.data(), out.data());
              }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "b"_a.noconvert(), "out"_a.noconvert());
-    nb::class_<CompiledChunk>(m, "Part")
-        .def_prop_ro("first", [](const CompiledChunk& p) { return p.chunk->first; })
-        .def_prop_ro("last", [](const CompiledChunk& p) { return p.chunk->last; })
+    nb::class_<CompiledChunk>(m, "CompiledChunk")
+        .def_prop_ro("first_tree", [](const CompiledChunk& p) { return p.chunk->first; })
+        .def_prop_ro("last_tree", [](const CompiledChunk& p) { return p.chunk->last; })
         .def_prop_ro("bytes", [](const CompiledChunk& p) { return p.chunk->bytes; })
         .def("run", &CompiledChunk::run<double>, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a)
         .def("run", &CompiledChunk::run<float>, "x"_a.noconvert(), "out"_a.noconvert(), "threads"_a);
-    nb::class_<CompiledTrees>(m, "Attribution")
-        .def("chunk", &CompiledTrees::chunk, nb::keep_alive<0, 1>(), "first"_a, "room"_a, "threads"_a);
+    nb::class_<CompiledTrees>(m, "CompiledTrees")
+        .def("compile_chunk", &CompiledTrees::chunk, nb::keep_alive<0, 1>(), "first_tree"_a, "max_bytes"_a, "threads"_a);
     ensemble
-        .def("walk",
+        .def("lane_walk",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<double> nodes, Vector<double> weights, Vector<std::int64_t> rule_offsets,
                 Vector<std::int32_t> rule_of_tree, const char* instructions, bool single, int bits) {
                  const Players p = players(e, of_column, count);
@@ -175,7 +175,7 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
              }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "instructions"_a, "single"_a, "bits"_a)
         // table as in pair_walk; b with no rows: path-dependent
-        .def("patterns",
+        .def("pattern_tables",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, int order, bool sparse, Vector<double> nodes, Vector<double> weights,
                  Vector<std::int64_t> rule_offsets,
                 Vector<std::int32_t> rule_of_tree, Matrix b, Vector<double> b_weights, Matrix table, const char* instructions, bool single, int bits) {
@@ -204,14 +204,14 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "b"_a.noconvert(), "b_weights"_a.noconvert(), "table"_a.noconvert(), "instructions"_a,
              "single"_a, "bits"_a)
         // every step-th tree x (vector instructions for four vectors of rows, table entries, multiplications to build them): what a plan decides by
-        .def("walk_work",
+        .def("lane_walk_work",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<std::int32_t> q, int bits, std::size_t step, Out<double> out) {
                  const Players p = players(e, of_column, count);
                  require(step > 0 && out.size() == (e.trees() + step - 1) / step * 3 && q.size() == e.trees() && bits >= 0 && bits <= 5, "out must be trees x 3");
                  nb::gil_scoped_release release;
                  for (std::size_t t = 0; t < e.trees(); t += step) write_estimate(walk_work(e, t, p, q(t), bits), out.data() + 3 * (t / step));
              }, "of_column"_a.noconvert(), "count"_a, "q"_a.noconvert(), "bits"_a, "step"_a, "out"_a.noconvert())
-        .def("pattern_work",
+        .def("pattern_table_work",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<std::int32_t> q, int order, int bits, int registers, bool single,
                 double background, std::size_t step, Out<double> out) {
                  const Players p = players(e, of_column, count);

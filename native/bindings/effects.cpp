@@ -59,33 +59,33 @@ private:
 }  // namespace
 
 void bind_effects(nb::module_& m) {
-    nb::class_<ValueIntervals>(m, "Classes")
+    nb::class_<ValueIntervals>(m, "ValueIntervals")
         .def("__init__", [](ValueIntervals* self, const Ensemble& e) {
             nb::gil_scoped_release release;
             new (self) ValueIntervals(e);
         }, "ensemble"_a)
-        .def("count", [](const ValueIntervals& c, std::size_t column) { return c.edges(column).size(); }, "column"_a)
+        .def("interval_count", [](const ValueIntervals& c, std::size_t column) { return c.edges(column).size(); }, "column"_a)
         .def("edges", [](const ValueIntervals& c, std::size_t column, Out<double> out) {
             const auto edges = c.edges(column);
             require(out.size() == edges.size(), "out has the wrong size");
             std::copy(edges.begin(), edges.end(), out.data());
         }, "column"_a, "out"_a.noconvert());
-    nb::class_<EffectGrid>(m, "Effects")
+    nb::class_<EffectGrid>(m, "EffectGrid")
         .def(nb::init<const Ensemble&, const ValueIntervals&, const Vector<std::int32_t>&, const Vector<std::int64_t>&, const Vector<double>&,
             const Vector<std::int64_t>&>(),
-             nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), "ensemble"_a, "classes"_a, "columns"_a.noconvert(), "offsets"_a.noconvert(), "values"_a.noconvert(),
+             nb::keep_alive<1, 2>(), nb::keep_alive<1, 3>(), "ensemble"_a, "intervals"_a, "columns"_a.noconvert(), "offsets"_a.noconvert(), "values"_a.noconvert(),
              "points"_a.noconvert())
-        .def("points", [](const EffectGrid& g, std::size_t player) {
+        .def("point_count", [](const EffectGrid& g, std::size_t player) {
             require(player < g.points_of_players.size(), "there is no such player");
             return g.grid->points(player);
         }, "player"_a)
-        .def("index", [](const EffectGrid& g, std::size_t player, Out<std::uint32_t> out) {
+        .def("point_order", [](const EffectGrid& g, std::size_t player, Out<std::uint32_t> out) {
             require(player < g.points_of_players.size() && out.size() == g.points_of_players[player].points, "out has the wrong size");
             const auto index = g.grid->index(player);
             std::copy(index.begin(), index.end(), out.data());
         }, "player"_a, "out"_a.noconvert())
         // out: points in the caller's order
-        .def("individual", [](const EffectGrid& g, Matrix x, const char* instructions, Out<double> out) {
+        .def("individual_curves", [](const EffectGrid& g, Matrix x, const char* instructions, Out<double> out) {
             require_columns(g.grid->e, x);
             require(out.size() == x.shape(0) * g.total_points * g.outputs(), "out must be rows x points of all players x outputs");
             const auto& set = whybox::instruction_set(instructions);
@@ -93,7 +93,7 @@ void bind_effects(nb::module_& m) {
             whybox::individual(g.curves(), rows(x), set, out.data());
         }, "x"_a.noconvert(), "instructions"_a, "out"_a.noconvert())
         // centre: points x outputs
-        .def("moments", [](const EffectGrid& g, Matrix x, const char* instructions, Vector<double> weights, int link, bool less_own, Vector<double> centre,
+        .def("curve_moments", [](const EffectGrid& g, Matrix x, const char* instructions, Vector<double> weights, int link, bool less_own, Vector<double> centre,
             Out<double> sum, Out<double> squares) {
             require_columns(g.grid->e, x);
             const std::size_t cells = g.grid->total() * g.outputs();
@@ -103,14 +103,14 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release release;
             whybox::moments(g.curves(), rows(x), set, weights.data(), static_cast<whybox::Link>(link), less_own, centre.data(), sum.data(), squares.data());
         }, "x"_a.noconvert(), "instructions"_a, "weights"_a.noconvert(), "link"_a, "less_own"_a, "centre"_a.noconvert(), "total"_a.noconvert(), "squares"_a.noconvert())
-        .def("averages", [](const EffectGrid& g, Matrix x, const char* instructions, Vector<double> masses, Out<double> out) {
+        .def("row_averages", [](const EffectGrid& g, Matrix x, const char* instructions, Vector<double> masses, Out<double> out) {
             require_columns(g.grid->e, x);
             require(masses.size() == g.grid->total() && out.size() == x.shape(0) * g.points_of_players.size() * g.outputs(), "out must be rows x players x outputs");
             const auto& set = whybox::instruction_set(instructions);
             nb::gil_scoped_release release;
             whybox::averages(g.curves(), rows(x), set, masses.data(), out.data());
         }, "x"_a.noconvert(), "instructions"_a, "masses"_a.noconvert(), "out"_a.noconvert())
-        .def("shifted", [](const EffectGrid& g, Matrix x, Vector<std::int32_t> low, Vector<std::int32_t> high, Out<double> out) {
+        .def("point_differences", [](const EffectGrid& g, Matrix x, Vector<std::int32_t> low, Vector<std::int32_t> high, Out<double> out) {
             require_columns(g.grid->e, x);
             const std::size_t cells = x.shape(0) * g.points_of_players.size();
             require(low.size() == cells && high.size() == cells && out.size() == cells * g.outputs(), "out must be rows x players x outputs");
@@ -120,7 +120,7 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release release;
             whybox::point_differences(g.grid->e, g.points_of_players, rows(x), low.data(), high.data(), out.data());
         }, "x"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(), "out"_a.noconvert())
-        .def("means", [](const EffectGrid& g, Vector<std::int32_t> first, Vector<std::int32_t> second, const char* instructions) {
+        .def("effect_sums", [](const EffectGrid& g, Vector<std::int32_t> first, Vector<std::int32_t> second, const char* instructions) {
             require(first.size() == second.size(), "pairs have two players");
             std::vector<EffectSums::Pair> pairs;
             for (std::size_t i = 0; i < first.size(); ++i) {
@@ -130,24 +130,24 @@ void bind_effects(nb::module_& m) {
             }
             return new EffectSums(*g.grid, std::move(pairs), whybox::instruction_set(instructions));
         }, nb::keep_alive<0, 1>(), "first"_a.noconvert(), "second"_a.noconvert(), "instructions"_a);
-    nb::class_<EffectSums>(m, "Means")
-        .def("fill", [](EffectSums& s, Matrix x, Vector<double> weights) {
+    nb::class_<EffectSums>(m, "EffectSums")
+        .def("load_rows", [](EffectSums& s, Matrix x, Vector<double> weights) {
             require_columns(s.grid.e, x);
             require(x.shape(0) <= whybox::RowBlock::kMaxRows && (weights.size() == 0 || weights.size() == x.shape(0)), "too many rows, or not one weight a row");
             nb::gil_scoped_release release;
             s.load_rows(rows(x), weights.size() ? weights.data() : nullptr);
         }, "x"_a.noconvert(), "weights"_a.noconvert())
-        .def("add", [](EffectSums& s, std::size_t first_tree, std::size_t last_tree) {
+        .def("add_trees", [](EffectSums& s, std::size_t first_tree, std::size_t last_tree) {
             require(first_tree <= last_tree && last_tree <= s.grid.e.trees(), "no such trees");
             nb::gil_scoped_release release;
             s.add_trees({first_tree, last_tree});
         }, "first_tree"_a, "last_tree"_a)
         .def("merge", &EffectSums::merge, "other"_a)
-        .def("one", [](const EffectSums& s, std::size_t player, Out<double> out) {
+        .def("curve", [](const EffectSums& s, std::size_t player, Out<double> out) {
             require(player < s.grid.players() && out.size() == s.grid.points(player) * static_cast<std::size_t>(s.grid.e.outputs()), "out must be points x outputs");
             s.curve(player, out.data());
         }, "player"_a, "out"_a.noconvert())
-        .def("pair", [](const EffectSums& s, std::size_t which, Out<double> out) {
+        .def("surface", [](const EffectSums& s, std::size_t which, Out<double> out) {
             require(which < s.pairs.size(), "there is no such pair");
             const auto [j, k] = s.pairs[which];
             require(out.size() == s.grid.points(static_cast<std::size_t>(j)) * s.grid.points(static_cast<std::size_t>(k)) * static_cast<std::size_t>(s.grid.e.outputs()),

@@ -44,7 +44,7 @@ NB_MODULE(_native, m) {
                  nb::gil_scoped_release release;
                  whybox::predict(e, rows(x), {first, last}, out.data());
              }, "x"_a.noconvert(), "out"_a.noconvert(), "first_tree"_a, "last_tree"_a)
-        .def("leaves",
+        .def("leaf_indices",
              [](const Ensemble& e, Matrix x, Out<std::int32_t> out) {
                  require_columns(e, x);
                  require(out.size() == x.shape(0) * e.trees(), "out must be rows x trees");

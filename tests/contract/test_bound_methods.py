@@ -66,17 +66,17 @@ def test_every_method_of_every_kind_of_model_is_on_the_scale_it_is_read_on(case)
             continue
         if (type(estimator).__name__, name) in NOT_READ or (name == "predict" and gives_labels(estimator)):
             with pytest.raises(UnsupportedModelError, match=name):
-                method.restrict(model)
+                method.restrict_scale(model)
             continue
         if "hinge" in case.name and name == "predict_proba":  # 0 and 1, which are no probabilities
             continue
-        own = method.restrict(model)
+        own = method.restrict_scale(model)
         output = resolve_output(own.outputs, None)
         ours = raw_outputs(own, own.inputs.matrix(table))
-        ours = output.levels(ours if output.scale == "raw" else own.outputs.link(ours))
+        ours = output.select_predictions(ours if output.scale == "raw" else own.outputs.link(ours))
         theirs = as_columns(getattr(estimator, name)(table.for_transformers()), own.outputs.negative_class)
         assert ours == pytest.approx(theirs, rel=1e-4, abs=1e-5, nan_ok=True)
-        assert method.words in own.notes[-1]
+        assert method.call_name in own.notes[-1]
 
 
 FOREST = RandomForestClassifier(10, random_state=0).fit(X, TWO)

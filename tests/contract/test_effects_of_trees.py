@@ -16,8 +16,8 @@ from whybox.data.table import as_table
 from whybox.errors import OptionError
 from whybox.methods.common.output import resolve_output
 from whybox.methods.common.rows import weighted_rows
-from whybox.methods.effects.ale import ale
-from whybox.methods.effects.curves import individual, partial_dependence
+from whybox.methods.effects.ale import accumulated_local_effects
+from whybox.methods.effects.curves import individual_curves, partial_dependence
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
 from whybox.methods.effects.problem import resolve_effects
@@ -71,20 +71,22 @@ def test_trees_against_the_librarys_own_predict(case):
     close = {"rtol": 2e-5, "atol": 2e-5} if case.single else {"rtol": 1e-9, "atol": 1e-9}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        for members in asked.wanted:
-            trees, grid = asked.evaluator(members), asked.make(members)
+        for members in asked.requested_features:
+            trees, grid = asked.evaluator_of(members), asked.make_grid(members)
             for ours, theirs in zip(partial_dependence(trees, [grid]), partial_dependence(oracle, [grid]), strict=True):
                 assert np.allclose(ours.values, theirs.values, **close), members
                 assert np.allclose(ours.std_error, theirs.std_error, **close), members
                 if len(members) == 1:  # of surfaces the skewness is estimated from fewer rows
                     sides = (np.asarray(one.skewness) * one.std_error for one in (ours, theirs))
                     assert np.allclose(*sides, **close), members
-            assert np.allclose(individual(trees, [grid])[0].values, individual(oracle, [grid])[0].values, **close)
+            assert np.allclose(
+                individual_curves(trees, [grid])[0].values, individual_curves(oracle, [grid])[0].values, **close
+            )
             if len(grid) > 1 and sum(1 for v in grid.points[0].tolist() if v == v and v is not None) > 1:
-                ours, theirs = ale(trees, [grid])[0], ale(oracle, [grid])[0]
+                ours, theirs = accumulated_local_effects(trees, [grid])[0], accumulated_local_effects(oracle, [grid])[0]
                 assert np.allclose(ours.values, theirs.values, **close)
                 assert np.allclose(ours.std_error, theirs.std_error, **close)
-    assert isinstance(asked.evaluator(asked.wanted[0]), (TreeEvaluator, PredictEvaluator))
+    assert isinstance(asked.evaluator_of(asked.requested_features[0]), (TreeEvaluator, PredictEvaluator))
 
 
 def test_most_kinds_are_answered_by_their_trees():
@@ -97,7 +99,7 @@ def test_most_kinds_are_answered_by_their_trees():
             None,
             EffectsOptions(),
         )
-        by_trees += isinstance(asked.evaluator(asked.wanted[-1]), TreeEvaluator)
+        by_trees += isinstance(asked.evaluator_of(asked.requested_features[-1]), TreeEvaluator)
     assert by_trees >= 6
 
 
@@ -112,13 +114,13 @@ def test_surfaces_of_trees_against_predictions(kind):
             model, X.iloc[:60], [("bmi", "age"), ("s5", "bp")], EffectsOptions(scale=scale), kind=kind, grid=6
         )
         ask = PredictEvaluator(model, asked.rows, asked.selection)
-        for members in asked.wanted:
-            trees, grid = asked.evaluator(members), asked.make(members)
+        for members in asked.requested_features:
+            trees, grid = asked.evaluator_of(members), asked.make_grid(members)
             assert isinstance(trees, TreeEvaluator)
             make = {
                 "pdp": lambda e, g: partial_dependence(e, [g])[0].values,
-                "ale": lambda e, g: ale(e, [g])[0].values,
-                "ice": lambda e, g: individual(e, [g])[0].values,
+                "ale": lambda e, g: accumulated_local_effects(e, [g])[0].values,
+                "ice": lambda e, g: individual_curves(e, [g])[0].values,
             }[kind]
             assert np.allclose(make(trees, grid), make(ask, grid), rtol=1e-9, atol=1e-9)
 
@@ -246,9 +248,9 @@ def test_all_surfaces_come_out_of_one_walk_and_are_those_of_each_alone(n, monkey
     assert len(walks[-1][2]) == len(pairs)
     asked = resolve_effects(model, X, pairs, EffectsOptions(sample_weight=weights), grid=6)
     ask = PredictEvaluator(asked.model, asked.rows, asked.selection)
-    for members in asked.wanted[::3]:
-        key = asked.name(members)
-        brute = partial_dependence(ask, [asked.make(members)])[0]
+    for members in asked.requested_features[::3]:
+        key = asked.feature_key(members)
+        brute = partial_dependence(ask, [asked.make_grid(members)])[0]
         assert np.abs(found[key].values.ravel() - brute.values.ravel()).max() < 1e-12
         ratio = found[key].std_error.ravel() / brute.std_error.ravel()
         assert np.abs(ratio - 1).max() < (1e-9 if n == 300 else 0.25)

@@ -63,14 +63,14 @@ def files(tmp_path_factory):
             rows["a"] = np.where(np.arange(len(rows)) < 40, thresholds[0], rows["a"])
         else:
             rows[:40, 0] = np.resize(thresholds, 40)
-        table = model.inputs.align(as_table(rows))[0]
+        table = model.inputs.align_table(as_table(rows))[0]
         asked[name] = folder / name, model, table, ask_library(model, table)
     return asked
 
 
 def _ours(model, table):
     raw = tree_shap.predict(model, model.inputs.matrix(table))
-    return raw if model.file_library.own.scale == "raw" else model.outputs.link(raw)
+    return raw if model.file_library.own_predict.scale == "raw" else model.outputs.link(raw)
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -78,12 +78,12 @@ def test_the_library_answers_about_mixed_rows_once(files, name):
     _, model, table, answer = files[name]
     assert answer.predictions.shape == (len(table), 1)
     assert np.abs(answer.predictions - _ours(model, table)).max() < 1e-5
-    assert answer.way.startswith("by asking ")
-    assert answer.way.endswith(" in a process of its own")
+    assert answer.call_name.startswith("by asking ")
+    assert answer.call_name.endswith(" in a process of its own")
     for copy in (model, narrow_to_columns_read(model), replace(model), pickle.loads(pickle.dumps(model))):
         later = ask_library(copy, table)
         assert later.predictions is None
-        assert "earlier answer" in later.way
+        assert "earlier answer" in later.call_name
 
 
 @pytest.mark.parametrize("fault", ["a leaf", "< for <=", "NaN the other way"])
@@ -107,7 +107,7 @@ def test_a_library_that_is_not_installed_is_said(files, monkeypatch):
     model = as_model(path)
     answer = ask_library(model, table)
     assert answer.predictions is None
-    assert answer.way == "xgboost is not installed"
+    assert answer.call_name == "xgboost is not installed"
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -117,7 +117,7 @@ def test_without_verification_no_library_is_started(files, name, monkeypatch):
     model = as_model(path, verify=False)
     answer = ask_library(model, table)
     assert answer.predictions is None
-    assert "is not asked without verification of the file" in answer.way
+    assert "is not asked without verification of the file" in answer.call_name
     e = wb.explain(model, table.rows(np.arange(8)).native)
     assert "without verification of the file" in " ".join(e.evidence.notes)
 
@@ -137,7 +137,7 @@ def test_a_crash_of_the_library_is_a_reason_and_no_error(files, monkeypatch, pro
     monkeypatch.setattr("whybox.adapters.files.library_predict.MAX_SECONDS", 0.5 if "sleep" in program else 60)
     answer = ask_library(model, table)
     assert answer.predictions is None
-    assert reason in answer.way
+    assert reason in answer.call_name
 
 
 def test_a_file_that_changed_is_not_asked(files, tmp_path):
@@ -148,7 +148,7 @@ def test_a_file_that_changed_is_not_asked(files, tmp_path):
     copy.write_bytes(path.read_bytes() + b" ")
     answer = ask_library(model, table)
     assert answer.predictions is None
-    assert "has changed since it was read" in answer.way
+    assert "has changed since it was read" in answer.call_name
 
 
 def test_wide_rows_are_asked_by_the_columns_that_are_read(tmp_path):
@@ -158,7 +158,7 @@ def test_wide_rows_are_asked_by_the_columns_that_are_read(tmp_path):
     X = draw.normal(size=(60, 2100))
     xgboost.XGBRegressor(n_estimators=5, max_depth=2).fit(X, X[:, 1500] * X[:, 3]).save_model(tmp_path / "wide.json")
     model = _unverified(tmp_path / "wide.json")
-    table = model.inputs.align(as_table(X))[0]
+    table = model.inputs.align_table(as_table(X))[0]
     assert np.abs(ask_library(model, table).predictions - _ours(model, table)).max() < 1e-5
 
 

@@ -263,7 +263,7 @@ def _fuzz(library, name, ending, folder, count, seed):
         if theirs.shape[1] != len(model.outputs.names) or model.inputs.width != numbers.shape[1]:
             wrong.append((path.name, "shape"))
             continue
-        ours = model.raw(numbers) if isinstance(model, Linear) else tree_shap.predict(model, numbers)
+        ours = model.raw_outputs(numbers) if isinstance(model, Linear) else tree_shap.predict(model, numbers)
         ours = model.outputs.link(ours) if library == "lightgbm" and not (model.tree_weight == 1).all() else ours
         room = (
             1e-5 * np.max(model.rounding_scale if not isinstance(model, Linear) else model.rounding_scale(numbers))

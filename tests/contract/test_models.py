@@ -53,7 +53,7 @@ def own(explanation, model, rows):
         warnings.simplefilter("ignore")
         from whybox.data.table import as_table
 
-        table = model.inputs.align(as_table(rows))[0]
+        table = model.inputs.align_table(as_table(rows))[0]
         out = model.own_predict.predict(table)
     if model.own_predict.scale == "response" and not model.outputs.link.is_identity:
         return _unlink(model.outputs.link, out)
@@ -123,7 +123,7 @@ def test_path_dependent_against_a_walk_in_plain_python(case):
     adapted = zoo.adapted(case.name)
     got = wb.explain(adapted, take(rows, ROWS))
     columns = [
-        [i for i, s in enumerate(adapted.inputs.sources) if s and got.data.names[s[0]] in got.players[f]]
+        [i for i, s in enumerate(adapted.inputs.source_columns) if s and got.data.names[s[0]] in got.players[f]]
         for f in got.feature_names
     ]
     values = got.values if "output" in got.dims else got.values[..., None]

@@ -220,9 +220,9 @@ def test_layers_can_be_tapped_and_entered(other):
     tapped, theirs = wrapped.tap_layer(xs, "fc"), reference.tap_layer((reference.array(X),), "fc")
     assert np.abs(wrapped.numpy(tapped.activation) - reference.numpy(theirs.activation)).max() < 1e-5
     tapped = wrapped.tap_layer(xs, "conv")
-    down = wrapped.numpy(tapped.pull(wrapped.array(cotangent)))
+    down = wrapped.numpy(tapped.pullback(wrapped.array(cotangent)))
     known = reference.tap_layer((reference.array(X),), "conv")
-    known = reference.numpy(known.pull(reference.array(cotangent)))
+    known = reference.numpy(known.pullback(reference.array(cotangent)))
     flip = known.transpose(0, 2, 3, 1) if wrapped.channels == "last" else known
     if "keras" in wrapped.kind:  # the activation belongs to the layer there: what it puts out comes after it
         assert down.shape == flip.shape

@@ -123,7 +123,7 @@ def missing_values_of_absent_features_the_other_way(background):
     return replace(background, matrix=np.where(np.isnan(background.matrix), 1e30, background.matrix))
 
 
-FILL = KernelRunner.fill
+FILL = KernelRunner.write_values
 
 FAULTS = [
     (xgboost, a_tenth_by_one_per_cent, {"index": "banzhaf"}),
@@ -164,10 +164,10 @@ def explainer_and_rows(make, options):
 
 def run_again(explainer, rows, seed):
     """What a new explainer's first call does, with another seed; compiled trees are kept."""
-    compiled = next(iter(explainer._kept.values()))
+    compiled = next(iter(explainer._compiled_problems.values()))
     compiled.problem = replace(compiled.problem, options=replace(compiled.problem.options, seed=seed))
-    explainer._kinds.clear()
-    explainer._time = TimeShare()
+    explainer._checked_tables.clear()
+    explainer._time_share = TimeShare()
     return explainer(rows)
 
 
@@ -191,8 +191,8 @@ def count_found(fault, seeds, monkeypatch):
             corrupt(out, X, draws, self)
         return out
 
-    monkeypatch.setattr(KernelRunner, "fill", fill)
-    monkeypatch.setattr(KernelRunner, "run", run)
+    monkeypatch.setattr(KernelRunner, "write_values", fill)
+    monkeypatch.setattr(KernelRunner, "compute_values", run)
     for seed in range(seeds):
         error = error_of(explainer, rows, seed)
         if error is not None:
@@ -211,7 +211,7 @@ def error_of(explainer, rows, seed):
     return None
 
 
-RUN = KernelRunner.run
+RUN = KernelRunner.compute_values
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=names)
@@ -230,7 +230,7 @@ PARTS = [
 @pytest.mark.parametrize(("nanoseconds", "fault"), PARTS, ids=lambda p: names(p) if isinstance(p, tuple) else "")
 def test_a_fault_of_the_kernel_is_found_on_some_of_the_trees(nanoseconds, fault, monkeypatch):
     """Where all trees are too much work, the kernel is run again on some of them."""
-    monkeypatch.setattr(spot_checks, "NANOSECONDS", nanoseconds)
+    monkeypatch.setattr(spot_checks, "DEFAULT_NANOSECONDS", nanoseconds)
     explainer, rows = explainer_and_rows(fault[0], fault[2])
     assert "trees, given to the same kernel" in str(explainer(rows).evidence.spot_checks)
     assert count_found(fault, 10, monkeypatch) == 10
@@ -246,7 +246,7 @@ def test_a_fault_of_the_kernel_is_found_on_some_of_the_trees(nanoseconds, fault,
 )
 def test_a_fault_of_the_kernel_is_found_on_one_background_row(fault, monkeypatch):
     """Where all coalitions are too much work, the kernel is run again for some features against one background row."""
-    monkeypatch.setattr(spot_checks, "NANOSECONDS", 2e5)
+    monkeypatch.setattr(spot_checks, "DEFAULT_NANOSECONDS", 2e5)
     explainer, rows = explainer_and_rows(fault[0], fault[2])
     assert "against one background row" in str(explainer(rows).evidence.spot_checks)
     assert count_found(fault, 10, monkeypatch) >= 8  # one row alone is recomputed
@@ -325,7 +325,7 @@ def test_the_same_seed_checks_the_same_numbers():
 def test_nothing_is_found_where_checks_are_turned_off(monkeypatch):
     explainer, rows = explainer_and_rows(xgboost, {"index": "banzhaf", "spot_checks": 0})
     monkeypatch.setattr(
-        KernelRunner, "fill", lambda self, X, out, *, what: FILL(self, X, out, what=what) or out.__imul__(2)
+        KernelRunner, "write_values", lambda self, X, out, *, what: FILL(self, X, out, what=what) or out.__imul__(2)
     )
     evidence = explainer(rows).evidence
     assert str(evidence.spot_checks) == "not checked"

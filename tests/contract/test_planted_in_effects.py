@@ -32,17 +32,17 @@ from planted_effects import (
 from whybox.errors import SpotCheckError
 from whybox.kernels import effects
 from whybox.methods.effects import regions
-from whybox.methods.effects.interactions import interactions
+from whybox.methods.effects.interactions import find_interactions
 from whybox.methods.effects.options import EffectsOptions, InteractionsOptions
 from whybox.methods.effects.problem import resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 
 
 def assert_found(model: Any, plant: Plant, questions: Any, *, runs: int, least: int) -> None:
     """A sound run is checked, and of so many with the fault at least so many are errors, for each question."""
     for kind, features in questions:
         problem = asked(model, kind, features)
-        assert run(anew(problem))[0].evidence.spot_checks.numbers > 0
+        assert compute_effects(anew(problem))[0].evidence.spot_checks.numbers > 0
         assert found(problem, plant, runs) >= least, (kind, features)
 
 
@@ -96,7 +96,7 @@ def test_a_model_that_reads_two_columns_together_is_found():
 
         problem = replace(problem, model=replace(problem.model, own_predict=replace(own, predict=together)))
         with pytest.raises(SpotCheckError):
-            run(problem)
+            compute_effects(problem)
 
 
 @pytest.mark.parametrize("fault", OF_BLACK_BOXES)
@@ -117,17 +117,17 @@ def test_a_wrong_pair_of_interactions_is_found(plant):
         with pytest.MonkeyPatch.context() as patch:
             plant(patch, np.random.default_rng(seed))
             with pytest.raises(SpotCheckError):
-                interactions(problem, sample=None, seed=seed)
+                find_interactions(problem, sample=None, seed=seed)
 
 
 def test_wrong_interactions_of_a_black_box_are_found():
     problem = resolve_effects(score, table(n=30), ["a", "b", "word"], InteractionsOptions())
-    assert interactions(problem, sample=None, seed=0).evidence.spot_checks.numbers > 100
+    assert find_interactions(problem, sample=None, seed=0).evidence.spot_checks.numbers > 100
     for plant in (mixed_wrongly, distinct_rows_wrong):
-        assert found(problem, plant, 3, lambda p: interactions(p, sample=None, seed=0)) == 3
+        assert found(problem, plant, 3, lambda p: find_interactions(p, sample=None, seed=0)) == 3
 
 
 def test_wrong_regions_are_found():
     problem = replace(asked(booster(), "pdp", ["a"]))
     for plant in (blocks_wrong, rows_shifted):
-        assert found(problem, plant, RUNS, lambda p: regions.regions(p, depth=1)) == RUNS
+        assert found(problem, plant, RUNS, lambda p: regions.find_regions(p, depth=1)) == RUNS

@@ -34,7 +34,7 @@ MIXED = "with .* of the background's row"
 
 def seen(model, rows):
     """Whether a mistaken reading shows on rows as they are."""
-    table = model.inputs.align(as_table(rows))[0]
+    table = model.inputs.align_table(as_table(rows))[0]
     try:
         compare_with_own_predict(model, table, model.inputs.matrix(table), rows="rows", row="row")
     except ModelMismatchError:
@@ -44,16 +44,16 @@ def seen(model, rows):
 
 def unseen(model, rows):
     """Positions of rows on which the mistake does not show."""
-    table = model.inputs.align(as_table(rows))[0]
+    table = model.inputs.align_table(as_table(rows))[0]
     read = model.outputs.link(raw_outputs(model, model.inputs.matrix(table)))
     return np.flatnonzero(np.abs(read - model.own_predict.predict(table)).max(axis=1) < 1e-6 * np.abs(read).max())
 
 
 def share(model, rows, background):
     """On how many of many mixed rows the mistake shows: one that shows on fewer than a tenth is no test of 48."""
-    here, there = (sample_encoded_rows(model, model.inputs.align(as_table(r))[0]) for r in (rows, background))
-    players = model.inputs.players()
-    of_column = np.array([players.index(s) for s in model.inputs.sources])
+    here, there = (sample_encoded_rows(model, model.inputs.align_table(as_table(r))[0]) for r in (rows, background))
+    players = model.inputs.group_columns()
+    of_column = np.array([players.index(s) for s in model.inputs.source_columns])
     off = [
         np.abs(model.outputs.link(raw_outputs(model, some.matrix)) - model.own_predict.predict(some.table)).max(axis=1)
         > 1e-4
@@ -65,7 +65,7 @@ def share(model, rows, background):
 def pair(model, rows):
     """Two rows on which the mistake does not show, and on many mixtures of which it does; None where there are none."""
     rng = np.random.default_rng(0)
-    table = model.inputs.align(as_table(rows))[0]
+    table = model.inputs.align_table(as_table(rows))[0]
     shown = unseen(model, rows)
     if len(shown) < 2:
         return None
@@ -314,8 +314,8 @@ def test_one_hot_columns_under_the_wrong_names(seed):
     e = as_model(make_pipeline(step, RandomForestRegressor(8, random_state=seed)).fit(rows, y))
     i, j = rng.choice(4, 2, replace=False)
     turned = {(i,): (int(j),), (j,): (int(i),)}
-    sources = tuple(turned.get(s, s) for s in e.inputs.sources)
-    assert sources != e.inputs.sources
+    sources = tuple(turned.get(s, s) for s in e.inputs.source_columns)
+    assert sources != e.inputs.source_columns
     mistaken = replace(e, inputs=replace(e.inputs, sources=sources))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Inputs, "confirm_structure", lambda *_: None)
@@ -398,7 +398,7 @@ def test_a_kept_explainer_asks_about_mixed_rows_of_each_new_kind_and_then_at_tim
         return explainer(rows).evidence.verdict["mixed_rows"]
 
     explainer = TreeShap(forest().fit(X, Y), X[100:110])
-    explainer._time = TimeShare(count().__next__)  # a clock that goes on by one whenever it is read
+    explainer._time_share = TimeShare(count().__next__)  # a clock that goes on by one whenever it is read
     asked = [mixed(explainer, X[i : i + 1]) for i in range(400)]
     assert asked[0] == 199
     assert sum(n > 0 for n in asked) == 2

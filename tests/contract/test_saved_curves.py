@@ -71,7 +71,7 @@ def test_the_step_function_of_every_kind_of_trees_comes_back(case, tmp_path):
     back = through(effects, tmp_path)
     table = as_table(rows)
     for p, (name, e) in enumerate(effects.items()):
-        own = [i for i, source in enumerate(model.inputs.sources) if source == (p,)]
+        own = [i for i, source in enumerate(model.inputs.source_columns) if source == (p,)]
         number = e.grid.dtype.kind in "fiu"
         if number and not (model.inputs.encoder.is_elementwise and len(own) <= 1 and case.name not in TRANSFORMED):
             with suppress(OptionError) if case.name in TRANSFORMED else pytest.raises(OptionError, match="saved"):

@@ -42,10 +42,10 @@ def explainer_of(model, background, options):
 
 def run_again(explainer, rows, seed):
     """What a new explainer's first call does, with another seed; compiled trees are kept."""
-    for compiled in explainer._kept.values():
+    for compiled in explainer._compiled_problems.values():
         compiled.problem = replace(compiled.problem, options=replace(compiled.problem.options, seed=seed))
-    explainer._kinds.clear()
-    explainer._time = TimeShare()
+    explainer._checked_tables.clear()
+    explainer._time_share = TimeShare()
     explanation = explainer(rows)
     assert explanation.evidence.spot_checks.numbers > 0
     return explanation

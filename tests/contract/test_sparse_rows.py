@@ -130,8 +130,8 @@ def test_absent_zero_and_missing_are_three_cells(name):
         three = [dict(HOLES[rest]) for _ in range(3)]
         three[0].pop(column, None)
         three[1][column], three[2][column] = 0.0, np.nan
-        own = found.own_predict.predict(found.inputs.align(as_table(matrix(three)))[0])
-        read = found.inputs.matrix(found.inputs.align(as_table(matrix(three)))[0])
+        own = found.own_predict.predict(found.inputs.align_table(as_table(matrix(three)))[0])
+        read = found.inputs.matrix(found.inputs.align_table(as_table(matrix(three)))[0])
         absent = np.nan if name.startswith("XGBoost") else 0.0
         if name != "XGBoost, missing=0":
             assert np.array_equal(read[:, column], [absent, 0.0, np.nan], equal_nan=True)

@@ -25,7 +25,7 @@ from planted_effects import (
 from sound_answers import sound_answer
 from whybox.errors import OptionError, SpotCheckError
 from whybox.methods.common.spot_checks import TimeShare
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 from whybox.methods.effects.spot_draws import drawn_slots
 from whybox.methods.effects.spot_rows import RowRecomputation
 
@@ -35,7 +35,7 @@ def test_the_error_names_feature_point_row_and_both_numbers():
     with pytest.MonkeyPatch.context() as patch:
         category_shifted(patch, np.random.default_rng(0))
         with pytest.raises(SpotCheckError) as caught:
-            run(problem)
+            compute_effects(problem)
     where = dict(caught.value.where)
     assert where["feature"] == "word"
     assert where["point"] in "uvwxy"
@@ -92,7 +92,7 @@ def test_of_few_rows_the_means_themselves_are_recomputed():
 def test_files_are_checked_by_their_library_and_then_by_a_plain_reading(tmp_path):
     booster().save_model(tmp_path / "model.json")
     problem = asked(tmp_path / "model.json", "ice", ["a", "word"])
-    first, later = (run(anew(problem))[0].evidence for _ in range(2))
+    first, later = (compute_effects(anew(problem))[0].evidence for _ in range(2))
     assert "by asking xgboost" in str(first.spot_checks)
     assert "NumPy" in str(later.spot_checks)
     assert first.spot_checks.numbers == later.spot_checks.numbers
@@ -117,7 +117,7 @@ def test_curves_at_other_points_are_checked_first_and_then_a_share_of_the_time(m
     monkeypatch.setattr(RowRecomputation, "__call__", lambda self, cells: seen.append(len(cells)) or right(self, cells))
     for kind in ("pdp", "c-ice"):
         curve = wb.effects(booster(), table(n=20), ["a"], kind)[0]
-        object.__setattr__(curve.again, "share", TimeShare(Clock()))
+        object.__setattr__(curve.again, "time_share", TimeShare(Clock()))
         seen.clear()
         for _ in range(90):
             curve.at([0.3])

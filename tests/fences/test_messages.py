@@ -9,7 +9,7 @@ import re
 from pathlib import Path
 
 import whybox
-from whybox.explanation.figures import EFFECTS_FIGURES, FIGURES
+from whybox.explanation.figures import EFFECTS_FIGURES, FIGURE_SPECS
 from whybox.methods.registry import load_options, methods
 
 SRC = Path(whybox.__file__).parent
@@ -21,7 +21,7 @@ def parameters():
     """Every argument a user of whybox writes."""
     public = [getattr(whybox, name) for name in whybox.__all__ if callable(getattr(whybox, name))]
     members = [f for _, f in inspect.getmembers(whybox.Explanation, inspect.isfunction)]
-    members += [figure.load() for figure in (*FIGURES.values(), *EFFECTS_FIGURES.values())]
+    members += [figure.load_function() for figure in (*FIGURE_SPECS.values(), *EFFECTS_FIGURES.values())]
     names = {p for f in (*public, *members) for p in inspect.signature(f).parameters}
     return names | {f.name for s in methods() if s.options for f in dataclasses.fields(load_options(s))} - {
         "self",

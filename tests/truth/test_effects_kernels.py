@@ -11,7 +11,15 @@ from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
 from whybox.kernels import compiled_trees, effects, interaction_strength, reproducible_sum, tree_shap, value_intervals
 from whybox.kernels import reference_effects as reference
-from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, TINY_AS_ZERO, ZERO_MISSING, Tree
+from whybox.models.trees import (
+    CATEGORICAL_SPLIT,
+    FLOAT32_SPLIT,
+    LESS_EQUAL,
+    MISSING_LEFT,
+    TINY_AS_ZERO,
+    ZERO_MISSING,
+    Tree,
+)
 
 CASES = [
     dict(),
@@ -111,7 +119,7 @@ def test_threads_change_no_bit(monkeypatch, part_seconds):
             effects.individual_curves(e, levels[0], X, threads=threads),
             *[b for _, blocks in effects.individual_curve_blocks(e, levels, X, threads=threads) for b in blocks],
             effects.point_differences(e, levels, X, low, high, threads=threads),
-            *[a for s in strengths for a in (s.interaction, s.whole)],
+            *[a for s in strengths for a in (s.interaction_sums, s.total_sums)],
             *[a for m in spread for a in (m.mean, m.variance)],
         ]
 
@@ -275,7 +283,7 @@ def test_there_is_no_representative_too_many_and_breakpoints_are_the_thresholds(
             2,
         ]
         assert len(value_intervals.interval_representatives(e, 0, np.empty(0))) == 5  # four intervals and NaN
-        assert not (e.flags & CATEGORICAL).any()
+        assert not (e.flags & CATEGORICAL_SPLIT).any()
 
 
 def test_rows_between_the_points_are_refused():
@@ -311,11 +319,11 @@ def test_interactions(case):
         got = interaction_strength.pair_interactions(e, levels, pairs, X, weights)
         for k, (a, b) in enumerate(pairs):
             want = reference.pair_interaction(e, groups[a], groups[b], X, each)
-            near(np.stack([got.interaction[k], got.whole[k]]), np.stack(want), 1e-10)
+            near(np.stack([got.interaction_sums[k], got.total_sums[k]]), np.stack(want), 1e-10)
         got = interaction_strength.overall_interactions(e, levels, X, weights)
         for j, g in enumerate(groups):
             near(
-                np.stack([got.interaction[j], got.whole[j]]),
+                np.stack([got.interaction_sums[j], got.total_sums[j]]),
                 np.stack(reference.overall_interaction(e, g, X, each)),
                 1e-10,
             )
@@ -343,7 +351,7 @@ def test_a_product_interacts_wholly_and_a_sum_not_at_all():
             interaction_strength.pair_interactions(e, levels, [(0, 1)], X),
             interaction_strength.overall_interactions(e, levels, X),
         ):
-            assert np.allclose(s.interaction / s.whole, want, atol=1e-14)
+            assert np.allclose(s.interaction_sums / s.total_sums, want, atol=1e-14)
 
 
 def test_what_cannot_be_answered_is_refused():

@@ -10,7 +10,7 @@ import pytest
 import whybox as wb
 import zoo
 from whybox.errors import LimitError, OptionError
-from whybox.methods.effects.interactions import _of_curves, of_trees
+from whybox.methods.effects.interactions import _sizes_from_curves, sizes_from_leaves
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator
 from whybox.methods.effects.problem import resolve_effects
@@ -82,11 +82,11 @@ def test_trees_say_the_same_as_predictions(name):
     )
     members = [0, 2, 3]
     ask = PredictEvaluator(asked.model, asked.rows, asked.selection)
-    a, b = of_trees(asked.evaluator((0,)), members), _of_curves(ask, members, level=None)
-    assert np.allclose(a.size, b.size, rtol=1e-9, atol=1e-9)
-    assert np.allclose(a.ratio, b.ratio, rtol=1e-7, atol=1e-9)
+    a, b = sizes_from_leaves(asked.evaluator_of((0,)), members), _sizes_from_curves(ask, members, level=None)
+    assert np.allclose(a.sizes, b.sizes, rtol=1e-9, atol=1e-9)
+    assert np.allclose(a.h_squared, b.h_squared, rtol=1e-7, atol=1e-9)
     whole = wb.interactions(model, rows.iloc[:40], sample_weight=np.linspace(1, 2, 40))
-    assert np.allclose(whole.values[0, 2], a.size[0, 1])
+    assert np.allclose(whole.values[0, 2], a.sizes[0, 1])
     assert whole.std_error is None
 
 
@@ -120,14 +120,17 @@ def test_errors_of_a_sample_are_those_of_leaving_out_each_row(weighted):
         return rows[:, 0] * rows[:, 1] + np.abs(rows[:, 1] * rows[:, 2]) + rows[:, 2]
 
     asked = resolve_effects(function, X, None, EffectsOptions(sample_weight=w))
-    found = _of_curves(PredictEvaluator(asked.model, asked.rows, asked.selection), [0, 1, 2], level=0.95)
+    found = _sizes_from_curves(PredictEvaluator(asked.model, asked.rows, asked.selection), [0, 1, 2], level=0.95)
     for j, k in ((0, 1), (1, 2), (0, 0), (2, 2)):
         other = k if k != j else [c for c in range(3) if c != j]
         whole = plain(function, X, w, j, other)
         parts = [plain(function, np.delete(X, r, axis=0), np.delete(w, r) / (1 - w[r]), j, other) for r in range(n)]
         count = 1 / (w**2).sum()
         for which, (value, error) in enumerate(
-            ((found.size, found.errors["std_error"]), (found.ratio, found.errors["h_squared_std_error"]))
+            (
+                (found.sizes, found.error_tables["std_error"]),
+                (found.h_squared, found.error_tables["h_squared_std_error"]),
+            )
         ):
             moved = (1 - w) * (whole[which] - np.array([p[which] for p in parts]))
             off = moved - w * moved.sum()

@@ -41,7 +41,7 @@ def run_path(e, player_of, count, X, index, order):
     rules = [as_index(index).rule(int(d)) for d in degrees]
     of_tree = np.searchsorted(degrees, np.maximum(most - order, 0))
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
-    every = tree_shap.QuadratureRules.of(rules, of_tree)
+    every = tree_shap.QuadratureRules.from_rules(rules, of_tree)
     if order == 2:
         tree_shap.add_path_interactions(e, player_of, count, X, every, out)
     else:
@@ -51,7 +51,7 @@ def run_path(e, player_of, count, X, index, order):
             "arithmetic": "float64",
             "bits": 4,
         }
-        compiled_trees.CompiledTrees(e, player_of, count, every, **how).add(
+        compiled_trees.CompiledTrees(e, player_of, count, every, **how).add_values(
             X, out, threads=1, description="", quiet=True
         )
     return out

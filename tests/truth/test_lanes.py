@@ -23,7 +23,7 @@ TOLERANCE = {"float64": 1e-12, "float32": 2e-5}
 def rules_for(e, player_of, count, index, order):
     most = tree_shap.players_on_path(e, player_of, count)
     degrees, of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
-    return tree_shap.QuadratureRules.of(
+    return tree_shap.QuadratureRules.from_rules(
         [as_index(index).rule(int(d)) for d in degrees] or [as_index(index).rule(0)], of_tree
     )
 
@@ -55,7 +55,7 @@ def got(e, player_of, count, X, index, order, background, *, kernel, name, arith
         bits=bits,
     )
     out = np.zeros((len(X), *(count,) * order, len(e.base_values))) if out is None else out
-    made.add(X, out, threads=threads, description="", quiet=True)
+    made.add_values(X, out, threads=threads, description="", quiet=True)
     return out
 
 
@@ -178,9 +178,9 @@ def test_trees_that_do_not_fit_are_compiled_in_turns(monkeypatch):
     made = compiled_trees.CompiledTrees(e, player_of, 6, rules, kernel="lane walk", kept=20_000, **shared)
     for _ in range(2):
         out = np.zeros(right.shape)
-        made.add(X, out, threads=2, description="", quiet=True)
+        made.add_values(X, out, threads=2, description="", quiet=True)
         assert np.abs(out - right).max() < 1e-12 * np.abs(right).max()
-    assert 0 < made.bytes <= 20_000
+    assert 0 < made.kept_bytes <= 20_000
 
 
 def test_one_explainer_may_be_used_by_several_threads():
@@ -195,7 +195,7 @@ def test_one_explainer_may_be_used_by_several_threads():
 
     def use():
         out = np.zeros(right.shape)
-        made.add(X, out, threads=2, description="", quiet=True)
+        made.add_values(X, out, threads=2, description="", quiet=True)
         wrong.append(np.abs(out - right).max() > 1e-12 * np.abs(right).max())
 
     users = [threading.Thread(target=use) for _ in range(8)]

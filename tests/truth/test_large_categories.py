@@ -14,7 +14,7 @@ from ensembles import ensemble, random_ensemble, random_rows
 from whybox.adapters.lightgbm.text_format import read_text_model
 from whybox.kernels import compiled_trees, effects, reference, reference_effects, tree_shap, value_intervals
 from whybox.models.registry import as_model
-from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, TINY_AS_ZERO, Tree
+from whybox.models.trees import CATEGORICAL_SPLIT, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, TINY_AS_ZERO, Tree
 
 SPREAD = 4099
 CASES = [
@@ -49,7 +49,7 @@ def made(seed, case):
 def test_membership_is_that_of_a_set(members, flags):
     node = Tree(
         left=np.array([1, -1, -1]), right=np.array([2, -1, -1]), feature=np.array([0, -1, -1]), threshold=np.full(3, np.nan),
-        flags=np.array([CATEGORICAL | flags, 0, 0], np.uint8), cover=np.ones(3), value=np.array([0.0, 1.0, 2.0]),
+        flags=np.array([CATEGORICAL_SPLIT | flags, 0, 0], np.uint8), cover=np.ones(3), value=np.array([0.0, 1.0, 2.0]),
         sets={0: np.array(members[::-1], dtype=np.int64)}, output=0,
     )  # fmt: skip
     e = ensemble([node], 1, 1, [0.0])

@@ -115,12 +115,20 @@ def check_strengths(s, predict):
         with compiled_trees.forced_kernel(instructions=name):
             got = interaction_strength.pair_interactions(e, levels, pairs, X, s.weights)
             for k, (a, b) in enumerate(pairs):
-                near(got.interaction[k], w @ (both[k] - alone[a] - alone[b]) ** 2, s, what=f"pair, {name}", scale=1e-10)
-                near(got.whole[k], w @ both[k] ** 2, s, what=f"pair's whole, {name}", scale=1e-10)
+                near(
+                    got.interaction_sums[k],
+                    w @ (both[k] - alone[a] - alone[b]) ** 2,
+                    s,
+                    what=f"pair, {name}",
+                    scale=1e-10,
+                )
+                near(got.total_sums[k], w @ both[k] ** 2, s, what=f"pair's whole, {name}", scale=1e-10)
             got = interaction_strength.overall_interactions(e, levels, X, s.weights)
             for j in range(len(levels)):
-                near(got.interaction[j], w @ (f - alone[j] - rest[j]) ** 2, s, what=f"overall, {name}", scale=1e-10)
-                near(got.whole[j], w @ f**2, s, what=f"overall's whole, {name}", scale=1e-10)
+                near(
+                    got.interaction_sums[j], w @ (f - alone[j] - rest[j]) ** 2, s, what=f"overall, {name}", scale=1e-10
+                )
+                near(got.total_sums[j], w @ f**2, s, what=f"overall's whole, {name}", scale=1e-10)
 
 
 def check_values_of_features(s):
@@ -150,7 +158,7 @@ def check_attributions(s):
     for order in (1, 2) if count > 1 else (1,):
         most = tree_shap.players_on_path(e, player_of, count)
         degrees, of_tree = np.unique(np.maximum(most - order, 0), return_inverse=True)
-        rules = tree_shap.QuadratureRules.of([as_index(index).rule(int(d)) for d in degrees], of_tree)
+        rules = tree_shap.QuadratureRules.from_rules([as_index(index).rule(int(d)) for d in degrees], of_tree)
         moments = as_index(index).moments(count + 1)
         for interventional, game in games.items():
             want = np.moveaxis(semivalue(game, count, share, order), order, 0)
@@ -182,7 +190,7 @@ def lane_kernels(s, want, X, background, rules, order):
                 )  # fmt: skip
                 shape = (len(X), count + len(pairs), want.shape[-1]) if sparse else want.shape
                 out = np.zeros(shape)
-                made.add(X, out, threads=1, description="", quiet=True)
+                made.add_values(X, out, threads=1, description="", quiet=True)
                 if sparse:
                     full = np.zeros(want.shape)
                     for k, (i, j) in enumerate(pairs):

@@ -40,11 +40,13 @@ def recomputed(e, player_of, X, background, index, order, most_nodes=40):
     for i in range(len(X)):
         parts = []
         for g in games:
-            bits = g.bits(X)[:, i]
+            bits = g.slot_bits(X)[:, i]
             if background is None:
-                parts.append(g.path_dependent(bits, index.rule(max(g.slots - order, 0)), order, count))
+                parts.append(g.path_dependent_values(bits, index.rule(max(g.slots - order, 0)), order, count))
             else:
-                parts.append(g.interventional(bits, g.background(*background), index.rule(g.slots), order, count))
+                parts.append(
+                    g.interventional_values(bits, g.background_bits(*background), index.rule(g.slots), order, count)
+                )
         rows.append(dense(parts, count, order, outputs))
     return np.stack(rows)
 

@@ -218,7 +218,7 @@ def test_few_players_with_all_the_weight(players, calls, heavy):
     """Sums over large sets are differences of large numbers then; covariances must stay so all the same."""
     w = np.where(np.arange(players) < heavy, 1.0, 1e-3**0.7)
     process = CoalitionProcess(draw_design(players, calls, np.random.default_rng(0)).coalitions)
-    for kernel, _, prior in process._covariances(w / w.mean()):
+    for kernel, _, prior in process._mixed_covariances(w / w.mean()):
         assert np.linalg.eigvalsh(kernel).min() > -1e-6
         assert (prior > 0).all()
 

@@ -274,7 +274,7 @@ def test_the_budget_bounds_rows_together_and_what_is_kept(monkeypatch):
     sort_out = _PathPool._retire_finished
 
     def spied(self):
-        kept.append(sum(len(c.task) for c in self._chunks) * x[0].nbytes + self.batch_size * self.problem.row_bytes)
+        kept.append(sum(len(c.path_ids) for c in self._chunks) * x[0].nbytes + self.batch_size * self.problem.row_bytes)
         assert kept[-1] <= self.problem.budget
         return sort_out(self)
 

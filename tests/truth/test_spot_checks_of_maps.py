@@ -97,7 +97,12 @@ def test_thousands_of_sound_maps_raise_no_alarm():
 
 
 def test_every_method_has_a_check():
-    known = (*spot_checks._GRADIENTS, *spot_checks._COVERINGS, *spot_checks._CAMS, *spot_checks._RULES)
+    known = (
+        *spot_checks._GRADIENT_METHODS,
+        *spot_checks._MASKING_METHODS,
+        *spot_checks._CAM_METHODS,
+        *spot_checks._RULE_METHODS,
+    )
     assert {load(spec.run) for spec in methods("saliency")} == set(known)
 
 
@@ -242,9 +247,9 @@ def test_weights_of_the_integral_are_those_of_the_rules():
 
     for weights in QUADRATURE_LEVELS:
         nodes = QUADRATURE_NODES[: len(weights)] + 1e-8 * np.cos(np.arange(len(weights)))
-        assert np.abs(spot_gradients._quadrature(nodes, None) - weights).max() < 1e-5
+        assert np.abs(spot_gradients._quadrature_weights(nodes, None) - weights).max() < 1e-5
     nodes = np.sort(np.random.default_rng(0).random(31))
-    assert np.allclose(spot_gradients._quadrature(nodes, None), interval_weights(nodes), atol=1e-15)
+    assert np.allclose(spot_gradients._quadrature_weights(nodes, None), interval_weights(nodes), atol=1e-15)
 
 
 @pytest.mark.parametrize(

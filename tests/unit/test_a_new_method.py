@@ -66,7 +66,7 @@ class Itself(Method):
     factor: float = 1.0
     name: ClassVar[str] = "itself"
     title: ClassVar[str] = "The input itself"
-    derivatives: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
 
     def __call__(self, q):
         return MethodOutput([[self.factor * q.inputs[0].x.astype(float)]], "none", "the input", exact=True)

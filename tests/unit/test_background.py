@@ -14,7 +14,7 @@ from whybox.errors import ColumnsError, InputError
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.output import resolve_output
 from whybox.models.blackbox import as_black_box
-from whybox.models.readable import readable
+from whybox.models.readable import read_or_black_box
 
 
 def frame(n=30, seed=0):
@@ -33,7 +33,9 @@ def test_a_black_box_takes_absent_columns_from_its_background():
     rows = as_table(X)
     evaluator = HybridEvaluator(model, resolve_output(model.outputs, None))
     row, donor = (g.ravel() for g in np.meshgrid(np.arange(len(X)), np.arange(len(Z)), indexing="ij"))
-    hybrids, outputs = evaluator.evaluate(rows, background.table, row, donor, np.zeros(len(row), dtype=int), [(1, 2)])
+    hybrids, outputs = evaluator.evaluate_hybrids(
+        rows, background.table, row, donor, np.zeros(len(row), dtype=int), [(1, 2)]
+    )
     values = (outputs[hybrids, 0].reshape(len(X), len(Z)) * background.weights).sum(axis=1)
     for i in range(len(X)):
         changed = Z.assign(a=X["a"].iloc[i])
@@ -52,7 +54,7 @@ def test_it_is_a_snapshot_without_rows_of_weight_zero(library):
         Z.loc[:, "a"] = 0.0
     column = background.table.native["a"]
     assert np.asarray(column).tolist() == frame(6)["a"].iloc[[0, 2, 3]].tolist()
-    assert len(background.received.table) == 1
+    assert len(background.prepared_rows.table) == 1
 
 
 def test_the_fingerprint_is_of_the_cells_and_weights():
@@ -75,7 +77,7 @@ def test_a_model_that_is_read_takes_one_too_and_bad_ones_are_refused():
     rng = np.random.default_rng(0)
     X = rng.normal(size=(50, 3))
     forest = RandomForestRegressor(5, random_state=0).fit(X, X[:, 0])
-    model = readable(forest, as_table(X))
+    model = read_or_black_box(forest, as_table(X))
     table, encoded = make_background_table(model, X), make_background(model, X)
     assert np.array_equal(table.table.native, X)
     assert np.array_equal(table.weights, encoded.weights)

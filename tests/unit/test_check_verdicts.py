@@ -13,11 +13,11 @@ import torch
 import whybox as wb
 from fixed_maps import Fixed
 from whybox.checks import cost
-from whybox.checks.audit import check_explanations, resolve_subject
+from whybox.checks.check_subject import check_explanations, resolve_subject
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import Check, Checks
-from whybox.checks.supplied import Supplied
+from whybox.checks.supplied import SuppliedParts
 from whybox.errors import InputError
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.models.registry import as_network
@@ -96,8 +96,8 @@ def test_exchanged_values_are_found_whichever_check_is_asked_for(pictures, metho
     drawn = np.random.default_rng(1).normal(size=e.values.shape) * e.values.std()
     for values in (drawn, np.full_like(drawn, e.values.std()), np.roll(e.values, 1, axis=0)):
         found = wb.check(replace(e, values=values), net, rows, checks="stability", max_rows=4)
-        assert found.rows[0].name == "reproduced"
-        assert found.rows[0].verdict == found.verdict == "fail"
+        assert found.max_rows[0].name == "reproduced"
+        assert found.max_rows[0].verdict == found.verdict == "fail"
     assert wb.check(e, net, rows, checks="stability", max_rows=4)["reproduced"].verdict == "pass"
 
 
@@ -168,8 +168,8 @@ def test_the_gradient_of_a_linear_network_is_not_refused():
         net, rows, _ = linear(d)
         found = wb.check(wb.saliency(net, rows), net, rows, checks="faithfulness")
         assert found.verdict != "fail", str(found)
-        assert any(c.verdict == "pass" for c in found.rows[1:-1])
-        assert "the distance from the row's own score" in found.rows[1].reason
+        assert any(c.verdict == "pass" for c in found.max_rows[1:-1])
+        assert "the distance from the row's own score" in found.max_rows[1].reason
 
 
 def test_slopes_at_the_wrong_positions_do_not_pass():
@@ -177,13 +177,13 @@ def test_slopes_at_the_wrong_positions_do_not_pass():
 
     @dataclass(frozen=True)
     class Smallest(Fixed):
-        reduces: ClassVar[str] = "max"
+        default_reduce: ClassVar[str] = "max"
 
     slopes = np.abs(net.weight.detach().numpy())
     wrong = Smallest(tuple(map(tuple, np.broadcast_to(1.0 / slopes, rows.shape))))
     found = wb.check(wb.saliency(net, rows, method=wrong), net, rows, method=wrong, checks="faithfulness")
     assert found.verdict == "fail", str(found)
-    assert not any(c.verdict == "pass" for c in found.rows[1:])
+    assert not any(c.verdict == "pass" for c in found.max_rows[1:])
 
 
 # few rows
@@ -214,9 +214,9 @@ def test_lines_are_judged_together():
         method = Fixed(tuple(map(tuple, np.random.default_rng(seed).normal(size=terms.shape))))
         e = wb.saliency(net, rows, method=method)
         found = wb.check(e, net, rows, method=method, checks="faithfulness", absent=("zero", "mean"), seed=seed)
-        passed += any(c.verdict == "pass" for c in found.rows[1:])
-        p = [c.details["p above chance"] for c in found.rows[1:-1]]
-        assert [c.verdict == "pass" for c in found.rows[1:-1]] == [x <= 0.025 for x in p]
+        passed += any(c.verdict == "pass" for c in found.max_rows[1:])
+        p = [c.details["p above chance"] for c in found.max_rows[1:-1]]
+        assert [c.verdict == "pass" for c in found.max_rows[1:-1]] == [x <= 0.025 for x in p]
     assert passed <= 3
 
 
@@ -269,10 +269,12 @@ def test_whether_maps_are_expensive_is_known_before_any_is_computed(pictures, mo
     explanations, recipe = check_explanations(e)
     network = as_network(net)
     with network.session():
-        subject = resolve_subject(explanations, recipe, network, rows, Supplied(), max_rows=4, seed=0, budget="1GB")
-        assert not subject.expensive
+        subject = resolve_subject(
+            explanations, recipe, network, rows, SuppliedParts(), max_rows=4, seed=0, budget="1GB"
+        )
+        assert not subject.has_expensive_maps
         monkeypatch.setattr(cost, "EXPENSIVE_PASSES", 10)
-        assert subject.expensive
+        assert subject.has_expensive_maps
 
 
 @pytest.mark.parametrize("library", ["numpy", "torch"])

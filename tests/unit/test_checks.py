@@ -11,7 +11,7 @@ from sklearn.datasets import load_digits
 
 import whybox as wb
 from fixed_maps import Fixed
-from whybox.checks.check import GROUPS
+from whybox.checks.check import GROUP_NAMES
 from whybox.checks.faithfulness import TOGETHER_LINE
 from whybox.checks.model_randomization import ALL_LAYERS, TOP_LAYER
 from whybox.checks.result import VERDICTS
@@ -68,7 +68,7 @@ class Planted(Method):
     def __call__(self, problem):
         x = problem.inputs[0].x
         found = edge_map(problem.inputs[0], x)[:, None] if self.edge else x.astype(float)
-        return MethodOutput([[found] for _ in range(problem.target.count)], "none", "none", exact=True)
+        return MethodOutput([[found] for _ in range(problem.target.n_targets)], "none", "none", exact=True)
 
 
 class Shaking(nn.Module):
@@ -182,10 +182,10 @@ def test_a_map_that_stops_below_the_top_fails_there(digits):
     class Below(Method):
         name: ClassVar[str] = "below"
         title: ClassVar[str] = "Below"
-        reduces: ClassVar[str] = "max"
+        default_reduce: ClassVar[str] = "max"
 
         def __call__(self, problem):
-            tapped = problem.net.split_at_layer("0", problem.to_device(np.arange(problem.rows)))[1]
+            tapped = problem.net.split_at_layer("0", problem.to_device(np.arange(problem.n_rows)))[1]
             return MethodOutput([[problem.net.numpy(tapped).max(axis=1, keepdims=True)]], "none", "none", exact=True)
 
     found = wb.check(wb.saliency(net, rows, method=Below()), net, rows, method=Below(), checks="model dependence")
@@ -449,14 +449,14 @@ def test_the_table_in_every_form(table, tmp_path):
     net, rows = table
     e = wb.saliency(net, rows, method="smoothgrad", samples=6)
     found = wb.check(e, net, rows, max_rows=5)
-    assert {c.group for c in found.rows} == set(GROUPS)
+    assert {c.group for c in found.rows} == set(GROUP_NAMES)
     assert {c.verdict for c in found.rows} <= set(VERDICTS)
     assert all(c.reason for c in found.rows)
     assert [set(line) for line in found.table()] == [{"check", "verdict", "number", "reason"}] * len(found.rows)
     assert "5 of 20 rows checked" in str(found)
-    assert all(c.name in str(found) and c.name in found._repr_html_() for c in found.rows)
+    assert all(c.name in str(found) and c.name in found._repr_html_() for c in found.max_rows)
     frame = found.to_frame(library="pandas")
-    assert list(frame["check"]) == [c.name for c in found.rows]
+    assert list(frame["check"]) == [c.name for c in found.max_rows]
     again = json.loads(json.dumps(found.to_dict(), allow_nan=False))
     assert again["passed"] == found.passed
     assert again["about"]["forward"] == found.about["forward"] > 0

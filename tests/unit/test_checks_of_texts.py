@@ -117,7 +117,7 @@ class Told(Method):
     drawn: bool = False
     name: ClassVar[str] = "told"
     title: ClassVar[str] = "Told"
-    derivatives: ClassVar[bool] = False
+    needs_gradients: ClassVar[bool] = False
 
     def __call__(self, problem):
         x = problem.inputs[0].x
@@ -197,7 +197,7 @@ def test_numbers_of_tokens_and_their_mask(net, texts, tokenizer):
         e = wb.saliency(net, given, 1, "integrated_gradients", embedding="embed", baseline_token=1)
         found = wb.check(e, net, given, checks=("numerical", "faithfulness", "stability"))
         assert found["reproduced"].number < 1e-5
-        assert {c.name for c in found.rows} >= {"deletion, token 1", "insertion, tokens drawn from all texts"}
+        assert {c.name for c in found.max_rows} >= {"deletion, token 1", "insertion, tokens drawn from all texts"}
         assert found[TOGETHER_LINE].verdict == "pass", str(found)
         assert "to 13 parts" in found["deletion, token 1"].reason  # of 16 places
         assert found[SMALL_NOISE_LINE].verdict == "pass"
@@ -222,7 +222,7 @@ def test_a_network_without_a_mask_takes_other_tokens(texts, tokenizer):
     bag, ids = Bag().eval(), np.random.default_rng(0).integers(5, len(WORDS), size=(8, 9))
     e = wb.saliency(bag, ids, 0, "integrated_gradients", embedding="embed", baseline_token=1)
     found = wb.check(e, bag, ids, checks="faithfulness")
-    assert [c.name for c in found.rows if "deletion" in c.name] == [
+    assert [c.name for c in found.max_rows if "deletion" in c.name] == [
         "deletion, token 1",
         "deletion, tokens drawn from all texts",
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 import whybox as wb
-from whybox.checks.check import GROUPS
+from whybox.checks.check import GROUP_NAMES
 from whybox.cli.main import main
 
 
@@ -89,4 +89,4 @@ def test_wrong_usage(folder, capsys, arguments, code, words):
 def test_groups_are_those_of_the_library():
     from whybox.cli.check import GROUPS as NAMES
 
-    assert NAMES == GROUPS
+    assert NAMES == GROUP_NAMES

@@ -65,9 +65,9 @@ def test_outputs_are_those_of_the_hybrids_made_by_hand_and_each_different_one_is
     row, donor, pattern = requests(len(X), len(Z), PATTERNS)
     rows, donors = as_table(X), as_table(Z)
     hybrid, function = evaluator(lambda r: r @ 3.0 ** np.arange(5), rows)
-    needed = hybrid.count(rows, donors, row, donor, pattern, PATTERNS)
+    needed = hybrid.count_predictions(rows, donors, row, donor, pattern, PATTERNS)
     assert hybrid.spent == function.rows == 0
-    hybrids, outputs = hybrid.evaluate(rows, donors, row, donor, pattern, PATTERNS)
+    hybrids, outputs = hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, PATTERNS)
     expected = by_hand(X, Z, row, donor, pattern, PATTERNS)
     assert np.array_equal(outputs[hybrids, 0], expected @ 3.0 ** np.arange(5))
     assert needed == hybrid.spent == function.rows == len(np.unique(expected, axis=0)) == len(outputs)
@@ -79,10 +79,10 @@ def test_codes_are_made_over_both_tables_together():
     rows, donors = as_table(X), as_table(Z)
     hybrid, function = evaluator(lambda r: 100 * r[:, 0] + r[:, 1], rows)
     row, donor, pattern = np.array([0, 0, 1, 1]), np.array([0, 1, 0, 1]), np.zeros(4, dtype=int)
-    hybrids, outputs = hybrid.evaluate(rows, donors, row, donor, pattern, [(0,)])
+    hybrids, outputs = hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, [(0,)])
     assert outputs[hybrids, 0].tolist() == [210.0, 310.0, 220.0, 320.0]
     assert function.rows == 4
-    hybrids, outputs = hybrid.evaluate(rows, donors, row, donor, pattern, [(1,)])
+    hybrids, outputs = hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, [(1,)])
     assert outputs[hybrids, 0].tolist() == [110.0, 120.0, 210.0, 220.0]
 
 
@@ -94,10 +94,10 @@ def test_a_hybrid_that_is_a_row_as_it_is_costs_nothing_where_rows_are_known():
     function.seen.clear()
     # row 1 with a donor's 2 is row 1 itself; row 0 with all of donor 1 is donor 1; row 0 with donor 0's 2 is donor 0
     request = rows, donors, np.array([1, 0, 0, 0]), np.array([0, 1, 0, 1]), np.array([0, 1, 0, 0]), [(0,), (0, 1)]
-    assert hybrid.count(*request) == 4
-    assert hybrid.count(*request, row_outputs=of_rows) == 3
-    assert hybrid.count(*request, row_outputs=of_rows, donor_outputs=of_donors) == 1
-    hybrids, outputs = hybrid.evaluate(*request, row_outputs=of_rows, donor_outputs=of_donors)
+    assert hybrid.count_predictions(*request) == 4
+    assert hybrid.count_predictions(*request, row_outputs=of_rows) == 3
+    assert hybrid.count_predictions(*request, row_outputs=of_rows, donor_outputs=of_donors) == 1
+    hybrids, outputs = hybrid.evaluate_hybrids(*request, row_outputs=of_rows, donor_outputs=of_donors)
     assert outputs[hybrids, 0].tolist() == [220.0, 320.0, 210.0, 310.0]
     assert np.concatenate(function.seen).tolist() == [[3.0, 10.0]]
 
@@ -140,8 +140,8 @@ def test_frames_of_any_library_and_columns_of_any_type(library):
     patterns = [(), (2,), (0, 3), (1, 2), tuple(range(rows.width))]
     row, donor, pattern = requests(len(rows), len(donors), patterns, k=300)
     hybrid, function = evaluator(as_number, rows)
-    needed = hybrid.count(rows, donors, row, donor, pattern, patterns)
-    hybrids, outputs = hybrid.evaluate(rows, donors, row, donor, pattern, patterns)
+    needed = hybrid.count_predictions(rows, donors, row, donor, pattern, patterns)
+    hybrids, outputs = hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, patterns)
     a, b = cells(X), cells(Z)
     expected = [
         tuple(b[d][c] if c in patterns[p] else a[r][c] for c in range(rows.width))
@@ -160,7 +160,7 @@ def test_a_column_of_another_dtype_is_mixed_pattern_by_pattern_and_keeps_it():
     patterns = [(1,), (2,)]
     row, donor, pattern = requests(len(rows), len(donors), patterns, k=100)
     hybrid, function = evaluator(lambda d: np.arange(len(d), dtype=float), rows)
-    hybrid.evaluate(rows, donors, row, donor, pattern, patterns)
+    hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, patterns)
     assert {str(d["whole"].dtype) for d in function.seen} == {"float64", "int64"}
 
 
@@ -168,13 +168,15 @@ def test_the_kinds_of_null_and_of_zero_are_different_cells():
     rows, donors = as_table(np.array([[0.0, 1.0]])), as_table(np.array([[-0.0, 1.0], [0.0, 1.0]]))
     hybrid, _ = evaluator(lambda r: r[:, 0], rows)
     row, pattern = np.zeros(2, dtype=int), np.zeros(2, dtype=int)
-    assert hybrid.count(rows, donors, row, np.arange(2), pattern, [(0,)]) == 2
+    assert hybrid.count_predictions(rows, donors, row, np.arange(2), pattern, [(0,)]) == 2
     X = pd.DataFrame({"a": np.array([None, 1], dtype=object)})
     Z = pd.DataFrame({"a": np.array([float("nan"), 1, True, 1.0], dtype=object)})
     rows, donors = as_table(X), as_table(Z)
     hybrid, _ = evaluator(lambda d: np.zeros(len(d)), rows)
     both = np.array([0, 1, 0, 0, 0, 0]), np.array([0, 0, 0, 1, 2, 3]), np.array([0, 0, 1, 1, 1, 1])
-    assert hybrid.count(rows, donors, *both, [(), (0,)]) == 5  # None, 1, NaN, True, 1.0: the donors' 1 is the rows'
+    assert (
+        hybrid.count_predictions(rows, donors, *both, [(), (0,)]) == 5
+    )  # None, 1, NaN, True, 1.0: the donors' 1 is the rows'
 
 
 @pytest.mark.parametrize("patterns", [[tuple(range(20))], [(0,), tuple(range(20)), tuple(range(10, 40))]])
@@ -185,7 +187,7 @@ def test_many_columns_of_many_values(patterns):
     rows, donors = as_table(X), as_table(Z)
     row, donor, pattern = requests(len(X), len(Z), patterns, k=3000)
     hybrid, _ = evaluator(lambda r: r @ np.arange(1.0, 41.0), rows)
-    hybrids, outputs = hybrid.evaluate(rows, donors, row, donor, pattern, patterns)
+    hybrids, outputs = hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, patterns)
     expected = by_hand(X, Z, row, donor, pattern, patterns)
     assert np.array_equal(outputs[hybrids, 0], expected @ np.arange(1.0, 41.0))
     assert hybrid.spent == len(np.unique(expected, axis=0))
@@ -199,7 +201,7 @@ def test_sparse_rows_are_mixed_as_they_are_stored():
     row, donor, pattern = requests(25, 10, patterns, k=300)
     weights = rng.normal(size=30)
     hybrid, function = evaluator(lambda r: r @ weights, rows)
-    hybrids, outputs = hybrid.evaluate(rows, donors, row, donor, pattern, patterns)
+    hybrids, outputs = hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, patterns)
     expected = by_hand(X.toarray(), Z.toarray(), row, donor, pattern, patterns)
     assert np.allclose(outputs[hybrids, 0], expected @ weights, rtol=0, atol=1e-12)
     assert function.rows == hybrid.spent == len(np.unique(expected, axis=0))
@@ -209,14 +211,14 @@ def test_too_many_are_refused_before_the_first_and_what_was_spent_counts():
     X, Z = arrays()
     rows, donors = as_table(X), as_table(Z)
     row, donor, pattern = requests(len(X), len(Z), PATTERNS)
-    needed = evaluator(lambda r: r[:, 0], rows)[0].count(rows, donors, row, donor, pattern, PATTERNS)
+    needed = evaluator(lambda r: r[:, 0], rows)[0].count_predictions(rows, donors, row, donor, pattern, PATTERNS)
     hybrid, function = evaluator(lambda r: r[:, 0], rows, max_evals=needed + 9, reserved=10)
-    for call in (hybrid.count, hybrid.evaluate):
+    for call in (hybrid.count_predictions, hybrid.evaluate_hybrids):
         with pytest.raises(LimitError, match=f"{needed + 10:,} predictions.*max_evals={needed + 9:,}"):
             call(rows, donors, row, donor, pattern, PATTERNS)
     assert function.rows == 0
     hybrid, function = evaluator(lambda r: r[:, 0], rows, max_evals=needed + 10, reserved=10)
-    hybrid.evaluate(rows, donors, row, donor, pattern, PATTERNS)
+    hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, PATTERNS)
     with pytest.raises(LimitError):
         hybrid.evaluate_rows(rows, np.arange(1))
 
@@ -226,17 +228,17 @@ def test_batches_hold_the_size_and_the_bytes(monkeypatch):
     rows, donors = as_table(X), as_table(Z)
     row, donor, pattern = requests(len(X), len(Z), PATTERNS)
     hybrid, function = evaluator(lambda r: r[:, 0], rows, batch_size=7)
-    hybrid.evaluate(rows, donors, row, donor, pattern, PATTERNS)
+    hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, PATTERNS)
     sizes = [len(r) for r in function.seen]
     assert max(sizes) == 7
     assert sizes[:-1] == [7] * (len(sizes) - 1)  # full, though patterns change inside
     monkeypatch.setattr(evaluation, "MAX_BATCH_BYTES", 24 * 5 * 3)
     hybrid, function = evaluator(lambda r: r[:, 0], rows)
-    hybrid.evaluate(rows, donors, row, donor, pattern, PATTERNS)
+    hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, PATTERNS)
     assert max(len(r) for r in function.seen) == 3
     monkeypatch.setattr(evaluation, "MAX_OUTPUT_BYTES", 8)
     with pytest.raises(LimitError, match="do not fit in memory"):
-        hybrid.evaluate(rows, donors, row, donor, pattern, PATTERNS)
+        hybrid.evaluate_hybrids(rows, donors, row, donor, pattern, PATTERNS)
 
 
 def test_a_model_that_takes_few_rows_at_a_time_keeps_its_own_batch_size():
@@ -245,7 +247,7 @@ def test_a_model_that_takes_few_rows_at_a_time_keeps_its_own_batch_size():
     counting = Counting(lambda r: r[:, 0])
     model = as_black_box(RemoteModel(counting, batch_size=11), rows)
     hybrid = HybridEvaluator(model, resolve_output(model.outputs, None))
-    hybrid.evaluate(rows, donors, *requests(len(X), len(Z), PATTERNS), PATTERNS)
+    hybrid.evaluate_hybrids(rows, donors, *requests(len(X), len(Z), PATTERNS), PATTERNS)
     assert max(len(r) for r in counting.seen) == 11
 
 
@@ -256,7 +258,7 @@ def test_nan_is_refused_and_the_row_named():
     hybrid, _ = evaluator(lambda r: np.where((r == 2.0).all(axis=1), np.nan, 1.0), rows)
     none = np.zeros(len(X), dtype=int)
     with pytest.raises(NonFiniteError, match="NaN .*row 7"):
-        hybrid.evaluate(rows, donors, np.arange(len(X)), none, none, [()])
+        hybrid.evaluate_hybrids(rows, donors, np.arange(len(X)), none, none, [()])
 
 
 def test_ctrl_c_ends_it_at_once():
@@ -274,7 +276,7 @@ def test_ctrl_c_ends_it_at_once():
     hybrid = HybridEvaluator(model, resolve_output(model.outputs, None))
     calls.clear()
     with pytest.raises(KeyboardInterrupt):
-        hybrid.evaluate(rows, donors, *requests(len(X), len(Z), PATTERNS), PATTERNS)
+        hybrid.evaluate_hybrids(rows, donors, *requests(len(X), len(Z), PATTERNS), PATTERNS)
     assert len(calls) == 3
     assert hybrid.spent == 20
 
@@ -294,7 +296,7 @@ def test_what_cannot_be_is_refused():
         ((rows, donors, one, one, one, [(5,)]), "patterns: positions"),
     ):
         with pytest.raises(InputError, match=words):
-            hybrid.count(*request)
+            hybrid.count_predictions(*request)
     assert function.rows == 0
     for options in ({"max_evals": 0}, {"batch_size": 1.5}):
         with pytest.raises(OptionError, match="whole number"):
@@ -307,7 +309,7 @@ def test_no_hybrids_are_no_work():
     hybrid, function = evaluator(lambda r: r[:, 0], rows)
     none = np.zeros(0, dtype=int)
     for patterns in ([(0,)], []):
-        hybrids, outputs = hybrid.evaluate(rows, donors, none, none, none, patterns)
+        hybrids, outputs = hybrid.evaluate_hybrids(rows, donors, none, none, none, patterns)
         assert hybrids.shape == (0,)
         assert outputs.shape == (0, 1)
     assert function.rows == 0

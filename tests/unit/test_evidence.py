@@ -14,7 +14,7 @@ import torch
 import whybox as wb
 import zoo
 from whybox.errors import OptionError
-from whybox.explanation.evidence import LINES, Evidence, merged
+from whybox.explanation.evidence import EVIDENCE_LINES, Evidence, merge_evidence
 from whybox.explanation.spot_checks import SpotChecks
 
 SOURCES = Path(wb.__file__).parent
@@ -36,12 +36,12 @@ def of_network():
 
 
 def test_every_line_has_a_name_and_every_name_a_line(of_model, of_network):
-    for key in LINES:
+    for key in EVIDENCE_LINES:
         assert of_model.lines(key) or of_network.lines(key), key
     for evidence in (of_model, of_network):
-        by_name = [line for key in LINES for line in evidence.lines(key)]
+        by_name = [line for key in EVIDENCE_LINES for line in evidence.lines(key)]
         assert sorted(by_name) == sorted(evidence.lines())
-        assert evidence.lines(*LINES) == evidence.lines()
+        assert evidence.lines(*EVIDENCE_LINES) == evidence.lines()
 
 
 def test_lines_are_asked_for_by_name(of_model, of_network):
@@ -62,7 +62,7 @@ def test_nobody_chooses_lines_by_their_english():
         if ".lines(" in text and path.name != "evidence.py" and "evidence" in text:
             assert ".startswith((" not in text, path
             for keys in re.findall(r"evidence\.lines\(([^)*]*)\)", text):
-                assert set(re.findall(r'"([^"]+)"', keys)) <= set(LINES), path
+                assert set(re.findall(r'"([^"]+)"', keys)) <= set(EVIDENCE_LINES), path
 
 
 def test_evidence_is_plain_data(of_model, of_network):
@@ -74,7 +74,7 @@ def test_parts_of_one_explanation_are_put_together():
     model, rows = zoo.built("RandomForestRegressor")
     explainer = wb.explainers.TreeShap(model)
     parts = [explainer(rows[:7]).evidence, explainer(rows[7:19].assign(never=1)).evidence]
-    both = merged(parts)
+    both = merge_evidence(parts)
     assert both.rows == 19
     assert both.model_calls == sum(p.model_calls for p in parts)
     assert both.residual == max(p.residual for p in parts)
@@ -84,7 +84,7 @@ def test_parts_of_one_explanation_are_put_together():
     assert both.fingerprints["model"] == parts[0].fingerprints["model"]
     told = "".join(p.fingerprints["rows"] for p in parts)
     assert both.fingerprints["rows"] == hashlib.sha256(told.encode()).hexdigest()
-    assert merged(parts[:1]) == parts[0]
+    assert merge_evidence(parts[:1]) == parts[0]
 
 
 def test_kernels_and_versions_that_differ_are_listed(of_model):
@@ -96,7 +96,7 @@ def test_kernels_and_versions_that_differ_are_listed(of_model):
         verdict={"rows": 0, "against": "nothing"},
         operators=("a",),
     )
-    both = merged([of_model, other, of_model])
+    both = merge_evidence([of_model, other, of_model])
     assert both.kernel == f"{of_model.kernel}; another kernel"
     assert both.versions["numpy"] == f"{of_model.versions['numpy']}; 1.0"
     assert both.versions["python"] == of_model.versions["python"]
@@ -123,7 +123,7 @@ def test_kernels_and_versions_that_differ_are_listed(of_model):
 )
 def test_parts_that_differ_in_what_was_asked_are_refused(of_model, change, said):
     with pytest.raises(OptionError, match=f"their {said} differs"):
-        merged([of_model, of_model, dataclasses.replace(of_model, **change)])
+        merge_evidence([of_model, of_model, dataclasses.replace(of_model, **change)])
 
 
 def test_parts_of_models_that_are_only_called_alike_are_refused():
@@ -137,14 +137,14 @@ def test_parts_of_models_that_are_only_called_alike_are_refused():
         [wb.explain(shallow, rows[:3], rows[n : n + 5]).evidence for n in (0, 5)],
     )
     with pytest.raises(OptionError, match="SHA-256 of the model differs"):
-        merged([one, other])
+        merge_evidence([one, other])
     with pytest.raises(OptionError, match="SHA-256 of the background differs"):
-        merged(behind)
+        merge_evidence(behind)
     with pytest.raises(OptionError, match="no evidence"):
-        merged([])
+        merge_evidence([])
 
 
 def test_passes_of_networks_are_summed(of_network):
-    both = merged([of_network, of_network])
+    both = merge_evidence([of_network, of_network])
     assert both.passes["forward"] == 2 * of_network.passes["forward"]
     assert both.passes["rows together"] == of_network.passes["rows together"]

@@ -345,7 +345,7 @@ def test_importance_finds_its_methods_in_the_registry(monkeypatch):
     from whybox.methods.registry import registered
 
     def largest(problem):
-        e = problem.attributions("largest")
+        e = problem.explain_rows("largest")
         return replace(
             e, kind="importance", values=np.abs(e.values).max(axis=0), dims=("feature",), prediction=None, data=None
         )

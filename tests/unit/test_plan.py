@@ -50,8 +50,8 @@ def test_a_plan_names_what_explain_then_does(forest_read, asked, kernel, instruc
         plan = explainer.plan(len(X))
         assert explainer(X).evidence.kernel == plan.name
         assert wb.plan(wb.explain, model, X, asked.get("background"), order=asked.get("order", 1)).kernel == plan.kernel
-    compiled = [made for _, made in explainer._compiled(explainer.model.inputs.names)._compiled.values()]
-    assert sum(made.bytes for made in compiled) <= 1.1 * plan.table_bytes
+    compiled = [made for _, made in explainer._compiled_problem(explainer.model.inputs.names)._compiled.values()]
+    assert sum(made.kept_bytes for made in compiled) <= 1.1 * plan.table_bytes
     assert plan.memory_bytes > min(plan.table_bytes, compiled_trees.MAX_COMPILED_KEPT)
     assert plan.kernel in str(plan)
     assert plan.seconds > 0
@@ -85,7 +85,7 @@ def test_a_plan_corrects_its_speed_by_the_smallest_of_several_timings(forest, mo
         clocks[1] += next(runs) if len(rows) > 1 else next(builds)
         clocks[0] = 3 * clocks[1]  # other programs have two thirds of the machine
 
-    monkeypatch.setattr(compiled_trees.CompiledTrees, "add", add)
+    monkeypatch.setattr(compiled_trees.CompiledTrees, "add_values", add)
     explainer = TreeShap(model, n_jobs=1)
     plan = explainer.plan(1000 * len(X))
     part, share = _sampled_trees(explainer.model)
@@ -101,7 +101,7 @@ def test_the_times_that_a_plan_prints_agree(forest, monkeypatch, clocks):
         clocks[0] += 0.2
         clocks[1] += 0.2
 
-    monkeypatch.setattr(compiled_trees.CompiledTrees, "add", add)
+    monkeypatch.setattr(compiled_trees.CompiledTrees, "add_values", add)
     plan = wb.plan(wb.explain, forest[0], 1_000_000)
     assert len(plan.considered) > 1
     chosen = [seconds for kernel, bits, seconds in plan.considered if (kernel, bits) == (plan.kernel, plan.bits)]
@@ -123,7 +123,7 @@ def test_what_a_time_is(clocks, by_clock, processor, may_wait, counted):
     watch = Stopwatch(may_wait=may_wait)
     clocks[0] += by_clock
     clocks[1] += processor
-    assert watch.seconds() == counted
+    assert watch.elapsed_seconds() == counted
 
 
 def test_what_takes_long_is_timed_once(clocks):

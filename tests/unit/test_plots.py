@@ -14,7 +14,7 @@ import zoo
 from whybox.errors import OptionError
 from whybox.explanation.explanation import EXPLANATION_KINDS
 from whybox.explanation.feature_values import strongest_partner
-from whybox.explanation.figures import EFFECTS_FIGURES, FIGURES
+from whybox.explanation.figures import EFFECTS_FIGURES, FIGURE_SPECS
 from whybox.methods.registry import methods
 from whybox.plots.style import distinct_labels
 
@@ -213,7 +213,7 @@ def test_stacked_bars_say_what_they_sum(classes):
 
 
 def test_numbers_are_plain():
-    from whybox.explanation.html import number
+    from whybox.explanation.html import number_text
 
     told = {
         177_612.3: "177,612",
@@ -224,19 +224,19 @@ def test_numbers_are_plain():
         1e9: "1.000e+09",
         12.0: "12",
     }
-    assert {v: number(v) for v in told} == told
-    assert number(3.14159, 3, sign=True) == "+3.14"
+    assert {v: number_text(v) for v in told} == told
+    assert number_text(3.14159, 3, sign=True) == "+3.14"
 
 
 def test_every_name_of_a_figure_finds_its_function():
     """And every kind that it says it draws is a kind of explanation."""
-    for name, figure in {**FIGURES, **EFFECTS_FIGURES}.items():
-        function = figure.load()
+    for name, figure in {**FIGURE_SPECS, **EFFECTS_FIGURES}.items():
+        function = figure.load_function()
         assert function.__name__ == name
         assert set(figure.kinds) <= {*EXPLANATION_KINDS, "effects"}
         first = next(iter(inspect.signature(function).parameters))
         assert first in ("e", "effects")
-    assert {n for s in methods() for n in s.figures} <= {*FIGURES, *EFFECTS_FIGURES}
+    assert {n for s in methods() for n in s.figures} <= {*FIGURE_SPECS, *EFFECTS_FIGURES}
 
 
 def test_figures_of_an_explanation_have_the_signature_of_their_function():

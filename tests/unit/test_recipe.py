@@ -43,7 +43,7 @@ def test_a_recipe_is_read_back_as_it_was(tmp_path):
             channel_axis=None,
             inputs=(0,),
         )
-        assert recipe.settings() == dict(found.evidence.settings)
+        assert recipe.to_settings() == dict(found.evidence.settings)
         assert rebuild_method(recipe, options=None).tol == 0.02
 
 
@@ -74,18 +74,18 @@ def test_an_output_named_as_no_output_is_one_target_of_all_rows():
 
 
 def test_options_of_tokens_are_refused_for_other_maps():
-    assert not ReadingOptions().changed()
+    assert not ReadingOptions().changed_options()
     e = wb.saliency(nn.Linear(5, 3).eval(), rows(), 1)
     with pytest.raises(OptionError, match="baseline_token= is for maps of tokens"):
         wb.check(e, nn.Linear(5, 3).eval(), rows(), baseline_token=3)
 
 
 def test_every_group_of_checks_declares_what_it_costs():
-    assert CheckCost(maps=3, maps_if_expensive=1, forwards=10).passes(2) == 16
-    assert CheckCost(maps=3, maps_if_expensive=1, forwards=10).passes(1000) == 1010
+    assert CheckCost(n_maps=3, n_maps_if_expensive=1, n_forwards=10).passes_per_row(2) == 16
+    assert CheckCost(n_maps=3, n_maps_if_expensive=1, n_forwards=10).passes_per_row(1000) == 1010
     for group in CHECK_GROUPS:
-        assert group.cost.passes(1) > 0, group.name
-        assert group.cost.passes(1000) <= 1000 * max(group.cost.maps, 1) + group.cost.forwards
+        assert group.cost.passes_per_row(1) > 0, group.name
+        assert group.cost.passes_per_row(1000) <= 1000 * max(group.cost.n_maps, 1) + group.cost.n_forwards
     assert {group.name for group in CHECK_GROUPS if group.cost.needs_rows} == {"model dependence", "faithfulness"}
 
 

@@ -36,9 +36,9 @@ def test_methods_of_saliency_are_what_their_entries_say(method):
     cls = load(method.run)
     assert issubclass(cls, Method)
     assert (cls.name, cls.title) == (method.id, method.title)
-    assert cls.background == ("background" in (*method.needs, *method.takes))
-    assert cls.derivatives == ("gradients" in method.needs)
-    assert cls.channels == ("layer" in method.needs)
+    assert cls.takes_background == ("background" in (*method.needs, *method.takes))
+    assert cls.needs_gradients == ("gradients" in method.needs)
+    assert cls.needs_channels == ("layer" in method.needs)
     assert [o.name for o in options_of(method)] == [f.name for f in fields(cls)]
 
 

@@ -16,7 +16,7 @@ import whybox as wb
 import zoo
 from whybox.errors import InputError, OptionError
 from whybox.methods.common.spot_checks import spot_predictions
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 from whybox.models.registry import as_model
 from whybox.reporting.contents import SECTIONS
 
@@ -260,7 +260,7 @@ def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
 
     model, rows = zoo.built("RandomForestRegressor")
     seen = []
-    monkeypatch.setattr(section, "run", lambda asked: seen.append(run(asked)) or seen[-1])
+    monkeypatch.setattr(section, "compute_effects", lambda asked: seen.append(compute_effects(asked)) or seen[-1])
     shown = wb.report(model, rows, tmp_path / "r.html", sections=[s for s in SECTIONS if s.anchor == "effects"])
     want = wb.effects(model, rows, list(seen[0]))
     for key, e in seen[0].items():

@@ -14,7 +14,7 @@ import whybox as wb
 from drawn import inside
 from networks.small import convolutional
 from whybox.errors import OptionError
-from whybox.explanation.explanation import labels
+from whybox.explanation.explanation import as_labels
 from whybox.reporting.sections.saliency_maps import _picture_panels
 from whybox.reporting.svg import _drawn_svg
 
@@ -94,7 +94,7 @@ def test_words_of_an_unsigned_map_have_no_colour_of_negative_values():
         e,
         values=np.ones((3, 2)),
         dims=("row", "word"),
-        coords={"row": labels([0, 1, 2]), "word": labels(["a", "b"])},
+        coords={"row": as_labels([0, 1, 2]), "word": as_labels(["a", "b"])},
         extras={},
     )
     assert not any("negative" in t.get_text() for t in said.plot.words().texts)
@@ -102,7 +102,7 @@ def test_words_of_an_unsigned_map_have_no_colour_of_negative_values():
 
 def test_figures_that_do_not_fit_name_the_one_that_does():
     e = maps()
-    coords = {"row": e.coords["row"], "word": labels(["a", "b"])}
+    coords = {"row": e.coords["row"], "word": as_labels(["a", "b"])}
     with pytest.raises(OptionError, match=r"plot\.words"):
         replace(e, values=np.ones((3, 2)), dims=("row", "word"), coords=coords, extras={}).plot.overlay()
 
@@ -132,7 +132,7 @@ def test_words(style):
     values = np.random.default_rng(1).normal(size=(2, len(texts)))
     values[1, 20:] = np.nan
     said = replace(
-        e, values=values, dims=("row", "word"), coords={"row": labels([0, 1]), "word": labels(list(range(len(texts))))}, std_error=None,
+        e, values=values, dims=("row", "word"), coords={"row": as_labels([0, 1]), "word": as_labels(list(range(len(texts))))}, std_error=None,
         prediction=np.array([1.0, 2.0]), extras={"word": (("row", "word"), np.array([texts, texts]))},
     )  # fmt: skip
     with plt.style.context(style):
@@ -213,7 +213,7 @@ def test_tints_of_words_leave_the_ink_of_either_page_readable():
 
     e = maps()
     values = np.array([[-1.0, 0.0, 1.0, np.nan]])
-    coords = {"row": labels([0]), "word": labels(list("abcd"))}
+    coords = {"row": as_labels([0]), "word": as_labels(list("abcd"))}
     e = replace(e, values=values, dims=("row", "word"), coords=coords, extras={}, prediction=None)
     for paper, ink in (((255, 255, 255), (0x1B, 0x1F, 0x24)), ((0x14, 0x17, 0x1B), (0xE6, 0xE9, 0xEE))):
         for tint in word_colors(e[0]):

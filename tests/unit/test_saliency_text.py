@@ -118,20 +118,22 @@ class Absent(Method):
         if isinstance(self.baseline, tuple):
             assert all(b is None for b in self.baseline[1:])
             assert len(self.baseline) == len(problem.inputs)
-        assert all(i.held for i in problem.inputs[1:])
+        assert all(i.is_held for i in problem.inputs[1:])
         difference = np.zeros(problem.inputs[0].x.shape)
         for k in range(difference.shape[1]):
             x = problem.inputs[0].x.copy()
             x[:, k] = given[:, k]
-            scores = problem.evaluate(
-                (problem.net.array(x), *(problem.net.array(i.x) for i in problem.inputs[1:])), np.arange(problem.rows)
+            scores = problem.scores_at_points(
+                (problem.net.array(x), *(problem.net.array(i.x) for i in problem.inputs[1:])), np.arange(problem.n_rows)
             )
             difference[:, k] = (problem.scores - scores).reshape(-1, *(1,) * (x.ndim - 2)) / np.prod(
                 x.shape[2:], dtype=int
             )
         x = (given.astype(problem.inputs[0].x.dtype), *(i.x for i in problem.inputs[1:]))
-        base = problem.evaluate(tuple(map(problem.net.array, x)), np.arange(problem.rows))
-        return MethodOutput([[difference, *(None for _ in problem.inputs[1:])]], "by hand", "absent tokens", base=base)
+        base = problem.scores_at_points(tuple(map(problem.net.array, x)), np.arange(problem.n_rows))
+        return MethodOutput(
+            [[difference, *(None for _ in problem.inputs[1:])]], "by hand", "absent tokens", base_scores=base
+        )
 
 
 @pytest.mark.parametrize("embedding", [None, "embed"])

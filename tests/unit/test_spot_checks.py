@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from whybox.errors import ModelMismatchError, OptionError, SpotCheckError
-from whybox.explanation.evidence import Evidence, merged
+from whybox.explanation.evidence import Evidence, merge_evidence
 from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.methods.common.spot_checks import (
     NOT_CHECKED,
@@ -75,12 +75,12 @@ def test_checks_keep_below_their_share_of_the_time() -> None:
     share = TimeShare(clock=lambda: 0.0)
     checked = []
     for _ in range(1000):
-        due = share.due()
+        due = share.is_check_due()
         checked.append(due)
-        share.spent(work=1.0, checks=0.5 if due else 0.0)
+        share.add_time(work=1.0, checks=0.5 if due else 0.0)
     assert checked[0]  # the first call always
     assert 0.015 * 1000 <= 0.5 * sum(checked) <= 0.02 * 1000 + 0.5
-    assert pickle.loads(pickle.dumps(share)).due()
+    assert pickle.loads(pickle.dumps(share)).is_check_due()
 
 
 def test_evidence_says_what_was_recomputed_and_keeps_it() -> None:
@@ -94,6 +94,6 @@ def test_evidence_says_what_was_recomputed_and_keeps_it() -> None:
     assert e.lines("spot_checks") == [("Spot checks", str(some))]
     assert evidence(NOT_CHECKED).lines("spot_checks") == [("Spot checks", "not checked")]
     assert not evidence(None).lines("spot_checks")  # a file from before
-    both = merged([e, evidence(SpotChecks(10, 5, 1e-14, ("by hand",)))]).spot_checks
+    both = merge_evidence([e, evidence(SpotChecks(10, 5, 1e-14, ("by hand",)))]).spot_checks
     assert both == SpotChecks(250, 205, 1e-14, ("by asking your model", "by hand"))
     assert merge_spot_checks([None, None]) is None

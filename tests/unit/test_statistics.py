@@ -115,8 +115,8 @@ def test_running_moments_are_those_of_all_rows(offset, blocks):
     values, weights = draw.normal(size=(40, 3, 2)), draw.integers(0, 4, 40).astype(float)
     seen, plain = RunningMoments((3, 2)), RunningMoments((3, 2))
     for part in np.split(np.arange(40), np.cumsum(blocks)[:-1]):
-        seen.add(values[part] + offset, weights[part])
-        plain.add(values[part] + offset)
+        seen.add_rows(values[part] + offset, weights[part])
+        plain.add_rows(values[part] + offset)
     shares = weights / weights.sum()
     mean = np.einsum("r,rij->ij", shares, values)
     n = 1 / (shares**2).sum()
@@ -124,7 +124,7 @@ def test_running_moments_are_those_of_all_rows(offset, blocks):
     np.testing.assert_allclose(seen.mean - offset, mean, atol=1e-15 + 1e-15 * offset)
     np.testing.assert_allclose(seen.variance, variance, rtol=1e-12 if offset == 0 else 1e-6)
     np.testing.assert_allclose(plain.variance, values.var(axis=0, ddof=1), rtol=1e-12 if offset == 0 else 1e-6)
-    assert seen.rows == pytest.approx(n)
+    assert seen.effective_count == pytest.approx(n)
     assert seen.weight == weights.sum()
 
 
@@ -132,23 +132,23 @@ def test_moments_merge_in_any_order():
     draw = np.random.default_rng(0)
     values, weights = draw.normal(5, 1, (60, 2)), draw.random(60)
     whole = RunningMoments((2,))
-    whole.add(values, weights)
+    whole.add_rows(values, weights)
     parts = [RunningMoments((2,)) for _ in range(4)]
     for part, which in zip(parts, np.split(np.arange(60), [10, 10, 45]), strict=True):
-        part.add(values[which], weights[which])
+        part.add_rows(values[which], weights[which])
     for order in itertools.permutations(range(4)):
         merged = RunningMoments((2,))
         for k in order:
             merged.merge(parts[k])
         np.testing.assert_allclose(merged.mean, whole.mean, rtol=1e-14)
         np.testing.assert_allclose(merged.variance, whole.variance, rtol=1e-12)
-        assert merged.rows == pytest.approx(whole.rows)
+        assert merged.effective_count == pytest.approx(whole.effective_count)
 
 
 def test_nothing_seen_has_no_variance():
     moments = RunningMoments((2,))
     assert np.isnan(moments.variance).all()
-    moments.add(np.ones((3, 2)), np.array([0.0, 2.0, 0.0]))
+    moments.add_rows(np.ones((3, 2)), np.array([0.0, 2.0, 0.0]))
     assert np.isnan(moments.variance).all()
     assert (moments.mean == 1).all()
 
@@ -204,7 +204,7 @@ def test_errors_of_running_means_are_those_of_all_rows_at_once():
     for i, part in enumerate(parts):
         for start in range(30 * i, 30 * i + 30, 7):
             some = slice(start, min(start + 7, 30 * i + 30))
-            part.add(values[some], w[some])
+            part.add_rows(values[some], w[some])
     whole = RunningMoments((2,))
     for part in parts:
         whole.merge(part)

@@ -14,7 +14,7 @@ from whybox.methods.effects.learner_error import with_learner_error
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.plan import plan_effects as plan_problem
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 
 __all__ = ["effects", "plan_effects"]
 
@@ -97,19 +97,21 @@ def effects(
     """
     chosen = chosen_options(EffectsOptions, "kind", kind, options)
     rows = as_table(X)  # once: a reader gives its rows once
-    return for_each(chosen, lambda each: _effects(model, rows, features, each))
+    return for_each(chosen, lambda each: _effects_of_kind(model, rows, features, each))
 
 
-def _effects(model: Any, rows: Table, features: Any, options: EffectsOptions) -> Effects:
-    curves = run(_problem(model, rows, features, options, options.grid))
+def _effects_of_kind(model: Any, rows: Table, features: Any, options: EffectsOptions) -> Effects:
+    curves = compute_effects(_make_problem(model, rows, features, options, options.grid))
     if options.refits is None:
         return curves
     return with_learner_error(
-        curves, options.refits, lambda refit, keys, points: run(_problem(refit, rows, keys, options, points))
+        curves,
+        options.refits,
+        lambda refit, keys, points: compute_effects(_make_problem(refit, rows, keys, options, points)),
     )
 
 
-def _problem(
+def _make_problem(
     model: Any, rows: Table, features: Any, options: EffectsOptions, grid: Any, *, check: bool = True
 ) -> EffectsProblem:
     options_kept = replace(options, refits=None)  # the problem lives as long as the curves, and does not need them
@@ -126,8 +128,8 @@ def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **
     chosen = chosen_options(EffectsOptions, "kind", kind, options)
     rows = as_table(X)
 
-    def plan(each: EffectsOptions) -> Plan:
-        cost = plan_problem(_problem(model, rows, features, each, each.grid, check=False))
-        return cost if each.refits is None else cost.repeated(1 + len(each.refits))
+    def plan_kind(each: EffectsOptions) -> Plan:
+        cost = plan_problem(_make_problem(model, rows, features, each, each.grid, check=False))
+        return cost if each.refits is None else cost.repeated_plan(1 + len(each.refits))
 
-    return for_each(chosen, plan)
+    return for_each(chosen, plan_kind)

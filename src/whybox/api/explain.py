@@ -9,12 +9,12 @@ from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import Table, as_table
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
-from whybox.methods.common.abilities import fits
+from whybox.methods.common.abilities import can_explain
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
-from whybox.methods.shap.options import AUTOMATIC, ShapOptions
+from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.models.base import Model
 from whybox.models.registry import as_model
 
@@ -110,11 +110,11 @@ def explain(
     adapted = as_model(model)
     rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
 
-    def run(each: ShapOptions) -> Explanation:
+    def explain_with(each: ShapOptions) -> Explanation:
         explanation: Explanation = explainer_of(adapted, behind, each)(rows)
         return explanation
 
-    return for_each(chosen, run)
+    return for_each(chosen, explain_with)
 
 
 def plan_explain(
@@ -126,12 +126,12 @@ def plan_explain(
     table = None if isinstance(X, Integral) else as_table(X)
     behind = _background_table(background)
 
-    def plan(each: ShapOptions) -> Plan:
+    def plan_with(each: ShapOptions) -> Plan:
         explainer = explainer_of(adapted, behind, each)
         method_plan: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
         return method_plan
 
-    return for_each(chosen, plan)
+    return for_each(chosen, plan_with)
 
 
 def _background_table(background: Any) -> Table | None:
@@ -144,12 +144,12 @@ def explainer_of(model: Model, background: Any, options: ShapOptions) -> Any:
     Raises:
         WhyboxError: as :func:`explain`.
     """
-    return load(_spec(model, options.method).run)(model, background, options)
+    return load(_method_spec(model, options.method).run)(model, background, options)
 
 
-def _spec(model: Model, method: str) -> MethodSpec:
+def _method_spec(model: Model, method: str) -> MethodSpec:
     """The method of an id; of ``"auto"`` and ``"exact"`` the first in the registry that the model fits, else the first, which says why not."""
-    if method not in AUTOMATIC:
+    if method not in AUTOMATIC_METHODS:
         return find("shap", method)
     specs = methods("shap")
-    return next((s for s in specs if fits(s, model) and (s.exact or method != "exact")), specs[0])
+    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), specs[0])

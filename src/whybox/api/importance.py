@@ -73,11 +73,11 @@ def importance(
     chosen = chosen_options(ImportanceOptions, "method", method, options)
     rows = as_table(X) if isinstance(chosen, dict) and X is not None else X  # once: a reader gives its rows once
 
-    def run(each: ImportanceOptions) -> Explanation:
-        ranking: Explanation = load(find("importance", each.method).run)(_problem(model, rows, y, each))
+    def rank_with(each: ImportanceOptions) -> Explanation:
+        ranking: Explanation = load(find("importance", each.method).run)(_make_problem(model, rows, y, each))
         return ranking
 
-    return for_each(chosen, run)
+    return for_each(chosen, rank_with)
 
 
 def plan_importance(
@@ -87,9 +87,9 @@ def plan_importance(
     chosen = chosen_options(ImportanceOptions, "method", method, options)
     rows = X if X is None or isinstance(X, Integral) else as_table(X)
 
-    def plan(each: ImportanceOptions) -> Plan:
+    def plan_with(each: ImportanceOptions) -> Plan:
         spec = find("importance", each.method)
-        problem = _problem(model, rows, y, each)
+        problem = _make_problem(model, rows, y, each)
         if spec.plan:
             method_plan: Plan = load(spec.plan)(problem)
             return method_plan
@@ -98,10 +98,10 @@ def plan_importance(
             method=spec.title, method_id=spec.method_id, kernel=spec.cost or spec.summary, exact=spec.exact, rows=count
         )
 
-    return for_each(chosen, plan)
+    return for_each(chosen, plan_with)
 
 
-def _problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
+def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
     named = ("background", "output", "scale", "background_weight", "spot_checks")
     given = {name: value for name in named if (value := getattr(options, name)) is not None}

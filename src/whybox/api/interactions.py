@@ -6,7 +6,7 @@ from typing import Any
 
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.plan import Plan
-from whybox.methods.effects.interactions import interactions as find_interactions
+from whybox.methods.effects.interactions import find_interactions
 from whybox.methods.effects.options import InteractionsOptions
 from whybox.methods.effects.plan import plan_interactions as plan_problem
 from whybox.methods.effects.problem import resolve_effects

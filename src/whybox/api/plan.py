@@ -12,10 +12,10 @@ from whybox.methods.common.plan import Plan
 
 __all__ = ["plan"]
 
-_P = ParamSpec("_P")
+_VerbParameters = ParamSpec("_VerbParameters")
 
 # module and name of a verb -> what plans it, a function of the same arguments
-_PLANNERS: Final = {
+_PLANNER_OF_VERB: Final = {
     "whybox.api.explain.explain": "whybox.api.explain:plan_explain",
     "whybox.api.importance.importance": "whybox.api.importance:plan_importance",
     "whybox.api.effects.effects": "whybox.api.effects:plan_effects",
@@ -26,7 +26,9 @@ _PLANNERS: Final = {
 }
 
 
-def plan(verb: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> Plan:
+def plan(
+    verb: Callable[_VerbParameters, Any], /, *args: _VerbParameters.args, **kwargs: _VerbParameters.kwargs
+) -> Plan:
     """Say what a call would do and cost, without making it: ``wb.plan(wb.effects, model, X, kind="ale")``.
 
     Args:
@@ -56,9 +58,9 @@ def plan(verb: Callable[_P, Any], /, *args: _P.args, **kwargs: _P.kwargs) -> Pla
         150
     """
     name = f"{getattr(verb, '__module__', '')}.{getattr(verb, '__qualname__', verb)}"
-    where = _PLANNERS.get(name)
+    where = _PLANNER_OF_VERB.get(name)
     if where is None:
-        verbs = [f"wb.{name.rpartition('.')[2]}" for name in _PLANNERS]
+        verbs = [f"wb.{name.rpartition('.')[2]}" for name in _PLANNER_OF_VERB]
         shown = f"wb.{verb.__name__}" if hasattr(verb, "__name__") else repr(verb)
         raise OptionError(f"{shown} is not a verb that can be planned; those are {quoted_list(verbs)}.")
     try:

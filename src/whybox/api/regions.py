@@ -9,8 +9,7 @@ from whybox.methods.common.plan import Plan
 from whybox.methods.effects.options import RegionsOptions
 from whybox.methods.effects.plan import plan_regions as plan_problem
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
-from whybox.methods.effects.regions import GRID_POINTS
-from whybox.methods.effects.regions import regions as find_regions
+from whybox.methods.effects.regions import GRID_POINTS, find_regions
 
 __all__ = ["plan_regions", "regions"]
 
@@ -69,10 +68,10 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         level=level,
         spot_checks=spot_checks,
     )
-    return find_regions(_problem(model, X, feature, options), depth=options.depth)
+    return find_regions(_make_problem(model, X, feature, options), depth=options.depth)
 
 
-def _problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check: bool = True) -> EffectsProblem:
+def _make_problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check: bool = True) -> EffectsProblem:
     points = GRID_POINTS if options.grid is None else options.grid
     return resolve_effects(model, X, [feature], options, grid=points, check=check)
 
@@ -80,4 +79,4 @@ def _problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check
 def plan_regions(model: Any, X: Any, feature: Any, **options: Any) -> Plan:
     """Plan :func:`regions`: how many predictions, and how long, about."""
     checked_options = RegionsOptions(**options)
-    return plan_problem(_problem(model, X, feature, checked_options, check=False))
+    return plan_problem(_make_problem(model, X, feature, checked_options, check=False))

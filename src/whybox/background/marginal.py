@@ -31,14 +31,14 @@ class Background:
         matrix: (rows, model columns); rows of weight zero are left out.
         weights: (rows,), positive, summing to one.
         fingerprint: SHA-256 of matrix and weights.
-        received: what is known of the rows as they were received, for comparison with the rows that are explained; without the rows themselves.
+        prepared_rows: what is known of the rows as they were received, for comparison with the rows that are explained; without the rows themselves.
         row_sample: rows of it in the user's own columns, to be mixed with those explained.
     """
 
     matrix: Floats
     weights: Floats
     fingerprint: str
-    received: PreparedRows
+    prepared_rows: PreparedRows
     row_sample: RowSample
 
     def select_columns(self, columns: npt.NDArray[np.int64]) -> Background:
@@ -57,14 +57,14 @@ class BackgroundTable:
         weights: (rows,), positive, summing to one.
         rows_given: how many rows the caller gave.
         fingerprint: SHA-256 of the cells and weights.
-        received: what is known of the rows as they were received; without the rows themselves.
+        prepared_rows: what is known of the rows as they were received; without the rows themselves.
     """
 
     table: Table
     weights: Floats
     rows_given: int
     fingerprint: str
-    received: PreparedRows
+    prepared_rows: PreparedRows
 
 
 def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
@@ -80,8 +80,8 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    received = prepare_rows(model, rows, what="the background")
-    table = received.table
+    prepared = prepare_rows(model, rows, what="the background")
+    table = prepared.table
     try:
         model.inputs.confirm_structure(table)
         matrix = model.inputs.matrix(table)
@@ -92,7 +92,7 @@ def make_background(model: Model, rows: Any, weights: Any = None) -> Background:
     compare_with_own_predict(model, table, matrix, rows="the background's rows", row="the background's row")
     keep = w > 0
     kept, share = np.ascontiguousarray(matrix[keep]), np.ascontiguousarray(w[keep])
-    return Background(kept, share, digest(kept, share), _without_rows(received), sample_encoded_rows(model, table, w))
+    return Background(kept, share, digest(kept, share), _without_rows(prepared), sample_encoded_rows(model, table, w))
 
 
 def make_background_table(model: Model, rows: Any, weights: Any = None) -> BackgroundTable:
@@ -108,8 +108,8 @@ def make_background_table(model: Model, rows: Any, weights: Any = None) -> Backg
         ColumnsError, DtypeError, NonFiniteError, EmptyDataError: as for the rows to explain.
         ModelMismatchError: our reading of a background row differs from the model's own predict.
     """
-    received = prepare_rows(model, rows, what="the background")
-    table = snapshot_table(received.table)
+    prepared = prepare_rows(model, rows, what="the background")
+    table = snapshot_table(prepared.table)
     w = normalized_weights(weights, len(table), "background_weight", "background row")
     if not isinstance(model, BlackBox):
         try:
@@ -120,7 +120,7 @@ def make_background_table(model: Model, rows: Any, weights: Any = None) -> Backg
         except NonFiniteError as error:
             raise NonFiniteError(f"the background: {error}") from None
     kept, share = table.rows(w > 0), np.ascontiguousarray(w[w > 0])
-    return BackgroundTable(kept, share, len(table), digest(table_fingerprint(kept), share), _without_rows(received))
+    return BackgroundTable(kept, share, len(table), digest(table_fingerprint(kept), share), _without_rows(prepared))
 
 
 def _without_rows(received: PreparedRows) -> PreparedRows:

@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 from whybox.checks import faithfulness, model_randomization, reproduction, stability
-from whybox.checks.audit import check_explanations, resolve_subject
+from whybox.checks.check_subject import check_explanations, resolve_subject
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Checks
-from whybox.checks.supplied import Supplied
+from whybox.checks.supplied import SuppliedParts
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.options import ReadingOptions
@@ -18,10 +18,15 @@ from whybox.methods.saliency.prepare_inputs import match_names
 from whybox.methods.saliency.problem import DEFAULT_MEMORY
 from whybox.models.registry import as_network
 
-__all__ = ["CHECK_GROUPS", "GROUPS", "check", "requested_groups"]
+__all__ = ["CHECK_GROUPS", "GROUP_NAMES", "check", "requested_groups"]
 
-CHECK_GROUPS: Final = (reproduction.GROUP, model_randomization.GROUP, faithfulness.GROUP, stability.GROUP)
-GROUPS: Final = tuple(group.name for group in CHECK_GROUPS)
+CHECK_GROUPS: Final = (
+    reproduction.CHECK_GROUP,
+    model_randomization.CHECK_GROUP,
+    faithfulness.CHECK_GROUP,
+    stability.CHECK_GROUP,
+)
+GROUP_NAMES: Final = tuple(group.name for group in CHECK_GROUPS)
 
 
 def check(  # noqa: PLR0913  # the promise of the public surface
@@ -88,8 +93,10 @@ def check(  # noqa: PLR0913  # the promise of the public surface
     if isinstance(inputs, Mapping):
         names = tuple(map(str, inputs))
         network = network.with_input_names(names)
-        background = _alone(match_names(background, names, unnamed=True))  # its SHA-256 tells whether it is the one
-        inputs = _alone(tuple(inputs.values()))
+        background = _unwrap_single(
+            match_names(background, names, unnamed=True)
+        )  # its SHA-256 tells whether it is the one
+        inputs = _unwrap_single(tuple(inputs.values()))
     with network.session():
         reading = ReadingOptions(embedding=embedding, tokenizer=tokenizer, baseline_token=baseline_token)
         subject = resolve_subject(
@@ -97,30 +104,30 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             recipe,
             network,
             inputs,
-            Supplied(method, options, target, background, reading),
+            SuppliedParts(method, options, target, background, reading),
             max_rows=max_rows,
             seed=seed,
             budget=budget,
             replacements=absent,
         )
-        first = [] if reproduction.GROUP in groups else [reproduction.reproduced(subject)]
+        first = [] if reproduction.CHECK_GROUP in groups else [reproduction.check_reproduced(subject)]
         rows = [*first, *(line for group in groups for line in group.run(subject))]
     about = {
         "method": subject.explanations[0].evidence.method,
-        "rows": subject.count,
+        "rows": subject.n_rows,
         "rows explained": len(subject.explanations[0]),
         "which rows": subject.rows,
         "seed": subject.seed,
-        "forward": subject.passes.forward,
-        "backward": subject.passes.backward,
+        "forward": subject.pass_counter.forward,
+        "backward": subject.pass_counter.backward,
         "seconds": time.perf_counter() - began,
         "fingerprints": dict(subject.explanations[0].evidence.fingerprints),
-        "settings": recipe.settings(),
+        "settings": recipe.to_settings(),
     }
     return Checks(tuple(rows), about)
 
 
-def _alone(given: Any) -> Any:
+def _unwrap_single(given: Any) -> Any:
     """A single array that was given by name, without its tuple."""
     return given[0] if isinstance(given, tuple) and len(given) == 1 else given
 

@@ -28,16 +28,16 @@ class CheckCost:
     """The cost of a group of checks, for one row.
 
     Attributes:
-        maps: maps that are computed, at most. maps_if_expensive: the same for maps that take many passes.
-        forwards: forward passes beside those of the maps.
+        n_maps: maps that are computed, at most. n_maps_if_expensive: the same for maps that take many passes.
+        n_forwards: forward passes beside those of the maps.
         needs_rows: True if verdicts depend on a confidence interval over rows, so that few rows tell nothing.
     """
 
-    maps: int = 0
-    maps_if_expensive: int = 0
-    forwards: int = 0
+    n_maps: int = 0
+    n_maps_if_expensive: int = 0
+    n_forwards: int = 0
     needs_rows: bool = False
 
-    def passes(self, map_passes: float) -> float:
+    def passes_per_row(self, map_passes: float) -> float:
         """Return the passes of one row, if a map takes `map_passes`."""
-        return (self.maps_if_expensive if is_expensive(map_passes) else self.maps) * map_passes + self.forwards
+        return (self.n_maps_if_expensive if is_expensive(map_passes) else self.n_maps) * map_passes + self.n_forwards

@@ -24,7 +24,7 @@ MIN_SEGMENTS: Final = 3  # two parts have one order and its reverse only, which 
 CURVE_POINTS: Final = 12  # points of a curve
 FEW_SEGMENTS: Final = 12  # with so few parts the same coalitions come again, and are evaluated once
 RESCORE_ROUNDS: Final = 2  # how often the greedy order evaluates each part again, given those before it
-Bools = npt.NDArray[np.bool_]
+BoolArray = npt.NDArray[np.bool_]
 
 
 def segment_ids(input_: Input) -> Indices:
@@ -54,33 +54,35 @@ class RemovalGame:
 
     Attributes:
         problem: the rows. input_segments: for each input with parts, its index and the part of each position: (*positions), or (rows, *positions) if each row
-            has its own; -1 where a position stays. count: number of parts, of the row that has most.
-        replacements: for each input, rows that replace removed parts, in its shape.
-        present: (rows, parts), which parts a row has; None: all. Orders put those it does not have at the end. segment_counts: parts of each row.
-        distance: True: a subset counts by minus the distance of its score from that of the whole row, whichever way the score moves.
+            has its own; -1 where a position stays. n_segments: number of parts, of the row that has most.
+        replaced_inputs: for each input, rows that replace removed parts, in its shape.
+        has_segment: (rows, parts), which parts a row has; None: all. Orders put those it does not have at the end. segment_counts: parts of each row.
+        by_distance: True: a subset counts by minus the distance of its score from that of the whole row, whichever way the score moves.
     """
 
     problem: SaliencyProblem
     input_segments: tuple[tuple[int, Indices], ...]
-    count: int
-    replacements: tuple[npt.NDArray[Any], ...]
-    present: Bools | None = None
-    distance: bool = False
+    n_segments: int
+    replaced_inputs: tuple[npt.NDArray[Any], ...]
+    has_segment: BoolArray | None = None
+    by_distance: bool = False
     segment_counts: Indices = field(init=False)
 
     def __post_init__(self) -> None:
-        segment_counts = np.full(self.problem.rows, self.count) if self.present is None else self.present.sum(axis=1)
+        segment_counts = (
+            np.full(self.problem.n_rows, self.n_segments) if self.has_segment is None else self.has_segment.sum(axis=1)
+        )
         object.__setattr__(self, "segment_counts", segment_counts.astype(np.intp))
 
-    def scores(self, rows: Indices, kept: Bools) -> Floats:
+    def subset_scores(self, rows: Indices, kept: BoolArray) -> Floats:
         """Scores (m,) of rows with the parts `kept` (m, parts) as they are and the others replaced."""
-        if self.count <= FEW_SEGMENTS and len(rows) > 1:
-            codes = rows.astype(np.int64) << FEW_SEGMENTS | (kept @ (1 << np.arange(self.count)))
+        if self.n_segments <= FEW_SEGMENTS and len(rows) > 1:
+            codes = rows.astype(np.int64) << FEW_SEGMENTS | (kept @ (1 << np.arange(self.n_segments)))
             _, first, inverse = np.unique(codes, return_index=True, return_inverse=True)
-            return np.asarray(self._scores(rows[first], kept[first])[inverse.reshape(-1)])
-        return self._scores(rows, kept)
+            return np.asarray(self._evaluate_subsets(rows[first], kept[first])[inverse.reshape(-1)])
+        return self._evaluate_subsets(rows, kept)
 
-    def _scores(self, rows: Indices, kept: Bools) -> Floats:
+    def _evaluate_subsets(self, rows: Indices, kept: BoolArray) -> Floats:
         out = np.empty(len(rows))
         for some in self.problem.index_batches(len(rows), "deletion and insertion"):
             selected = rows[some]
@@ -97,42 +99,43 @@ class RemovalGame:
                         | (flat_ids < 0)
                     ).reshape(len(selected), *ids.shape[1:])
                 )
-                mask = mask if input_.channel is None else np.expand_dims(mask, input_.channel)
-                xs[number] = np.where(mask, xs[number], self.replacements[number][selected])
+                mask = mask if input_.channel_axis is None else np.expand_dims(mask, input_.channel_axis)
+                xs[number] = np.where(mask, xs[number], self.replaced_inputs[number][selected])
             lifted = tuple(self.problem.net.array(np.ascontiguousarray(x)) for x in xs)
-            out[some] = self.problem.evaluate(lifted, selected)[:, 0]
-        return -np.abs(out - self.problem.scores[rows, 0]) if self.distance else out
+            out[some] = self.problem.scores_at_points(lifted, selected)[:, 0]
+        return -np.abs(out - self.problem.scores[rows, 0]) if self.by_distance else out
 
     def removal_counts(self) -> Indices:
         """Number of removed parts of each row at each point of a curve, (rows, points)."""
-        steps = min(CURVE_POINTS, self.count)
+        steps = min(CURVE_POINTS, self.n_segments)
         return np.asarray(self.segment_counts[:, None] * np.arange(steps + 1) // steps, dtype=np.intp)
 
     def random_orders(self, rng: np.random.Generator) -> Indices:
         """A random order, (rows, parts)."""
-        at = rng.random((self.problem.rows, self.count))
-        return np.argsort(at if self.present is None else at + ~self.present, axis=1)
+        at = rng.random((self.problem.n_rows, self.n_segments))
+        return np.argsort(at if self.has_segment is None else at + ~self.has_segment, axis=1)
 
     def reversed_orders(self, order: Indices) -> Indices:
         """The reversed order."""
-        j, segment_counts = np.arange(self.count), self.segment_counts[:, None]
+        j, segment_counts = np.arange(self.n_segments), self.segment_counts[:, None]
         return np.asarray(np.take_along_axis(order, np.where(j < segment_counts, segment_counts - 1 - j, j), axis=1))
 
     def curve_areas(self, orders: Sequence[Indices]) -> Floats:
         """Mean score along each order, (orders, rows); an order is (rows, parts), the first part is removed first."""
-        n, removal_counts = self.problem.rows, self.removal_counts()
+        n, removal_counts = self.problem.n_rows, self.removal_counts()
         inner = removal_counts[:, 1:-1]
         points = inner.shape[1]
-        ends = self.scores(
-            np.tile(np.arange(n), 2), np.repeat([[True], [False]], n, axis=0) & np.ones((1, self.count), dtype=bool)
+        ends = self.subset_scores(
+            np.tile(np.arange(n), 2),
+            np.repeat([[True], [False]], n, axis=0) & np.ones((1, self.n_segments), dtype=bool),
         )
         rows = np.tile(np.repeat(np.arange(n), points), len(orders))
-        kept = np.empty((len(rows), self.count), dtype=bool)
+        kept = np.empty((len(rows), self.n_segments), dtype=bool)
         for k, order in enumerate(orders):
             place = np.argsort(order, axis=1)  # when each part is removed
             at = slice(k * n * points, (k + 1) * n * points)
-            kept[at] = (place[:, None, :] >= inner[:, :, None]).reshape(-1, self.count)
-        middle = self.scores(rows, kept).reshape(len(orders), n, points)
+            kept[at] = (place[:, None, :] >= inner[:, :, None]).reshape(-1, self.n_segments)
+        middle = self.subset_scores(rows, kept).reshape(len(orders), n, points)
         curves = np.concatenate(
             [
                 np.broadcast_to(ends[:n, None], (len(orders), n, 1)),
@@ -149,8 +152,8 @@ class RemovalGame:
 
         Effects are evaluated again half-way. It need not be the best order that there is.
         """
-        n, P = self.problem.rows, self.count
-        left = np.ones((n, P), dtype=bool) if self.present is None else self.present.copy()
+        n, P = self.problem.n_rows, self.n_segments
+        left = np.ones((n, P), dtype=bool) if self.has_segment is None else self.has_segment.copy()
         order = np.argsort(~left, axis=1, kind="stable")  # parts that a row does not have come last
         first = np.zeros((n, P))
         done = np.zeros(n, dtype=np.intp)
@@ -160,7 +163,7 @@ class RemovalGame:
             kept = (left if removing else ~left)[rows]
             kept[np.arange(len(rows)), part] = not removing
             effect = np.full((n, P), np.inf)
-            effect[rows, part] = self.scores(rows, kept) * (1.0 if removing else -1.0)
+            effect[rows, part] = self.subset_scores(rows, kept) * (1.0 if removing else -1.0)
             if not k:
                 first = effect
             best = np.argsort(effect, axis=1, kind="stable")

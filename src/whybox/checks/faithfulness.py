@@ -13,7 +13,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.checks.audit import CheckSubject, flatten_maps
+from whybox.checks.check_subject import CheckSubject, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.deletion_curves import FEW_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments, segment_ids
 from whybox.checks.group import CheckGroup
@@ -33,7 +33,7 @@ from whybox.numerics.statistics import (
     rows_needed,
 )
 
-__all__ = ["GROUP", "faithfulness", "removal_games"]
+__all__ = ["CHECK_GROUP", "faithfulness_checks", "removal_games"]
 
 FAITHFULNESS: Final = "faithfulness"
 FORWARDS_FOR_CURVES: Final = 700  # of a row, about, for deletion and insertion
@@ -51,7 +51,7 @@ MIN_DISTANCE_SCORE: Final = 0.0
 MIN_AGREEMENT: Final = 0.2  # mean tau; measured on digits, metrics that contradict each other have -0.6 to 0.1, those that agree 0.75 and more
 
 
-def faithfulness(subject: CheckSubject) -> list[Check]:
+def faithfulness_checks(subject: CheckSubject) -> list[Check]:
     """Compare the map's order of parts with random orders and the best one known.
 
     Raises:
@@ -61,19 +61,20 @@ def faithfulness(subject: CheckSubject) -> list[Check]:
     games, reason = removal_games(subject, problem, subject.replacements)
     if reason:
         return [Check(FAITHFULNESS, TOGETHER_LINE, "not applicable", None, reason)]
-    candidates = _candidates(subject, games) if subject.tokens is None else token_orders(subject, games)
-    metrics: list[_Metric] = []
+    candidates = _candidate_orders(subject, games) if subject.tokens is None else token_orders(subject, games)
+    metrics: list[_MetricLine] = []
     columns: list[list[float]] = []
     for name, game in games.items():
         rng = np.random.default_rng([subject.seed, 79])
         chance = [
-            game.random_orders(rng) for _ in range(MANY_RANDOM_ORDERS if game.count <= FEW_SEGMENTS else RANDOM_ORDERS)
+            game.random_orders(rng)
+            for _ in range(MANY_RANDOM_ORDERS if game.n_segments <= FEW_SEGMENTS else RANDOM_ORDERS)
         ]
         for metric, order_scores in _score_orders(game, candidates, chance):
-            metrics.append(_Metric(f"{metric}, {name}", metric, order_scores, game))
-            columns.append([_mean(s) for s in order_scores.scores.values()] + [0.0])
-    checks = _metric_checks(metrics, "the sizes of the given map" if subject.sensitivity else "the given map")
-    if not subject.sensitivity and not any(varies(m[np.isfinite(m)]) for m in flatten_maps(subject.maps())):
+            metrics.append(_MetricLine(f"{metric}, {name}", metric, order_scores, game))
+            columns.append([_mean_or_zero(s) for s in order_scores.scores.values()] + [0.0])
+    checks = _metric_checks(metrics, "the sizes of the given map" if subject.is_unsigned else "the given map")
+    if not subject.is_unsigned and not any(varies(m[np.isfinite(m)]) for m in flatten_maps(subject.explained_maps())):
         checks = [_constant_map(c) for c in checks]
     return [*checks, _agreement_check(checks, columns, [*candidates, "chance"])]
 
@@ -110,14 +111,14 @@ def removal_games(
             tuple(
                 replacement_rows(name, subject, number, problem.inputs[number]) for number in range(len(problem.inputs))
             ),
-            distance=subject.sensitivity,
+            by_distance=subject.is_unsigned,
         )
         for name in replacement_names(problem.inputs, replacements, len(subject.inputs[0].x))
     }, ""
 
 
 def _why_not_applicable(subject: CheckSubject, problem: SaliencyProblem) -> str:
-    for number, part in zip(subject.input_of, subject.maps(), strict=True):
+    for number, part in zip(subject.input_of, subject.explained_maps(), strict=True):
         given = problem.inputs[number]
         if given.without_gradient:
             return "the inputs are whole numbers (tokens, categories), which zero, mean or blur cannot replace."
@@ -129,25 +130,29 @@ def _why_not_applicable(subject: CheckSubject, problem: SaliencyProblem) -> str:
     return ""
 
 
-def _candidates(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dict[str, Indices]:
+def _candidate_orders(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dict[str, Indices]:
     """Orders of the parts, largest first: by the map, and by trivial maps."""
     game = next(iter(games.values()))
-    ids, count, seed = game.input_segments, game.count, subject.seed
+    ids, count, seed = game.input_segments, game.n_segments, subject.seed
     given = [(subject.inputs[n], subject.inputs[n].x[subject.rows]) for n, _ in ids]
     own = []
-    for (g, _), part in zip(given, subject.maps(), strict=True):
-        value = np.abs(part) if subject.sensitivity else part
-        own.append(value if value.ndim == len(g.position_axes) + 1 or g.channel is None else value.sum(axis=g.channel))
+    for (g, _), part in zip(given, subject.explained_maps(), strict=True):
+        value = np.abs(part) if subject.is_unsigned else part
+        own.append(
+            value
+            if value.ndim == len(g.position_axes) + 1 or g.channel_axis is None
+            else value.sum(axis=g.channel_axis)
+        )
     out = {
-        "the map": _order(own, ids, count, seed),
-        "the input itself": _order([input_size(g, x) for g, x in given], ids, count, seed),
+        "the map": _segment_order(own, ids, count, seed),
+        "the input itself": _segment_order([input_size(g, x) for g, x in given], ids, count, seed),
     }
     if all(is_picture(g) for g, _ in given):
-        out["an edge detector"] = _order([edge_map(g, x) for g, x in given], ids, count, seed)
+        out["an edge detector"] = _segment_order([edge_map(g, x) for g, x in given], ids, count, seed)
     return out
 
 
-def _order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: int, seed: int) -> Indices:
+def _segment_order(maps: Sequence[Floats], ids: Sequence[tuple[int, Indices]], count: int, seed: int) -> Indices:
     total = np.zeros((len(maps[0]), count))
     for part, (_, own) in zip(maps, ids, strict=True):
         for k in range(len(part)):
@@ -162,16 +167,16 @@ class _OrderScores:
 
     Attributes:
         scores: of each candidate, for every row whose score reacts: 0 is chance, 1 the best order known.
-        std_error: of the mean of random orders. scatter: their standard deviation. random: number of random orders.
-        inert: rows whose score does not react. short: rows with too few parts.
+        std_error: of the mean of random orders. random_std: their standard deviation. n_random: number of random orders.
+        n_inert: rows whose score does not react. n_short: rows with too few parts.
     """
 
     scores: dict[str, Floats]
     std_error: float
-    scatter: float
-    random: int
-    inert: int
-    short: int
+    random_std: float
+    n_random: int
+    n_inert: int
+    n_short: int
 
 
 def _score_orders(
@@ -200,21 +205,21 @@ def _score_orders(
             name: (sign * (own[i] - mean) / np.where(reacts, room, 1.0))[reacts]
             for i, name in enumerate((*candidates, "single removals"))
         }
-        size = _mean(room[reacts]) or 1.0
-        deviations = _mean(std_error[reacts]) / size, _mean(scatter[reacts]) / size
+        size = _mean_or_zero(room[reacts]) or 1.0
+        deviations = _mean_or_zero(std_error[reacts]) / size, _mean_or_zero(scatter[reacts]) / size
         out.append(
             (metric, _OrderScores(scores, *deviations, len(random), int((long & ~reacts).sum()), int((~long).sum())))
         )
     return out
 
 
-def _mean(values: Floats) -> float:
+def _mean_or_zero(values: Floats) -> float:
     return float(values.mean()) if len(values) else 0.0
 
 
 @final
 @dataclass(frozen=True)
-class _Metric:
+class _MetricLine:
     """One line of the table before its verdict: its name, and the scores of the orders on the parts of its game."""
 
     name: str
@@ -225,61 +230,64 @@ class _Metric:
     @property
     def min_score(self) -> float:
         """The score below which a map says too little."""
-        return MIN_DISTANCE_SCORE if self.game.distance else MIN_SCORE
+        return MIN_DISTANCE_SCORE if self.game.by_distance else MIN_SCORE
 
-    def estimate(self) -> _Estimate | None:
+    def estimate_mean(self) -> _MeanEstimate | None:
         """The mean over rows; of a single row only the scatter of random orders is known. None: no row applies."""
         scores = self.order_scores.scores["the map"]
         if not len(scores):
             return None
         if len(scores) == 1:
-            deviation = float(np.hypot(self.order_scores.scatter, self.order_scores.std_error))
-            return _Estimate(float(scores[0]), deviation, deviation, self.order_scores.random - 1)
+            deviation = float(np.hypot(self.order_scores.random_std, self.order_scores.std_error))
+            return _MeanEstimate(float(scores[0]), deviation, deviation, self.order_scores.n_random - 1)
         deviation = float(scores.std(ddof=1))
-        return _Estimate(float(scores.mean()), deviation / math.sqrt(len(scores)), deviation, len(scores) - 1)
+        return _MeanEstimate(float(scores.mean()), deviation / math.sqrt(len(scores)), deviation, len(scores) - 1)
 
-    def text(self, estimate: _Estimate, what: str) -> str:
+    def describe_estimate(self, estimate: _MeanEstimate, what: str) -> str:
         """The number in words: what was measured on which rows."""
-        of, half = self.order_scores, critical_value(freedom=estimate.freedom) * estimate.std_error
-        measure = "the distance from the row's own score" if self.game.distance else "the score"
+        of, half = self.order_scores, critical_value(freedom=estimate.degrees_of_freedom) * estimate.std_error
+        measure = "the distance from the row's own score" if self.game.by_distance else "the score"
         action = "removed" if self.metric == "deletion" else "put back"
         text = (
-            f"{format_mean(estimate.mean, half)}, where 0 is random orders ({of.random}, standard error {of.std_error:.2f}) and 1 the best order known; "
-            f"{measure} as {self.parts()} parts are {action} in the order of {what}"
+            f"{format_mean(estimate.mean, half)}, where 0 is random orders ({of.n_random}, standard error {of.std_error:.2f}) and 1 the best order known; "
+            f"{measure} as {self.describe_parts()} parts are {action} in the order of {what}"
         )
-        if of.inert:
-            text += f"; {of.inert} rows left out, whose score no order changes"
-        if of.short:
-            text += f"; {of.short} rows left out for fewer than {MIN_SEGMENTS} parts"
+        if of.n_inert:
+            text += f"; {of.n_inert} rows left out, whose score no order changes"
+        if of.n_short:
+            text += f"; {of.n_short} rows left out for fewer than {MIN_SEGMENTS} parts"
         return text
 
-    def parts(self) -> str:
+    def describe_parts(self) -> str:
         """How many parts rows have."""
         counts = self.game.segment_counts
-        least, most = int(counts[counts >= MIN_SEGMENTS].min(initial=self.game.count)), int(counts.max())
+        least, most = int(counts[counts >= MIN_SEGMENTS].min(initial=self.game.n_segments)), int(counts.max())
         return f"{most}" if least == most else f"{least} to {most}"
 
 
 @final
 @dataclass(frozen=True)
-class _Estimate:
+class _MeanEstimate:
     """A mean over rows, its standard error, the standard deviation of one row, and degrees of freedom."""
 
     mean: float
     std_error: float
-    deviation: float
-    freedom: int
+    std_of_row: float
+    degrees_of_freedom: int
 
 
-def _metric_checks(metrics: Sequence[_Metric], what: str) -> list[Check]:
+def _metric_checks(metrics: Sequence[_MetricLine], what: str) -> list[Check]:
     """Verdicts of all metrics together: Holm's adjustment keeps the chance of any wrong one at MAX_ERROR, for "pass" and for "fail"."""
-    estimates = [m.estimate() for m in metrics]
+    estimates = [m.estimate_mean() for m in metrics]
     both = list(zip(metrics, estimates, strict=True))
     above = adjust_p_values(
-        [math.nan if e is None else mean_p_value(e.mean, e.std_error, e.freedom) for e in estimates]
+        [math.nan if e is None else mean_p_value(e.mean, e.std_error, e.degrees_of_freedom) for e in estimates]
     )
     below = adjust_p_values(
-        [math.nan if e is None else mean_p_value(-e.mean, e.std_error, e.freedom, limit=-m.min_score) for m, e in both]
+        [
+            math.nan if e is None else mean_p_value(-e.mean, e.std_error, e.degrees_of_freedom, limit=-m.min_score)
+            for m, e in both
+        ]
     )
     family = sum(e is not None for e in estimates)
     return [
@@ -287,15 +295,17 @@ def _metric_checks(metrics: Sequence[_Metric], what: str) -> list[Check]:
     ]
 
 
-def _metric_check(m: _Metric, e: _Estimate | None, p_values: tuple[float, float], family: int, what: str) -> Check:
+def _metric_check(
+    m: _MetricLine, e: _MeanEstimate | None, p_values: tuple[float, float], family: int, what: str
+) -> Check:
     """The verdict of one metric, by its p-values of being above chance and below the least score that counts."""
     if e is None:
-        reason = f"no order of the {m.parts()} parts changes the score more than random orders do, in any of {m.order_scores.inert} rows"
+        reason = f"no order of the {m.describe_parts()} parts changes the score more than random orders do, in any of {m.order_scores.n_inert} rows"
         return Check(FAITHFULNESS, m.name, "not applicable", None, reason + ".")
-    (above, below), text, rows = p_values, m.text(e, what), len(m.order_scores.scores["the map"])
+    (above, below), text, rows = p_values, m.describe_estimate(e, what), len(m.order_scores.scores["the map"])
     details = {
         "rows": m.order_scores.scores["the map"],
-        "dropped": m.order_scores.inert + m.order_scores.short,
+        "dropped": m.order_scores.n_inert + m.order_scores.n_short,
         "p above chance": above,
         "p too low": below,
     }
@@ -304,12 +314,12 @@ def _metric_check(m: _Metric, e: _Estimate | None, p_values: tuple[float, float]
         verdict, text = "pass", f"{text}: better than chance, p {_p_value(above)}{counted}"
     elif below <= MAX_ERROR:
         verdict = "fail"
-        worse = not m.min_score or mean_p_value(-e.mean, e.std_error, e.freedom) <= MAX_ERROR
+        worse = not m.min_score or mean_p_value(-e.mean, e.std_error, e.degrees_of_freedom) <= MAX_ERROR
         known = "worse than chance" if worse else f"below {m.min_score:g}, hardly better than chance"
         text += f": {known}, p {_p_value(below)}{counted}"
     else:
         distance = max(e.mean, m.min_score - e.mean)
-        needed = rows_needed(distance, e.deviation, 1 - 2 * MAX_ERROR / family)
+        needed = rows_needed(distance, e.std_of_row, 1 - 2 * MAX_ERROR / family)
         could = "more than 100,000 rows" if needed is None else f"about {max(needed, rows + 1):,} rows like these"
         verdict = "cannot tell"
         text += f": {rows} row{'s' if rows > 1 else ''} cannot tell it from chance (p {_p_value(above)}{counted}); {could} could"
@@ -362,4 +372,6 @@ def _agreement_check(checks: list[Check], columns: list[list[float]], names: lis
     )
 
 
-GROUP: Final = CheckGroup(FAITHFULNESS, faithfulness, CheckCost(forwards=FORWARDS_FOR_CURVES, needs_rows=True))
+CHECK_GROUP: Final = CheckGroup(
+    FAITHFULNESS, faithfulness_checks, CheckCost(n_forwards=FORWARDS_FOR_CURVES, needs_rows=True)
+)

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import final
 
-from whybox.checks.audit import CheckSubject
+from whybox.checks.check_subject import CheckSubject
 from whybox.checks.cost import CheckCost
 from whybox.checks.result import Check
 

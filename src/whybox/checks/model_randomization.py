@@ -16,12 +16,12 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject, flatten_maps
+from whybox.checks.check_subject import CheckSubject, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.faithfulness import removal_games
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
-from whybox.checks.token_maps import Tokens
+from whybox.checks.token_maps import TokenInputs
 from whybox.checks.trivial_maps import edge_map, input_size, is_picture
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
@@ -32,7 +32,7 @@ from whybox.models.differentiable import Differentiable
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor, varies
 from whybox.numerics.statistics import format_mean, mean_interval, spearman
 
-__all__ = ["GROUP", "model_dependence"]
+__all__ = ["CHECK_GROUP", "model_dependence"]
 
 MODEL_DEPENDENCE: Final = "model dependence"
 ALL_LAYERS: Final = "randomised parameters: all layers"
@@ -74,9 +74,9 @@ def model_dependence(subject: CheckSubject) -> list[Check]:
         return [
             Check(MODEL_DEPENDENCE, name, "not applicable", None, "every map checked is constant.") for name in names
         ]
-    out = [_layer_check(compared, ALL_LAYERS, _Layers(), MAX_KEPT_ALL_LAYERS, "half")]
+    out = [_layer_check(compared, ALL_LAYERS, _RandomizedLayers(), MAX_KEPT_ALL_LAYERS, "half")]
     top = _top_layers(subject)
-    if not top.names:
+    if not top.layer_names:
         return [*out, Check(MODEL_DEPENDENCE, TOP_LAYER, "not applicable", None, top.reason)]
     return [*out, _layer_check(compared, TOP_LAYER, top, MAX_KEPT_TOP_LAYER, "three quarters")]
 
@@ -88,7 +88,7 @@ class _ComparedMap:
         self.subject = subject
         problem = subject.score_problem()
         # an embedding is randomised with the rest: a product with its output is not a product with the input
-        reference = subject.cut_to_rows(subject.rows).reference(problem) if subject.tokens is None else None
+        reference = subject.cut_to_rows(subject.rows).reference_inputs(problem) if subject.tokens is None else None
         self.equidistant = None if reference is not None else _equidistant_method(subject)
         self.adjustment = (
             "compared before the product with the input"
@@ -112,12 +112,12 @@ class _ComparedMap:
                         ),
                     )
                 )
-        self.map = self.recompute() if self.adjustment else flatten_maps(subject.maps())
+        self.map = self.recompute_map() if self.adjustment else flatten_maps(subject.explained_maps())
         self.finite = np.isfinite(self.map)
         if subject.tokens is not None:
             self.finite &= self._informative_positions(subject.tokens)
         self.unit = "parts" if PART_OPTIONS & {f.name for f in fields(subject.method)} else "positions"
-        self.part_of = self._parts()
+        self.part_of = self._parts_of_positions()
         counts = np.array([len(np.unique(p[u])) for p, u in zip(self.part_of, self.finite, strict=True)])
         enough = counts >= MIN_POSITIONS
         has_ranks = np.array([varies(m[u]) for m, u in zip(self.map, self.finite, strict=True)])
@@ -126,7 +126,7 @@ class _ComparedMap:
         self.positions = int(counts.max()) if subject.tokens is not None else int(np.median(counts))
         self.floor = self._chance_similarity() if self.usable.any() else 0.0
 
-    def _parts(self) -> Indices:
+    def _parts_of_positions(self) -> Indices:
         """The part of each position, (rows, positions): of methods that mask parts, positions with the same value; else each position is one.
 
         All positions of a part have one value, so only the order of the parts says anything, and of few parts another network's is similar by chance.
@@ -135,33 +135,35 @@ class _ComparedMap:
             return np.broadcast_to(np.arange(self.map.shape[1]), self.map.shape)
         return np.stack([np.unique(m, return_inverse=True)[1].reshape(-1) for m in self.map]).astype(np.intp)
 
-    def _informative_positions(self, tokens: Tokens) -> npt.NDArray[np.bool_]:
+    def _informative_positions(self, tokens: TokenInputs) -> npt.NDArray[np.bool_]:
         """Map positions that are informative: no special tokens; and for methods with a baseline token, not that token."""
-        informative = tokens.removable
+        informative = tokens.is_removable
         if tokens.absent_token is not None and has_baseline(self.subject.method):
-            informative = informative & (tokens.ids != tokens.absent_token[0])
+            informative = informative & (tokens.token_ids != tokens.absent_token[0])
         positions = tokens.positions_with(informative, self.subject.rows)
         return np.repeat(positions, self.map.shape[1] // positions.shape[1], axis=1)
 
     def left_out(self) -> str:
         """Which rows are left out, in words."""
-        text, rows = "", self.subject.count
+        text, rows = "", self.subject.n_rows
         if self.too_few_positions:
             text += f"; left out for fewer than {MIN_POSITIONS} {self.unit}: {self.too_few_positions} of {rows} rows"
         if constant := rows - self.too_few_positions - int(self.usable.sum()):
             text += f"; left out for a constant map: {constant} of {rows} rows"
         return text
 
-    def recompute(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
+    def recompute_map(self, net: Differentiable | None = None, seed: int | None = None) -> Floats:
         """The quantity for another network, or with another seed, (rows, positions); NaN where it is not defined."""
         if not self.adjustment:
-            return flatten_maps(self.subject.rerun(seed) if net is None else self.subject.recompute(net, seed=seed))
+            return flatten_maps(
+                self.subject.rerun_maps(seed) if net is None else self.subject.recompute_maps(net, seed=seed)
+            )
         if self.equidistant is not None:
-            return flatten_maps(self.subject.recompute(net, method=self.equidistant, seed=seed, background=None))
-        maps = self.subject.recompute(net, seed=seed, reduce=None)
+            return flatten_maps(self.subject.recompute_maps(net, method=self.equidistant, seed=seed, background=None))
+        maps = self.subject.recompute_maps(net, seed=seed, reduce=None)
         out = []
         for map_of_input, (input_index, displacement) in zip(maps, self._displacements, strict=True):
-            channel = self.subject.inputs[input_index].channel
+            channel = self.subject.inputs[input_index].channel_axis
             slopes = map_of_input / displacement
             if channel is not None:
                 magnitudes = np.abs(slopes)
@@ -170,7 +172,7 @@ class _ComparedMap:
             out.append(slopes)
         return flatten_maps(out)
 
-    def similarity(self, other: Floats) -> Floats:
+    def row_similarities(self, other: Floats) -> Floats:
         """|Spearman correlation| of each row with the map: of absolute values, or of signed values if that is larger."""
         out = np.zeros(len(self.map))
         for k, (own_map, other_map, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
@@ -182,26 +184,26 @@ class _ComparedMap:
     def _chance_similarity(self) -> float:
         rng = np.random.default_rng([self.subject.seed, 78])
         draws = (np.take_along_axis(rng.normal(size=self.map.shape), self.part_of, axis=1) for _ in range(20))
-        return float(np.mean([self.similarity(drawn) for drawn in draws]))
+        return float(np.mean([self.row_similarities(drawn) for drawn in draws]))
 
     @cached_property
     def rerun_similarity(self) -> Floats:
         """Similarity to a rerun on the same network with another seed."""
-        return self.similarity(self.recompute(seed=self.subject.other_seed(1)))
+        return self.row_similarities(self.recompute_map(seed=self.subject.other_seed(1)))
 
     @cached_property
-    def controls(self) -> dict[str, float]:
+    def trivial_similarities(self) -> dict[str, float]:
         """Similarity to trivial maps, mean over the rows."""
         subject, out = self.subject, {}
         if subject.tokens is not None:
-            values_per_position = self.map.shape[1] // subject.tokens.positions
+            values_per_position = self.map.shape[1] // subject.tokens.n_positions
             trivial = subject.tokens.trivial_maps(subject.rows).items()
             return {
-                name: float(self.similarity(np.repeat(control, values_per_position, axis=1)).mean())
+                name: float(self.row_similarities(np.repeat(control, values_per_position, axis=1)).mean())
                 for name, control in trivial
             }
         explained_inputs = [(subject.inputs[i], subject.inputs[i].x[subject.rows]) for i in subject.input_of]
-        sizes = [subject.maps()[k].shape for k in range(len(subject.input_of))]
+        sizes = [subject.explained_maps()[k].shape for k in range(len(subject.input_of))]
         all_numeric = not any(one_input.without_gradient for one_input, _ in explained_inputs)
         candidates = {
             "the input itself": (input_size, all_numeric),
@@ -213,7 +215,7 @@ class _ComparedMap:
                 if flatten_maps(maps).shape == self.map.shape and (
                     self.adjustment or all(m.shape == size for m, size in zip(maps, sizes, strict=True))
                 ):
-                    out[name] = float(self.similarity(flatten_maps(maps)).mean())
+                    out[name] = float(self.row_similarities(flatten_maps(maps)).mean())
         return out
 
 
@@ -223,7 +225,7 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
     A position that equals its replacement gets 0 whatever the network does; on sparse pictures that alone keeps maps similar.
     """
     if (
-        subject.method.derivatives
+        subject.method.needs_gradients
         or subject.tokens is not None
         or not has_baseline(subject.method)
         or any(i.without_gradient for i in subject.inputs)
@@ -237,46 +239,48 @@ def _equidistant_method(subject: CheckSubject) -> Method | None:
             low, high = low.min(), high.max()
         half_range = (high - low) / 2.0 + 0.0
         baselines.append((x + np.where(x > low + half_range, -half_range, half_range)).astype(one_input.x.dtype))
-    return replace(subject.cut_to_rows(subject.rows), baseline=tuple(baselines) if subject.several else baselines[0])  # type: ignore[call-arg]
+    return replace(
+        subject.cut_to_rows(subject.rows), baseline=tuple(baselines) if subject.inputs_are_tuple else baselines[0]
+    )  # type: ignore[call-arg]
 
 
 def _layer_check(
-    compared: _ComparedMap, name: str, randomised: _Layers, max_kept: float, max_kept_in_words: str
+    compared: _ComparedMap, name: str, randomised: _RandomizedLayers, max_kept: float, max_kept_in_words: str
 ) -> Check:
     subject = compared.subject
     before = compared.rerun_similarity
     draws = (
         MIN_NETWORKS_DRAWN
-        if subject.expensive
+        if subject.has_expensive_maps
         else MAX_NETWORKS_DRAWN
         if compared.positions <= SMALL_MAP_SIZE
         else NETWORKS_DRAWN
     )
     n_constant, similarities = 0, []
     for k in range(draws):
-        map_of_network = compared.recompute(
-            _randomize_layers(subject.net, subject.other_seed(10 + k), randomised.names)
+        map_of_network = compared.recompute_map(
+            _randomize_layers(subject.net, subject.other_seed(10 + k), randomised.layer_names)
         )
         n_constant += sum(
             not varies(m[u])
             for m, u in zip(map_of_network[compared.usable], compared.finite[compared.usable], strict=True)
         )
-        similarities.append(compared.similarity(map_of_network))
+        similarities.append(compared.row_similarities(map_of_network))
     mean, half_width = mean_interval(np.array(similarities))
     rerun_similarity, chance = float(before.mean()), compared.floor
     text = (
         f"rank correlation of {compared.description}: {format_mean(mean, half_width)} with maps after randomisation ({draws} networks); {rerun_similarity:.2f} "
         f"with another seed on the same network, {chance:.2f} by chance"
     )
-    text += "".join(f", {value:.2f} with {control}" for control, value in compared.controls.items())
-    text += compared.left_out() + randomised.text()
+    text += "".join(f", {value:.2f} with {control}" for control, value in compared.trivial_similarities.items())
+    text += compared.left_out() + randomised.describe_layers()
     if n_constant:
         text += f"; {n_constant} of {draws * int(compared.usable.sum())} maps are constant and count as 0"
     details = {
         "after": np.array(similarities),
         "same network": before,
         "chance": chance,
-        "controls": compared.controls,
+        "controls": compared.trivial_similarities,
         "networks": draws,
     }
     if rerun_similarity - chance < 0.1:
@@ -292,13 +296,13 @@ def _layer_check(
         return Check(MODEL_DEPENDENCE, name, "pass", mean, text + ".", details)
     distance = rerun_similarity - mean if kept_share <= max_kept else (kept_share - max_kept) * room
     needed = (
-        math.ceil(subject.count * (half_width / distance) ** 2)
+        math.ceil(subject.n_rows * (half_width / distance) ** 2)
         if np.isfinite(half_width) and distance > 0
         else math.inf
     )
-    could = f"about {max(needed, subject.count + 1):,}" if needed <= MAX_ROWS_NAMED else "more, or longer, ones"
+    could = f"about {max(needed, subject.n_rows + 1):,}" if needed <= MAX_ROWS_NAMED else "more, or longer, ones"
     other = "the same network" if kept_share <= max_kept else f"one that keeps {max_kept_in_words}"
-    text += f": but these {subject.count} rows cannot distinguish it from {other}; {could} could"
+    text += f": but these {subject.n_rows} rows cannot distinguish it from {other}; {could} could"
     return Check(MODEL_DEPENDENCE, name, "cannot tell", mean, text + ".", details)
 
 
@@ -313,31 +317,31 @@ def _randomize_layers(net: Differentiable, seed: int, layers: Sequence[str]) -> 
 
 @final
 @dataclass(frozen=True)
-class _Layers:
+class _RandomizedLayers:
     """Layers to randomise.
 
     Attributes:
-        names: from the top down; (): all of the network. alone: True if it is one layer below the top, whose successors stay.
+        layer_names: from the top down; (): all of the network. is_single: True if it is one layer below the top, whose successors stay.
         reason: why there are none, if there are none.
     """
 
-    names: tuple[str, ...] = ()
-    alone: bool = False
+    layer_names: tuple[str, ...] = ()
+    is_single: bool = False
     reason: str = ""
 
-    def text(self) -> str:
+    def describe_layers(self) -> str:
         """What is randomised, in words."""
-        if not self.names:
+        if not self.layer_names:
             return ""
-        if self.alone:
-            return f"; randomised: layer {self.names[0]!r} alone: however many of the last layers are randomised, the score still reacts to masked parts as before"
-        text = f"; randomised: layer {self.names[0]!r}"
-        if len(self.names) > 1:
-            text += f" and {len(self.names) - 1} before it, down to {self.names[-1]!r}: with fewer, the score still reacts to masked parts as before"
+        if self.is_single:
+            return f"; randomised: layer {self.layer_names[0]!r} alone: however many of the last layers are randomised, the score still reacts to masked parts as before"
+        text = f"; randomised: layer {self.layer_names[0]!r}"
+        if len(self.layer_names) > 1:
+            text += f" and {len(self.layer_names) - 1} before it, down to {self.layer_names[-1]!r}: with fewer, the score still reacts to masked parts as before"
         return text
 
 
-def _top_layers(subject: CheckSubject) -> _Layers:
+def _top_layers(subject: CheckSubject) -> _RandomizedLayers:
     """The last layer with parameters; or the reason why there is none to randomise.
 
     If the score still reacts to masked parts of a row as before (scales of a LayerNorm, a layer beside a skip connection, redundant features), a correct map
@@ -347,7 +351,7 @@ def _top_layers(subject: CheckSubject) -> _Layers:
     try:
         names = problem.net.parameter_layers(problem.to_device(np.arange(1)))
     except UnsupportedModelError as error:
-        return _Layers(reason=str(error))
+        return _RandomizedLayers(reason=str(error))
     before = _masked_scores(subject, subject.net)
     seeds = [subject.other_seed(10 + k) for k in range(MIN_NETWORKS_DRAWN)]
 
@@ -361,16 +365,16 @@ def _top_layers(subject: CheckSubject) -> _Layers:
         if len(layers) <= count:  # at least one layer must be left as it is
             break
         if changes_the_score(layers[:count]):
-            return _Layers(tuple(layers[:count]))
+            return _RandomizedLayers(tuple(layers[:count]))
         count *= 2
     if len(layers) < 2:
-        return _Layers(reason="the network has no layer with parameters below its top layer; see all layers.")
+        return _RandomizedLayers(reason="the network has no layer with parameters below its top layer; see all layers.")
     for name in layers[1 : 1 + MAX_SINGLE_LAYERS]:
         if changes_the_score([name]):
-            return _Layers((name,), alone=True)
+            return _RandomizedLayers((name,), is_single=True)
     listed = ", ".join(map(repr, layers[: 1 + MAX_SINGLE_LAYERS]))
     reason = f"the score reacts to masked parts as before, however many of the last layers are randomised, and if one is alone ({listed}); see all layers."
-    return _Layers(reason=reason)
+    return _RandomizedLayers(reason=reason)
 
 
 def _changeable_layers(subject: CheckSubject, names: Sequence[str]) -> Iterator[str]:
@@ -386,10 +390,12 @@ def _masked_scores(subject: CheckSubject, net: Differentiable) -> Floats:
     games = removal_games(subject, problem, None)[0]
     if not games:
         return np.asarray(problem.scores.T)
-    game = replace(next(reversed(games.values())), distance=False)  # not zeros, which change nothing in sparse pictures
+    game = replace(
+        next(reversed(games.values())), by_distance=False
+    )  # not zeros, which change nothing in sparse pictures
     rows = np.repeat(np.flatnonzero(game.segment_counts >= MIN_POSITIONS)[:ROWS_EVALUATED], HALF_SPLITS)
-    is_kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.count)) < 0.5
-    return game.scores(rows, is_kept).reshape(-1, HALF_SPLITS)
+    is_kept = np.random.default_rng([subject.seed, 83]).random((len(rows), game.n_segments)) < 0.5
+    return game.subset_scores(rows, is_kept).reshape(-1, HALF_SPLITS)
 
 
 def _score_correlation(before: Floats, after: Floats) -> float:
@@ -404,8 +410,8 @@ def _score_correlation(before: Floats, after: Floats) -> float:
     return float(correlations.mean()) if len(correlations) else 0.0
 
 
-GROUP: Final = CheckGroup(
+CHECK_GROUP: Final = CheckGroup(
     MODEL_DEPENDENCE,
     model_dependence,
-    CheckCost(maps=2 * MAX_NETWORKS_DRAWN + 2, maps_if_expensive=2 * MIN_NETWORKS_DRAWN + 2, needs_rows=True),
+    CheckCost(n_maps=2 * MAX_NETWORKS_DRAWN + 2, n_maps_if_expensive=2 * MIN_NETWORKS_DRAWN + 2, needs_rows=True),
 )

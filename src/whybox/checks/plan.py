@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from whybox.checks import reproduction
-from whybox.checks.audit import check_explanations
 from whybox.checks.check import requested_groups
+from whybox.checks.check_subject import check_explanations
 from whybox.checks.cost import map_passes
 from whybox.core.validation import check_whole_number
 from whybox.methods.common.plan import MethodPlan
@@ -27,8 +27,8 @@ def plan_check(
     groups = requested_groups(checks)
     rows = min(max_rows, len(e))
     each = map_passes(e)
-    first = 0.0 if reproduction.GROUP in groups else each  # "reproduced" always runs
-    count = rows * (first + sum(group.cost.passes(each) for group in groups))
+    first = 0.0 if reproduction.CHECK_GROUP in groups else each  # "reproduced" always runs
+    count = rows * (first + sum(group.cost.passes_per_row(each) for group in groups))
     return MethodPlan(
         method="Checks of a saliency map",
         method_id=e.method_id,

@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject
+from whybox.checks.check_subject import CheckSubject
 from whybox.checks.trivial_maps import is_picture
 from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.inputs import Input
@@ -71,7 +71,7 @@ def replacement_rows(name: str, subject: CheckSubject, number: int, given: Input
     if name == "other row":
         shift = 1 + np.random.default_rng([subject.seed, 80]).integers(len(all_rows) - 1) if len(all_rows) > 1 else 0
         return np.asarray(all_rows[(subject.rows + shift) % len(all_rows)])
-    return _blur(given)
+    return _blurred_rows(given)
 
 
 def _channel_means(given: Input) -> npt.NDArray[Any]:
@@ -79,7 +79,7 @@ def _channel_means(given: Input) -> npt.NDArray[Any]:
     return np.broadcast_to(given.x.mean(axis=given.position_axes, keepdims=True), given.x.shape).astype(given.x.dtype)
 
 
-def _blur(given: Input) -> npt.NDArray[Any]:
+def _blurred_rows(given: Input) -> npt.NDArray[Any]:
     """A box of a quarter of each axis, three times over: nearly a Gaussian; the border is repeated."""
     x = given.x.astype(np.float64)
     for axis in given.position_axes:

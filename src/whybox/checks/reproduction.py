@@ -6,7 +6,7 @@ from typing import Final
 
 import numpy as np
 
-from whybox.checks.audit import CheckSubject, Maps, flatten_maps
+from whybox.checks.check_subject import CheckSubject, InputMaps, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Check
@@ -14,7 +14,7 @@ from whybox.data.table import Floats
 from whybox.numerics.rounding import FLOAT32_ROUNDING, relative_size
 from whybox.numerics.statistics import abs_rank_correlations
 
-__all__ = ["GROUP", "numerical_checks", "relative_distance", "reproduced"]
+__all__ = ["CHECK_GROUP", "check_reproduced", "numerical_checks", "relative_distance"]
 
 NUMERICAL: Final = "numerical"
 MAX_ROUNDING_DISTANCE: Final = (
@@ -30,16 +30,16 @@ ROWS_COMPARED: Final = 4  # if only some rows are computed again
 def numerical_checks(subject: CheckSubject) -> list[Check]:
     """Run the numerical checks."""
     return [
-        reproduced(subject),
-        _completeness(subject),
-        _noise(subject),
-        _operators(subject),
-        _mode(subject),
-        _dtype(subject),
+        check_reproduced(subject),
+        _check_completeness(subject),
+        _check_noise(subject),
+        _check_operators(subject),
+        _check_mode(subject),
+        _check_dtype(subject),
     ]
 
 
-def relative_distance(a: Maps, b: Maps) -> Floats:
+def relative_distance(a: InputMaps, b: InputMaps) -> Floats:
     """Relative distance of maps, row by row; positions that a row does not have (NaN in both) do not count."""
     x, y = flatten_maps(a), flatten_maps(b)
     absent = np.isnan(x) & np.isnan(y)
@@ -48,7 +48,7 @@ def relative_distance(a: Maps, b: Maps) -> Floats:
     return np.asarray(np.sqrt(((x - y) ** 2).sum(axis=1)) / np.where(size > 0, size, 1.0))
 
 
-def reproduced(subject: CheckSubject) -> Check:
+def check_reproduced(subject: CheckSubject) -> Check:
     """Compute maps again: of all rows that are checked, or of the first rows if random numbers depend on a row's position.
 
     The only line that compares all values with the method's own, so it runs first whichever checks are asked for.
@@ -57,7 +57,7 @@ def reproduced(subject: CheckSubject) -> Check:
     at, rows = subject.explained_rows, subject.rows
     identity = "network and inputs have the explanation's own SHA-256"
     allowed = _shared_steps_change(subject)
-    distances = relative_distance(subject.rerun(), subject.maps()) - allowed[at]
+    distances = relative_distance(subject.rerun_maps(), subject.explained_maps()) - allowed[at]
     if float(distances.max()) > MAX_ROUNDING_DISTANCE and not np.array_equal(rows, np.arange(len(rows))):
         at = np.arange(min(ROWS_COMPARED, len(subject.explanations[0])), dtype=np.intp)
         rows = subject.input_rows(at)
@@ -69,7 +69,9 @@ def reproduced(subject: CheckSubject) -> Check:
                 None,
                 f"{identity}; random numbers of these rows cannot be repeated, since the first rows are missing: pass the explanation with its first rows.",
             )
-        distances = relative_distance(subject.recompute(explained_rows=at), subject.maps(at)) - allowed[at]
+        distances = (
+            relative_distance(subject.recompute_maps(explained_rows=at), subject.explained_maps(at)) - allowed[at]
+        )
     largest = float(np.maximum(distances, 0.0).max())
     reason = f"{identity}; computed again, {len(rows)} rows differ by at most {largest:.2g} of the map's size (rounding explains {MAX_ROUNDING_DISTANCE:g})"
     if allowed.any():
@@ -93,7 +95,7 @@ def _shared_steps_change(subject: CheckSubject) -> Floats:
     return np.asarray(change[1][np.arange(len(change[1])), subject.output_of], dtype=np.float64)
 
 
-def _completeness(subject: CheckSubject) -> Check:
+def _check_completeness(subject: CheckSubject) -> Check:
     name = "completeness"
     first = subject.explanations[0]
     converged = first.extras.get("converged")
@@ -118,7 +120,7 @@ def _completeness(subject: CheckSubject) -> Check:
     )
 
 
-def _noise(subject: CheckSubject) -> Check:
+def _check_noise(subject: CheckSubject) -> Check:
     name = "noise"
     errors = subject.std_errors()
     if errors is None:
@@ -126,7 +128,7 @@ def _noise(subject: CheckSubject) -> Check:
             "nothing is sampled" if subject.explanations[0].evidence.exact else "this method gives no standard error"
         )
         return Check(NUMERICAL, name, "not applicable", None, reason + ".")
-    size = np.sqrt(np.nanmean(flatten_maps(subject.maps()) ** 2, axis=1))
+    size = np.sqrt(np.nanmean(flatten_maps(subject.explained_maps()) ** 2, axis=1))
     relative_errors = _median_bias(subject) * np.nanmedian(flatten_maps(errors), axis=1) / np.where(size > 0, size, 1.0)
     median = float(np.median(relative_errors))
     reason = f"the median standard error is {median:.2g} of the map's size (root mean square); up to {MAX_RELATIVE_NOISE:g} passes: noise then has less than 5 % of its energy"
@@ -149,7 +151,7 @@ def _median_bias(subject: CheckSubject) -> float:
     return 1.0 if freedom is None else float(np.sqrt(freedom[1] / chdtri(freedom[1], 0.5)))
 
 
-def _operators(subject: CheckSubject) -> Check:
+def _check_operators(subject: CheckSubject) -> Check:
     without_rule = subject.explanations[0].evidence.operators
     if without_rule:
         reason = f"operators without a rule: {', '.join(without_rule)}."
@@ -157,7 +159,7 @@ def _operators(subject: CheckSubject) -> Check:
     return Check(NUMERICAL, "operators", "pass", 0.0, "this method has a rule for every operator of the network.")
 
 
-def _mode(subject: CheckSubject) -> Check:
+def _check_mode(subject: CheckSubject) -> Check:
     with subject.net.session():  # refuses a network in train mode
         pass
     difference = subject.explanations[0].evidence.agreement
@@ -165,7 +167,7 @@ def _mode(subject: CheckSubject) -> Check:
     return Check(NUMERICAL, "eval mode", "pass", difference, f"{reason} {difference:.2g}).")
 
 
-def _dtype(subject: CheckSubject) -> Check:
+def _check_dtype(subject: CheckSubject) -> Check:
     name = "dtype"
     if subject.recipe.dtype != "bfloat16" and "16" not in subject.net.arithmetic:
         return Check(
@@ -179,9 +181,9 @@ def _dtype(subject: CheckSubject) -> Check:
             None,
             f"the network itself computes in {subject.net.arithmetic}; there is no more precise type to compare with.",
         )
-    at = np.arange(min(ROWS_COMPARED, subject.count))
-    full = subject.recompute(dtype=None, explained_rows=subject.explained_rows[at])
-    short = tuple(m[at] for m in subject.rerun())
+    at = np.arange(min(ROWS_COMPARED, subject.n_rows))
+    full = subject.recompute_maps(dtype=None, explained_rows=subject.explained_rows[at])
+    short = tuple(m[at] for m in subject.rerun_maps())
     distance = float(np.median(relative_distance(short, full)))
     correlation = float(abs_rank_correlations(flatten_maps(short), flatten_maps(full)).mean())
     reason = (
@@ -197,4 +199,4 @@ def _dtype(subject: CheckSubject) -> Check:
     )
 
 
-GROUP: Final = CheckGroup(NUMERICAL, numerical_checks, CheckCost(maps=1, maps_if_expensive=1))
+CHECK_GROUP: Final = CheckGroup(NUMERICAL, numerical_checks, CheckCost(n_maps=1, n_maps_if_expensive=1))

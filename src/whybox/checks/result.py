@@ -13,13 +13,13 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import build_frame
-from whybox.explanation.html import number as short
+from whybox.explanation.html import number_text as short
 
 __all__ = ["VERDICTS", "Check", "Checks"]
 
 VERDICTS: Final = ("pass", "fail", "disagree", "cannot tell", "not applicable")
-REFUSED: Final = ("fail", "disagree")
-_COLOURS: Final = {
+FAILING_VERDICTS: Final = ("fail", "disagree")
+_VERDICT_COLOURS: Final = {
     "pass": "#2a7f3f",
     "fail": "#c0392b",
     "disagree": "#b7791f",
@@ -72,7 +72,7 @@ class Checks:
         Checks that do not apply do not count; the table shows which ran.
         """
         verdicts = {c.verdict for c in self.rows}
-        return "fail" if verdicts & set(REFUSED) else "cannot tell" if "cannot tell" in verdicts else "pass"
+        return "fail" if verdicts & set(FAILING_VERDICTS) else "cannot tell" if "cannot tell" in verdicts else "pass"
 
     @property
     def passed(self) -> bool:
@@ -120,15 +120,20 @@ class Checks:
                 "group": c.group,
                 "check": c.name,
                 "verdict": c.verdict,
-                "number": _plain(c.number),
+                "number": _plain_value(c.number),
                 "reason": c.reason,
-                "details": _plain(dict(c.details)),
+                "details": _plain_value(dict(c.details)),
             }
             for c in self.rows
         ]
-        return {"about": _plain(dict(self.about)), "passed": self.passed, "verdict": self.verdict, "checks": lines}
+        return {
+            "about": _plain_value(dict(self.about)),
+            "passed": self.passed,
+            "verdict": self.verdict,
+            "checks": lines,
+        }
 
-    def _summary(self) -> str:
+    def _summary_line(self) -> str:
         a = self.about
         return (
             f"{a['method']}: {a['rows']} of {a['rows explained']} rows checked, seed {a['seed']}; "
@@ -137,7 +142,7 @@ class Checks:
 
     def __str__(self) -> str:
         wide = max([len(c.name) for c in self.rows], default=0)
-        lines = [self._summary()]
+        lines = [self._summary_line()]
         for c in self.rows:
             value = "" if c.number is None else short(c.number, 3)
             head = f"{c.name:<{wide}}  {c.verdict:<14}  {value:>9}  "
@@ -151,22 +156,22 @@ class Checks:
     def _repr_html_(self) -> str:
         cell = "text-align:left;vertical-align:top;white-space:normal"
         body = "".join(
-            f'<tr><td style="{cell}">{escape(c.name)}</td><td style="{cell};color:{_COLOURS[c.verdict]}"><b>{escape(c.verdict)}</b></td>'
+            f'<tr><td style="{cell}">{escape(c.name)}</td><td style="{cell};color:{_VERDICT_COLOURS[c.verdict]}"><b>{escape(c.verdict)}</b></td>'
             f'<td style="text-align:right;vertical-align:top">{"" if c.number is None else escape(short(c.number, 3))}</td>'
             f'<td style="{cell};max-width:44em">{escape(c.reason)}</td></tr>'
             for c in self.rows
         )
         head = "".join(f'<th style="text-align:left">{h}</th>' for h in ("check", "verdict", "number", "reason"))
-        return f'<div style="font:13px/1.5 system-ui,sans-serif"><div>{escape(self._summary())}</div><table><tr>{head}</tr>{body}</table></div>'
+        return f'<div style="font:13px/1.5 system-ui,sans-serif"><div>{escape(self._summary_line())}</div><table><tr>{head}</tr>{body}</table></div>'
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     if isinstance(value, Mapping):
-        return {str(k): _plain(v) for k, v in value.items()}
+        return {str(k): _plain_value(v) for k, v in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_plain(v) for v in value]
+        return [_plain_value(v) for v in value]
     if isinstance(value, np.ndarray):
-        return _plain(value.tolist())
+        return _plain_value(value.tolist())
     if isinstance(value, np.generic):
         value = value.item()
     return None if isinstance(value, float) and not math.isfinite(value) else value

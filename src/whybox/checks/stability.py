@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from whybox.checks.audit import Arrays, CheckSubject, Maps, flatten_maps
+from whybox.checks.check_subject import CheckSubject, InputArrays, InputMaps, flatten_maps
 from whybox.checks.cost import CheckCost
 from whybox.checks.group import CheckGroup
 from whybox.checks.reproduction import relative_distance
@@ -19,7 +19,7 @@ from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.numerics.rounding import relative_size, rounding_floor
 from whybox.numerics.statistics import abs_rank_correlations, format_mean, mean_interval
 
-__all__ = ["GROUP", "stability"]
+__all__ = ["CHECK_GROUP", "stability_checks"]
 
 STABILITY: Final = "stability"
 SMALL_NOISE_LINE: Final = "stability: small noise"
@@ -37,7 +37,7 @@ EMBEDDED_REASON: Final = (
 )
 
 
-def stability(subject: CheckSubject) -> list[Check]:
+def stability_checks(subject: CheckSubject) -> list[Check]:
     """Run the stability checks: small noise, other seeds."""
     return [_small_noise(subject), _other_seeds(subject)]
 
@@ -54,22 +54,22 @@ def _small_noise(subject: CheckSubject) -> Check:
             None,
             "the inputs are whole numbers (tokens, categories), which have no small changes.",
         )
-    before = subject.rerun()
+    before = subject.rerun_maps()
     problem = subject.score_problem() if subject.tokens is None else subject.embedded_problem()
     scores = problem.scores[:, 0]
-    distances, correlations = np.zeros(subject.count), np.ones(subject.count)
-    score_changes = np.zeros(subject.count)
-    trials = MIN_TRIALS if subject.expensive else NOISE_TRIALS
+    distances, correlations = np.zeros(subject.n_rows), np.ones(subject.n_rows)
+    score_changes = np.zeros(subject.n_rows)
+    trials = MIN_TRIALS if subject.has_expensive_maps else NOISE_TRIALS
     for k in range(trials):
         noisy = _noisy_inputs(subject, k) if subject.tokens is None else _noisy_embedding(subject, problem, k)
-        after = subject.recompute(arrays=noisy)
+        after = subject.recompute_maps(arrays=noisy)
         distances = np.maximum(distances, relative_distance(after, before))
         correlations = np.minimum(correlations, abs_rank_correlations(flatten_maps(after), flatten_maps(before)))
         on_device = tuple(problem.net.array(x) for x in noisy)
-        rows = np.arange(subject.count)
-        for start in range(0, subject.count, problem.batch_size):
+        rows = np.arange(subject.n_rows)
+        for start in range(0, subject.n_rows, problem.batch_size):
             batch = slice(start, start + problem.batch_size)
-            noisy_scores = problem.evaluate(tuple(a[batch] for a in on_device), rows[batch])[:, 0]
+            noisy_scores = problem.scores_at_points(tuple(a[batch] for a in on_device), rows[batch])[:, 0]
             score_changes[batch] = np.maximum(score_changes[batch], np.abs(noisy_scores - scores[batch]))
     mean, half = mean_interval(distances)
     shuffled_distance = _shuffled_distance(subject, before)
@@ -88,7 +88,7 @@ def _small_noise(subject: CheckSubject) -> Check:
     return Check(STABILITY, SMALL_NOISE_LINE, verdict, mean, reason + ".", details)
 
 
-def _shuffled_distance(subject: CheckSubject, maps: Maps) -> float:
+def _shuffled_distance(subject: CheckSubject, maps: InputMaps) -> float:
     """Distance of the map to itself with its positions shuffled."""
     rng = np.random.default_rng([subject.seed, 82])
     table = flatten_maps(maps)
@@ -105,7 +105,7 @@ def _shuffled_distance(subject: CheckSubject, maps: Maps) -> float:
     return float(np.mean(distances))
 
 
-def _noisy_inputs(subject: CheckSubject, trial: int) -> Arrays:
+def _noisy_inputs(subject: CheckSubject, trial: int) -> InputArrays:
     """Inputs with uniform noise, relative to a picture's own range, or to each feature's range over the rows."""
     noisy = []
     for number, given in enumerate(subject.inputs):
@@ -124,7 +124,7 @@ def _noisy_inputs(subject: CheckSubject, trial: int) -> Arrays:
     return tuple(noisy)
 
 
-def _noisy_embedding(subject: CheckSubject, problem: SaliencyProblem, trial: int) -> Arrays:
+def _noisy_embedding(subject: CheckSubject, problem: SaliencyProblem, trial: int) -> InputArrays:
     """The embedding's output with noise, and the other inputs unchanged.
 
     It has outliers, so noise is relative to its standard deviation over the text and not to its range: the same as NOISE_RADIUS of the range of uniform
@@ -140,10 +140,10 @@ def _noisy_embedding(subject: CheckSubject, problem: SaliencyProblem, trial: int
 
 
 def _other_seeds(subject: CheckSubject) -> Check:
-    own = flatten_maps(subject.maps())
-    others = [flatten_maps(subject.rerun(subject.other_seed(1 + k))) for k in range(SEEDS_TRIED)]
+    own = flatten_maps(subject.explained_maps())
+    others = [flatten_maps(subject.rerun_maps(subject.other_seed(1 + k))) for k in range(SEEDS_TRIED)]
     if subject.explanations[0].evidence.exact or np.array_equal(
-        others[0], flatten_maps(subject.rerun()), equal_nan=True
+        others[0], flatten_maps(subject.rerun_maps()), equal_nan=True
     ):
         return Check(
             STABILITY, OTHER_SEEDS_LINE, "not applicable", None, "nothing is sampled: another seed gives the same map."
@@ -162,8 +162,8 @@ def _other_seeds(subject: CheckSubject) -> Check:
     )
 
 
-GROUP: Final = CheckGroup(
+CHECK_GROUP: Final = CheckGroup(
     STABILITY,
-    stability,
-    CheckCost(maps=NOISE_TRIALS + SEEDS_TRIED, maps_if_expensive=MIN_TRIALS + SEEDS_TRIED),
+    stability_checks,
+    CheckCost(n_maps=NOISE_TRIALS + SEEDS_TRIED, n_maps_if_expensive=MIN_TRIALS + SEEDS_TRIED),
 )

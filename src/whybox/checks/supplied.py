@@ -8,16 +8,16 @@ from typing import Any, final
 
 from whybox.methods.saliency.options import ReadingOptions
 
-__all__ = ["Supplied"]
+__all__ = ["SuppliedParts"]
 
 
 @final
 @dataclass(frozen=True)
-class Supplied:
+class SuppliedParts:
     """Parts of the recipe that an explanation does not keep; see :func:`whybox.check` for each."""
 
     method: Any = None
     options: Mapping[str, Any] | None = None
     target: Any = None
     background: Any = None
-    reading: ReadingOptions = field(default_factory=ReadingOptions)
+    reading_options: ReadingOptions = field(default_factory=ReadingOptions)

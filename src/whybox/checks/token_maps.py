@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.supplied import Supplied
+from whybox.checks.supplied import SuppliedParts
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
@@ -28,7 +28,7 @@ from whybox.methods.saliency.recipe import (
     rebuild_method,
 )
 from whybox.methods.saliency.text import (
-    Texts,
+    TokenizedTexts,
     group_into_words,
     is_text,
     resolve_absent_token,
@@ -37,72 +37,72 @@ from whybox.methods.saliency.text import (
 )
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Tokens", "is_token_map", "resolve_tokens"]
+__all__ = ["TokenInputs", "is_token_map", "resolve_tokens"]
 
-Bools = npt.NDArray[np.bool_]
+BoolArray = npt.NDArray[np.bool_]
 NO_CHANGE_TOLERANCE: Final = 1e-4  # of the outputs' size: a hidden token changes the last digits only
 
 
 @final
 @dataclass(frozen=True)
-class Tokens:
+class TokenInputs:
     """Texts or token ids that a map was made from.
 
     Attributes:
-        net: the whole network. inputs: all its inputs, token ids first. options: embedding, words and baseline token of the map.
+        net: the whole network. inputs: all its inputs, token ids first. reading_options: embedding, words and baseline token of the map.
         texts: as they were read; None if token ids were given. absent_token: id and name of the baseline token; None if none is known.
-        position_of: (rows, tokens), the map position of each token, -1 for padding. positions: number of map positions.
-        mask: index of the input that hides tokens from the network, None for none.
+        position_of: (rows, tokens), the map position of each token, -1 for padding. n_positions: number of map positions.
+        mask_input: index of the input that hides tokens from the network, None for none.
         background: background rows before the embedding, None for none.
     """
 
     net: Differentiable
     inputs: tuple[Input, ...]
-    options: ReadingOptions
-    texts: Texts | None
+    reading_options: ReadingOptions
+    texts: TokenizedTexts | None
     absent_token: tuple[int, str] | None
     position_of: Indices
-    positions: int
-    mask: int | None = None
+    n_positions: int
+    mask_input: int | None = None
     background: Any = None
 
     @property
-    def ids(self) -> npt.NDArray[Any]:
+    def token_ids(self) -> npt.NDArray[Any]:
         """Token ids, (rows, tokens)."""
         return self.inputs[0].x
 
     @property
     def embedding(self) -> str | None:
         """Path of the layer that derivatives begin at, None for none."""
-        return self.options.embedding
+        return self.reading_options.embedding
 
     @property
     def words(self) -> bool:
         """True if tokens are summed to words."""
-        return self.options.words
+        return self.reading_options.words
 
     @property
-    def removable(self) -> Bools:
+    def is_removable(self) -> BoolArray:
         """Tokens that may be removed, (rows, tokens): neither special ones nor padding."""
         there = self.position_of >= 0
-        return there if self.texts is None else there & ~self.texts.special
+        return there if self.texts is None else there & ~self.texts.is_special
 
-    def positions_with(self, tokens: Bools, rows: Indices) -> Bools:
+    def positions_with(self, tokens: BoolArray, rows: Indices) -> BoolArray:
         """Map positions that hold one of these tokens, (rows, positions)."""
-        out = np.zeros((len(rows), self.positions), dtype=bool)
+        out = np.zeros((len(rows), self.n_positions), dtype=bool)
         row, at = np.nonzero(tokens[rows] & (self.position_of[rows] >= 0))
         out[row, self.position_of[rows][row, at]] = True
         return out
 
     def sum_over_positions(self, values: npt.NDArray[Any], rows: Indices) -> Floats:
         """Values of tokens (rows, tokens, ...) summed over map positions, NaN where a text is shorter."""
-        return sum_over_positions(values, self.position_of[rows], self.positions)
+        return sum_over_positions(values, self.position_of[rows], self.n_positions)
 
-    def prepared(
+    def prepare_for(
         self, method: Method, net: Differentiable | None = None, rows: Indices | None = None
     ) -> PreparedInputs:
         """The inputs as wb.saliency prepares them, for these rows, perhaps for another network."""
-        at = np.arange(len(self.ids)) if rows is None else rows
+        at = np.arange(len(self.token_ids)) if rows is None else rows
         return apply_embedding(
             PreparedInputs(
                 self.net if net is None else net,
@@ -113,7 +113,7 @@ class Tokens:
                 self.words,
                 background=self.background,
             ),
-            self.options,
+            self.reading_options,
         )
 
     def letter_counts(self, rows: Indices) -> Floats | None:
@@ -121,19 +121,19 @@ class Tokens:
         if self.texts is None:
             return None
         letters = np.array(
-            [[len(strip_word_marks(str(t))) for t in row] for row in self.texts.tokens[rows]], dtype=float
+            [[len(strip_word_marks(str(t))) for t in row] for row in self.texts.token_names[rows]], dtype=float
         )
         return self.sum_over_positions(letters, rows)
 
     def nearness_to_start(self, rows: Indices) -> Floats:
         """How near the beginning of the text each map position is, (rows, positions)."""
-        return np.broadcast_to(-np.arange(self.positions, dtype=float), (len(rows), self.positions))
+        return np.broadcast_to(-np.arange(self.n_positions, dtype=float), (len(rows), self.n_positions))
 
     def embedding_norms(self, rows: Indices) -> Floats | None:
         """Length of the embedding's vectors, (rows, positions); None without an embedding."""
         if self.embedding is None:
             return None
-        out = self.prepared(Gradient(), rows=rows).inputs[0].x.astype(np.float64)
+        out = self.prepare_for(Gradient(), rows=rows).inputs[0].x.astype(np.float64)
         return self.sum_over_positions(np.sqrt((out * out).sum(axis=-1)), rows)
 
     def trivial_maps(self, rows: Indices) -> dict[str, Floats]:
@@ -152,14 +152,14 @@ def is_token_map(e: Explanation) -> bool:
 
 
 def resolve_tokens(
-    e: Explanation, recipe: Recipe, net: Differentiable, inputs: Any, supplied: Supplied, rows: Indices
-) -> tuple[Tokens, Method]:
+    e: Explanation, recipe: Recipe, net: Differentiable, inputs: Any, supplied: SuppliedParts, rows: Indices
+) -> tuple[TokenInputs, Method]:
     """Read texts or token ids again, and compare them and the method with the explanation.
 
     Raises:
         OptionError: something the explanation does not keep was not given. InputError: it was made from something else.
     """
-    given, background = supplied.reading, supplied.background
+    given, background = supplied.reading_options, supplied.background
     _check_given_again(e, recipe, inputs, given)
     words = "word" in e.dims
     baseline_token = recipe.baseline_token if given.baseline_token is None else given.baseline_token
@@ -173,9 +173,9 @@ def resolve_tokens(
     ids = replace(plain.inputs[0], dims=("row", "token"))
     if not ids.without_gradient:
         raise InputError(f"the explanation is of tokens: pass texts or token ids, not {ids.x.dtype}.")
-    whole_inputs = (ids, *(replace(i, held=True) for i in plain.inputs[1:]))
+    whole_inputs = (ids, *(replace(i, is_held=True) for i in plain.inputs[1:]))
     absent_token = resolve_absent_token(baseline_token, plain.texts)
-    tokens = Tokens(
+    tokens = TokenInputs(
         plain.net,
         whole_inputs,
         ReadingOptions(embedding=recipe.embedding, words=words, baseline_token=baseline_token),
@@ -187,7 +187,7 @@ def resolve_tokens(
     )
     reusable = recipe if absent_token is None and background is None else _without_baseline(recipe)
     method = rebuild_method(reusable, supplied.method, supplied.options)
-    prepared = tokens.prepared(method, plain.net if recipe.dtype is None else plain.net.with_dtype(recipe.dtype))
+    prepared = tokens.prepare_for(method, plain.net if recipe.dtype is None else plain.net.with_dtype(recipe.dtype))
     _check_fingerprints(e, prepared, from_texts=given.tokenizer is not None)
     _check_baseline(recipe, prepared)
     fingerprints = (
@@ -198,7 +198,7 @@ def resolve_tokens(
             "the explanation was made with another background, or with none (its SHA-256 differs), and does not keep it; pass background= as it was."
         )
     mask = _find_mask(tokens, rows)
-    tokens = replace(tokens, position_of=_position_of(tokens, mask), mask=mask)
+    tokens = replace(tokens, position_of=_position_of(tokens, mask), mask_input=mask)
     if int(tokens.position_of.max(initial=-1)) >= e.shape[1]:
         raise InputError("the explanation has fewer positions than the texts have tokens or words; pass it whole.")
     return tokens, method
@@ -267,7 +267,7 @@ def _check_baseline(recipe: Recipe, prepared: PreparedInputs) -> None:
         )
 
 
-def _cut_texts(texts: Texts, rows: Indices) -> Texts:
+def _cut_texts(texts: TokenizedTexts, rows: Indices) -> TokenizedTexts:
     """Some of the texts, padded as all of them."""
     arrays: dict[str, Any] = {
         f.name: a[rows] for f in fields(texts) if isinstance(a := getattr(texts, f.name), np.ndarray)
@@ -275,23 +275,23 @@ def _cut_texts(texts: Texts, rows: Indices) -> Texts:
     return replace(texts, texts=tuple(texts.texts[r] for r in rows), **arrays)
 
 
-def _position_of(tokens: Tokens, mask: int | None) -> Indices:
+def _position_of(tokens: TokenInputs, mask: int | None) -> Indices:
     """The map position of each token, -1 for padding."""
     if tokens.texts is None:
-        there = np.ones(tokens.ids.shape, dtype=bool) if mask is None else tokens.inputs[mask].x != 0
+        there = np.ones(tokens.token_ids.shape, dtype=bool) if mask is None else tokens.inputs[mask].x != 0
     else:
-        there = tokens.texts.mask > 0
+        there = tokens.texts.attention_mask > 0
     place = (
         group_into_words(tokens.texts)[0]
         if tokens.words and tokens.texts is not None
-        else np.broadcast_to(np.arange(tokens.ids.shape[1]), tokens.ids.shape)
+        else np.broadcast_to(np.arange(tokens.token_ids.shape[1]), tokens.token_ids.shape)
     )
     return np.where(there, place, -1).astype(np.intp)
 
 
-def _find_mask(tokens: Tokens, rows: Indices) -> int | None:
+def _find_mask(tokens: TokenInputs, rows: Indices) -> int | None:
     """Index of the input that hides tokens. It is found by evaluation, not by name: another token at a hidden position must change nothing."""
-    ids = tokens.ids[rows]
+    ids = tokens.token_ids[rows]
     token_ids = np.unique(ids)
     if len(token_ids) < 2:
         return None
@@ -324,7 +324,7 @@ def _find_mask(tokens: Tokens, rows: Indices) -> int | None:
 
 
 def _masked_outputs(
-    tokens: Tokens, rows: Indices, input_index: int, ids: npt.NDArray[Any], mask: npt.NDArray[Any]
+    tokens: TokenInputs, rows: Indices, input_index: int, ids: npt.NDArray[Any], mask: npt.NDArray[Any]
 ) -> Floats:
     net, parts = tokens.net, []
     for start in range(0, len(rows), net.max_batch_size):

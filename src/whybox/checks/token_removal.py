@@ -8,19 +8,19 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.checks.audit import CheckSubject
+from whybox.checks.check_subject import CheckSubject
 from whybox.checks.deletion_curves import MAX_SEGMENTS, MIN_SEGMENTS, RemovalGame, rank_segments
 from whybox.checks.replacements import check_requested
-from whybox.checks.token_maps import Tokens
+from whybox.checks.token_maps import TokenInputs
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
-__all__ = ["REPLACEMENTS", "token_games", "token_orders"]
+__all__ = ["TOKEN_REPLACEMENTS", "token_games", "token_orders"]
 
-REPLACEMENTS: Final = ("absent token", "hidden", "neutral token", "other tokens")
-_NEUTRAL: Final = ("[UNK]", "<unk>", "[PAD]", "<pad>", "[MASK]", "<mask>")
-Bools = npt.NDArray[np.bool_]
+TOKEN_REPLACEMENTS: Final = ("absent token", "hidden", "neutral token", "other tokens")
+_NEUTRAL_TOKENS: Final = ("[UNK]", "<unk>", "[PAD]", "<pad>", "[MASK]", "<mask>")
+BoolArray = npt.NDArray[np.bool_]
 
 
 def token_games(
@@ -38,12 +38,12 @@ def token_games(
         what = "words" if tokens.words else "tokens"
         return {}, f"no text checked has three {what} that may be removed (special ones stay)."
     found: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}
-    for name, (description, number, replacement) in _replacements(subject, tokens, rows).items():
+    for name, (description, number, replacement) in _token_replacements(subject, tokens, rows).items():
         xs = [i.x[rows] for i in tokens.inputs]
         xs[number] = np.where(ids >= 0, replacement, xs[number])
         if _all_finite(problem, xs):  # without any token the network may divide by zero
             found[name] = (description, number, replacement)
-    chosen = _choose(list(found), requested)
+    chosen = _choose_replacements(list(found), requested)
     if len(chosen) < 2:
         reason = "the result depends on what replaces a removed token, so two replacements are needed, and there is "
         have = f"only {found[chosen[0]][0]}" if chosen else "none"
@@ -54,7 +54,7 @@ def token_games(
         full = [i.x[rows] for i in tokens.inputs]
         full[number] = replacement
         games[description] = RemovalGame(
-            problem, ((number, ids),), present.shape[1], tuple(full), present, subject.sensitivity
+            problem, ((number, ids),), present.shape[1], tuple(full), present, subject.is_unsigned
         )
     return games, ""
 
@@ -63,18 +63,18 @@ def token_orders(subject: CheckSubject, games: Mapping[str, RemovalGame]) -> dic
     """Orders of the parts, largest first: by the map, and by trivial maps."""
     assert subject.tokens is not None  # noqa: S101  # asked by the caller
     tokens, rows, game = subject.tokens, subject.rows, next(iter(games.values()))
-    own = subject.maps()[0]
-    own = np.abs(own) if subject.sensitivity else own
+    own = subject.explained_maps()[0]
+    own = np.abs(own) if subject.is_unsigned else own
     own = own if own.ndim == 2 else own.sum(axis=-1)
     maps = {"the map": own, **tokens.trivial_maps(rows)}
-    ids, present = game.input_segments[0][1], game.present
+    ids, present = game.input_segments[0][1], game.has_segment
     assert present is not None  # noqa: S101  # as token_games makes it
-    return {name: _order(a, tokens.position_of[rows], ids, present, subject.seed) for name, a in maps.items()}
+    return {name: _token_order(a, tokens.position_of[rows], ids, present, subject.seed) for name, a in maps.items()}
 
 
-def _token_segments(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
+def _token_segments(tokens: TokenInputs, rows: Indices) -> tuple[Indices, BoolArray]:
     """The part of each token, (rows, tokens), -1 for those that stay; and which parts a row has. More than MAX_SEGMENTS are joined with their neighbours."""
-    free, which = tokens.removable[rows], tokens.position_of[rows]
+    free, which = tokens.is_removable[rows], tokens.position_of[rows]
     ids = np.full(free.shape, -1, dtype=np.intp)
     counts = np.zeros(len(rows), dtype=np.intp)
     for row in range(len(rows)):
@@ -86,7 +86,7 @@ def _token_segments(tokens: Tokens, rows: Indices) -> tuple[Indices, Bools]:
     return ids, np.arange(max(int(counts.max(initial=0)), 1)) < counts[:, None]
 
 
-def _order(values: Floats, which: Indices, ids: Indices, present: Bools, seed: int) -> Indices:
+def _token_order(values: Floats, which: Indices, ids: Indices, present: BoolArray, seed: int) -> Indices:
     total = np.zeros(present.shape)
     for row in range(len(ids)):
         pairs = np.unique(
@@ -96,31 +96,41 @@ def _order(values: Floats, which: Indices, ids: Indices, present: Bools, seed: i
     return rank_segments(np.where(present, total, -np.inf), seed)
 
 
-def _replacements(subject: CheckSubject, tokens: Tokens, rows: Indices) -> dict[str, tuple[str, int, npt.NDArray[Any]]]:
+def _token_replacements(
+    subject: CheckSubject, tokens: TokenInputs, rows: Indices
+) -> dict[str, tuple[str, int, npt.NDArray[Any]]]:
     """By name: description, index of the input that changes, and that input with all tokens removed, (rows, tokens)."""
-    ids = tokens.ids[rows]
+    ids = tokens.token_ids[rows]
     out: dict[str, tuple[str, int, npt.NDArray[Any]]] = {}
     used = set()
     if tokens.absent_token is not None:
         out["absent token"] = (tokens.absent_token[1], 0, np.full_like(ids, tokens.absent_token[0]))
         used.add(tokens.absent_token[0])
-    if tokens.mask is not None:
-        out["hidden"] = ("hidden by the mask", tokens.mask, np.zeros_like(tokens.inputs[tokens.mask].x[rows]))
+    if tokens.mask_input is not None:
+        out["hidden"] = (
+            "hidden by the mask",
+            tokens.mask_input,
+            np.zeros_like(tokens.inputs[tokens.mask_input].x[rows]),
+        )
     if tokens.texts is not None:
-        known = [(found, n) for n in _NEUTRAL if (found := tokens.texts.lookup(n)) is not None and found not in used]
+        known = [
+            (found, n)
+            for n in _NEUTRAL_TOKENS
+            if (found := tokens.texts.lookup_id(n)) is not None and found not in used
+        ]
         if known:
             out["neutral token"] = (known[0][1], 0, np.full_like(ids, known[0][0]))
-    pool = tokens.ids[tokens.removable]
-    if len(tokens.ids) > 1 and len(np.unique(pool)) > 1:
+    pool = tokens.token_ids[tokens.is_removable]
+    if len(tokens.token_ids) > 1 and len(np.unique(pool)) > 1:
         drawn = np.random.default_rng([subject.seed, 80]).choice(pool, size=ids.shape)
         out["other tokens"] = ("tokens drawn from all texts", 0, drawn.astype(ids.dtype))
     return out
 
 
-def _choose(have: list[str], requested: Sequence[str] | None) -> list[str]:
+def _choose_replacements(have: list[str], requested: Sequence[str] | None) -> list[str]:
     if requested is None:
         return have[:2]
-    named = check_requested(requested, REPLACEMENTS, "of tokens ")
+    named = check_requested(requested, TOKEN_REPLACEMENTS, "of tokens ")
     if missing := [a for a in named if a not in have]:
         raise OptionError(
             Argument("absent", missing[0]),
@@ -130,10 +140,10 @@ def _choose(have: list[str], requested: Sequence[str] | None) -> list[str]:
 
 
 def _all_finite(problem: SaliencyProblem, xs: Sequence[npt.NDArray[Any]]) -> bool:
-    for start in range(0, problem.rows, problem.batch_size):
-        some = np.arange(start, min(start + problem.batch_size, problem.rows))
+    for start in range(0, problem.n_rows, problem.batch_size):
+        some = np.arange(start, min(start + problem.batch_size, problem.n_rows))
         if not np.isfinite(
-            problem.evaluate(tuple(problem.net.array(np.ascontiguousarray(x[some])) for x in xs), some)
+            problem.scores_at_points(tuple(problem.net.array(np.ascontiguousarray(x[some])) for x in xs), some)
         ).all():
             return False
     return True

@@ -25,7 +25,7 @@ def is_picture(given: Input) -> bool:
 def input_size(given: Input, x: Floats) -> Floats:
     """The size of the input at each position, (rows, *positions)."""
     size = np.abs(x.astype(np.float64))
-    return size if given.channel is None else np.asarray(size.sum(axis=given.channel))
+    return size if given.channel_axis is None else np.asarray(size.sum(axis=given.channel_axis))
 
 
 def edge_map(given: Input, x: Floats) -> Floats:
@@ -40,7 +40,7 @@ def edge_map(given: Input, x: Floats) -> Floats:
             slope = _weigh_axis(slope, axis, (-1.0, 0.0, 1.0) if axis == along else (1.0, 2.0, 1.0))
         total += slope * slope
     size = np.sqrt(total)
-    return size if given.channel is None else np.asarray(size.sum(axis=given.channel))
+    return size if given.channel_axis is None else np.asarray(size.sum(axis=given.channel_axis))
 
 
 def _weigh_axis(x: Floats, axis: int, weights: Sequence[float]) -> Floats:

@@ -132,7 +132,7 @@ def _as_evaluated(model: Any, options: argparse.Namespace) -> Any:
     from whybox.data.table import as_table
     from whybox.data.table_files import read_table
     from whybox.models.base import Model
-    from whybox.models.readable import readable
+    from whybox.models.readable import read_or_black_box
 
     if isinstance(model, Model):
         return model
@@ -140,7 +140,7 @@ def _as_evaluated(model: Any, options: argparse.Namespace) -> Any:
     learned = getattr(model, "feature_names_in_", ())
     if options.sample_weight in rows.column_names and options.sample_weight not in learned:
         rows = rows.drop_columns([options.sample_weight])
-    return readable(model, as_table(rows), scale=options.scale)
+    return read_or_black_box(model, as_table(rows), scale=options.scale)
 
 
 def _effects(options: argparse.Namespace) -> None:
@@ -148,7 +148,7 @@ def _effects(options: argparse.Namespace) -> None:
     from whybox.data.table_files import WRITABLE_SUFFIXES, table_writer
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import resolve_effects
-    from whybox.methods.effects.result import run
+    from whybox.methods.effects.result import compute_effects
 
     out = resolve_output(options, WRITABLE_SUFFIXES)
     q = question_of(options)
@@ -158,7 +158,7 @@ def _effects(options: argparse.Namespace) -> None:
     problem = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if problem.asks:
         print(f"whybox: {plan_effects(problem).line}", file=sys.stderr)
-    curves = name_rows(lambda _: run(problem), q.rows, options.data)
+    curves = name_rows(lambda _: compute_effects(problem), q.rows, options.data)
     with atomic_write(out) as part:
         write = table_writer(part, out)
         write(curves.to_arrow())

@@ -74,11 +74,11 @@ def _add_options(parser: CommandParser) -> None:
 
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    from whybox.methods.shap.options import AUTOMATIC, ShapOptions
+    from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 
     add_background(parser)
     add_players(parser)
-    add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC, *family_ids("shap"))})
+    add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
 
 
 def explainer_of(options: argparse.Namespace, model: Any) -> Any:
@@ -98,7 +98,7 @@ def _options_of(options: argparse.Namespace) -> Any:
 def _explain(options: argparse.Namespace) -> None:
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, read_batches, table_writer
-    from whybox.explanation.evidence import Evidence, merged
+    from whybox.explanation.evidence import Evidence, merge_evidence
     from whybox.explanation.explanation import Explanation
 
     out = resolve_output(options, WRITABLE_SUFFIXES)
@@ -119,11 +119,11 @@ def _explain(options: argparse.Namespace) -> None:
         for rows in batches:
             given = _without_ids(rows, model, options)
             if not parts:
-                explainer.check_evals(n_rows, None if model.inputs.named else tuple(given.column_names))
+                explainer.check_evals(n_rows, None if model.inputs.has_names else tuple(given.column_names))
             last = name_rows(explainer, given, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
-        evidence = merged(parts)
+        evidence = merge_evidence(parts)
         write.add_metadata("whybox", json.dumps({"evidence": evidence.to_dict()}))
         write.close()
     assert last is not None  # noqa: S101  # there is at least one batch

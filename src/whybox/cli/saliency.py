@@ -71,7 +71,7 @@ def _saliency(options: argparse.Namespace) -> None:
 
 def maps_of(q: MapQuestion) -> dict[str, Any]:
     """Return the map of each input by its name, "" where there is one without a name; rows are called as their files."""
-    from whybox.explanation.explanation import labels
+    from whybox.explanation.explanation import as_labels
     from whybox.methods.saliency.recipe import read_recipe
     from whybox.methods.saliency.saliency import saliency
 
@@ -81,7 +81,7 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
     which = read_recipe(parts[0]).inputs if several else (0,)
     row_labels = [q.read.labels[k] for k in which]
     parts = tuple(
-        e if of is None else replace(e, coords={**e.coords, "row": labels(of)})
+        e if of is None else replace(e, coords={**e.coords, "row": as_labels(of)})
         for e, of in zip(parts, row_labels, strict=True)
     )
     return dict(zip([(q.read.names or ("",))[k] for k in which], parts, strict=True)) if several else {"": parts[0]}
@@ -89,7 +89,7 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
 
 def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     """What was written, how much comes from each input, how it was made."""
-    from whybox.explanation.negligible import negligible
+    from whybox.explanation.negligible import negligible_size
     from whybox.reporting.sections.saliency_maps import share_lines, sums_by_input
 
     first = next(iter(named.values()))
@@ -98,7 +98,7 @@ def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     totals = sums_by_input(list(named.values())) if len(named) > 1 else None
     if totals is not None and totals.ndim == 2:
         print("  How much comes from each input (mean sum over the rows, share of the sizes):")
-        lines = share_lines(totals, list(named), float(negligible(first).max()))
+        lines = share_lines(totals, list(named), float(negligible_size(first).max()))
         wide = max(len(name) for name, _, _ in lines)
         for name, total, share in lines:
             print(f"    {name:<{wide}}  {total:>10}  {share:>6}")

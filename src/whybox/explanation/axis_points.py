@@ -14,7 +14,13 @@ from whybox.explanation.labelled import Labelled
 __all__ = ["curve_spread", "numeric_points", "point_labels", "with_plain_durations"]
 
 _Curve = TypeVar("_Curve", bound=Labelled)
-_UNITS: Final = (("days", 86400e6), ("hours", 3600e6), ("minutes", 60e6), ("seconds", 1e6), ("microseconds", 1.0))
+_DURATION_UNITS: Final = (
+    ("days", 86400e6),
+    ("hours", 3600e6),
+    ("minutes", 60e6),
+    ("seconds", 1e6),
+    ("microseconds", 1.0),
+)
 
 
 def curve_spread(e: Labelled) -> float:
@@ -51,7 +57,7 @@ def with_plain_durations(e: _Curve) -> _Curve:
             continue
         micro = np.where(np.isnat(points), np.nan, points.astype("m8[us]").astype(np.int64).astype(np.float64))
         largest = float(np.nanmax(np.abs(micro), initial=0.0))
-        unit, size_of_unit = next((u for u in _UNITS if largest >= 2 * u[1]), _UNITS[-1])
+        unit, size_of_unit = next((u for u in _DURATION_UNITS if largest >= 2 * u[1]), _DURATION_UNITS[-1])
         coords[dim], names[i] = micro / size_of_unit, f"{names[i]} ({unit})"
         if f"histogram_edges{tag}" in extras:
             axes, edges = extras[f"histogram_edges{tag}"]

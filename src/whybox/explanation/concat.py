@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.data.join_tables import join_tables
 from whybox.errors import OptionError
-from whybox.explanation.evidence import Evidence, merged
+from whybox.explanation.evidence import Evidence, merge_evidence
 from whybox.explanation.explanation import Explanation
 
 __all__ = ["concat"]
@@ -44,7 +44,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         >>> wb.concat(explain(X[start : start + 100]) for start in range(0, 442, 100)).shape
         (442, 10)
     """
-    parts = _listed(explanations)
+    parts = _as_list(explanations)
     if not parts:
         raise OptionError("there is nothing to join: give at least one explanation.")
     for part in parts:
@@ -65,12 +65,12 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         std_error=_join_axis([part.std_error for part in parts]),
         data=join_tables([part.data for part in parts if part.data is not None]),
         extras=_join_extras(parts),
-        evidence=merged(evidence),
+        evidence=merge_evidence(evidence),
         again=None,
     )
 
 
-def _listed(explanations: Any) -> list[Any]:
+def _as_list(explanations: Any) -> list[Any]:
     if isinstance(explanations, (Explanation, Mapping)):  # a mapping: effects, which are refused with the reason
         return [explanations]
     if not isinstance(explanations, Iterable):

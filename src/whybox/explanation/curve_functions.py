@@ -16,18 +16,18 @@ from whybox.data.table import Floats, is_missing
 from whybox.errors import OptionError, quoted_list
 
 __all__ = [
-    "TOO_MANY",
-    "Axis",
+    "TOO_MANY_STEPS",
+    "CurveAxis",
     "PiecewiseLinearCurve",
     "SavedCurve",
-    "Steps",
+    "StepFunction",
     "UnavailableCurve",
     "as_dates",
     "as_place",
     "as_plain_list",
 ]
 
-TOO_MANY: Final = (
+TOO_MANY_STEPS: Final = (
     "the steps of this curve were not pickled with it, because they are many more numbers than the curve has. "
     "Keep them in a file, with save() and wb.load(), or pass the points you need in grid= before."
 )
@@ -95,21 +95,21 @@ def as_place(values: npt.NDArray[Any]) -> Floats:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Axis:
+class CurveAxis:
     """What is known along one feature.
 
     Attributes:
         edges: of a number: the i-th value holds above ``edges[i - 1]`` and up to ``edges[i]``.
         levels: of a feature without an axis: the levels there are. One of the two is None.
-        missing: whether the last value is that of a missing one.
+        has_missing: whether the last value is that of a missing one.
     """
 
     name: str
     edges: Floats | None
     levels: tuple[Any, ...] | None
-    missing: bool
+    has_missing: bool
 
-    def find(self, values: Sequence[Any]) -> npt.NDArray[np.int64]:
+    def find_positions(self, values: Sequence[Any]) -> npt.NDArray[np.int64]:
         """Return where values stand.
 
         Raises:
@@ -117,7 +117,7 @@ class Axis:
         """
         wanted = [None if is_missing(v) else v for v in values]
         last = len(self.edges) + 1 if self.edges is not None else len(self.levels or ())
-        if None in wanted and not self.missing:
+        if None in wanted and not self.has_missing:
             raise OptionError(f"grid of {self.name!r}: what a missing value does is not known here.")
         known = [v for v in wanted if v is not None]
         if self.levels is not None:
@@ -137,28 +137,28 @@ class Axis:
 
 @final
 @dataclass(frozen=True, eq=False)
-class Steps:
+class StepFunction:
     """A step function of one feature or two: ``values`` ([rows,] values of each axis ... [, outputs])."""
 
-    axes: tuple[Axis, ...]
+    axes: tuple[CurveAxis, ...]
     values: Floats
-    rows: bool = False
+    has_rows: bool = False
 
     def __call__(self, points: Any) -> Floats:
         """Return the values at points, (points,) [, outputs], rows first where there are rows."""
         wanted = as_plain_list(points)
         if len(self.axes) == 1:
-            where: tuple[Any, ...] = (self.axes[0].find(wanted),)
+            where: tuple[Any, ...] = (self.axes[0].find_positions(wanted),)
         else:
             pairs = [as_plain_list(p) for p in wanted]
             if any(len(p) != 2 for p in pairs):
                 raise OptionError("a surface is asked at pairs of values: [(a, b), ...].")
-            where = tuple(axis.find([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
-        return np.ascontiguousarray(self.values[((slice(None),) if self.rows else ()) + where])
+            where = tuple(axis.find_positions([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
+        return np.ascontiguousarray(self.values[((slice(None),) if self.has_rows else ()) + where])
 
-    def keep(self, most: int | None = None) -> SavedCurve:
+    def saved_curve(self, most: int | None = None) -> SavedCurve:
         """Return what can be saved: itself, if it is no more numbers than `most`."""
-        return UnavailableCurve(TOO_MANY) if most is not None and self.values.size > most else self
+        return UnavailableCurve(TOO_MANY_STEPS) if most is not None and self.values.size > most else self
 
 
 @final
@@ -187,7 +187,7 @@ class PiecewiseLinearCurve:
             if -1 in where:
                 raise OptionError(f"{wanted[where.index(-1)]!r} is not a level of this curve.")
             return np.asarray(self.values[where])
-        place, x = self._places(list(axis)), self._places(wanted)
+        place, x = self._axis_positions(list(axis)), self._axis_positions(wanted)
         if not ((x >= place[0]) & (x <= place[-1])).all():
             raise OptionError(
                 f"an accumulated effect is known from {axis[0]} to {axis[-1]}, where the data are; ask inside."
@@ -196,7 +196,7 @@ class PiecewiseLinearCurve:
         interpolated = np.column_stack([np.interp(x, place, v) for v in flat.T])
         return interpolated.reshape(len(x), *self.values.shape[1:])
 
-    def _places(self, wanted: Sequence[Any]) -> Floats:
+    def _axis_positions(self, wanted: Sequence[Any]) -> Floats:
         """Values on the axis of numbers or dates, missing as NaN."""
         axis, out = self.axes[0], np.full(len(wanted), np.nan)
         known = [i for i, v in enumerate(wanted) if not is_missing(v)]
@@ -212,7 +212,7 @@ class PiecewiseLinearCurve:
             raise OptionError(f"give points like {axis[0]}, not {quoted_list(wanted)} ({error}).") from None
         return out
 
-    def keep(self, most: int | None = None) -> SavedCurve:
+    def saved_curve(self, most: int | None = None) -> SavedCurve:
         """Return what can be saved: itself, for it is no more than the curve."""
         del most
         return self
@@ -223,17 +223,17 @@ class PiecewiseLinearCurve:
 class UnavailableCurve:
     """A curve that is known at its grid only, and why."""
 
-    why: str
+    reason: str
 
     def __call__(self, points: Any) -> Floats:
         """Refuse."""
         del points
-        raise OptionError(self.why)
+        raise OptionError(self.reason)
 
-    def keep(self, most: int | None = None) -> SavedCurve:
+    def saved_curve(self, most: int | None = None) -> SavedCurve:
         """Return what can be saved: itself, for it is no more than the curve."""
         del most
         return self
 
 
-SavedCurve = Steps | PiecewiseLinearCurve | UnavailableCurve
+SavedCurve = StepFunction | PiecewiseLinearCurve | UnavailableCurve

@@ -16,21 +16,21 @@ from whybox.explanation.axis_points import curve_spread, numeric_points, point_l
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.figures import EffectsFigures
 
-__all__ = ["Effects", "Key"]
+__all__ = ["CurveKey", "Effects"]
 
-Key = str | tuple[str, ...]
+CurveKey = str | tuple[str, ...]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Effects(Mapping[Key, Explanation]):
+class Effects(Mapping[CurveKey, Explanation]):
     """Curves by feature: ``effects["age"]``, ``effects[0]``; a surface by its two names: ``effects["age", "bmi"]``.
 
     ``library`` is the frame library of the rows given. Each curve is an Explanation of kind ``"effect"`` with ``grid``, ``values``,
     ``std_error``, ``interval``, ``off_data`` and ``at(points)``.
     """
 
-    curves: Mapping[Key, Explanation]
+    curves: Mapping[CurveKey, Explanation]
     library: str = "numpy"
 
     def __post_init__(self) -> None:
@@ -44,7 +44,7 @@ class Effects(Mapping[Key, Explanation]):
         """Return the number of curves."""
         return len(self.curves)
 
-    def __iter__(self) -> Iterator[Key]:
+    def __iter__(self) -> Iterator[CurveKey]:
         """Iterate over the names."""
         return iter(self.curves)
 
@@ -73,7 +73,7 @@ class Effects(Mapping[Key, Explanation]):
         """Figures: ``effects.plot()`` and ``effects.plot.grid()`` draw the features that matter most side by side."""
         return EffectsFigures(self)
 
-    def ordered(self, most: int | None = None) -> list[Key]:
+    def ordered(self, most: int | None = None) -> list[CurveKey]:
         """Return names by falling size of their effect: the standard deviation of the curve over the rows (over outputs, the largest)."""
         order = np.argsort([-curve_spread(e) for e in self.curves.values()], kind="stable")
         names = list(self.curves)
@@ -95,7 +95,7 @@ class Effects(Mapping[Key, Explanation]):
         """
         from whybox.data.table import build_frame
 
-        return build_frame(_columns(self.curves), library=library or self.library)
+        return build_frame(_curve_columns(self.curves), library=library or self.library)
 
     def to_arrow(self) -> Any:
         """Return all curves as one pyarrow Table, laid out as :meth:`to_frame`."""
@@ -121,7 +121,7 @@ class Effects(Mapping[Key, Explanation]):
         return effects_html(self, self.ordered())
 
 
-def _columns(curves: Mapping[Key, Explanation]) -> dict[str, npt.NDArray[Any]]:
+def _curve_columns(curves: Mapping[CurveKey, Explanation]) -> dict[str, npt.NDArray[Any]]:
     several = {d for e in curves.values() for d in e.dims}
     apart = any(isinstance(key, str) and tuple(e.players) != (key,) for key, e in curves.items())
     parts: dict[str, list[npt.NDArray[Any]]] = {}

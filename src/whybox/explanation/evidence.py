@@ -12,16 +12,16 @@ from whybox.errors import ExplanationFileError, OptionError, did_you_mean, quote
 from whybox.explanation.files_before_ids import method_before_ids
 from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.models.categories import UnseenCategories, merge_unseen
-from whybox.models.links import PREDICTION
+from whybox.models.links import PREDICTION_UNITS
 
-__all__ = ["LINES", "Evidence", "merged", "versions"]
+__all__ = ["EVIDENCE_LINES", "Evidence", "library_versions", "merge_evidence"]
 
 # What evidence says to people, line by line: whoever shows some of the lines names them so, never by their English.
-LINES: Final = (
+EVIDENCE_LINES: Final = (
     "method", "kernel", "index", "estimand", "options", "rows", "additivity", "agreement", "spot_checks", "model", "verdict", "model_calls", "passes", "operators", "seed",
     "fingerprint", "versions", "seconds", "note", "unknown",
 )  # fmt: skip
-_Line = tuple[str, str, str]  # one of LINES, its label, its text
+_EvidenceLine = tuple[str, str, str]  # one of EVIDENCE_LINES, its label, its text
 
 
 @final
@@ -138,18 +138,18 @@ class Evidence:
         """Return (label, text) pairs for people: what the report and the notebook show.
 
         Args:
-            keys: which of them, by names of LINES; none: all. Those that an explanation does not have are left out.
+            keys: which of them, by names of EVIDENCE_LINES; none: all. Those that an explanation does not have are left out.
 
         Raises:
-            OptionError: a key that is none of LINES.
+            OptionError: a key that is none of EVIDENCE_LINES.
         """
         for key in keys:
-            if key not in LINES:
-                raise OptionError(f"evidence has no line {key!r}.{did_you_mean(key, LINES)}")
-        entries = [*(self._of_network() if self.passes else self._of_model()), *self._how()]
+            if key not in EVIDENCE_LINES:
+                raise OptionError(f"evidence has no line {key!r}.{did_you_mean(key, EVIDENCE_LINES)}")
+        entries = [*(self._of_network() if self.passes else self._of_model()), *self._method_lines()]
         return [(label, text) for key, label, text in entries if not keys or key in keys]
 
-    def _how(self) -> list[_Line]:
+    def _method_lines(self) -> list[_EvidenceLine]:
         return [
             ("seed", "Seed", str(self.seed)),
             *(("fingerprint", f"SHA-256 of {name}", digest) for name, digest in self.fingerprints.items()),
@@ -162,7 +162,7 @@ class Evidence:
             ),
         ]
 
-    def _of_network(self) -> list[_Line]:
+    def _of_network(self) -> list[_EvidenceLine]:
         p = self.passes
         adds = f"{self.residual:.2g} {self.residual_units} at worst ({self.tolerance:.2g} allowed at most), against {self.residual_against}"
         options = {**self.settings.get("options", {}), **{k: self.settings.get(k) for k in ("reduce", "dtype")}}
@@ -193,10 +193,10 @@ class Evidence:
             ),
         ]
 
-    def _of_spot_checks(self) -> list[_Line]:
+    def _of_spot_checks(self) -> list[_EvidenceLine]:
         return [] if self.spot_checks is None else [("spot_checks", "Spot checks", str(self.spot_checks))]
 
-    def _of_model(self) -> list[_Line]:
+    def _of_model(self) -> list[_EvidenceLine]:
         v = self.verdict
         tested = (
             f"{v['thresholds']:,} of {v['thresholds_total']:,} split points"
@@ -210,7 +210,8 @@ class Evidence:
             if v.get("rows")
             else f"compared with {v.get('against', 'nothing')}"
         )
-        residual = f"{self.residual:.2g}{'' if self.residual_units == PREDICTION else ' ' + self.residual_units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
+        units = "" if self.residual_units == PREDICTION_UNITS else f" {self.residual_units}"
+        residual = f"{self.residual:.2g}{units} ({self.tolerance:.2g} allowed), against {self.residual_against}"
         index = ("index", "Index", self.index)
         additivity = (
             "additivity",
@@ -255,7 +256,7 @@ _COMMON_FIELDS: Final = {  # what parts of one explanation have in common, in wo
 }
 
 
-def merged(parts: Sequence[Evidence]) -> Evidence:
+def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
     """Return the evidence of an explanation made in several parts (batches of a stream).
 
     Sums of rows, calls, passes and seconds; the worst of every check and the weakest verdict; kernels, versions and operators are listed where
@@ -329,7 +330,7 @@ def _total_passes(parts: Sequence[dict[str, int]]) -> dict[str, int]:
     return {name: (max if name == "rows together" else sum)(p.get(name, 0) for p in parts) for name in names}
 
 
-def versions(library: str | None = None) -> dict[str, str]:
+def library_versions(library: str | None = None) -> dict[str, str]:
     """Return the versions that made the numbers."""
     import platform
 

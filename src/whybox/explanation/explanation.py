@@ -18,7 +18,7 @@ from whybox.explanation.axis_labels import one_position, positions_of_label
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
 from whybox.explanation.selection import as_key
-from whybox.models.links import PREDICTION
+from whybox.models.links import PREDICTION_UNITS
 from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["EXPLANATION_KINDS", "PAIR_SEPARATOR", "Explanation"]
@@ -89,7 +89,7 @@ class Explanation:
 
     def __post_init__(self) -> None:
         allowed = EXPLANATION_KINDS.get(self.kind)
-        order = _ends if self.kind == "saliency" else tuple
+        order = _order_dims if self.kind == "saliency" else tuple
         if allowed is None or order(d for d in allowed if d in self.dims) != order(self.dims):
             raise OptionError(f"an explanation of kind {self.kind!r} cannot have the axes {self.dims}.")
         if self.values.ndim != len(self.dims) or any(
@@ -176,12 +176,12 @@ class Explanation:
     def output_name(self) -> str | None:
         """Label of the one output that this is about; None where there are several, or the only one has no name."""
         names = [str(n) for n in self.coords.get("output", ())]
-        return names[0] if len(names) == 1 and names[0] != PREDICTION else None
+        return names[0] if len(names) == 1 and names[0] != PREDICTION_UNITS else None
 
     @property
     def named_units(self) -> bool:
         """Whether the units have a name (log-odds, probability), or are merely those of the prediction."""
-        return self.units != PREDICTION
+        return self.units != PREDICTION_UNITS
 
     @property
     def grid(self) -> npt.NDArray[Any]:
@@ -250,7 +250,7 @@ class Explanation:
         }
         for dim, k in chosen.items():
             _check_key(dim, k)
-        return self._pick({dim: self._by_name(dim, k) if dim != "row" else k for dim, k in chosen.items()})
+        return self._select_positions({dim: self._by_name(dim, k) if dim != "row" else k for dim, k in chosen.items()})
 
     def sel(self, **labels: Any) -> Explanation:
         """Slice by labels, axis by axis: ``e.sel(row="customer 7", output="setosa")``; numbers are labels here, never positions.
@@ -262,7 +262,7 @@ class Explanation:
             if dim not in self.dims:
                 raise OptionError(f"there is no axis {dim!r} here.{did_you_mean(dim, self.dims)}")
         keys = {dim: as_key(label, dim, self.coords[dim]) for dim, label in labels.items()}
-        return self._pick({dim: self._by_name(dim, key, strict=True) for dim, key in keys.items()})
+        return self._select_positions({dim: self._by_name(dim, key, strict=True) for dim, key in keys.items()})
 
     def _by_name(self, dim: str, key: Any, *, strict: bool = False) -> Any:
         """Turn labels into positions; anything that is not a label is left as a position."""
@@ -279,7 +279,7 @@ class Explanation:
             return one_position(dim, key, array)
         return key
 
-    def _pick(self, at: Mapping[str, Any]) -> Explanation:
+    def _select_positions(self, at: Mapping[str, Any]) -> Explanation:
         values, error = self.values, self.std_error
         base, prediction, data = self.base, self.prediction, self.data
         coords, dims = dict(self.coords), list(self.dims)
@@ -291,7 +291,7 @@ class Explanation:
                 index = index.astype(np.intp)
             where = (slice(None),) * axis + (index,)
             values, error = values[where], None if error is None else error[where]
-            extras = {name: _cut(own, array, dim, index) for name, (own, array) in extras.items()}
+            extras = {name: _slice_extra(own, array, dim, index) for name, (own, array) in extras.items()}
             if dim == "row":
                 prediction = None if prediction is None else prediction[index]
                 data = None if data is None else data.rows(np.atleast_1d(np.arange(len(data))[index]))
@@ -348,15 +348,15 @@ class Explanation:
 
     def save(self, path: str | Path) -> None:
         """Write everything, evidence included, to one file that cannot run code; read it back with ``wb.load``."""
-        from whybox.explanation.save import save
+        from whybox.explanation.save import save_explanation
 
-        save(self, path)
+        save_explanation(self, path)
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Pickle values, own rows and evidence; see whybox.explanation.pickling."""
-        from whybox.explanation.pickling import rebuild, state
+        from whybox.explanation.pickling import from_pickled_state, pickled_state
 
-        return rebuild, (Explanation, state(self))
+        return from_pickled_state, (Explanation, pickled_state(self))
 
     def __copy__(self) -> Explanation:
         """Return the same explanation, which cannot be changed."""
@@ -386,7 +386,7 @@ class Explanation:
         )
 
 
-def _ends(dims: Iterable[str]) -> tuple[Any, ...]:
+def _order_dims(dims: Iterable[str]) -> tuple[Any, ...]:
     """Rows first, outputs last, the others in any order."""
     names = tuple(dims)
     return "row" in names[:1], sorted(names), "output" in names[-1:]
@@ -415,7 +415,7 @@ def _check_key(dim: str, key: Any) -> None:
         )
 
 
-def _cut(
+def _slice_extra(
     dims: tuple[str, ...], array: npt.NDArray[Any], dim: str, index: Any
 ) -> tuple[tuple[str, ...], npt.NDArray[Any]]:
     """Slice one of the extras along an axis, if it has it."""
@@ -434,7 +434,7 @@ def interval_extras(
     return {"interval": ((*dims, "bound"), np.ascontiguousarray(bounds)), "interval_level": ((), np.array(level))}
 
 
-def labels(names: Sequence[Any]) -> npt.NDArray[Any]:
+def as_labels(names: Sequence[Any]) -> npt.NDArray[Any]:
     """Return axis labels as an object array."""
     out = np.empty(len(names), dtype=object)
     out[:] = list(names)

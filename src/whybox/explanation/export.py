@@ -16,9 +16,9 @@ from whybox.explanation.labelled import Labelled
 
 __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
-LAYOUTS = ("auto", "wide", "long")
-BOUNDS = ("low", "high")  # of an interval
-Extra = tuple[tuple[str, ...], npt.NDArray[Any]]
+TABLE_LAYOUTS = ("auto", "wide", "long")
+INTERVAL_BOUNDS = ("low", "high")  # of an interval
+ExtraArray = tuple[tuple[str, ...], npt.NDArray[Any]]
 
 
 def to_frame(explanation: Labelled, *, library: str | None = None, layout: str = "auto") -> Any:
@@ -127,7 +127,7 @@ def to_xarray(explanation: Labelled) -> Any:
     variables |= {f"{name}_text" if name in e.coords else name: of for name, of in e.extras.items()}
     coords: dict[str, Any] = {d: (d, e.coords[d]) for d in e.dims}
     if any("bound" in dims for dims, _ in e.extras.values()):
-        coords["bound"] = ("bound", list(BOUNDS))
+        coords["bound"] = ("bound", list(INTERVAL_BOUNDS))
     if "row" in e.coords and "row" not in e.dims:  # one row was picked
         coords["row"] = ((), e.coords["row"].reshape(-1)[0])
     return xr.Dataset(
@@ -137,8 +137,8 @@ def to_xarray(explanation: Labelled) -> Any:
 
 def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the table, as :func:`to_frame` lays them out."""
-    if layout not in LAYOUTS:
-        raise OptionError(Argument("layout", layout), " is not known.", known=LAYOUTS)
+    if layout not in TABLE_LAYOUTS:
+        raise OptionError(Argument("layout", layout), " is not known.", known=TABLE_LAYOUTS)
     if _resolve_layout(e, layout) == "long":
         return _long_columns(e)
     if e.kind != "attribution":
@@ -202,12 +202,12 @@ def _pair_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     return {name: values[order] for name, values in out.items()}
 
 
-def _columns_of_bounds(extras: Mapping[str, Extra]) -> dict[str, Extra]:
+def _columns_of_bounds(extras: Mapping[str, ExtraArray]) -> dict[str, ExtraArray]:
     """Extras, each interval as two: ``interval`` as ``interval_low`` and ``interval_high``."""
-    out: dict[str, Extra] = {}
+    out: dict[str, ExtraArray] = {}
     for name, (dims, array) in extras.items():
         if dims[-1:] == ("bound",):
-            out |= {f"{name}_{end}": (dims[:-1], array[..., i]) for i, end in enumerate(BOUNDS)}
+            out |= {f"{name}_{end}": (dims[:-1], array[..., i]) for i, end in enumerate(INTERVAL_BOUNDS)}
         else:
             out[name] = dims, array
     return out

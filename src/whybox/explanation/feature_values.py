@@ -8,17 +8,17 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.explanation.labelled import Labelled
-from whybox.explanation.negligible import negligible
+from whybox.explanation.negligible import negligible_size
 
 __all__ = ["as_numbers", "feature_values", "number_labels", "shown_values", "strongest_partner"]
 
-_SECONDS: Final = {
+_UNIT_SECONDS: Final = {
     "W": 7 * 86400.0, "D": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0,
     "ms": 1e-3, "us": 1e-6, "ns": 1e-9, "ps": 1e-12, "fs": 1e-15, "as": 1e-18,
 }  # fmt: skip
-_DURATIONS: Final = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
+_DURATION_NAMES: Final = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _MAX_BINS = 12
 _MAX_ROWS = 20_000
 
@@ -54,9 +54,9 @@ def as_numbers(values: npt.NDArray[Any]) -> Floats:
         unit = "s" if np.datetime_data(values.dtype)[0] in ("Y", "M") else np.datetime_data(values.dtype)[0]
         ticks = values.astype(f"{values.dtype.kind}8[{unit}]").astype(np.int64)
         per_second = max(
-            1, round(1 / _SECONDS[unit])
+            1, round(1 / _UNIT_SECONDS[unit])
         )  # whole seconds apart from their parts, so that neither is rounded
-        seconds = (ticks // per_second + ticks % per_second / per_second) * max(1.0, _SECONDS[unit])
+        seconds = (ticks // per_second + ticks % per_second / per_second) * max(1.0, _UNIT_SECONDS[unit])
         return np.where(np.isnat(values), np.nan, seconds)
     order = {v: float(i) for i, v in enumerate(sorted({str(v) for v in values if v is not None}))}
     return np.array([np.nan if v is None else order[str(v)] for v in values])
@@ -69,13 +69,13 @@ def number_labels(numbers: Floats, dtype: np.dtype[Any]) -> list[str]:
         numbers: in increasing order, finite.
     """
     if dtype.kind not in "mM":
-        return [number(float(v), 3) for v in numbers]
+        return [number_text(float(v), 3) for v in numbers]
     steps = np.diff(numbers)
     finest = float(steps[steps > 0].min(initial=np.inf))
     if dtype.kind == "m":
-        unit = next((u for u in ("D", "h", "m") if finest >= _SECONDS[u]), "s")
-        return [f"{number(float(v) / _SECONDS[unit], 3)} {_DURATIONS[unit]}" for v in numbers]
-    resolution: Any = next((u for u in ("D", "m", "s", "ms") if finest >= _SECONDS[u]), "us")
+        unit = next((u for u in ("D", "h", "m") if finest >= _UNIT_SECONDS[u]), "s")
+        return [f"{number_text(float(v) / _UNIT_SECONDS[unit], 3)} {_DURATION_NAMES[unit]}" for v in numbers]
+    resolution: Any = next((u for u in ("D", "m", "s", "ms") if finest >= _UNIT_SECONDS[u]), "us")
     dates = np.round(numbers * 1e6).astype(np.int64).astype("datetime64[us]")
     return [str(v).replace("T", " ") for v in np.datetime_as_string(dates, unit=resolution)]
 
@@ -92,7 +92,7 @@ def strongest_partner(e: Labelled, feature: str) -> str | None:
     if e.kind == "interaction":
         strength = np.abs(e.values[:, j]).mean(axis=0).reshape(len(names), -1).sum(axis=1)
         strength[j] = 0
-        return names[int(np.argmax(strength))] if strength.max() > negligible(e).sum() else None
+        return names[int(np.argmax(strength))] if strength.max() > negligible_size(e).sum() else None
     feature_cells = feature_values(e, feature)
     if feature_cells is None or e.dims != ("row", "feature"):
         return None
@@ -114,7 +114,7 @@ def strongest_partner(e: Labelled, feature: str) -> str | None:
                 ).var()
             )
     best = max(scores, key=lambda name: scores[name], default=None)
-    least = max(1e-12 * float(remaining.var()), float(negligible(e)) ** 2)
+    least = max(1e-12 * float(remaining.var()), float(negligible_size(e)) ** 2)
     return best if best is not None and scores[best] > least else None
 
 

@@ -13,12 +13,12 @@ from typing import Any, Final, final
 
 from whybox.errors import did_you_mean
 
-__all__ = ["EFFECTS_FIGURES", "FIGURES", "EffectsFigures", "Figure", "Figures"]
+__all__ = ["EFFECTS_FIGURES", "FIGURE_SPECS", "EffectsFigures", "FigureSpec", "Figures"]
 
 
 @final
 @dataclass(frozen=True)
-class Figure:
+class FigureSpec:
     """One figure.
 
     Attributes:
@@ -28,32 +28,34 @@ class Figure:
     drawn_by: str
     kinds: tuple[str, ...]
 
-    def load(self) -> Callable[..., Any]:
+    def load_function(self) -> Callable[..., Any]:
         """Import the function."""
         module, _, name = self.drawn_by.partition(":")
         function: Callable[..., Any] = getattr(import_module(module), name)
         return function
 
 
-FIGURES: Final[Mapping[str, Figure]] = {
-    "bar": Figure("whybox.plots.bar:bar", ("attribution", "importance", "saliency")),
-    "beeswarm": Figure("whybox.plots.beeswarm:beeswarm", ("attribution", "saliency")),
-    "waterfall": Figure("whybox.plots.waterfall:waterfall", ("attribution",)),
-    "scatter": Figure("whybox.plots.scatter:scatter", ("attribution", "interaction", "saliency")),
-    "heatmap": Figure("whybox.plots.heatmap:heatmap", ("attribution", "interaction", "interaction_size", "saliency")),
-    "curve": Figure("whybox.plots.curve:curve", ("effect",)),
-    "overlay": Figure("whybox.plots.saliency_image:overlay", ("saliency",)),
-    "beside": Figure("whybox.plots.saliency_image:beside", ("saliency",)),
-    "track": Figure("whybox.plots.saliency_series:track", ("saliency",)),
-    "words": Figure("whybox.plots.saliency_image:words", ("saliency",)),
+FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
+    "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "saliency")),
+    "beeswarm": FigureSpec("whybox.plots.beeswarm:beeswarm", ("attribution", "saliency")),
+    "waterfall": FigureSpec("whybox.plots.waterfall:waterfall", ("attribution",)),
+    "scatter": FigureSpec("whybox.plots.scatter:scatter", ("attribution", "interaction", "saliency")),
+    "heatmap": FigureSpec(
+        "whybox.plots.heatmap:heatmap", ("attribution", "interaction", "interaction_size", "saliency")
+    ),
+    "curve": FigureSpec("whybox.plots.curve:curve", ("effect",)),
+    "overlay": FigureSpec("whybox.plots.saliency_image:overlay", ("saliency",)),
+    "beside": FigureSpec("whybox.plots.saliency_image:beside", ("saliency",)),
+    "track": FigureSpec("whybox.plots.saliency_series:track", ("saliency",)),
+    "words": FigureSpec("whybox.plots.saliency_image:words", ("saliency",)),
 }
-EFFECTS_FIGURES: Final[Mapping[str, Figure]] = {"grid": Figure("whybox.plots.effects_grid:grid", ("effects",))}
+EFFECTS_FIGURES: Final[Mapping[str, FigureSpec]] = {"grid": FigureSpec("whybox.plots.effects_grid:grid", ("effects",))}
 
 
-class _Named:
+class _FiguresByName:
     """Figures of one result, by name."""
 
-    def __init__(self, result: Any, kind: str, figures: Mapping[str, Figure]) -> None:
+    def __init__(self, result: Any, kind: str, figures: Mapping[str, FigureSpec]) -> None:
         self._result, self._kind, self._figures = result, kind, figures
 
     def __getattr__(self, name: str) -> Any:
@@ -64,7 +66,7 @@ class _Named:
         """
         if name.startswith("_") or name not in self._figures:
             raise AttributeError(f"there is no figure {name!r}.{did_you_mean(name, self._figures)}")
-        return MethodType(self._figures[name].load(), self._result)
+        return MethodType(self._figures[name].load_function(), self._result)
 
     def __dir__(self) -> list[str]:
         return [name for name, figure in self._figures.items() if self._kind in figure.kinds]
@@ -74,15 +76,15 @@ class _Named:
 
 
 @final
-class Figures(_Named):
+class Figures(_FiguresByName):
     """``explanation.plot``: ``explanation.plot.bar()``."""
 
     def __init__(self, explanation: Any) -> None:
-        super().__init__(explanation, explanation.kind, FIGURES)
+        super().__init__(explanation, explanation.kind, FIGURE_SPECS)
 
 
 @final
-class EffectsFigures(_Named):
+class EffectsFigures(_FiguresByName):
     """``effects.plot``: ``effects.plot()`` and ``effects.plot.grid()``."""
 
     def __init__(self, effects: Any) -> None:

@@ -8,7 +8,7 @@ from typing import Any, Final
 __all__ = ["method_before_ids"]
 
 # title of that time -> id, what a number is, whether it has a sign
-_TITLES: Final = {
+_METHOD_OF_TITLE: Final = {
     "TreeShap": ("shap.tree_shap", "attribution", True),
     "LinearShap": ("shap.linear_shap", "attribution", True),
     "Partial dependence": ("effects.pdp", "mean prediction", False),
@@ -35,5 +35,5 @@ def method_before_ids(evidence: Mapping[str, Any]) -> dict[str, Any]:
     settings = evidence.get("settings") or {}
     if settings.get("method"):
         return {"method_id": f"saliency.{settings['method']}"}
-    fields = _TITLES.get(evidence["method"])
+    fields = _METHOD_OF_TITLE.get(evidence["method"])
     return {} if fields is None else dict(zip(("method_id", "quantity", "signed"), fields, strict=True))

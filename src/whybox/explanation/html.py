@@ -10,9 +10,9 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.explanation.labelled import Labelled
-from whybox.explanation.negligible import negligible
+from whybox.explanation.negligible import negligible_size
 
-__all__ = ["effects_html", "evidence_html", "number", "table_html"]
+__all__ = ["effects_html", "evidence_html", "number_text", "table_html"]
 
 MAX_ROWS_SHOWN = 8
 MAX_FEATURES_SHOWN = 12
@@ -20,7 +20,7 @@ _NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 _POSITIVE, _NEGATIVE = "#d1495b", "#2e86c1"
 
 
-def number(value: float, digits: int = 4, *, sign: bool = False) -> str:
+def number_text(value: float, digits: int = 4, *, sign: bool = False) -> str:
     """Return a number short enough for a table: so many digits that count, whole numbers in full up to a hundred million."""
     plus = "+" if sign else ""
     if not np.isfinite(value) or value == 0:
@@ -68,15 +68,15 @@ def _saliency_table(e: Labelled) -> str:
     for i in range(min(len(e), MAX_ROWS_SHOWN)):
         size = np.abs(np.nan_to_num(e.values[i]))
         at = np.unravel_index(int(size.argmax()), size.shape)
-        score = "" if e.prediction is None else number(float(np.asarray(e.prediction).reshape(len(e), -1)[i, 0]))
+        score = "" if e.prediction is None else number_text(float(np.asarray(e.prediction).reshape(len(e), -1)[i, 0]))
         cells = [
             str(e.coords["row"][i]),
             score,
-            number(float(e.values[i][at])),
+            number_text(float(e.values[i][at])),
             ", ".join(f"{d} {k}" for d, k in zip(e.dims[1:], at, strict=True)),
         ]
         if completeness is not None:
-            cells.append(number(abs(float(completeness[1][i])), 2))
+            cells.append(number_text(abs(float(completeness[1][i])), 2))
         lines.append(
             "<tr>"
             + "".join(f'<td style="text-align:right;padding:1px 10px 1px 0">{escape(c)}</td>' for c in cells)
@@ -97,7 +97,7 @@ def effects_html(effects: Mapping[Any, Labelled], names: Sequence[Any]) -> str:
     most = max((curve_spread(effects[n]) for n in names), default=0.0)
     lines = "".join(
         f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
-        f'<td>{_bar_cell(curve_spread(effects[n]), most)}</td><td style="text-align:right">{number(curve_spread(effects[n]))}</td></tr>'
+        f'<td>{_bar_cell(curve_spread(effects[n]), most)}</td><td style="text-align:right">{number_text(curve_spread(effects[n]))}</td></tr>'
         for n in names
     )
     more = len(effects) - len(names)
@@ -119,7 +119,7 @@ def _curve_line(e: Labelled) -> str:
     shown = np.unique(np.linspace(0, len(values) - 1, count).astype(np.int64))
     most = float(np.abs(np.nan_to_num(values)).max(initial=0.0))
     lines = "".join(
-        f'<tr><td style="{_NAME_STYLE}">{escape(w)}</td><td>{_bar_cell(float(values[i]), most)}</td><td style="text-align:right">{number(float(values[i]))}</td></tr>'
+        f'<tr><td style="{_NAME_STYLE}">{escape(w)}</td><td>{_bar_cell(float(values[i]), most)}</td><td style="text-align:right">{number_text(float(values[i]))}</td></tr>'
         for i, w in zip(shown, point_labels(e.coords["point"][shown]) if len(shown) else (), strict=True)
     )
     return f"<table>{lines}</table>"
@@ -146,13 +146,13 @@ def _bar_cell(value: float, most: float) -> str:
 def _largest_size(e: Labelled, values: Floats) -> float:
     """The largest value, of which bars are shares; zero where all are rounding."""
     most = float(np.abs(values).max(initial=0.0))
-    return most if most > negligible(e).max() else 0.0
+    return most if most > negligible_size(e).max() else 0.0
 
 
 def _feature_table(e: Labelled) -> str:
     """One line a feature, largest first: for one row, or for an importance."""
     if "feature" not in e.dims:
-        return f"<div>{escape(number(float(np.mean(e.values))))}</div>"
+        return f"<div>{escape(number_text(float(np.mean(e.values))))}</div>"
     axes = tuple(i for i, d in enumerate(e.dims) if d != "feature")
     values = e.values.mean(axis=axes) if axes else e.values
     if "feature_2" in e.dims:
@@ -161,7 +161,7 @@ def _feature_table(e: Labelled) -> str:
     most = _largest_size(e, values[order])
     lines = "".join(
         f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td>'
-        f'<td>{_bar_cell(float(values[j]), most)}</td><td style="text-align:right">{number(float(values[j]))}</td></tr>'
+        f'<td>{_bar_cell(float(values[j]), most)}</td><td style="text-align:right">{number_text(float(values[j]))}</td></tr>'
         for j in order
     )
     more = len(e.feature_names) - len(order)
@@ -181,12 +181,14 @@ def _attribution_table(e: Labelled) -> str:
     lines = []
     for i in range(min(MAX_ROWS_SHOWN, len(e.values))):
         cells = "".join(
-            f'<td style="text-align:right">{number(v)}<br><span style="display:inline-block;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
+            f'<td style="text-align:right">{number_text(v)}<br><span style="display:inline-block;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
             f'background:{_POSITIVE if v >= 0 else _NEGATIVE}"></span></td>'
             for v in map(float, e.values[i, order])
         )
         prediction_cell = (
-            "" if e.prediction is None else f'<td style="text-align:right"><b>{number(float(e.prediction[i]))}</b></td>'
+            ""
+            if e.prediction is None
+            else f'<td style="text-align:right"><b>{number_text(float(e.prediction[i]))}</b></td>'
         )
         lines.append(
             f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{cells}{prediction_cell}</tr>'
@@ -197,9 +199,9 @@ def _attribution_table(e: Labelled) -> str:
     if len(e.feature_names) > len(order):
         more.append(f"{len(e.feature_names) - len(order):,} more features")
     note = (
-        f"<div>and {' and '.join(more)}; base {number(float(e.base))}</div>"
+        f"<div>and {' and '.join(more)}; base {number_text(float(e.base))}</div>"
         if more
-        else f"<div>base {number(float(e.base))}</div>"
+        else f"<div>base {number_text(float(e.base))}</div>"
     )
     prediction_cell = "" if e.prediction is None else '<th style="vertical-align:bottom">prediction</th>'
     return f'<div style="overflow-x:auto"><table><tr><th style="text-align:left;vertical-align:bottom">row</th>{head}{prediction_cell}</tr>{"".join(lines)}</table></div>{note}'

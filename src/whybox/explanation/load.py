@@ -15,11 +15,17 @@ import numpy.typing as npt
 from whybox.data.table import Table, as_table
 from whybox.errors import ExplanationFileError
 from whybox.explanation.axis_labels import as_index, read_label
-from whybox.explanation.curve_functions import Axis, PiecewiseLinearCurve, SavedCurve, Steps, UnavailableCurve
+from whybox.explanation.curve_functions import (
+    CurveAxis,
+    PiecewiseLinearCurve,
+    SavedCurve,
+    StepFunction,
+    UnavailableCurve,
+)
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
-from whybox.explanation.explanation import Explanation, labels
-from whybox.explanation.save import FORMAT_VERSION, SPARSE
+from whybox.explanation.explanation import Explanation, as_labels
+from whybox.explanation.save import FORMAT_VERSION, SPARSE_ARRAYS
 
 __all__ = ["load"]
 
@@ -58,7 +64,7 @@ def _read_explanation(path: str | Path | io.BytesIO) -> Explanation:
             *("values", "base", "prediction", "std_error", "at.values"),
             *(f"at.edges.{i}" for i in range(len(axes))),
             *(f"extra.{n}" for n in page.get("extras", {})),
-            *(f"data.{part}" for part in SPARSE),
+            *(f"data.{part}" for part in SPARSE_ARRAYS),
         )
         arrays = {
             n: np.load(io.BytesIO(archive.read(f"{n}.npy")), allow_pickle=False) for n in wanted if f"{n}.npy" in names
@@ -87,7 +93,7 @@ def _build_explanation(
 ) -> Explanation:
     _check_format(page)
     data = None
-    coords = {dim: labels([read_label(v) for v in values]) for dim, values in page["coords"].items()}
+    coords = {dim: as_labels([read_label(v) for v in values]) for dim, values in page["coords"].items()}
     for dim, dtype in page.get("dtypes", {}).items():
         coords[dim] = coords[dim].astype(np.dtype(dtype))
     if page["data"] is not None and rows is not None:
@@ -143,7 +149,7 @@ def _read_sparse(about: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]) -> 
     """Rows of a sparse matrix."""
     from scipy.sparse import csr_matrix
 
-    rows = csr_matrix(tuple(arrays[f"data.{part}"] for part in SPARSE), shape=tuple(about["shape"]))
+    rows = csr_matrix(tuple(arrays[f"data.{part}"] for part in SPARSE_ARRAYS), shape=tuple(about["shape"]))
     rows.check_format(full_check=True)
     names = tuple(map(str, about["names"]))
     if len(names) != rows.shape[1]:
@@ -169,12 +175,12 @@ def _curve_function(
             edges is not None and (edges.ndim != 1 or (np.diff(edges) <= 0).any())
         ):
             raise ExplanationFileError(f"the steps along {axis['name']!r} are damaged.")
-        axes.append(Axis(str(axis["name"]), edges, levels, bool(axis["missing"])))
+        axes.append(CurveAxis(str(axis["name"]), edges, levels, bool(axis["missing"])))
     values, rows = arrays["at.values"], bool(about["rows"])
     sizes = [
-        (len(a.levels) if a.levels is not None else len(arrays[f"at.edges.{i}"]) + 1) + a.missing
+        (len(a.levels) if a.levels is not None else len(arrays[f"at.edges.{i}"]) + 1) + a.has_missing
         for i, a in enumerate(axes)
     ]
     if list(values.shape[rows : rows + len(sizes)]) != sizes:
         raise ExplanationFileError("the steps of the curve are damaged.")
-    return Steps(tuple(axes), values, rows)
+    return StepFunction(tuple(axes), values, rows)

@@ -8,10 +8,10 @@ from whybox.data.table import Floats
 from whybox.explanation.labelled import Labelled
 from whybox.numerics.rounding import rounding_floor
 
-__all__ = ["negligible"]
+__all__ = ["negligible_size"]
 
 
-def negligible(e: Labelled) -> Floats:
+def negligible_size(e: Labelled) -> Floats:
     """Return the largest attribution that is no more than rounding, () or (outputs,): relative to the predictions explained, or to the base."""
     axes = len(e.base.shape)
     predictions = e.base if e.prediction is None else e.prediction

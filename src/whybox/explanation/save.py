@@ -16,19 +16,19 @@ from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table
 from whybox.errors import OptionError
 from whybox.explanation.axis_labels import as_index, write_label
-from whybox.explanation.curve_functions import PiecewiseLinearCurve, SavedCurve, Steps
+from whybox.explanation.curve_functions import PiecewiseLinearCurve, SavedCurve, StepFunction
 from whybox.explanation.labelled import Labelled
 
-__all__ = ["FORMAT_VERSION", "SPARSE", "save", "save_effects", "write_archive"]
+__all__ = ["FORMAT_VERSION", "SPARSE_ARRAYS", "save_effects", "save_explanation", "write_archive"]
 
 FORMAT_VERSION: Final = (
     1  # goes up when a file means something else; fields that are only added to the evidence do not need it
 )
-SPARSE: Final = ("data", "indices", "indptr")  # what a sparse matrix is made of
-_STAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
+SPARSE_ARRAYS: Final = ("data", "indices", "indptr")  # what a sparse matrix is made of
+_ZIP_TIMESTAMP: Final = (1980, 1, 1, 0, 0, 0)  # no clock in the file: same explanation, same bytes
 
 
-def save(explanation: Labelled, path: str | Path) -> None:
+def save_explanation(explanation: Labelled, path: str | Path) -> None:
     """Write an explanation; the file appears whole or not at all.
 
     Raises:
@@ -89,13 +89,13 @@ def write_archive(e: Labelled, target: Any) -> None:
             **({"shape": list(e.data.native.shape), "absent": e.data.absent} if e.data.is_matrix else {}),
         },
     }
-    saved_curve = getattr(e.again, "keep", lambda: None)()
+    saved_curve = getattr(e.again, "saved_curve", lambda: None)()
     page["at"] = _curve_settings(saved_curve)
     arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
     if e.data is not None and e.data.is_matrix:
-        arrays |= {f"data.{part}": getattr(e.data.native, part) for part in SPARSE}
+        arrays |= {f"data.{part}": getattr(e.data.native, part) for part in SPARSE_ARRAYS}
     arrays |= {f"extra.{name}": array for name, (_, array) in e.extras.items()}
-    if isinstance(saved_curve, Steps):
+    if isinstance(saved_curve, StepFunction):
         arrays |= {"at.values": saved_curve.values} | {
             f"at.edges.{i}": axis.edges for i, axis in enumerate(saved_curve.axes)
         }
@@ -115,16 +115,16 @@ def write_archive(e: Labelled, target: Any) -> None:
 
 def _curve_settings(saved_curve: SavedCurve | None) -> dict[str, Any] | None:
     """What at() of a saved curve does, but for its numbers."""
-    if isinstance(saved_curve, Steps):
-        axes = [{"name": a.name, "levels": a.levels, "missing": a.missing} for a in saved_curve.axes]
-        return {"how": "steps", "axes": axes, "rows": saved_curve.rows}
+    if isinstance(saved_curve, StepFunction):
+        axes = [{"name": a.name, "levels": a.levels, "missing": a.has_missing} for a in saved_curve.axes]
+        return {"how": "steps", "axes": axes, "rows": saved_curve.has_rows}
     if isinstance(saved_curve, PiecewiseLinearCurve):
         return {"how": "line"}
-    return None if saved_curve is None else {"how": "not", "why": saved_curve.why}
+    return None if saved_curve is None else {"how": "not", "why": saved_curve.reason}
 
 
 def _add_member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
-    info = zipfile.ZipInfo(name, _STAMP)
+    info = zipfile.ZipInfo(name, _ZIP_TIMESTAMP)
     info.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(info, data)
 

@@ -71,11 +71,13 @@ class CoalitionProcess:
 
     def __call__(self, halves: Floats, means: Floats) -> tuple[Floats, Floats]:
         """Return values and variances, (players, outputs), from half the differences of pairs (pairs + 1, outputs) and their means (pairs, outputs)."""
-        outputs = [self._posterior(halves[:, k], self._weights(means[:, k])) for k in range(halves.shape[1])]
+        outputs = [
+            self._posterior_values(halves[:, k], self._interaction_weights(means[:, k])) for k in range(halves.shape[1])
+        ]
         values, variances = zip(*outputs, strict=True)
         return np.stack(values, axis=1), np.stack(variances, axis=1)
 
-    def _weights(self, means: Floats) -> Floats:
+    def _interaction_weights(self, means: Floats) -> Floats:
         """Return how much each player takes part in interactions: the energy of its pairs of players, in a process on the means of pairs."""
         subset = self._subset
         z, y = self._signs[:-1][subset], means[subset] - means[subset].mean()
@@ -90,10 +92,10 @@ class CoalitionProcess:
             w /= w.mean()
         return w
 
-    def _posterior(self, halves: Floats, w: Floats) -> tuple[Floats, Floats]:
+    def _posterior_values(self, halves: Floats, w: Floats) -> tuple[Floats, Floats]:
         """Return values and variances, (players,), of one output, from half the differences, (pairs + 1,)."""
         signs, regression, complement = self._signs, self._pseudo_inverse, self._complement
-        terms = self._covariances(w)
+        terms = self._mixed_covariances(w)
         decay, noise = self._most_likely(halves, [t[0] for t in terms])
         covariance = noise * np.eye(len(signs))
         slopes, prior = noise * self._noise, np.full(signs.shape[1], noise * self._noise_prior)
@@ -112,7 +114,7 @@ class CoalitionProcess:
         posterior = np.maximum(prior - np.einsum("ni,ni->i", observed, inverse @ observed), 0.0)
         return 2 * regression @ halves + observed.T @ weighted, posterior * scale * (ERROR_FACTOR * wider) ** 2
 
-    def _covariances(self, w: Floats) -> list[tuple[Floats, ...]]:
+    def _mixed_covariances(self, w: Floats) -> list[tuple[Floats, ...]]:
         """Return the terms for these weights, mixed with a share of those of equal weights."""
         out = []
         total = _elementary_symmetric(lambda i: (w**i).sum(), self._orders[-1])

@@ -82,7 +82,7 @@ def _quadrature_rule(index: Index, degree: int) -> tuple[Floats, Floats]:
 SHAPLEY: Final = Index("shapley")
 BANZHAF: Final = Index("banzhaf", point=0.5)
 MIN_PARAMETER, MAX_PARAMETER = 0.01, 100.0  # parameters of beta whose quadrature is right to rounding
-_SPELLED: Final = re.compile(r"\s*(banzhaf|beta)\s*\(\s*([^,()]+?)\s*(?:,\s*([^,()]+?)\s*)?\)\s*")
+_INDEX_PATTERN: Final = re.compile(r"\s*(banzhaf|beta)\s*\(\s*([^,()]+?)\s*(?:,\s*([^,()]+?)\s*)?\)\s*")
 
 
 def as_index(index: str | Index) -> Index:
@@ -100,7 +100,7 @@ def as_index(index: str | Index) -> Index:
         )
     if index in ("shapley", "banzhaf"):
         return SHAPLEY if index == "shapley" else BANZHAF
-    match = _SPELLED.fullmatch(index)
+    match = _INDEX_PATTERN.fullmatch(index)
     if not match:
         raise OptionError(
             Argument("index", index), " is not known.", known=["shapley", "banzhaf", "banzhaf(p)", "beta(alpha, beta)"]

@@ -51,7 +51,7 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> 
         UnsupportedModelError: the model ties all its columns together, so that nothing is left to attribute.
     """
     given = _read_groups(names, players)
-    tied = [tuple(sorted(columns)) for columns in model.inputs.players()]
+    tied = [tuple(sorted(columns)) for columns in model.inputs.group_columns()]
     _refuse_split(names, given, tied)
     if len(names) > 1 and not given and len(tied) == 1:
         raise UnsupportedModelError(
@@ -60,7 +60,9 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> 
         )
     groups = named_groups(names, given, tied)
     player_of = {column: player for player, (_, members) in enumerate(groups) for column in members}
-    of_column = np.array([player_of[source[0]] if source else 0 for source in model.inputs.sources], dtype=np.int32)
+    of_column = np.array(
+        [player_of[source[0]] if source else 0 for source in model.inputs.source_columns], dtype=np.int32
+    )
     return Players(tuple(name for name, _ in groups), tuple(members for _, members in groups), of_column)
 
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.gaussian_process import CoalitionProcess
 
-__all__ = ["Design", "draw_design", "estimate_values", "min_evaluations"]
+__all__ = ["CoalitionDesign", "draw_design", "estimate_values", "min_evaluations"]
 
 Coalitions = npt.NDArray[np.bool_]
 MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
@@ -41,23 +41,23 @@ class Stratum:
     """Pairs of the same size, or of neighbouring sizes.
 
     Attributes:
-        kernel_share: of the kernel's weight. pairs: where they are in the design.
-        undrawn: share of its pairs that was not drawn, the largest one of several sizes; 0 where all were.
+        kernel_share: of the kernel's weight. pair_slice: where they are in the design.
+        undrawn_share: share of its pairs that was not drawn, the largest one of several sizes; 0 where all were.
     """
 
     kernel_share: float
-    pairs: slice
-    undrawn: float
+    pair_slice: slice
+    undrawn_share: float
 
     @property
-    def count(self) -> int:
+    def n_pairs(self) -> int:
         """How many pairs were drawn."""
-        return int(self.pairs.stop - self.pairs.start)
+        return int(self.pair_slice.stop - self.pair_slice.start)
 
 
 @final
 @dataclass(frozen=True)
-class Design:
+class CoalitionDesign:
     """Which coalitions are evaluated.
 
     Attributes:
@@ -73,7 +73,7 @@ class Design:
         """Weight of each pair in the regression, (pairs,)."""
         out = np.zeros(len(self.coalitions))
         for stratum in self.strata:
-            out[stratum.pairs] = stratum.kernel_share / stratum.count
+            out[stratum.pair_slice] = stratum.kernel_share / stratum.n_pairs
         return out
 
     @cached_property
@@ -90,7 +90,7 @@ class Design:
         return np.concatenate([single, others[even]])
 
     @cached_property
-    def process(self) -> CoalitionProcess:
+    def pair_process(self) -> CoalitionProcess:
         """The process on those pairs."""
         return CoalitionProcess(self.coalitions[self.process_pairs])
 
@@ -101,7 +101,7 @@ def min_evaluations(players: int) -> int:
     return min(2**players, evaluations) if players < 30 else evaluations
 
 
-def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> Design:
+def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> CoalitionDesign:
     """Choose ``evaluations // 2 - 1`` pairs; the empty and the full coalition are the other two evaluations.
 
     Args:
@@ -109,7 +109,7 @@ def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> De
     """
     left = evaluations // 2 - 1
     if left <= MAX_PROCESS_PAIRS:
-        return Design(_pairs_for_process(players, left, draw), ())
+        return CoalitionDesign(_pairs_for_process(players, left, draw), ())
     sizes = list(range(1, players // 2 + 1))
     twin = {size: 2 if 2 * size != players else 1 for size in sizes}  # a size and that of its complements
     share = {size: twin[size] / (size * (players - size)) for size in sizes}
@@ -142,7 +142,7 @@ def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> De
             1 - min(int(n), population[size]) / population[size] for size, n in zip(group, counts, strict=True)
         )
         add(np.concatenate(drawn), float(cumulated[-1]), undrawn)
-    return Design(np.concatenate(parts), tuple(strata))
+    return CoalitionDesign(np.concatenate(parts), tuple(strata))
 
 
 def _pairs_for_process(players: int, left: int, draw: np.random.Generator) -> Coalitions:
@@ -205,7 +205,7 @@ def _drawn_of_size(players: int, size: int, count: int, population: int, draw: n
     return np.array(list(different.values()))
 
 
-def estimate_values(design: Design, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
+def estimate_values(design: CoalitionDesign, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
     """Return Shapley values and their variances, (players, outputs) each.
 
     Args:
@@ -217,7 +217,7 @@ def estimate_values(design: Design, halves: Floats, means: Floats, total: Floats
     pairs = design.process_pairs
     if regression is not None and not len(pairs):
         return regression
-    values, variances = design.process(np.concatenate([halves[pairs], total[None] / 2]), means[pairs])
+    values, variances = design.pair_process(np.concatenate([halves[pairs], total[None] / 2]), means[pairs])
     values += (total - values.sum(axis=0)) / len(values)  # rounding
     if regression is not None:
         better = regression[1].sum(axis=0) < variances.sum(axis=0)
@@ -225,7 +225,7 @@ def estimate_values(design: Design, halves: Floats, means: Floats, total: Floats
     return values, variances
 
 
-def _weighted_regression(design: Design, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
+def _weighted_regression(design: CoalitionDesign, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
     """Values and variances by the regression on all pairs, (players, outputs) each."""
     players = design.coalitions.shape[1]
     weights = design.weights
@@ -244,14 +244,14 @@ def _weighted_regression(design: Design, halves: Floats, total: Floats) -> tuple
     values += (total - values.sum(axis=0)) / players  # rounding
     influence = scaled @ basis.T
     # 1.96 errors are to hold 95 %: Student's t of few drawn pairs is wider than a normal, by about this much
-    drawn = sum(stratum.count - 1 for stratum in design.strata if stratum.undrawn)
+    drawn = sum(stratum.n_pairs - 1 for stratum in design.strata if stratum.undrawn_share)
     wider = (1 + 1.2 / max(drawn, 1)) ** 2
     variances = np.zeros_like(values)
     for stratum in design.strata:
-        n = stratum.count
-        if not stratum.undrawn or n < 2:
+        n = stratum.n_pairs
+        if not stratum.undrawn_share or n < 2:
             continue
-        p, e = influence[stratum.pairs], residual[stratum.pairs]
+        p, e = influence[stratum.pair_slice], residual[stratum.pair_slice]
         spread = (p * p).T @ (e * e) - (p.T @ e) ** 2 / n
-        variances += wider * stratum.kernel_share**2 * stratum.undrawn * np.maximum(spread, 0.0) / (n * (n - 1))
+        variances += wider * stratum.kernel_share**2 * stratum.undrawn_share * np.maximum(spread, 0.0) / (n * (n - 1))
     return values, variances

@@ -36,12 +36,12 @@ class InstructionSet:
     Attributes:
         name: ``"avx512"``, ``"avx2"`` or ``"plain"``.
         rows: rows in a block of four vectors, by arithmetic.
-        registers: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
+        register_bits: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
     """
 
     name: str
     rows: dict[str, int]
-    registers: dict[str, int]
+    register_bits: dict[str, int]
 
 
 _FORCED_CHOICE: ContextVar[dict[str, Any] | None] = ContextVar("forced_kernel", default=None)
@@ -115,9 +115,9 @@ def count_work(  # noqa: PLR0913  # what there is to count has this many ingredi
     """Return how much work every `step`-th tree is: vector instructions a block of rows, table entries, multiplications to make those."""
     out = np.zeros((len(range(0, e.n_trees, step)), 3))
     if kernel == "lane walk":
-        native_ensemble(e).walk_work(player_of, count, rules.sizes, bits, step, out)
+        native_ensemble(e).lane_walk_work(player_of, count, rules.sizes, bits, step, out)
     else:
-        native_ensemble(e).pattern_work(
+        native_ensemble(e).pattern_table_work(
             player_of, count, rules.sizes, order, bits, registers, single, float(background), step, out
         )
     vectors, entries, build = out.sum(axis=0).tolist()
@@ -162,41 +162,43 @@ class CompiledTrees:
             "bits": bits,
         }
         if kernel == "lane walk":
-            self._native = native_ensemble(e).walk(**shared)
+            self._native = native_ensemble(e).lane_walk(**shared)
         else:
             rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
-            self._native = native_ensemble(e).patterns(
+            self._native = native_ensemble(e).pattern_tables(
                 order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared
             )
         self._trees = e.n_trees
         self._room = kept
-        self._kept: list[_native.Part] = []
+        self._kept: list[_native.CompiledChunk] = []
         self._lock = threading.Lock()
 
     @property
-    def bytes(self) -> int:
+    def kept_bytes(self) -> int:
         """Memory that compiled trees hold between calls."""
         return sum(part.bytes for part in self._kept)
 
-    def add(self, X: Floats, out: npt.NDArray[Any], *, threads: int, description: str, quiet: bool = False) -> None:
+    def add_values(
+        self, X: Floats, out: npt.NDArray[Any], *, threads: int, description: str, quiet: bool = False
+    ) -> None:
         """Add every tree's part to `out`, (rows, players[, players], outputs) or, sparse, (rows, players + pairs, outputs); float32 or float64."""
         first = 0
         while first < self._trees:
-            part = self._part(first, threads)
+            part = self._compiled_chunk(first, threads)
             for rows in timed_batches(len(X), description=description, first_size=4096, quiet=quiet):
                 part.run(X[rows], out[rows], threads)
-            first = part.last
+            first = part.last_tree
 
-    def _part(self, first: int, threads: int) -> _native.Part:
+    def _compiled_chunk(self, first: int, threads: int) -> _native.CompiledChunk:
         for part in self._kept:
-            if part.first == first:
+            if part.first_tree == first:
                 return part
         with self._lock:
             for part in self._kept:  # another thread may have made it meanwhile
-                if part.first == first:
+                if part.first_tree == first:
                     return part
-            held = self.bytes
-            made = self._native.chunk(first, MAX_COMPILED_AT_ONCE, threads)
-            if held + made.bytes <= self._room and first == (self._kept[-1].last if self._kept else 0):
+            held = self.kept_bytes
+            made = self._native.compile_chunk(first, MAX_COMPILED_AT_ONCE, threads)
+            if held + made.bytes <= self._room and first == (self._kept[-1].last_tree if self._kept else 0):
                 self._kept.append(made)
             return made

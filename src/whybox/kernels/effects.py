@@ -26,7 +26,7 @@ from whybox.models.trees import TreeEnsemble
 __all__ = [
     "CurveMoments",
     "NativeGrid",
-    "Pairs",
+    "PlayerPairs",
     "PlayerPoints",
     "checked_rows",
     "checked_weights",
@@ -39,9 +39,9 @@ __all__ = [
     "point_differences",
 ]
 
-Pairs = Sequence[tuple[int, int]]
-Link = Literal["identity", "logistic", "exp", "softmax"]
-LINKS: Final[tuple[Link, ...]] = ("identity", "logistic", "exp", "softmax")
+PlayerPairs = Sequence[tuple[int, int]]
+LinkName = Literal["identity", "logistic", "exp", "softmax"]
+LINK_NAMES: Final[tuple[LinkName, ...]] = ("identity", "logistic", "exp", "softmax")
 SURFACE_BYTES: Final = 256 * 2**20  # bytes of surfaces that are added up at a time
 MOMENT_ROWS: Final = 256  # rows whose moments are added up together
 
@@ -95,7 +95,7 @@ class NativeGrid:
             if one.values.ndim != 2 or one.values.shape[1] != len(one.columns) or not one.values.size:
                 raise OptionError("the values of a player's levels must be (points, columns), with at least one point.")
         sizes = [len(one.columns) for one in levels]
-        self.native = _native.Effects(
+        self.native = _native.EffectGrid(
             native_ensemble(e),
             native_intervals(e),
             np.array(columns, dtype=np.int32),
@@ -103,15 +103,15 @@ class NativeGrid:
             np.concatenate([np.asarray(one.values, dtype=np.float64).ravel() for one in levels]),
             np.array([len(one.values) for one in levels], dtype=np.int64),
         )
-        self.points = [self.native.points(j) for j in range(len(levels))]
+        self.points = [self.native.point_count(j) for j in range(len(levels))]
         self.outputs = len(e.base_values)
         self.index = []
         for j, one in enumerate(levels):
             index = np.empty(len(one.values), dtype=np.uint32)
-            self.native.index(j, index)
+            self.native.point_order(j, index)
             self.index.append(index)
 
-    def split(self, flat: Floats) -> list[Floats]:
+    def split_by_player(self, flat: Floats) -> list[Floats]:
         """(total points, outputs) in the grid's order -> for each player (its points, outputs) in the caller's."""
         parts = np.split(flat, np.cumsum(self.points)[:-1])
         return [part[index] for part, index in zip(parts, self.index, strict=True)]
@@ -170,16 +170,16 @@ def partial_dependence(
     return [_curve_sums(e, grid, sums, j)[grid.index[j]] / total + e.base_values for j in range(len(levels))]
 
 
-def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.Means, j: int) -> Floats:
+def _curve_sums(e: TreeEnsemble, grid: NativeGrid, sums: _native.EffectSums, j: int) -> Floats:
     out = np.empty((grid.points[j], len(e.base_values)))
-    sums.one(j, out)
+    sums.curve(j, out)
     return out
 
 
 def joint_partial_dependence(
     e: TreeEnsemble,
     levels: Sequence[PlayerPoints],
-    pairs: Pairs,
+    pairs: PlayerPairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -205,7 +205,7 @@ def joint_partial_dependence(
 
 
 def compute_surfaces(
-    e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: Pairs, X: Floats, w: Floats, threads: int
+    e: TreeEnsemble, levels: Sequence[PlayerPoints], pairs: PlayerPairs, X: Floats, w: Floats, threads: int
 ) -> Iterator[tuple[int, Floats]]:
     """Yield (which pair, its surface), as many pairs at a time as fit into memory."""
     if any(a == b or not (0 <= a < len(levels) and 0 <= b < len(levels)) for a, b in pairs):
@@ -228,7 +228,7 @@ def compute_surfaces(
         for k, (a, b) in some:
             low, high = used.index(min(a, b)), used.index(max(a, b))
             surface = np.empty((grid.points[low], grid.points[high], len(e.base_values)))
-            sums.pair(requested.index((low, high)), surface)
+            sums.surface(requested.index((low, high)), surface)
             surface = surface[np.ix_(grid.index[low], grid.index[high])] / total + e.base_values
             yield k, surface if a < b else np.ascontiguousarray(surface.transpose(1, 0, 2))
 
@@ -249,7 +249,9 @@ def individual_curves(e: TreeEnsemble, levels: PlayerPoints, X: Floats, *, threa
 
 def _fill_individual_curves(grid: NativeGrid, X: Floats, out: Floats, threads: int) -> None:
     instructions = fastest_instructions()
-    for_each_thread(threads, slice(0, len(X)), lambda some: grid.native.individual(X[some], instructions, out[some]))
+    for_each_thread(
+        threads, slice(0, len(X)), lambda some: grid.native.individual_curves(X[some], instructions, out[some])
+    )
 
 
 def individual_curve_blocks(
@@ -282,7 +284,7 @@ def individual_curve_moments(
     weights: Floats | None = None,
     *,
     center: Literal["mean", "row"] = "mean",
-    link: Link = "identity",
+    link: LinkName = "identity",
     threads: int = 1,
 ) -> list[CurveMoments]:
     """Mean and variance over rows of individual curves, without keeping them.
@@ -305,8 +307,8 @@ def individual_curve_moments(
     w = checked_weights(X, weights)
     if threads < 1:
         raise OptionError("threads must be at least 1.")
-    if center not in {"mean", "row"} or link not in LINKS:
-        raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINKS)}.")
+    if center not in {"mean", "row"} or link not in LINK_NAMES:
+        raise OptionError(f"center is 'mean' or 'row', link one of {', '.join(LINK_NAMES)}.")
     if not levels:
         return []
     grid = NativeGrid(e, levels)
@@ -315,7 +317,9 @@ def individual_curve_moments(
 
     def summed(rows: slice, weights: Floats) -> tuple[Floats, Floats]:
         own = np.zeros_like(sums), np.zeros_like(sums)
-        grid.native.moments(X[rows], instructions, weights, LINKS.index(link), center == "row", centre.ravel(), *own)
+        grid.native.curve_moments(
+            X[rows], instructions, weights, LINK_NAMES.index(link), center == "row", centre.ravel(), *own
+        )
         return own
 
     median = _median_row(e, X, w)
@@ -338,7 +342,10 @@ def individual_curve_moments(
                 squares += two
     shift = sums / w.sum()
     variance = np.maximum(squares / w.sum() - shift**2, 0.0)
-    return [CurveMoments(m, v) for m, v in zip(grid.split(shift + centre), grid.split(variance), strict=True)]
+    return [
+        CurveMoments(m, v)
+        for m, v in zip(grid.split_by_player(shift + centre), grid.split_by_player(variance), strict=True)
+    ]
 
 
 def _median_row(e: TreeEnsemble, X: Floats, w: Floats) -> int:
@@ -390,7 +397,7 @@ def point_differences(
     grid = NativeGrid(e, levels)
 
     def work(rows: slice) -> None:
-        grid.native.shifted(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
+        grid.native.point_differences(X[rows], low[rows].ravel(), high[rows].ravel(), out[rows])
 
     for rows in timed_batches(len(X), description="shifted rows", first_size=256):
         for_each_thread(threads, rows, work)

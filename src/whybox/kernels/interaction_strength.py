@@ -16,7 +16,7 @@ from whybox.data.table import Floats
 from whybox.kernels.compiled_trees import fastest_instructions
 from whybox.kernels.effects import (
     NativeGrid,
-    Pairs,
+    PlayerPairs,
     PlayerPoints,
     checked_rows,
     checked_weights,
@@ -37,18 +37,18 @@ class InteractionStrength:
     """What Friedman's H squared is a ratio of, for each pair (or player) and output: weighted sums over rows.
 
     Attributes:
-        interaction: (pairs, outputs) sum of weight * (interaction at the row)^2.
-        whole: (pairs, outputs) sum of weight * (what it is compared with, centred, at the row)^2.
+        interaction_sums: (pairs, outputs) sum of weight * (interaction at the row)^2.
+        total_sums: (pairs, outputs) sum of weight * (what it is compared with, centred, at the row)^2.
     """
 
-    interaction: Floats
-    whole: Floats
+    interaction_sums: Floats
+    total_sums: Floats
 
 
 def pair_interactions(
     e: TreeEnsemble,
     levels: Sequence[PlayerPoints],
-    pairs: Pairs,
+    pairs: PlayerPairs,
     X: Floats,
     weights: Floats | None = None,
     *,
@@ -57,7 +57,7 @@ def pair_interactions(
 ) -> InteractionStrength:
     """Friedman and Popescu's pairwise interactions, at the rows themselves.
 
-    With PD centred over the rows, ``interaction`` is the sum of weight * (PD_jk - PD_j - PD_k)^2 and ``whole`` that of weight * PD_jk^2;
+    With PD centred over the rows, ``interaction_sums`` is the sum of weight * (PD_jk - PD_j - PD_k)^2 and ``total_sums`` that of weight * PD_jk^2;
     H squared is their ratio, and sqrt(interaction / sum of weights) the size of the interaction in the output's units.
 
     Two players that no path of a tree tests together do not interact: theirs is exactly zero, and no surface is computed for them.
@@ -83,7 +83,7 @@ def pair_interactions(
     out = InteractionStrength(*(np.zeros((len(pairs), len(e.base_values))) for _ in range(2)))
     joined = [k for k, (a, b) in enumerate(pairs) if (min(a, b), max(a, b)) in together]
     for k, (a, b) in enumerate(pairs):
-        out.whole[k] = w @ (alone[a] + alone[b]) ** 2
+        out.total_sums[k] = w @ (alone[a] + alone[b]) ** 2
     for i, surface in compute_surfaces(e, levels, [pairs[k] for k in joined], X, w, threads):
         k = joined[i]
         a, b = pairs[k]
@@ -91,8 +91,8 @@ def pair_interactions(
         if observe is not None:
             observe(k, at_rows, curves[a][at[a]], curves[b][at[b]])
         both = _subtract_mean(at_rows, w)
-        out.interaction[k] = w @ (both - alone[a] - alone[b]) ** 2
-        out.whole[k] = w @ both**2
+        out.interaction_sums[k] = w @ (both - alone[a] - alone[b]) ** 2
+        out.total_sums[k] = w @ both**2
     return out
 
 
@@ -115,8 +115,8 @@ def overall_interactions(
 ) -> InteractionStrength:
     """How strongly each player interacts with all others together, at the rows themselves.
 
-    With f, PD_j and the mean over the player's own distribution F_j centred over the rows, ``interaction`` is the sum of
-    weight * (f - PD_j - F_j)^2 and ``whole`` that of weight * f^2. A player that no path of a tree tests together with another has exactly zero.
+    With f, PD_j and the mean over the player's own distribution F_j centred over the rows, ``interaction_sums`` is the sum of
+    weight * (f - PD_j - F_j)^2 and ``total_sums`` that of weight * f^2. A player that no path of a tree tests together with another has exactly zero.
 
     Args:
         levels: points such that every row is at one (`value_intervals.interval_representatives`).
@@ -140,15 +140,17 @@ def overall_interactions(
     without = np.empty((len(X), len(levels), grid.outputs))
     mass, instructions = np.concatenate(masses), fastest_instructions()
     for rows in timed_batches(len(X), description="interactions", first_size=256):
-        for_each_thread(threads, rows, lambda some: grid.native.averages(X[some], instructions, mass, without[some]))
+        for_each_thread(
+            threads, rows, lambda some: grid.native.row_averages(X[some], instructions, mass, without[some])
+        )
     f = _subtract_mean(predict(e, X), w)
     interacting = {j for pair in _interacting_pairs(e, levels) for j in pair}
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
         if observe is not None:
             observe(j, curve[at[j]], without[:, j])
         rest = f - _subtract_mean(curve[at[j]], w) - _subtract_mean(without[:, j], w)
-        out.interaction[j] = w @ rest**2 if j in interacting else 0.0
-        out.whole[j] = w @ f**2
+        out.interaction_sums[j] = w @ rest**2 if j in interacting else 0.0
+        out.total_sums[j] = w @ f**2
     return out
 
 

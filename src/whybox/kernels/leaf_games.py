@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.kernels.reference import goes_left, is_left_of
-from whybox.models.trees import CATEGORICAL, TreeEnsemble
+from whybox.models.trees import CATEGORICAL_SPLIT, TreeEnsemble
 
 __all__ = ["MAX_SLOTS", "BackgroundBits", "Bits", "LeafGames", "add_cells", "leaf_games"]
 
@@ -26,7 +26,7 @@ MAX_CELLS_COUNTED: Final = 2**14  # cells up to which numbers are added up in a 
 
 Ints = npt.NDArray[np.int64]
 Bits = npt.NDArray[np.unsignedinteger[Any]]
-Rule = tuple[Floats, Floats]
+QuadratureRule = tuple[Floats, Floats]
 
 
 @final
@@ -41,12 +41,12 @@ class BackgroundBits:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Level:
+class _TreeLevel:
     """Nodes of all trees at one depth: those that split, the slot bit of each, where they stand among the level's nodes, and which of these are leaves."""
 
     nodes: Ints
-    bit: Bits
-    inner: Ints
+    slot_bit: Bits
+    inner_nodes: Ints
     leaves: Ints
 
 
@@ -59,37 +59,39 @@ class LeafGames:
         players: (leaves, slots) the player of each slot, -1 where a path has fewer.
         shares: (leaves, slots) share of training weight that satisfies the slot, 1 where a path has fewer.
         values: (leaves, outputs) what a leaf adds to each output.
-        full: (leaves,) bits of all slots.
+        all_bits: (leaves,) bits of all slots.
     """
 
     ensemble: TreeEnsemble
-    levels: tuple[_Level, ...]
+    levels: tuple[_TreeLevel, ...]
     players: Ints
     shares: Floats
     values: Floats
-    full: Bits
+    all_bits: Bits
 
     @property
     def slots(self) -> int:
         """Most slots of a path."""
         return int(self.players.shape[1])
 
-    def bits(self, X: Floats) -> Bits:
+    def slot_bits(self, X: Floats) -> Bits:
         """Which slots of each leaf rows satisfy, (leaves, rows)."""
-        bits = np.full((len(self.levels[0].inner) + len(self.levels[0].leaves), len(X)), ~self.full.dtype.type(0))
+        bits = np.full(
+            (len(self.levels[0].inner_nodes) + len(self.levels[0].leaves), len(X)), ~self.all_bits.dtype.type(0)
+        )
         out = []
         for level in self.levels:
             out.append(bits[level.leaves])
-            above = bits[level.inner]
-            lost = _route(self.ensemble, level.nodes, X) * level.bit[:, None]  # the bit, where a row goes left
+            above = bits[level.inner_nodes]
+            lost = _goes_left(self.ensemble, level.nodes, X) * level.slot_bit[:, None]  # the bit, where a row goes left
             right = above & ~lost
-            lost ^= level.bit[:, None]
+            lost ^= level.slot_bit[:, None]
             bits = np.concatenate([above & ~lost, right])
-        return np.concatenate(out) & self.full[:, None]
+        return np.concatenate(out) & self.all_bits[:, None]
 
-    def background(self, B: Floats, weights: Floats) -> BackgroundBits:
+    def background_bits(self, B: Floats, weights: Floats) -> BackgroundBits:
         """Bits of background rows, those with the same bits at a leaf together where that is cheap."""
-        bits = self.bits(B)
+        bits = self.slot_bits(B)
         if self.slots > MAX_BITS_COUNTED:
             leaf = np.repeat(np.arange(len(bits)), len(B))
             return BackgroundBits(leaf, bits.reshape(-1), np.tile(weights, len(bits)))
@@ -100,8 +102,8 @@ class LeafGames:
             found >> self.slots, (found & ((1 << self.slots) - 1)).astype(bits.dtype), np.asarray(same[found])
         )
 
-    def interventional(
-        self, x: Bits, background: BackgroundBits, rule: Rule, order: int, count: int
+    def interventional_values(
+        self, x: Bits, background: BackgroundBits, rule: QuadratureRule, order: int, count: int
     ) -> tuple[Ints, Floats]:
         """Return the values of one row against the background.
 
@@ -114,14 +116,14 @@ class LeafGames:
             Cells that are not zero, (n,), and their numbers, (n, outputs). A cell is a player, or for order 2 ``i * count + j`` for the whole
             interaction of players i < j.
         """
-        alive = np.flatnonzero((background.bits | x[background.leaf]) == self.full[background.leaf])
+        alive = np.flatnonzero((background.bits | x[background.leaf]) == self.all_bits[background.leaf])
         leaf, weight = background.leaf[alive], background.weight[alive]
         only_x = x[leaf] & ~background.bits[alive]
-        only_b = self.full & ~x  # at a leaf that counts, the background row satisfies all that the row does not
+        only_b = self.all_bits & ~x  # at a leaf that counts, the background row satisfies all that the row does not
         slot = np.arange(self.slots, dtype=only_x.dtype)[:, None]
         plus, minus = ((only_x >> slot) & 1).astype(bool), ((only_b >> slot) & 1).astype(np.float64)
         s, t = plus.sum(axis=0), minus.sum(axis=0).astype(np.int64)[leaf]
-        chance = _chances(rule, self.slots)
+        chance = _coalition_chances(rule, self.slots)
 
         def summed(a: int, b: int, *slots: int) -> Floats:
             """Over background rows, for a target that takes `a` of the players satisfied by the row alone and `b` of the others."""
@@ -134,9 +136,9 @@ class LeafGames:
 
         if order == 1:
             neither = summed(0, 1)
-            return self._collect([((k,), summed(1, 0, k) - minus[k] * neither) for k in range(self.slots)], count)
+            return self._collect_cells([((k,), summed(1, 0, k) - minus[k] * neither) for k in range(self.slots)], count)
         neither, mixed = summed(0, 2), [summed(1, 1, k) for k in range(self.slots)]
-        return self._collect(
+        return self._collect_cells(
             [
                 ((k, m), summed(2, 0, k, m) - mixed[k] * minus[m] - mixed[m] * minus[k] + neither * minus[k] * minus[m])
                 for k, m in combinations(range(self.slots), 2)
@@ -145,8 +147,8 @@ class LeafGames:
             order=2,
         )
 
-    def path_dependent(self, x: Bits, rule: Rule, order: int, count: int) -> tuple[Ints, Floats]:
-        """Return the values of one row where absent players follow the training weights; arguments and result as of :meth:`interventional`."""
+    def path_dependent_values(self, x: Bits, rule: QuadratureRule, order: int, count: int) -> tuple[Ints, Floats]:
+        """Return the values of one row where absent players follow the training weights; arguments and result as of :meth:`interventional_values`."""
         p, weights = rule
         present = [((x >> k) & 1).astype(np.float64) for k in range(self.slots)]
         rest = [self.players[:, k] < 0 for k in range(self.slots)]
@@ -169,9 +171,9 @@ class LeafGames:
             for m in range(k + 1, self.slots):
                 parts.append(((k, m), (weights @ (between * after[m])) * gaps[k] * gaps[m]))
                 between = between * factors[m]
-        return self._collect(parts, count, order=order)
+        return self._collect_cells(parts, count, order=order)
 
-    def _collect(
+    def _collect_cells(
         self, parts: Sequence[tuple[tuple[int, ...], Floats]], count: int, order: int = 1
     ) -> tuple[Ints, Floats]:
         """Add up what slots, or pairs of slots, get at each leaf, for the players they belong to."""
@@ -202,7 +204,7 @@ def add_cells(cells: Ints, numbers: Floats, size: int) -> tuple[Ints, Floats]:
     return different[kept], sums[kept]
 
 
-def _chances(rule: Rule, size: int) -> Floats:
+def _coalition_chances(rule: QuadratureRule, size: int) -> Floats:
     """E[p^s (1-p)^t] for s + t below the size, by quadrature."""
     p, weights = rule
     powers = np.arange(size + 1)[:, None]
@@ -259,22 +261,22 @@ def _lay_out(e: TreeEnsemble, player_of: npt.NDArray[np.int32], trees: Ints, out
     width = players.shape[1]
     kind = np.dtype(f"uint{next(b for b in (8, 16, 32, 64) if b >= min(width, MAX_SLOTS))}").type
     one = kind(1)
-    every_player = np.concatenate([_padded(p, width, -1) for _, _, p, _ in found])
+    every_player = np.concatenate([_pad_columns(p, width, -1) for _, _, p, _ in found])
     full = np.zeros(len(every_player), dtype=kind)
     for k in range(width):
         full |= (every_player[:, k] >= 0).astype(kind) << kind(k)
     at, tree = np.concatenate([f[0] for f in found]), np.concatenate([f[1] for f in found])
     return LeafGames(
         e,
-        tuple(_Level(n, one << slot.astype(kind), inner, leaves) for n, slot, inner, leaves in levels),
+        tuple(_TreeLevel(n, one << slot.astype(kind), inner, leaves) for n, slot, inner, leaves in levels),
         every_player,
-        np.concatenate([_padded(s, width, 1.0) for _, _, _, s in found]),
+        np.concatenate([_pad_columns(s, width, 1.0) for _, _, _, s in found]),
         _leaf_values(e, e.leaf[at], tree, outputs),
         full,
     )
 
 
-def _padded(a: npt.NDArray[Any], width: int, fill: float) -> npt.NDArray[Any]:
+def _pad_columns(a: npt.NDArray[Any], width: int, fill: float) -> npt.NDArray[Any]:
     return np.pad(a, ((0, 0), (0, width - a.shape[1])), constant_values=fill)
 
 
@@ -289,7 +291,7 @@ def _leaf_values(e: TreeEnsemble, leaf: npt.NDArray[Any], tree: Ints, outputs: S
     return out
 
 
-def _route(e: TreeEnsemble, nodes: Ints, X: Floats) -> npt.NDArray[np.bool_]:
+def _goes_left(e: TreeEnsemble, nodes: Ints, X: Floats) -> npt.NDArray[np.bool_]:
     """Which rows go left at each node, (nodes, rows)."""
     out = np.empty((len(nodes), len(X)), dtype=bool)
     kind = e.feature[nodes].astype(np.int64) * 256 + e.flags[nodes]
@@ -298,7 +300,7 @@ def _route(e: TreeEnsemble, nodes: Ints, X: Floats) -> npt.NDArray[np.bool_]:
         if not len(same):
             continue
         column, flags = X[:, e.feature[nodes[same[0]]]], int(e.flags[nodes[same[0]]])
-        if flags & CATEGORICAL:
+        if flags & CATEGORICAL_SPLIT:
             for i in same:
                 out[i] = goes_left(e, int(nodes[i]), column)
             continue

@@ -32,7 +32,7 @@ def raw_outputs(model: Model, X: Floats) -> Floats:
     Raises:
         UnsupportedModelError: the model is not one that is read.
     """
-    return model.raw(X) if isinstance(model, Linear) else predict(_require_ensemble(model), X)
+    return model.raw_outputs(X) if isinstance(model, Linear) else predict(_require_ensemble(model), X)
 
 
 def rounding_scale(model: Model, X: Floats) -> Floats:
@@ -92,11 +92,11 @@ def draw_mixed_rows(
         n_rows: how many mixed rows. rng: draws which rows are mixed, and which columns each takes.
     """
     inputs = model.inputs
-    players = inputs.players()
-    if len(players) < 2 or (background is None and len(explained.positions) < 2):
+    players = inputs.group_columns()
+    if len(players) < 2 or (background is None and len(explained.row_positions) < 2):
         return
     player_of = {j: p for p, members in enumerate(players) for j in members}
-    player_of_column = np.array([player_of[s[0]] if s else -1 for s in inputs.sources], dtype=np.int64)
+    player_of_column = np.array([player_of[s[0]] if s else -1 for s in inputs.source_columns], dtype=np.int64)
     yield from mix_rows(explained, background or explained, players, player_of_column, n_rows, rng)
 
 
@@ -110,7 +110,7 @@ def compare_mixed_rows(model: Model, own: OwnPredict, mixed: MixedRows, *, donor
         ModelMismatchError: they differ by more than rounding; the message names a row and both numbers.
         InputError: the library refuses mixed rows.
     """
-    players = model.inputs.players()
+    players = model.inputs.group_columns()
 
     def what(i: int) -> str:
         names = [mixed.table.names[j] for p in np.flatnonzero(mixed.from_donor[i]) for j in players[p]]

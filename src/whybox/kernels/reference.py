@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.models.trees import (
-    CATEGORICAL,
+    CATEGORICAL_SPLIT,
     FLOAT32_SPLIT,
     LESS_EQUAL,
     MISSING_LEFT,
@@ -37,7 +37,7 @@ Bools = npt.NDArray[np.bool_]
 def goes_left(e: TreeEnsemble, node: int, x: Floats) -> Bools:
     """Route values through one node (its index among all nodes)."""
     flags = int(e.flags[node])
-    if not flags & CATEGORICAL:
+    if not flags & CATEGORICAL_SPLIT:
         return is_left_of(x, e.threshold[node], flags)
     x, missing = _as_compared(x, flags)
     left = _in_set(e, node, x) != bool(flags & SET_RIGHT)
@@ -131,13 +131,13 @@ class _LeafConditions:
     """The conditions of a leaf: for each player on its path, the (node, goes left) steps and the share r."""
 
     value: Floats
-    first: int
-    steps: dict[int, list[tuple[int, bool]]] = field(default_factory=dict)
-    share: dict[int, float] = field(default_factory=dict)
+    first_output: int
+    path_steps: dict[int, list[tuple[int, bool]]] = field(default_factory=dict)
+    cover_share: dict[int, float] = field(default_factory=dict)
 
-    def satisfied(self, e: TreeEnsemble, X: Floats) -> dict[int, Bools]:
+    def satisfied_players(self, e: TreeEnsemble, X: Floats) -> dict[int, Bools]:
         out = {}
-        for player, steps in self.steps.items():
+        for player, steps in self.path_steps.items():
             yes = np.ones(len(X), dtype=bool)
             for node, left in steps:
                 yes &= goes_left(e, node, X[:, e.feature[node]]) == left
@@ -158,8 +158,8 @@ def _leaves_of(e: TreeEnsemble, player_of: npt.NDArray[np.int32]) -> Iterator[_L
             for n, left in path:
                 player = int(player_of[e.feature[n]])
                 child = int(start) + int(e.left[n] if left else e.right[n])
-                leaf.steps.setdefault(player, []).append((n, left))
-                leaf.share[player] = leaf.share.get(player, 1.0) * (
+                leaf.path_steps.setdefault(player, []).append((n, left))
+                leaf.cover_share[player] = leaf.cover_share.get(player, 1.0) * (
                     e.cover[child] / e.cover[n] if e.cover[n] > 0 else 0.5
                 )
             yield leaf
@@ -169,7 +169,9 @@ def expectation(e: TreeEnsemble) -> Floats:
     """Path-dependent value of the empty coalition: base plus the cover-weighted mean of every tree, (outputs,)."""
     out = e.base_values.copy()
     for leaf in _leaves_of(e, np.arange(e.inputs.width, dtype=np.int32)):
-        out[leaf.first : leaf.first + len(leaf.value)] += leaf.value * np.prod(list(leaf.share.values()))
+        out[leaf.first_output : leaf.first_output + len(leaf.value)] += leaf.value * np.prod(
+            list(leaf.cover_share.values())
+        )
     return out
 
 
@@ -183,16 +185,16 @@ def path_dependent(
     """
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     for leaf in _leaves_of(e, player_of):
-        satisfied = {j: yes.astype(np.float64) for j, yes in leaf.satisfied(e, X).items()}
-        for target in combinations(leaf.steps, order):
+        satisfied = {j: yes.astype(np.float64) for j, yes in leaf.satisfied_players(e, X).items()}
+        for target in combinations(leaf.path_steps, order):
             total = np.zeros(len(X))
             for p, w in zip(*rule, strict=True):
                 term = np.full(len(X), w)
                 for j, a in satisfied.items():
-                    r = leaf.share[j]
+                    r = leaf.cover_share[j]
                     term *= (a - r) if j in target else p * a + (1 - p) * r
                 total += term
-            _add_to_cells(out, target, total[:, None] * leaf.value, leaf.first)
+            _add_to_cells(out, target, total[:, None] * leaf.value, leaf.first_output)
     return out
 
 
@@ -214,19 +216,19 @@ def interventional(
     """
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     for leaf in _leaves_of(e, player_of):
-        a, b = leaf.satisfied(e, X), leaf.satisfied(e, B)
-        sign = {j: a[j][:, None].astype(int) - b[j][None, :].astype(int) for j in leaf.steps}
+        a, b = leaf.satisfied_players(e, X), leaf.satisfied_players(e, B)
+        sign = {j: a[j][:, None].astype(int) - b[j][None, :].astype(int) for j in leaf.path_steps}
         alive = np.ones((len(X), len(B)), dtype=bool)
-        for j in leaf.steps:
+        for j in leaf.path_steps:
             alive &= a[j][:, None] | b[j][None, :]
         only_x = sum(((s > 0).astype(int) for s in sign.values()), np.zeros_like(alive, dtype=int))
         only_b = sum(((s < 0).astype(int) for s in sign.values()), np.zeros_like(alive, dtype=int))
-        for target in combinations(leaf.steps, order):
+        for target in combinations(leaf.path_steps, order):
             signs = np.prod([sign[j] for j in target], axis=0)
             s = np.maximum(only_x - sum((sign[j] > 0).astype(int) for j in target), 0)
             t = np.maximum(only_b - sum((sign[j] < 0).astype(int) for j in target), 0)
             total = (alive * signs * table[s, t]) @ weights
-            _add_to_cells(out, target, total[:, None] * leaf.value, leaf.first)
+            _add_to_cells(out, target, total[:, None] * leaf.value, leaf.first_output)
     return out
 
 

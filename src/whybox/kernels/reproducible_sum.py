@@ -37,8 +37,8 @@ def count_parts(e: TreeEnsemble, rows: int, *, pairs: bool, max_parts: float = n
 
 
 def sum_effects(
-    e: TreeEnsemble, grid: _native.Effects, pairs: Ints, X: Floats, w: Floats, *, threads: int, n_parts: int
-) -> tuple[_native.Means, float]:
+    e: TreeEnsemble, grid: _native.EffectGrid, pairs: Ints, X: Floats, w: Floats, *, threads: int, n_parts: int
+) -> tuple[_native.EffectSums, float]:
     """Add up all trees, in `n_parts` parts, over all rows; returns the sums and the rows' weight in them."""
     if threads < 1:
         raise OptionError("threads must be at least 1.")
@@ -46,15 +46,15 @@ def sum_effects(
     instructions = fastest_instructions()
     first, second = (np.ascontiguousarray(pairs[:, k], dtype=np.int32) for k in (0, 1))
     bounds = np.linspace(0, e.n_trees, n_parts + 1).astype(int)
-    parts = [grid.means(first, second, instructions) for _ in range(n_parts)]
+    parts = [grid.effect_sums(first, second, instructions) for _ in range(n_parts)]
     steps = int(np.diff(bounds).max())
     blocks = [slice(s, min(s + MAX_BLOCK_ROWS, len(X))) for s in range(0, len(X), MAX_BLOCK_ROWS)]
 
     def work(part: int, block: slice, some: range) -> None:
         if some.start == 0:
-            parts[part].fill(X[block], np.empty(0) if equal else w[block])
+            parts[part].load_rows(X[block], np.empty(0) if equal else w[block])
         low, high = int(bounds[part]), int(bounds[part + 1])
-        parts[part].add(min(low + some.start, high), min(low + some.stop, high))
+        parts[part].add_trees(min(low + some.start, high), min(low + some.stop, high))
 
     # about a tenth of a second at first: most calls need one step
     seconds = (

@@ -72,7 +72,7 @@ def predict(e: TreeEnsemble, X: Floats, some: slice = slice(None)) -> Floats:
 def leaf_indices(e: TreeEnsemble, X: Floats) -> npt.NDArray[np.int32]:
     """Return the leaf (node of its tree) each row ends in, (rows, trees)."""
     out = np.empty((len(X), e.n_trees), dtype=np.int32)
-    native_ensemble(e).leaves(X, out)
+    native_ensemble(e).leaf_indices(X, out)
     return out
 
 
@@ -85,7 +85,7 @@ def expectation(e: TreeEnsemble) -> Floats:
 
 def interacting_pairs(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:
     """Pairs of players that some path of a tree tests together, sorted, (pairs, 2). Any other pair's interaction is exactly zero."""
-    return native_ensemble(e).pairs(player_of, count)
+    return native_ensemble(e).interacting_pairs(player_of, count)
 
 
 def players_on_path(e: TreeEnsemble, player_of: PlayerOf, count: int) -> npt.NDArray[np.int32]:
@@ -106,7 +106,7 @@ class QuadratureRules:
     of_tree: npt.NDArray[np.int32]
 
     @classmethod
-    def of(cls, rules: Sequence[tuple[Floats, Floats]], of_tree: npt.NDArray[np.int32]) -> QuadratureRules:
+    def from_rules(cls, rules: Sequence[tuple[Floats, Floats]], of_tree: npt.NDArray[np.int32]) -> QuadratureRules:
         """Lay rules end to end; `of_tree` says which one each tree uses."""
         sizes = [len(p) for p, _ in rules]
         return cls(
@@ -126,7 +126,7 @@ def add_path_interactions(
     e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: QuadratureRules, out: Floats
 ) -> None:
     """Add path-dependent pairs to `out`, row by row, whatever the depth; see reference.path_dependent (order 2)."""
-    native_ensemble(e).path_pairs(
+    native_ensemble(e).path_interactions(
         x=X,
         of_column=player_of,
         count=count,
@@ -177,5 +177,5 @@ def add_interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this ma
 def hybrid_outputs(e: TreeEnsemble, player_of: PlayerOf, count: int, x: Floats, B: Floats) -> Floats:
     """Raw outputs of one row for every coalition against each background row, without base: (background rows, 2^players, outputs)."""
     out = np.empty((len(B), 2**count, len(e.base_values)))
-    native_ensemble(e).hybrids(x=x, of_column=player_of, count=count, b=B, out=out)
+    native_ensemble(e).hybrid_outputs(x=x, of_column=player_of, count=count, b=B, out=out)
     return out

@@ -13,7 +13,7 @@ from whybox import _native
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.kernels.tree_shap import native_ensemble
-from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, TreeEnsemble
+from whybox.models.trees import CATEGORICAL_SPLIT, FLOAT32_SPLIT, TreeEnsemble
 
 __all__ = [
     "distinct_thresholds",
@@ -24,7 +24,7 @@ __all__ = [
 ]
 
 Ints = npt.NDArray[np.int64]
-_NATIVE_INTERVALS: Final[WeakKeyDictionary[TreeEnsemble, _native.Classes]] = WeakKeyDictionary()
+_NATIVE_INTERVALS: Final[WeakKeyDictionary[TreeEnsemble, _native.ValueIntervals]] = WeakKeyDictionary()
 
 
 def distinct_thresholds(e: TreeEnsemble, column: int) -> Floats:
@@ -32,7 +32,7 @@ def distinct_thresholds(e: TreeEnsemble, column: int) -> Floats:
 
     Where the library rounds values to float32, the largest float32 that is not above the threshold, which splits values alike.
     """
-    compares = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL == 0)
+    compares = (e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL_SPLIT == 0)
     thresholds = e.threshold[compares]
     with np.errstate(over="ignore", under="ignore"):
         rounded = thresholds.astype(np.float32)
@@ -54,7 +54,7 @@ def interval_representatives(e: TreeEnsemble, column: int, seen: Floats) -> Floa
     known_values = known_values[~np.isnan(known_values)]
     interval = np.searchsorted(edges, known_values, side="left")
     first, last = (np.searchsorted(interval, np.arange(len(edges) + 1), side=s) for s in ("left", "right"))
-    codes = bool(((e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL > 0)).any())
+    codes = bool(((e.left >= 0) & (e.feature == column) & (e.flags & CATEGORICAL_SPLIT > 0)).any())
     values = _unseen_representatives(edges, codes=codes)
     has_value = first < last
     values[has_value] = known_values[(first[has_value] + last[has_value] - 1) // 2]
@@ -110,17 +110,17 @@ def interval_index(e: TreeEnsemble, column: int, x: Floats) -> Ints:
     return np.asarray(np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x, side="left")), dtype=np.int64)
 
 
-def native_intervals(e: TreeEnsemble) -> _native.Classes:
+def native_intervals(e: TreeEnsemble) -> _native.ValueIntervals:
     """Return the native classes of values that no split tells apart, made once and kept while the ensemble lives."""
     intervals = _NATIVE_INTERVALS.get(e)
     if intervals is None:
-        intervals = _NATIVE_INTERVALS[e] = _native.Classes(native_ensemble(e))
+        intervals = _NATIVE_INTERVALS[e] = _native.ValueIntervals(native_ensemble(e))
     return intervals
 
 
 def interval_edges(e: TreeEnsemble, column: int) -> Floats:
     """Return, in increasing order, the largest value of each class of a column but the last: (classes - 1,)."""
     intervals = native_intervals(e)
-    out = np.empty(intervals.count(column))
+    out = np.empty(intervals.interval_count(column))
     intervals.edges(column, out)
     return out

@@ -69,13 +69,13 @@ class FileLibrary:
     """The library that can load the file of a model; copies of the model share it.
 
     Attributes:
-        library: its name. own: its predict of the file in a process of its own, for tables aligned with the whole model, or why it is not asked.
-        asked: whether it was asked about rows of an answer.
+        library: its name. own_predict: its predict of the file in a process of its own, for tables aligned with the whole model, or why it is not asked.
+        was_asked: whether it was asked about rows of an answer.
     """
 
     library: str
-    own: OwnPredict | str
-    asked: bool = False
+    own_predict: OwnPredict | str
+    was_asked: bool = False
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

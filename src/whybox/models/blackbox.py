@@ -34,11 +34,11 @@ class BlackBox(Model):
     Methods that need outputs alone (effects) take it; methods that read a model (exact attributions) refuse it.
 
     Attributes:
-        probed: rows that it was evaluated on to learn its output shape.
+        probe_rows: rows that it was evaluated on to learn its output shape.
         batch_size: most rows that it takes in one call; None: any number.
     """
 
-    probed: int = 0
+    probe_rows: int = 0
     batch_size: int | None = None
 
     @cached_property
@@ -58,12 +58,12 @@ class RawScores:
     """A library's predict on the scale on which its models are additive.
 
     Attributes:
-        call: rows as scikit-learn takes them -> (rows,) or (rows, outputs). units: of the outputs. what: what is called, in words.
+        predict_function: rows as scikit-learn takes them -> (rows,) or (rows, outputs). units: of the outputs. call_name: what is called, in words.
     """
 
-    call: Callable[[Any], Any]
+    predict_function: Callable[[Any], Any]
     units: str
-    what: str
+    call_name: str
 
 
 def as_black_box(
@@ -89,25 +89,25 @@ def as_black_box(
     """
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
-    method = _method(obj, response_method) if scores is None else "decision_function"
-    names, named = _columns(obj, rows)
+    method = _prediction_method(obj, response_method) if scores is None else "decision_function"
+    names, named = _input_columns(obj, rows)
     categories = {} if method is None or learned_categories is None else learned_categories(obj, len(names))
     inputs = Inputs(
-        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), pipeline_names=_remembered(obj)
+        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), pipeline_names=_fitted_columns(obj)
     )
     is_function = method is None
     if scores is not None:
-        call, what = _Call(scores.call, is_function), scores.what
+        call, what = _TableFunction(scores.predict_function, is_function), scores.call_name
     else:
-        call = _Call(obj if method is None else getattr(obj, method), is_function)
+        call = _TableFunction(obj if method is None else getattr(obj, method), is_function)
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
-    first = inputs.align(rows.rows(np.arange(min(2, len(rows)))))[0]
+    first = inputs.align_table(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = "numpy" if is_function else type(obj).__module__.partition(".")[0]
     returned = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first)
     width = returned.shape[1]
     scale_method = "predict" if method == "predict_proba" and _has_no_probability(obj, returned) else method
     multilabel = width == 2 and _is_multilabel(obj, call, first)
-    outputs, binary = _outputs(obj, scale_method, width, multilabel=multilabel)
+    outputs, binary = _probe_outputs(obj, scale_method, width, multilabel=multilabel)
     if scores is not None:
         outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
     called = method if scores is None else what
@@ -116,16 +116,16 @@ def as_black_box(
         inputs=inputs,
         outputs=outputs,
         kind=f"the function {what}" if is_function else f"{type(obj).__name__} ({library}), evaluated through {called}",
-        own_predict=OwnPredict(_Second(call) if binary else call, "raw", 0.0, what, library),
+        own_predict=OwnPredict(_SecondColumn(call) if binary else call, "raw", 0.0, what, library),
         notes=(f"{what} gives labels; what is explained is a mean of the numbers that label classes.",)
         if labels
         else (),
-        probed=len(first),
+        probe_rows=len(first),
         batch_size=obj.batch_size if isinstance(obj, RemoteModel) else None,
     )
 
 
-def _method(obj: Any, response_method: str | None) -> str | None:
+def _prediction_method(obj: Any, response_method: str | None) -> str | None:
     """The method to call; None for a function."""
     if response_method is not None:
         if response_method not in PREDICT_METHODS:
@@ -143,7 +143,7 @@ def _method(obj: Any, response_method: str | None) -> str | None:
     return method
 
 
-def _columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
+def _input_columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
     """The estimator's own column names where it knows them, else those of the rows."""
     known = getattr(obj, "feature_names_in_", None)
     if known is not None and rows.named:
@@ -152,13 +152,13 @@ def _columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
     return rows.names, rows.named and not hasattr(obj, "n_features_in_")
 
 
-def _remembered(obj: Any) -> tuple[str, ...]:
+def _fitted_columns(obj: Any) -> tuple[str, ...]:
     """The column names that a step of a Pipeline was fitted with."""
     known = (getattr(step, "feature_names_in_", ()) for _, step in getattr(obj, "steps", ()))
     return next((tuple(map(str, names)) for names in known if len(names)), ())
 
 
-def _outputs(obj: Any, method: str | None, width: int, *, multilabel: bool) -> tuple[Outputs, bool]:
+def _probe_outputs(obj: Any, method: str | None, width: int, *, multilabel: bool) -> tuple[Outputs, bool]:
     """The outputs, and whether they are the two columns of a binary classifier, of which the second is kept."""
     classes = getattr(obj, "classes_", None)
     units = {"predict_proba": "probability", "decision_function": "decision function"}.get(method or "", "prediction")
@@ -186,13 +186,13 @@ def _has_no_probability(obj: Any, returned: Floats) -> bool:
     return returned.shape[1] == 1 and score
 
 
-def _is_multilabel(obj: Any, call: _Call, rows: Table) -> bool:
+def _is_multilabel(obj: Any, call: _TableFunction, rows: Table) -> bool:
     """Whether two columns are two labels, each yes or no: then ``predict`` has a column a label, where that of two classes has one number a row."""
     predict = getattr(obj, "predict", None)
     if call.is_function or predict is None or not hasattr(obj, "classes_"):
         return False
     try:
-        labels = replace(call, function=predict).answer(rows)
+        labels = replace(call, function=predict).call_function(rows)
     except Exception:  # libraries raise errors of any type; the method to call has answered
         return False
     return np.ndim(labels) == 2 and np.shape(labels)[1] == 2
@@ -226,20 +226,20 @@ class _NoMatrix:
 
 @final
 @dataclass(frozen=True)
-class _Call:
+class _TableFunction:
     """Aligned rows -> (rows, outputs); a function gets them in the user's own kind of table, an estimator as scikit-learn takes them."""
 
     function: Callable[[Any], Any]
     is_function: bool
 
-    def answer(self, table: Table) -> Any:
+    def call_function(self, table: Table) -> Any:
         """Return what the function gives, as it is."""
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # remarks about feature names and dtypes, once a batch
             return self.function(table.native if self.is_function else table.for_transformers())
 
     def __call__(self, table: Table) -> Floats:
-        returned = self.answer(table)
+        returned = self.call_function(table)
         if isinstance(returned, list) and returned and getattr(returned[0], "ndim", 0) == 2:  # several targets
             returned = np.column_stack([p[:, 1:] if p.shape[1] == 2 else p for p in returned])
         return as_outputs(returned, len(table))
@@ -247,8 +247,8 @@ class _Call:
 
 @final
 @dataclass(frozen=True)
-class _Second:
-    call: _Call
+class _SecondColumn:
+    call: _TableFunction
 
     def __call__(self, table: Table) -> Floats:
         return self.call(table)[:, 1:]

@@ -32,28 +32,30 @@ class BoundMethod:
     name: str
 
     @property
-    def words(self) -> str:
+    def call_name(self) -> str:
         """How a person writes it."""
         return f"{type(self.estimator).__name__}.{self.name}"
 
-    def restrict(self, model: Model) -> Model:
+    def restrict_scale(self, model: Model) -> Model:
         """Return the model of the estimator, explained on the scale of this method alone.
 
         Raises:
             UnsupportedModelError: the method's outputs are not on a scale of the model.
         """
-        scale = self._scale(model)
+        scale = self._output_scale(model)
         units = model.outputs.raw_units if scale == "raw" else model.outputs.response_units
-        note = f"{self.words} was passed: its estimator is read, and explained on the scale of that method ({units})."
+        note = (
+            f"{self.call_name} was passed: its estimator is read, and explained on the scale of that method ({units})."
+        )
         return replace(model, outputs=replace(model.outputs, scale=scale), notes=(*model.notes, note))
 
-    def _scale(self, model: Model) -> Literal["raw", "response"]:
+    def _output_scale(self, model: Model) -> Literal["raw", "response"]:
         outputs = model.outputs
         own = "" if model.own_predict is None else model.own_predict.call_name
         library = type(self.estimator).__module__.partition(".")[0]
         if self.name == "predict" and gives_labels(self.estimator):
             raise UnsupportedModelError(
-                f"{self.words} gives class labels, which are no sum of contributions. Pass the model itself, or its predict_proba."
+                f"{self.call_name} gives class labels, which are no sum of contributions. Pass the model itself, or its predict_proba."
             )
         if self.name == "predict_proba" and outputs.has_probability:
             return "response"
@@ -62,7 +64,7 @@ class BoundMethod:
         if self.name == "predict" and ".predict" in own and (library, type(self.estimator).__name__) not in _NOT_READ:
             return "response"
         raise UnsupportedModelError(
-            f"{self.words} is not on a scale that is read of this model; pass the model itself ({type(self.estimator).__name__})."
+            f"{self.call_name} is not on a scale that is read of this model; pass the model itself ({type(self.estimator).__name__})."
         )
 
     def _sums_averaged_trees(self, model: Model) -> bool:

@@ -15,9 +15,9 @@ from typing import Any, Final, final
 
 import numpy as np
 
-__all__ = ["AMBIGUOUS", "UnseenCategories", "Vocabulary", "category_key", "merge_unseen"]
+__all__ = ["AMBIGUOUS_CELL", "UnseenCategories", "Vocabulary", "category_key", "merge_unseen"]
 
-AMBIGUOUS: Final = object()  # marks a cell whose category cannot be determined
+AMBIGUOUS_CELL: Final = object()  # marks a cell whose category cannot be determined
 MAX_UNSEEN_NAMED: Final = 50  # unseen categories of a column that the evidence lists by name
 _NUMBER_PATTERN: Final = re.compile(r"[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 _TIME_PATTERN: Final = re.compile(r"\d\d:\d\d(:\d\d(\.\d+)?)?")
@@ -70,7 +70,7 @@ class Vocabulary:
         )
 
     @cached_property
-    def _keys(self) -> frozenset[Any]:
+    def _category_keys(self) -> frozenset[Any]:
         return frozenset(category_key(w) for w in self.categories or ())
 
     def contains(self, value: Any) -> bool:
@@ -78,7 +78,7 @@ class Vocabulary:
         if self.cells_are_codes:
             return float(value).is_integer() and value < len(self.categories or ())  # negative codes are missing values
         if self.categories is not None:
-            return category_key(value) in self._keys
+            return category_key(value) in self._category_keys
         return self._contains_text(_hashed_text(value))
 
     @cached_property
@@ -118,14 +118,18 @@ class Vocabulary:
         ]
         if not candidates:
             return value
-        return candidates[0] if len(candidates) == 1 and _is_reversible(value, candidates[0]) else AMBIGUOUS
+        return candidates[0] if len(candidates) == 1 and _is_reversible(value, candidates[0]) else AMBIGUOUS_CELL
 
     def _resolve_by_hash(self, value: Any, spellings_of_cell: Sequence[str | None], styles: set[int]) -> Any:
         """Resolve a cell by the one spelling in which the column has known categories."""
         candidates = {spellings_of_cell[style] for style in styles if style < len(spellings_of_cell)} - {None}
         if not candidates:
-            return AMBIGUOUS if isinstance(value, (datetime, time)) else value
-        return candidates.pop() if len(candidates) == 1 and _is_reversible(value, next(iter(candidates))) else AMBIGUOUS
+            return AMBIGUOUS_CELL if isinstance(value, (datetime, time)) else value
+        return (
+            candidates.pop()
+            if len(candidates) == 1 and _is_reversible(value, next(iter(candidates)))
+            else AMBIGUOUS_CELL
+        )
 
     def _contains_text(self, text: str) -> bool:
         return self.contains_text is not None and self.contains_text(text)

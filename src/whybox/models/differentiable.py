@@ -17,10 +17,10 @@ import numpy.typing as npt
 
 from whybox.errors import Argument, UnsupportedModelError
 
-__all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pull", "RuleBackward", "consecutive_slice"]
+__all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pullback", "RuleBackward", "consecutive_slice"]
 
 Array = Any  # an array of the network's own library, on its own device
-Pull = Callable[..., tuple[Array | None, ...]]
+Pullback = Callable[..., tuple[Array | None, ...]]
 Indices = npt.NDArray[np.intp]
 
 
@@ -36,11 +36,11 @@ class PassCounter:
 @final
 @dataclass(frozen=True)
 class LayerTap:
-    """Outputs, the activation of a layer, and ``pull(cotangent, last=)``, which differentiates back to that layer."""
+    """Outputs, the activation of a layer, and ``pullback(cotangent, last=)``, which differentiates back to that layer."""
 
     outputs: Array
     activation: Array
-    pull: Callable[..., Array]
+    pullback: Callable[..., Array]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -101,7 +101,7 @@ class Differentiable(ABC):
         """Return the outputs, (rows, ...), without keeping anything for derivatives."""
 
     @abstractmethod
-    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
+    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pullback]:
         """Return the outputs, and ``pull(cotangent, last=False)`` -> one gradient an input (None for integers).
 
         ``last=True`` means that no more pulls follow, so that memory can be freed on the way.
@@ -255,7 +255,7 @@ class RuleBackward:
         row_bytes: bytes that one row keeps until its pull.
     """
 
-    run: Callable[..., tuple[Array, Array | None, Pull]]
+    run: Callable[..., tuple[Array, Array | None, Pullback]]
     operators: dict[str, int]
     row_bytes: int
 

@@ -23,13 +23,13 @@ class LibraryAnswer:
 
     Attributes:
         predictions: (rows, outputs) on `scale`; None: it was not asked, or could not answer.
-        way: how it was asked, in words that follow "were recomputed": ``"by asking xgboost 3.2.0 in a process of its own"``; without predictions, why
+        call_name: how it was asked, in words that follow "were recomputed": ``"by asking xgboost 3.2.0 in a process of its own"``; without predictions, why
             there are none: ``"xgboost is not installed"``.
         scale: of the predictions. relative_rounding: as of ``OwnPredict``.
     """
 
     predictions: Floats | None
-    way: str
+    call_name: str
     scale: Scale = "raw"
     relative_rounding: float = 0.0
 
@@ -48,13 +48,15 @@ def ask_library(model: Model, table: Table) -> LibraryAnswer | None:
     known = model.file_library
     if known is None:
         return None
-    if isinstance(known.own, str):
-        return LibraryAnswer(None, known.own)
-    if known.asked:
+    if isinstance(known.own_predict, str):
+        return LibraryAnswer(None, known.own_predict)
+    if known.was_asked:
         return LibraryAnswer(None, f"{known.library} was asked about this file with an earlier answer")
-    known.asked = True
+    known.was_asked = True
     try:
-        predictions = known.own.predict(table)
+        predictions = known.own_predict.predict(table)
     except (ModelFileError, OSError) as error:
         return LibraryAnswer(None, f"{known.library} gave no predictions: {error}")
-    return LibraryAnswer(predictions, known.own.call_name, known.own.scale, known.own.relative_rounding)
+    return LibraryAnswer(
+        predictions, known.own_predict.call_name, known.own_predict.scale, known.own_predict.relative_rounding
+    )

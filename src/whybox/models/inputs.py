@@ -60,18 +60,18 @@ class Inputs:
 
     Attributes:
         names: the user's columns, in the model's order.
-        named: whether the model stores the names (else columns are matched by position).
+        has_names: whether the model stores the names (else columns are matched by position).
         encoder: maps those columns to the model's matrix.
-        sources: for each model column, the positions of the user's columns it is computed from.
+        source_columns: for each model column, the positions of the user's columns it is computed from.
         blank_replacement: what the library writes instead of a blank in a name, if it does so (LightGBM writes "_").
         own_names: names that the library made up because it was given none; a frame that has all of them is matched by name.
         pipeline_names: names that another step of a Pipeline was fitted with, if the model itself stores none.
     """
 
     names: tuple[str, ...]
-    named: bool
+    has_names: bool
     encoder: Encoder
-    sources: tuple[tuple[int, ...], ...]
+    source_columns: tuple[tuple[int, ...], ...]
     blank_replacement: str | None = None
     own_names: tuple[str, ...] = ()
     pipeline_names: tuple[str, ...] = ()
@@ -79,9 +79,9 @@ class Inputs:
     @property
     def width(self) -> int:
         """Number of model columns."""
-        return len(self.sources)
+        return len(self.source_columns)
 
-    def align(self, table: Table, *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
+    def align_table(self, table: Table, *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
         """Arrange a table's columns in the model's order; also return the names of columns that the model does not use.
 
         Raises:
@@ -89,7 +89,7 @@ class Inputs:
         """
         table = replace(table, absent=getattr(self.encoder, "absent", 0.0))
         if self.by_name(table):
-            known_names = self.names if self.named else self.own_names
+            known_names = self.names if self.has_names else self.own_names
             library_spellings = tuple(self._library_spelling(n) for n in table.names)
             return _restore_names(
                 *align_columns(table.with_names(library_spellings), known_names, what=what),
@@ -100,21 +100,21 @@ class Inputs:
             raise ColumnsError(
                 Argument(what),
                 f" has {table.width} columns, the model was trained on {len(self.names)}",
-                f": {quoted_list(self.names)}." if self.named else ". Pass the same columns in the same order.",
+                f": {quoted_list(self.names)}." if self.has_names else ". Pass the same columns in the same order.",
             )
         return (table if table.named else table.with_names(self.names)), ()
 
     def by_name(self, table: Table) -> bool:
         """Whether the table's columns are matched by name; else by position."""
-        return table.named and (self.named or (bool(self.own_names) and set(self.own_names) <= set(table.names)))
+        return table.named and (self.has_names or (bool(self.own_names) and set(self.own_names) <= set(table.names)))
 
     def reads_column(self, name: str) -> bool:
         """Whether the model reads a column of this name; False if the model stores no names."""
-        return (self.named and self._library_spelling(name) in self.names) or name in self.own_names
+        return (self.has_names and self._library_spelling(name) in self.names) or name in self.own_names
 
     def categorical_columns(self, names: Sequence[str]) -> dict[str, Vocabulary]:
         """Return the categories that the model learned for columns of a table, given only their names."""
-        known_names = self.names if self.named else self.own_names if set(self.own_names) <= set(names) else ()
+        known_names = self.names if self.has_names else self.own_names if set(self.own_names) <= set(names) else ()
         given_name = (
             {self._library_spelling(n): n for n in names} if known_names else dict(zip(self.names, names, strict=False))
         )
@@ -136,7 +136,7 @@ class Inputs:
             if isinstance(encoder, SelectableEncoder)
             else _SelectedColumns(encoder, columns, selects_before=False)
         )
-        return replace(self, encoder=selected, sources=tuple(self.sources[int(c)] for c in columns))
+        return replace(self, encoder=selected, source_columns=tuple(self.source_columns[int(c)] for c in columns))
 
     def matrix(self, table: Table) -> Floats:
         """Encode an aligned table: (rows, model columns), float64, C-contiguous."""
@@ -150,7 +150,7 @@ class Inputs:
             raise error.later(start) from None
 
     def confirm_structure(self, table: Table) -> None:
-        """Confirm on real rows that each model column depends only on its `sources`, and only on its own row.
+        """Confirm on real rows that each model column depends only on its `source_columns`, and only on its own row.
 
         Evenly spaced rows, and one with a missing value for each column that has any, are encoded in different subsets and alone. Then they
         are mixed: in each round a random half of the players comes from other rows, and the encoded
@@ -168,9 +168,9 @@ class Inputs:
             return
         rng = np.random.default_rng(0)
         self._confirm_rows(rows, encoded)
-        players = self.players()
+        players = self.group_columns()
         player_of = {j: p for p, player in enumerate(players) for j in player}
-        player_of_column = np.array([player_of[s[0]] if s else -1 for s in self.sources], dtype=np.int64)
+        player_of_column = np.array([player_of[s[0]] if s else -1 for s in self.source_columns], dtype=np.int64)
         for _ in range(_MIXING_ROUNDS):
             from_other = rng.random(len(players)) < 0.5
             donor = np.roll(np.arange(n_rows), int(rng.integers(1, n_rows)))
@@ -180,7 +180,7 @@ class Inputs:
             )
             wrong_columns = np.flatnonzero(~_same_columns(mixed, np.where(changed, encoded[donor], encoded)))
             if len(wrong_columns):
-                names = quoted_list([self.names[i] for i in self.sources[wrong_columns[0]]])
+                names = quoted_list([self.names[i] for i in self.source_columns[wrong_columns[0]]])
                 raise UnsupportedModelError(
                     f"a step of the pipeline makes a model column of other columns than {names}, though by its structure it should come from no others. "
                     "Wrap that step so that whybox sees it as one that mixes its columns: any transformer class of your own is taken that way."
@@ -225,12 +225,12 @@ class Inputs:
         except WhyboxError:  # the step refuses the shifted copy, so nothing can be confirmed on a single row
             return table, np.empty((1, 0))
 
-    def players(self) -> tuple[tuple[int, ...], ...]:
+    def group_columns(self) -> tuple[tuple[int, ...], ...]:
         """Group the user's columns into players: columns that one model column depends on belong together.
 
         A column that no model column reads is a player of its own; its attribution is exactly zero.
         """
-        if all(len(source) < 2 for source in self.sources):
+        if all(len(source) < 2 for source in self.source_columns):
             return tuple((i,) for i in range(len(self.names)))
         leader = list(range(len(self.names)))
 
@@ -240,7 +240,7 @@ class Inputs:
                 column = leader[column]
             return column
 
-        for source in self.sources:
+        for source in self.source_columns:
             for other in source[1:]:
                 a, b = find(source[0]), find(other)
                 leader[max(a, b)] = min(a, b)

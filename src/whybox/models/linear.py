@@ -61,6 +61,6 @@ class Linear(Model):
         """Size of the summands of each row, to which rounding is relative; (rows, outputs)."""
         return np.asarray(np.abs(self.base_values) + np.abs(np.nan_to_num(X)) @ np.abs(self.weights))
 
-    def raw(self, X: Floats) -> Floats:
+    def raw_outputs(self, X: Floats) -> Floats:
         """Raw outputs (rows, outputs)."""
         return np.asarray(self.base_values + np.nan_to_num(X, nan=0.0, posinf=np.inf, neginf=-np.inf) @ self.weights)

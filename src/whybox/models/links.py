@@ -11,9 +11,9 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 
-__all__ = ["ELEMENTWISE_LINKS", "PREDICTION", "Link", "Outputs"]
+__all__ = ["ELEMENTWISE_LINKS", "PREDICTION_UNITS", "Link", "Outputs"]
 
-PREDICTION: Final = "prediction"  # the units, and the name of the only output, of a model that names neither
+PREDICTION_UNITS: Final = "prediction"  # the units, and the name of the only output, of a model that names neither
 
 
 def _sigmoid(raw: Floats, scale: float) -> Floats:
@@ -28,7 +28,7 @@ def _softmax(raw: Floats, scale: float) -> Floats:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
-def _cumulative(raw: Floats, _: float) -> Floats:
+def _cumulative_softplus(raw: Floats, _: float) -> Floats:
     """First output, then softplus increments, so that levels never cross (XGBoost's expectiles)."""
     return np.asarray(np.cumsum(np.concatenate([raw[..., :1], np.logaddexp(0.0, raw[..., 1:])], axis=-1), axis=-1))
 
@@ -46,7 +46,7 @@ _LINK_FUNCTIONS: Final[dict[str, Callable[[Floats, float], Floats]]] = {
     "step": lambda raw, _: (raw > 0).astype(np.float64),
     "signed square": lambda raw, _: np.sign(raw) * raw * raw,
     "log1p exp": lambda raw, _: np.logaddexp(0.0, raw),
-    "cumulative softplus": _cumulative,
+    "cumulative softplus": _cumulative_softplus,
     "mean and variance": _mean_and_variance,
     "anomaly score": lambda raw, scale: -np.exp2(-raw / scale),
 }
@@ -90,8 +90,8 @@ class Outputs:
 
     names: tuple[str, ...]
     link: Link = Link()
-    raw_units: str = PREDICTION
-    response_units: str = PREDICTION
+    raw_units: str = PREDICTION_UNITS
+    response_units: str = PREDICTION_UNITS
     negative_class: str | None = None
     scale: Literal["raw", "response"] | None = None
 

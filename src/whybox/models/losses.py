@@ -29,7 +29,7 @@ __all__ = [
     "true_numbers",
 ]
 
-Positions = npt.NDArray[np.int64]
+ClassPositions = npt.NDArray[np.int64]
 _LOSS_PATTERN: Final = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\)\s*)?")
 _TRUTH_AS_TEXT: Final[dict[str, bool | int]] = {"True": True, "False": False, "1": 1, "0": 0}
 
@@ -43,18 +43,18 @@ class Loss:
         name: with its parameter: ``"pinball(0.9)"``.
         units: of its values, in words.
         function: (truth, predictions) -> losses.
-        least: the smallest truth that it is defined for; None: any. above: whether the truth must lie above that.
-        positive: whether predictions must be positive.
+        min_truth: the smallest truth that it is defined for; None: any. excludes_min_truth: whether the truth must lie above that.
+        needs_positive: whether predictions must be positive.
     """
 
     name: str
     units: str
     function: Callable[[Any, Floats], Floats]
-    least: float | None = None
-    above: bool = False
-    positive: bool = False
+    min_truth: float | None = None
+    excludes_min_truth: bool = False
+    needs_positive: bool = False
 
-    def __call__(self, truth: Floats | Positions, predictions: Floats) -> Floats:
+    def __call__(self, truth: Floats | ClassPositions, predictions: Floats) -> Floats:
         """Return the loss of each row, (rows,).
 
         Args:
@@ -65,13 +65,16 @@ class Loss:
             InputError: a truth that the loss is not defined for.
             OptionError: predictions that it is not defined for.
         """
-        if self.least is not None and (bad := truth <= self.least if self.above else truth < self.least).any():
-            words = "above" if self.above else "at least"
+        if (
+            self.min_truth is not None
+            and (bad := truth <= self.min_truth if self.excludes_min_truth else truth < self.min_truth).any()
+        ):
+            words = "above" if self.excludes_min_truth else "at least"
             raise InputError(
                 Argument("loss", self.name),
-                f" is defined for truths {words} {self.least:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
+                f" is defined for truths {words} {self.min_truth:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
             )
-        if self.positive and (low := ~(predictions > 0)).any():
+        if self.needs_positive and (low := ~(predictions > 0)).any():
             raise OptionError(
                 Argument("loss", self.name),
                 f" needs positive predictions; {int(low.sum()):,} of {low.size:,} are not, the first being {predictions[low][0]:g}. Take ",
@@ -110,21 +113,21 @@ def _tweedie_deviance(power: float, truth: Floats, predictions: Floats) -> Float
     return np.asarray(2.0 * (truth_term - truth * predictions**one / one + predictions**two / two))
 
 
-def _log_loss(classes: Positions, probabilities: Floats) -> Floats:
+def _log_loss(classes: ClassPositions, probabilities: Floats) -> Floats:
     return np.asarray(-np.log(np.clip(_true_class_probability(classes, probabilities), np.finfo(np.float64).eps, 1.0)))
 
 
-def _brier_score(classes: Positions, probabilities: Floats) -> Floats:
+def _brier_score(classes: ClassPositions, probabilities: Floats) -> Floats:
     is_true_class = np.arange(probabilities.shape[1]) == classes[:, None]
     factor = 0.5 if probabilities.shape[1] == 2 else 1.0
     return np.asarray(factor * ((probabilities - is_true_class) ** 2).sum(axis=1))
 
 
-def _zero_one(classes: Positions, probabilities: Floats) -> Floats:
+def _zero_one(classes: ClassPositions, probabilities: Floats) -> Floats:
     return np.asarray(probabilities.argmax(axis=1) != classes, dtype=np.float64)
 
 
-def _true_class_probability(classes: Positions, probabilities: Floats) -> Floats:
+def _true_class_probability(classes: ClassPositions, probabilities: Floats) -> Floats:
     return np.asarray(probabilities[np.arange(len(classes)), classes])
 
 
@@ -135,8 +138,8 @@ LOSSES: Final = {
     "log": Loss("log", "nats", _log_loss),
     "brier": Loss("brier", "squared probability", _brier_score),
     "zero_one": Loss("zero_one", "share of rows", _zero_one),
-    "poisson": Loss("poisson", "deviance", _poisson_deviance, least=0.0, positive=True),
-    "tweedie": Loss("tweedie(1.5)", "deviance", partial(_tweedie_deviance, 1.5), least=0.0, positive=True),
+    "poisson": Loss("poisson", "deviance", _poisson_deviance, min_truth=0.0, needs_positive=True),
+    "tweedie": Loss("tweedie(1.5)", "deviance", partial(_tweedie_deviance, 1.5), min_truth=0.0, needs_positive=True),
 }
 
 
@@ -178,7 +181,7 @@ def _tweedie_loss(power: float) -> Loss:
     functions = {0.0: _squared_error, 1.0: _poisson_deviance, 2.0: _gamma_deviance}
     least = None if power <= 0 else 0.0
     function = functions.get(power) or partial(_tweedie_deviance, power)
-    return Loss(f"tweedie({power:g})", "deviance", function, least, power >= 2, positive=power != 0)
+    return Loss(f"tweedie({power:g})", "deviance", function, least, power >= 2, needs_positive=power != 0)
 
 
 def class_labels(outputs: Outputs) -> tuple[str, ...] | None:
@@ -208,13 +211,13 @@ def true_numbers(y: Any, rows: int | None = None) -> Floats:
         InputError: text, missing or infinite values, several columns, or another number of values.
     """
     values = one_value_a_row(y, rows)
-    numbers = np.array([_number(value) for value in values.tolist()], dtype=np.float64)
+    numbers = np.array([_as_float(value) for value in values.tolist()], dtype=np.float64)
     if (bad := ~np.isfinite(numbers)).any():
         raise InputError(Argument("y"), f" has {int(bad.sum()):,} missing or infinite values; leave those rows out.")
     return numbers
 
 
-def _number(value: Any) -> float:
+def _as_float(value: Any) -> float:
     try:
         return np.nan if is_missing(value) else float(value)
     except (TypeError, ValueError):
@@ -224,7 +227,7 @@ def _number(value: Any) -> float:
         ) from None
 
 
-def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Positions:
+def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> ClassPositions:
     """Return the position of each row's true class among `labels`, (rows,).
 
     Classes are matched by name, never by their order, which would swap classes silently: text with text, else numbers and truth values by what they
@@ -242,7 +245,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
         raise InputError(Argument("y"), f" has {missing:,} missing values; leave those rows out.")
     keys = [cell_key(v) for v in values]  # True and 1 are equal, and not always the same class
     different = dict(zip(keys, values, strict=True))
-    matches = {key: _matching(value, labels) for key, value in different.items()}
+    matches = {key: _matching_labels(value, labels) for key, value in different.items()}
     unknown = [different[key] for key, found in matches.items() if not found]
     if unknown:
         known = ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
@@ -261,7 +264,7 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Posi
     return np.array([matches[key][0] for key in keys], dtype=np.int64)
 
 
-def _matching(value: Any, labels: Sequence[str]) -> list[int]:
+def _matching_labels(value: Any, labels: Sequence[str]) -> list[int]:
     found = matching_positions(value, labels)
     if found or not isinstance(value, str) or value not in _TRUTH_AS_TEXT:
         return found

@@ -30,7 +30,7 @@ __all__ = [
 ]
 
 MAX_ROWS_SAMPLED: Final = 48  # rows of a table that are mixed with others
-_PATTERNS: Final = 8  # patterns of columns, where a frame is mixed column by column
+_MAX_PATTERNS: Final = 8  # patterns of columns, where a frame is mixed column by column
 
 _BoolArray = npt.NDArray[np.bool_]
 _IntArray = npt.NDArray[np.int64]
@@ -44,12 +44,12 @@ class RowSample:
     Attributes:
         table: the rows, aligned with the model.
         matrix: their encoding, (rows, model columns).
-        positions: their positions in the whole table.
+        row_positions: their positions in the whole table.
     """
 
     table: Table
     matrix: Floats
-    positions: _IntArray
+    row_positions: _IntArray
 
 
 @final
@@ -127,7 +127,7 @@ def mix_rows(
     if table is not None:
         yield _mixed_rows(table, rows, donors, row_order, donor_order, from_donor, player_of_column)
         return
-    rows_per_pattern = -(-n_rows // _PATTERNS)
+    rows_per_pattern = -(-n_rows // _MAX_PATTERNS)
     from_donor = random_masks(n_rows, len(players), rng, rows_per_pattern)
     for start in range(0, n_rows, rows_per_pattern):
         block = slice(start, start + rows_per_pattern)
@@ -152,8 +152,8 @@ def _mixed_rows(
     return MixedRows(
         table,
         np.ascontiguousarray(matrix),
-        rows.positions[row_positions],
-        donors.positions[donor_positions],
+        rows.row_positions[row_positions],
+        donors.row_positions[donor_positions],
         from_donor,
     )
 

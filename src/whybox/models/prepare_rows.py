@@ -13,7 +13,7 @@ from whybox.data.series import same_codes
 from whybox.data.table import Column, Table, as_table, is_missing
 from whybox.errors import Argument, ColumnsError, DtypeError, quoted_list
 from whybox.models.base import Model
-from whybox.models.categories import AMBIGUOUS, UnseenCategories, Vocabulary
+from whybox.models.categories import AMBIGUOUS_CELL, UnseenCategories, Vocabulary
 from whybox.models.inputs import Inputs
 
 __all__ = ["BY_POSITION_NOTE", "PreparedRows", "prepare_rows"]
@@ -31,7 +31,7 @@ class PreparedRows:
         table: aligned with the model, categories in the type of training.
         given_names: column names of the user's data; () for arrays.
         by_position: whether named columns were matched by position.
-        unseen: categories of the rows that training did not have, by column.
+        unseen_categories: categories of the rows that training did not have, by column.
         category_lists: the data's own list of categories, for each column whose codes the model reads.
         notes: further remarks for the user.
     """
@@ -39,7 +39,7 @@ class PreparedRows:
     table: Table
     given_names: tuple[str, ...] = ()
     by_position: bool = False
-    unseen: Mapping[str, UnseenCategories] = field(default_factory=dict)
+    unseen_categories: Mapping[str, UnseenCategories] = field(default_factory=dict)
     category_lists: Mapping[int, tuple[Any, ...]] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
@@ -47,13 +47,13 @@ class PreparedRows:
         """All remarks about these rows; `where` follows the number of rows (" of the background")."""
         return (
             *self.notes,
-            *(u.describe(c, where=where) for c, u in self.unseen.items()),
+            *(u.describe(c, where=where) for c, u in self.unseen_categories.items()),
             *((BY_POSITION_NOTE,) if self.by_position else ()),
         )
 
     def unseen_as_data(self) -> dict[str, dict[str, Any]]:
         """The unseen categories as plain data for the evidence."""
-        return {column: asdict(u) for column, u in self.unseen.items()}
+        return {column: asdict(u) for column, u in self.unseen_categories.items()}
 
     def check_agreement(self, other: PreparedRows) -> None:
         """Check that rows and background agree in the order of columns and in category codes, where the model cannot check it.
@@ -104,7 +104,7 @@ def prepare_rows(model: Model, data: Any, *, what: str = "X") -> PreparedRows:
     """
     given_table, inputs = as_table(data, what=what), model.inputs
     by_position = _taken_by_position(inputs, given_table, what)
-    table, unused = inputs.align(given_table, what=what)
+    table, unused = inputs.align_table(given_table, what=what)
     notes = (
         [f"Columns that the model does not use were left out: {', '.join(unused[:20])}{' ...' * (len(unused) > 20)}."]
         if unused
@@ -229,10 +229,12 @@ def _restore_training_type(
     if not changed:
         return table, []
     value, category = (
-        changed[0] if all(m is not AMBIGUOUS for _, m in changed) else next(o for o in changed if o[1] is AMBIGUOUS)
+        changed[0]
+        if all(m is not AMBIGUOUS_CELL for _, m in changed)
+        else next(o for o in changed if o[1] is AMBIGUOUS_CELL)
     )
     problem = f"column {column.name!r} holds {value!r} ({_describe_type(value)}), but the categories of training are {_describe_training_type(vocabulary)}"
-    if category is AMBIGUOUS:
+    if category is AMBIGUOUS_CELL:
         raise DtypeError(
             f"{problem}, and which of them was meant cannot be told from it. Read the column as it was read for training "
             f"(pandas: read_csv(dtype={{{column.name!r}: str}})).",

@@ -13,10 +13,10 @@ from whybox.models.blackbox import as_black_box
 from whybox.models.bound_method import PREDICT_METHODS, bound_method
 from whybox.models.registry import as_model, learned_categories, raw_scores
 
-__all__ = ["readable"]
+__all__ = ["read_or_black_box"]
 
 
-def readable(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
+def read_or_black_box(model: Any, rows: Table, response_method: str | None = None, scale: Any = None) -> Model:
     """Return the model as we read it, or a black box: of a function, and of an estimator that is not read.
 
     A method of an estimator that is read (``forest.predict_proba``) is that estimator, explained on the scale of the method. An estimator that is not read,

@@ -30,7 +30,7 @@ def as_model(obj: Any, **options: Any) -> Model:
         return obj
     method = bound_method(obj)
     if method is not None:
-        return method.restrict(as_model(method.estimator, **options))
+        return method.restrict_scale(as_model(method.estimator, **options))
     from importlib import import_module
 
     adapted: Model = import_module("whybox.adapters").adapt(obj, **options)

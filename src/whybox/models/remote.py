@@ -81,10 +81,10 @@ class RemoteModel:
         """
         table = as_table(rows)
         if self.batch_size is None or len(table) <= self.batch_size:
-            return self._call(rows, len(table))
-        return np.concatenate([self._call(b.native, len(b)) for _, b in table.blocks(self.batch_size)])
+            return self._call_checked(rows, len(table))
+        return np.concatenate([self._call_checked(b.native, len(b)) for _, b in table.blocks(self.batch_size)])
 
-    def _call(self, rows: Any, count: int) -> Floats:
+    def _call_checked(self, rows: Any, count: int) -> Floats:
         for attempt in range(self.retries + 1):
             try:
                 return as_outputs(self.function(rows), count)

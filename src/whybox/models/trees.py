@@ -15,7 +15,7 @@ from whybox.errors import ModelFileError
 from whybox.models.base import Model, digest
 
 __all__ = [
-    "CATEGORICAL",
+    "CATEGORICAL_SPLIT",
     "FLOAT32_SPLIT",
     "KEEP_ALL_OUTPUTS",
     "LESS_EQUAL",
@@ -34,7 +34,7 @@ FLOAT32_SPLIT: Final = 2  # the library rounds x to float32 first
 MISSING_LEFT: Final = 4  # a missing value goes left
 ZERO_MISSING: Final = 8  # zero counts as missing
 NAN_AS_ZERO: Final = 16  # NaN is read as zero
-CATEGORICAL: Final = 32  # membership of a set instead of a comparison
+CATEGORICAL_SPLIT: Final = 32  # membership of a set instead of a comparison
 SET_RIGHT: Final = 64  # members of the set go right (else left)
 TINY_AS_ZERO: Final = 128  # a value within 1e-35 of zero is read as zero; of a category, the fraction is cut off
 _MAX_BIT_WORDS: Final = 64  # sets of up to so many words are always stored as bits
@@ -98,14 +98,14 @@ class StackedTrees:
         first_nodes = _offsets_of(sizes).tolist()
         gains = [t.gain for t in trees if t.gain is not None]
         nodes = Tree(
-            left=_concatenate([t.left for t in trees], np.int64),
-            right=_concatenate([t.right for t in trees], np.int64),
-            feature=_concatenate([t.feature for t in trees], np.int32),
-            threshold=_concatenate([t.threshold for t in trees], np.float64),
-            flags=_concatenate([t.flags for t in trees], np.uint8),
-            cover=_concatenate([t.cover for t in trees], np.float64),
+            left=_concatenate_as([t.left for t in trees], np.int64),
+            right=_concatenate_as([t.right for t in trees], np.int64),
+            feature=_concatenate_as([t.feature for t in trees], np.int32),
+            threshold=_concatenate_as([t.threshold for t in trees], np.float64),
+            flags=_concatenate_as([t.flags for t in trees], np.uint8),
+            cover=_concatenate_as([t.cover for t in trees], np.float64),
             value=np.concatenate(values) if values else np.empty((0, 1)),
-            gain=_concatenate(gains, np.float64) if len(gains) == len(trees) else None,
+            gain=_concatenate_as(gains, np.float64) if len(gains) == len(trees) else None,
             sets={o + node: v for o, t in zip(first_nodes, trees, strict=False) for node, v in t.sets.items()},
             linear={o + node: v for o, t in zip(first_nodes, trees, strict=False) for node, v in t.linear.items()},
         )
@@ -165,7 +165,7 @@ class TreeEnsemble(Model):
         inner = self.left >= 0
         if not np.isfinite(self.leaf_values).all() or not np.isfinite(self.base_values).all():
             raise ModelFileError("a leaf or base value of the model is not finite.")
-        if np.isnan(self.threshold[inner & (self.flags & CATEGORICAL == 0)]).any():
+        if np.isnan(self.threshold[inner & (self.flags & CATEGORICAL_SPLIT == 0)]).any():
             raise ModelFileError("a split threshold of the model is NaN.")
         if not (np.isfinite(self.cover).all() and (self.cover >= 0).all()):
             raise ModelFileError("a node's training weight is negative or not finite.")
@@ -243,7 +243,7 @@ class TreeEnsemble(Model):
         stacked = _parents_first(trees if isinstance(trees, StackedTrees) else StackedTrees.from_trees(trees))
         nodes = stacked.nodes
         offsets = _offsets_of(stacked.sizes)
-        left = _contiguous(nodes.left, np.int32)
+        left = _contiguous_as(nodes.left, np.int32)
         is_leaf = left < 0
         leaf = np.where(is_leaf, np.cumsum(is_leaf) - 1, -1).astype(np.int32)
         value = nodes.value if nodes.value.ndim == 2 else nodes.value[:, None]
@@ -251,20 +251,20 @@ class TreeEnsemble(Model):
         return cls(
             tree_offsets=offsets,
             left=left,
-            right=_contiguous(nodes.right, np.int32),
-            feature=_contiguous(nodes.feature, np.int32),
+            right=_contiguous_as(nodes.right, np.int32),
+            feature=_contiguous_as(nodes.feature, np.int32),
             leaf=leaf,
-            threshold=_contiguous(nodes.threshold, np.float64),
-            cover=_contiguous(nodes.cover, np.float64),
-            flags=_contiguous(nodes.flags, np.uint8),
+            threshold=_contiguous_as(nodes.threshold, np.float64),
+            cover=_contiguous_as(nodes.cover, np.float64),
+            flags=_contiguous_as(nodes.flags, np.uint8),
             set_begin=set_begin,
             set_words=set_words,
             sets=sets,
-            leaf_values=_contiguous(value[is_leaf], np.float64),
-            tree_output=_contiguous(stacked.output, np.int32),
-            tree_weight=_contiguous(stacked.weight, np.float64),
+            leaf_values=_contiguous_as(value[is_leaf], np.float64),
+            tree_output=_contiguous_as(stacked.output, np.int32),
+            tree_weight=_contiguous_as(stacked.weight, np.float64),
             base_values=np.asarray(base, dtype=np.float64).copy(),
-            gain=None if nodes.gain is None else _contiguous(nodes.gain, np.float64),
+            gain=None if nodes.gain is None else _contiguous_as(nodes.gain, np.float64),
             **_pack_linear(nodes, leaf),
             **model,
         )
@@ -296,7 +296,7 @@ class TreeEnsemble(Model):
 
     def _sets_by_node(self, nodes: slice) -> dict[int, npt.NDArray[np.integer[Any]]]:
         sets: dict[int, npt.NDArray[np.integer[Any]]] = {}
-        for node in np.flatnonzero((self.flags[nodes] & CATEGORICAL > 0) & (self.left[nodes] >= 0)):
+        for node in np.flatnonzero((self.flags[nodes] & CATEGORICAL_SPLIT > 0) & (self.left[nodes] >= 0)):
             sets[int(node)] = self.set_members(nodes.start + int(node))
         return sets
 
@@ -345,11 +345,11 @@ class TreeEnsemble(Model):
 ARRAY_FIELDS: Final = tuple(f.name for f in fields(TreeEnsemble) if f.name not in {g.name for g in fields(Model)})
 
 
-def _concatenate(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
-    return _contiguous(np.concatenate(parts) if parts else np.empty(0), dtype)
+def _concatenate_as(parts: Sequence[npt.NDArray[Any]], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+    return _contiguous_as(np.concatenate(parts) if parts else np.empty(0), dtype)
 
 
-def _contiguous(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
+def _contiguous_as(array: npt.NDArray[Any], dtype: npt.DTypeLike) -> npt.NDArray[Any]:
     return np.ascontiguousarray(array, dtype=dtype)
 
 
@@ -471,7 +471,7 @@ def _pack_linear(nodes: Tree, leaf: _I32) -> dict[str, Any]:
     sizes = [0 if t is None else len(t[1]) for t in terms]
     return {
         "linear_offset": np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64),
-        "linear_feature": _concatenate([t[1] for t in terms if t is not None], np.int32),
-        "linear_coef": _concatenate([t[2] for t in terms if t is not None], np.float64),
+        "linear_feature": _concatenate_as([t[1] for t in terms if t is not None], np.int32),
+        "linear_coef": _concatenate_as([t[2] for t in terms if t is not None], np.float64),
         "linear_const": const.astype(np.float64),
     }

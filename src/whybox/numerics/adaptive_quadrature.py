@@ -21,7 +21,7 @@ from whybox.data.table import Floats
 
 __all__ = ["MIN_NODES", "AdaptiveQuadrature", "coarser_weights", "gauss_legendre", "interval_weights"]
 
-_LOWER: Final = (
+_LOWER_NODES: Final = (
     (0.112701665379258311,),
     (0.0197543656459898583, 0.282878125326598721),
     (0.0030840183936224889, 0.0557703835638715006, 0.189448526631386799, 0.388306656785516559),
@@ -30,7 +30,7 @@ _LOWER: Final = (
         *(0.148751896754236461, 0.234340128177812188, 0.334432303371011583, 0.443755528433406687),
     ),
 )  # nodes below the middle that each level adds
-_WEIGHTS: Final = (
+_LEVEL_WEIGHTS: Final = (
     (1.0,),
     (4 / 9, 5 / 18),
     (0.225458269329237071, 0.13424404493416672, 0.0523281130132336326, 0.200698707387981111),
@@ -55,14 +55,14 @@ def _both_sides(middle: float | None, lower: tuple[tuple[float, ...], ...], mirr
     return np.array(out)
 
 
-def _weights(level: int) -> Floats:
-    flat = _WEIGHTS[level]
-    ends = np.cumsum([1, *(len(new) for new in _LOWER[:level])])
+def _nested_rule_weights(level: int) -> Floats:
+    flat = _LEVEL_WEIGHTS[level]
+    ends = np.cumsum([1, *(len(new) for new in _LOWER_NODES[:level])])
     return _both_sides(flat[0], tuple(flat[a:b] for a, b in pairwise(ends)), 0.0)
 
 
-QUADRATURE_NODES: Final = _both_sides(0.5, _LOWER, 1.0)
-QUADRATURE_LEVELS: Final = tuple(_weights(level) for level in range(len(_WEIGHTS)))
+QUADRATURE_NODES: Final = _both_sides(0.5, _LOWER_NODES, 1.0)
+QUADRATURE_LEVELS: Final = tuple(_nested_rule_weights(level) for level in range(len(_LEVEL_WEIGHTS)))
 MIN_NODES: Final = 7  # nodes before a row's rule is chosen
 SMOOTH_RATIO: Final = (
     0.25  # of the change from one level to the next: less means that the network is smooth along this path
@@ -94,35 +94,35 @@ class AdaptiveQuadrature:
     """The rule of one row along one path, for all targets at once.
 
     Attributes:
-        first, last: scores at the two ends, (targets,). scale: |score - base| of the row, (targets,).
-        rounding: completeness error that rounding explains, (targets,).
+        first_scores, last_scores: scores at the two ends, (targets,). scale: |score - base| of the row, (targets,).
+        rounding_error: completeness error that rounding explains, (targets,).
         tol: of the sum, relative. map_tol: of the map, from one level to the next, relative.
         max_nodes: nodes at most.
-        t: positions of the nodes so far, in the order of evaluation; f, h: scores and derivatives along the path there, (nodes, targets).
-        projections: random projections of the gradients, (nodes, targets, k), which show how far maps are apart. start: the same at the start,
+        node_positions: of the nodes so far, in the order of evaluation. node_scores, node_derivatives: scores and derivatives along the path there, (nodes, targets).
+        projections: random projections of the gradients, (nodes, targets, k), which show how far maps are apart. start_projections: the same at the start,
             (targets, k); what is not finite there is not used.
-        level: of the nested rules. local: whether intervals are bisected instead.
-        rejected: whether the last check of the whole map found that it still changes.
+        level: of the nested rules. is_bisecting: whether intervals are bisected instead.
+        was_rejected: whether the last check of the whole map found that it still changes.
         projection_factor: how far the whole map moves for what its projections move.
     """
 
-    first: Floats
-    last: Floats
+    first_scores: Floats
+    last_scores: Floats
     scale: Floats
-    rounding: Floats
+    rounding_error: Floats
     tol: float
     map_tol: float
     max_nodes: int
-    t: Floats
-    f: Floats
-    h: Floats
-    start: Floats
+    node_positions: Floats
+    node_scores: Floats
+    node_derivatives: Floats
+    start_projections: Floats
     projections: Floats | None = None
     level: int = 1
-    local: bool = False
-    rejected: bool = False
+    is_bisecting: bool = False
+    was_rejected: bool = False
     projection_factor: float = 1 / 1.2
-    _cache: dict[str, Any] = field(default_factory=dict)  # computed since nodes or rule last changed
+    _cached_results: dict[str, Any] = field(default_factory=dict)  # computed since nodes or rule last changed
 
     @classmethod
     def at_start(
@@ -142,108 +142,124 @@ class AdaptiveQuadrature:
 
     def next_nodes(self) -> Floats:
         """Return the nodes to evaluate next."""
-        if not self.local:
-            return QUADRATURE_NODES[len(self.t) : len(QUADRATURE_LEVELS[self.level])]
-        return self._bisected()[: self.max_nodes - len(self.t)]
+        if not self.is_bisecting:
+            return QUADRATURE_NODES[len(self.node_positions) : len(QUADRATURE_LEVELS[self.level])]
+        return self._bisection_nodes()[: self.max_nodes - len(self.node_positions)]
 
     def add_nodes(self, t: Floats, f: Floats, h: Floats, projections: Floats) -> None:
         """Take scores, derivatives and projections at the nodes that were evaluated."""
-        self.t, self.f, self.h = np.append(self.t, t), np.vstack([self.f, f]), np.vstack([self.h, h])
+        self.node_positions, self.node_scores, self.node_derivatives = (
+            np.append(self.node_positions, t),
+            np.vstack([self.node_scores, f]),
+            np.vstack([self.node_derivatives, h]),
+        )
         self.projections = projections if self.projections is None else np.concatenate([self.projections, projections])
-        self.rejected = False
-        self._cache.clear()
+        self.was_rejected = False
+        self._cached_results.clear()
 
-    def _cached(self, name: str, work: Callable[[], Any]) -> Any:
-        if name not in self._cache:
-            self._cache[name] = work()
-        return self._cache[name]
+    def _from_cache(self, name: str, work: Callable[[], Any]) -> Any:
+        if name not in self._cached_results:
+            self._cached_results[name] = work()
+        return self._cached_results[name]
 
-    def weights(self) -> tuple[Floats, Floats]:
+    def rule_weights(self) -> tuple[Floats, Floats]:
         """Return the weights of the rule, and of the coarser one it is compared with, in the order of evaluation."""
-        found: tuple[Floats, Floats] = self._cached("weights", self._weights)
+        found: tuple[Floats, Floats] = self._from_cache("rule_weights", self._compute_rule_weights)
         return found
 
-    def _weights(self) -> tuple[Floats, Floats]:
-        if not self.local:
+    def _compute_rule_weights(self) -> tuple[Floats, Floats]:
+        if not self.is_bisecting:
             w = QUADRATURE_LEVELS[self.level]
             return w, np.append(
                 QUADRATURE_LEVELS[self.level - 1], np.zeros(len(w) - len(QUADRATURE_LEVELS[self.level - 1]))
             )
-        order = np.argsort(self.t)
+        order = np.argsort(self.node_positions)
         w, coarse = np.empty(len(order)), np.empty(len(order))
-        w[order], coarse[order] = interval_weights(self.t[order]), coarser_weights(self.t[order])
+        w[order], coarse[order] = (
+            interval_weights(self.node_positions[order]),
+            coarser_weights(self.node_positions[order]),
+        )
         return w, coarse
 
     @property
-    def allowed(self) -> Floats:
+    def allowed_error(self) -> Floats:
         """Completeness error that is allowed, (targets,): relative to a hundredth of the path's whole variation where the ends differ by less."""
-        return np.asarray(self._cached("allowed", self._allowed))
+        return np.asarray(self._from_cache("allowed_error", self._compute_allowed_error))
 
-    def _allowed(self) -> Floats:
-        w, _ = self.weights()
-        return np.asarray(self.tol * np.maximum(self.scale, 0.01 * (w @ np.abs(self.h))) + self.rounding)
+    def _compute_allowed_error(self) -> Floats:
+        w, _ = self.rule_weights()
+        return np.asarray(
+            self.tol * np.maximum(self.scale, 0.01 * (w @ np.abs(self.node_derivatives))) + self.rounding_error
+        )
 
     @property
-    def gap(self) -> Floats:
+    def completeness_error(self) -> Floats:
         """Completeness error, (targets,)."""
-        return np.asarray(self._cached("gap", lambda: self.weights()[0] @ self.h - (self.last - self.first)))
+        return np.asarray(
+            self._from_cache(
+                "completeness_error",
+                lambda: self.rule_weights()[0] @ self.node_derivatives - (self.last_scores - self.first_scores),
+            )
+        )
 
     def seems_converged(self) -> bool:
         """Whether the sum is known well enough, and the projections hardly change: then the whole map is compared."""
-        short = np.abs(self.gap) > self.allowed
-        moves = np.maximum(self._change() * self.projection_factor, self.start_change())
-        return not self.rejected and not short.any() and bool((moves <= self.map_tol).all())
+        exceeds_allowed = np.abs(self.completeness_error) > self.allowed_error
+        moves = np.maximum(self._map_change() * self.projection_factor, self.start_change())
+        return not self.was_rejected and not exceeds_allowed.any() and bool((moves <= self.map_tol).all())
 
     def start_change(self) -> Floats:
         """How far the map might move for what happens before the first node, (targets,): half the change of the gradient up to there, times the distance."""
-        return np.asarray(self._cached("start_change", self._start_change))
+        return np.asarray(self._from_cache("start_change", self._start_change))
 
     def _start_change(self) -> Floats:
-        return np.asarray(self._first_change() * self.t.min() / 2 / self._size(self.weights()[0]))
+        return np.asarray(self._first_change() * self.node_positions.min() / 2 / self._map_size(self.rule_weights()[0]))
 
     def _first_change(self) -> Floats:
         """How far the gradient at the start is from that of the first node, (targets,)."""
         assert self.projections is not None  # noqa: S101  # there are nodes
-        apart = np.linalg.norm(self.start - self.projections[self.t.argmin()], axis=-1)
+        apart = np.linalg.norm(self.start_projections - self.projections[self.node_positions.argmin()], axis=-1)
         return np.where(np.isfinite(apart), apart, 0.0)
 
-    def reject(self, change: Floats) -> None:
+    def reject_map(self, change: Floats) -> None:
         """Record that the whole map still changes by `change`, (targets,), and how much more that is than its projections change."""
-        self.rejected = True
-        self.projection_factor = float(np.clip((change / np.maximum(self._change(), 1e-30)).max(), 0.5, 1.0))
+        self.was_rejected = True
+        self.projection_factor = float(np.clip((change / np.maximum(self._map_change(), 1e-30)).max(), 0.5, 1.0))
 
     def is_full(self) -> bool:
         """Whether no more nodes may be evaluated."""
-        return len(self.t) >= self.max_nodes
+        return len(self.node_positions) >= self.max_nodes
 
-    def refine(self) -> None:
+    def refine_rule(self) -> None:
         """Choose what comes next: another level, or bisection."""
-        if self.local:
+        if self.is_bisecting:
             return
-        if len(self.t) < MIN_NODES:
+        if len(self.node_positions) < MIN_NODES:
             self.level += 1
-            self._cache.clear()
+            self._cached_results.clear()
             return
-        now = self._change().max()
-        before = self._difference(QUADRATURE_LEVELS[self.level - 1], QUADRATURE_LEVELS[self.level - 2]).max()
-        more = self.level + 1 < len(QUADRATURE_LEVELS) and len(QUADRATURE_LEVELS[self.level + 1]) <= self.max_nodes
-        if more and now <= SMOOTH_RATIO * before and (self.start_change() <= self.map_tol).all():
+        change = self._map_change().max()
+        change_before = self._map_difference(QUADRATURE_LEVELS[self.level - 1], QUADRATURE_LEVELS[self.level - 2]).max()
+        has_next_level = (
+            self.level + 1 < len(QUADRATURE_LEVELS) and len(QUADRATURE_LEVELS[self.level + 1]) <= self.max_nodes
+        )
+        if has_next_level and change <= SMOOTH_RATIO * change_before and (self.start_change() <= self.map_tol).all():
             self.level += 1
         else:
-            self.local = True
-        self._cache.clear()
+            self.is_bisecting = True
+        self._cached_results.clear()
 
-    def _change(self) -> Floats:
-        return np.asarray(self._cached("change", lambda: self._difference(*self.weights())))
+    def _map_change(self) -> Floats:
+        return np.asarray(self._from_cache("map_change", lambda: self._map_difference(*self.rule_weights())))
 
-    def _difference(self, w: Floats, coarse: Floats) -> Floats:
+    def _map_difference(self, w: Floats, coarse: Floats) -> Floats:
         """Distance of two rules' maps in the projections, relative to the map, (targets,)."""
         assert self.projections is not None  # noqa: S101  # there are nodes
         n = len(w)
         delta = np.tensordot(w - np.append(coarse, np.zeros(n - len(coarse))), self.projections[:n], 1)
-        return np.asarray(np.linalg.norm(delta, axis=-1) / self._size(w))
+        return np.asarray(np.linalg.norm(delta, axis=-1) / self._map_size(w))
 
-    def _size(self, w: Floats) -> Floats:
+    def _map_size(self, w: Floats) -> Floats:
         """What changes of the map are relative to: its length, or a hundredth of the mean length along the path where gradients cancel, (targets,)."""
         assert self.projections is not None  # noqa: S101  # there are nodes
         length = np.linalg.norm(np.tensordot(w, self.projections[: len(w)], 1), axis=-1)
@@ -252,36 +268,38 @@ class AdaptiveQuadrature:
     def mean_length(self) -> Floats:
         """Mean length of gradient times path, (targets,)."""
         assert self.projections is not None  # noqa: S101  # there are nodes
-        w, projections = self.weights()[0], self.projections
-        return np.asarray(self._cached("length", lambda: w @ np.linalg.norm(projections, axis=-1)))
+        w, projections = self.rule_weights()[0], self.projections
+        return np.asarray(self._from_cache("mean_length", lambda: w @ np.linalg.norm(projections, axis=-1)))
 
-    def _bisected(self) -> Floats:
+    def _bisection_nodes(self) -> Floats:
         """Return nodes inside the worst intervals."""
         assert self.projections is not None  # noqa: S101  # there are nodes
-        order = np.argsort(self.t)
-        t, h, projections = self.t[order], self.h[order], self.projections[order]
+        order = np.argsort(self.node_positions)
+        t, h, projections = self.node_positions[order], self.node_derivatives[order], self.projections[order]
         ends = np.concatenate([[0.0], t, [1.0]])
         width = np.diff(ends)[:, None]
-        f = np.vstack([self.first, self.f[order], self.last])
-        at = np.vstack([h[:1], h, h[-1:]])
-        missing = np.abs(width * (at[1:] + at[:-1]) / 2 - np.diff(f, axis=0))
-        short = np.abs(self.gap) > self.allowed
-        worst = (missing / np.maximum(self.allowed, 1e-300) * short).max(axis=1) / 10
-        moved = np.maximum(self._change(), self.start_change()) > self.map_tol
-        if self.rejected or moved.any() or not worst.any():
+        f = np.vstack([self.first_scores, self.node_scores[order], self.last_scores])
+        derivatives_at_ends = np.vstack([h[:1], h, h[-1:]])
+        interval_errors = np.abs(width * (derivatives_at_ends[1:] + derivatives_at_ends[:-1]) / 2 - np.diff(f, axis=0))
+        exceeds_allowed = np.abs(self.completeness_error) > self.allowed_error
+        badness = (interval_errors / np.maximum(self.allowed_error, 1e-300) * exceeds_allowed).max(axis=1) / 10
+        moved = np.maximum(self._map_change(), self.start_change()) > self.map_tol
+        if self.was_rejected or moved.any() or not badness.any():
             turned = np.zeros((len(width), projections.shape[1]))
             turned[0] = self._first_change() * width[0] / 2
             turned[1:-1] = np.linalg.norm(np.diff(projections, axis=0), axis=-1) * width[1:-1] / 2
-            share = turned / (self._size(self.weights()[0]) * self.map_tol)
-            worst = worst + (share * moved if moved.any() and not self.rejected else share).max(axis=1)
-        if not worst.any():
-            worst = width[:, 0]
-        first = np.argsort(-worst, kind="stable")
-        held = np.cumsum(worst[first] ** 2)
-        count = min(int(np.searchsorted(held, MIN_HALVED_SHARE * held[-1])) + 1, max(1, len(t) // 4))
-        return np.array([self._midpoint(ends, k) for k in first[:count]])
+            share = turned / (self._map_size(self.rule_weights()[0]) * self.map_tol)
+            badness = badness + (share * moved if moved.any() and not self.was_rejected else share).max(axis=1)
+        if not badness.any():
+            badness = width[:, 0]
+        order_of_badness = np.argsort(-badness, kind="stable")
+        cumulative_squares = np.cumsum(badness[order_of_badness] ** 2)
+        count = min(
+            int(np.searchsorted(cumulative_squares, MIN_HALVED_SHARE * cumulative_squares[-1])) + 1, max(1, len(t) // 4)
+        )
+        return np.array([self._interval_midpoint(ends, k) for k in order_of_badness[:count]])
 
-    def _midpoint(self, ends: Floats, k: int) -> float:
+    def _interval_midpoint(self, ends: Floats, k: int) -> float:
         """The middle between neighbours; at the ends so that the new node is in the middle of what it stands for."""
         a, b = ends[k], ends[k + 1]
         return float(b / 3 if k == 0 else a + (b - a) * 2 / 3 if k == len(ends) - 2 else (a + b) / 2)

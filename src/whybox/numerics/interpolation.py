@@ -13,12 +13,12 @@ __all__ = ["apply_along_axes", "interpolation_weights", "upsample"]
 
 def interpolation_weights(coarse: int, fine: int) -> npt.NDArray[np.float64]:
     """Return weights (fine, coarse) of linear interpolation between centres of cells, flat beyond the outermost (what libraries call half-pixel centres)."""
-    at = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
-    low = np.minimum(at.astype(int), max(coarse - 2, 0))
+    positions = np.clip((np.arange(fine) + 0.5) * coarse / fine - 0.5, 0, coarse - 1)
+    low = np.minimum(positions.astype(int), max(coarse - 2, 0))
     out = np.zeros((fine, coarse))
-    out[np.arange(fine), low] = 1 - (at - low)
+    out[np.arange(fine), low] = 1 - (positions - low)
     if coarse > 1:
-        out[np.arange(fine), low + 1] += at - low
+        out[np.arange(fine), low + 1] += positions - low
     return out
 
 

@@ -45,11 +45,11 @@ def rounding_floor(values: npt.ArrayLike, weights: Floats | None = None, *, size
     middle = (mass * (x / unit)).sum(axis=0) / total
     spread = np.sqrt((mass * (x / unit - middle) ** 2).sum(axis=0) / total)
     height = np.sqrt((mass * (x / unit) ** 2).sum(axis=0) / total)
-    eps = np.where(_single(x), FLOAT32_ROUNDING, FLOAT64_ROUNDING)
+    eps = np.where(_is_float32(x), FLOAT32_ROUNDING, FLOAT64_ROUNDING)
     return np.asarray(np.maximum(unit * np.maximum(NEGLIGIBLE_SPREAD * spread, eps * height), eps * np.asarray(size)))
 
 
-def _single(x: Floats) -> npt.NDArray[np.bool_]:
+def _is_float32(x: Floats) -> npt.NDArray[np.bool_]:
     """Whether all numbers of an output are float32 numbers, and not whole numbers, which any arithmetic holds exactly."""
     with np.errstate(over="ignore", under="ignore"):
         same = (x.astype(np.float32) == x).all(axis=0)
@@ -57,16 +57,16 @@ def _single(x: Floats) -> npt.NDArray[np.bool_]:
 
 
 def ratio_above_rounding(
-    part: npt.ArrayLike, whole: npt.ArrayLike, least: npt.ArrayLike, otherwise: float = 0.0
+    part: npt.ArrayLike, whole: npt.ArrayLike, floor: npt.ArrayLike, otherwise: float = 0.0
 ) -> Floats:
-    """Return ``part / whole``, and `otherwise` where the whole is not above `least`, what rounding explains of it."""
-    a, b, c = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (part, whole, least)))
+    """Return ``part / whole``, and `otherwise` where the whole is not above `floor`, what rounding explains of it."""
+    a, b, c = np.broadcast_arrays(*(np.asarray(v, dtype=np.float64) for v in (part, whole, floor)))
     return np.asarray(np.divide(a, b, out=np.full(a.shape, otherwise), where=np.abs(b) > c))
 
 
-def relative_size(part: npt.ArrayLike, size: npt.ArrayLike, least: npt.ArrayLike) -> Floats:
-    """Return how large a part is beside a size, or beside `least`, what rounding explains of the size, where that is more; 0 where both are 0."""
-    a, b = np.asarray(part, dtype=np.float64), np.maximum(np.abs(size), least)
+def relative_size(part: npt.ArrayLike, size: npt.ArrayLike, floor: npt.ArrayLike) -> Floats:
+    """Return how large a part is beside a size, or beside `floor`, what rounding explains of the size, where that is more; 0 where both are 0."""
+    a, b = np.asarray(part, dtype=np.float64), np.maximum(np.abs(size), floor)
     return ratio_above_rounding(a, b, 0.0)
 
 

@@ -146,12 +146,12 @@ def skewed_interval(
     reach = critical_values(level, freedom)
     skew = np.nan_to_num(np.asarray(skewness, dtype=np.float64))
     # an error below the estimate by t standard errors: the estimate is the true value and -t of them
-    low = np.maximum(_hall(reach, skew), reach)
-    high = np.minimum(_hall(-reach, skew), -reach)
+    low = np.maximum(_hall_quantile(reach, skew), reach)
+    high = np.minimum(_hall_quantile(-reach, skew), -reach)
     return np.asarray(middle - low * error), np.asarray(middle - high * error)
 
 
-def _hall(quantile: Floats, skewness: Floats) -> Floats:
+def _hall_quantile(quantile: Floats, skewness: Floats) -> Floats:
     """The quantile of a Studentized mean, given that of a symmetric one: the inverse of Hall's cubic transformation."""
     some = np.abs(skewness) > 1e-6
     g = np.where(some, skewness, 1.0)
@@ -188,14 +188,14 @@ def mean_p_value(mean: float, std_error: float, freedom: float, *, limit: float 
     return float(stdtr(freedom, (limit - mean) / std_error))
 
 
-def rows_needed(distance: float, deviation: float, level: float = 0.95, most: int = 100_000) -> int | None:
-    """Return how many rows give an interval of the mean narrower than `distance` to either side; None: more than `most`.
+def rows_needed(distance: float, deviation: float, level: float = 0.95, max_rows: int = 100_000) -> int | None:
+    """Return how many rows give an interval of the mean narrower than `distance` to either side; None: more than `max_rows`.
 
     Args:
         distance: between the mean and what it shall be told from. deviation: standard deviation of one row. level: of the two-sided interval.
     """
     n = 2
-    while n <= most:
+    while n <= max_rows:
         if critical_value(level, n - 1) * deviation / np.sqrt(n) < distance:
             return n
         n += 1 if n < 64 else max(n // 20, 1)
@@ -225,7 +225,7 @@ class RunningMoments:
         # sums of weight^p distance^k for k = 0 ... p, of p = 2 and 3
         self._powers: dict[int, list[Any]] = {p: [0.0, *(np.zeros(shape) for _ in range(p))] for p in (2, 3)}
 
-    def add(self, values: Floats, weights: Floats | None = None) -> None:
+    def add_rows(self, values: Floats, weights: Floats | None = None) -> None:
         """Add rows, (rows, *shape), with their weights, (rows,); without weights each counts 1."""
         w = np.ones(len(values)) if weights is None else weights
         total = float(w.sum())
@@ -243,14 +243,14 @@ class RunningMoments:
                     powers[p].append(np.einsum("r,r...->...", w**p, power))
             if k == 2:
                 squares = total * np.einsum("r,r...->...", share, power)
-        self._combine(total, mean, squares, powers)
+        self._merge_sums(total, mean, squares, powers)
 
     def merge(self, other: RunningMoments) -> None:
         """Add the rows that another accumulator has seen."""
         if other.weight > 0.0:
-            self._combine(other.weight, other.mean, other.sum_of_squares, other._powers)
+            self._merge_sums(other.weight, other.mean, other.sum_of_squares, other._powers)
 
-    def _combine(self, weight: float, mean: Floats, sum_of_squares: Floats, powers: dict[int, list[Any]]) -> None:
+    def _merge_sums(self, weight: float, mean: Floats, sum_of_squares: Floats, powers: dict[int, list[Any]]) -> None:
         shift = mean - self.mean
         self.sum_of_squares = self.sum_of_squares + (
             sum_of_squares + shift**2 * self.weight * weight / (self.weight + weight)
@@ -259,18 +259,18 @@ class RunningMoments:
         step = shift * (weight / self.weight)
         self.mean = self.mean + step
         for p, sums in self._powers.items():
-            moved = zip(_about(sums, step), _about(powers[p], step - shift), strict=True)
+            moved = zip(_shifted_sums(sums, step), _shifted_sums(powers[p], step - shift), strict=True)
             self._powers[p] = [mine + theirs for mine, theirs in moved]
 
     @property
-    def rows(self) -> float:
+    def effective_count(self) -> float:
         """The effective number of rows, (sum of weights)^2 / sum of squared weights."""
         return self.weight**2 / self._powers[2][0] if self.weight > 0.0 else 0.0
 
     @property
     def variance(self) -> Floats:
         """The unbiased variance of a row, in the shape of its values; NaN for a single row."""
-        rows = self.rows
+        rows = self.effective_count
         if not rows > 1.0:
             return np.full(np.shape(self.mean), np.nan)
         return np.asarray(self.sum_of_squares / self.weight * (rows / (rows - 1.0)))
@@ -278,15 +278,15 @@ class RunningMoments:
     @property
     def std_error(self) -> Floats:
         """The standard error of the mean, see :func:`std_error_of_mean`; NaN for a single row."""
-        return std_error_of_mean(self._powers[2][2] / max(self.weight, 1e-300) ** 2, self.rows)
+        return std_error_of_mean(self._powers[2][2] / max(self.weight, 1e-300) ** 2, self.effective_count)
 
     @property
     def skewness(self) -> Floats:
         """The skewness of the mean, see :func:`skewness_of_mean`."""
-        return skewness_of_mean(self._powers[2][2], self._powers[3][3], self.rows)
+        return skewness_of_mean(self._powers[2][2], self._powers[3][3], self.effective_count)
 
 
-def _about(sums: list[Any], shift: Any) -> list[Any]:
+def _shifted_sums(sums: list[Any], shift: Any) -> list[Any]:
     """Sums of powers 0, 1, ... of distances from a point, as of the distances from another one that is so far above it."""
     return [sum(math.comb(k, j) * (-shift) ** (k - j) * sums[j] for j in range(k)) + sums[k] for k in range(len(sums))]
 
@@ -312,12 +312,12 @@ def skewness_of_mean(squares: npt.ArrayLike, cubes: npt.ArrayLike, rows: float) 
     Args:
         squares, cubes: sums of the second and third power of ``weight * distance from the mean``. rows: how many, effectively.
     """
-    two, three = np.asarray(squares, dtype=np.float64), np.asarray(cubes, dtype=np.float64)
+    square_sums, cube_sums = np.asarray(squares, dtype=np.float64), np.asarray(cubes, dtype=np.float64)
     if not rows > 2.0 + 1e-9:
-        return np.zeros(two.shape)
+        return np.zeros(square_sums.shape)
     stretch = float(np.sqrt(rows * (rows - 1.0)) / (rows - 2.0))
-    spread = np.maximum(two, 0.0) ** 1.5
-    return np.asarray(stretch * np.divide(three, spread, out=np.zeros_like(spread), where=spread > 0.0))
+    spread = np.maximum(square_sums, 0.0) ** 1.5
+    return np.asarray(stretch * np.divide(cube_sums, spread, out=np.zeros_like(spread), where=spread > 0.0))
 
 
 def leave_group_out(weights: Floats, groups: int, seed: int = 0) -> Floats:
@@ -372,7 +372,7 @@ def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Flo
     if not known.any():
         return out
     if method == "holm":
-        out[known] = _holm(p[known])
+        out[known] = _holm_adjusted(p[known])
     else:
         from scipy.stats import false_discovery_control
 
@@ -380,7 +380,7 @@ def adjust_p_values(p_values: npt.ArrayLike, method: Adjustment = "holm") -> Flo
     return out
 
 
-def _holm(p: Floats) -> Floats:
+def _holm_adjusted(p: Floats) -> Floats:
     order = np.argsort(p, kind="stable")
     out = np.empty(len(p))
     out[order] = np.minimum(np.maximum.accumulate(p[order] * np.arange(len(p), 0, -1)), 1.0)

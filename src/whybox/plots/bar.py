@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox.errors import OptionError
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.plots.style import (
     NEUTRAL,
     add_caution,
@@ -80,7 +80,7 @@ def bar(
         left += lengths[:, k]
     for at, total in zip(y, left, strict=True):
         ax.annotate(
-            number(float(total), 3),
+            number_text(float(total), 3),
             (total, at),
             xytext=(4, 0),
             textcoords="offset points",

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.plots.saliency_image import color_scale, cut_note, of_row, overlay, title_of, words
 from whybox.plots.style import NEGATIVE, POSITIVE, axes_or_new, name_of, style_axes, text_color, thousands_formatter
 
@@ -181,7 +181,7 @@ def row_bars(
     for at, value in zip(y, values, strict=True):
         side = 1 if value >= 0 else -1
         ax.annotate(
-            number(float(value), 3), (value, at), xytext=(3 * side, 0), textcoords="offset points", va="center", ha="left" if side > 0 else "right",
+            number_text(float(value), 3), (value, at), xytext=(3 * side, 0), textcoords="offset points", va="center", ha="left" if side > 0 else "right",
             fontsize="x-small", color=text_color(),
         )  # fmt: skip
     ax.set_yticks(y, [name_of(e, e.feature_names[j], 22) for j in order], fontsize="small")

@@ -12,7 +12,7 @@ from whybox.core.label_choice import matching_positions, output_position
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -326,7 +326,7 @@ def value_text(value: Any) -> str:
     if isinstance(value, (bool, np.bool_)):
         return str(value).lower()
     if isinstance(value, (float, np.floating, int, np.integer)):
-        return number(float(value))
+        return number_text(float(value))
     if isinstance(value, np.datetime64) and not np.isnat(value):
         return str(np.datetime_as_string(value, unit="s")).replace("T", " ").removesuffix(" 00:00:00")
     return shorten_label(str(value), 28)

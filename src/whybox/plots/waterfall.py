@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.feature_values import shown_values
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
@@ -88,7 +88,7 @@ def waterfall(
         top_of_line = y + 1.31 if y + 1 < len(steps) else y + 0.31
         ax.plot([start + value] * 2, [y - 0.31, top_of_line], color=faint_text_color(0.5), linewidth=0.8)
         ax.annotate(
-            number(value, 3, sign=True).replace("-", "\N{MINUS SIGN}"),
+            number_text(value, 3, sign=True).replace("-", "\N{MINUS SIGN}"),
             (max(start, start + value), y),
             xytext=(5, 0),
             textcoords="offset points",
@@ -104,8 +104,8 @@ def waterfall(
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
     ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    ax.set_xlabel(f"{e.units}\nread upwards: from base {number(base)} (dashed) to prediction {number(final)}")
-    usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number(final)}{output_suffix(e)}"
+    ax.set_xlabel(f"{e.units}\nread upwards: from base {number_text(base)} (dashed) to prediction {number_text(final)}")
+    usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number_text(final)}{output_suffix(e)}"
     ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 from whybox.checks.check import CHECK_GROUPS
 from whybox.checks.cost import map_passes
 from whybox.explanation.explanation import Explanation
-from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import prepare_inputs
 from whybox.methods.saliency.problem import first_pass
@@ -21,7 +21,7 @@ MAX_WORK_BYTES: Final = 100e9  # of intermediate results: about a minute of one 
 MIN_PASS_BYTES: Final = 100e3  # that a pass counts at least: small networks spend their time outside of arithmetic
 MAX_ROWS_CHECKED: Final = (16, 8, 4)  # the most that stay within MAX_WORK_BYTES
 MIN_ROWS_COUNTED: Final = 4  # fewer rows tell nothing in a check that needs rows
-BY_COST: Final = sorted(CHECK_GROUPS, key=lambda g: (g.cost.forwards > 0, g.cost.maps))  # those of few maps first
+BY_COST: Final = sorted(CHECK_GROUPS, key=lambda g: (g.cost.n_forwards > 0, g.cost.n_maps))  # those of few maps first
 
 
 @final
@@ -45,13 +45,13 @@ def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
     """Bytes that a derivative at one row keeps: a size of the network that is the same on every machine."""
     network = as_network(net)
     with network.session():
-        prepared = prepare_inputs(network, inputs, make("gradient", {}), reading)
+        prepared = prepare_inputs(network, inputs, make_method("gradient", {}), reading)
         return first_pass(prepared.net, tuple(i.x[:1] for i in prepared.inputs), prepared.inputs)[2]
 
 
 def choose_checks(e: Explanation, row_bytes: int) -> CheckChoice:
     """Choose checks and the number of rows, by the passes that a map took and the bytes that a row keeps."""
-    passes = {group.name: group.cost.passes(map_passes(e)) for group in BY_COST}
+    passes = {group.name: group.cost.passes_per_row(map_passes(e)) for group in BY_COST}
     max_passes = MAX_WORK_BYTES / max(row_bytes, MIN_PASS_BYTES)
     possible = [g.name for g in BY_COST if len(e) >= MIN_ROWS_COUNTED or not g.cost.needs_rows]
     too_few_rows = [name for name in passes if name not in possible]

@@ -12,9 +12,9 @@ from whybox.checks.result import Checks
 from whybox.core.atomic_write import atomic_write
 from whybox.core.progress import progress_counter
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.explanation.evidence import LINES
+from whybox.explanation.evidence import EVIDENCE_LINES
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.methods.registry import of_id
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.plan import first_rows, first_targets
@@ -71,7 +71,7 @@ def network_report(  # noqa: PLR0913  # all options of a report
             " out for the largest of each row.",
         )
     reading = reading or ReadingOptions()
-    options = {"output_names": output_names, "seed": seed, **reading.changed()}
+    options = {"output_names": output_names, "seed": seed, **reading.changed_options()}
     method_maps = _maps_of_methods(net, inputs, output, background, methods, options)
     first = method_maps[0].e
     about = [
@@ -122,7 +122,7 @@ def _maps_of_methods(
 def _takes_background(method: Any) -> bool:
     """Whether a method, given by its id or as options, takes background rows."""
     if not isinstance(method, str):
-        return bool(method.background)
+        return bool(method.takes_background)
     spec = of_id(f"saliency.{method}")
     return spec is not None and "background" in (*spec.needs, *spec.takes)
 
@@ -179,7 +179,7 @@ def _checks_of_methods(
             plan = requested_checks(requested) if requested is not None else choose_checks(s.e, row_bytes)
             results = check(
                 s.answer, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,
-                **reading.changed("tokenizer"),
+                **reading.changed_options("tokenizer"),
             )  # fmt: skip
             parts.append(_check_table(s, results, plan))
             done(1)
@@ -195,7 +195,7 @@ def _check_table(s: MethodMaps, results: Checks, plan: CheckChoice) -> str:
     }[results.verdict]
     lines = "".join(
         f"<tr><td>{escape(c.name)}</td><td class='word {colour.get(c.verdict, 'faint')}'>{escape(c.verdict)}</td>"
-        f"<td class=whole>{'' if c.number is None else escape(number(c.number, 3))}</td><td class=text>{escape(c.reason)}</td></tr>"
+        f"<td class=whole>{'' if c.number is None else escape(number_text(c.number, 3))}</td><td class=text>{escape(c.reason)}</td></tr>"
         for c in results.rows
     )
     head = "<tr><th>Check</th><th class=word>Verdict</th><th>Number</th><th class=text>Why</th></tr>"
@@ -208,6 +208,8 @@ def _check_table(s: MethodMaps, results: Checks, plan: CheckChoice) -> str:
 
 
 def _evidence_block(e: Explanation) -> str:
-    shown = [key for key in LINES if key != "seconds"]  # of this run only; the page depends on the numbers alone
+    shown = [
+        key for key in EVIDENCE_LINES if key != "seconds"
+    ]  # of this run only; the page depends on the numbers alone
     lines = e.evidence.lines(*shown)
     return f"<h3>{escape(e.evidence.method)}</h3>" + html_table(("What", "Is"), lines, text=(1,))

@@ -120,7 +120,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         "output_names": output_names,
         "checks": checks,
         "seed": seed,
-        **reading.changed(),
+        **reading.changed_options(),
     }
     for name, value in of_networks.items():
         if value is not None:

@@ -14,7 +14,15 @@ from whybox.adapters.files.strict_document import CheckedNode
 from whybox.data.table import Floats
 from whybox.errors import UnknownFieldError, UnsupportedModelError
 from whybox.models.inputs import Inputs
-from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, LESS_EQUAL, MISSING_LEFT, SET_RIGHT, Tree, TreeEnsemble
+from whybox.models.trees import (
+    CATEGORICAL_SPLIT,
+    FLOAT32_SPLIT,
+    LESS_EQUAL,
+    MISSING_LEFT,
+    SET_RIGHT,
+    Tree,
+    TreeEnsemble,
+)
 
 __all__ = ["read_document"]
 
@@ -54,7 +62,7 @@ def read_document(node: CheckedNode, kind: str, classes: tuple[str, ...] | None 
     note = (
         "CatBoost combines columns into counters, so these columns are explained as one: "
         + "; ".join(
-            " + ".join(columns.names[i] for i in group) for group in columns.inputs().players() if len(group) > 1
+            " + ".join(columns.names[i] for i in group) for group in columns.inputs().group_columns() if len(group) > 1
         )
         + ". Train with max_ctr_complexity=1 to have them apart."
     )
@@ -128,7 +136,7 @@ class _ModelColumns:
         floats, one_hot = self.float_features, self.encoder.one_hot
         splits = [(i, b, LESS_EQUAL | FLOAT32_SPLIT | f.nan_flag) for i, f in enumerate(floats) for b in f.borders]
         for i, values in enumerate(one_hot.values(), len(floats)):
-            splits += [(i, float(k), CATEGORICAL | SET_RIGHT) for k in range(len(values))]
+            splits += [(i, float(k), CATEGORICAL_SPLIT | SET_RIGHT) for k in range(len(values))]
         for i, borders in enumerate(ctr_borders, len(floats) + len(one_hot)):
             splits += [(i, b, LESS_EQUAL | FLOAT32_SPLIT) for b in borders]
         return splits
@@ -151,12 +159,14 @@ class _ModelColumns:
         kind = fields["split_type"].text()
         if kind == "OneHotFeature":
             is_consistent = (
-                flags & CATEGORICAL
+                flags & CATEGORICAL_SPLIT
                 and "value" in fields
                 and self._hash_of(column, border) == fields["value"].integer(-(2**31), 2**32 - 1)
             )
         elif kind in ("FloatFeature", "OnlineCtr"):
-            is_consistent = not flags & CATEGORICAL and "border" in fields and fields["border"].float32() == border
+            is_consistent = (
+                not flags & CATEGORICAL_SPLIT and "border" in fields and fields["border"].float32() == border
+            )
             is_consistent = is_consistent and (
                 kind != "FloatFeature"
                 or ("float_feature_index" in fields and fields["float_feature_index"].integer() == column)
@@ -344,7 +354,7 @@ def _read_symmetric_tree(node: CheckedNode, columns: _ModelColumns, n_outputs: i
     cover = np.concatenate([leaf_weights.reshape(2**d, -1).sum(axis=1) for d in range(depth + 1)])
     column, border, flags = (np.array([s[i] for s in splits] or [0]) for i in range(3))
     node_flags = np.where(inner, flags[split_of_node], 0).astype(np.uint8)
-    sets = {int(n): np.array([int(border[split_of_node[n]])]) for n in np.flatnonzero(node_flags & CATEGORICAL)}
+    sets = {int(n): np.array([int(border[split_of_node[n]])]) for n in np.flatnonzero(node_flags & CATEGORICAL_SPLIT)}
     return Tree(
         left=left,
         right=np.where(inner, left + 1, -1),
@@ -394,7 +404,7 @@ def _read_nested_tree(root_node: CheckedNode, columns: _ModelColumns, n_outputs:
         feature.append(column)
         threshold.append(border)
         flags.append(split_flags)
-        if split_flags & CATEGORICAL:
+        if split_flags & CATEGORICAL_SPLIT:
             sets[node_number] = np.array([int(border)])
         pending += [(fields["right"], node_number, True), (fields["left"], node_number, False)]
     for node in range(len(left) - 1, -1, -1):  # children stand after their parent

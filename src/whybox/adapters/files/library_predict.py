@@ -13,7 +13,7 @@ from whybox.adapters.files import subprocess_predict
 from whybox.data.sparse_rows import from_dense
 from whybox.data.table import Floats, Table
 from whybox.errors import ModelFileError
-from whybox.explanation.evidence import versions
+from whybox.explanation.evidence import library_versions
 from whybox.models.base import FileLibrary, Model, OwnPredict, Scale
 from whybox.models.columns_read import columns_read
 from whybox.models.inputs import Inputs
@@ -40,7 +40,7 @@ def with_file_library(
     if model.inputs.width > MAX_DENSE_COLUMNS and library != "catboost":
         columns = columns_read(model)
     predict = _PredictOfFile(library, path.resolve(), _library_signature(path), model.inputs, columns, arguments)
-    way = f"by asking {library} {versions(library).get(library, '')} in a process of its own"
+    way = f"by asking {library} {library_versions(library).get(library, '')} in a process of its own"
     return replace(model, file_library=FileLibrary(library, OwnPredict(predict, scale, relative, way, library)))
 
 

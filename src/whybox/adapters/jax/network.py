@@ -26,7 +26,7 @@ from whybox.adapters.jax.modules import (
 )
 from whybox.adapters.network_outputs import OutputPart, first_line, parameter_names
 from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
-from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pull
+from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pullback
 
 __all__ = ["JaxNetwork", "network", "wrap", "wrap_body"]
 
@@ -307,7 +307,7 @@ class JaxNetwork(Differentiable):
         with _clear_errors():
             return _evaluate_outputs(self.run, self.params, self._padded(x))[: len(x[0])]
 
-    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
+    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pullback]:
         """Outputs and pullback."""
         floats = _is_float(x)
         outputs, back = self._forward_and_pullback(self.run, floats, x)

@@ -17,7 +17,7 @@ from whybox.errors import ModelFileError, UnknownFieldError, quoted_list
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import (
-    CATEGORICAL,
+    CATEGORICAL_SPLIT,
     LESS_EQUAL,
     MISSING_LEFT,
     NAN_AS_ZERO,
@@ -309,7 +309,7 @@ def _read_trees(fields: list[dict[str, str]], width: int, trees_per_round: int, 
         raise UnknownFieldError(f"tree {tree} has a missing type that this version of whybox does not know.")
     nodes.flags[inner_nodes] = TINY_AS_ZERO | np.where(
         categorical,
-        CATEGORICAL,
+        CATEGORICAL_SPLIT,
         LESS_EQUAL
         | np.where(decision & 2 > 0, MISSING_LEFT, 0)
         | np.where(missing < 2, NAN_AS_ZERO, 0)

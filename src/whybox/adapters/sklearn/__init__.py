@@ -96,10 +96,14 @@ def raw_scores(estimator: Any) -> RawScores | None:
             return RawScores(estimator.decision_function, units, f"{type(estimator).__name__}.decision_function")
         if name == "Pipeline":
             inner = raw_scores_of(estimator.steps[-1][1])
-            return inner and replace(inner, call=pipeline.TransformThenCall(estimator[:-1], inner.call))
+            return inner and replace(
+                inner, predict_function=pipeline.TransformThenCall(estimator[:-1], inner.predict_function)
+            )
         if name.endswith("SearchCV"):
             inner = raw_scores_of(getattr(estimator, "best_estimator_", None))
-            return inner and replace(inner, call=pipeline.predict_of_best(estimator, inner.call))
+            return inner and replace(
+                inner, predict_function=pipeline.predict_of_best(estimator, inner.predict_function)
+            )
     return None
 
 

@@ -17,7 +17,7 @@ from whybox.errors import UnknownFieldError, UnsupportedModelError
 from whybox.kernels import tree_shap as kernels
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, LESS_EQUAL, MISSING_LEFT, StackedTrees, Tree, TreeEnsemble
+from whybox.models.trees import CATEGORICAL_SPLIT, LESS_EQUAL, MISSING_LEFT, StackedTrees, Tree, TreeEnsemble
 
 __all__ = [
     "read_adaboost_classifier",
@@ -160,7 +160,7 @@ def _hist_inputs(estimator: Any) -> tuple[Inputs, np.ndarray[Any, np.dtype[np.in
     }
     encoder = NumberEncoder(type(estimator).__name__, categories=categories_by_column, unseen_code=float("nan"))
     return (
-        Inputs(inputs.names, inputs.named, encoder, inputs.sources),
+        Inputs(inputs.names, inputs.has_names, encoder, inputs.source_columns),
         np.concatenate([np.flatnonzero(is_categorical), np.flatnonzero(~is_categorical)]),
         categories_by_column,
     )
@@ -180,7 +180,7 @@ def _hist_trees(predictors: list[Any], order: Any, per_round: int) -> StackedTre
     is_categorical = nodes["is_categorical"].astype(bool) & ~is_leaf
     flags = np.full(len(nodes), LESS_EQUAL, dtype=np.uint8)
     flags |= np.where(nodes["missing_go_to_left"] > 0, MISSING_LEFT, 0).astype(np.uint8)
-    flags |= np.where(is_categorical, CATEGORICAL, 0).astype(np.uint8)
+    flags |= np.where(is_categorical, CATEGORICAL_SPLIT, 0).astype(np.uint8)
     sets, tree_of_node = {}, np.repeat(np.arange(len(sizes)), sizes)
     for node in np.flatnonzero(is_categorical):
         bitsets = predictors[tree_of_node[node]].raw_left_cat_bitsets

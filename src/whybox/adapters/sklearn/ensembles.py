@@ -216,7 +216,7 @@ def _joined_inputs(estimator: Any, parts: Sequence[_EnsembleMember], width: int)
     """One set of inputs for all members; for each member, its columns among the joined model's."""
     first = parts[0].model.inputs
     all_columns = all(part.columns is None for part in parts)
-    named, names = all_columns and first.named, first.names if all_columns else tuple(f"x{i}" for i in range(width))
+    named, names = all_columns and first.has_names, first.names if all_columns else tuple(f"x{i}" for i in range(width))
     if hasattr(estimator, "feature_names_in_"):
         named, names = True, tuple(map(str, estimator.feature_names_in_))
     blank_replacement = (
@@ -232,7 +232,7 @@ def _joined_inputs(estimator: Any, parts: Sequence[_EnsembleMember], width: int)
     for part in parts:
         member_columns = tuple(range(width)) if part.columns is None else part.columns
         column_maps.append(np.arange(part.model.inputs.width) + len(sources))
-        sources += [tuple(member_columns[s] for s in source) for source in part.model.inputs.sources]
+        sources += [tuple(member_columns[s] for s in source) for source in part.model.inputs.source_columns]
     return Inputs(
         names,
         named,

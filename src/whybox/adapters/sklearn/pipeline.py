@@ -77,7 +77,7 @@ def _pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model)
             f"the transformers of the Pipeline make {len(sources)} columns by our reading, but its model was fitted on {len(inner.inputs.names)}; report these transformers."
         )
     per_column = tuple(
-        tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.sources
+        tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.source_columns
     )
     learned_categories = categories_of_steps([step for _, step in steps], width, inner.inputs)
     remembered = () if named else _names_of_later_steps([step for _, step in steps[1:]], inner.inputs)
@@ -93,7 +93,7 @@ def _pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model)
 def _names_of_later_steps(steps: list[Any], inner: Inputs) -> tuple[str, ...]:
     """The column names that a later step was fitted with, if the first step stores none."""
     known = (tuple(map(str, s.feature_names_in_)) for s in steps if hasattr(s, "feature_names_in_"))
-    return next(known, inner.names if inner.named else ())
+    return next(known, inner.names if inner.has_names else ())
 
 
 @final
@@ -130,7 +130,9 @@ class _PipelineEncoder:
             except Exception as error:  # libraries raise whatever they like about rows
                 raise _unsupported_step(name, step, error) from error
         # a sparse matrix stays one: what its empty cells mean is for the model to say
-        return self.inner.matrix(self.inner.align(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0])
+        return self.inner.matrix(
+            self.inner.align_table(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0]
+        )
 
 
 def _unsupported_step(name: str, step: Any, error: Exception) -> WhyboxError:

@@ -28,7 +28,7 @@ from whybox.adapters.torch.sequences import inputs_of_sequence_layers
 from whybox.adapters.torch.state import State, rng_state, without_compilation
 from whybox.adapters.torch.training_mode import exported_in_eval
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.models.differentiable import Array, LayerTap, Pull, RuleBackward
+from whybox.models.differentiable import Array, LayerTap, Pullback, RuleBackward
 
 __all__ = ["TorchNetwork", "wrap"]
 
@@ -138,7 +138,7 @@ class TorchNetwork(TorchForward):
             leaves = tuple(a.detach().requires_grad_(a.is_floating_point()) for a in self._laid_out(x))
             return leaves, self._run(leaves)
 
-    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pull]:
+    def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pullback]:
         """See Differentiable."""
         leaves, outputs = self._forward_with_graph(x)
 

@@ -30,7 +30,7 @@ from whybox.adapters.torch.rules_guided import GUIDED, has_undefined_rule
 from whybox.adapters.torch.rules_pooling import POOLING
 from whybox.adapters.torch.rules_products import BILINEAR, PRODUCTS
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.models.differentiable import Array, Pull, RuleBackward
+from whybox.models.differentiable import Array, Pullback, RuleBackward
 
 __all__ = ["rule_backward"]
 
@@ -421,7 +421,7 @@ class _GraphRunner:
 
     def run(
         self, x: tuple[Array, ...], reference: tuple[Array, ...] | None, *, paired: bool = False
-    ) -> tuple[Array, Array | None, Pull]:
+    ) -> tuple[Array, Array | None, Pullback]:
         """See RuleBackward."""
         self.net.passes.forward += len(x[0])
         kept, base = (None, None) if reference is None else self.references(reference)

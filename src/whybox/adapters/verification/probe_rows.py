@@ -19,7 +19,7 @@ from whybox.data.table import Floats
 from whybox.kernels import tree_shap
 from whybox.kernels.reference import ZERO_THRESHOLD, goes_left
 from whybox.models.trees import (
-    CATEGORICAL,
+    CATEGORICAL_SPLIT,
     FLOAT32_SPLIT,
     LESS_EQUAL,
     SET_RIGHT,
@@ -68,7 +68,7 @@ def can_probe_every_node(ensemble: TreeEnsemble, domain: Domain) -> bool:
         is_small
         and not domain.categories
         and not ensemble.has_linear_leaves
-        and not (ensemble.flags & CATEGORICAL).any()
+        and not (ensemble.flags & CATEGORICAL_SPLIT).any()
     )
 
 
@@ -191,13 +191,13 @@ class ProbeRowMaker:
     def nodes_by_column(self) -> dict[int, _NodeArray]:
         """Nodes that compare numbers, by column, in the order of their thresholds."""
         return _group_by_column(
-            self.ensemble, np.flatnonzero((self.ensemble.left >= 0) & (self.ensemble.flags & CATEGORICAL == 0))
+            self.ensemble, np.flatnonzero((self.ensemble.left >= 0) & (self.ensemble.flags & CATEGORICAL_SPLIT == 0))
         )
 
     @cached_property
     def split_nodes(self) -> _NodeArray:
         """One node for each different split point; each category set counts as different."""
-        sets = np.flatnonzero((self.ensemble.left >= 0) & (self.ensemble.flags & CATEGORICAL > 0))
+        sets = np.flatnonzero((self.ensemble.left >= 0) & (self.ensemble.flags & CATEGORICAL_SPLIT > 0))
         return np.concatenate([sets, _distinct_thresholds(self.nodes_by_column, self.ensemble)])
 
     @cached_property
@@ -238,7 +238,7 @@ class ProbeRowMaker:
         for column, thresholds in self.thresholds_by_column.items():
             step = rng.choice([0.0, 1.0, -1.0], n_rows) * rng.choice([0.0, 1e-3, 1.0], n_rows)
             rows[:, column] = rng.choice(thresholds, n_rows) + step * (thresholds[-1] - thresholds[0] + 1)
-        for column in np.unique(ensemble.feature[(ensemble.flags & CATEGORICAL > 0) & (ensemble.left >= 0)]):
+        for column in np.unique(ensemble.feature[(ensemble.flags & CATEGORICAL_SPLIT > 0) & (ensemble.left >= 0)]):
             rows[:, column] = self.category_codes(int(column), n_rows)
         for column in self.domain.categories or {}:
             rows[:, column] = self.category_codes(column, n_rows)
@@ -253,7 +253,9 @@ class ProbeRowMaker:
         if n_codes is None:
             n_codes = int(
                 32
-                * ensemble.set_words[(ensemble.feature == column) & (ensemble.flags & CATEGORICAL > 0)].max(initial=1)
+                * ensemble.set_words[(ensemble.feature == column) & (ensemble.flags & CATEGORICAL_SPLIT > 0)].max(
+                    initial=1
+                )
             )
         codes = self.rng.integers(0, max(n_codes, 1), n_rows).astype(np.float64)
         large_codes = self.listed_categories.get(column)
@@ -283,7 +285,7 @@ class ProbeRowMaker:
             ensemble.threshold[nodes],
             ensemble.flags[nodes] & FLOAT32_SPLIT > 0,
         )
-        categorical = ensemble.flags[nodes] & CATEGORICAL > 0
+        categorical = ensemble.flags[nodes] & CATEGORICAL_SPLIT > 0
         below, above = (
             _next_float(thresholds, rounds_to_float32, up=False),
             _next_float(thresholds, rounds_to_float32, up=True),
@@ -300,7 +302,7 @@ class ProbeRowMaker:
     def _categories(self, columns: npt.NDArray[np.int32], categorical: npt.NDArray[np.bool_], *, odd: bool) -> Floats:
         """Return a code for each categorical node, or an unusual value."""
         unusual = ([np.nan] if self.domain.nan else []) + ([-1.0, 1e6, 1e12] if self.domain.unseen else [])
-        if unusual and (self.ensemble.flags & CATEGORICAL > 0)[self.ensemble.flags & TINY_AS_ZERO > 0].any():
+        if unusual and (self.ensemble.flags & CATEGORICAL_SPLIT > 0)[self.ensemble.flags & TINY_AS_ZERO > 0].any():
             unusual += [-0.5, 0.5]  # whose fraction is cut off
         if odd and unusual:
             return self.rng.choice(np.array(unusual), len(columns))
@@ -322,7 +324,7 @@ class ProbeRowMaker:
                 break
             at_rows, parents, left = rows[has_parent], parent_nodes[has_parent], left_child[child[has_parent]]
             self._obey_sets(at_rows, parents, left, out)
-            numeric = ensemble.flags[parents] & CATEGORICAL == 0
+            numeric = ensemble.flags[parents] & CATEGORICAL_SPLIT == 0
             at_rows, parents, left = at_rows[numeric], parents[numeric], left[numeric]
             column, top, bottom = ensemble.feature[parents], self.last_left[parents], self.first_right[parents]
             high[at_rows[left], column[left]] = np.minimum(high[at_rows[left], column[left]], top[left])
@@ -334,7 +336,7 @@ class ProbeRowMaker:
 
     def _obey_sets(self, rows: _NodeArray, nodes: _NodeArray, goes_to_left: npt.NDArray[np.bool_], out: Floats) -> None:
         ensemble = self.ensemble
-        for i in np.flatnonzero(ensemble.flags[nodes] & CATEGORICAL > 0):
+        for i in np.flatnonzero(ensemble.flags[nodes] & CATEGORICAL_SPLIT > 0):
             node, row = int(nodes[i]), int(rows[i])
             if node not in self.members_seen:
                 self.members_seen[node] = ensemble.set_members(node)

@@ -136,7 +136,9 @@ def _compare_on_probe_rows(
     mixed = _mix_probe_rows(rows, maker.rng)
     probe_rows = np.concatenate([rows, mixed])
     library_rows = probe_rows if decode is None else decode(probe_rows)
-    our_matrix = probe_rows if decode is None else model.inputs.matrix(model.inputs.align(as_table(library_rows))[0])
+    our_matrix = (
+        probe_rows if decode is None else model.inputs.matrix(model.inputs.align_table(as_table(library_rows))[0])
+    )
     library_predictions = predict(library_rows).reshape(len(probe_rows), -1)
 
     def what(position: int) -> str:
@@ -245,6 +247,11 @@ def verify_linear(
     mixed = _mix_probe_rows(rows, rng)[:n_rows]
     rows = np.concatenate([rows, mixed])
     difference, tolerance = compare_predictions(
-        model, model.raw(rows), predict(rows), scale="raw", relative=relative, rounding_scale=model.rounding_scale(rows)
+        model,
+        model.raw_outputs(rows),
+        predict(rows),
+        scale="raw",
+        relative=relative,
+        rounding_scale=model.rounding_scale(rows),
     )
     return replace(model, verdict=Verdict(len(rows), 0, 0, difference, tolerance, against, len(mixed)))

@@ -21,7 +21,7 @@ from whybox.models.base import Model
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
-from whybox.models.trees import CATEGORICAL, StackedTrees, TreeEnsemble
+from whybox.models.trees import CATEGORICAL_SPLIT, StackedTrees, TreeEnsemble
 
 __all__ = ["RELATIVE_ROUNDING", "ReadContext", "read_document"]
 
@@ -338,7 +338,7 @@ def _read_booster(
     categorical: set[int] = {i for i, t in enumerate(types) if t == "c"}
     weight = np.ones(n_used) if dropout_weights is None or not len(dropout_weights) else dropout_weights[:n_used].copy()
     trees = read_trees(documents[:n_used], width, n_outputs, tree_outputs[:n_used], weight)
-    categorical.update(np.unique(trees.nodes.feature[trees.nodes.flags & CATEGORICAL > 0]).tolist())
+    categorical.update(np.unique(trees.nodes.feature[trees.nodes.flags & CATEGORICAL_SPLIT > 0]).tolist())
     return trees, _training_categories(model.get("cats"), categorical), rounds_and_notes
 
 

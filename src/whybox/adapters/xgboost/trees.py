@@ -11,7 +11,7 @@ import numpy.typing as npt
 from whybox.adapters.files.strict_document import CheckedNode, read_concatenated
 from whybox.data.table import Floats
 from whybox.errors import ModelFileError
-from whybox.models.trees import CATEGORICAL, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, StackedTrees, Tree
+from whybox.models.trees import CATEGORICAL_SPLIT, FLOAT32_SPLIT, MISSING_LEFT, SET_RIGHT, StackedTrees, Tree
 
 __all__ = ["read_trees"]
 
@@ -85,7 +85,7 @@ def read_trees(
     flags |= np.where(
         read("default_left", lambda node, length: node.integer_array(length, 0, 1)) > 0, MISSING_LEFT, 0
     ).astype(np.uint8)
-    flags |= np.where(categorical, CATEGORICAL | SET_RIGHT, 0).astype(np.uint8)
+    flags |= np.where(categorical, CATEGORICAL_SPLIT | SET_RIGHT, 0).astype(np.uint8)
     has_vector_leaves = max(leaf_widths) > 1
     nodes = Tree(
         left=np.where(inner, left, -1),

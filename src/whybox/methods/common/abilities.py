@@ -9,7 +9,7 @@ from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["fits", "offers"]
+__all__ = ["can_explain", "model_abilities"]
 
 _OF_MODEL: Final = (
     "trees",
@@ -19,12 +19,12 @@ _OF_MODEL: Final = (
 )  # needs that the model meets or not; others are arguments
 
 
-def offers(model: Model) -> frozenset[str]:
+def model_abilities(model: Model) -> frozenset[str]:
     """Return what a model offers: its trees or its weights, and always predictions."""
     kinds = {"trees": isinstance(model, TreeEnsemble), "linear": isinstance(model, Linear), "predict": True}
     return frozenset(name for name, there in kinds.items() if there)
 
 
-def fits(spec: MethodSpec, model: Model) -> bool:
+def can_explain(spec: MethodSpec, model: Model) -> bool:
     """Return whether a method can explain a model, as far as the model itself decides."""
-    return {name for name in spec.needs if name in _OF_MODEL} <= offers(model)
+    return {name for name in spec.needs if name in _OF_MODEL} <= model_abilities(model)

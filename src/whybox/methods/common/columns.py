@@ -16,8 +16,8 @@ from whybox.explanation.curve_functions import as_place
 __all__ = ["Feature", "Ints", "feature_of", "numbers_of", "with_gap"]
 
 Ints = npt.NDArray[np.int64]
-Truths = npt.NDArray[np.bool_]
-ROUNDED: Final = 2.0**53  # whole numbers from here on may be rounded by a float
+Bools = npt.NDArray[np.bool_]
+MIN_ROUNDED_INTEGER: Final = 2.0**53  # whole numbers from here on may be rounded by a float
 _TWO_GAPS: Final = "Some missing values of {!r} are nulls and others NaN; its point of a missing value is null."
 
 
@@ -100,7 +100,10 @@ def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:
     kind = "datetime" if values.dtype.kind in "mM" else "integer" if values.dtype.kind in "iu" else "number"
     both = column.originals is None and len(np.unique(cells[gap])) > 1
     notes = (_TWO_GAPS.format(column.name),) if both else ()
-    if kind == "integer" and max(map(abs, map(int, unique[[0, -1]] if len(unique) else ())), default=0) >= ROUNDED:
+    if (
+        kind == "integer"
+        and max(map(abs, map(int, unique[[0, -1]] if len(unique) else ())), default=0) >= MIN_ROUNDED_INTEGER
+    ):
         zero = int(unique[0])
         numbers = np.where(gap, np.nan, np.array([float(int(v) - zero) for v in unique])[codes])
         return Feature(
@@ -119,13 +122,17 @@ def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:
     )
 
 
-def numbers_of(table: Table, position: int, column: Column) -> tuple[npt.NDArray[Any], Truths]:
+def numbers_of(table: Table, position: int, column: Column) -> tuple[npt.NDArray[Any], Bools]:
     """Return a column's numbers or dates, and where they are missing; whole numbers that a float would round stay whole numbers."""
     values = column.values
     if values.dtype.kind in "mM":
         return values, np.isnat(values)
     gap = np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), dtype=bool)
-    if values.dtype.kind == "f" and (np.abs(values[~gap]) >= ROUNDED).any() and not _has_float_dtype(table, position):
+    if (
+        values.dtype.kind == "f"
+        and (np.abs(values[~gap]) >= MIN_ROUNDED_INTEGER).any()
+        and not _has_float_dtype(table, position)
+    ):
         cells = object_cells(table, position)[~gap]
         if all(isinstance(v, (int, np.integer)) for v in cells) and all(-(2**63) <= int(v) < 2**63 for v in cells):
             values = np.zeros(len(gap), dtype=np.int64)
@@ -165,7 +172,7 @@ def _sorted_codes(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]
         return sorted(which, key=lambda i: str(cells[i]))
 
 
-def _first_rows(codes: Ints, better: Truths) -> Ints:
+def _first_rows(codes: Ints, better: Bools) -> Ints:
     """A row for each code from 0 on, then one for -1 where there is any: the first of those that are better, else the first."""
     order = np.lexsort((~better, codes))
     present, first = np.unique(codes[order], return_index=True)
@@ -173,7 +180,7 @@ def _first_rows(codes: Ints, better: Truths) -> Ints:
     return np.concatenate([rows[present >= 0], rows[present < 0]]).astype(np.int64)
 
 
-def _scatter_codes(codes: npt.NDArray[Any], gap: Truths) -> Ints:
+def _scatter_codes(codes: npt.NDArray[Any], gap: Bools) -> Ints:
     out = np.full(len(gap), -1, dtype=np.int64)
     out[~gap] = codes
     return out
@@ -192,6 +199,8 @@ def with_gap(values: npt.NDArray[Any], missing: bool) -> npt.NDArray[Any]:
         return values
     if values.dtype.kind in "mM":
         return np.concatenate([values, np.array(["NaT"], dtype=values.dtype)])
-    if values.dtype == object or (values.dtype.kind in "iu" and (np.abs(values.astype(np.float64)) >= ROUNDED).any()):
+    if values.dtype == object or (
+        values.dtype.kind in "iu" and (np.abs(values.astype(np.float64)) >= MIN_ROUNDED_INTEGER).any()
+    ):
         return _as_objects([*values.tolist(), None] if values.dtype != object else [*values, None])
     return np.concatenate([values.astype(np.float64), [np.nan]])

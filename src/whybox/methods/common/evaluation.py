@@ -28,7 +28,7 @@ from whybox.models.mixed_rows import mix_cells
 
 __all__ = ["HybridEvaluator", "prediction_function"]
 
-Patterns = Sequence[Sequence[int]]
+ColumnPatterns = Sequence[Sequence[int]]
 FIRST_BATCH: Final = 4096  # rows of the first batch, before anything is timed
 MAX_BATCH: Final = 65536  # rows of a batch
 MAX_BATCH_BYTES: Final = 2**29  # of a batch's rows, donors and hybrids
@@ -42,19 +42,19 @@ _MAX_KEY: Final = 2**62  # keys of hybrids, as numbers
 class _DistinctHybrids:
     """Hybrids without repeats.
 
-    ``hybrids`` (hybrids,) says which distinct one each is, ``first`` (distinct,) a hybrid for each, ``row`` and ``donor`` (distinct,) a row or donor that
+    ``hybrid_index`` (hybrids,) says which distinct one each is, ``first_hybrid`` (distinct,) a hybrid for each, ``equal_row`` and ``equal_donor`` (distinct,) a row or donor that
     is equal to it as a whole, or -1.
     """
 
-    hybrids: Ints
-    first: Ints
-    row: Ints
-    donor: Ints
+    hybrid_index: Ints
+    first_hybrid: Ints
+    equal_row: Ints
+    equal_donor: Ints
 
-    def unknown(self, row_outputs: Floats | None, donor_outputs: Floats | None) -> npt.NDArray[np.bool_]:
+    def needs_evaluation(self, row_outputs: Floats | None, donor_outputs: Floats | None) -> npt.NDArray[np.bool_]:
         """Which distinct hybrids have to be evaluated, given the outputs of rows and donors that are known."""
-        unknown = np.ones(len(self.first), dtype=bool)
-        for outputs, equal in ((row_outputs, self.row), (donor_outputs, self.donor)):
+        unknown = np.ones(len(self.first_hybrid), dtype=bool)
+        for outputs, equal in ((row_outputs, self.equal_row), (donor_outputs, self.equal_donor)):
             if outputs is not None:
                 unknown &= equal < 0
         return unknown
@@ -100,36 +100,36 @@ class HybridEvaluator:
         self._predict = prediction_function(model, output)
         self._codes: tuple[Table, Table, tuple[tuple[int, ...], ...], tuple[Ints, Ints]] | None = None
 
-    def count(
+    def count_predictions(
         self,
         rows: Table,
         donors: Table,
         row: Ints,
         donor: Ints,
         pattern: Ints,
-        patterns: Patterns,
+        patterns: ColumnPatterns,
         *,
         row_outputs: Floats | None = None,
         donor_outputs: Floats | None = None,
     ) -> int:
-        """Return how many predictions :meth:`evaluate` makes with the same arguments.
+        """Return how many predictions :meth:`evaluate_hybrids` makes with the same arguments.
 
         Raises:
-            LimitError: more than `max_evals` allows. InputError: as :meth:`evaluate`.
+            LimitError: more than `max_evals` allows. InputError: as :meth:`evaluate_hybrids`.
         """
-        distinct = self._distinct(rows, donors, row, donor, pattern, patterns)
-        needed = int(distinct.unknown(row_outputs, donor_outputs).sum())
+        distinct = self._distinct_hybrids(rows, donors, row, donor, pattern, patterns)
+        needed = int(distinct.needs_evaluation(row_outputs, donor_outputs).sum())
         self.check_limit(needed)
         return needed
 
-    def evaluate(  # noqa: PLR0913  # a hybrid has this many parts
+    def evaluate_hybrids(  # noqa: PLR0913  # a hybrid has this many parts
         self,
         rows: Table,
         donors: Table,
         row: Ints,
         donor: Ints,
         pattern: Ints,
-        patterns: Patterns,
+        patterns: ColumnPatterns,
         *,
         row_outputs: Floats | None = None,
         donor_outputs: Floats | None = None,
@@ -150,26 +150,26 @@ class HybridEvaluator:
             LimitError: more predictions than `max_evals` allows, or outputs that do not fit in memory; nothing is evaluated then.
             NonFiniteError: an output is NaN. InputError: tables of different kinds, positions outside them, or the model refuses the rows.
         """
-        distinct = self._distinct(rows, donors, row, donor, pattern, patterns)
-        unknown = distinct.unknown(row_outputs, donor_outputs)
+        distinct = self._distinct_hybrids(rows, donors, row, donor, pattern, patterns)
+        unknown = distinct.needs_evaluation(row_outputs, donor_outputs)
         self._check_memory(len(unknown))
         outputs = np.empty((len(unknown), len(self.output.names)))
-        for known, equal in ((donor_outputs, distinct.donor), (row_outputs, distinct.row)):
+        for known, equal in ((donor_outputs, distinct.equal_donor), (row_outputs, distinct.equal_row)):
             if known is not None:
                 outputs[equal >= 0] = known[equal[equal >= 0]]
-        chosen = distinct.first[unknown]
+        chosen = distinct.first_hybrid[unknown]
         outputs[unknown] = self.evaluate_each(
             rows, donors, row[chosen], donor[chosen], pattern[chosen], patterns, what=what
         )
-        return distinct.hybrids, outputs
+        return distinct.hybrid_index, outputs
 
     def evaluate_each(
-        self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns, *, what: str
+        self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: ColumnPatterns, *, what: str
     ) -> Floats:
         """Return the output of each hybrid, (hybrids, outputs), without looking for equal ones.
 
         Raises:
-            LimitError, NonFiniteError, InputError: as :meth:`evaluate`.
+            LimitError, NonFiniteError, InputError: as :meth:`evaluate_hybrids`.
         """
         self.check_limit(len(row))
         self._check_memory(len(row))
@@ -179,7 +179,7 @@ class HybridEvaluator:
         first, most = self.batch_sizes(rows)
         for part in timed_batches(len(row), description=what, first_size=first, max_size=most, unit="predictions"):
             chosen = part if order is None else order[part]
-            outputs[chosen] = self._batch(rows, donors, row[chosen], donor[chosen], pattern[chosen], patterns)
+            outputs[chosen] = self._evaluate_batch(rows, donors, row[chosen], donor[chosen], pattern[chosen], patterns)
             self.spent += part.stop - part.start
         return outputs
 
@@ -187,7 +187,7 @@ class HybridEvaluator:
         """Return the output of rows as they are, (len(row), outputs).
 
         Raises:
-            LimitError, NonFiniteError, InputError: as :meth:`evaluate`.
+            LimitError, NonFiniteError, InputError: as :meth:`evaluate_hybrids`.
         """
         none = np.zeros(len(row), dtype=np.int64)
         return self.evaluate_each(rows, rows, row, none, none, ((),), what=what)
@@ -226,11 +226,13 @@ class HybridEvaluator:
             return min(self.batch_size, most), min(self.batch_size, most)
         return min(FIRST_BATCH, most), most
 
-    def _batch(self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns) -> Floats:
+    def _evaluate_batch(
+        self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: ColumnPatterns
+    ) -> Floats:
         """Outputs of one batch, sorted by pattern; mixed pattern by pattern where columns of rows and donors differ in dtype."""
         if pattern[0] == pattern[-1]:
-            block = self._mixed(rows.rows(row), donors, donor, patterns[pattern[0]])
-            return self._checked(self._predict(block), row)
+            block = self._mix_block(rows.rows(row), donors, donor, patterns[pattern[0]])
+            return self._refuse_nan(self._predict(block), row)
         base = rows.rows(row)
         present = np.unique(pattern)
         taken = np.zeros((len(present), rows.width), dtype=bool)
@@ -238,20 +240,20 @@ class HybridEvaluator:
             taken[i, list(patterns[p])] = True
         together = mix_cells(base, donors.rows(donor), taken[np.searchsorted(present, pattern)])
         if together is not None:
-            return self._checked(self._predict(together), row)
+            return self._refuse_nan(self._predict(together), row)
         outputs = []
         for p in present:
             here = np.flatnonzero(pattern == p)
-            block = self._mixed(base.rows(here), donors, donor[here], patterns[p])
-            outputs.append(self._checked(self._predict(block), row[here]))
+            block = self._mix_block(base.rows(here), donors, donor[here], patterns[p])
+            outputs.append(self._refuse_nan(self._predict(block), row[here]))
         return np.concatenate(outputs)
 
     @staticmethod
-    def _mixed(block: Table, donors: Table, donor: Ints, columns: Sequence[int]) -> Table:
+    def _mix_block(block: Table, donors: Table, donor: Ints, columns: Sequence[int]) -> Table:
         return block.with_columns_from(donors.rows(donor), columns) if columns else block
 
     @staticmethod
-    def _checked(outputs: Floats, row: Ints) -> Floats:
+    def _refuse_nan(outputs: Floats, row: Ints) -> Floats:
         nan = np.isnan(outputs).any(axis=1)
         if nan.any():
             raise NonFiniteError(
@@ -266,8 +268,8 @@ class HybridEvaluator:
                 f"the outputs of {distinct:,} different rows do not fit in memory at once; pass fewer rows or features."
             )
 
-    def _distinct(
-        self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns
+    def _distinct_hybrids(
+        self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: ColumnPatterns
     ) -> _DistinctHybrids:
         _check_outputs(rows, donors, row, donor, pattern, patterns)
         taken = np.zeros((len(patterns), rows.width), dtype=bool)
@@ -339,7 +341,7 @@ def _find_positions(values: Ints, among: Ints) -> Ints:
     return found
 
 
-def _check_outputs(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: Patterns) -> None:
+def _check_outputs(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: ColumnPatterns) -> None:
     """Refuse tables of different kinds, and positions outside them.
 
     Raises:
@@ -365,10 +367,12 @@ def prediction_function(model: Model, output: OutputSelection) -> Callable[[Tabl
     if isinstance(model, BlackBox):
         own = model.own_predict
         assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-        return lambda table: output.levels(call_own_predict(own, table, what="rows with some of their values replaced"))
+        return lambda table: output.select_predictions(
+            call_own_predict(own, table, what="rows with some of their values replaced")
+        )
 
     def predict(table: Table) -> Floats:
         outputs = raw_outputs(model, model.inputs.matrix(table))
-        return output.levels(outputs if output.scale == "raw" else model.outputs.link(outputs))
+        return output.select_predictions(outputs if output.scale == "raw" else model.outputs.link(outputs))
 
     return predict

@@ -36,8 +36,8 @@ MIN_HALVED: Final = 8  # neighbours, of whom either half tells how far they usua
 MAX_PARTNERS: Final = 3
 MAX_SPARSE_COLUMNS: Final = 500  # of a sparse matrix, columns among which partners are looked for
 USUAL_SHARE: Final = 0.95
-HALVES: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of quarters of the neighbours: three times two
-_BINS: Final = 10
+HALF_PAIRS: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of quarters of the neighbours: three times two
+_CORRELATION_BINS: Final = 10
 
 
 @final
@@ -59,7 +59,7 @@ class OffDataShare:
         rng = np.random.default_rng(0)
         chosen = rng.choice(count, ROWS_CHANGED, replace=False) if count > ROWS_CHANGED else np.arange(count)
         self._sample = np.sort(chosen)
-        self._coordinates = {p: _coordinates(rows.feature(p)) for p in _candidates(rows)}
+        self._coordinates = {p: _rank_coordinates(rows.feature(p)) for p in _candidate_columns(rows)}
 
     def __call__(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> tuple[Floats, Floats]:
         """Return the share of rows that each point takes off the data, from 0 to 1, and its standard error, (points,) each; NaN where too few rows are near to tell.
@@ -68,38 +68,38 @@ class OffDataShare:
             feature: a column of the rows. points: its values, as a grid has them. at: (rows,) the point that each row is at, -1 for none.
         """
         feature, at = self.rows.feature(feature.position), at[self._weighted]
-        outside = _outside(feature, points, at)
-        partners = self._partners(feature)
+        outside = _outside_data(feature, points, at)
+        partners = self._partner_coordinates(feature)
         if partners is None:
             return outside, np.zeros(len(points))
         shares, errors = np.zeros((2, len(points)))
         known: dict[bytes, tuple[float, float]] = {}
         weights = self.rows.weights[self._sample]
         weights = weights / weights.sum()
-        for g, near in enumerate(self._neighbours(feature, points, at)):
+        for g, near in enumerate(self._neighbour_rows(feature, points, at)):
             if len(near) < 2:
                 shares[g], errors[g] = (1.0, 0.0) if len(near) == 0 else (np.nan, np.nan)
                 continue
             key = near.tobytes()
             if key not in known:
-                off = _far(partners[self._sample], partners[near], self._sample, near)
-                known[key] = _share(off, weights)
+                off = _is_off_data(partners[self._sample], partners[near], self._sample, near)
+                known[key] = _share_and_error(off, weights)
             shares[g], errors[g] = known[key]
         return np.maximum(shares, outside), np.where(outside > shares, 0.0, errors)
 
-    def _partners(self, feature: Feature) -> Floats | None:
+    def _partner_coordinates(self, feature: Feature) -> Floats | None:
         """Coordinates of the features that depend most on this one, (rows, dimensions)."""
         others = [p for p in self._coordinates if p != feature.position]
-        scores = {p: _dependence(feature, self._coordinates[p]) for p in others}
+        scores = {p: _correlation_ratio(feature, self._coordinates[p]) for p in others}
         best = max(scores.values(), default=0.0)
         top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:MAX_PARTNERS]
         return np.column_stack([self._coordinates[p] for p in top]) if top else None
 
-    def _neighbours(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> list[Ints]:
+    def _neighbour_rows(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> list[Ints]:
         """Rows nearest to each point: those of the category, or a window of ranks around a number."""
         missing = np.flatnonzero(feature.codes < 0)[:MAX_NEIGHBOURS]
         if feature.kind == "category":
-            return [missing if v is None else _evenly(np.flatnonzero(at == g)) for g, v in enumerate(points)]
+            return [missing if v is None else _thin_evenly(np.flatnonzero(at == g)) for g, v in enumerate(points)]
         x = feature.numbers
         assert x is not None  # noqa: S101  # only categories have none
         known = np.flatnonzero(np.isfinite(x))
@@ -113,14 +113,14 @@ class OffDataShare:
                 continue
             low, high = np.searchsorted(ordered, place, "left"), np.searchsorted(ordered, place, "right")
             if high - low >= size:  # many rows have this very value
-                out.append(_evenly(order[low:high]))
+                out.append(_thin_evenly(order[low:high]))
                 continue
             start = int(np.clip((low + high) // 2 - size // 2, 0, len(order) - size))
             out.append(order[start : start + size])
         return out
 
 
-def _candidates(rows: WeightedRows) -> list[int]:
+def _candidate_columns(rows: WeightedRows) -> list[int]:
     """Columns that may be partners: all, but of a wide sparse matrix those with the most stored cells."""
     table = rows.table
     if not table.is_matrix or table.width <= MAX_SPARSE_COLUMNS:
@@ -129,49 +129,51 @@ def _candidates(rows: WeightedRows) -> list[int]:
     return [int(c) for c in np.sort(np.argsort(-cells, kind="stable")[:MAX_SPARSE_COLUMNS])]
 
 
-def _evenly(rows: Ints) -> Ints:
+def _thin_evenly(rows: Ints) -> Ints:
     """At most as many rows as a point has neighbours, taken evenly."""
     return rows if len(rows) <= MAX_NEIGHBOURS else rows[np.linspace(0, len(rows) - 1, MAX_NEIGHBOURS).astype(np.int64)]
 
 
-def _far(changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints) -> npt.NDArray[np.bool_]:
+def _is_off_data(
+    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints
+) -> npt.NDArray[np.bool_]:
     """Return whether each changed row is farther from its nearest neighbour than neighbours usually are, (1 + halves, changed rows).
 
     First of all neighbours, then of each half of them where they are enough. A row is no neighbour of its own.
     """
-    order, starts = _quarters(len(neighbours))
+    order, starts = _split_into_quarters(len(neighbours))
     neighbours, neighbour_rows = neighbours[order], neighbour_rows[order]
-    between = _distances(neighbours, neighbours)
+    between = _pairwise_distances(neighbours, neighbours)
     np.fill_diagonal(between, np.inf)
-    distances = _distances(changed, neighbours)
+    distances = _pairwise_distances(changed, neighbours)
     distances[changed_rows[:, None] == neighbour_rows[None, :]] = np.inf
     if len(neighbours) < MIN_HALVED:
-        return np.asarray(distances.min(axis=1) > _usual(between.min(axis=1)) + 1e-12)[None]
+        return np.asarray(distances.min(axis=1) > _usual_distance(between.min(axis=1)) + 1e-12)[None]
     own, nearest = (np.minimum.reduceat(d, starts, axis=1).T for d in (between, distances))
     ends = [*starts[1:].tolist(), len(neighbours)]
-    out = np.empty((1 + len(HALVES), len(changed)), dtype=bool)
-    out[0] = nearest.min(axis=0) > _usual(own.min(axis=0)) + 1e-12
-    for h, (q, r) in enumerate(HALVES, start=1):
+    out = np.empty((1 + len(HALF_PAIRS), len(changed)), dtype=bool)
+    out[0] = nearest.min(axis=0) > _usual_distance(own.min(axis=0)) + 1e-12
+    for h, (q, r) in enumerate(HALF_PAIRS, start=1):
         closest = np.minimum(own[q], own[r])
-        usual = _usual(np.concatenate([closest[starts[q] : ends[q]], closest[starts[r] : ends[r]]]))
+        usual = _usual_distance(np.concatenate([closest[starts[q] : ends[q]], closest[starts[r] : ends[r]]]))
         out[h] = np.minimum(nearest[q], nearest[r]) > usual + 1e-12
     return out
 
 
 @lru_cache(maxsize=256)
-def _quarters(count: int) -> tuple[Ints, Ints]:
+def _split_into_quarters(count: int) -> tuple[Ints, Ints]:
     """Return an order of neighbours, at random, in which quarters of them stand together, and where each begins."""
     quarter = np.random.default_rng(0).permutation(count) % 4
     return np.argsort(quarter, kind="stable"), np.searchsorted(np.sort(quarter), np.arange(4))
 
 
-def _usual(distances: Floats) -> float:
+def _usual_distance(distances: Floats) -> float:
     """The distance that 95 % do not exceed: one of them, the next above."""
     at = int(np.ceil((len(distances) - 1) * USUAL_SHARE))
     return float(np.partition(distances, at)[at])
 
 
-def _share(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
+def _share_and_error(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
     """Return the share of changed rows that are off the data, and its standard error; NaN where too few neighbours could be halved."""
     shares = off @ weights
     if len(shares) == 1:
@@ -181,18 +183,18 @@ def _share(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
     return float(shares[0]), float(np.sqrt(of_rows + of_neighbours))
 
 
-def _distances(a: Floats, b: Floats) -> Floats:
+def _pairwise_distances(a: Floats, b: Floats) -> Floats:
     square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2.0 * a @ b.T
     return np.asarray(np.sqrt(np.maximum(square, 0.0)))
 
 
-def _coordinates(feature: Feature) -> Floats:
+def _rank_coordinates(feature: Feature) -> Floats:
     """A feature as coordinates, (rows, dimensions): its rank (the mean rank of ties), or one column a category, so that two are 1 apart."""
     gap = feature.codes < 0
     if feature.numbers is None:
         different = len(feature.unique) + bool(gap.any())
         at = np.where(gap, len(feature.unique), feature.codes)
-        common = np.argsort(-np.bincount(at, minlength=different), kind="stable")[: _BINS * 2]
+        common = np.argsort(-np.bincount(at, minlength=different), kind="stable")[: _CORRELATION_BINS * 2]
         return np.asarray((at[:, None] == common[None, :]) / np.sqrt(2.0), dtype=np.float64)
     counts = np.bincount(feature.codes[~gap], minlength=len(feature.unique))
     middle = (np.cumsum(counts) - counts / 2.0) / max(counts.sum(), 1)
@@ -200,7 +202,7 @@ def _coordinates(feature: Feature) -> Floats:
     return np.column_stack([rank, gap]) if gap.any() else rank[:, None]
 
 
-def _dependence(feature: Feature, other: Floats) -> float:
+def _correlation_ratio(feature: Feature, other: Floats) -> float:
     """Correlation ratio: the share of another feature's variance that lies between ten ranges of this one."""
     gap = feature.codes < 0
     count = max(len(feature.unique), 1)
@@ -208,8 +210,8 @@ def _dependence(feature: Feature, other: Floats) -> float:
         bins = np.where(gap, count, feature.codes)
     else:
         ranks = np.cumsum(np.bincount(feature.codes[~gap], minlength=count))
-        place = np.minimum((ranks - 1) * _BINS // max(int(ranks[-1]), 1), _BINS - 1)
-        bins = np.where(gap, _BINS, place[feature.codes])
+        place = np.minimum((ranks - 1) * _CORRELATION_BINS // max(int(ranks[-1]), 1), _CORRELATION_BINS - 1)
+        bins = np.where(gap, _CORRELATION_BINS, place[feature.codes])
     total = other.var(axis=0).sum()
     _, cell = np.unique(bins, return_inverse=True)
     size = np.bincount(cell)
@@ -218,7 +220,7 @@ def _dependence(feature: Feature, other: Floats) -> float:
     return float(ratio_above_rounding(between, total, (rounding_floor(other) ** 2).sum()))
 
 
-def _outside(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:
+def _outside_data(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:
     """1 at points outside the data: numbers beyond either end, categories that no row has."""
     if feature.kind == "category":
         return np.asarray(~np.isin(np.arange(len(points)), at), dtype=np.float64)

@@ -26,34 +26,38 @@ class OutputSelection:
 
     Attributes:
         scale: ``"raw"`` (additive) or ``"response"`` (predictions).
-        picks: positions of the model's outputs. signs, offsets: for the other class of a binary model, -1 and (for probabilities) 1.
-        names: labels of the outputs. axis: whether results keep an output axis. units: of the scale.
+        output_positions: positions of the model's outputs. signs, offsets: for the other class of a binary model, -1 and (for probabilities) 1.
+        names: labels of the outputs. has_output_axis: whether results keep an output axis. units: of the scale.
     """
 
     scale: Literal["raw", "response"]
-    picks: tuple[int, ...]
+    output_positions: tuple[int, ...]
     signs: tuple[float, ...]
     offsets: tuple[float, ...]
     names: tuple[str, ...]
-    axis: bool
+    has_output_axis: bool
     units: str
 
     @property
-    def plain(self) -> bool:
+    def is_every_output(self) -> bool:
         """Whether it is simply all the model's outputs, in order."""
-        return self.picks == tuple(range(len(self.picks))) and set(self.signs) == {1.0} and set(self.offsets) == {0.0}
+        return (
+            self.output_positions == tuple(range(len(self.output_positions)))
+            and set(self.signs) == {1.0}
+            and set(self.offsets) == {0.0}
+        )
 
-    def values(self, a: Floats) -> Floats:
+    def select_values(self, a: Floats) -> Floats:
         """Map attributions (..., model outputs) to (..., outputs explained): signs only."""
-        return np.asarray(a[..., list(self.picks)] * np.array(self.signs))
+        return np.asarray(a[..., list(self.output_positions)] * np.array(self.signs))
 
-    def levels(self, a: Floats) -> Floats:
+    def select_predictions(self, a: Floats) -> Floats:
         """Map predictions or bases (..., model outputs) to (..., outputs explained)."""
-        return np.asarray(self.values(a) + np.array(self.offsets))
+        return np.asarray(self.select_values(a) + np.array(self.offsets))
 
-    def drop(self, a: Floats) -> Floats:
+    def drop_output_axis(self, a: Floats) -> Floats:
         """Drop the output axis where results have none."""
-        return a if self.axis else a[..., 0]
+        return a if self.has_output_axis else a[..., 0]
 
 
 def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSelection:

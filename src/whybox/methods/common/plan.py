@@ -9,10 +9,10 @@ from typing import Final, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 
-__all__ = ["TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration_text", "smallest_seconds"]
+__all__ = ["MAX_TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration_text", "smallest_seconds"]
 
 BUSY_SHARE: Final = 0.05  # of the time by the clock: a call that computes for less waits for something
-TIMINGS: Final = 3  # of the same work, of which the smallest counts
+MAX_TIMINGS: Final = 3  # of the same work, of which the smallest counts
 SECONDS_OF_TIMINGS: Final = 0.5  # after which the same work is not repeated
 
 _T = TypeVar("_T")
@@ -34,7 +34,7 @@ class Stopwatch:
     def __init__(self, *, may_wait: bool = False) -> None:
         self._may_wait, self._started = may_wait, read_clocks()
 
-    def seconds(self) -> float:
+    def elapsed_seconds(self) -> float:
         """Return the seconds since the start: processor time, in which other programs do not enter.
 
         The time by the clock counts where it is less, because several threads computed; and where work that may wait hardly computed.
@@ -47,12 +47,12 @@ class Stopwatch:
 def smallest_seconds(work: Callable[[_T], object], prepare: Callable[[], _T], *, may_wait: bool = False) -> float:
     """Time work several times, unless it takes long, and return the smallest time; `prepare` makes what it works on, each time anew and untimed."""
     watch, smallest = Stopwatch(may_wait=may_wait), float("inf")
-    for _ in range(TIMINGS):
+    for _ in range(MAX_TIMINGS):
         prepared = prepare()
         each = Stopwatch(may_wait=may_wait)
         work(prepared)
-        smallest = min(smallest, each.seconds())
-        if watch.seconds() > SECONDS_OF_TIMINGS:
+        smallest = min(smallest, each.elapsed_seconds())
+        if watch.elapsed_seconds() > SECONDS_OF_TIMINGS:
             break
     return smallest
 

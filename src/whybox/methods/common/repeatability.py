@@ -20,7 +20,7 @@ __all__ = ["RepeatCheck"]
 ROWS_REPEATED: Final = 24  # rows that are evaluated several times
 BATCH_ROWS: Final = 64  # rows of the batch that they are evaluated among
 ROWS_ALONE: Final = 4  # of them that are evaluated alone
-ROUNDING: Final = 1e-5  # relative to the largest output: what single precision loses in another batch
+RELATIVE_ROUNDING: Final = 1e-5  # relative to the largest output: what single precision loses in another batch
 
 
 @final
@@ -47,19 +47,19 @@ class RepeatCheck:
         self._outputs: Floats | None = None
 
     @property
-    def count(self) -> int:
+    def prediction_count(self) -> int:
         """How many predictions of single rows the checks take, before and after the work."""
         if not self._black_box:
             return 0
         n = len(self._rows)
-        return len(self._batch()) + (n > 1) * n + min(n, ROWS_ALONE) + n
+        return len(self._batch_rows()) + (n > 1) * n + min(n, ROWS_ALONE) + n
 
     @property
     def summary(self) -> str:
         """The result of the checks, in words."""
         return f"{len(self._rows)} rows evaluated among others, in halves, alone and again at the end gave the same outputs"
 
-    def _batch(self) -> Ints:
+    def _batch_rows(self) -> Ints:
         """The rows, and others of their batch."""
         others = np.setdiff1d(np.linspace(0, len(self.table) - 1, BATCH_ROWS).astype(np.int64), self._rows)
         return np.concatenate([self._rows, others])
@@ -75,7 +75,7 @@ class RepeatCheck:
         if not self._black_box:
             self._outputs = self._predict(self.table.rows(self._rows))
             return
-        n, batch = len(self._rows), self._batch()
+        n, batch = len(self._rows), self._batch_rows()
         self._outputs = self._predict(self.table.rows(batch))[:n]
         shuffled = np.random.default_rng(0).permutation(n)
         for half in (shuffled[: n // 2], shuffled[n // 2 :]) if n > 1 else ():
@@ -97,7 +97,7 @@ class RepeatCheck:
         position = _first_difference(self._outputs[which], outputs, self._outputs)
         if position is None:
             return
-        batch = self._batch()
+        batch = self._batch_rows()
         again = self._predict(self.table.rows(batch))[: len(self._rows)]
         if _first_difference(self._outputs, again, self._outputs) is not None:
             self._refuse_random(again)
@@ -176,7 +176,7 @@ def _first_difference(before: Floats, after: Floats, all_outputs: Floats) -> int
         return 0
     size = np.abs(np.where(np.isfinite(all_outputs), all_outputs, 0.0)).max(axis=0, initial=0.0)
     with np.errstate(invalid="ignore"):
-        close = np.abs(before - after) <= ROUNDING * size
+        close = np.abs(before - after) <= RELATIVE_ROUNDING * size
     same = close | (before == after) | (np.isnan(before) & np.isnan(after))
     different = np.flatnonzero(~same.all(axis=1))
     return int(different[0]) if len(different) else None

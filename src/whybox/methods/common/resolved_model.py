@@ -18,7 +18,7 @@ from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.models.columns_read import narrow_to_columns_read
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
-from whybox.models.readable import readable
+from whybox.models.readable import read_or_black_box
 
 __all__ = ["ResolvedModel", "resolve_model"]
 
@@ -58,7 +58,7 @@ class ResolvedModel:
         """
         model, table = self.model, self.rows.table
         if isinstance(model, BlackBox):
-            return 0.0, self.shown + self.repeats.count
+            return 0.0, self.shown + self.repeats.prediction_count
         if model.own_predict is None:
             return 0.0, 0
         if not check or known is not None:
@@ -80,7 +80,7 @@ def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedMod
         WhyboxError: see whybox.errors; each message says what to do.
     """
     given = as_table(X)
-    adapted = readable(model, given, options.response_method, options.scale)
+    adapted = read_or_black_box(model, given, options.response_method, options.scale)
     received = prepare_rows(adapted, given)
     table = snapshot_table(received.table)
     if table.is_sparse:
@@ -96,7 +96,7 @@ def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedMod
         black_box=black_box,
         compare=None if black_box else partial(_compare_again, adapted),
     )
-    shown = adapted.probed if isinstance(adapted, BlackBox) and adapted is not model else 0
+    shown = adapted.probe_rows if isinstance(adapted, BlackBox) and adapted is not model else 0
     return ResolvedModel(adapted, rows, received, selection, repeats, shown)
 
 

@@ -52,10 +52,10 @@ def spot_predictions(spot_checks: int | None, work: float = 0.0) -> int:
 
 def spot_rng(seed: int, *parts: int) -> np.random.Generator:
     """Return the generator that draws what is checked, a stream of its own: it changes no other draw of the same seed."""
-    return np.random.default_rng([_STREAM, seed % 2**63, *parts])
+    return np.random.default_rng([_RNG_STREAM, seed % 2**63, *parts])
 
 
-_STREAM: Final = 0x5907
+_RNG_STREAM: Final = 0x5907
 
 
 @final
@@ -112,7 +112,7 @@ class SpotChecker:
         if ours.size:
             self._ways[way] = None
 
-    def note(self, numbers: int, predictions: int, difference: float, *, way: str) -> None:
+    def note_agreement(self, numbers: int, predictions: int, difference: float, *, way: str) -> None:
         """Count numbers that were compared elsewhere and agree, with the predictions that took and the largest difference."""
         self._numbers += numbers
         self.predictions += predictions
@@ -141,15 +141,15 @@ class TimeShare:
     def __reduce__(self) -> tuple[type[TimeShare], tuple[()]]:
         return TimeShare, ()  # in another process the first call is checked again
 
-    def due(self) -> bool:
+    def is_check_due(self) -> bool:
         """Whether another check, as dear as the dearest so far, leaves all checks below the share."""
         return self._dearest == 0.0 or self._checks + self._dearest <= MAX_TIME_SHARE * self._work
 
-    def now(self) -> float:
+    def clock_time(self) -> float:
         """The time on the clock."""
         return self._clock()
 
-    def spent(self, *, work: float, checks: float) -> None:
+    def add_time(self, *, work: float, checks: float) -> None:
         """Note the seconds that a call took for its work, and for its checks (0: there was none)."""
         self._work += work
         self._checks += checks

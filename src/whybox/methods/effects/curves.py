@@ -20,18 +20,18 @@ from whybox.numerics.statistics import skewness_of_mean, std_error_of_mean
 
 __all__ = [
     "Curve",
-    "centred",
+    "anova_components",
+    "centred_curve",
     "check_individual",
     "check_slopes",
-    "components",
+    "curve_slopes",
     "grid_share",
-    "individual",
-    "marginal",
+    "individual_curves",
+    "mean_by_value",
     "partial_dependence",
-    "slopes",
     "too_close",
     "with_off_data",
-    "with_sides",
+    "with_side_grids",
 ]
 
 MAX_RESULT_BYTES: Final = 2**33  # bytes of one result
@@ -83,11 +83,11 @@ def partial_dependence(evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
     freedom = evaluator.rows.effective_count - 1.0
     return [
         Curve(g, m.mean, m.std_error, m.skewness, freedom, notes=m.notes)
-        for g, m in zip(grids, evaluator.moments(grids), strict=True)
+        for g, m in zip(grids, evaluator.point_moments(grids), strict=True)
     ]
 
 
-def individual(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
+def individual_curves(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     """Return one curve a row, (rows, points, outputs).
 
     Raises:
@@ -96,10 +96,10 @@ def individual(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     References:
         Goldstein et al., Peeking inside the black box, Journal of Computational and Graphical Statistics 24 (2015).
     """
-    made = [np.empty(check_individual(evaluator, grid)) for grid in grids]
-    for i, rows, block in evaluator.curves(grids):
-        made[i][rows] = block
-    return [Curve(grid, values) for grid, values in zip(grids, made, strict=True)]
+    values_of_grid = [np.empty(check_individual(evaluator, grid)) for grid in grids]
+    for i, rows, block in evaluator.curve_blocks(grids):
+        values_of_grid[i][rows] = block
+    return [Curve(grid, values) for grid, values in zip(grids, values_of_grid, strict=True)]
 
 
 def check_individual(evaluator: Evaluator, grid: Grid) -> tuple[int, int, int]:
@@ -118,14 +118,14 @@ def check_individual(evaluator: Evaluator, grid: Grid) -> tuple[int, int, int]:
     return shape
 
 
-def centred(curve: Curve) -> Curve:
+def centred_curve(curve: Curve) -> Curve:
     """Return individual curves less their own value at the first point; the values are changed in place."""
     values = curve.values
     values -= values[:, :1].copy()
     return curve
 
 
-def slopes(curve: Curve) -> Curve:
+def curve_slopes(curve: Curve) -> Curve:
     """Return the slopes of individual curves between neighbouring points, at their middles.
 
     Raises:
@@ -139,8 +139,8 @@ def slopes(curve: Curve) -> Curve:
         raise too_close("d-ice", grid.name)
     with np.errstate(over="ignore"):  # a step between numbers next to each other may be steeper than any number
         values = np.diff(curve.values[:, known], axis=1) / np.diff(x)[None, :, None]
-    gone = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
-    return Curve(grid, values, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].number_origin,), notes=gone)
+    notes = ("A missing value has no slope; its point is left out.",) if len(known) < len(grid) else ()
+    return Curve(grid, values, points=(x[1:] / 2 + x[:-1] / 2 + grid.features[0].number_origin,), notes=notes)
 
 
 def check_slopes(grid: Grid) -> None:
@@ -160,31 +160,31 @@ def check_slopes(grid: Grid) -> None:
         )
 
 
-def marginal(evaluator: Evaluator, grid: Grid) -> Curve:
+def mean_by_value(evaluator: Evaluator, grid: Grid) -> Curve:
     """Return the mean prediction of the rows at each point as they are, correlated features included.
 
     Each row counts at the point nearest to its own value (for categories and missing values, at its own). The standard error is that of a
     mean of those rows. A point that no row is nearest to has NaN.
     """
-    place = nearest(evaluator.rows, grid)
+    nearest_point = nearest_points(evaluator.rows, grid)
     w, predictions = evaluator.rows.weights, evaluator.predictions()
     values = np.full((len(grid), predictions.shape[1]), np.nan)
     error, skewness, freedom = (np.full(values.shape, np.nan) for _ in range(3))
     for g in range(len(grid)):
-        here = place == g
-        mass = w[here].sum()
-        if mass > 0:
-            share = w[here] / mass
+        is_nearest = nearest_point == g
+        weight = w[is_nearest].sum()
+        if weight > 0:
+            share = w[is_nearest] / weight
             n = float(1.0 / (share**2).sum())
-            values[g] = share @ predictions[here]
-            off = share[:, None] * (predictions[here] - values[g])
-            squares = (off**2).sum(axis=0)
+            values[g] = share @ predictions[is_nearest]
+            deviations = share[:, None] * (predictions[is_nearest] - values[g])
+            squares = (deviations**2).sum(axis=0)
             error[g] = std_error_of_mean(squares, n)
-            skewness[g], freedom[g] = skewness_of_mean(squares, (off**3).sum(axis=0), n), n - 1.0
+            skewness[g], freedom[g] = skewness_of_mean(squares, (deviations**3).sum(axis=0), n), n - 1.0
     return Curve(grid, values, error, skewness, freedom)
 
 
-def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
+def anova_components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
     """Return components of the functional ANOVA: what a feature adds to the mean, or two features to what each adds alone.
 
     With PD the mean over the rows with features set to values, and f0 the mean prediction: ``PD_j - f0`` for one feature,
@@ -195,44 +195,46 @@ def components(evaluator: Evaluator, grids: Sequence[Grid]) -> list[Curve]:
         local and global model explanations by functional decomposition of low dimensional structures, AISTATS 2023.
     """
     rows = evaluator.rows
-    every, sides = with_sides(grids)
-    evaluator.reserve(every, predictions=True)
-    whole = rows.weights @ evaluator.predictions()
-    means = evaluator.means(every)
+    all_grids, sides_of_grid = with_side_grids(grids)
+    evaluator.reserve_predictions(all_grids, predictions=True)
+    overall_mean = rows.weights @ evaluator.predictions()
+    means = evaluator.point_means(all_grids)
     notes = ("No standard error is computed for components; partial dependence has one.",)
     out = []
-    for i, (grid, both) in enumerate(zip(grids, sides, strict=True)):
-        values = means[i] - whole
-        alone = [means[at] - whole for at in both]
+    for i, (grid, sides) in enumerate(zip(grids, sides_of_grid, strict=True)):
+        values = means[i] - overall_mean
+        alone = [means[at] - overall_mean for at in sides]
         sums = (alone[0][:, None] + alone[1][None]).reshape(values.shape) if alone else 0.0
         out.append(Curve(grid, values - sums, notes=notes))
     return out
 
 
-def with_sides(grids: Sequence[Grid]) -> tuple[list[Grid], list[tuple[int, ...]]]:
+def with_side_grids(grids: Sequence[Grid]) -> tuple[list[Grid], list[tuple[int, ...]]]:
     """Return the grids and then both features of each surface by themselves, each different one once; and for each grid where its sides are."""
-    every, sides = list(grids), []
-    places: dict[Any, int] = {}
+    all_grids, sides = list(grids), []
+    position_of_grid: dict[Any, int] = {}
     for grid in grids:
-        here = []
-        for side in grid.sides:
-            if side.keys not in places:
-                places[side.keys] = len(every)
-                every.append(side)
-            here.append(places[side.keys])
-        sides.append(tuple(here))
-    return every, sides
+        positions = []
+        for side in grid.side_grids:
+            if side.point_keys not in position_of_grid:
+                position_of_grid[side.point_keys] = len(all_grids)
+                all_grids.append(side)
+            positions.append(position_of_grid[side.point_keys])
+        sides.append(tuple(positions))
+    return all_grids, sides
 
 
-def nearest(rows: WeightedRows, grid: Grid) -> Ints:
+def nearest_points(rows: WeightedRows, grid: Grid) -> Ints:
     """Return the point nearest to each row, (rows,); -1 where none is (a category that is not on the grid)."""
     out = np.zeros(len(rows), dtype=np.int64)
-    for side in grid.sides or (grid,):
+    for side in grid.side_grids or (grid,):
         feature, points = side.features[0], side.points[0]
-        here = side.point_of_row
+        point_of_row = side.point_of_row
         if feature.kind != "category":
-            here = np.where(here < 0, _nearest_number(rows.feature(feature.position), points), here)
-        out = np.where((out < 0) | (here < 0), -1, out * len(points) + here)
+            point_of_row = np.where(
+                point_of_row < 0, _nearest_number(rows.feature(feature.position), points), point_of_row
+            )
+        out = np.where((out < 0) | (point_of_row < 0), -1, out * len(points) + point_of_row)
     return out
 
 
@@ -241,23 +243,24 @@ def _nearest_number(feature: Feature, points: npt.NDArray[Any]) -> Ints:
     assert x is not None  # noqa: S101  # only categories have none
     axis = feature.place(points)
     known = np.flatnonzero(~np.isnan(axis))
-    gap = np.flatnonzero(np.isnan(axis))
+    missing_points = np.flatnonzero(np.isnan(axis))
     if not len(known):
-        return np.where(np.isnan(x), gap[0], -1).astype(np.int64)
+        return np.where(np.isnan(x), missing_points[0], -1).astype(np.int64)
     points = axis[known]
     above = np.clip(np.searchsorted(points, x), 1 if len(points) > 1 else 0, len(points) - 1)
     below = np.maximum(above - 1, 0)
     with np.errstate(over="ignore", invalid="ignore"):  # one of two distances may run over
         at = known[np.where(x - points[below] <= points[above] - x, below, above)]
-    return np.where(np.isnan(x), gap[0] if len(gap) else -1, at).astype(np.int64)
+    return np.where(np.isnan(x), missing_points[0] if len(missing_points) else -1, at).astype(np.int64)
 
 
 def grid_share(rows: WeightedRows, grid: Grid) -> Floats:
     """Return the weighted share of rows that each point is the nearest of, in the shape of the grid."""
-    place = nearest(rows, grid)
-    on = place >= 0
+    nearest_point = nearest_points(rows, grid)
+    has_point = nearest_point >= 0
     return np.asarray(
-        np.bincount(place[on], rows.weights[on], minlength=len(grid)).reshape(grid.shape), dtype=np.float64
+        np.bincount(nearest_point[has_point], rows.weights[has_point], minlength=len(grid)).reshape(grid.shape),
+        dtype=np.float64,
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from whybox.explanation.evidence import Evidence, versions
+from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import NOT_CHECKED
@@ -12,10 +12,10 @@ from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.method_spec import MethodSpec
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["evidence"]
+__all__ = ["make_evidence"]
 
 
-def evidence(  # noqa: PLR0913  # evidence has this many parts
+def make_evidence(  # noqa: PLR0913  # evidence has this many parts
     problem: EffectsProblem,
     rows: WeightedRows,
     *,
@@ -44,17 +44,17 @@ def evidence(  # noqa: PLR0913  # evidence has this many parts
         agreement=problem.agreement,
         tolerance=0.0,
         model=model.kind,
-        verdict={"against": f"nothing: it is a black box; {problem.repeats.summary}"}
+        verdict={"against": f"nothing: it is a black box; {problem.repeat_check.summary}"}
         if black_box
         else asdict(model.verdict),
-        model_calls=problem.checked + spot_checks.predictions + (calls if black_box else 0),
+        model_calls=problem.n_rows_checked + spot_checks.predictions + (calls if black_box else 0),
         seed=seed,
         rows=len(rows),
         fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
-        versions=versions(model.own_predict.library if model.own_predict else None),
+        versions=library_versions(model.own_predict.library if model.own_predict else None),
         seconds=seconds,
         notes=notes,
-        by_position=problem.received.by_position,
-        unseen=problem.received.unseen_as_data(),
+        by_position=problem.prepared_rows.by_position,
+        unseen=problem.prepared_rows.unseen_as_data(),
         spot_checks=spot_checks,
     )

@@ -13,7 +13,7 @@ from whybox.data.cells import cell_key
 from whybox.data.table import Floats, Table
 from whybox.methods.common.columns import Feature, Ints
 
-__all__ = ["Grid", "product"]
+__all__ = ["Grid", "product_grid"]
 
 Truths = npt.NDArray[np.bool_]
 
@@ -29,7 +29,7 @@ class Grid:
         point_of_row: (rows,) the point of each row; -1 for a row at none.
         is_at_point: (rows,) whether the row's own cells are those of its point, so that its prediction is that of the row at the point.
         is_custom: whether the caller chose the points.
-        sides: of two features, the grid of each.
+        side_grids: of two features, the grid of each.
     """
 
     features: tuple[Feature, ...]
@@ -38,7 +38,7 @@ class Grid:
     point_of_row: Ints
     is_at_point: Truths
     is_custom: bool = False
-    sides: tuple[Grid, ...] = field(default=(), repr=False)
+    side_grids: tuple[Grid, ...] = field(default=(), repr=False)
 
     @property
     def name(self) -> str:
@@ -60,31 +60,43 @@ class Grid:
         return len(self.table)
 
     @cached_property
-    def place(self) -> Floats | None:
+    def axis_positions(self) -> Floats | None:
         """Positions of the points of a single feature on an axis: floats with missing as NaN; None for categories."""
         return None if self.features[0].kind == "category" else self.features[0].place(self.points[0])
 
     @cached_property
-    def keys(self) -> tuple[Any, ...]:
+    def point_keys(self) -> tuple[Any, ...]:
         """For each feature a hashable key of its position and points: equal for the same points."""
         return tuple((p, tuple(map(cell_key, v))) for p, v in zip(self.column_positions, self.points, strict=True))
 
-    def pick(self, chosen: Ints) -> Grid:
+    def select_points(self, chosen: Ints) -> Grid:
         """Return some of the points of a single feature."""
-        back = np.full(len(self) + 1, -1)
-        back[chosen] = np.arange(len(chosen))
-        at = back[self.point_of_row]
+        new_position = np.full(len(self) + 1, -1)
+        new_position[chosen] = np.arange(len(chosen))
+        point_of_row = new_position[self.point_of_row]
         points, table = (self.points[0][chosen],), self.table.rows(chosen)
-        return replace(self, points=points, table=table, point_of_row=at, is_at_point=self.is_at_point & (at >= 0))
+        return replace(
+            self,
+            points=points,
+            table=table,
+            point_of_row=point_of_row,
+            is_at_point=self.is_at_point & (point_of_row >= 0),
+        )
 
 
-def product(a: Grid, b: Grid) -> Grid:
+def product_grid(a: Grid, b: Grid) -> Grid:
     """Return every point of one feature with every point of another."""
     left = np.repeat(np.arange(len(a)), len(b))
     right = np.tile(np.arange(len(b)), len(a))
-    both = a.table.rows(left).with_columns_from(b.table.rows(right), b.column_positions)
-    at = np.where((a.point_of_row >= 0) & (b.point_of_row >= 0), a.point_of_row * len(b) + b.point_of_row, -1)
+    point_table = a.table.rows(left).with_columns_from(b.table.rows(right), b.column_positions)
+    point_of_row = np.where((a.point_of_row >= 0) & (b.point_of_row >= 0), a.point_of_row * len(b) + b.point_of_row, -1)
     features, points = (*a.features, *b.features), (*a.points, *b.points)
     return Grid(
-        features, points, both, at, a.is_at_point & b.is_at_point, is_custom=a.is_custom or b.is_custom, sides=(a, b)
+        features,
+        points,
+        point_table,
+        point_of_row,
+        a.is_at_point & b.is_at_point,
+        is_custom=a.is_custom or b.is_custom,
+        side_grids=(a, b),
     )

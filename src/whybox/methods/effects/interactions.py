@@ -25,13 +25,19 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.evidence import Evidence
-from whybox.explanation.explanation import Explanation, interval_extras, labels
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.effects.evidence import evidence
-from whybox.methods.effects.interaction_errors import Estimate, PairMeans, overall, rows_left_out, together
+from whybox.methods.effects.evidence import make_evidence
+from whybox.methods.effects.interaction_errors import (
+    PairMeans,
+    SizeEstimate,
+    overall_estimates,
+    pair_estimates,
+    rows_left_out,
+)
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.spot_checks import predictions_of_checks
@@ -41,66 +47,78 @@ from whybox.methods.registry import find
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
-__all__ = ["InteractionsWork", "interactions", "leaves_suffice", "of_trees", "prepared"]
+__all__ = ["InteractionsWork", "find_interactions", "leaves_suffice", "prepare_interactions", "sizes_from_leaves"]
 
 MAX_PREDICTIONS: Final = 20_000_000  # predictions, where the caller sets no limit
-SKEWED: Final = 0.6  # skewness of a size from which its interval is not trusted
+MAX_TRUSTED_SKEWNESS: Final = 0.6  # skewness of a size from which its interval is not trusted
 MAX_NAMED: Final = 3  # pairs in a note
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class Sizes:
+class InteractionSizes:
     """Sizes and H squared of pairs, (features, features, outputs): each feature against all others on the diagonal.
 
-    ``errors`` of a sample: standard errors, intervals (..., 2) and skewness, by name.
+    ``error_tables`` of a sample: standard errors, intervals (..., 2) and skewness, by name.
     """
 
-    size: Floats
-    ratio: Floats
-    errors: Mapping[str, Floats] = field(default_factory=dict)
+    sizes: Floats
+    h_squared: Floats
+    error_tables: Mapping[str, Floats] = field(default_factory=dict)
 
     @classmethod
-    def of(
-        cls, found: Mapping[tuple[int, int], tuple[Estimate, Estimate]], members: int, outputs: int, *, errors: bool
-    ) -> Sizes:
+    def from_estimates(
+        cls,
+        found: Mapping[tuple[int, int], tuple[SizeEstimate, SizeEstimate]],
+        members: int,
+        outputs: int,
+        *,
+        errors: bool,
+    ) -> InteractionSizes:
         """Put the estimates of all pairs together."""
 
-        def table(which: int, name: str) -> Floats:
+        def table_of(which: int, name: str) -> Floats:
             cells = [getattr(found[i, j][which], name) for i in range(members) for j in range(members)]
             return np.array(cells, dtype=np.float64).reshape(members, members, outputs)
 
-        size, ratio = table(0, "value"), table(1, "value")
+        sizes, h_squared = table_of(0, "value"), table_of(1, "value")
         if not errors:
-            return cls(size, ratio)
+            return cls(sizes, h_squared)
         both = (("", 0), ("h_squared_", 1))
         return cls(
-            size,
-            ratio,
-            {f"{tag}{name}": table(k, name) for tag, k in both for name in ("std_error", "skewness")}
-            | {f"{tag}interval": np.stack([table(k, "low"), table(k, "high")], axis=-1) for tag, k in both},
+            sizes,
+            h_squared,
+            {f"{tag}{name}": table_of(k, name) for tag, k in both for name in ("std_error", "skewness")}
+            | {
+                f"{tag}interval": np.stack([table_of(k, "interval_low"), table_of(k, "interval_high")], axis=-1)
+                for tag, k in both
+            },
         )
 
-    def among(self, members: Sequence[int], used: Sequence[int]) -> Sizes:
+    def for_members(self, members: Sequence[int], used: Sequence[int]) -> InteractionSizes:
         """Return these of the features used as those of all members; the others do not interact."""
         at = np.array([list(members).index(p) for p in used], dtype=np.int64)
 
-        def put(table: Floats) -> Floats:
+        def embed_table(table: Floats) -> Floats:
             out = np.zeros((len(members), len(members), *table.shape[2:]))
             out[np.ix_(at, at)] = table
             return out
 
-        return Sizes(put(self.size), put(self.ratio), {name: put(e) for name, e in self.errors.items()})
+        return InteractionSizes(
+            embed_table(self.sizes),
+            embed_table(self.h_squared),
+            {name: embed_table(e) for name, e in self.error_tables.items()},
+        )
 
-    def unknown(self, members: Sequence[int]) -> Sizes:
+    def with_unknown_errors(self, members: Sequence[int]) -> InteractionSizes:
         """Return the same with errors NaN for some of the members, of whose interactions the rows tell nothing."""
         if not members:
             return self
-        errors = {name: e.copy() for name, e in self.errors.items()}
+        errors = {name: e.copy() for name, e in self.error_tables.items()}
         for e in errors.values():
             e[list(members)] = np.nan
             e[:, list(members)] = np.nan
-        return replace(self, errors=errors)
+        return replace(self, error_tables=errors)
 
 
 @final
@@ -109,53 +127,64 @@ class InteractionsWork:
     """What is left to do once the way is chosen.
 
     Attributes:
-        members: columns wanted; used: those of them that the model may read. evaluator: over the rows used.
-        sample: how many rows were drawn; None: all are used. predictions: at most, of single rows; 0 where trees answer. work: the same, if they did not.
+        members: columns wanted; members_read: those of them that the model may read. evaluator: over the rows used.
+        sample_size: how many rows were drawn; None: all are used. n_predictions: at most, of single rows; 0 where trees answer.
+        brute_force_predictions: the same, if they did not.
         level: of intervals.
     """
 
     members: list[int]
-    used: list[int]
+    members_read: list[int]
     evaluator: Evaluator
     from_leaves: bool
-    sample: int | None
-    predictions: int
+    sample_size: int | None
+    n_predictions: int
     level: float = 0.95
-    work: int = 0
+    brute_force_predictions: int = 0
 
-    def sizes(self, observer: InteractionChecks | None = None) -> Sizes:
+    def compute_sizes(self, observer: InteractionChecks | None = None) -> InteractionSizes:
         """Compute the interactions of the columns used; `observer` sees what they are made of."""
         evaluator = self.evaluator
         if self.from_leaves and isinstance(evaluator, TreeEvaluator):
-            return of_trees(evaluator, self.used, observer)
-        return _of_curves(evaluator, self.used, observer, level=None if self.sample is None else self.level)
+            return sizes_from_leaves(evaluator, self.members_read, observer)
+        return _sizes_from_curves(
+            evaluator, self.members_read, observer, level=None if self.sample_size is None else self.level
+        )
 
-    def checks(self, problem: EffectsProblem) -> InteractionChecks | None:
+    def make_checks(self, problem: EffectsProblem) -> InteractionChecks | None:
         """Return what recomputes some of it; None where the caller wants nothing recomputed."""
         if problem.options.spot_checks == 0:
             return None
         if self.from_leaves and isinstance(self.evaluator, TreeEvaluator):
-            work = len(self.evaluator.rows) ** 2 * len(self.used) ** 2
-            return LeafChecks(problem, self.evaluator, self.used, work, lambda trees, used: of_trees(trees, used).size)
-        return PredictionChecks(problem, self.evaluator, self.used, self.work, all_rows=self.sample is None)
+            work = len(self.evaluator.rows) ** 2 * len(self.members_read) ** 2
+            return LeafChecks(
+                problem,
+                self.evaluator,
+                self.members_read,
+                work,
+                lambda trees, used: sizes_from_leaves(trees, used).sizes,
+            )
+        return PredictionChecks(
+            problem, self.evaluator, self.members_read, self.brute_force_predictions, all_rows=self.sample_size is None
+        )
 
 
-def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:
+def prepare_interactions(problem: EffectsProblem, sample: int | None, seed: int) -> InteractionsWork:
     """Choose the way: all rows, exactly, from the leaves, or predictions at every pair of rows.
 
     Raises:
         OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
     """
-    members = [m[0] for m in problem.wanted]
-    if any(len(m) != 1 for m in problem.wanted) or len(members) < 2:
+    members = [m[0] for m in problem.requested_features]
+    if any(len(m) != 1 for m in problem.requested_features) or len(members) < 2:
         raise OptionError("interactions are of single features, two at least; name them without tuples.")
-    rows, model, used = problem.rows, problem.model, _read(problem, members)
+    rows, model, used = problem.rows, problem.model, _members_read(problem, members)
     if leaves_suffice(problem, members) and isinstance(model, TreeEnsemble):
         trees = TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
         return InteractionsWork(members, used, trees, True, None, 0, problem.options.level)
     drawn = sample if sample is not None and sample < np.count_nonzero(rows.weights) else None
-    rows = rows if drawn is None else _sampled(rows, drawn, seed)
-    evaluator = _evaluator(problem, rows, members)
+    rows = rows if drawn is None else _sample_rows(rows, drawn, seed)
+    evaluator = _make_evaluator(problem, rows, members)
     needed = _count_predictions(problem, evaluator, used)
     answered = isinstance(evaluator, PredictEvaluator)
     return InteractionsWork(
@@ -166,42 +195,42 @@ def prepared(problem: EffectsProblem, sample: int | None, seed: int) -> Interact
 def leaves_suffice(problem: EffectsProblem, members: Sequence[int]) -> bool:
     """Whether the leaves of trees give all interactions of these columns exactly, without a prediction at every pair of rows."""
     trees = isinstance(problem.model, TreeEnsemble) and problem.selection.scale == "raw"
-    return trees and all(problem.reason((p,)) is None for p in members)
+    return trees and all(problem.reason_for_predictions((p,)) is None for p in members)
 
 
-def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
+def find_interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> Explanation:
     """Return the interactions of all pairs of the features wanted.
 
     Raises:
         OptionError: fewer than two features, or a surface among them. LimitError: more predictions than allowed.
     """
     began = time.perf_counter()
-    work = prepared(problem, sample, seed)
+    work = prepare_interactions(problem, sample, seed)
     notes: tuple[str, ...] = problem.notes
     members, rows, kernel = work.members, work.evaluator.rows, work.evaluator.kernel
     checker = SpotChecker()
-    checks = work.checks(problem)
-    found, calls = work.sizes(checks), work.evaluator.spent
+    checks = work.make_checks(problem)
+    found, calls = work.compute_sizes(checks), work.evaluator.n_predictions_made
     if checks is not None:
-        checks.check(found.size, checker)
+        checks.check_sizes(found.sizes, checker)
     if work.from_leaves and sample is not None:
         notes = (*notes, f"sample={sample} was not needed: all rows are used, exactly.")
     if calls:
         notes = (*notes, f"{calls:,} predictions of single rows.")
-    sample = work.sample
-    problem.repeats.check_after()
-    found = found.among(members, work.used)
+    sample = work.sample_size
+    problem.repeat_check.check_after()
+    found = found.for_members(members, work.members_read)
     if sample is not None:
         names = [problem.rows.table.names[p] for p in members]
         constant = [i for i, p in enumerate(members) if _is_constant(rows, p) and not _is_constant(problem.rows, p)]
-        found = found.unknown(constant)
+        found = found.with_unknown_errors(constant)
         about = _about_sample(sample, len(problem.rows), found, names, [names[i] for i in constant])
         notes = (*notes, *about)
-    return _labelled(
+    return _labelled_sizes(
         problem,
         members,
         found,
-        evidence(
+        make_evidence(
             problem,
             rows,
             spec=find("interactions", "friedman_h"),
@@ -216,16 +245,16 @@ def interactions(problem: EffectsProblem, *, sample: int | None, seed: int) -> E
     )
 
 
-def _read(problem: EffectsProblem, members: Sequence[int]) -> list[int]:
+def _members_read(problem: EffectsProblem, members: Sequence[int]) -> list[int]:
     """Those of the features that the model may read: of the others nothing is computed."""
     model = problem.model
     if not isinstance(model, TreeEnsemble):
         return list(members)
-    read = {p for column in model.columns_read.tolist() for p in model.inputs.sources[column]}
+    read = {p for column in model.columns_read.tolist() for p in model.inputs.source_columns[column]}
     return [p for p in members if p in read]
 
 
-def _sampled(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
+def _sample_rows(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
     rng = np.random.default_rng(seed)
     able = np.flatnonzero(rows.weights > 0)
     picked = np.sort(rng.choice(able, sample, replace=False))
@@ -233,12 +262,12 @@ def _sampled(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
     return WeightedRows(rows.table.rows(picked), w / w.sum())
 
 
-def _evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> Evaluator:
+def _make_evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> Evaluator:
     model = problem.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
-    if isinstance(model, TreeEnsemble) and all(problem.reason(p) is None for p in pairs):
+    if isinstance(model, TreeEnsemble) and all(problem.reason_for_predictions(p) is None for p in pairs):
         return TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
-    return PredictEvaluator(model, rows, problem.selection, repeats=problem.repeats)
+    return PredictEvaluator(model, rows, problem.selection, repeat_check=problem.repeat_check)
 
 
 def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: Sequence[int]) -> int:
@@ -253,8 +282,10 @@ def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: S
         needed += len(np.unique(rows.codes[:, list(m)], axis=0)) * (
             len(np.unique(rows.codes[:, others], axis=0)) if others else 1
         )
-    most = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
-    HybridEvaluator(problem.model, problem.selection, most, reserved=problem.probed).check_limit(
+    max_predictions = MAX_PREDICTIONS if problem.options.max_evals is None else problem.options.max_evals
+    HybridEvaluator(
+        problem.model, problem.selection, max_predictions, reserved=problem.reserved_predictions
+    ).check_limit(
         needed + predictions_of_checks(problem, evaluator, needed),
         what=f"a table of interactions of {len(members)} features over {len(rows):,} rows",
         smaller=(Argument("sample", 300), " (rows drawn, with standard errors), fewer features"),
@@ -262,75 +293,81 @@ def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: S
     return needed
 
 
-def of_trees(trees: TreeEvaluator, members: Sequence[int], observer: InteractionChecks | None = None) -> Sizes:
+def sizes_from_leaves(
+    trees: TreeEvaluator, members: Sequence[int], observer: InteractionChecks | None = None
+) -> InteractionSizes:
     """All rows, exactly, from the leaves."""
     model, X, w = trees.model, trees.matrix, trees.rows.weights
-    columns = {p: trees.columns((p,)) for p in members}
+    columns = {p: trees.model_columns((p,)) for p in members}
     used = [
         p for p in members if set(columns[p]) & set(model.columns_read.tolist())
     ]  # of the others nothing is computed: exactly zero
-    levels = []
+    players = []
     for p in used:
-        own = X[:, list(columns[p])]
+        own_columns = X[:, list(columns[p])]
         one = (
-            value_intervals.interval_representatives(model, columns[p][0], own[:, 0])[:, None]
+            value_intervals.interval_representatives(model, columns[p][0], own_columns[:, 0])[:, None]
             if len(columns[p]) == 1
-            else own
+            else own_columns
         )
-        points = np.unique(own, axis=0)
-        levels.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
+        points = np.unique(own_columns, axis=0)
+        players.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
     count = len(trees.selection.names)
-    size, ratio = (np.zeros((len(members), len(members), count)) for _ in range(2))
-    picks = list(trees.selection.picks)
-    least = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
+    sizes, h_squared = (np.zeros((len(members), len(members), count)) for _ in range(2))
+    picks = list(trees.selection.output_positions)
+    floor = rounding_floor(trees.predictions(), w, size=model.rounding_scale[picks]) ** 2
     pairs = list(combinations(range(len(used)), 2))
     at = [list(members).index(p) for p in used]
-    of_pair, of_single = _observers(observer, used, pairs)
-    together = interaction_strength.pair_interactions(
-        model, levels, pairs, X, w, threads=trees.threads, observe=of_pair
+    of_pair, of_single = _kernel_observers(observer, used, pairs)
+    pair_strengths = interaction_strength.pair_interactions(
+        model, players, pairs, X, w, threads=trees.threads, observe=of_pair
     ) if pairs else None  # fmt: skip
-    alone = interaction_strength.overall_interactions(model, levels, X, w, threads=trees.threads, observe=of_single)
-    for k, (a, b) in enumerate(pairs if together is not None else []):
-        assert together is not None  # noqa: S101  # there are pairs
+    overall_strengths = interaction_strength.overall_interactions(
+        model, players, X, w, threads=trees.threads, observe=of_single
+    )
+    for k, (a, b) in enumerate(pairs if pair_strengths is not None else []):
+        assert pair_strengths is not None  # noqa: S101  # there are pairs
         i, j = at[a], at[b]
-        size[i, j] = size[j, i] = np.sqrt(together.interaction[k, picks])
-        ratio[i, j] = ratio[j, i] = ratio_above_rounding(
-            together.interaction[k, picks], together.whole[k, picks], least
+        sizes[i, j] = sizes[j, i] = np.sqrt(pair_strengths.interaction_sums[k, picks])
+        h_squared[i, j] = h_squared[j, i] = ratio_above_rounding(
+            pair_strengths.interaction_sums[k, picks], pair_strengths.total_sums[k, picks], floor
         )
     for a, i in enumerate(at):
-        size[i, i] = np.sqrt(alone.interaction[a, picks])
-        ratio[i, i] = ratio_above_rounding(alone.interaction[a, picks], alone.whole[a, picks], least)
-    return Sizes(size, ratio)
+        sizes[i, i] = np.sqrt(overall_strengths.interaction_sums[a, picks])
+        h_squared[i, i] = ratio_above_rounding(
+            overall_strengths.interaction_sums[a, picks], overall_strengths.total_sums[a, picks], floor
+        )
+    return InteractionSizes(sizes, h_squared)
 
 
-def _observers(
+def _kernel_observers(
     observer: InteractionChecks | None, used: Sequence[int], pairs: Sequence[tuple[int, int]]
 ) -> tuple[Callable[[int, Floats, Floats, Floats], None] | None, Callable[[int, Floats, Floats], None] | None]:
     """What the kernels show an observer, by columns."""
     if observer is None:
         return None, None
     return (
-        lambda k, *at_rows: observer.see_pair((used[pairs[k][0]], used[pairs[k][1]]), *at_rows),
-        lambda j, at_rows, without: observer.see_single(used[j], at_rows, without),
+        lambda k, *at_rows: observer.observe_pair((used[pairs[k][0]], used[pairs[k][1]]), *at_rows),
+        lambda j, at_rows, without: observer.observe_single(used[j], at_rows, without),
     )
 
 
-def _of_curves(
+def _sizes_from_curves(
     evaluator: Evaluator, members: Sequence[int], observer: InteractionChecks | None = None, *, level: float | None
-) -> Sizes:
+) -> InteractionSizes:
     """Every pair of rows evaluated; with a level, what is left without each row in turn gives errors and intervals."""
     w = evaluator.rows.weights
     predictions = evaluator.predictions()
-    least = rounding_floor(predictions, w) ** 2
+    floor = rounding_floor(predictions, w) ** 2
     left_out = None if level is None else rows_left_out(len(w), len(members), predictions.shape[1])
-    own = {p: PairMeans.of(evaluator, (p,), left_out, observer, columns=True) for p in members}
-    found: dict[tuple[int, int], tuple[Estimate, Estimate]] = {}
+    own = {p: PairMeans.from_evaluator(evaluator, (p,), left_out, observer, keep_columns=True) for p in members}
+    found: dict[tuple[int, int], tuple[SizeEstimate, SizeEstimate]] = {}
     for i, p in enumerate(members):
-        found[i, i] = overall(w, predictions, own[p], least, level)
+        found[i, i] = overall_estimates(w, predictions, own[p], floor, level)
         for j in range(i):
-            both = PairMeans.of(evaluator, (members[j], p), left_out, observer)
-            found[i, j] = found[j, i] = together(w, both, own[members[j]], own[p], least, level)
-    return Sizes.of(found, len(members), predictions.shape[1], errors=level is not None)
+            both = PairMeans.from_evaluator(evaluator, (members[j], p), left_out, observer)
+            found[i, j] = found[j, i] = pair_estimates(w, both, own[members[j]], own[p], floor, level)
+    return InteractionSizes.from_estimates(found, len(members), predictions.shape[1], errors=level is not None)
 
 
 def _is_constant(rows: WeightedRows, position: int) -> bool:
@@ -339,7 +376,7 @@ def _is_constant(rows: WeightedRows, position: int) -> bool:
 
 
 def _about_sample(
-    sample: int, rows: int, found: Sizes, names: Sequence[str], constant: Sequence[str]
+    sample: int, rows: int, found: InteractionSizes, names: Sequence[str], constant: Sequence[str]
 ) -> tuple[str, ...]:
     """What to say of a sample of rows, and of interactions that few of them make up."""
     drawn = (
@@ -352,7 +389,7 @@ def _about_sample(
             *notes,
             f"In the sample {', '.join(constant)} has one value only, so nothing is known of its interactions. Draw more rows.",
         )
-    skewed = np.nan_to_num(np.abs(found.errors["skewness"])).max(axis=-1) > SKEWED
+    skewed = np.nan_to_num(np.abs(found.error_tables["skewness"])).max(axis=-1) > MAX_TRUSTED_SKEWNESS
     pairs = [f"{names[i]} x {names[j]}" for i, j in np.argwhere(np.tril(skewed, -1)).tolist()]
     alone = [f"{names[i]} with all others" for i in np.flatnonzero(np.diag(skewed)).tolist()]
     if not (few := [*pairs, *alone]):
@@ -365,34 +402,36 @@ def _about_sample(
     return (*notes, warning)
 
 
-def _labelled(problem: EffectsProblem, members: Sequence[int], found: Sizes, made: Evidence) -> Explanation:
+def _labelled_sizes(
+    problem: EffectsProblem, members: Sequence[int], found: InteractionSizes, evidence: Evidence
+) -> Explanation:
     selection = problem.selection
     names = [problem.rows.table.names[p] for p in members]
     dims: tuple[str, ...] = ("feature", "feature_2")
-    dims = (*dims, "output") if selection.axis else dims
+    dims = (*dims, "output") if selection.has_output_axis else dims
 
-    def put(values: Floats) -> Floats:
-        return np.ascontiguousarray(selection.drop(values))
+    def drop_axis(values: Floats) -> Floats:
+        return np.ascontiguousarray(selection.drop_output_axis(values))
 
-    extras: dict[str, Any] = {"h_squared": (dims, put(found.ratio))}
-    errors = found.errors
+    extras: dict[str, Any] = {"h_squared": (dims, drop_axis(found.h_squared))}
+    errors = found.error_tables
     if errors:
-        extras["h_squared_std_error"] = (dims, put(errors["h_squared_std_error"]))
+        extras["h_squared_std_error"] = (dims, drop_axis(errors["h_squared_std_error"]))
         bounds = (
-            np.stack([put(end) for end in np.moveaxis(errors[f"{tag}interval"], -1, 0)], axis=-1)
+            np.stack([drop_axis(end) for end in np.moveaxis(errors[f"{tag}interval"], -1, 0)], axis=-1)
             for tag in ("", "h_squared_")
         )
         extras |= interval_extras(next(bounds), dims, problem.options.level)
         extras["h_squared_interval"] = ((*dims, "bound"), next(bounds))
     return Explanation(
         kind="interaction_size",
-        values=put(found.size),
+        values=drop_axis(found.sizes),
         dims=dims,
-        coords={"feature": labels(names), "feature_2": labels(names), "output": labels(selection.names)},
-        base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
+        coords={"feature": as_labels(names), "feature_2": as_labels(names), "output": as_labels(selection.names)},
+        base=np.asarray(selection.drop_output_axis(np.full(len(selection.names), np.nan))),
         units=selection.units,
-        evidence=made,
-        std_error=put(errors["std_error"]) if errors else None,
+        evidence=evidence,
+        std_error=drop_axis(errors["std_error"]) if errors else None,
         players={n: (n,) for n in names},
         extras=extras,
     )

@@ -14,18 +14,18 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.explanation.curve_functions import PiecewiseLinearCurve
 from whybox.methods.common.options import PredictionOptions
-from whybox.methods.effects.ale import ale, requests
+from whybox.methods.effects.ale import accumulated_local_effects, requests_of
 from whybox.methods.effects.curves import (
     Curve,
-    centred,
+    anova_components,
+    centred_curve,
     check_individual,
     check_slopes,
-    components,
-    individual,
-    marginal,
+    curve_slopes,
+    individual_curves,
+    mean_by_value,
     partial_dependence,
-    slopes,
-    with_sides,
+    with_side_grids,
 )
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
@@ -73,19 +73,19 @@ class EffectKind(ABC):
     spot_checks_at: ClassVar[CheckedKind | None] = None
 
     @classmethod
-    def of(cls, options: PredictionOptions) -> EffectKind:
+    def from_options(cls, options: PredictionOptions) -> EffectKind:
         """Return the kind with those of its own options that it needs; here none."""
         return cls()
 
     @abstractmethod
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """Compute the curves at the points of the grids."""
 
-    def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
-        """Return how many predictions each round of `compute` will take, or refuse too many."""
-        return evaluator.reserve(grids)
+    def reserve_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+        """Return how many predictions each round of `compute_curves` will take, or refuse too many."""
+        return evaluator.reserve_predictions(grids)
 
-    def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
+    def brute_force_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """Return how many predictions it would take if each row and point were evaluated by itself."""
         return len(evaluator.rows) * sum(map(len, grids))
 
@@ -97,13 +97,13 @@ class EffectKind(ABC):
         """Return the units of the values, given those of the prediction."""
         return units
 
-    def grids_at(self, made: Grid, first: Callable[[], Grid]) -> list[Grid]:
-        """Return the grids that the values at other points are computed from; `first` makes the grid of the curve's own first point."""
-        return [made]
+    def grids_at(self, grid: Grid, make_first_point: Callable[[], Grid]) -> list[Grid]:
+        """Return the grids that the values at other points are computed from; `make_first_point` makes the grid of the curve's own first point."""
+        return [grid]
 
     def compute_at(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """Compute the curves at these grids."""
-        return self.compute(evaluator, grids)
+        return self.compute_curves(evaluator, grids)
 
     def values_at(self, curves: Sequence[Curve]) -> Floats:
         """Return the values at other points, ([rows,] points, outputs), from the curves at these grids."""
@@ -121,7 +121,7 @@ class PartialDependence(EffectKind):
     off_data = saves_steps = plain_mean = samples_variance = True
     spot_checks = MeanChecks
 
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.partial_dependence."""
         return partial_dependence(evaluator, grids)
 
@@ -132,15 +132,15 @@ class IndividualCurves(EffectKind):
     by_row = off_data = saves_steps = True
     spot_checks = IndividualChecks
 
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.individual."""
-        return individual(evaluator, grids)
+        return individual_curves(evaluator, grids)
 
-    def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+    def reserve_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Refuse curves that do not fit, too."""
         for grid in grids:
             check_individual(evaluator, grid)
-        return evaluator.reserve(grids)
+        return evaluator.reserve_predictions(grids)
 
     def numbers_per_row(self, grids: Sequence[Grid]) -> int:
         """All points."""
@@ -154,17 +154,17 @@ class CentredCurves(IndividualCurves):
     spot_checks = CentredChecks
     spot_checks_at = IndividualChecks
 
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.centred."""
-        return [centred(c) for c in individual(evaluator, grids)]
+        return [centred_curve(c) for c in individual_curves(evaluator, grids)]
 
-    def grids_at(self, made: Grid, first: Callable[[], Grid]) -> list[Grid]:
+    def grids_at(self, grid: Grid, make_first_point: Callable[[], Grid]) -> list[Grid]:
         """The curve's own first point, too."""
-        return [made, first()]
+        return [grid, make_first_point()]
 
     def compute_at(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """Not less the first of the other points."""
-        return individual(evaluator, grids)
+        return individual_curves(evaluator, grids)
 
     def values_at(self, curves: Sequence[Curve]) -> Floats:
         """Less the curve's own first point, wherever it is evaluated."""
@@ -178,17 +178,17 @@ class CurveSlopes(IndividualCurves):
     off_data = saves_steps = False
     spot_checks = SlopeChecks
 
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.slopes."""
         for grid in grids:
             check_slopes(grid)
-        return [slopes(c) for c in individual(evaluator, grids)]
+        return [curve_slopes(c) for c in individual_curves(evaluator, grids)]
 
-    def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+    def reserve_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Refuse what has no slopes, too."""
         for grid in grids:
             check_slopes(grid)
-        return super().reserve(evaluator, grids)
+        return super().reserve_predictions(evaluator, grids)
 
     def units(self, units: str, feature: str) -> str:
         """Per unit of the feature."""
@@ -204,18 +204,18 @@ class AccumulatedLocalEffects(EffectKind):
     bytes_per_row = 96.0
     spot_checks = LocalEffectChecks
 
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.ale."""
-        return ale(evaluator, grids)
+        return accumulated_local_effects(evaluator, grids)
 
-    def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+    def reserve_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Count the ends of each row's own interval."""
-        return evaluator.reserve(requests=requests(evaluator.rows, grids))
+        return evaluator.reserve_predictions(requests=requests_of(evaluator.rows, grids))
 
-    def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
+    def brute_force_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """Rows of categories are evaluated at their own level, once for the step up and once for the step down: the definition needs one for both."""
         total = 0
-        for grid, corners in requests(evaluator.rows, grids):
+        for grid, corners in requests_of(evaluator.rows, grids):
             used = int((np.min([at for _, at in corners], axis=0) >= 0).sum())
             total += used * (1 if grid.features[0].kind == "category" else len(corners))
         return total + len(evaluator.rows) * sum(g.features[0].kind == "category" for g in grids)
@@ -236,15 +236,15 @@ class MeanByValue(EffectKind):
     default_points = (21, 11)
     spot_checks = MeanByValueChecks
 
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.marginal."""
-        return [marginal(evaluator, g) for g in grids]
+        return [mean_by_value(evaluator, g) for g in grids]
 
-    def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+    def reserve_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """Rows as they are, once."""
-        return evaluator.reserve(predictions=True)
+        return evaluator.reserve_predictions(predictions=True)
 
-    def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
+    def brute_force_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """Each row once."""
         return len(evaluator.rows)
 
@@ -257,14 +257,14 @@ class AnovaComponents(EffectKind):
     spot_checks = AnovaChecks
     surface_quantity = "second-order effect"
 
-    def compute(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
+    def compute_curves(self, evaluator: Evaluator, grids: list[Grid]) -> list[Curve]:
         """See whybox.methods.effects.curves.components."""
-        return components(evaluator, grids)
+        return anova_components(evaluator, grids)
 
-    def reserve(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
+    def reserve_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> list[int]:
         """The curves, those of both features of each surface, and the mean."""
-        return evaluator.reserve(with_sides(grids)[0], predictions=True)
+        return evaluator.reserve_predictions(with_side_grids(grids)[0], predictions=True)
 
-    def brute_force(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
+    def brute_force_predictions(self, evaluator: Evaluator, grids: Sequence[Grid]) -> int:
         """The mean takes every row once more."""
-        return len(evaluator.rows) * (1 + sum(map(len, with_sides(grids)[0])))
+        return len(evaluator.rows) * (1 + sum(map(len, with_side_grids(grids)[0])))

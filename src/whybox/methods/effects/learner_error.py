@@ -21,7 +21,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, quoted_list
-from whybox.explanation.effects import Effects, Key
+from whybox.explanation.effects import CurveKey, Effects
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.methods.registry import find, load, methods
@@ -53,24 +53,26 @@ def check_refits(refits: Any, kind: str) -> list[Any] | None:
 
 
 def with_learner_error(
-    effects: Effects, refits: Sequence[Any], again: Callable[[Any, list[Key], dict[str, Any]], Effects]
+    effects: Effects, refits: Sequence[Any], refit_effects: Callable[[Any, list[CurveKey], dict[str, Any]], Effects]
 ) -> Effects:
     """Return the curves with ``learner_error``, shaped as they are, and ``learner_interval``, its 95 % interval, (..., 2), among their extras.
 
     Args:
-        effects: of the model itself. refits: models fitted again. again: (model, features, grid) -> effects, as asked of the model itself.
+        effects: of the model itself. refits: models fitted again. refit_effects: (model, features, grid) -> effects, as asked of the model itself.
 
     Raises:
         OptionError: a model with other outputs.
     """
-    curves_of: dict[Key, list[Floats]] = {key: [] for key in effects}
+    curves_of: dict[CurveKey, list[Floats]] = {key: [] for key in effects}
     checks = [effects[0].evidence.spot_checks]
-    lines: list[Key] = [key for key in effects if isinstance(key, str)]
-    calls: list[list[Key]] = [lines] * bool(lines) + [[key] for key in effects if not isinstance(key, str)]
+    curve_keys: list[CurveKey] = [key for key in effects if isinstance(key, str)]
+    keys_of_call: list[list[CurveKey]] = [curve_keys] * bool(curve_keys) + [
+        [key] for key in effects if not isinstance(key, str)
+    ]
     for model in refits:
-        for keys in calls:
-            grid = {name: points for key in keys for name, points in _points(effects[key]).items()}
-            curves = again(model, keys, grid)
+        for keys in keys_of_call:
+            grid = {name: points for key in keys for name, points in _curve_points(effects[key]).items()}
+            curves = refit_effects(model, keys, grid)
             checks.append(curves[0].evidence.spot_checks)
             for key in keys:
                 if curves[key].output_names != effects[key].output_names or curves[key].shape != effects[key].shape:
@@ -78,12 +80,12 @@ def with_learner_error(
                         "a model among refits has other outputs than the model itself; fit the same kind again."
                     )
                 curves_of[key].append(curves[key].values)
-    together = merge_spot_checks(checks)
-    made = {key: _with_error(e, np.stack(curves_of[key]), together) for key, e in effects.items()}
-    return Effects(made, effects.library)
+    merged_checks = merge_spot_checks(checks)
+    with_errors = {key: _with_error(e, np.stack(curves_of[key]), merged_checks) for key, e in effects.items()}
+    return Effects(with_errors, effects.library)
 
 
-def _points(e: Explanation) -> dict[str, Any]:
+def _curve_points(e: Explanation) -> dict[str, Any]:
     """The points of a curve, as a grid argument."""
     return {name: list(e.coords[dim]) for name, dim in zip(e.players, ("point", "point_2"), strict=False)}
 

@@ -16,15 +16,15 @@ import numpy as np
 from whybox.core.progress import expected_batch_sizes
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
-from whybox.methods.common.plan import TIMINGS, MethodPlan, Stopwatch, smallest_seconds
+from whybox.methods.common.plan import MAX_TIMINGS, MethodPlan, Stopwatch, smallest_seconds
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.interaction_errors import rows_left_out
-from whybox.methods.effects.interactions import InteractionsWork, prepared
+from whybox.methods.effects.interactions import InteractionsWork, prepare_interactions
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
-from whybox.methods.effects.result import grouped
+from whybox.methods.effects.result import features_by_evaluator
 from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
@@ -34,12 +34,16 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = ["EffectsPlan", "plan_effects", "plan_interactions", "plan_regions"]
 
-_PILOT: Final = (256, 1024)  # rows that trees are timed with
-_MANY: Final = (2048, 8192)  # the same, for means, which come out of all rows at once
-_CURVES, _SURFACES = 6, 2  # curves and surfaces that they are timed with
-_FEW: Final = (32, 512, 4096)  # predictions that a model is timed with: more only where they take next to no time
-_QUICK: Final = (0.2, 0.02)  # seconds after which no more of them are made
-_OFF: Final = (2, 12)  # points timed
+_TIMED_ROWS: Final = (256, 1024)  # rows that trees are timed with
+_TIMED_ROWS_OF_MEANS: Final = (2048, 8192)  # the same, for means, which come out of all rows at once
+_TIMED_CURVES, _TIMED_SURFACES = 6, 2  # curves and surfaces that they are timed with
+_TIMED_PREDICTIONS: Final = (
+    32,
+    512,
+    4096,
+)  # predictions that a model is timed with: more only where they take next to no time
+_QUICK_SECONDS: Final = (0.2, 0.02)  # seconds after which no more of them are made
+_TIMED_POINTS: Final = (2, 12)  # points timed
 
 
 @final
@@ -78,7 +82,7 @@ class EffectsPlan:
     memory_bytes: float
     spent: int
 
-    def repeated(self, times: int) -> EffectsPlan:
+    def repeated_plan(self, times: int) -> EffectsPlan:
         """Return the plan of the same work done so many times, for models fitted again."""
         names = ("predictions", "brute", "checks", "model_calls", "batches", "seconds")
         return replace(self, **{name: times * getattr(self, name) for name in names})
@@ -87,8 +91,8 @@ class EffectsPlan:
     def line(self) -> str:
         """The cost in one line."""
         if not self.predictions:
-            return f"no predictions of the model, about {_seconds(self.seconds)}"
-        return f"{self.predictions:,} predictions of the model, about {_seconds(self.seconds)}"
+            return f"no predictions of the model, about {_format_seconds(self.seconds)}"
+        return f"{self.predictions:,} predictions of the model, about {_format_seconds(self.seconds)}"
 
     def __str__(self) -> str:
         several = "s" * (self.curves != 1)
@@ -105,13 +109,13 @@ class EffectsPlan:
                 f"estimand  {self.estimand}; {'exact for these rows' if self.exact else 'estimated'}",
                 f"kernel    {self.kernel}",
                 f"calls     {calls}{beside}",
-                f"time      about {_seconds(self.seconds)}",
+                f"time      about {_format_seconds(self.seconds)}",
                 f"memory    about {self.memory_bytes / 2**20:,.0f} MiB beyond the rows given",
             ]
         )
 
 
-def _seconds(s: float) -> str:
+def _format_seconds(s: float) -> str:
     if s >= 60:
         return f"{s / 60:,.0f} min" if s < 7200 else f"{s / 3600:,.1f} h"
     return f"{s:.2g} s" if s >= 0.1 else f"{max(s, 1e-3) * 1e3:.0f} ms"
@@ -123,32 +127,39 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
     Raises:
         LimitError: more predictions than allowed, or curves that do not fit. OptionError: as :func:`whybox.effects`.
     """
-    box = isinstance(problem.model, BlackBox)
+    is_black_box = isinstance(problem.model, BlackBox)
     rounds: list[int] = []
-    brute, seconds, memory, spent, kernels, checks = 0, 0.0, 0.0, problem.shown, [], problem.checked
-    every: list[Grid] = []
+    brute, seconds, memory, spent, kernels, checks = 0, 0.0, 0.0, problem.n_rows_probed, [], problem.n_rows_checked
+    all_grids: list[Grid] = []
     batches = 0
-    for evaluator, wanted in grouped(problem):
+    for evaluator, wanted in features_by_evaluator(problem):
         watch = Stopwatch()
-        grids = [problem.make(m) for m in wanted]
-        curves = CheckedCurves(problem, evaluator, grids, SpotChecker(), share=len(wanted) / len(problem.wanted))
-        here = curves.rounds
+        grids = [problem.make_grid(m) for m in wanted]
+        curves = CheckedCurves(
+            problem, evaluator, grids, SpotChecker(), share=len(wanted) / len(problem.requested_features)
+        )
+        rounds_here = curves.rounds
         checks += curves.predictions
-        seconds += watch.seconds()  # this much is done again
+        seconds += watch.elapsed_seconds()  # this much is done again
         if isinstance(evaluator, PredictEvaluator):
-            overhead, each, used = _pace(evaluator, grids, sum(here), _allowed(problem, sum(here)))
-            first, most = evaluator.hybrids.batch_sizes(problem.rows.table)
-            sizes = [expected_batch_sizes(n, overhead, each, first_size=first, max_size=most) for n in here]
+            overhead, seconds_each, used = _time_predictions(
+                evaluator, grids, sum(rounds_here), _max_timing_predictions(problem, sum(rounds_here))
+            )
+            first_batch, max_batch = evaluator.hybrids.batch_sizes(problem.rows.table)
+            sizes = [
+                expected_batch_sizes(n, overhead, seconds_each, first_size=first_batch, max_size=max_batch)
+                for n in rounds_here
+            ]
             batches += sum(map(len, sizes))
-            seconds += sum(map(len, sizes)) * overhead + sum(here) * each
-            spent += used if box else 0
-            brute += problem.effect_kind.brute_force(evaluator, grids)
+            seconds += sum(map(len, sizes)) * overhead + sum(rounds_here) * seconds_each
+            spent += used if is_black_box else 0
+            brute += problem.effect_kind.brute_force_predictions(evaluator, grids)
         elif isinstance(evaluator, TreeEvaluator):
             seconds += _tree_seconds(problem, evaluator, grids)
-        memory = max(memory, _memory(problem, evaluator, grids, here))
+        memory = max(memory, _memory_bytes(problem, evaluator, grids, rounds_here))
         kernels.append(evaluator.kernel)
-        rounds += here
-        every += grids
+        rounds += rounds_here
+        all_grids += grids
     return EffectsPlan(
         method=problem.spec.title,
         method_id=problem.spec.method_id,
@@ -156,14 +167,14 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
         exact=problem.spec.exact,
         kernel="; ".join(kernels),
         rows=len(problem.rows),
-        curves=len(every),
-        points=sum(len(g) for g in every),
+        curves=len(all_grids),
+        points=sum(len(g) for g in all_grids),
         predictions=sum(rounds),
         brute=brute,
         checks=checks,
-        model_calls=checks + (sum(rounds) if box else 0),
+        model_calls=checks + (sum(rounds) if is_black_box else 0),
         batches=batches,
-        seconds=seconds + _off_seconds(problem, every),
+        seconds=seconds + _off_data_seconds(problem, all_grids),
         memory_bytes=memory,
         spent=spent,
     )
@@ -176,24 +187,30 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
         LimitError, OptionError: as :func:`whybox.interactions`.
     """
     spec = find("interactions", "friedman_h")
-    work = prepared(problem, sample, seed)
+    work = prepare_interactions(problem, sample, seed)
     rows, outputs = work.evaluator.rows, len(problem.selection.names)
-    made = work.checks(problem)
-    checks = 0 if made is None else made.predictions
-    left_out = 0 if work.sample is None else len(rows_left_out(len(rows), len(work.used), outputs))
+    checks = work.make_checks(problem)
+    check_predictions = 0 if checks is None else checks.predictions
+    left_out = 0 if work.sample_size is None else len(rows_left_out(len(rows), len(work.members_read), outputs))
     if isinstance(work.evaluator, PredictEvaluator):
-        _, each, _ = _pace(work.evaluator, [], work.predictions, _allowed(problem, work.predictions))
-        seconds = each * work.predictions
+        _, seconds_each, _ = _time_predictions(
+            work.evaluator, [], work.n_predictions, _max_timing_predictions(problem, work.n_predictions)
+        )
+        seconds = seconds_each * work.n_predictions
     else:
         seconds = _seconds_of_rows(problem, work)
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
         kernel=work.evaluator.kernel,
-        exact=work.sample is None,
+        exact=work.sample_size is None,
         rows=len(rows),
-        model_calls=problem.checked + checks + (work.predictions if isinstance(problem.model, BlackBox) else 0),
-        memory_bytes=8.0 * len(rows) * (3 * rows.table.width + 4 + outputs * (1 + left_out) * (2 * len(work.used) + 3)),
+        model_calls=problem.n_rows_checked
+        + check_predictions
+        + (work.n_predictions if isinstance(problem.model, BlackBox) else 0),
+        memory_bytes=8.0
+        * len(rows)
+        * (3 * rows.table.width + 4 + outputs * (1 + left_out) * (2 * len(work.members_read) + 3)),
         seconds=seconds,
     )
 
@@ -202,12 +219,12 @@ def _seconds_of_rows(problem: EffectsProblem, work: InteractionsWork) -> float:
     """Time the leaves on two samples of the rows, and draw a straight line through them."""
     times = []
     count = len(work.evaluator.rows)
-    for size in sorted({min(n, count) for n in _PILOT}):
+    for size in sorted({min(n, count) for n in _TIMED_ROWS}):
         seconds = smallest_seconds(
-            lambda some: replace(work, evaluator=some[0]).sizes(), partial(_some_of, problem, size)
+            lambda some: replace(work, evaluator=some[0]).compute_sizes(), partial(_trees_of_some_rows, problem, size)
         )
         times.append((size, seconds))
-    return _line(times, count)
+    return _line_through_timings(times, count)
 
 
 def plan_regions(problem: EffectsProblem) -> MethodPlan:
@@ -217,83 +234,103 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         LimitError: more predictions than allowed.
     """
     spec = find("regions", "regional")
-    members = problem.wanted[0]
-    evaluator, grid = problem.evaluator(members), problem.make(members)
+    members = problem.requested_features[0]
+    evaluator, grid = problem.evaluator_of(members), problem.make_grid(members)
     curves = CheckedCurves(problem, evaluator, [grid], SpotChecker(), kind=IndividualChecks)
     predictions = sum(curves.rounds)
     if isinstance(evaluator, PredictEvaluator):
-        _, each, _ = _pace(evaluator, [grid], predictions, _allowed(problem, predictions))
-        seconds = each * predictions
+        _, seconds_each, _ = _time_predictions(
+            evaluator, [grid], predictions, _max_timing_predictions(problem, predictions)
+        )
+        seconds = seconds_each * predictions
     else:
-        seconds = _growth(problem, [grid], lambda e, g: list(e.curves(g)), len(problem.rows), _PILOT)
+        seconds = _extrapolated_seconds(
+            problem, [grid], lambda e, g: list(e.curve_blocks(g)), len(problem.rows), _TIMED_ROWS
+        )
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
         kernel=evaluator.kernel,
         exact=spec.exact,
         rows=len(problem.rows),
-        model_calls=problem.checked + curves.predictions + (predictions if isinstance(problem.model, BlackBox) else 0),
+        model_calls=problem.n_rows_checked
+        + curves.predictions
+        + (predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.selection.names),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),
     )
 
 
-def _allowed(problem: EffectsProblem, needed: int) -> int:
+def _max_timing_predictions(problem: EffectsProblem, needed: int) -> int:
     """How many predictions may be made for timing."""
-    return min(needed, max(problem.allowed - problem.probed, 0))
+    return min(needed, max(problem.max_predictions - problem.reserved_predictions, 0))
 
 
-def _pace(evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, most: int) -> tuple[float, float, int]:
+def _time_predictions(
+    evaluator: PredictEvaluator, grids: Sequence[Grid], needed: int, max_rows: int
+) -> tuple[float, float, int]:
     """Time the model: seconds a call, seconds a prediction, and how many rows that took."""
     grid = grids[0] if grids else None
-    took: list[tuple[int, float]] = []
+    timings: list[tuple[int, float]] = []
     used = repeated = 0
-    for many, quick in zip(_FEW, (np.inf, *_QUICK), strict=True):
-        size = min(many, most if not took else most // 8 - repeated)
-        if size == 0 or (took and (took[-1][1] > quick or size <= took[-1][0])):
+    for n_rows, limit_seconds in zip(_TIMED_PREDICTIONS, (np.inf, *_QUICK_SECONDS), strict=True):
+        size = min(n_rows, max_rows if not timings else max_rows // 8 - repeated)
+        if size == 0 or (timings and (timings[-1][1] > limit_seconds or size <= timings[-1][0])):
             break
-        seconds, times = _smallest_of_calls(evaluator, grid, size, most // 8 - used)
+        seconds, times = _smallest_of_calls(evaluator, grid, size, max_rows // 8 - used)
         used += size * times
         repeated += size * (times - 1)
-        took.append((size, seconds))
-    if not took or not needed:
+        timings.append((size, seconds))
+    if not timings or not needed:
         return 0.0, 0.0, 0
-    size, seconds = took[-1]
-    if len(took) == 1:
+    size, seconds = timings[-1]
+    if len(timings) == 1:
         return 0.0, seconds / size, used
-    before, less = took[-2]
-    each = max((seconds - less) / (size - before), 0.1 * seconds / size)
-    return max(less - each * before, 0.0), each, used
+    size_before, seconds_before = timings[-2]
+    seconds_each = max((seconds - seconds_before) / (size - size_before), 0.1 * seconds / size)
+    return max(seconds_before - seconds_each * size_before, 0.0), seconds_each, used
 
 
-def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int, most: int) -> tuple[float, int]:
+def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int, max_rows: int) -> tuple[float, int]:
     """Time a call of so many rows, again within `most` rows while it takes next to no time; return the smallest time and how many calls there were."""
     seconds, times = np.inf, 0
-    while times == 0 or (times < TIMINGS and (times + 1) * size <= most and seconds <= _QUICK[-1]):
+    while times == 0 or (times < MAX_TIMINGS and (times + 1) * size <= max_rows and seconds <= _QUICK_SECONDS[-1]):
         watch = Stopwatch(may_wait=isinstance(evaluator.model, BlackBox))
-        evaluator.sample(grid, size)
-        seconds, times = min(seconds, watch.seconds()), times + 1
+        evaluator.predict_sample(grid, size)
+        seconds, times = min(seconds, watch.elapsed_seconds()), times + 1
     return seconds, times
 
 
 def _tree_seconds(problem: EffectsProblem, trees: TreeEvaluator, grids: Sequence[Grid]) -> float:
     """Time trees on some of the rows, curves and surfaces."""
     total, kind = 0.0, problem.effect_kind
-    for many, most in ((1, _CURVES), (2, _SURFACES)):
-        those = [g for g in grids if len(g.features) == many]
-        some = [those[i] for i in np.unique(np.linspace(0, len(those) - 1, most).astype(int))] if those else []
-        if not some:
+    for n_features, n_timed in ((1, _TIMED_CURVES), (2, _TIMED_SURFACES)):
+        grids_alike = [g for g in grids if len(g.features) == n_features]
+        timed_grids = (
+            [grids_alike[i] for i in np.unique(np.linspace(0, len(grids_alike) - 1, n_timed).astype(int))]
+            if grids_alike
+            else []
+        )
+        if not timed_grids:
             continue
-        spread = trees.spread(many) if kind.samples_variance else len(problem.rows)
-        here = _growth(problem, some, kind.compute, spread, _MANY if kind.mean_cost else _PILOT)
-        if spread < len(problem.rows):
-            here += _growth(problem, some, lambda e, g: e.means(g), len(problem.rows), _MANY)
-        total += here * len(those) / len(some)
+        n_error_rows = trees.n_error_rows(n_features) if kind.samples_variance else len(problem.rows)
+        seconds = _extrapolated_seconds(
+            problem,
+            timed_grids,
+            kind.compute_curves,
+            n_error_rows,
+            _TIMED_ROWS_OF_MEANS if kind.mean_cost else _TIMED_ROWS,
+        )
+        if n_error_rows < len(problem.rows):
+            seconds += _extrapolated_seconds(
+                problem, timed_grids, lambda e, g: e.point_means(g), len(problem.rows), _TIMED_ROWS_OF_MEANS
+            )
+        total += seconds * len(grids_alike) / len(timed_grids)
     return total
 
 
-def _growth(
+def _extrapolated_seconds(
     problem: EffectsProblem,
     grids: list[Grid],
     work: Callable[[Evaluator, list[Grid]], object],
@@ -303,18 +340,18 @@ def _growth(
     """Seconds for so many rows, by a straight line through the times of two samples of them."""
     times = []
     for size in sorted({min(n, rows) for n in sizes}):
-        made = partial(_pilot, problem, grids, size)
-        times.append((len(made()[0].rows), smallest_seconds(lambda pilot: work(*pilot), made)))
-    return _line(times, rows)
+        make_pilot = partial(_timed_trees, problem, grids, size)
+        times.append((len(make_pilot()[0].rows), smallest_seconds(lambda pilot: work(*pilot), make_pilot)))
+    return _line_through_timings(times, rows)
 
 
-def _pilot(problem: EffectsProblem, grids: Sequence[Grid], size: int) -> tuple[TreeEvaluator, list[Grid]]:
+def _timed_trees(problem: EffectsProblem, grids: Sequence[Grid], size: int) -> tuple[TreeEvaluator, list[Grid]]:
     """The trees over so many of the rows, and grids of these rows."""
-    few, picked = _some_of(problem, size)
-    return few, [_of_rows(g, few.rows, picked) for g in grids]
+    few, picked = _trees_of_some_rows(problem, size)
+    return few, [_grid_of_rows(g, few.rows, picked) for g in grids]
 
 
-def _of_rows(grid: Grid, rows: WeightedRows, picked: Ints) -> Grid:
+def _grid_of_rows(grid: Grid, rows: WeightedRows, picked: Ints) -> Grid:
     """The same points over some of the rows."""
     return replace(
         grid,
@@ -322,11 +359,11 @@ def _of_rows(grid: Grid, rows: WeightedRows, picked: Ints) -> Grid:
         point_of_row=grid.point_of_row[picked],
         is_at_point=grid.is_at_point[picked],
         is_custom=True,
-        sides=tuple(_of_rows(side, rows, picked) for side in grid.sides),
+        side_grids=tuple(_grid_of_rows(side, rows, picked) for side in grid.side_grids),
     )
 
 
-def _some_of(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
+def _trees_of_some_rows(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
     """The trees over so many of the rows, taken evenly; and which."""
     assert isinstance(problem.model, TreeEnsemble)  # noqa: S101  # asked by the caller
     picked = np.unique(np.linspace(0, len(problem.rows) - 1, size).astype(np.int64))
@@ -334,39 +371,43 @@ def _some_of(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
     return TreeEvaluator(problem.model, part, problem.selection, threads=problem.threads), picked
 
 
-def _line(times: Sequence[tuple[int, float]], rows: int) -> float:
+def _line_through_timings(times: Sequence[tuple[int, float]], rows: int) -> float:
     """Seconds for so many rows, by a straight line through the first and the last timing, (rows, seconds)."""
-    (size, seconds), (before, less) = times[-1], times[0]
-    if size == before:
+    (size, seconds), (size_before, seconds_before) = times[-1], times[0]
+    if size == size_before:
         return seconds * rows / size if rows > size else seconds
-    slope = max((seconds - less) / (size - before), 0.0)
+    slope = max((seconds - seconds_before) / (size - size_before), 0.0)
     return seconds + slope * (rows - size)
 
 
-def _off_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
+def _off_data_seconds(problem: EffectsProblem, grids: Sequence[Grid]) -> float:
     """Time of the share off the data, by a few points of the first curve."""
     curves = [g for g in grids if len(g.features) == 1] if problem.effect_kind.off_data else []
     if not curves:
         return 0.0
-    ready = smallest_seconds(OffDataShare, lambda: problem.rows)
-    sizes = [min(n, len(curves[0])) for n in _OFF]
-    less, more = (
+    setup_seconds = smallest_seconds(OffDataShare, lambda: problem.rows)
+    sizes = [min(n, len(curves[0])) for n in _TIMED_POINTS]
+    fewer_seconds, more_seconds = (
         smallest_seconds(partial(_share_of_points, _few_points(curves[0], size)), lambda: OffDataShare(problem.rows))
         for size in sizes
     )
-    point = max(more - less, 0.0) / max(sizes[1] - sizes[0], 1)
-    return float(ready + len(curves) * max(less - sizes[0] * point, 0.0) + point * sum(len(g) for g in curves))
+    point_seconds = max(more_seconds - fewer_seconds, 0.0) / max(sizes[1] - sizes[0], 1)
+    return float(
+        setup_seconds
+        + len(curves) * max(fewer_seconds - sizes[0] * point_seconds, 0.0)
+        + point_seconds * sum(len(g) for g in curves)
+    )
 
 
 def _few_points(grid: Grid, size: int) -> Grid:
-    return grid.pick(np.unique(np.linspace(0, len(grid) - 1, size).astype(np.int64)))
+    return grid.select_points(np.unique(np.linspace(0, len(grid) - 1, size).astype(np.int64)))
 
 
 def _share_of_points(grid: Grid, share: OffDataShare) -> None:
     share(grid.features[0], grid.points[0], grid.point_of_row)
 
 
-def _memory(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
+def _memory_bytes(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid], rounds: Sequence[int]) -> float:
     """Bytes at most, about: codes of the rows, the result, and the blocks that are worked on."""
     n, outputs, kind = len(problem.rows), len(problem.selection.names), problem.effect_kind
     width = problem.rows.table.width

@@ -21,18 +21,18 @@ from whybox.numerics.statistics import RunningMoments
 
 __all__ = [
     "CURVE_NUMBERS_HELD",
-    "Corners",
+    "CornerRequest",
     "Evaluator",
-    "Moments",
+    "PointMoments",
     "PredictEvaluator",
-    "Request",
-    "moments",
+    "SignedCorners",
+    "moments_of_blocks",
 ]
 
 # a signed sum of predictions: (sign, point of each row), -1 for rows that are left out; a request is of the points of a grid
-Corners = Sequence[tuple[int, Ints]]
-Request = tuple[Grid, Corners]
-Observer = Callable[
+SignedCorners = Sequence[tuple[int, Ints]]
+CornerRequest = tuple[Grid, SignedCorners]
+BlockObserver = Callable[
     [Grid, Ints, Floats], None
 ]  # grid, positions of rows, their individual curves (rows, points, outputs)
 CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
@@ -40,7 +40,7 @@ CURVE_NUMBERS_HELD: Final = 2**22  # numbers of individual curves held at a time
 
 @final
 @dataclass(frozen=True, eq=False)
-class Moments:
+class PointMoments:
     """Of the individual values at each point, over rows: the weighted mean, its standard error and its skewness, (points, outputs).
 
     ``notes`` say where the error is of fewer rows than the mean.
@@ -59,41 +59,41 @@ class Evaluator(Protocol):
     selection: OutputSelection
 
     @property
-    def spent(self) -> int:
+    def n_predictions_made(self) -> int:
         """Predictions of single rows made so far."""
 
     @property
     def kernel(self) -> str:
         """How predictions are computed, in words."""
 
-    def reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
+    def reserve_predictions(
+        self, grids: Sequence[Grid] = (), requests: Sequence[CornerRequest] = (), *, predictions: bool = False
     ) -> list[int]:
         """Return the rounds of predictions of single rows that all of this takes, refusing too many before any is made; see `PredictEvaluator`."""
 
     def predictions(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
 
-    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield (which grid, positions of rows, their curves (rows, points, outputs)) in blocks; every row comes once for each grid."""
 
-    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+    def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the mean over rows at each point, (points, outputs) for each grid."""
 
-    def moments(self, grids: Sequence[Grid]) -> list[Moments]:
+    def point_moments(self, grids: Sequence[Grid]) -> list[PointMoments]:
         """Return the mean over rows at each point, with its error, for each grid."""
 
-    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
+    def corner_sums(self, requests: Sequence[CornerRequest]) -> list[Floats]:
         """Return for each request and row the signed sum of its predictions at the corners, (rows, outputs); rows left out get zeros."""
 
 
-def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Floats]]) -> Moments:
+def moments_of_blocks(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Floats]]) -> PointMoments:
     """Return means and their errors from blocks of individual curves (rows, curves)."""
     w = evaluator.rows.weights
     running = RunningMoments((len(grid), len(evaluator.selection.names)))
     for rows, values in blocks:
-        running.add(values, w[rows])
-    return Moments(running.mean, running.std_error, running.skewness)
+        running.add_rows(values, w[rows])
+    return PointMoments(running.mean, running.std_error, running.skewness)
 
 
 @final
@@ -101,12 +101,13 @@ def moments(evaluator: Evaluator, grid: Grid, blocks: Iterable[tuple[Ints, Float
 class _DistinctCells:
     """Cells of a grid to predict, each different one once: a cell is a row without the feature, and a point.
 
-    ``number`` is row * points + point, sorted; ``own`` is a row that is at the point itself, so that its prediction is that of the cell, or -1.
+    ``cell_numbers`` are row * points + point, sorted; ``own_rows`` is for each a row that is at the point itself,
+    so that its prediction is that of the cell, or -1.
     """
 
     grid: Grid
-    number: Ints
-    own: Ints
+    cell_numbers: Ints
+    own_rows: Ints
 
 
 @final
@@ -117,7 +118,7 @@ class PredictEvaluator:
     they are are evaluated once and serve all features.
 
     Args:
-        repeats: the check that the model's outputs repeat. max_evals: most predictions in total. reserved: predictions made beside these.
+        repeat_check: the check that the model's outputs repeat. max_evals: most predictions in total. reserved_predictions: predictions made beside these.
 
     Attributes:
         predictions_beside: how many predictions are made beside so many, to check them; they count against `max_evals`.
@@ -129,18 +130,18 @@ class PredictEvaluator:
         rows: WeightedRows,
         selection: OutputSelection,
         *,
-        repeats: RepeatCheck | None = None,
+        repeat_check: RepeatCheck | None = None,
         max_evals: int | None = None,
-        reserved: int = 0,
+        reserved_predictions: int = 0,
     ) -> None:
-        self.model, self.rows, self.selection, self.repeats = model, rows, selection, repeats
-        self.hybrids = HybridEvaluator(model, selection, max_evals, reserved=reserved)
+        self.model, self.rows, self.selection, self.repeat_check = model, rows, selection, repeat_check
+        self.hybrids = HybridEvaluator(model, selection, max_evals, reserved=reserved_predictions)
         self.predictions_beside: Callable[[int], int] = lambda _: 0
         self._predictions: Floats | None = None
         self._total = ""
 
     @property
-    def spent(self) -> int:
+    def n_predictions_made(self) -> int:
         """Predictions of single rows made so far."""
         return self.hybrids.spent
 
@@ -153,24 +154,24 @@ class PredictEvaluator:
             else "predictions: our verified reading of the model"
         )
 
-    def reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
+    def reserve_predictions(
+        self, grids: Sequence[Grid] = (), requests: Sequence[CornerRequest] = (), *, predictions: bool = False
     ) -> list[int]:
         """Return how many predictions of single rows the curves of grids, the sums of requests and the rows' own predictions take: the size of each round.
 
         Raises:
             LimitError: more than are allowed.
         """
-        return self._reserve(grids, requests, predictions=predictions)[0]
+        return self._count_rounds(grids, requests, predictions=predictions)[0]
 
-    def _reserve(
-        self, grids: Sequence[Grid] = (), requests: Sequence[Request] = (), *, predictions: bool = False
+    def _count_rounds(
+        self, grids: Sequence[Grid] = (), requests: Sequence[CornerRequest] = (), *, predictions: bool = False
     ) -> tuple[list[int], bool]:
         """The rounds, and whether predicting the rows as they are costs no more than it saves."""
         sizes = [self._size_of_curves(g) for g in grids]
         for grid, corners in _by_grid(requests):
             cells = self._distinct_cells(grid, corners)
-            sizes.append((len(cells.number), int((cells.own >= 0).sum()), 1))
+            sizes.append((len(cells.cell_numbers), int((cells.own_rows >= 0).sum()), 1))
         distinct_rows = 0 if self._predictions is not None else len(self.rows.distinct_rows(())[0])
         share = predictions or sum(own for _, own, _ in sizes) >= distinct_rows
         rounds = [distinct_rows] if share else []
@@ -183,11 +184,11 @@ class PredictEvaluator:
 
     def _size_of_curves(self, grid: Grid) -> tuple[int, int, int]:
         """How many different cells a grid has, how many of them are rows as they are, and in how many blocks they come."""
-        rest = len(self.rows.distinct_rows(grid.column_positions)[0])
+        n_other_rows = len(self.rows.distinct_rows(grid.column_positions)[0])
         block = max(1, CURVE_NUMBERS_HELD // (len(grid) * len(self.selection.names)))
-        return rest * len(grid), len(self._own_cells(grid)[0]), -(-rest // block)
+        return n_other_rows * len(grid), len(self._own_cells(grid)[0]), -(-n_other_rows // block)
 
-    def sample(self, grid: Grid | None, size: int) -> None:
+    def predict_sample(self, grid: Grid | None, size: int) -> None:
         """Predict some cells of a grid, or rows as they are, for timing; the predictions are neither kept nor counted."""
         rows = np.arange(size) % len(self.rows)
         block = self.rows.table.rows(rows)
@@ -195,62 +196,70 @@ class PredictEvaluator:
             block = block.with_columns_from(grid.table.rows(np.arange(size) % len(grid)), grid.column_positions)
         self.hybrids.predict(block)
 
-    def _start(self, grids: Sequence[Grid] = (), requests: Sequence[Request] = ()) -> None:
-        if self._reserve(grids, requests)[1]:
+    def _begin_rounds(self, grids: Sequence[Grid] = (), requests: Sequence[CornerRequest] = ()) -> None:
+        if self._count_rounds(grids, requests)[1]:
             self.predictions()
 
     def predictions(self) -> Floats:
         """Return the prediction of each row; equal rows are evaluated once."""
         if self._predictions is None:
             first, inverse = self.rows.distinct_rows(())
-            self._predictions = self._evaluate(first, None, None, "predictions")[inverse]
-            if self.repeats is not None:
-                self.repeats.check_all(self.rows.table, self._predictions)
+            self._predictions = self._evaluate_rows(first, None, None, "predictions")[inverse]
+            if self.repeat_check is not None:
+                self.repeat_check.check_all(self.rows.table, self._predictions)
         return self._predictions
 
-    def curves(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves, grid after grid, in blocks of rows that are equal but for the feature."""
-        self._start(grids)
+        self._begin_rounds(grids)
         for i, grid in enumerate(grids):
-            for rows, values in self._curves_of(grid):
+            for rows, values in self._curve_blocks_of(grid):
                 yield i, rows, values
 
-    def means(self, grids: Sequence[Grid]) -> list[Floats]:
+    def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the means alone; the errors would cost no further predictions."""
-        return [m.mean for m in self.moments(grids)]
+        return [m.mean for m in self.point_moments(grids)]
 
-    def _curves_of(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
+    def _curve_blocks_of(self, grid: Grid) -> Iterator[tuple[Ints, Floats]]:
         first, inverse = self.rows.distinct_rows(grid.column_positions)
         order = np.argsort(inverse, kind="stable")
         begins = np.searchsorted(inverse[order], np.arange(len(first) + 1))
-        points, k = len(grid), len(self.selection.names)
+        n_points, n_outputs = len(grid), len(self.selection.names)
         known = None if self._predictions is None else self._own_cells(grid)
-        size = max(1, CURVE_NUMBERS_HELD // (points * k))
+        size = max(1, CURVE_NUMBERS_HELD // (n_points * n_outputs))
         for start in range(0, len(first), size):
             stop = min(start + size, len(first))
-            values = np.empty((stop - start, points, k))
-            missing = np.ones((stop - start, points), dtype=bool)
+            values = np.empty((stop - start, n_points, n_outputs))
+            missing = np.ones((stop - start, n_points), dtype=bool)
             if known is not None and self._predictions is not None:
                 cells, row = known
-                here = slice(*np.searchsorted(cells, [start * points, stop * points]))
-                values.reshape(-1, k)[cells[here] - start * points] = self._predictions[row[here]]
-                missing.reshape(-1)[cells[here] - start * points] = False
-            r, g = np.nonzero(missing)
-            values[r, g] = self._evaluate(first[start + r], grid, g, f"effect of {grid.name}")
+                known_cells = slice(*np.searchsorted(cells, [start * n_points, stop * n_points]))
+                values.reshape(-1, n_outputs)[cells[known_cells] - start * n_points] = self._predictions[
+                    row[known_cells]
+                ]
+                missing.reshape(-1)[cells[known_cells] - start * n_points] = False
+            block_row, point = np.nonzero(missing)
+            values[block_row, point] = self._evaluate_rows(
+                first[start + block_row], grid, point, f"effect of {grid.name}"
+            )
             members = order[begins[start] : begins[stop]]
             yield members, values[inverse[members] - start]
 
-    def moments(self, grids: Sequence[Grid], observe: Observer | None = None) -> list[Moments]:
+    def point_moments(self, grids: Sequence[Grid], observe: BlockObserver | None = None) -> list[PointMoments]:
         """Return the mean over rows at each point, with its error, for each grid; `observe` sees the individual curves that they are of."""
-        self._start(grids)
+        self._begin_rounds(grids)
         return [
-            moments(self, g, self._curves_of(g) if observe is None else _shown(g, self._curves_of(g), observe))
+            moments_of_blocks(
+                self,
+                g,
+                self._curve_blocks_of(g) if observe is None else _observed_blocks(g, self._curve_blocks_of(g), observe),
+            )
             for g in grids
         ]
 
-    def shifted(self, requests: Sequence[Request]) -> list[Floats]:
+    def corner_sums(self, requests: Sequence[CornerRequest]) -> list[Floats]:
         """Return signed sums of predictions at corners; each different cell is evaluated once."""
-        self._start(requests=requests)
+        self._begin_rounds(requests=requests)
         out = [np.zeros((len(self.rows), len(self.selection.names))) for _ in requests]
         for grid, corners_of_grid in _by_grid(requests):
             cells = self._distinct_cells(grid, corners_of_grid)
@@ -261,49 +270,51 @@ class PredictEvaluator:
                     continue
                 used = _rows_used(corners)
                 for sign, at in corners:
-                    where = np.searchsorted(cells.number, inverse[used] * len(grid) + at[used])
+                    where = np.searchsorted(cells.cell_numbers, inverse[used] * len(grid) + at[used])
                     out[i][used] += sign * predictions[where]
         return out
 
-    def _distinct_cells(self, grid: Grid, several: Sequence[Corners]) -> _DistinctCells:
+    def _distinct_cells(self, grid: Grid, corner_lists: Sequence[SignedCorners]) -> _DistinctCells:
         inverse = self.rows.distinct_rows(grid.column_positions)[1]
         pairs = [
             inverse[_rows_used(corners)] * len(grid) + at[_rows_used(corners)]
-            for corners in several
+            for corners in corner_lists
             for _, at in corners
         ]
-        number = np.unique(np.concatenate(pairs))
+        cell_numbers = np.unique(np.concatenate(pairs))
         own_cells, row = self._own_cells(grid)
-        own = np.full(len(number), -1, dtype=np.int64)
+        own = np.full(len(cell_numbers), -1, dtype=np.int64)
         if len(own_cells):
-            where = np.minimum(np.searchsorted(own_cells, number), len(own_cells) - 1)
-            own = np.where(own_cells[where] == number, row[where], -1)
-        return _DistinctCells(grid, number, own)
+            where = np.minimum(np.searchsorted(own_cells, cell_numbers), len(own_cells) - 1)
+            own = np.where(own_cells[where] == cell_numbers, row[where], -1)
+        return _DistinctCells(grid, cell_numbers, own)
 
     def _predict_cells(self, cells: _DistinctCells) -> Floats:
         """Predictions of cells, (cells, outputs)."""
         grid, first = cells.grid, self.rows.distinct_rows(cells.grid.column_positions)[0]
-        missing = np.ones(len(cells.own), dtype=bool) if self._predictions is None else cells.own < 0
-        rest, point = np.divmod(cells.number[missing], len(grid))
-        out = np.empty((len(cells.own), len(self.selection.names)))
-        out[missing] = self._evaluate(first[rest], grid, point, f"effect of {grid.name}")
+        missing = np.ones(len(cells.own_rows), dtype=bool) if self._predictions is None else cells.own_rows < 0
+        rest, point = np.divmod(cells.cell_numbers[missing], len(grid))
+        out = np.empty((len(cells.own_rows), len(self.selection.names)))
+        out[missing] = self._evaluate_rows(first[rest], grid, point, f"effect of {grid.name}")
         if self._predictions is not None:
-            out[~missing] = self._predictions[cells.own[~missing]]
+            out[~missing] = self._predictions[cells.own_rows[~missing]]
         return out
 
     def _own_cells(self, grid: Grid) -> tuple[Ints, Ints]:
         """Cells of a grid that are rows as they are, sorted by number, and a row for each."""
-        on = np.flatnonzero(grid.is_at_point & (grid.point_of_row >= 0))
+        rows_at_points = np.flatnonzero(grid.is_at_point & (grid.point_of_row >= 0))
         cells, first = np.unique(
-            self.rows.distinct_rows(grid.column_positions)[1][on] * len(grid) + grid.point_of_row[on], return_index=True
+            self.rows.distinct_rows(grid.column_positions)[1][rows_at_points] * len(grid)
+            + grid.point_of_row[rows_at_points],
+            return_index=True,
         )
-        return cells, on[first]
+        return cells, rows_at_points[first]
 
-    def _evaluate(self, rows: Ints, grid: Grid | None, points: Ints | None, what: str) -> Floats:
+    def _evaluate_rows(self, rows: Ints, grid: Grid | None, points: Ints | None, what: str) -> Floats:
         """Predictions of rows with the grid's features set to points, or of rows as they are."""
         self.hybrids.check_limit(len(rows))  # before the first prediction, those of the checks too
-        if self.repeats is not None:
-            self.repeats.check_before()
+        if self.repeat_check is not None:
+            self.repeat_check.check_before()
         what += self._total
         if grid is None or points is None:
             return self.hybrids.evaluate_rows(self.rows.table, rows, what=what)
@@ -313,20 +324,22 @@ class PredictEvaluator:
         )
 
 
-def _shown(grid: Grid, blocks: Iterable[tuple[Ints, Floats]], observe: Observer) -> Iterator[tuple[Ints, Floats]]:
+def _observed_blocks(
+    grid: Grid, blocks: Iterable[tuple[Ints, Floats]], observe: BlockObserver
+) -> Iterator[tuple[Ints, Floats]]:
     for rows, values in blocks:
         observe(grid, rows, values)
         yield rows, values
 
 
-def _by_grid(requests: Sequence[Request]) -> list[tuple[Grid, list[Corners]]]:
+def _by_grid(requests: Sequence[CornerRequest]) -> list[tuple[Grid, list[SignedCorners]]]:
     """Requests about the same grid together."""
-    groups: dict[int, tuple[Grid, list[Corners]]] = {}
+    groups: dict[int, tuple[Grid, list[SignedCorners]]] = {}
     for grid, corners in requests:
         groups.setdefault(id(grid), (grid, []))[1].append(corners)
     return list(groups.values())
 
 
-def _rows_used(corners: Corners) -> Ints:
+def _rows_used(corners: SignedCorners) -> Ints:
     """Rows that no corner leaves out."""
     return np.flatnonzero(np.min([at for _, at in corners], axis=0) >= 0)

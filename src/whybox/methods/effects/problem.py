@@ -12,16 +12,16 @@ import numpy as np
 from whybox.core.workers import thread_count
 from whybox.data.table import Table
 from whybox.errors import Argument, OptionError, did_you_mean
-from whybox.explanation.effects import Key
+from whybox.explanation.effects import CurveKey
 from whybox.kernels.value_intervals import interval_representatives
 from whybox.methods.common.options import PredictionOptions
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import resolve_model
 from whybox.methods.common.rows import WeightedRows
-from whybox.methods.effects.grid import Grid, product
+from whybox.methods.effects.grid import Grid, product_grid
+from whybox.methods.effects.grid_points import make_grid
 from whybox.methods.effects.kinds import EffectKind
-from whybox.methods.effects.points import make_grid
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.methods.method_spec import MethodSpec
@@ -34,34 +34,34 @@ from whybox.models.trees import TreeEnsemble
 __all__ = ["EffectsProblem", "resolve_effects"]
 
 DEFAULT_MAX_EVALS: Final = 10**8  # predictions of single rows in total, when the caller sets no limit
-MOST_SPARSE: Final = 2000  # columns of sparse rows that all have effects found unless they are named
+MAX_SPARSE_COLUMNS: Final = 2000  # columns of sparse rows that all have effects found unless they are named
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class EffectsProblem:
-    """A resolved problem. ``wanted`` holds the features, each one column's position or two.
+    """A resolved problem. ``requested_features`` holds the features, each one column's position or two.
 
-    ``checked`` is how many rows the model's own predict is evaluated on beside the curves: of a model that is read all rows, to compare our reading; of a
-    black box those that give its output shape (``shown``), and those that are evaluated several times (`repeats`).
+    ``n_rows_checked`` is how many rows the model's own predict is evaluated on beside the curves: of a model that is read all rows, to compare our reading; of a
+    black box those that give its output shape (``n_rows_probed``), and those that are evaluated several times (`repeat_check`).
     """
 
     model: Model
     rows: WeightedRows
-    repeats: RepeatCheck
+    repeat_check: RepeatCheck
     selection: OutputSelection
-    wanted: tuple[tuple[int, ...], ...]
+    requested_features: tuple[tuple[int, ...], ...]
     kind: str
-    grid: Any
-    received: PreparedRows
+    requested_grid: Any
+    prepared_rows: PreparedRows
     options: PredictionOptions
     agreement: float = 0.0
-    checked: int = 0
-    shown: int = 0
+    n_rows_checked: int = 0
+    n_rows_probed: int = 0
     _evaluators: dict[str, Evaluator] = field(default_factory=dict, repr=False)
 
     @property
-    def allowed(self) -> int:
+    def max_predictions(self) -> int:
         """How many predictions of single rows may be made in total."""
         return DEFAULT_MAX_EVALS if self.options.max_evals is None else self.options.max_evals
 
@@ -78,78 +78,85 @@ class EffectsProblem:
     @cached_property
     def effect_kind(self) -> EffectKind:
         """What computes this kind of effect."""
-        made: EffectKind = load(self.spec.run).of(self.options)
-        return made
+        kind: EffectKind = load(self.spec.run).from_options(self.options)
+        return kind
 
     @property
     def notes(self) -> tuple[str, ...]:
         """What the user should know about the model and the rows."""
-        return (*self.model.notes, *self.received.remarks())
+        return (*self.model.notes, *self.prepared_rows.remarks())
 
-    def name(self, members: Sequence[int]) -> Key:
+    def feature_key(self, members: Sequence[int]) -> CurveKey:
         """Return the name of a feature, or the names of two."""
         names = tuple(self.rows.table.names[p] for p in members)
         return names[0] if len(names) == 1 else names
 
-    def evaluator(self, members: Sequence[int]) -> Evaluator:
+    def evaluator_of(self, members: Sequence[int]) -> Evaluator:
         """Return the evaluator of these columns: the leaves of trees where they suffice, else predictions."""
-        kind = "predicts" if self.reason(members) is not None else "trees"
+        kind = "predicts" if self.reason_for_predictions(members) is not None else "trees"
         if kind not in self._evaluators:
             model = self.model
             self._evaluators[kind] = (
                 TreeEvaluator(model, self.rows, self.selection, threads=self.threads)
                 if kind == "trees" and isinstance(model, TreeEnsemble)
                 else PredictEvaluator(
-                    model, self.rows, self.selection, repeats=self.repeats, max_evals=self.allowed, reserved=self.probed
+                    model,
+                    self.rows,
+                    self.selection,
+                    repeat_check=self.repeat_check,
+                    max_evals=self.max_predictions,
+                    reserved_predictions=self.reserved_predictions,
                 )
             )
         return self._evaluators[kind]
 
-    def reason(self, members: Sequence[int]) -> str | None:
+    def reason_for_predictions(self, members: Sequence[int]) -> str | None:
         """Return why these columns take predictions; None where the leaves of trees suffice."""
         if isinstance(self.model, TreeEnsemble):
             return tree_evaluator_unavailable(self.model, members)
         return "the model is no tree ensemble that is read"
 
     @property
-    def asks(self) -> bool:
+    def needs_predictions(self) -> bool:
         """Whether some of the features take predictions."""
-        return any(self.reason(m) is not None for m in self.wanted)
+        return any(self.reason_for_predictions(m) is not None for m in self.requested_features)
 
     @property
-    def probed(self) -> int:
+    def reserved_predictions(self) -> int:
         """Rows that a black box is evaluated on beside the curves."""
-        return self.checked if isinstance(self.model, BlackBox) else 0
+        return self.n_rows_checked if isinstance(self.model, BlackBox) else 0
 
-    def make(self, members: Sequence[int]) -> Grid:
+    def make_grid(self, members: Sequence[int]) -> Grid:
         """Return the points of a feature, or of two."""
-        one, each = self.effect_kind.default_points
-        made = [self._single(p, one if len(members) == 1 else each) for p in members]
-        return made[0] if len(made) == 1 else product(*made)
+        n_points, n_points_per_side = self.effect_kind.default_points
+        grids = [self._single_grid(p, n_points if len(members) == 1 else n_points_per_side) for p in members]
+        return grids[0] if len(grids) == 1 else product_grid(*grids)
 
-    def _single(self, position: int, most: int) -> Grid:
-        wanted = self.grid
-        if isinstance(wanted, Mapping):
+    def _single_grid(self, position: int, max_points: int) -> Grid:
+        requested = self.requested_grid
+        if isinstance(requested, Mapping):
             name = self.rows.table.names[position]
-            wanted = wanted.get(name, wanted.get(position))
-        if isinstance(wanted, str):
-            wanted = self._thresholds(position)
-        return make_grid(self.rows.table, self.rows.feature(position), wanted, self.rows.weights, most=most)
+            requested = requested.get(name, requested.get(position))
+        if isinstance(requested, str):
+            requested = self._threshold_values(position)
+        return make_grid(
+            self.rows.table, self.rows.feature(position), requested, self.rows.weights, max_points=max_points
+        )
 
-    def apart(self, members: Sequence[int]) -> tuple[str, ...]:
+    def prediction_notes(self, members: Sequence[int]) -> tuple[str, ...]:
         """Return a note where a tree ensemble takes predictions, with the reason."""
-        why = self.reason(members) if isinstance(self.model, TreeEnsemble) else None
-        return () if why is None else (f"Found by predictions, because {why}.",)
+        reason = self.reason_for_predictions(members) if isinstance(self.model, TreeEnsemble) else None
+        return () if reason is None else (f"Found by predictions, because {reason}.",)
 
-    def _thresholds(self, position: int) -> Any:
+    def _threshold_values(self, position: int) -> Any:
         """Values of a numeric column between which the trees see no difference, one for each step; all values of the rows for categories."""
         name = self.rows.table.names[position]
         feature = self.rows.feature(position)
-        trees, model = self.evaluator((position,)), self.model
+        trees, model = self.evaluator_of((position,)), self.model
         if not isinstance(trees, TreeEvaluator) or not isinstance(model, TreeEnsemble):
             raise OptionError(
                 Argument("grid", "thresholds"),
-                f" of {name!r}: {self.reason((position,))}. Give a number of points or values.",
+                f" of {name!r}: {self.reason_for_predictions((position,))}. Give a number of points or values.",
             )
         if feature.kind == "category":
             return None
@@ -158,7 +165,7 @@ class EffectsProblem:
                 feature.numbers[np.isfinite(feature.numbers)]
             )  # numbers that are categories: no steps between them
             return [*values.tolist(), *([None] if feature.missing else [])]
-        columns = trees.columns((position,))
+        columns = trees.model_columns((position,))
         if (
             not model.inputs.encoder.is_elementwise
             or feature.numbers is None
@@ -199,32 +206,32 @@ def resolve_effects(
     table = resolved.rows.table
     if table.is_sparse:
         _check_width(table, features)
-    wanted = _features(table.names, features)
+    requested_features = _feature_positions(table.names, features)
     _check_grid(table.names, grid)
-    agreement, calls = resolved.compare(check=check, known=known)
+    agreement, n_rows_checked = resolved.compare(check=check, known=known)
     return EffectsProblem(
         resolved.model,
         resolved.rows,
         resolved.repeats,
         resolved.selection,
-        wanted,
+        requested_features,
         kind,
         grid,
         resolved.received,
         options,
         agreement=agreement,
-        checked=calls,
-        shown=resolved.shown,
+        n_rows_checked=n_rows_checked,
+        n_rows_probed=resolved.shown,
     )
 
 
-def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
+def _feature_positions(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...]:
     """Positions of the columns wanted: each a single one, or two in a tuple."""
     if features is None:
         return tuple((i,) for i in range(len(names)))
     listed = [features] if isinstance(features, (str, int, np.integer, tuple)) else features
     try:
-        out = [tuple(_position(names, f) for f in (k if isinstance(k, (tuple, list)) else (k,))) for k in listed]
+        out = [tuple(_column_position(names, f) for f in (k if isinstance(k, (tuple, list)) else (k,))) for k in listed]
     except TypeError:
         raise OptionError(
             Argument("features", features), ": give names or positions, and a tuple of two for a surface."
@@ -238,7 +245,7 @@ def _features(names: Sequence[str], features: Any) -> tuple[tuple[int, ...], ...
 
 
 def _check_width(table: Table, features: Any) -> None:
-    if features is None and table.width > MOST_SPARSE:
+    if features is None and table.width > MAX_SPARSE_COLUMNS:
         raise OptionError(
             f"these sparse rows have {table.width:,} columns; name the features to find effects of: ",
             Argument("features", example="[...]"),
@@ -246,7 +253,7 @@ def _check_width(table: Table, features: Any) -> None:
         )
 
 
-def _position(names: Sequence[str], feature: Any) -> int:
+def _column_position(names: Sequence[str], feature: Any) -> int:
     if isinstance(feature, str) and feature in names:
         return names.index(feature)
     if isinstance(feature, (int, np.integer)) and not isinstance(feature, bool) and -len(names) <= feature < len(names):
@@ -266,9 +273,10 @@ def _check_grid(names: Sequence[str], grid: Any) -> None:
             Argument("grid", grid),
             ": give a number of points or 'thresholds'; in Python also a dict from a feature to its values.",
         )
-    for name, wanted in grid.items():
-        _position(names, name)
-        if isinstance(wanted, str) and wanted != "thresholds":
+    for name, requested in grid.items():
+        _column_position(names, name)
+        if isinstance(requested, str) and requested != "thresholds":
             raise OptionError(
-                Argument("grid"), f" of {name!r}: {wanted!r} is not known; give values, their number, or 'thresholds'."
+                Argument("grid"),
+                f" of {name!r}: {requested!r} is not known; give values, their number, or 'thresholds'.",
             )

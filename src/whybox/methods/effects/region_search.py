@@ -40,7 +40,7 @@ _SOME_PAIRS: Final = (
     "Splits that show only in two steps were looked for among the first {} of {} columns; put those that matter first."
 )
 Truths = npt.NDArray[np.bool_]
-_Sizes = tuple[int, float]  # fewest rows, least weight of a side
+_MinSide = tuple[int, float]  # fewest rows, least weight of a side
 
 
 @final
@@ -49,26 +49,26 @@ class CurveShapes:
     """Centred curves, one line a row, so that squared distances are plain: points and outputs side by side, each times the root of its share.
 
     Attributes:
-        lines: (rows, points x outputs), less the mean curve of all rows. mean: (points x outputs), that curve. weights: (rows,).
+        centred_curves: (rows, points x outputs), less the mean curve of all rows. mean_curve: (points x outputs), that curve. weights: (rows,).
     """
 
-    lines: Floats
-    mean: Floats
+    centred_curves: Floats
+    mean_curve: Floats
     weights: Floats
 
-    def squares(self, rows: Ints) -> float:
+    def sum_of_squares(self, rows: Ints) -> float:
         """Weighted sum of squared distances from the mean curve."""
-        w, x = self.weights[rows], self.lines[rows]
+        w, x = self.weights[rows], self.centred_curves[rows]
         total = w.sum()
         return 0.0 if total == 0 else max(float(w @ (x**2).sum(axis=1) - ((w @ x) ** 2).sum() / total), 0.0)
 
-    def spread(self, rows: Ints) -> float:
+    def variance_over_points(self, rows: Ints) -> float:
         """Weighted sum of the variances of the curves over the points: what the feature does, alike in all rows or not."""
-        return float(self.weights[rows] @ ((self.lines[rows] + self.mean) ** 2).sum(axis=1))
+        return float(self.weights[rows] @ ((self.centred_curves[rows] + self.mean_curve) ** 2).sum(axis=1))
 
     def heterogeneity(self, rows: Ints) -> float:
         """Root mean square distance of the curves from their mean, computed from the differences, so that it is zero where they agree."""
-        w, x = self.weights[rows], self.lines[rows]
+        w, x = self.weights[rows], self.centred_curves[rows]
         if not w.sum() > 0:
             return 0.0
         w = w / w.sum()
@@ -76,9 +76,9 @@ class CurveShapes:
 
     def few_directions(self, rows: Ints) -> Floats:
         """All lines, along the directions in which those of these rows differ most, (all rows, directions): enough to find a pair of features by."""
-        weighted = self.lines[rows] * np.sqrt(self.weights[rows])[:, None]
+        weighted = self.centred_curves[rows] * np.sqrt(self.weights[rows])[:, None]
         _, directions = np.linalg.eigh(weighted.T @ weighted)
-        return np.ascontiguousarray(self.lines @ directions[:, -MAX_PAIR_DIRECTIONS:])
+        return np.ascontiguousarray(self.centred_curves @ directions[:, -MAX_PAIR_DIRECTIONS:])
 
 
 @final
@@ -86,46 +86,46 @@ class CurveShapes:
 class Condition:
     """A split of all rows: which of them meet the condition, and both sides in words."""
 
-    left: Truths
-    yes: str
-    no: str
+    is_met: Truths
+    met_text: str
+    unmet_text: str
 
-    def parts(self, rows: Ints) -> tuple[Ints, Ints]:
+    def split_rows(self, rows: Ints) -> tuple[Ints, Ints]:
         """Return those of the rows that meet it, and the others."""
-        here = self.left[rows]
-        return rows[here], rows[~here]
+        is_met = self.is_met[rows]
+        return rows[is_met], rows[~is_met]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Splits:
+class _SplitPair:
     """A split, and where two steps were looked ahead the splits of both its parts."""
 
-    first: Condition
-    left: Condition | None = None
-    right: Condition | None = None
+    first_split: Condition
+    left_split: Condition | None = None
+    right_split: Condition | None = None
 
-    def leaves(self, rows: Ints) -> list[Ints]:
-        pairs = zip((self.left, self.right), self.first.parts(rows), strict=True)
-        return [leaf for condition, part in pairs for leaf in (condition.parts(part) if condition else (part,))]
+    def leaf_rows(self, rows: Ints) -> list[Ints]:
+        pairs = zip((self.left_split, self.right_split), self.first_split.split_rows(rows), strict=True)
+        return [leaf for condition, part in pairs for leaf in (condition.split_rows(part) if condition else (part,))]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Cuts:
+class _ColumnConditions:
     """Conditions on one column: every row is in one bin, and each condition is a set of bins.
 
     Attributes:
-        bins: (all rows,) positions, meaningful for the rows of the region. sets: (conditions, bins), 1 where a bin meets the condition.
-        words: both sides of each condition.
+        bin_of_row: (all rows,) positions, meaningful for the rows of the region. bin_sets: (conditions, bins), 1 where a bin meets the condition.
+        side_texts: both sides of each condition.
     """
 
-    bins: Ints
-    sets: Floats
-    words: Sequence[tuple[str, str]]
+    bin_of_row: Ints
+    bin_sets: Floats
+    side_texts: Sequence[tuple[str, str]]
 
-    def condition(self, i: int) -> Condition:
-        return Condition(self.sets[i][self.bins] > 0, *self.words[i])
+    def condition_at(self, i: int) -> Condition:
+        return Condition(self.bin_sets[i][self.bin_of_row] > 0, *self.side_texts[i])
 
 
 @final
@@ -142,100 +142,108 @@ class SplitSearch:
     def __init__(self, shapes: CurveShapes, columns: Sequence[Feature], rounding: float) -> None:
         self.shapes, self.columns = shapes, columns
         self.notes: tuple[str, ...] = ()
-        self.least = max(rounding, MIN_GAIN_OF_ALL * shapes.squares(np.arange(len(shapes.weights))))
+        self.min_gain = max(rounding, MIN_GAIN_OF_ALL * shapes.sum_of_squares(np.arange(len(shapes.weights))))
 
-    def single(self, rows: Ints) -> Condition | None:
+    def single_split(self, rows: Ints) -> Condition | None:
         """Return the condition that makes the curves of these rows agree best, if its gain is enough."""
-        if self.shapes.squares(rows) <= self.least:
+        if self.shapes.sum_of_squares(rows) <= self.min_gain:
             return None
-        cuts = [_cuts(feature, rows) for feature in self.columns]
-        return self._confirmed(rows, lambda part, sizes: self._best_single(cuts, part, sizes), MIN_GAIN)
+        cuts = [_column_conditions(feature, rows) for feature in self.columns]
+        return self._confirmed_split(rows, lambda part, sizes: self._best_single(cuts, part, sizes), MIN_GAIN)
 
     def first_of_two(self, rows: Ints) -> Condition | None:
         """Return the first of two successive splits whose gain together is enough."""
-        if self.shapes.squares(rows) <= self.least:
+        if self.shapes.sum_of_squares(rows) <= self.min_gain:
             return None
         if len(self.columns) > MAX_PAIR_COLUMNS:
             self.notes = (_SOME_PAIRS.format(MAX_PAIR_COLUMNS, len(self.columns)),)
-        cuts = [_cuts(feature, rows) for feature in self.columns[:MAX_PAIR_COLUMNS]]
+        cuts = [_column_conditions(feature, rows) for feature in self.columns[:MAX_PAIR_COLUMNS]]
         lines = self.shapes.few_directions(rows)
-        return self._confirmed(
+        return self._confirmed_split(
             rows, lambda part, sizes: _best_pair(self.shapes, cuts, lines, part, sizes), MIN_GAIN_OF_PAIR
         )
 
     def is_enough(self, rows: Ints, leaves: Sequence[Ints], share: float = MIN_GAIN) -> bool:
         """Whether the gain of these parts of the rows is enough; `share`: of the squared distances that it must be at least."""
-        gain = self.shapes.squares(rows) - sum(map(self.shapes.squares, leaves))
+        gain = self.shapes.sum_of_squares(rows) - sum(map(self.shapes.sum_of_squares, leaves))
         return self._is_enough(gain, rows, share)
 
     def _is_enough(self, gain: float, rows: Ints, share: float) -> bool:
-        here, spread = self.shapes.squares(rows), self.shapes.spread(rows)
-        if not gain > max(self.least, share * here, SMALL_GAIN_OF_SPREAD * spread):
+        squares, spread = self.shapes.sum_of_squares(rows), self.shapes.variance_over_points(rows)
+        if not gain > max(self.min_gain, share * squares, SMALL_GAIN_OF_SPREAD * spread):
             return False
-        return gain >= LARGE_GAIN * here or gain >= MIN_GAIN_OF_SPREAD * spread
+        return gain >= LARGE_GAIN * squares or gain >= MIN_GAIN_OF_SPREAD * spread
 
-    def _confirmed(
-        self, rows: Ints, search: Callable[[Ints, _Sizes], _Splits | None], share: float
+    def _confirmed_split(
+        self, rows: Ints, search: Callable[[Ints, _MinSide], _SplitPair | None], share: float
     ) -> Condition | None:
         """Search all rows; then each half of them, and judge what is found on the other half."""
-        found = search(rows, self._sizes(rows, rows))
-        if found is None or not self.is_enough(rows, found.leaves(rows), share):
+        found = search(rows, self._min_side(rows, rows))
+        if found is None or not self.is_enough(rows, found.leaf_rows(rows), share):
             return None
-        mixed = np.random.default_rng(0).permutation(rows)
-        halves = np.sort(mixed[: len(rows) // 2]), np.sort(mixed[len(rows) // 2 :])
+        shuffled = np.random.default_rng(0).permutation(rows)
+        halves = np.sort(shuffled[: len(rows) // 2]), np.sort(shuffled[len(rows) // 2 :])
         gain = 0.0
-        for part, held_out in (halves, halves[::-1]):
-            other = search(part, self._sizes(rows, part))
-            if other is not None:
-                gain += self.shapes.squares(held_out) - sum(map(self.shapes.squares, other.leaves(held_out)))
-        return found.first if self._is_enough(gain, rows, share) else None
+        for half, held_out in (halves, halves[::-1]):
+            half_split = search(half, self._min_side(rows, half))
+            if half_split is not None:
+                gain += self.shapes.sum_of_squares(held_out) - sum(
+                    map(self.shapes.sum_of_squares, half_split.leaf_rows(held_out))
+                )
+        return found.first_split if self._is_enough(gain, rows, share) else None
 
-    def _sizes(self, rows: Ints, part: Ints) -> _Sizes:
+    def _min_side(self, rows: Ints, part: Ints) -> _MinSide:
         """How many rows, and how much weight, a side must have: of all rows, or in proportion of a part of them."""
         w = self.shapes.weights
         share = w[part].sum() / w[rows].sum() if w[rows].sum() > 0 else 1.0
         return MIN_REGION_ROWS * len(part) // len(rows), MIN_REGION_SHARE * float(share)
 
-    def _best_single(self, every: Sequence[_Cuts], rows: Ints, sizes: _Sizes) -> _Splits | None:
-        numbers = _weighted(self.shapes.lines[rows], self.shapes.weights[rows])
+    def _best_single(
+        self, column_conditions: Sequence[_ColumnConditions], rows: Ints, sizes: _MinSide
+    ) -> _SplitPair | None:
+        numbers = _weighted_curves(self.shapes.centred_curves[rows], self.shapes.weights[rows])
         best, chosen = 0.0, None
-        for cuts in every:
-            sums = _sums(cuts.bins[rows], cuts.sets.shape[1], numbers)
-            gains = _gains(cuts.sets, sums, sizes)
+        for cuts in column_conditions:
+            sums = _bin_sums(cuts.bin_of_row[rows], cuts.bin_sets.shape[1], numbers)
+            gains = _condition_gains(cuts.bin_sets, sums, sizes)
             if gains.size and gains.max() > best * (1 + 1e-9):
                 best, chosen = float(gains.max()), (cuts, int(gains.argmax()))
-        return None if chosen is None else _Splits(chosen[0].condition(chosen[1]))
+        return None if chosen is None else _SplitPair(chosen[0].condition_at(chosen[1]))
 
 
-def _best_pair(shapes: CurveShapes, every: Sequence[_Cuts], lines: Floats, rows: Ints, sizes: _Sizes) -> _Splits | None:
+def _best_pair(
+    shapes: CurveShapes, column_conditions: Sequence[_ColumnConditions], lines: Floats, rows: Ints, sizes: _MinSide
+) -> _SplitPair | None:
     """The split whose two parts can be split best, each by a condition of its own."""
     if len(rows) > MAX_PAIR_ROWS:
-        fewer = rows[np.linspace(0, len(rows) - 1, MAX_PAIR_ROWS).astype(np.int64)]
-        share = shapes.weights[fewer].sum() / shapes.weights[rows].sum()
-        rows, sizes = fewer, (sizes[0] * MAX_PAIR_ROWS // len(rows), sizes[1] * float(share))
-    numbers = _weighted(lines[rows], shapes.weights[rows])
-    seconds = [_SecondSplits.none(len(cuts.sets)) for cuts in every]
+        rows_tried = rows[np.linspace(0, len(rows) - 1, MAX_PAIR_ROWS).astype(np.int64)]
+        share = shapes.weights[rows_tried].sum() / shapes.weights[rows].sum()
+        rows, sizes = rows_tried, (sizes[0] * MAX_PAIR_ROWS // len(rows), sizes[1] * float(share))
+    numbers = _weighted_curves(lines[rows], shapes.weights[rows])
+    seconds = [_SecondSplits.no_splits(len(cuts.bin_sets)) for cuts in column_conditions]
     firsts = []
-    for i, a in enumerate(every):
-        firsts.append(_gains(a.sets, _sums(a.bins[rows], a.sets.shape[1], numbers), sizes))
-        for j in range(i, len(every)):
-            b = every[j]
-            bins = a.sets.shape[1], b.sets.shape[1]
-            table = _sums(a.bins[rows] * bins[1] + b.bins[rows], bins[0] * bins[1], numbers).reshape(*bins, -1)
-            seconds[i].try_column(j, a.sets, b.sets, table, sizes)
+    for i, a in enumerate(column_conditions):
+        firsts.append(_condition_gains(a.bin_sets, _bin_sums(a.bin_of_row[rows], a.bin_sets.shape[1], numbers), sizes))
+        for j in range(i, len(column_conditions)):
+            b = column_conditions[j]
+            bins = a.bin_sets.shape[1], b.bin_sets.shape[1]
+            table = _bin_sums(a.bin_of_row[rows] * bins[1] + b.bin_of_row[rows], bins[0] * bins[1], numbers).reshape(
+                *bins, -1
+            )
+            seconds[i].try_column(j, a.bin_sets, b.bin_sets, table, sizes)
             if i != j:
-                seconds[j].try_column(i, b.sets, a.sets, table.swapaxes(0, 1), sizes)
-    together = [first + second.gains.sum(axis=1) for first, second in zip(firsts, seconds, strict=True)]
-    best = max((float(t.max(initial=-np.inf)), -i) for i, t in enumerate(together)) if together else (-np.inf, 0)
+                seconds[j].try_column(i, b.bin_sets, a.bin_sets, table.swapaxes(0, 1), sizes)
+    pair_gains = [first + second.gains.sum(axis=1) for first, second in zip(firsts, seconds, strict=True)]
+    best = max((float(t.max(initial=-np.inf)), -i) for i, t in enumerate(pair_gains)) if pair_gains else (-np.inf, 0)
     if not np.isfinite(best[0]):
         return None
     column = -best[1]
-    condition = int(together[column].argmax())
+    condition = int(pair_gains[column].argmax())
     left, right = (
-        None if j < 0 else every[j].condition(int(c))
+        None if j < 0 else column_conditions[j].condition_at(int(c))
         for j, c in zip(seconds[column].columns[condition], seconds[column].conditions[condition], strict=True)
     )
-    return _Splits(every[column].condition(condition), left, right)
+    return _SplitPair(column_conditions[column].condition_at(condition), left, right)
 
 
 @final
@@ -248,16 +256,16 @@ class _SecondSplits:
     conditions: Ints
 
     @classmethod
-    def none(cls, count: int) -> _SecondSplits:
+    def no_splits(cls, count: int) -> _SecondSplits:
         return cls(np.zeros((count, 2)), np.full((count, 2), -1), np.full((count, 2), -1))
 
-    def try_column(self, column: int, first: Floats, second: Floats, table: Floats, sizes: _Sizes) -> None:
+    def try_column(self, column: int, first: Floats, second: Floats, table: Floats, sizes: _MinSide) -> None:
         """Try the conditions of a column; `table`: (bins of the first, bins of the second, sums)."""
         if not len(first) or not len(second):
             return
-        met = np.tensordot(first, table, 1)
-        for side, sums in enumerate((met, table.sum(axis=0) - met)):
-            gains = _gains(second, sums, sizes)
+        sums_met = np.tensordot(first, table, 1)
+        for side, sums in enumerate((sums_met, table.sum(axis=0) - sums_met)):
+            gains = _condition_gains(second, sums, sizes)
             best = gains.max(axis=1)
             better = best > self.gains[:, side] * (1 + 1e-9)
             self.gains[better, side] = best[better]
@@ -265,13 +273,13 @@ class _SecondSplits:
             self.conditions[better, side] = gains.argmax(axis=1)[better]
 
 
-def _weighted(lines: Floats, weights: Floats) -> Floats:
+def _weighted_curves(lines: Floats, weights: Floats) -> Floats:
     """Lines times weights, the weights, and a one a row: sums of these tell the squared distances of any set of rows."""
     w = weights[:, None]
     return np.hstack([w * lines, w, np.ones_like(w)])
 
 
-def _sums(bins: Ints, count: int, numbers: Floats) -> Floats:
+def _bin_sums(bins: Ints, count: int, numbers: Floats) -> Floats:
     """Sum numbers, one line a row, by bin."""
     out = np.zeros((count, numbers.shape[1]))
     order = np.argsort(bins, kind="stable")
@@ -281,35 +289,37 @@ def _sums(bins: Ints, count: int, numbers: Floats) -> Floats:
     return out
 
 
-def _gains(sets: Floats, sums: Floats, sizes: _Sizes) -> Floats:
+def _condition_gains(sets: Floats, sums: Floats, sizes: _MinSide) -> Floats:
     """Return the gain of each condition, (..., conditions), from sums by bin, (..., bins, numbers); -inf where a side is too small."""
-    met = sets @ sums
+    sums_met = sets @ sums
     whole = sums.sum(axis=-2, keepdims=True)
-    sides = np.stack([met, whole - met, np.broadcast_to(whole, met.shape)])
+    sides = np.stack([sums_met, whole - sums_met, np.broadcast_to(whole, sums_met.shape)])
     mass, rows = sides[..., -2], np.rint(sides[..., -1])
     squares = (sides[..., :-2] ** 2).sum(axis=-1) / np.where(mass > 0, mass, 1.0)
     enough = (rows[:2] >= max(sizes[0], 1)).all(axis=0) & (mass[:2] >= sizes[1]).all(axis=0)
     return np.asarray(np.where(enough, squares[0] + squares[1] - squares[2], -np.inf))
 
 
-def _cuts(feature: Feature, rows: Ints) -> _Cuts:
+def _column_conditions(feature: Feature, rows: Ints) -> _ColumnConditions:
     """Return the conditions on a feature that are tried for these rows."""
     codes = feature.codes
-    gap = codes[rows] < 0
-    known = np.sort(codes[rows][~gap])
+    is_missing = codes[rows] < 0
+    known = np.sort(codes[rows][~is_missing])
     if feature.numbers is None:
-        bins, sets, words = _equalities(feature, known)
+        bin_of_row, bin_sets, side_texts = _category_conditions(feature, known)
     else:
-        bins, sets, words = _thresholds(feature, known, " or missing" if gap.any() else "")
-    missing = sets.shape[1]
-    sets = np.hstack([sets, np.zeros((len(sets), 1))])
-    if gap.any() and len(known):
-        sets = np.vstack([np.eye(1, missing + 1, missing), sets])
-        words = [(f"{feature.name} is missing", f"{feature.name} is known"), *words]
-    return _Cuts(np.where(codes < 0, missing, bins), sets, words)
+        bin_of_row, bin_sets, side_texts = _threshold_conditions(
+            feature, known, " or missing" if is_missing.any() else ""
+        )
+    missing = bin_sets.shape[1]
+    bin_sets = np.hstack([bin_sets, np.zeros((len(bin_sets), 1))])
+    if is_missing.any() and len(known):
+        bin_sets = np.vstack([np.eye(1, missing + 1, missing), bin_sets])
+        side_texts = [(f"{feature.name} is missing", f"{feature.name} is known"), *side_texts]
+    return _ColumnConditions(np.where(codes < 0, missing, bin_of_row), bin_sets, side_texts)
 
 
-def _equalities(feature: Feature, known: Ints) -> tuple[Ints, Floats, list[tuple[str, str]]]:
+def _category_conditions(feature: Feature, known: Ints) -> tuple[Ints, Floats, list[tuple[str, str]]]:
     """The commonest categories, one by one: the bin of each row, the sets of bins, the words."""
     common, counts = np.unique(known, return_counts=True)
     tried = common[np.argsort(-counts, kind="stable")][:CATEGORIES_TRIED]
@@ -321,7 +331,7 @@ def _equalities(feature: Feature, known: Ints) -> tuple[Ints, Floats, list[tuple
     return bin_of_code[feature.codes], np.eye(len(tried), len(tried) + 1), pairs
 
 
-def _thresholds(feature: Feature, known: Ints, or_missing: str) -> tuple[Ints, Floats, list[tuple[str, str]]]:
+def _threshold_conditions(feature: Feature, known: Ints, or_missing: str) -> tuple[Ints, Floats, list[tuple[str, str]]]:
     """Thresholds at evenly spaced ranks: the bin of each row, the sets of bins, the words."""
     if not len(known):
         return np.zeros(len(feature.codes), dtype=np.int64), np.zeros((0, 1)), []

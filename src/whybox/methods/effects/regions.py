@@ -19,16 +19,16 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import LimitError, OptionError
-from whybox.explanation.effects import Effects, Key
+from whybox.explanation.effects import CurveKey, Effects
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, individual, with_off_data
+from whybox.methods.effects.curves import MAX_RESULT_BYTES, Curve, grid_share, individual_curves, with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.region_search import Condition, CurveShapes, SplitSearch
-from whybox.methods.effects.result import labelled, with_spot_checks
+from whybox.methods.effects.result import labelled_curve, with_spot_checks
 from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.spot_means import SECOND_SUM
@@ -36,7 +36,7 @@ from whybox.methods.registry import find
 from whybox.numerics.rounding import rounding_floor
 from whybox.numerics.statistics import RunningMoments
 
-__all__ = ["GRID_POINTS", "regions"]
+__all__ = ["GRID_POINTS", "find_regions"]
 
 GRID_POINTS: Final = 30  # of the grid, by default
 
@@ -54,47 +54,61 @@ class _Region:
         """The conditions, joined."""
         return " and ".join(self.rules) if self.rules else "all rows"
 
-    def parts(self, condition: Condition) -> tuple[_Region, _Region]:
+    def split_by(self, condition: Condition) -> tuple[_Region, _Region]:
         """The rows that meet a condition, and the others."""
-        left, right = condition.parts(self.rows)
-        return _Region(left, (*self.rules, condition.yes)), _Region(right, (*self.rules, condition.no))
+        left, right = condition.split_rows(self.rows)
+        return _Region(left, (*self.rules, condition.met_text)), _Region(right, (*self.rules, condition.unmet_text))
 
 
-def regions(problem: EffectsProblem, *, depth: int) -> Effects:
+def find_regions(problem: EffectsProblem, *, depth: int) -> Effects:
     """Return the effect over all rows and in each region, keyed by its conditions.
 
     Raises:
         OptionError: not one single feature. LimitError: the individual curves do not fit.
     """
     began = time.perf_counter()
-    if len(problem.wanted) != 1 or len(problem.wanted[0]) != 1:
+    if len(problem.requested_features) != 1 or len(problem.requested_features[0]) != 1:
         raise OptionError("regions are found for one feature at a time; name a single one.")
-    members = problem.wanted[0]
-    evaluator, grid = problem.evaluator(members), problem.make(members)
+    members = problem.requested_features[0]
+    evaluator, grid = problem.evaluator_of(members), problem.make_grid(members)
     if 8 * len(problem.rows) * len(grid) * len(problem.selection.names) > MAX_RESULT_BYTES:
         raise LimitError(
             f"{len(problem.rows):,} rows x {len(grid)} points do not fit; pass fewer rows or a smaller grid."
         )
     checker = SpotChecker()
-    values = CheckedCurves(problem, evaluator, [grid], checker, kind=IndividualChecks).compute(individual)[0].values
-    problem.repeats.check_after()
-    shapes = _shapes(problem, grid, values)
-    whole = _Region(np.arange(len(problem.rows)))
-    every = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
-    rounding = float((rounding_floor(every, np.repeat(problem.rows.weights, len(grid))) ** 2).sum())
+    values = (
+        CheckedCurves(problem, evaluator, [grid], checker, kind=IndividualChecks)
+        .compute_and_check(individual_curves)[0]
+        .values
+    )
+    problem.repeat_check.check_after()
+    shapes = _curve_shapes(problem, grid, values)
+    all_rows = _Region(np.arange(len(problem.rows)))
+    predictions = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
+    rounding = float((rounding_floor(predictions, np.repeat(problem.rows.weights, len(grid))) ** 2).sum())
     others = [problem.rows.feature(p) for p in range(problem.rows.table.width) if p != members[0]]
     search = SplitSearch(shapes, others, rounding)
-    split = [whole, *_split(search, whole, depth)]
-    if len(split) == 2:
-        split = split[:1]  # nothing was split
-    cost = (f"{evaluator.spent:,} predictions of single rows for all regions.",) if evaluator.spent else ()
-    out: dict[Key, Explanation] = {}
-    for region in split:
-        notes = (*problem.notes, *problem.apart(members), f"Rows: {region.name}.", *search.notes, *cost)
-        part, curve = _curve(problem, grid, values, shapes, region)
+    found_regions = [all_rows, *_split_region(search, all_rows, depth)]
+    if len(found_regions) == 2:
+        found_regions = found_regions[:1]  # nothing was split
+    cost = (
+        (f"{evaluator.n_predictions_made:,} predictions of single rows for all regions.",)
+        if evaluator.n_predictions_made
+        else ()
+    )
+    out: dict[CurveKey, Explanation] = {}
+    for region in found_regions:
+        notes = (*problem.notes, *problem.prediction_notes(members), f"Rows: {region.name}.", *search.notes, *cost)
+        part, curve = _region_curve(problem, grid, values, shapes, region)
         _check_mean(problem, values[region.rows], region, curve, checker)
-        out[region.name] = labelled(
-            part, evaluator, curve, notes, evaluator.spent, time.perf_counter() - began, find("regions", "regional")
+        out[region.name] = labelled_curve(
+            part,
+            evaluator,
+            curve,
+            notes,
+            evaluator.n_predictions_made,
+            time.perf_counter() - began,
+            find("regions", "regional"),
         )
     return Effects({key: with_spot_checks(e, checker.result) for key, e in out.items()}, problem.rows.table.library)
 
@@ -108,14 +122,14 @@ def _check_mean(problem: EffectsProblem, values: Floats, region: _Region, curve:
     weights = problem.rows.weights[region.rows]
     if problem.options.spot_checks == 0 or not weights.sum() > 0 or not np.isfinite(values).all():
         return
-    again = np.average(values, axis=0, weights=weights)
+    second_mean = np.average(values, axis=0, weights=weights)
     checker.compare(
-        curve.values, again, 1e-12 * (1.0 + 1e-3 * len(values)) * np.abs(values).max(axis=(0, 1)), way=SECOND_SUM,
+        curve.values, second_mean, 1e-12 * (1.0 + 1e-3 * len(values)) * np.abs(values).max(axis=(0, 1)), way=SECOND_SUM,
         where=lambda at: [("region", region.name), ("position on the grid", at[0]), ("output", at[1])],
     )  # fmt: skip
 
 
-def _shapes(problem: EffectsProblem, grid: Grid, values: Floats) -> CurveShapes:
+def _curve_shapes(problem: EffectsProblem, grid: Grid, values: Floats) -> CurveShapes:
     share = grid_share(problem.rows, grid)
     share = share / share.sum() if share.sum() > 0 else np.full(len(grid), 1.0 / len(grid))
     centred = values - np.einsum("p,rpk->rk", share, values)[:, None]
@@ -125,40 +139,40 @@ def _shapes(problem: EffectsProblem, grid: Grid, values: Floats) -> CurveShapes:
     return CurveShapes(lines.reshape(len(values), -1), (mean * root).reshape(-1), problem.rows.weights)
 
 
-def _split(search: SplitSearch, region: _Region, depth: int) -> list[_Region]:
+def _split_region(search: SplitSearch, region: _Region, depth: int) -> list[_Region]:
     """Return the parts of a region, or the region itself where no split is enough."""
     if depth == 0:
         return [region]
-    condition = search.single(region.rows)
+    condition = search.single_split(region.rows)
     if condition is not None:
-        return [leaf for part in region.parts(condition) for leaf in _split(search, part, depth - 1)]
+        return [leaf for part in region.split_by(condition) for leaf in _split_region(search, part, depth - 1)]
     condition = search.first_of_two(region.rows) if depth > 1 else None
     if condition is None:
         return [region]
-    leaves = [leaf for part in region.parts(condition) for leaf in _split(search, part, depth - 1)]
+    leaves = [leaf for part in region.split_by(condition) for leaf in _split_region(search, part, depth - 1)]
     return leaves if search.is_enough(region.rows, [leaf.rows for leaf in leaves]) else [region]
 
 
-def _curve(
+def _region_curve(
     problem: EffectsProblem, grid: Grid, values: Floats, shapes: CurveShapes, region: _Region
 ) -> tuple[EffectsProblem, Curve]:
     """The mean curve of a region with its standard error, and the problem of the region's rows alone."""
     picked = region.rows
-    w = problem.rows.weights[picked]
-    part = WeightedRows(problem.rows.table.rows(picked), w / w.sum())
-    inner = replace(problem, rows=part, kind="pdp", _evaluators={})
-    own = replace(
+    weights = problem.rows.weights[picked]
+    region_rows = WeightedRows(problem.rows.table.rows(picked), weights / weights.sum())
+    region_problem = replace(problem, rows=region_rows, kind="pdp", _evaluators={})
+    region_grid = replace(
         grid,
-        features=(part.feature(grid.column_positions[0]),),
+        features=(region_rows.feature(grid.column_positions[0]),),
         point_of_row=grid.point_of_row[picked],
         is_at_point=grid.is_at_point[picked],
     )
-    mean = np.einsum("r,rpk->pk", part.weights, values[picked])
+    mean = np.einsum("r,rpk->pk", region_rows.weights, values[picked])
     moments = RunningMoments(mean.shape)
-    moments.add(values[picked], part.weights)
+    moments.add_rows(values[picked], region_rows.weights)
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         "heterogeneity": ((), np.array(shapes.heterogeneity(picked))),
-        "region_share": ((), np.array(float(w.sum()))),
+        "region_share": ((), np.array(float(weights.sum()))),
     }
-    curve = Curve(own, mean, moments.std_error, moments.skewness, moments.rows - 1.0, extras=extras)
-    return inner, with_off_data(part, [curve])[0]
+    curve = Curve(region_grid, mean, moments.std_error, moments.skewness, moments.effective_count - 1.0, extras=extras)
+    return region_problem, with_off_data(region_rows, [curve])[0]

@@ -12,12 +12,12 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.effects import Effects
-from whybox.explanation.explanation import Explanation, interval_extras, labels
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curve_at import CurveAt
 from whybox.methods.effects.curves import Curve, grid_share, with_off_data
-from whybox.methods.effects.evidence import evidence
+from whybox.methods.effects.evidence import make_evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
@@ -25,13 +25,13 @@ from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.method_spec import MethodSpec
 from whybox.numerics.statistics import skewed_interval
 
-__all__ = ["grouped", "labelled", "run", "with_spot_checks"]
+__all__ = ["compute_effects", "features_by_evaluator", "labelled_curve", "with_spot_checks"]
 
-LARGEST: Final = float(np.finfo(np.float64).max)
+LARGEST_FLOAT: Final = float(np.finfo(np.float64).max)
 HISTOGRAM_BINS: Final = 30  # of the histogram below a curve
 
 
-def run(problem: EffectsProblem) -> Effects:
+def compute_effects(problem: EffectsProblem) -> Effects:
     """Return the effects asked for.
 
     Raises:
@@ -40,21 +40,25 @@ def run(problem: EffectsProblem) -> Effects:
     began = time.perf_counter()
     effects: dict[tuple[int, ...], Explanation] = {}
     checker = SpotChecker()
-    for evaluator, wanted in grouped(problem):
-        before = evaluator.spent
-        grids = [problem.make(m) for m in wanted]
-        share = len(wanted) / len(problem.wanted)
-        curves = CheckedCurves(problem, evaluator, grids, checker, share=share).compute(problem.effect_kind.compute)
-        problem.repeats.check_after()
+    for evaluator, wanted in features_by_evaluator(problem):
+        before = evaluator.n_predictions_made
+        grids = [problem.make_grid(m) for m in wanted]
+        share = len(wanted) / len(problem.requested_features)
+        curves = CheckedCurves(problem, evaluator, grids, checker, share=share).compute_and_check(
+            problem.effect_kind.compute_curves
+        )
+        problem.repeat_check.check_after()
         if problem.effect_kind.off_data:
             curves = with_off_data(problem.rows, curves)
-        cost = _cost_note(problem, evaluator.spent - before, sum(len(g) for g in grids) * len(problem.rows))
-        calls = evaluator.spent - before
+        cost = _cost_note(
+            problem, evaluator.n_predictions_made - before, sum(len(g) for g in grids) * len(problem.rows)
+        )
+        calls = evaluator.n_predictions_made - before
         for members, curve in zip(wanted, curves, strict=True):
-            notes = (*problem.notes, *problem.apart(members), *curve.notes, *cost)
-            effects[members] = labelled(problem, evaluator, curve, notes, calls, time.perf_counter() - began)
+            notes = (*problem.notes, *problem.prediction_notes(members), *curve.notes, *cost)
+            effects[members] = labelled_curve(problem, evaluator, curve, notes, calls, time.perf_counter() - began)
     checked = {members: with_spot_checks(e, checker.result) for members, e in effects.items()}
-    return Effects({problem.name(m): checked[m] for m in problem.wanted}, problem.rows.table.library)
+    return Effects({problem.feature_key(m): checked[m] for m in problem.requested_features}, problem.rows.table.library)
 
 
 def with_spot_checks(e: Explanation, checks: SpotChecks) -> Explanation:
@@ -63,11 +67,11 @@ def with_spot_checks(e: Explanation, checks: SpotChecks) -> Explanation:
     return replace(e, evidence=evidence)
 
 
-def grouped(problem: EffectsProblem) -> list[tuple[Evaluator, list[tuple[int, ...]]]]:
+def features_by_evaluator(problem: EffectsProblem) -> list[tuple[Evaluator, list[tuple[int, ...]]]]:
     """Return each evaluator with the features that it computes."""
     groups: dict[str, tuple[Evaluator, list[tuple[int, ...]]]] = {}
-    for members in problem.wanted:
-        evaluator = problem.evaluator(members)
+    for members in problem.requested_features:
+        evaluator = problem.evaluator_of(members)
         groups.setdefault(evaluator.kernel, (evaluator, []))[1].append(members)
     return list(groups.values())
 
@@ -84,7 +88,7 @@ def _cost_note(problem: EffectsProblem, spent: int, without_sharing: int) -> tup
     return (f"{spent:,} predictions of single rows for the curves of this call{less}.",)
 
 
-def labelled(
+def labelled_curve(
     problem: EffectsProblem,
     evaluator: Evaluator,
     curve: Curve,
@@ -100,24 +104,24 @@ def labelled(
     lead = (len(problem.rows),) if rows else ()
     shape = (*lead, *(len(p) for p in points))
     dims = (*(("row",) if rows else ()), "point", "point_2")[: len(shape)]
-    values = selection.drop(curve.values.reshape(*shape, -1))
-    error = None if curve.std_error is None else selection.drop(curve.std_error.reshape(*shape, -1))
+    values = selection.drop_output_axis(curve.values.reshape(*shape, -1))
+    error = None if curve.std_error is None else selection.drop_output_axis(curve.std_error.reshape(*shape, -1))
     coords: dict[str, Any] = dict(zip(("point", "point_2"), points, strict=False))
-    coords["row"], coords["output"] = problem.rows.table.row_labels, labels(selection.names)
+    coords["row"], coords["output"] = problem.rows.table.row_labels, as_labels(selection.names)
     names = [f.name for f in grid.features]
     off = {} if curve.off_data is None else {"off_data": (("point",), curve.off_data)}
-    dims = (*dims, "output") if selection.axis else dims
+    dims = (*dims, "output") if selection.has_output_axis else dims
     return Explanation(
         kind="effect",
         values=np.ascontiguousarray(values),
         dims=dims,
         coords={d: np.array(v) for d, v in coords.items() if d in (*dims, "output")},
-        base=np.asarray(selection.drop(np.full(len(selection.names), np.nan))),
+        base=np.asarray(selection.drop_output_axis(np.full(len(selection.names), np.nan))),
         units=problem.effect_kind.units(selection.units, names[0]),
-        evidence=evidence(
+        evidence=make_evidence(
             problem,
             problem.rows,
-            spec=_spec(problem, len(points)) if spec is None else spec,
+            spec=_method_spec(problem, len(points)) if spec is None else spec,
             kernel=evaluator.kernel,
             calls=calls,
             notes=(*notes, *(note for f in grid.features for note in f.notes)),
@@ -130,25 +134,25 @@ def labelled(
             **_data_near_points(problem, grid, points),
             **curve.extras,
             **off,
-            **(_interval(problem, curve, shape, dims) if curve.std_error is not None else {}),
+            **(_interval_extras(problem, curve, shape, dims) if curve.std_error is not None else {}),
             **({"weight": (("row",), problem.rows.weights)} if rows else {}),
         },
         again=_curve_function(problem, curve, np.ascontiguousarray(values)),
     )
 
 
-def _interval(
+def _interval_extras(
     problem: EffectsProblem, curve: Curve, shape: tuple[int, ...], dims: tuple[str, ...]
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
     """The interval of each value, and its level."""
     assert curve.std_error is not None  # noqa: S101  # asked for only where there is one
     level = problem.options.level
     ends = skewed_interval(curve.values, curve.std_error, curve.skewness, level, curve.freedom)
-    bounds = [problem.selection.drop(end.reshape(*shape, -1)) for end in ends]
+    bounds = [problem.selection.drop_output_axis(end.reshape(*shape, -1)) for end in ends]
     return interval_extras(np.stack(bounds, axis=-1), dims, level)
 
 
-def _spec(problem: EffectsProblem, features: int) -> MethodSpec:
+def _method_spec(problem: EffectsProblem, features: int) -> MethodSpec:
     """What the registry says of this kind of effect, with the words for a surface where there are two features."""
     of_two = problem.effect_kind.surface_quantity
     return replace(problem.spec, quantity=of_two) if features == 2 and of_two else problem.spec
@@ -168,18 +172,18 @@ def _data_near_points(
             if feature.number_origin:
                 continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
             known = np.isfinite(x)
-            mass, edges = np.histogram(x[known], bins=_bins(x[known]), weights=problem.rows.weights[known])
+            mass, edges = np.histogram(x[known], bins=_bin_edges(x[known]), weights=problem.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
     return out
 
 
-def _bins(x: Floats) -> Floats:
+def _bin_edges(x: Floats) -> Floats:
     """Edges of bins of equal width over the numbers; of fewer bins where there are not so many numbers between the ends."""
     low, high = float(x.min()), float(x.max())
     if low == high:
         reach = max(0.5, 1e-9 * abs(low))
-        low, high = (float(v) for v in np.clip([low - reach, high + reach], *(-LARGEST, LARGEST)))
-    if high - low > LARGEST:
+        low, high = (float(v) for v in np.clip([low - reach, high + reach], *(-LARGEST_FLOAT, LARGEST_FLOAT)))
+    if high - low > LARGEST_FLOAT:
         t = np.linspace(0.0, 1.0, HISTOGRAM_BINS + 1)
         return low * (1 - t) + high * t
     with np.errstate(over="ignore"):

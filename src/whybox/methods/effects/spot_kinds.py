@@ -14,14 +14,14 @@ from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curves import Curve
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
-from whybox.methods.effects.spot_draws import Number, cycled, drawn_slots, first_slots, recomputed
-from whybox.methods.effects.spot_rows import Place, Points, RowRecomputation, output_label
+from whybox.methods.effects.spot_draws import CheckedNumber, cycle_rows, drawn_slots, first_slots, recompute_numbers
+from whybox.methods.effects.spot_rows import FeaturePoints, PositionLabel, RowRecomputation, output_label
 
 __all__ = ["CentredChecks", "CheckedKind", "CurveChecks", "IndividualChecks", "SlopeChecks", "compare_numbers"]
 
 
 class CurveChecks(ABC):
-    """Checks of the curves that one evaluator computes: `draw` before they are computed, `check` afterwards.
+    """Checks of the curves that one evaluator computes: `draw_numbers` before they are computed, `check_curves` afterwards.
 
     Args:
         evaluator, grids: as the curves are computed from. rng: draws what is recomputed.
@@ -29,51 +29,51 @@ class CurveChecks(ABC):
 
     def __init__(self, evaluator: Evaluator, grids: Sequence[Grid], rng: np.random.Generator) -> None:
         self.evaluator, self.grids, self.rng = evaluator, list(grids), rng
-        self.points = [Points.of_grid(g) for g in grids]
+        self.points = [FeaturePoints.of_grid(g) for g in grids]
 
     @abstractmethod
-    def draw(self, predictions: int) -> int:
+    def draw_numbers(self, predictions: int) -> int:
         """Draw what is recomputed, by at most so many predictions of single rows; return how many it takes."""
 
     @abstractmethod
-    def check(self, curves: Sequence[Curve], recompute: RowRecomputation, checker: SpotChecker) -> None:
+    def check_curves(self, curves: Sequence[Curve], recompute: RowRecomputation, checker: SpotChecker) -> None:
         """Hold the curves against what was recomputed.
 
         Raises:
             SpotCheckError: a number differs.
         """
 
-    def observe(self, grid: Grid, rows: Ints, values: Floats) -> None:  # noqa: B027  # not all of them look
+    def observe_block(self, grid: Grid, rows: Ints, values: Floats) -> None:  # noqa: B027  # not all of them look
         """Take individual values as they are computed, (rows, points, outputs)."""
 
-    def observe_shifted(self, moved: Sequence[tuple[Ints, Floats]]) -> None:  # noqa: B027  # not all of them look
+    def observe_corner_sums(self, moved: Sequence[tuple[Ints, Floats]]) -> None:  # noqa: B027  # not all of them look
         """Take signed sums of predictions as they are computed: the rows that take part, and (rows, outputs) for all rows."""
 
-    def places(self, curve: int, points: Ints) -> Callable[[tuple[int, ...]], Place]:
+    def position_labels(self, curve: int, points: Ints) -> Callable[[tuple[int, ...]], PositionLabel]:
         """Return what stands at a position of (points, outputs), numbers of a curve at some points, for messages."""
 
-        def where(at: tuple[int, ...]) -> Place:
-            point = self.points[curve].place(int(points[at[0]]))
+        def label_of(at: tuple[int, ...]) -> PositionLabel:
+            point = self.points[curve].position_label(int(points[at[0]]))
             return [*point, *output_label(self.evaluator.selection, at[1])]
 
-        return where
+        return label_of
 
 
 def compare_numbers(
-    numbers: Sequence[Number], answer: Sequence[Floats], recompute: RowRecomputation, checker: SpotChecker
+    numbers: Sequence[CheckedNumber], answer: Sequence[Floats], recompute: RowRecomputation, checker: SpotChecker
 ) -> tuple[Floats, Floats]:
     """Hold numbers about single rows, (outputs,) each, against the model's own predictions; return these and what rounding explains.
 
     Raises:
         SpotCheckError: one differs.
     """
-    values, allowed = recomputed(numbers, recompute)
-    ours = np.array(answer).reshape(values.shape)
+    values, allowed = recompute_numbers(numbers, recompute)
+    values_of_answer = np.array(answer).reshape(values.shape)
 
-    def where(at: tuple[int, ...]) -> Place:
-        return [*numbers[at[0]].place, *output_label(recompute.selection, at[1])]
+    def label_of(at: tuple[int, ...]) -> PositionLabel:
+        return [*numbers[at[0]].position_label, *output_label(recompute.selection, at[1])]
 
-    checker.compare(ours, values, allowed, way=recompute.way, where=where)
+    checker.compare(values_of_answer, values, allowed, way=recompute.description, where=label_of)
     return values, allowed
 
 
@@ -82,49 +82,51 @@ class IndividualChecks(CurveChecks):
 
     predictions_per_number = 1
 
-    def draw(self, predictions: int) -> int:
+    def draw_numbers(self, predictions: int) -> int:
         """Draw (row, point) pairs."""
         numbers = predictions // self.predictions_per_number
         self._points = [self.points_of(i) for i in range(len(self.grids))]
         sizes = [len(s) for s in self._points]
-        first = [self._first(i) for i in range(len(self.grids))]
+        first = [self._first_numbers(i) for i in range(len(self.grids))]
         slots = drawn_slots(sizes, first, numbers, self.rng)
-        self._drawn = cycled(slots, np.arange(len(self.evaluator.rows)), numbers, self.rng)
+        self._drawn = cycle_rows(slots, np.arange(len(self.evaluator.rows)), numbers, self.rng)
         return len(self._drawn) * self.predictions_per_number
 
-    def _first(self, curve: int) -> tuple[list[int], list[int]]:
-        place = {int(point): k for k, point in enumerate(self._points[curve])}
-        missing, words = first_slots(self.points[curve], self.rng)
-        return [place[p] for p in missing if p in place], [place[p] for p in words if p in place]
+    def _first_numbers(self, curve: int) -> tuple[list[int], list[int]]:
+        number_of_point = {int(point): k for k, point in enumerate(self._points[curve])}
+        missing, categories = first_slots(self.points[curve], self.rng)
+        return [number_of_point[p] for p in missing if p in number_of_point], [
+            number_of_point[p] for p in categories if p in number_of_point
+        ]
 
     def points_of(self, curve: int) -> Ints:
         """Points that the numbers of a curve are about, in order."""
         return np.arange(len(self.grids[curve]))
 
-    def position(self, number: int, point: int) -> int:
+    def value_index(self, number: int, point: int) -> int:
         """Where a number of a curve stands in its values."""
         del number
         return point
 
-    def corners(self, curve: int, point: int) -> tuple[tuple[tuple[float, int], ...], float]:
+    def signed_corners(self, curve: int, point: int) -> tuple[tuple[tuple[float, int], ...], float]:
         """What a number is of a row's predictions: (sign, point) each, and the divisor."""
         del curve
         return ((1.0, point),), 1.0
 
-    def check(self, curves: Sequence[Curve], recompute: RowRecomputation, checker: SpotChecker) -> None:
+    def check_curves(self, curves: Sequence[Curve], recompute: RowRecomputation, checker: SpotChecker) -> None:
         """See `CurveChecks`."""
         numbers, answer = [], []
         for (curve, k), row in self._drawn:
             point = int(self._points[curve][k])
-            numbers.append(Number(row, self.points[curve], *self.corners(curve, point)))
-            answer.append(curves[curve].values[row, self.position(k, point)])
+            numbers.append(CheckedNumber(row, self.points[curve], *self.signed_corners(curve, point)))
+            answer.append(curves[curve].values[row, self.value_index(k, point)])
         if numbers:
             compare_numbers(numbers, answer, recompute, checker)
 
 
 @final
 class CentredChecks(IndividualChecks):
-    """Of individual curves less their first point; `first` is the grid of that point, where the curves have others."""
+    """Of individual curves less their first point."""
 
     predictions_per_number = 2
 
@@ -132,7 +134,7 @@ class CentredChecks(IndividualChecks):
         """All points but the first, which is zero."""
         return np.arange(1, len(self.grids[curve]))
 
-    def corners(self, curve: int, point: int) -> tuple[tuple[tuple[float, int], ...], float]:
+    def signed_corners(self, curve: int, point: int) -> tuple[tuple[tuple[float, int], ...], float]:
         """Less the first point."""
         del curve
         return ((1.0, point), (-1.0, 0)), 1.0
@@ -146,24 +148,24 @@ class SlopeChecks(IndividualChecks):
 
     def points_of(self, curve: int) -> Ints:
         """Points with another one above."""
-        return self._known(curve)[:-1]
+        return self._points_with_values(curve)[:-1]
 
-    def position(self, number: int, point: int) -> int:
+    def value_index(self, number: int, point: int) -> int:
         """One slope after the other."""
         del point
         return number
 
-    def _known(self, curve: int) -> Ints:
-        place = self.grids[curve].place
-        assert place is not None  # noqa: S101  # slopes of categories are refused
-        return np.flatnonzero(~np.isnan(place))
+    def _points_with_values(self, curve: int) -> Ints:
+        axis_positions = self.grids[curve].axis_positions
+        assert axis_positions is not None  # noqa: S101  # slopes of categories are refused
+        return np.flatnonzero(~np.isnan(axis_positions))
 
-    def corners(self, curve: int, point: int) -> tuple[tuple[tuple[float, int], ...], float]:
+    def signed_corners(self, curve: int, point: int) -> tuple[tuple[tuple[float, int], ...], float]:
         """The difference to the next point, by the distance of their values as the user sees them."""
-        known = self._known(curve)
-        after = int(known[np.searchsorted(known, point) + 1])
-        here, there = (self.points[curve].labels[0][p] for p in (point, after))
-        return ((1.0, after), (-1.0, point)), float(there - here)
+        known = self._points_with_values(curve)
+        next_point = int(known[np.searchsorted(known, point) + 1])
+        value, next_value = (self.points[curve].labels[0][p] for p in (point, next_point))
+        return ((1.0, next_point), (-1.0, point)), float(next_value - value)
 
 
 CheckedKind = type[CurveChecks]

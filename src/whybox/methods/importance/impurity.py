@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 
 from whybox.errors import Argument, UnsupportedModelError
-from whybox.explanation.evidence import Evidence, versions
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.evidence import Evidence, library_versions
+from whybox.explanation.explanation import Explanation, as_labels
 from whybox.games.players import resolve_players
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.importance.problem import ImportanceProblem
@@ -17,18 +17,18 @@ from whybox.methods.registry import find
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["impurity", "plan_impurity"]
+__all__ = ["impurity_importance", "plan_impurity"]
 
-KERNEL: Final = "sum over splits"
+KERNEL_NAME: Final = "sum over splits"
 
 
 def plan_impurity(problem: ImportanceProblem) -> Plan:
-    """Plan :func:`impurity`: the model is read, and nothing is evaluated."""
+    """Plan :func:`impurity_importance`: the model is read, and nothing is evaluated."""
     spec = find("importance", "impurity")
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
-        kernel=KERNEL,
+        kernel=KERNEL_NAME,
         exact=True,
         rows=0,
         model_calls=0,
@@ -37,7 +37,7 @@ def plan_impurity(problem: ImportanceProblem) -> Plan:
     )
 
 
-def impurity(problem: ImportanceProblem) -> Explanation:
+def impurity_importance(problem: ImportanceProblem) -> Explanation:
     """Return each player's share of the impurity decrease that the model's own training recorded.
 
     Equal to scikit-learn's ``feature_importances_`` where it has them (forests normalise each tree first, GradientBoosting does not), and
@@ -75,7 +75,7 @@ def impurity(problem: ImportanceProblem) -> Explanation:
     spec = find("importance", "impurity")
     evidence = Evidence(
         **spec.evidence_fields(),
-        kernel=KERNEL,
+        kernel=KERNEL_NAME,
         exact=True,
         estimand=spec.estimand,
         index="none",
@@ -88,14 +88,14 @@ def impurity(problem: ImportanceProblem) -> Explanation:
         model=model.kind,
         verdict=asdict(model.verdict),
         fingerprints={"model": model.fingerprint},
-        versions=versions(model.own_predict.library if model.own_predict else None),
+        versions=library_versions(model.own_predict.library if model.own_predict else None),
         notes=(*model.notes, "Measured on training data; it favours features with many split points."),
     )
     return Explanation(
         kind="importance",
         values=values / total if total > 0 else values,
         dims=("feature",),
-        coords={"feature": labels(players.names)},
+        coords={"feature": as_labels(players.names)},
         base=np.zeros(()),
         units=spec.quantity,
         evidence=evidence,

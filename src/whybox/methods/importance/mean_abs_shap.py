@@ -26,7 +26,7 @@ def mean_abs_shap(problem: ImportanceProblem) -> Explanation:
     Raises:
         OptionError: there are no rows. Others as for ``whybox.explain``.
     """
-    explanation = problem.attributions("shap")
+    explanation = problem.explain_rows("shap")
     own = find("importance", "shap").evidence_fields()
     title = f"Mean |{explanation.evidence.method}| over the rows"
     return replace(
@@ -47,7 +47,7 @@ def plan_mean_abs_shap(problem: ImportanceProblem) -> Plan:
     Raises:
         OptionError: there are no rows.
     """
-    plan = problem.plan_attributions("shap")
+    plan = problem.plan_rows("shap")
     method_id = find("importance", "shap").method_id
     averaged: Plan = replace(plan, method=f"Mean |{plan.method}| over the rows", method_id=method_id)
     return averaged

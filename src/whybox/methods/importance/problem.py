@@ -36,7 +36,7 @@ class ImportanceProblem:
     y: Any
     options: ImportanceOptions
 
-    def attributions(self, method: str) -> Explanation:
+    def explain_rows(self, method: str) -> Explanation:
         """Explain the rows.
 
         Raises:
@@ -47,8 +47,8 @@ class ImportanceProblem:
         explanation: Explanation = self.explain(self.model, self.X, players=self.players, **self.attribution_options)
         return explanation
 
-    def plan_attributions(self, method: str) -> Any:
-        """Plan :meth:`attributions`; the rows may be a number of rows.
+    def plan_rows(self, method: str) -> Any:
+        """Plan :meth:`explain_rows`; the rows may be a number of rows.
 
         Raises:
             OptionError: there are no rows, or options that do not go together.

@@ -17,10 +17,18 @@ from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["Changes", "Order", "Response", "changed_rows", "growing_axes", "possible_orders", "probe_changes"]
+__all__ = [
+    "AxisOrder",
+    "AxisResponse",
+    "LayerChanges",
+    "changed_rows",
+    "growing_axes",
+    "possible_orders",
+    "probe_changes",
+]
 
-Shapes = Mapping[str, tuple[int, ...]]
-BANDS: Final = 4  # parts of an axis that are changed, one after the other
+LayerShapes = Mapping[str, tuple[int, ...]]
+BANDS_PER_AXIS: Final = 4  # parts of an axis that are changed, one after the other
 MIN_CORRELATION: Final = (
     0.3  # between the position of the change in the input and in the layer, from which on an axis is taken to follow
 )
@@ -45,26 +53,26 @@ NOISE_SHARE: Final = 1e-5  # changes below this share of the largest are roundin
 
 @final
 @dataclass(frozen=True)
-class Order:
+class AxisOrder:
     """A reading of a layer's axes: the channel axis, and the axis that follows each position axis of the input. Axis 0 is the rows."""
 
-    channel: int
-    places: tuple[int, ...]
+    channel_axis: int
+    position_axes: tuple[int, ...]
 
 
-def possible_orders(shape: Sequence[int], grown_axes: Mapping[int, tuple[int, ...]]) -> list[Order]:
+def possible_orders(shape: Sequence[int], grown_axes: Mapping[int, tuple[int, ...]]) -> list[AxisOrder]:
     """Readings that larger inputs allow, one of those that give the same map.
 
     Args:
         shape: of the layer's output, rows first. grown_axes: for each position axis of the input, by its index, the layer's axes that grow with it, if known.
     """
-    found: dict[tuple[int | None, ...], Order] = {}
+    found: dict[tuple[int | None, ...], AxisOrder] = {}
     if any(len(axes) > 1 for axes in grown_axes.values()):  # such as attention scores between positions
         return []
     for channel, *places in permutations(range(1, len(shape))):
         if all(axes == (places[k],) for k, axes in grown_axes.items()):
             alike = tuple(axis if shape[axis] > 1 else None for axis in (channel, *places))
-            found.setdefault(alike, Order(channel, tuple(places)))
+            found.setdefault(alike, AxisOrder(channel, tuple(places)))
     return list(found.values())
 
 
@@ -78,7 +86,7 @@ def growing_axes(
     """
     input_ = problem.inputs[input_index]
     first = [i.x[:1] for i in problem.inputs]
-    larger: list[Shapes] = []
+    larger: list[LayerShapes] = []
     for axis in input_.position_axes:
         length = input_.x.shape[axis]
         at = np.arange(-(-length // 2) if problem.net.may_break_device else 2 * length) % length
@@ -87,7 +95,7 @@ def growing_axes(
         times = Counter(name for name, _ in met)
         larger.append({name: shape for name, shape in met if times[name] == 1})
 
-    def grown(layer: str, shape: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
+    def grown_axes_of(layer: str, shape: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
         found = {}
         for k, shapes in enumerate(larger):
             now = shapes.get(layer, ())
@@ -96,39 +104,44 @@ def growing_axes(
                 found[k] = axes
         return found
 
-    return grown
+    return grown_axes_of
 
 
 @final
 @dataclass(frozen=True)
-class Response:
+class AxisResponse:
     """How the layer changes with the input: for each position axis (first index) and each axis of the layer (second, without rows).
 
     Attributes:
-        follows: correlation, between -1 and 1, of the positions of changes in the input and in the layer.
-        astray: the largest change far from the change in the input, relative to the largest anywhere; largest over all changed parts. always: the smallest.
-        local: how narrow the changes are, wherever they are: 0 if equal along the axis, 1 if at one position of the layer for each part.
-        parts: of each position axis, the number of parts that were changed. lengths: of the layer's axes after the rows.
+        position_correlation: correlation, between -1 and 1, of the positions of changes in the input and in the layer.
+        max_distant_change: the largest change far from the change in the input, relative to the largest anywhere; largest over all changed parts. min_distant_change: the smallest.
+        change_narrowness: how narrow the changes are, wherever they are: 0 if equal along the axis, 1 if at one position of the layer for each part.
+        part_counts: of each position axis, the number of parts that were changed. axis_lengths: of the layer's axes after the rows.
     """
 
-    follows: Floats
-    astray: Floats
-    always: Floats
-    local: Floats
-    parts: tuple[int, ...]
-    lengths: tuple[int, ...]
+    position_correlation: Floats
+    max_distant_change: Floats
+    min_distant_change: Floats
+    change_narrowness: Floats
+    part_counts: tuple[int, ...]
+    axis_lengths: tuple[int, ...]
 
-    def clear(self, k: int, axis: int, *, by_changes_only: bool = False) -> bool:
+    def follows_clearly(self, k: int, axis: int, *, by_changes_only: bool = False) -> bool:
         """True if this axis of the layer, and no other, follows position axis k; `by_changes_only`: nothing else shows it."""
-        others = np.delete(np.abs(self.follows[k]), axis - 1).max(initial=0)
-        here, needed = self.follows[k, axis - 1], self._needed(k, axis, by_changes_only=by_changes_only)
+        others = np.delete(np.abs(self.position_correlation[k]), axis - 1).max(initial=0)
+        here, needed = (
+            self.position_correlation[k, axis - 1],
+            self._needed_correlation(k, axis, by_changes_only=by_changes_only),
+        )
         return bool(
-            here >= needed and self.astray[k, axis - 1] <= MAX_ASTRAY and others <= max(here / 2, here - MIN_MARGIN)
+            here >= needed
+            and self.max_distant_change[k, axis - 1] <= MAX_ASTRAY
+            and others <= max(here / 2, here - MIN_MARGIN)
         )
 
-    def _needed(self, k: int, axis: int, *, by_changes_only: bool = False) -> float:
+    def _needed_correlation(self, k: int, axis: int, *, by_changes_only: bool = False) -> float:
         """Correlation that is sufficient for axes of this length; infinity if one of them has length 1."""
-        bands, length = self.parts[k], self.lengths[axis - 1]
+        bands, length = self.part_counts[k], self.axis_lengths[axis - 1]
         if min(bands, length) < 2:
             return np.inf
         few = SMALL_LAYER_FACTOR / float(np.sqrt(bands * length))
@@ -138,65 +151,69 @@ class Response:
             else max(MIN_CORRELATION, few)
         )
 
-    def _against(self, k: int, axis: int) -> bool:
+    def _contradicts_axis(self, k: int, axis: int) -> bool:
         """True if this axis is reversed or shuffled, or if another one follows."""
-        here, needed = self.follows[k, axis - 1], self._needed(k, axis)
-        elsewhere = any(self.clear(k, other + 1) for other in range(len(self.lengths)) if other != axis - 1)
-        copied = here >= needed and self.always[k, axis - 1] > MAX_ASTRAY
-        grown_axes = self.local[k, axis - 1] > MIN_NARROW and self.astray[k, axis - 1] > MIN_SHUFFLED
-        shuffled = self.lengths[axis - 1] >= MIN_LENGTH_SHUFFLED and (copied or grown_axes)
+        here, needed = self.position_correlation[k, axis - 1], self._needed_correlation(k, axis)
+        elsewhere = any(
+            self.follows_clearly(k, other + 1) for other in range(len(self.axis_lengths)) if other != axis - 1
+        )
+        copied = here >= needed and self.min_distant_change[k, axis - 1] > MAX_ASTRAY
+        grown_axes = (
+            self.change_narrowness[k, axis - 1] > MIN_NARROW and self.max_distant_change[k, axis - 1] > MIN_SHUFFLED
+        )
+        shuffled = self.axis_lengths[axis - 1] >= MIN_LENGTH_SHUFFLED and (copied or grown_axes)
         return bool(elsewhere or shuffled or here <= -needed)
 
-    def allows(self, order: Order) -> bool:
+    def allows_order(self, order: AxisOrder) -> bool:
         """True if nothing contradicts a reading."""
-        return not any(self._against(k, axis) for k, axis in enumerate(order.places))
+        return not any(self._contradicts_axis(k, axis) for k, axis in enumerate(order.position_axes))
 
-    def confirms(self, order: Order, *, by_changes_only: bool = False) -> bool:
+    def confirms_order(self, order: AxisOrder, *, by_changes_only: bool = False) -> bool:
         """True if everything supports a reading; `by_changes_only`: nothing else does, so that an axis of length 1 in the layer does not."""
         return all(
-            self.parts[k] < 2
-            or (self.lengths[axis - 1] == 1 and not by_changes_only)
-            or self.clear(k, axis, by_changes_only=by_changes_only)
-            for k, axis in enumerate(order.places)
+            self.part_counts[k] < 2
+            or (self.axis_lengths[axis - 1] == 1 and not by_changes_only)
+            or self.follows_clearly(k, axis, by_changes_only=by_changes_only)
+            for k, axis in enumerate(order.position_axes)
         )
 
 
 @final
 @dataclass(frozen=True)
-class Changes:
+class LayerChanges:
     """How much a layer changes when one part of the input is changed.
 
     Attributes:
-        values: squared changes, (parts, *the layer's axes after the rows). parts: (index of the position axis, start, end), as fractions of that axis.
+        squared_changes: squared changes, (parts, *the layer's axes after the rows). changed_parts: (index of the position axis, start, end), as fractions of that axis.
     """
 
-    values: Floats
-    parts: tuple[tuple[int, float, float], ...]
+    squared_changes: Floats
+    changed_parts: tuple[tuple[int, float, float], ...]
 
-    def response(self) -> Response:
+    def axis_response(self) -> AxisResponse:
         """How each axis of the layer follows each position axis."""
-        shape = self.values.shape[1:]
-        count = 1 + max(k for k, _, _ in self.parts)
+        shape = self.squared_changes.shape[1:]
+        count = 1 + max(k for k, _, _ in self.changed_parts)
         found = np.zeros((4, count, len(shape)))
         for k in range(count):
-            mine = [i for i, part in enumerate(self.parts) if part[0] == k]
-            ends = np.array([self.parts[i][1:] for i in mine])
+            mine = [i for i, part in enumerate(self.changed_parts) if part[0] == k]
+            ends = np.array([self.changed_parts[i][1:] for i in mine])
             for a, length in enumerate(shape):
-                if len(mine) < 2 or length < 2 or not np.isfinite(self.values).all():
+                if len(mine) < 2 or length < 2 or not np.isfinite(self.squared_changes).all():
                     continue
                 over = tuple(i + 1 for i in range(len(shape)) if i != a)
-                found[:, k, a] = _together(self.values[mine].sum(axis=over), ends)
-        parts = tuple(sum(part[0] == k for part in self.parts) for k in range(count))
+                found[:, k, a] = _change_statistics(self.squared_changes[mine].sum(axis=over), ends)
+        parts = tuple(sum(part[0] == k for part in self.changed_parts) for k in range(count))
         follows, astray, always, local = found
-        return Response(follows, astray, always, local, parts, tuple(shape))
+        return AxisResponse(follows, astray, always, local, parts, tuple(shape))
 
-    def single(self, axis: int) -> Floats:
+    def single_part_shares(self, axis: int) -> Floats:
         """How much each position along an axis of the layer depends on single parts: the largest share of one part, mean over position axes."""
-        over = tuple(i + 1 for i in range(self.values.ndim - 1) if i != axis - 1)
-        of = self.values.sum(axis=over)
+        over = tuple(i + 1 for i in range(self.squared_changes.ndim - 1) if i != axis - 1)
+        of = self.squared_changes.sum(axis=over)
         found = []
-        for k in range(1 + max(k for k, _, _ in self.parts)):
-            mine = of[[i for i, part in enumerate(self.parts) if part[0] == k]]
+        for k in range(1 + max(k for k, _, _ in self.changed_parts)):
+            mine = of[[i for i, part in enumerate(self.changed_parts) if part[0] == k]]
             mine = mine / np.maximum(mine.sum(axis=1, keepdims=True), 1e-300)
             total = mine.sum(axis=0)
             found.append(np.where(total > 0, mine.max(axis=0) / np.where(total > 0, total, 1), 1 / len(mine)))
@@ -205,7 +222,7 @@ class Changes:
 
 def probe_changes(
     problem: SaliencyProblem, input_index: int, layer: str, arrange: Callable[[Array], Array]
-) -> Iterator[Changes]:
+) -> Iterator[LayerChanges]:
     """Change the first row in one part after the other, once, then several times; the caller stops when it knows enough.
 
     Args:
@@ -216,12 +233,12 @@ def probe_changes(
     """
     input_ = problem.inputs[input_index]
     total, parts = _one_draw(problem, input_index, layer, arrange, 0)
-    yield Changes(total, parts)
+    yield LayerChanges(total, parts)
     least, most, numbers = EXTRA_DRAWS
     more = max(least, min(most, numbers // input_.x[0].size))
     for draw in range(1, more + 1):
         total = total + _one_draw(problem, input_index, layer, arrange, draw)[0]
-    yield Changes(total, parts)
+    yield LayerChanges(total, parts)
 
 
 def _one_draw(
@@ -229,7 +246,7 @@ def _one_draw(
 ) -> tuple[Floats, tuple[tuple[int, float, float], ...]]:
     """Squared changes of the layer, and the parts of the input that were changed; all draws but the first begin from another row too."""
     rows, parts = changed_rows(problem.inputs[input_index], draw, problem.inputs[input_index].position_axes)
-    activations = np.concatenate(list(_activations(problem, input_index, layer, rows, arrange)))
+    activations = np.concatenate(list(_layer_activations(problem, input_index, layer, rows, arrange)))
     change = (activations[1:] - activations[0]) ** 2
     change[change <= NOISE_SHARE**2 * change.max(initial=0)] = 0
     return change, tuple(parts)
@@ -239,12 +256,12 @@ def changed_rows(
     input_: Input, draw: int, axes: Sequence[int]
 ) -> tuple[npt.NDArray[Any], tuple[tuple[int, float, float], ...]]:
     """A row, and copies of it with one part changed, for all parts along each of these axes; and the parts, see Changes."""
-    base = input_.x[:1] if not draw else _other(input_.x[:1], input_.channel, 2 * draw - 1)
-    other = _other(input_.x[:1], input_.channel, 2 * draw)
+    base = input_.x[:1] if not draw else _shuffled_row(input_.x[:1], input_.channel_axis, 2 * draw - 1)
+    other = _shuffled_row(input_.x[:1], input_.channel_axis, 2 * draw)
     rows, parts = [base], []
     for k, axis in enumerate(axes):
         length = input_.x.shape[axis]
-        for start, stop in _bands(length):
+        for start, stop in _band_limits(length):
             at = (slice(None),) * axis + (slice(start, stop),)
             changed = base.copy()
             changed[at] = other[at]
@@ -253,12 +270,12 @@ def changed_rows(
     return np.concatenate(rows), tuple(parts)
 
 
-def _bands(length: int) -> list[tuple[int, int]]:
-    ends = np.linspace(0, length, min(length, BANDS) + 1).round().astype(int)
+def _band_limits(length: int) -> list[tuple[int, int]]:
+    ends = np.linspace(0, length, min(length, BANDS_PER_AXIS) + 1).round().astype(int)
     return [(int(a), int(b)) for a, b in pairwise(ends)]
 
 
-def _other(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[Any]:
+def _shuffled_row(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[Any]:
     """A row like this one: each channel's numbers in another order, so that all numbers are of a kind that the network knows."""
     draw = np.random.default_rng(seed)
     channels_last = x[..., None] if channel is None else np.moveaxis(x, channel, -1)
@@ -272,7 +289,7 @@ def _other(x: npt.NDArray[Any], channel: int | None, seed: int) -> npt.NDArray[A
     return out[..., 0] if channel is None else np.moveaxis(out, -1, channel)
 
 
-def _activations(
+def _layer_activations(
     problem: SaliencyProblem, input_index: int, layer: str, rows: npt.NDArray[Any], arrange: Callable[[Array], Array]
 ) -> Iterator[Floats]:
     """The layer's output for these rows of one input, with the other inputs of the first row."""
@@ -290,7 +307,7 @@ def _activations(
         yield problem.net.numpy(arrange(found))
 
 
-def _together(change: Floats, ends: Floats) -> tuple[float, float, float, float]:
+def _change_statistics(change: Floats, ends: Floats) -> tuple[float, float, float, float]:
     """Correlation of parts (rows) and positions (columns) under weights made equal for all parts and all positions; how large those far away are; how narrow they are."""
     weights = change + 1e-9 * change.max() + 1e-300
     for _ in range(30):

@@ -14,10 +14,10 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.methods.saliency.base import Maps, Method, MethodOutput
+from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps
 from whybox.methods.saliency.baselines import Baseline, describe_baselines, mean_baseline, resolve_baselines
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
-from whybox.models.differentiable import Array, Pull, RuleBackward
+from whybox.models.differentiable import Array, Pullback, RuleBackward
 
 __all__ = ["DeepLift", "GuidedBackprop"]
 
@@ -38,9 +38,9 @@ class DeepLift(Method):
 
     name: ClassVar[str] = "deeplift"
     title: ClassVar[str] = "DeepLIFT"
-    background: ClassVar[bool] = True
+    takes_background: ClassVar[bool] = True
 
-    def reference(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None]:
+    def reference_inputs(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None]:
         """The mean of the baselines."""
         return mean_baseline(problem, self.baseline)
 
@@ -53,12 +53,12 @@ class DeepLift(Method):
             "deeplift",
             problem.to_device(some),
             _baseline_rows(problem, baselines[0], some[:1])
-            if baselines[0].same
+            if baselines[0].is_shared
             else _baseline_rows(problem, baselines[0], some),
         )
         max_rows_in_budget = max(2, problem.budget // max(rule_backward.row_bytes, problem.row_bytes))
-        out, base = problem.zeros(), np.zeros((problem.rows, problem.target.count))
-        shared, own = [b for b in baselines if b.same], [b for b in baselines if not b.same]
+        out, base = problem.zero_maps(), np.zeros((problem.n_rows, problem.target.n_targets))
+        shared, own = [b for b in baselines if b.is_shared], [b for b in baselines if not b.is_shared]
         together = int(max(1, min(net.max_batch_size, max_rows_in_budget // 4)))
         for start in range(0, len(shared), together):
             some_shared = shared[start : start + together]
@@ -72,19 +72,19 @@ class DeepLift(Method):
                 problem.record_outputs(rows, net.numpy(outputs))
                 values = net.numpy(reference_outputs)
                 for k in range(len(some_shared)):
-                    base[rows] += problem.target.scores(
+                    base[rows] += problem.target.select_scores(
                         np.broadcast_to(values[k], (len(rows), *values.shape[1:])), rows
                     )
                 single_references = [tuple(r[k : k + 1] for r in references) for k in range(len(some_shared))]
-                _add(problem, out, rows, _attributions(problem, rows, xs, single_references, pull))
+                _add_to_rows(problem, out, rows, _target_attributions(problem, rows, xs, single_references, pull))
         paired = replace(problem, batch_size=int(max(1, min(net.max_batch_size, max_rows_in_budget // 2))))
         for b in own:
             for rows in paired.row_batches(self.name, passes=3):
                 xs, references = problem.to_device(rows), _baseline_rows(problem, b, rows)
                 outputs, reference_outputs, pull = rule_backward.run(xs, references, paired=True)
                 problem.record_outputs(rows, net.numpy(outputs))
-                base[rows] += problem.target.scores(net.numpy(reference_outputs), rows)
-                _add(problem, out, rows, _attributions(problem, rows, xs, [references], pull))
+                base[rows] += problem.target.select_scores(net.numpy(reference_outputs), rows)
+                _add_to_rows(problem, out, rows, _target_attributions(problem, rows, xs, [references], pull))
         for line in out:
             for a in line:
                 if a is not None:
@@ -93,7 +93,7 @@ class DeepLift(Method):
             out,
             "rules of operators",
             f"difference from {describe_baselines(baselines)}",
-            base=base / len(baselines),
+            base_scores=base / len(baselines),
             exact=True,
             notes=(_operator_note(rule_backward),),
         )
@@ -106,13 +106,13 @@ class GuidedBackprop(Method):
 
     name: ClassVar[str] = "guided_backprop"
     title: ClassVar[str] = "Guided backpropagation"
-    reduces: ClassVar[str] = "max"
+    default_reduce: ClassVar[str] = "max"
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         problem.require_derivatives(self.name)
         rule_backward = problem.net.with_rules("guided", problem.to_device(_comparison_rows(problem)), None)
-        out = problem.zeros()
+        out = problem.zero_maps()
         max_rows_in_budget = max(1, problem.budget // max(rule_backward.row_bytes, problem.row_bytes))
         for rows in replace(problem, batch_size=int(min(problem.net.max_batch_size, max_rows_in_budget))).row_batches(
             self.name
@@ -120,10 +120,10 @@ class GuidedBackprop(Method):
             xs = problem.to_device(rows)
             outputs, _, pull = rule_backward.run(xs, None)
             problem.record_outputs(rows, problem.net.numpy(outputs))
-            for t in range(problem.target.count):
+            for t in range(problem.target.n_targets):
                 cotangent = problem.net.array(problem.target.cotangent(t, rows))
-                grads = pull(cotangent, last=t == problem.target.count - 1)
-                _add(problem, out, rows, [(t, grads)])
+                grads = pull(cotangent, last=t == problem.target.n_targets - 1)
+                _add_to_rows(problem, out, rows, [(t, grads)])
         return MethodOutput(
             out,
             "rules of operators",
@@ -147,24 +147,28 @@ def _operator_note(rule_backward: RuleBackward) -> str:
 
 def _comparison_rows(problem: SaliencyProblem) -> Indices:
     """Rows at which the traced graph is compared with the network."""
-    return np.unique(np.array([0, problem.rows - 1], dtype=np.intp))
+    return np.unique(np.array([0, problem.n_rows - 1], dtype=np.intp))
 
 
 def _baseline_rows(problem: SaliencyProblem, baseline: Baseline, rows: Indices) -> tuple[Array, ...]:
-    return tuple(problem.net.array(a) for a in baseline.rows(rows))
+    return tuple(problem.net.array(a) for a in baseline.for_rows(rows))
 
 
 def _stack_shared(problem: SaliencyProblem, baselines: Sequence[Baseline]) -> tuple[Array, ...]:
     """Baselines that all rows share, stacked."""
-    each = [b.rows(np.zeros(1, dtype=np.intp)) for b in baselines]
+    each = [b.for_rows(np.zeros(1, dtype=np.intp)) for b in baselines]
     return tuple(problem.net.array(np.concatenate(parts)) for parts in zip(*each, strict=True))
 
 
-def _attributions(
-    problem: SaliencyProblem, rows: Indices, xs: tuple[Array, ...], references: Sequence[tuple[Array, ...]], pull: Pull
+def _target_attributions(
+    problem: SaliencyProblem,
+    rows: Indices,
+    xs: tuple[Array, ...],
+    references: Sequence[tuple[Array, ...]],
+    pull: Pullback,
 ) -> Iterator[tuple[int, list[Array | None]]]:
     """For each target: multipliers times differences, summed over references."""
-    count = problem.target.count
+    count = problem.target.n_targets
     for t in range(count):
         cotangent = problem.net.array(problem.target.cotangent(t, rows))
         total: list[Array | None] = [None] * len(xs)
@@ -177,7 +181,7 @@ def _attributions(
         yield t, total
 
 
-def _add(problem: SaliencyProblem, out: Maps, rows: Indices, grads: Any) -> None:
+def _add_to_rows(problem: SaliencyProblem, out: TargetMaps, rows: Indices, grads: Any) -> None:
     for t, target_grads in grads:
         for i, a in enumerate(target_grads):
             total = out[t][i]

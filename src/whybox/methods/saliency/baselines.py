@@ -20,9 +20,9 @@ from whybox.methods.saliency.problem import Indices, SaliencyProblem
 __all__ = ["Baseline", "describe_baselines", "mean_baseline", "repeat_row", "resolve_baselines"]
 
 BLUR_SHARE: Final = 10 / 224  # standard deviation as a share of the shorter side
-_KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
-_HELD: Final = ", whole numbers held"
-_Rows = Callable[[Indices], npt.NDArray[Any]]
+_BASELINE_KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
+_HELD_PHRASE: Final = ", whole numbers held"
+_RowFunction = Callable[[Indices], npt.NDArray[Any]]
 
 
 @final
@@ -31,19 +31,19 @@ class Baseline:
     """One baseline for every row.
 
     Attributes:
-        description: in words. same: True if all rows share it.
-        holds: True if inputs of whole numbers are held. background: True if it is a background row.
+        description: in words. is_shared: True if all rows share it.
+        holds_inputs: True if inputs of whole numbers are held. from_background: True if it is a background row.
     """
 
     description: str
-    same: bool
-    _parts: tuple[_Rows, ...]
-    holds: bool = False
-    background: bool = False
+    is_shared: bool
+    _row_functions: tuple[_RowFunction, ...]
+    holds_inputs: bool = False
+    from_background: bool = False
 
-    def rows(self, rows: Indices) -> list[npt.NDArray[Any]]:
+    def for_rows(self, rows: Indices) -> list[npt.NDArray[Any]]:
         """Return the baselines of these rows: one array an input, (m, *shape of the input). Whole numbers are the rows' own."""
-        return [part(rows) for part in self._parts]
+        return [part(rows) for part in self._row_functions]
 
 
 @final
@@ -52,8 +52,8 @@ class _InputBaseline:
     """The baseline of one input."""
 
     description: str
-    same: bool
-    rows: _Rows
+    is_shared: bool
+    for_rows: _RowFunction
 
 
 def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Baseline, ...]:
@@ -76,7 +76,7 @@ def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Base
         given = 0 if problem.background is None else "background"
     listed = list(given) if isinstance(given, list) else [given]
     if not listed:
-        raise OptionError(Argument("baseline", []), f" is empty; give {_KINDS}.")
+        raise OptionError(Argument("baseline", []), f" is empty; give {_BASELINE_KINDS}.")
     if problem.background is not None and not any(_uses_background(problem, one) for one in listed):
         raise OptionError(
             "background rows were given and ",
@@ -88,16 +88,18 @@ def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Base
         if isinstance(one, str) and one == "background":
             out += _background_baselines(problem)
         else:
-            out.append(_join(problem, [_input_baseline(problem, i, s) for i, s in enumerate(_per_input(problem, one))]))
+            out.append(
+                _join_inputs(problem, [_input_baseline(problem, i, s) for i, s in enumerate(_per_input(problem, one))])
+            )
     return tuple(out)
 
 
 def describe_baselines(baselines: Sequence[Baseline]) -> str:
     """Describe them for the evidence: ``"0"``, ``"the mean over 0; the row blurred by 2 pixels"``, ``"the mean over 100 background rows"``."""
-    background = [b for b in baselines if b.background]
-    described = [b.description for b in baselines if not b.background]
+    background = [b for b in baselines if b.from_background]
+    described = [b.description for b in baselines if not b.from_background]
     if len(background) > 1:
-        described.append(f"{len(background)} background rows{_HELD if background[0].holds else ''}")
+        described.append(f"{len(background)} background rows{_HELD_PHRASE if background[0].holds_inputs else ''}")
     else:
         described += [b.description for b in background]
     words = "; ".join(described)
@@ -105,8 +107,8 @@ def describe_baselines(baselines: Sequence[Baseline]) -> str:
 
 
 def mean_baseline(problem: SaliencyProblem, given: Any = None) -> list[npt.NDArray[Any] | None]:
-    """The mean baseline of each input, (rows, *shape); None for whole numbers. See Method.reference."""
-    each = [b.rows(np.arange(problem.rows)) for b in resolve_baselines(problem, given)]
+    """The mean baseline of each input, (rows, *shape); None for whole numbers. See Method.reference_inputs."""
+    each = [b.for_rows(np.arange(problem.n_rows)) for b in resolve_baselines(problem, given)]
     out: list[npt.NDArray[Any] | None] = []
     for k, input_ in enumerate(problem.inputs):
         out.append(
@@ -120,7 +122,7 @@ def _uses_background(problem: SaliencyProblem, one: Any) -> bool:
     if isinstance(one, str) and one == "background":
         return True
     return any(
-        isinstance(s, str) and s == "mean" and not i.without_gradient and i.channel is None
+        isinstance(s, str) and s == "mean" and not i.without_gradient and i.channel_axis is None
         for i, s in zip(problem.inputs, _per_input(problem, one), strict=True)
     )
 
@@ -153,13 +155,13 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
     return [None if i.without_gradient else one for i in problem.inputs]
 
 
-def _join(problem: SaliencyProblem, parts: list[_InputBaseline]) -> Baseline:
+def _join_inputs(problem: SaliencyProblem, parts: list[_InputBaseline]) -> Baseline:
     floats = [p.description for i, p in zip(problem.inputs, parts, strict=True) if not i.without_gradient]
     if len(set(floats)) > 1:
         words = "; ".join(f"{i.name}: {p.description}" for i, p in zip(problem.inputs, parts, strict=True))
     else:
-        words = (floats or ["the row itself"])[0] + (_HELD if len(floats) < len(parts) else "")
-    return Baseline(words, all(p.same for p in parts), tuple(p.rows for p in parts), len(floats) < len(parts))
+        words = (floats or ["the row itself"])[0] + (_HELD_PHRASE if len(floats) < len(parts) else "")
+    return Baseline(words, all(p.is_shared for p in parts), tuple(p.for_rows for p in parts), len(floats) < len(parts))
 
 
 def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _InputBaseline:
@@ -186,7 +188,7 @@ def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _
         return _array_baseline(
             input_, np.asarray(problem.net.numpy(given) if problem.net.is_own_array(given) else given)
         )
-    raise OptionError(Argument("baseline", given), f" for {input_.name} is not known: {_KINDS}.")
+    raise OptionError(Argument("baseline", given), f" for {input_.name} is not known: {_BASELINE_KINDS}.")
 
 
 def _held_baseline(input_: Input) -> _InputBaseline:
@@ -195,14 +197,14 @@ def _held_baseline(input_: Input) -> _InputBaseline:
 
 def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline:
     input_ = problem.inputs[input_index]
-    if input_.channel is not None:
+    if input_.channel_axis is not None:
         places = input_.position_axes
 
-        def own(rows: Indices) -> npt.NDArray[Any]:
+        def channel_means(rows: Indices) -> npt.NDArray[Any]:
             x = input_.x[rows]
             return np.broadcast_to(x.mean(axis=places, keepdims=True, dtype=np.float64), x.shape).astype(x.dtype)
 
-        return _InputBaseline("each row's own mean of every channel", False, own)
+        return _InputBaseline("each row's own mean of every channel", False, channel_means)
     if problem.background is None:
         raise OptionError(
             Argument("baseline", "mean"),
@@ -217,7 +219,7 @@ def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline
 
 
 def _blur_baseline(input_: Input, sigma: Any) -> _InputBaseline:
-    if input_.channel is None or len(input_.position_axes) < 2:
+    if input_.channel_axis is None or len(input_.position_axes) < 2:
         raise OptionError(
             Argument("baseline", "blur"),
             f" is for pictures; {input_.name} has the axes {', '.join(input_.dims)}. Say ",
@@ -237,12 +239,12 @@ def _blur_baseline(input_: Input, sigma: Any) -> _InputBaseline:
         )
     widths = [float(sigma) if i in input_.position_axes else 0.0 for i in range(input_.x.ndim)]
 
-    def blurred(rows: Indices) -> npt.NDArray[Any]:
+    def blurred_rows(rows: Indices) -> npt.NDArray[Any]:
         from scipy.ndimage import gaussian_filter
 
         return np.asarray(gaussian_filter(input_.x[rows], widths, mode="nearest"))
 
-    return _InputBaseline(f"the row blurred by {float(sigma):.3g} pixels", False, blurred)
+    return _InputBaseline(f"the row blurred by {float(sigma):.3g} pixels", False, blurred_rows)
 
 
 def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> _InputBaseline:
@@ -269,7 +271,7 @@ def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
         )
     count = len(problem.background[0].x)
 
-    def fixed(input_: Input, background: Input, k: int) -> _Rows:
+    def fixed_row(input_: Input, background: Input, k: int) -> _RowFunction:
         if input_.without_gradient:
             return lambda rows: input_.x[rows]
         one = background.x[k].astype(input_.x.dtype)
@@ -278,11 +280,11 @@ def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
     held = any(i.without_gradient for i in problem.inputs)
     return [
         Baseline(
-            f"background row {k}" + (_HELD if held else ""),
+            f"background row {k}" + (_HELD_PHRASE if held else ""),
             not held,
-            tuple(fixed(i, b, k) for i, b in zip(problem.inputs, problem.background, strict=True)),
+            tuple(fixed_row(i, b, k) for i, b in zip(problem.inputs, problem.background, strict=True)),
             held,
-            background=True,
+            from_background=True,
         )
         for k in range(count)
     ]

@@ -17,12 +17,12 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.methods.saliency.base import Maps, Method, MethodOutput, list_rows
+from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps, list_rows
 from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
-from whybox.methods.saliency.problem import Grads, Indices, SaliencyProblem
+from whybox.methods.saliency.problem import Indices, SaliencyProblem, TargetGradients
 from whybox.models.differentiable import Array
 from whybox.numerics.interpolation import upsample
 
@@ -30,7 +30,7 @@ __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
 
 
 @dataclass(frozen=True)
-class _Cam(Method):
+class _CamMethod(Method):
     """A map on a layer's grid.
 
     Attributes:
@@ -42,7 +42,7 @@ class _Cam(Method):
         reshape: a function that brings the layer's output, (rows, ...) in the network's own arrays, into such axes; it may only select and move numbers.
     """
 
-    channels: ClassVar[bool] = True
+    needs_channels: ClassVar[bool] = True
 
     layer: str | None = None
     upsample: bool = True
@@ -68,7 +68,7 @@ class _Cam(Method):
                     ".",
                 )
 
-    def resolved(self, settings: Mapping[str, Any]) -> Method:
+    def with_resolved(self, settings: Mapping[str, Any]) -> Method:
         """See Method: the axes are those that were found before."""
         grid = settings["grid"]
         return replace(
@@ -81,45 +81,47 @@ class _Cam(Method):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         input_index = _picture_input(problem)
-        axes = self._axes(problem, input_index)
-        layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.count)]
+        axes = self._resolve_axes(problem, input_index)
+        layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.n_targets)]
         for rows in problem.row_batches(self.name):
-            tap = problem.tap_layer(rows, axes.layer)
-            activation = axes.arrange(tap.activation)
-            gradients: Grads = []
-            for t in range(problem.target.count):
+            tap = problem.tap_layer(rows, axes.layer_name)
+            activation = axes.arrange_output(tap.activation)
+            gradients: TargetGradients = []
+            for t in range(problem.target.n_targets):
                 cotangent = problem.net.array(problem.target.cotangent(t, rows))
-                gradient = tap.pull(cotangent, last=t == problem.target.count - 1)
-                combined = problem.net.numpy(self._combine(problem, activation, axes.arrange(gradient), axes.channel))
+                gradient = tap.pullback(cotangent, last=t == problem.target.n_targets - 1)
+                combined = problem.net.numpy(
+                    self._combine_channels(problem, activation, axes.arrange_output(gradient), axes.channel_axis)
+                )
                 layer_maps[t].append(np.maximum(axes.to_input_order(combined), 0.0))
                 gradients.append((gradient,))
-            if problem.record is not None:
-                problem.record.add_layer(problem.net, rows, tap.activation, [of[0] for of in gradients])
+            if problem.spot_record is not None:
+                problem.spot_record.add_layer(problem.net, rows, tap.activation, [of[0] for of in gradients])
             if not problem.row_outputs.derivatives_checked:
-                inner, _ = problem.net.split_at_layer(axes.layer, problem.to_device(rows[:1]))
+                inner, _ = problem.net.split_at_layer(axes.layer_name, problem.to_device(rows[:1]))
                 network_inputs = problem.to_device(rows)[
                     1 if problem.after_embedding else 0 :
                 ]  # what the whole network takes
                 problem.check_derivatives(
                     inner, (tap.activation, *network_inputs), rows, gradients, tap.outputs, {0: None}
                 )
-        return self._output(problem, input_index, axes, [np.concatenate(of) for of in layer_maps])
+        return self._method_output(problem, input_index, axes, [np.concatenate(of) for of in layer_maps])
 
-    def _axes(self, problem: SaliencyProblem, input_index: int) -> LayerAxes:
+    def _resolve_axes(self, problem: SaliencyProblem, input_index: int) -> LayerAxes:
         if self.layer is None:
             return find_layer(problem, input_index)
         return read_layer(problem, input_index, self.layer, self.layer_axes, self.grid, self.reshape)
 
     @abstractmethod
-    def _combine(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
         """The map before its negative side is cut, (m, *grid)."""
 
-    def _output(
+    def _method_output(
         self, problem: SaliencyProblem, input_index: int, axes: LayerAxes, layer_maps: list[Floats]
     ) -> MethodOutput:
-        input_, layer = problem.inputs[input_index], axes.layer
+        input_, layer = problem.inputs[input_index], axes.layer_name
         sizes = input_.position_shape
-        maps: Maps = [
+        maps: TargetMaps = [
             [
                 (upsample(of, sizes) if self.upsample else of) if i == input_index else None
                 for i in range(len(problem.inputs))
@@ -132,11 +134,11 @@ class _Cam(Method):
             maps,
             f"layer {axes}, {grid} positions{drawn}",
             f"output of layer {layer!r}, weighted by how the score depends on its channels; negative sums are cut to 0",
-            reduced=True,
+            channels_reduced=True,
             exact=True,
             units="weighted activation",
             notes=(*axes.notes, *_empty_notes(problem, layer_maps, layer)),
-            resolved=axes.resolved,
+            resolved_options=axes.resolved_options,
         )
 
 
@@ -147,7 +149,7 @@ def _empty_notes(problem: SaliencyProblem, layer_maps: list[Floats], layer: str)
         none = np.asarray(~of.reshape(len(of), -1).any(axis=1))
         if none.any():
             notes.append(
-                f"EMPTY: the map{problem.target.phrase(t)} is 0 everywhere in {list_rows(none)}: at layer {layer!r} "
+                f"EMPTY: the map{problem.target.output_phrase(t)} is 0 everywhere in {list_rows(none)}: at layer {layer!r} "
                 "nothing raises the score; try another layer (layer=...)"
             )
     return tuple(notes)
@@ -159,7 +161,7 @@ def _picture_input(problem: SaliencyProblem) -> int:
     Raises:
         UnsupportedModelError: none has channels, or several have.
     """
-    usable = [i for i, input_ in enumerate(problem.inputs) if input_.channel is not None]
+    usable = [i for i, input_ in enumerate(problem.inputs) if input_.channel_axis is not None]
     if len(usable) != 1:
         raise UnsupportedModelError(
             f"class activation maps need one input with channels and positions, and {len(usable)} of {len(problem.inputs)} inputs have channels",
@@ -176,26 +178,26 @@ def _over_places(a: Array, channel: int) -> tuple[Array, int]:
     return a.sum(places).reshape(kept), int(np.prod([shape[i] for i in places]))
 
 
-def _positive(a: Array) -> Array:
+def _positive_part(a: Array) -> Array:
     return (a + abs(a)) * 0.5
 
 
 @final
 @dataclass(frozen=True)
-class GradCam(_Cam):
+class GradCam(_CamMethod):
     """Channels weighted by the mean of the score's derivative over positions."""
 
     name: ClassVar[str] = "gradcam"
     title: ClassVar[str] = "Grad-CAM"
 
-    def _combine(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
         sums, places = _over_places(gradient, channel)
         return (sums * (1 / places) * activation).sum(channel)
 
 
 @final
 @dataclass(frozen=True)
-class GradCamPlusPlus(_Cam):
+class GradCamPlusPlus(_CamMethod):
     """Channels weighted by the sum of positive derivatives, each divided by 2 + derivative x sum of the channel (the paper's alpha for a score of exp(y)).
 
     The paper's factor exp(y), the same for a whole map, is left out. A channel's sum must not be so negative that the divisor is 0 or less: name a layer
@@ -205,8 +207,8 @@ class GradCamPlusPlus(_Cam):
     name: ClassVar[str] = "gradcam++"
     title: ClassVar[str] = "Grad-CAM++"
 
-    def _combine(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
-        up = _positive(gradient)
+    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+        up = _positive_part(gradient)
         sums, _ = _over_places(activation, channel)
         divisor = up * sums + 2
         if float(problem.net.numpy(sums).min()) < 0 and float(problem.net.numpy(divisor).min()) < 1e-3:
@@ -221,19 +223,19 @@ class GradCamPlusPlus(_Cam):
 
 @final
 @dataclass(frozen=True)
-class LayerCam(_Cam):
+class LayerCam(_CamMethod):
     """Each position of each channel weighted by its own derivative if that is positive."""
 
     name: ClassVar[str] = "layercam"
     title: ClassVar[str] = "LayerCAM"
 
-    def _combine(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
-        return (_positive(gradient) * activation).sum(channel)
+    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+        return (_positive_part(gradient) * activation).sum(channel)
 
 
 @final
 @dataclass(frozen=True)
-class ScoreCam(_Cam):
+class ScoreCam(_CamMethod):
     """Channels weighted by the score when the channel is used as a mask: no derivatives, C + 1 forwards a row and one of the baseline.
 
     Each channel is interpolated to the input's positions and scaled to 0 ... 1; weights are the softmax over channels of the scores under these masks (the
@@ -247,7 +249,7 @@ class ScoreCam(_Cam):
 
     name: ClassVar[str] = "scorecam"
     title: ClassVar[str] = "Score-CAM"
-    background: ClassVar[bool] = True
+    takes_background: ClassVar[bool] = True
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
@@ -257,21 +259,21 @@ class ScoreCam(_Cam):
                 Argument("method", "scorecam"),
                 " scales the input by masks between 0 and 1, which whole numbers cannot take; pass floats.",
             )
-        axes = self._axes(problem, input_index)
+        axes = self._resolve_axes(problem, input_index)
         replacement = resolve_replacement(problem, self.baseline)
-        layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.count)]
+        layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.n_targets)]
         for rows in problem.row_batches(self.name):
-            tap = problem.tap_layer(rows, axes.layer)
-            activations = np.moveaxis(problem.net.numpy(axes.arrange(tap.activation)), axes.channel, 1)
-            activations = np.ascontiguousarray(np.transpose(activations, (0, 1, *(2 + k for k in axes.order))))
-            if problem.record is not None:
-                problem.record.add_layer(problem.net, rows, tap.activation, ())
+            tap = problem.tap_layer(rows, axes.layer_name)
+            activations = np.moveaxis(problem.net.numpy(axes.arrange_output(tap.activation)), axes.channel_axis, 1)
+            activations = np.ascontiguousarray(np.transpose(activations, (0, 1, *(2 + k for k in axes.position_order))))
+            if problem.spot_record is not None:
+                problem.spot_record.add_layer(problem.net, rows, tap.activation, ())
             del tap  # frees what it keeps for derivatives
             for t, of in enumerate(self._weighted_maps(problem, replacement, input_index, rows, activations)):
                 layer_maps[t].append(np.maximum(of, 0.0))
-        return self._output(problem, input_index, axes, [np.concatenate(of) for of in layer_maps])
+        return self._method_output(problem, input_index, axes, [np.concatenate(of) for of in layer_maps])
 
-    def _combine(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
         raise NotImplementedError  # its weights are scores
 
     def _weighted_maps(
@@ -290,21 +292,21 @@ class ScoreCam(_Cam):
         usable = [np.flatnonzero(of) for of in high > low]
         first = int(rows[0])
 
-        def masks(mask_rows: Indices, mask_numbers: Indices) -> list[npt.NDArray[Any] | None]:
+        def make_masks(mask_rows: Indices, mask_numbers: Indices) -> list[npt.NDArray[Any] | None]:
             local = mask_rows - first
             channel = np.array([usable[i][k] for i, k in zip(local, mask_numbers, strict=True)])
             drawn = upsample(activations[local, channel], sizes)
             span = tuple(range(1, drawn.ndim))
             least, most = drawn.min(axis=span, keepdims=True), drawn.max(axis=span, keepdims=True)
-            mask = np.expand_dims((drawn - least) / np.where(most > least, most - least, 1), input_.channel or 1)
+            mask = np.expand_dims((drawn - least) / np.where(most > least, most - least, 1), input_.channel_axis or 1)
             return [mask if i == input_index else None for i in range(len(problem.inputs))]
 
-        counts = np.zeros(problem.rows, dtype=np.intp)
+        counts = np.zeros(problem.n_rows, dtype=np.intp)
         counts[rows] = [len(of) for of in usable]
-        maps = [np.zeros((len(rows), *activations.shape[2:])) for _ in range(problem.target.count)]
+        maps = [np.zeros((len(rows), *activations.shape[2:])) for _ in range(problem.target.n_targets)]
         if not counts.any():
             return maps
-        for row, scores in evaluate_masked(problem, replacement, counts, masks, self.name):
+        for row, scores in evaluate_masked(problem, replacement, counts, make_masks, self.name):
             i = row - first
             weights = np.exp(scores - scores.max(axis=0))
             weights /= weights.sum(axis=0)

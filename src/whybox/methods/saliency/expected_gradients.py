@@ -19,7 +19,7 @@ import numpy.typing as npt
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
-from whybox.methods.saliency.base import Maps, Method, MethodOutput
+from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps
 from whybox.methods.saliency.baselines import mean_baseline, resolve_baselines
 from whybox.methods.saliency.integrated_gradients import baseline_scores, path_gradients
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
@@ -27,7 +27,7 @@ from whybox.models.differentiable import Array
 
 __all__ = ["ExpectedGradients"]
 
-GROUPS: Final = 32
+SAMPLE_GROUPS: Final = 32
 _GroupArrays = list[list[npt.NDArray[np.float64] | None]]  # for each target and input: (groups, *shape)
 _RowMeans = Iterator[tuple[int, _GroupArrays, _GroupArrays, list[npt.NDArray[np.float64] | None]]]
 
@@ -46,19 +46,19 @@ class ExpectedGradients(Method):
 
     name: ClassVar[str] = "expected_gradients"
     title: ClassVar[str] = "Expected gradients"
-    background: ClassVar[bool] = True
+    takes_background: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        check_whole_number("samples", self.samples, GROUPS)
+        check_whole_number("samples", self.samples, SAMPLE_GROUPS)
         check_positive("tol", self.tol, 1.0)
-        if self.samples % GROUPS:
+        if self.samples % SAMPLE_GROUPS:
             raise OptionError(
                 Argument("samples", self.samples),
-                f" must be a multiple of {GROUPS} (say {-(-self.samples // GROUPS) * GROUPS}): the standard error comes from {GROUPS} "
+                f" must be a multiple of {SAMPLE_GROUPS} (say {-(-self.samples // SAMPLE_GROUPS) * SAMPLE_GROUPS}): the standard error comes from {SAMPLE_GROUPS} "
                 "equal groups.",
             )
 
-    def reference(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None] | None:
+    def reference_inputs(self, problem: SaliencyProblem) -> Sequence[npt.NDArray[Any] | None] | None:
         """The mean of the background."""
         return mean_baseline(problem, "background")
 
@@ -76,17 +76,17 @@ class ExpectedGradients(Method):
                 Argument("background", example="..."),
                 ".",
             )
-        numbers = problem.target.count * sum(
+        numbers = problem.target.n_targets * sum(
             int(np.prod(i.x.shape[1:])) for i in problem.inputs if not i.without_gradient
         )
-        if (held := 2 * GROUPS * 8 * numbers) > problem.budget:
+        if (held := 2 * SAMPLE_GROUPS * 8 * numbers) > problem.budget:
             raise LimitError(
                 f"the groups of one row take {held / 1e6:,.0f} MB, more than the budget of {problem.budget / 1e6:,.0f} MB; raise it, or explain fewer targets at a time."
             )
         base = baseline_scores(problem, resolve_baselines(problem, "background")).mean(axis=0)
-        maps, variances = problem.zeros(), self._variance_zeros(problem)
+        maps, variances = problem.zero_maps(), self._variance_zeros(problem)
         for row, a, g, centre_error in self._group_means(problem):
-            for t in range(problem.target.count):
+            for t in range(problem.target.n_targets):
                 for i, to in enumerate(maps[t]):
                     spread = variances[t][i]
                     if to is None or spread is None:
@@ -96,20 +96,20 @@ class ExpectedGradients(Method):
                     axis = problem.summed_channel(i)
                     influence = per_group + _influence_of_others(g[t][i], centre_error[i])
                     reduced = influence if axis is None else influence.sum(axis)
-                    spread[row] = reduced.var(axis=0, ddof=1) / GROUPS
+                    spread[row] = reduced.var(axis=0, ddof=1) / SAMPLE_GROUPS
         count = len(problem.background[0].x)
         return MethodOutput(
             maps,
-            f"{self.samples} samples a row in {GROUPS} independent Latin hypercubes, control variate of the background's mean",
+            f"{self.samples} samples a row in {SAMPLE_GROUPS} independent Latin hypercubes, control variate of the background's mean",
             f"gradient integrated on straight paths from {count:,} background rows"
             + (", whole numbers held" if any(i.without_gradient for i in problem.inputs) else ""),
             variances,
-            freedom=GROUPS - 1,
-            base=base,
-            tolerance=self.tol,
+            degrees_of_freedom=SAMPLE_GROUPS - 1,
+            base_scores=base,
+            relative_tolerance=self.tol,
         )
 
-    def _variance_zeros(self, problem: SaliencyProblem) -> Maps:
+    def _variance_zeros(self, problem: SaliencyProblem) -> TargetMaps:
         """Zeros for variances, without channels if these are summed."""
         return [
             [
@@ -118,15 +118,15 @@ class ExpectedGradients(Method):
                 else np.zeros(tuple(n for k, n in enumerate(i.x.shape) if k != problem.summed_channel(which)))
                 for which, i in enumerate(problem.inputs)
             ]
-            for _ in range(problem.target.count)
+            for _ in range(problem.target.n_targets)
         ]
 
     def draw_samples(self, problem: SaliencyProblem, row: int, count: int) -> tuple[Floats, Indices]:
         """Return fractions of the path and background rows of one row's samples, group after group."""
-        rng, per_group = problem.rng_for(row), self.samples // GROUPS
-        fractions = np.empty((GROUPS, per_group))
-        background_rows = np.empty((GROUPS, per_group), dtype=np.intp)
-        for group in range(GROUPS):
+        rng, per_group = problem.rng_for(row), self.samples // SAMPLE_GROUPS
+        fractions = np.empty((SAMPLE_GROUPS, per_group))
+        background_rows = np.empty((SAMPLE_GROUPS, per_group), dtype=np.intp)
+        for group in range(SAMPLE_GROUPS):
             fractions[group] = (np.arange(per_group) + rng.random(per_group)) / per_group
             rounds = [rng.permutation(count) for _ in range(-(-per_group // count))]
             background_rows[group] = rng.permutation(np.concatenate(rounds)[:per_group])
@@ -140,7 +140,7 @@ class ExpectedGradients(Method):
         assert problem.background is not None  # noqa: S101  # asked by the caller
         background = [b.x.astype(np.float64) for b in problem.background]
         centres = [b.mean(axis=0) for b in background]
-        per_group = self.samples // GROUPS
+        per_group = self.samples // SAMPLE_GROUPS
         drawn: dict[int, tuple[Floats, Indices]] = {}
         sums: dict[int, tuple[_GroupArrays, _GroupArrays]] = {}
         for rows, sample in problem.sample_batches(self.samples, self.name):
@@ -150,18 +150,18 @@ class ExpectedGradients(Method):
                     sums[int(row)] = (_group_zeros(problem), _group_zeros(problem))
             fractions = np.array([drawn[int(r)][0][s] for r, s in zip(rows, sample, strict=True)])
             background_rows = np.array([drawn[int(r)][1][s] for r, s in zip(rows, sample, strict=True)])
-            self._add(problem, rows, sample // per_group, fractions, background_rows, sums)
+            self._add_gradients(problem, rows, sample // per_group, fractions, background_rows, sums)
             done = [int(r) for r in np.unique(rows) if r != rows[-1] or sample[-1] == self.samples - 1]
             for row in done:
-                picked = drawn.pop(row)[1].reshape(GROUPS, per_group)
+                picked = drawn.pop(row)[1].reshape(SAMPLE_GROUPS, per_group)
                 a, g = sums.pop(row)
                 centre_error = [
                     None if i.without_gradient else b[picked].mean(axis=1) - c
                     for i, b, c in zip(problem.inputs, background, centres, strict=True)
                 ]
-                yield row, _divide(a, per_group), _divide(g, per_group), centre_error
+                yield row, _divide_sums(a, per_group), _divide_sums(g, per_group), centre_error
 
-    def _add(
+    def _add_gradients(
         self,
         problem: SaliencyProblem,
         rows: Indices,
@@ -177,9 +177,9 @@ class ExpectedGradients(Method):
             for i, b in zip(problem.inputs, problem.background, strict=True)
         ]
         displacements, _, grads = path_gradients(problem, rows, starts, np.arange(len(rows)), fractions)
-        keys, to = np.unique(rows * GROUPS + group, return_inverse=True)
+        keys, to = np.unique(rows * SAMPLE_GROUPS + group, return_inverse=True)
 
-        def grouped(values: Array) -> Floats:
+        def sum_by_group(values: Array) -> Floats:
             total = problem.net.array(np.zeros((len(keys), *map(int, values.shape[1:])), dtype=np.float32))
             return problem.net.numpy(problem.net.add_at(total, to, values))
 
@@ -187,9 +187,9 @@ class ExpectedGradients(Method):
             for i, g in enumerate(of):
                 if g is None:
                     continue
-                both = grouped(displacements[i] * g), grouped(g)
+                both = sum_by_group(displacements[i] * g), sum_by_group(g)
                 for n, key in enumerate(keys):
-                    row, which = divmod(int(key), GROUPS)
+                    row, which = divmod(int(key), SAMPLE_GROUPS)
                     for held, values in zip(sums[row], both, strict=True):
                         a = held[t][i]
                         if a is not None:
@@ -198,12 +198,12 @@ class ExpectedGradients(Method):
 
 def _group_zeros(problem: SaliencyProblem) -> _GroupArrays:
     return [
-        [None if i.without_gradient else np.zeros((GROUPS, *i.x.shape[1:])) for i in problem.inputs]
-        for _ in range(problem.target.count)
+        [None if i.without_gradient else np.zeros((SAMPLE_GROUPS, *i.x.shape[1:])) for i in problem.inputs]
+        for _ in range(problem.target.n_targets)
     ]
 
 
-def _divide(held: _GroupArrays, count: int) -> _GroupArrays:
+def _divide_sums(held: _GroupArrays, count: int) -> _GroupArrays:
     return [[None if a is None else a / count for a in of] for of in held]
 
 
@@ -212,7 +212,7 @@ def _with_control_variate(a: Floats | None, g: Floats | None, centre_error: Floa
     assert a is not None  # noqa: S101  # asked by the caller
     assert g is not None  # noqa: S101
     assert centre_error is not None  # noqa: S101
-    others = (g.sum(axis=0) - g) / (GROUPS - 1)
+    others = (g.sum(axis=0) - g) / (SAMPLE_GROUPS - 1)
     return np.asarray(a + others * centre_error)
 
 
@@ -224,4 +224,4 @@ def _influence_of_others(g: Floats | None, centre_error: Floats | None) -> Float
     """
     assert g is not None  # noqa: S101  # asked by the caller
     assert centre_error is not None  # noqa: S101
-    return np.asarray((g - g.mean(axis=0)) * ((centre_error.sum(axis=0) - centre_error) / (GROUPS - 1)))
+    return np.asarray((g - g.mean(axis=0)) * ((centre_error.sum(axis=0) - centre_error) / (SAMPLE_GROUPS - 1)))

@@ -6,7 +6,7 @@ from typing import Any, final
 
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import TimeShare
-from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
 from whybox.methods.saliency.saliency import saliency
 
@@ -31,21 +31,21 @@ class Saliency:
         self.net = net
         self.options = {name: value for name, value in options.items() if name in CALL_OPTIONS}
         SaliencyOptions(**self.options)
-        self.method = make(method, {name: value for name, value in options.items() if name not in CALL_OPTIONS})
+        self.method = make_method(method, {name: value for name, value in options.items() if name not in CALL_OPTIONS})
         self._share = TimeShare()
 
     def __call__(self, inputs: Any, target: Any = None) -> Explanation | tuple[Explanation, ...]:
         """Explain rows; see ``whybox.saliency`` for what is returned and raised."""
-        options, began = self.options, self._share.now()
-        if options.get("spot_checks") is None and not self._share.due():
+        options, began = self.options, self._share.clock_time()
+        if options.get("spot_checks") is None and not self._share.is_check_due():
             options = {**options, "spot_checks": 0}
         found: Explanation | tuple[Explanation, ...] = saliency(self.net, inputs, target, self.method, **options)
         e = found[0] if isinstance(found, tuple) else found
         passes, checks = e.evidence.passes, e.evidence.spot_checks
         spot = 0 if checks is None else checks.predictions
-        seconds = self._share.now() - began
+        seconds = self._share.clock_time() - began
         part = seconds * spot / max(passes["forward"] + passes["backward"] + spot, 1)  # by rows through the network
-        self._share.spent(work=seconds - part, checks=part)
+        self._share.add_time(work=seconds - part, checks=part)
         return found
 
     def __repr__(self) -> str:

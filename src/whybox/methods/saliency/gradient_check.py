@@ -18,15 +18,15 @@ from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError, WhyboxError
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "input_sizes", "precision", "step_sizes", "typical_size"]
+__all__ = ["CHECK_TARGETS", "RowCheck", "check_row", "input_sizes", "step_sizes", "typical_size", "unit_roundoff"]
 
 CHECK_TARGETS: Final = 8  # most outputs that are checked for a row
 STEP_SHARE: Final = 1e-2  # of the size of the input's numbers
 SMALLER_STEP: Final = 0.125  # of that step, if the quick check finds something
-WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625, 0.0156)  # of that step
+STEP_WIDTHS: Final = (4.0, 1.0, 0.25, 0.0625, 0.0156)  # of that step
 FINE_WIDTH: Final = 0.06  # finer ones are taken if they are not lost in rounding:
 VISIBLE_CHANGE: Final = 20.0  # times as much change
-JITTER: Final = 2.0  # distance of the full check from the row, in steps
+START_DISTANCE: Final = 2.0  # distance of the full check from the row, in steps
 MAX_DIRECTIONS: Final = 4
 MIN_REFUTED: Final = 2  # directions that suffice
 MAX_SPREAD: Final = 0.2  # of four residuals that agree, relative to their mean
@@ -35,7 +35,7 @@ MAX_FLAT_SLOPE: Final = 0.05  # of the slope expected: less is flat, as between 
 MAX_COARSE_ERROR: Final = 0.3  # a rounded function with a larger error over the widest step is not finely rounded
 ROUNDING_OPERATORS: Final = frozenset({"round", "floor", "ceil", "trunc", "fix", "int", "long", "short", "byte", "char", "a cast to whole numbers"})  # fmt: skip
 
-_Moves = dict[int, Floats]
+_InputMoves = dict[int, Floats]
 
 
 @final
@@ -46,21 +46,21 @@ class RowCheck:
     Attributes:
         net: the network, or its part from a layer on.
         x: its inputs, one array each, (1, ...); floats as float64.
-        sizes: for each differentiated input the typical size of its numbers, to be broadcast to it.
-        output_positions: of the outputs that are checked, in the flattened outputs. shape: of one row's outputs.
+        typical_sizes: for each differentiated input the typical size of its numbers, to be broadcast to it.
+        output_positions: of the outputs that are checked, in the flattened outputs. output_shape: of one row's outputs.
     """
 
     net: Differentiable
     x: tuple[npt.NDArray[Any], ...]
-    sizes: Mapping[int, Floats]
+    typical_sizes: Mapping[int, Floats]
     output_positions: npt.NDArray[np.intp]
-    shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
 
-    def scores_at(self, moves: _Moves | None = None) -> tuple[Floats, float, _Moves]:
+    def scores_at(self, moves: _InputMoves | None = None) -> tuple[Floats, float, _InputMoves]:
         """Scores (targets,), the largest absolute output, and the actual moves of the inputs, rounded to the network's type."""
         arrays, actual = [], {}
         for i, x in enumerate(self.x):
-            if i not in self.sizes:
+            if i not in self.typical_sizes:
                 arrays.append(self.net.array(x))
                 continue
             arrays.append(self.net.array(x if moves is None else x + moves[i]))
@@ -72,32 +72,34 @@ class RowCheck:
         """An input near the row, as the network gets it."""
         return self.x[input_index] if move is None else self.net.numpy(self.net.array(self.x[input_index] + move))
 
-    def gradients(self) -> list[_Moves]:
+    def target_gradients(self) -> list[_InputMoves]:
         """Derivatives of each target here."""
         _, pull = self.net(tuple(self.net.array(x) for x in self.x))
         found = []
         for k, place in enumerate(self.output_positions):
-            cotangent = np.zeros((1, int(np.prod(self.shape, dtype=int))), dtype=np.float32)
+            cotangent = np.zeros((1, int(np.prod(self.output_shape, dtype=int))), dtype=np.float32)
             cotangent[0, place] = 1
-            grads = pull(self.net.array(cotangent.reshape(1, *self.shape)), last=k == len(self.output_positions) - 1)
-            found.append({i: self.net.numpy(grads[i]) for i in self.sizes})
+            grads = pull(
+                self.net.array(cotangent.reshape(1, *self.output_shape)), last=k == len(self.output_positions) - 1
+            )
+            found.append({i: self.net.numpy(grads[i]) for i in self.typical_sizes})
         return found
 
     def gradient_breaks(self) -> tuple[str, ...]:
         """Operations of the network that derivatives do not follow, by name."""
         return self.net.gradient_breaks(tuple(map(self.net.array, self.x)))
 
-    def noise(self, largest: float) -> float:
+    def rounding_noise(self, largest: float) -> float:
         """The largest error of a score from rounding alone."""
-        return (4 if "16" in self.net.arithmetic else 64) * precision(self.net.arithmetic) * largest
+        return (4 if "16" in self.net.arithmetic else 64) * unit_roundoff(self.net.arithmetic) * largest
 
     @property
-    def tolerance(self) -> float:
+    def relative_tolerance(self) -> float:
         """Largest difference between derivatives and differences, relative to the expected change."""
         return 0.25 if "16" in self.net.arithmetic else 0.003
 
 
-def precision(arithmetic: str) -> float:
+def unit_roundoff(arithmetic: str) -> float:
     """Rounding of one operation in a network's arithmetic."""
     if "16" in arithmetic:
         return 2.0**-8 if "bfloat16" in arithmetic else 2.0**-11
@@ -117,7 +119,9 @@ def input_sizes(x: npt.NDArray[Any], dims: Sequence[str]) -> Floats:
     return np.where(each > 0, each, np.median(each[each > 0]) if each.any() else 1.0)
 
 
-def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator) -> str | None:
+def check_row(
+    row: RowCheck, gradients: Sequence[_InputMoves], largest: float, draws: np.random.Generator
+) -> str | None:
     """Compare derivatives at a row with differences of its scores.
 
     Args:
@@ -157,29 +161,31 @@ def check_row(row: RowCheck, gradients: Sequence[_Moves], largest: float, draws:
 
 
 def _quick_check(
-    row: RowCheck, gradients: Sequence[_Moves], largest: float, draws: np.random.Generator, width: float
+    row: RowCheck, gradients: Sequence[_InputMoves], largest: float, draws: np.random.Generator, width: float
 ) -> tuple[npt.NDArray[np.intp], bool]:
     """Scores that change otherwise than derivatives predict, over this width; and whether any change is visible above rounding."""
     steps, expected = step_sizes(row, gradients, largest)
     direction = {i: width * s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
     up, most, moved_up = row.scores_at(direction)
     down, _, moved_down = row.scores_at({i: -m for i, m in direction.items()})
-    deviation = np.abs(up - down - [_directional(g, moved_up) - _directional(g, moved_down) for g in gradients])
-    moved, noise = 2 * width * expected + np.abs(up - down), row.noise(max(largest, most))
-    return np.flatnonzero(~(deviation <= row.tolerance * moved + noise)), bool(
+    deviation = np.abs(
+        up - down - [_directional_change(g, moved_up) - _directional_change(g, moved_down) for g in gradients]
+    )
+    moved, noise = 2 * width * expected + np.abs(up - down), row.rounding_noise(max(largest, most))
+    return np.flatnonzero(~(deviation <= row.relative_tolerance * moved + noise)), bool(
         (moved > 3 * noise).any() or not moved.any()
     )
 
 
-def step_sizes(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tuple[_Moves, Floats]:
+def step_sizes(row: RowCheck, gradients: Sequence[_InputMoves], largest: float) -> tuple[_InputMoves, Floats]:
     """Step sizes of each input, and the expected change of each score (root mean square).
 
     A hundredth of the input's size; less if that is expected to change the output much, more (up to ten times) if the change would hardly be visible.
     """
     each = {
-        i: np.array([np.sqrt(np.sum((g[i] * size) ** 2)) for g in gradients]) for i, size in row.sizes.items()
+        i: np.array([np.sqrt(np.sum((g[i] * size) ** 2)) for g in gradients]) for i, size in row.typical_sizes.items()
     }  # a score's change for a step of the input's own size
-    visible = 500 * row.noise(largest)
+    visible = 500 * row.rounding_noise(largest)
     large_change = max(0.03 * largest, visible)
     shares = {}
     for i, change in each.items():
@@ -190,12 +196,12 @@ def step_sizes(row: RowCheck, gradients: Sequence[_Moves], largest: float) -> tu
             else min(max(STEP_SHARE, min(visible / most, 10 * STEP_SHARE)), max(large_change / most, 1e-6))
         )
         shares[i] = share
-    steps = {i: shares[i] * size for i, size in row.sizes.items()}
+    steps = {i: shares[i] * size for i, size in row.typical_sizes.items()}
     expected = np.sqrt(np.sum([(shares[i] * each[i]) ** 2 for i in each], axis=0))
     return steps, expected
 
 
-def _directional(gradient: _Moves, moves: _Moves) -> float:
+def _directional_change(gradient: _InputMoves, moves: _InputMoves) -> float:
     return float(sum(np.sum(gradient[i] * m) for i, m in moves.items()))
 
 
@@ -204,7 +210,7 @@ def _full_check(row: RowCheck, draws: np.random.Generator) -> tuple[float, tuple
     breaks = row.gradient_breaks()
     verdicts: list[float] = []
     while len(verdicts) < MAX_DIRECTIONS:
-        verdicts.append(_verdict(row, draws, rounded=bool(ROUNDING_OPERATORS & set(breaks))))
+        verdicts.append(_direction_verdict(row, draws, rounded=bool(ROUNDING_OPERATORS & set(breaks))))
         if sum(v > 0 for v in verdicts) == MIN_REFUTED:
             return max(v for v in verdicts if v > 0), breaks
         if sum(v == 0 for v in verdicts) > MAX_DIRECTIONS - MIN_REFUTED:
@@ -224,23 +230,26 @@ def _refusal_text(breaks: Sequence[str], worst: float) -> str:
     )
 
 
-def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> float:
+def _direction_verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> float:
     """Relative error of the derivatives in one direction near the row; 0: they are right; NaN: undecided."""
-    away = {i: JITTER * STEP_SHARE * size * draws.standard_normal(row.x[i].shape) for i, size in row.sizes.items()}
+    away = {
+        i: START_DISTANCE * STEP_SHARE * size * draws.standard_normal(row.x[i].shape)
+        for i, size in row.typical_sizes.items()
+    }
     here = replace(row, x=tuple(row.moved_input(i, away.get(i)) for i in range(len(row.x))))
     centre, large, _ = here.scores_at()
-    gradients = here.gradients()
+    gradients = here.target_gradients()
     steps, expected = step_sizes(here, gradients, large)
     direction = {i: s * draws.standard_normal(row.x[i].shape) for i, s in steps.items()}
     signal = float(expected.min()) or STEP_SHARE * large
-    widths = [w for w in WIDTHS if w >= FINE_WIDTH or w * signal > VISIBLE_CHANGE * here.noise(large)]
+    widths = [w for w in STEP_WIDTHS if w >= FINE_WIDTH or w * signal > VISIBLE_CHANGE * here.rounding_noise(large)]
     slopes_by_width: dict[float, tuple[Floats, Floats]] = {}
     for width in widths if rounded else widths[::-1]:
         slopes, predicted = (np.empty((2, len(row.output_positions))) for _ in range(2))
         for side, sign in enumerate((1.0, -1.0)):
             scores, most, moved = here.scores_at({i: sign * width * m for i, m in direction.items()})
             slopes[side] = sign * (scores - centre) / width
-            predicted[side] = [sign * _directional(g, moved) / width for g in gradients]
+            predicted[side] = [sign * _directional_change(g, moved) / width for g in gradients]
             large = max(large, most)
         slopes_by_width[width] = slopes, predicted
         if all(
@@ -255,32 +264,34 @@ def _verdict(row: RowCheck, draws: np.random.Generator, *, rounded: bool) -> flo
     return float(np.nanmax(found)) if np.greater(found, 0).any() else float("nan")
 
 
-_Slopes = Mapping[
+_SlopesByWidth = Mapping[
     float, tuple[Floats, Floats]
 ]  # for each width: slopes of scores and their predictions by derivatives, (both sides, targets)
 
 
 def _derivatives_agree(
-    slopes_by_width: _Slopes, t: int, expected: float, row: RowCheck, large: float, *, rounded: bool
+    slopes_by_width: _SlopesByWidth, t: int, expected: float, row: RowCheck, large: float, *, rounded: bool
 ) -> bool:
     """True if differences over any width agree with the derivatives; for a network that rounds, over a wide one."""
     for width, (slopes, predicted) in slopes_by_width.items():
         size = max(expected, float(np.abs(slopes[:, t]).mean()))
         deviation = abs(float((slopes - predicted)[:, t].mean()))
-        if deviation <= row.tolerance * size + row.noise(large) / width / 2 and (width >= 1 or not rounded):
+        if deviation <= row.relative_tolerance * size + row.rounding_noise(large) / width / 2 and (
+            width >= 1 or not rounded
+        ):
             return True
     return False
 
 
 def _target_verdict(
-    slopes_by_width: _Slopes, t: int, expected: float, row: RowCheck, large: float, *, rounded: bool
+    slopes_by_width: _SlopesByWidth, t: int, expected: float, row: RowCheck, large: float, *, rounded: bool
 ) -> float:
     """As _verdict, of one target."""
     if _derivatives_agree(slopes_by_width, t, expected, row, large, rounded=rounded):
         return 0.0
     widths = np.array(sorted(slopes_by_width, reverse=True))
     slopes, predicted = (np.array([slopes_by_width[w][part][:, t] for w in widths]) for part in (0, 1))
-    residuals, floors = slopes - predicted, row.noise(large) / widths
+    residuals, floors = slopes - predicted, row.rounding_noise(large) / widths
     flat = (
         np.abs(slopes[-2:]).max() <= MAX_FLAT_SLOPE * expected + floors[-1]
         and np.abs(predicted[-2:]).min() > MAX_FLAT_SLOPE * expected
@@ -293,7 +304,7 @@ def _target_verdict(
     ):  # the finest width that rounding does not hide; of rounded functions the widest
         four = residuals[k : k + 2].ravel()
         middle, size = abs(float(four.mean())), max(expected, float(np.abs(slopes[k : k + 2]).mean()))
-        if middle > 3 * (max(row.tolerance, MIN_RELATIVE_ERROR) * size + float(floors[k + 1])):
+        if middle > 3 * (max(row.relative_tolerance, MIN_RELATIVE_ERROR) * size + float(floors[k + 1])):
             agree = MAX_SPREAD * middle * (2 if rounded else 1)
             if np.ptp(four) <= agree:
                 return middle / float(np.maximum(np.abs(slopes[k : k + 2]), np.abs(predicted[k : k + 2])).max())

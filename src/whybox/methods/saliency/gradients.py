@@ -14,13 +14,13 @@ import numpy as np
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import Argument, OptionError
-from whybox.methods.saliency.base import Maps, Method, MethodOutput, SampleSums, list_rows
+from whybox.methods.saliency.base import Method, MethodOutput, SampleSums, TargetMaps, list_rows
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
 __all__ = ["Gradient", "GradientInput", "SmoothGrad", "VarGrad"]
 
-_Square = Callable[[Array, Array, "int | None"], Array]
+_PairSquare = Callable[[Array, Array, "int | None"], Array]
 
 
 @final
@@ -30,7 +30,7 @@ class Gradient(Method):
 
     name: ClassVar[str] = "gradient"
     title: ClassVar[str] = "Gradient"
-    reduces: ClassVar[str] = "max"
+    default_reduce: ClassVar[str] = "max"
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
@@ -58,14 +58,14 @@ class GradientInput(Method):
             units="score",
         )
 
-    def reference(self, problem: SaliencyProblem) -> list[np.ndarray | None]:
+    def reference_inputs(self, problem: SaliencyProblem) -> list[np.ndarray | None]:
         """Zero."""
         return [None if i.without_gradient else np.zeros(()) for i in problem.inputs]
 
 
-def _at_rows(problem: SaliencyProblem, name: str, *, times_input: bool) -> Maps:
+def _at_rows(problem: SaliencyProblem, name: str, *, times_input: bool) -> TargetMaps:
     problem.require_derivatives(name)
-    out = problem.zeros()
+    out = problem.zero_maps()
     for rows in problem.row_batches(name):
         xs, grads = problem.gradients_at_rows(rows)
         for t, of in enumerate(grads):
@@ -76,21 +76,21 @@ def _at_rows(problem: SaliencyProblem, name: str, *, times_input: bool) -> Maps:
     return out
 
 
-def _zero_notes(problem: SaliencyProblem, maps: Maps) -> tuple[str, ...]:
+def _zero_notes(problem: SaliencyProblem, maps: TargetMaps) -> tuple[str, ...]:
     """Notes on rows at which every derivative is 0, for each output."""
     notes = []
     for t, of in enumerate(maps):
         none = np.all([~a.reshape(len(a), -1).any(axis=1) for a in of if a is not None], axis=0)
         if none.any():
             notes.append(
-                f"ZERO: every derivative{problem.target.phrase(t)} is 0 in {list_rows(none)}: the score is flat there (saturation, a step, inactive "
+                f"ZERO: every derivative{problem.target.output_phrase(t)} is 0 in {list_rows(none)}: the score is flat there (saturation, a step, inactive "
                 "units), or the network cuts derivatives off"
             )
     return tuple(notes)
 
 
 @dataclass(frozen=True)
-class _Noisy(Method):
+class _NoisyGradients(Method):
     """Gradients at rows with noise.
 
     Attributes:
@@ -101,7 +101,7 @@ class _Noisy(Method):
     samples: int = 50
     noise: float = 0.15
 
-    reduces: ClassVar[str] = "max"
+    default_reduce: ClassVar[str] = "max"
 
     def __post_init__(self) -> None:
         check_whole_number("samples", self.samples, 4)
@@ -109,33 +109,33 @@ class _Noisy(Method):
         if self.samples % 2:
             raise OptionError(Argument("samples", self.samples), " must be even: each draw is used with both signs.")
 
-    def _moments(self, problem: SaliencyProblem, square: _Square) -> tuple[Maps, Maps]:
+    def _pair_moments(self, problem: SaliencyProblem, square: _PairSquare) -> tuple[TargetMaps, TargetMaps]:
         """Means over antithetic pairs: of the gradient, and of `square` of the pair's two gradients."""
         problem.require_derivatives(self.name)
-        problem.evaluate_rows(np.arange(problem.rows))
+        problem.evaluate_rows(np.arange(problem.n_rows))
         first, second = SampleSums(problem), SampleSums(problem)
         pairs = self.samples // 2
         for rows, draws in problem.sample_batches(pairs, self.name, passes=2):
-            xs, steps = problem.to_device(rows), self._steps(problem, rows, draws)
+            xs, steps = problem.to_device(rows), self._draw_noise(problem, rows, draws)
             pair = []
             for sign in (1.0, -1.0):
                 at = tuple(x if s is None else x + sign * s for x, s in zip(xs, steps, strict=True))
-                pair.append(problem.gradients(at, rows)[1])
-            for t in range(problem.target.count):
+                pair.append(problem.gradients_at_points(at, rows)[1])
+            for t in range(problem.target.n_targets):
                 for i, (up, down) in enumerate(zip(pair[0][t], pair[1][t], strict=True)):
                     if up is not None and down is not None:
-                        first.add(t, i, rows, (up + down) * 0.5)
-                        second.add(t, i, rows, square(up, down, problem.summed_channel(i)))
-        return first.maps(1 / pairs), second.maps(1 / pairs)
+                        first.add_samples(t, i, rows, (up + down) * 0.5)
+                        second.add_samples(t, i, rows, square(up, down, problem.summed_channel(i)))
+        return first.to_maps(1 / pairs), second.to_maps(1 / pairs)
 
-    def _steps(self, problem: SaliencyProblem, rows: Indices, draws: Indices) -> tuple[Array | None, ...]:
+    def _draw_noise(self, problem: SaliencyProblem, rows: Indices, draws: Indices) -> tuple[Array | None, ...]:
         """Noise of these samples: the same for a row whichever rows are in its batch."""
         out: list[Array | None] = []
         for input_index, input_ in enumerate(problem.inputs):
             if input_.without_gradient:
                 out.append(None)
                 continue
-            flat = input_.x.reshape(problem.rows, -1)
+            flat = input_.x.reshape(problem.n_rows, -1)
             steps = np.empty((len(rows), *input_.x.shape[1:]), dtype=np.float32)
             for k, (row, draw) in enumerate(zip(rows, draws, strict=True)):
                 problem.rng_for(input_index, int(row), int(draw)).standard_normal(out=steps[k], dtype=np.float32)
@@ -143,7 +143,7 @@ class _Noisy(Method):
             out.append(problem.net.array(steps * width.reshape(-1, *(1,) * (input_.x.ndim - 1))))
         return tuple(out)
 
-    def _note(self) -> str:
+    def _noise_note(self) -> str:
         return f"noise of {self.noise:g} times each row's range, {self.samples} samples in antithetic pairs"
 
 
@@ -162,7 +162,7 @@ def _mean_square(up: Array, down: Array, summed: int | None) -> Array:
 
 @final
 @dataclass(frozen=True)
-class SmoothGrad(_Noisy):
+class SmoothGrad(_NoisyGradients):
     """The mean of gradients at rows with noise; its standard error comes from the pairs."""
 
     name: ClassVar[str] = "smoothgrad"
@@ -170,9 +170,9 @@ class SmoothGrad(_Noisy):
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        means, squares = self._moments(problem, _squared_pair_mean)
+        means, squares = self._pair_moments(problem, _squared_pair_mean)
         pairs = self.samples // 2
-        variances: Maps = []
+        variances: TargetMaps = []
         for of, sq in zip(means, squares, strict=True):
             line: list[np.ndarray | None] = []
             for i, (mean, square) in enumerate(zip(of, sq, strict=True)):
@@ -183,7 +183,7 @@ class SmoothGrad(_Noisy):
                 centre = mean if axis is None else mean.sum(axis)
                 line.append(np.maximum(square - centre * centre, 0.0) / (pairs - 1))
             variances.append(line)
-        notes = (self._note(), *_zero_notes(problem, means))
+        notes = (self._noise_note(), *_zero_notes(problem, means))
         return MethodOutput(
             means, "antithetic noise", "mean derivative of the score around the row", variances, pairs - 1, notes=notes
         )
@@ -191,7 +191,7 @@ class SmoothGrad(_Noisy):
 
 @final
 @dataclass(frozen=True)
-class VarGrad(_Noisy):
+class VarGrad(_NoisyGradients):
     """The variance of gradients at rows with noise."""
 
     name: ClassVar[str] = "vargrad"
@@ -199,8 +199,8 @@ class VarGrad(_Noisy):
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        means, squares = self._moments(problem, _mean_square)
-        found: Maps = [
+        means, squares = self._pair_moments(problem, _mean_square)
+        found: TargetMaps = [
             [None if m is None or s is None else np.maximum(s - m * m, 0.0) for m, s in zip(of, sq, strict=True)]
             for of, sq in zip(means, squares, strict=True)
         ]
@@ -208,6 +208,6 @@ class VarGrad(_Noisy):
             found,
             "antithetic noise",
             "variance of the derivative around the row",
-            notes=(self._note(),),
+            notes=(self._noise_note(),),
             units="(score per unit of input) squared",
         )

@@ -14,7 +14,7 @@ from whybox.models.differentiable import Differentiable
 
 __all__ = ["Input", "resolve_inputs"]
 
-_PLACES: Final = {2: ("y", "x"), 3: ("z", "y", "x")}
+_POSITION_NAMES: Final = {2: ("y", "x"), 3: ("z", "y", "x")}
 
 
 @final
@@ -24,30 +24,30 @@ class Input:
 
     Attributes:
         x: (rows, ...), numpy, floats in 32 or 64 bits or whole numbers.
-        dims: names of its axes. channel: the channel axis, None for none.
-        names: labels of the last axis, if that holds features.
+        dims: names of its axes. channel_axis: the channel axis, None for none.
+        feature_names: labels of the last axis, if that holds features.
         name: of the input, if there are several.
-        held: True if it is never changed and gets no map (the attention mask).
-        given: type of its floats as the user gave them, ``"float32"``, ``"bfloat16"``; numpy's default float64 counts as float32. "" if unknown.
+        is_held: True if it is never changed and gets no map (the attention mask).
+        given_dtype: type of its floats as the user gave them, ``"float32"``, ``"bfloat16"``; numpy's default float64 counts as float32. "" if unknown.
     """
 
     x: npt.NDArray[Any]
     dims: tuple[str, ...]
-    channel: int | None
-    names: tuple[str, ...] | None
+    channel_axis: int | None
+    feature_names: tuple[str, ...] | None
     name: str
-    held: bool = False
-    given: str = ""
+    is_held: bool = False
+    given_dtype: str = ""
 
     @property
     def without_gradient(self) -> bool:
         """True if it has no derivative: it holds whole numbers (token ids, categories), or is held."""
-        return self.held or self.x.dtype.kind in "iub"
+        return self.is_held or self.x.dtype.kind in "iub"
 
     @property
     def position_axes(self) -> tuple[int, ...]:
         """Axes of positions: neither rows nor channels."""
-        return tuple(i for i in range(1, self.x.ndim) if i != self.channel)
+        return tuple(i for i in range(1, self.x.ndim) if i != self.channel_axis)
 
     @property
     def position_shape(self) -> tuple[int, ...]:
@@ -56,7 +56,7 @@ class Input:
 
     def with_channel(self, a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(m, *position_shape) -> the same with a channel axis of length 1 if the input has channels."""
-        return a if self.channel is None else np.expand_dims(a, self.channel)
+        return a if self.channel_axis is None else np.expand_dims(a, self.channel_axis)
 
 
 def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto") -> tuple[Input, ...]:
@@ -116,7 +116,7 @@ def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -
         table = as_table(given)
         x, names = np.asarray(table.matrix(), dtype=np.float64), tuple(table.names)
     else:
-        x = _array(given, name)
+        x = _as_array(given, name)
     if not net.is_own_array(given) and typed not in ("float32", "float16"):
         typed = "float32"
     if x.ndim < 2:
@@ -132,8 +132,8 @@ def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -
                 f"{name}: {{row}} contains NaN or infinity.",
                 row=int(np.argmax(bad)),
             )
-    channel = _channel(net, x, channel_axis)
-    return Input(x, _dims(x.ndim, channel), channel, names, name, given=typed if x.dtype.kind == "f" else "")
+    channel = _resolve_channel_axis(net, x, channel_axis)
+    return Input(x, _dim_names(x.ndim, channel), channel, names, name, given_dtype=typed if x.dtype.kind == "f" else "")
 
 
 def _refuse_complex(name: str, dtype: str) -> None:
@@ -143,7 +143,7 @@ def _refuse_complex(name: str, dtype: str) -> None:
         )
 
 
-def _array(given: Any, name: str) -> npt.NDArray[Any]:
+def _as_array(given: Any, name: str) -> npt.NDArray[Any]:
     try:
         x = np.asarray(given if not isinstance(given, list) else np.stack([np.asarray(a) for a in given]))
     except (ValueError, TypeError) as error:
@@ -159,7 +159,7 @@ def _array(given: Any, name: str) -> npt.NDArray[Any]:
     return x
 
 
-def _channel(net: Differentiable, x: npt.NDArray[Any], axis: Any) -> int | None:
+def _resolve_channel_axis(net: Differentiable, x: npt.NDArray[Any], axis: Any) -> int | None:
     if axis == "auto":
         if x.ndim not in (4, 5):
             return None
@@ -173,10 +173,10 @@ def _channel(net: Differentiable, x: npt.NDArray[Any], axis: Any) -> int | None:
     return int(axis) % x.ndim
 
 
-def _dims(ndim: int, channel: int | None) -> tuple[str, ...]:
+def _dim_names(ndim: int, channel: int | None) -> tuple[str, ...]:
     rest = [i for i in range(1, ndim) if i != channel]
-    if len(rest) in _PLACES and channel is not None:
-        words: tuple[str, ...] = _PLACES[len(rest)]
+    if len(rest) in _POSITION_NAMES and channel is not None:
+        words: tuple[str, ...] = _POSITION_NAMES[len(rest)]
     elif len(rest) == 1:
         words = ("feature",) if channel is None else ("time",)
     elif len(rest) == 2:

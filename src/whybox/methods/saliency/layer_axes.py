@@ -13,10 +13,19 @@ from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["CHANNEL", "TOKEN", "KnownAxes", "LayerAxes", "axis_names", "check_reshape", "checked_axes", "checked_grid"]
+__all__ = [
+    "CHANNEL_AXIS",
+    "TOKEN_AXIS",
+    "KnownAxes",
+    "LayerAxes",
+    "arranged_axis_names",
+    "check_reshape",
+    "checked_axes",
+    "checked_grid",
+]
 
-CHANNEL: Final = "channel"
-TOKEN: Final = "token"  # noqa: S105  # an axis
+CHANNEL_AXIS: Final = "channel"
+TOKEN_AXIS: Final = "token"  # noqa: S105  # an axis
 
 
 @final
@@ -24,8 +33,8 @@ TOKEN: Final = "token"  # noqa: S105  # an axis
 class KnownAxes:
     """Names of axes, and the number of tokens at the end without a position, as they were found before."""
 
-    names: tuple[str, ...]
-    spare: int
+    axis_names: tuple[str, ...]
+    spare_tokens: int
 
 
 @final
@@ -34,60 +43,64 @@ class LayerAxes:
     """How a layer's output is read.
 
     Attributes:
-        layer: its name. names: of its axes after the rows, once arranged: ``"channel"`` and those of the input's positions.
-        origin: how they are known, in words. order: of the position axes, as the input has them.
-        grid: on which tokens are laid out; None: the layer has no token axis. skip, spare: number of tokens without a position at the beginning and the end.
+        layer_name: its name. axis_names: of its axes after the rows, once arranged: ``"channel"`` and those of the input's positions.
+        how_known: how they are known, in words. position_order: of the position axes, as the input has them.
+        token_grid: on which tokens are laid out; None: the layer has no token axis. skipped_tokens, spare_tokens: number of tokens without a position at the beginning and the end.
         reshape: the user's own arrangement, which is applied first. notes: for the evidence.
     """
 
-    layer: str
-    names: tuple[str, ...]
-    origin: str
-    order: tuple[int, ...]
-    grid: tuple[int, ...] | None = None
-    skip: int = 0
-    spare: int = 0
+    layer_name: str
+    axis_names: tuple[str, ...]
+    how_known: str
+    position_order: tuple[int, ...]
+    token_grid: tuple[int, ...] | None = None
+    skipped_tokens: int = 0
+    spare_tokens: int = 0
     reshape: Callable[[Array], Array] | None = None
     notes: tuple[str, ...] = ()
 
     @property
-    def channel(self) -> int:
+    def channel_axis(self) -> int:
         """The channel axis, once arranged."""
-        return axis_names(self.names, self.grid).index(CHANNEL) + 1
+        return arranged_axis_names(self.axis_names, self.token_grid).index(CHANNEL_AXIS) + 1
 
     @property
-    def resolved(self) -> dict[str, Any]:
+    def resolved_options(self) -> dict[str, Any]:
         """Options that name all of this, for another run."""
-        grid = None if self.grid is None else list(self.grid)
-        return {"layer": self.layer, "layer_axes": list(self.names), "grid": grid, "spare": self.spare}
+        grid = None if self.token_grid is None else list(self.token_grid)
+        return {"layer": self.layer_name, "layer_axes": list(self.axis_names), "grid": grid, "spare": self.spare_tokens}
 
-    def arrange(self, a: Array) -> Array:
+    def arrange_output(self, a: Array) -> Array:
         """(m, ...) as the layer outputs it -> channels and positions as axes of their own, without tokens that have no position."""
         if self.reshape is not None:
             a = self.reshape(a)
-        if self.grid is None:
+        if self.token_grid is None:
             return a
-        at = self.names.index(TOKEN) + 1
+        at = self.axis_names.index(TOKEN_AXIS) + 1
         shape = tuple(map(int, a.shape))
-        selected = a[(slice(None),) * at + (slice(self.skip, self.skip + int(np.prod(self.grid))),)]
-        return selected.reshape((*shape[:at], *self.grid, *shape[at + 1 :]))
+        selected = a[
+            (slice(None),) * at + (slice(self.skipped_tokens, self.skipped_tokens + int(np.prod(self.token_grid))),)
+        ]
+        return selected.reshape((*shape[:at], *self.token_grid, *shape[at + 1 :]))
 
     def to_input_order(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """Maps (m, *positions in the layer's order) -> (m, *positions in the input's order)."""
-        return np.transpose(maps, (0, *(1 + k for k in self.order)))
+        return np.transpose(maps, (0, *(1 + k for k in self.position_order)))
 
     def __str__(self) -> str:
-        left = "".join(f", the {end} {n} left out" for end, n in (("first", self.skip), ("last", self.spare)) if n)
+        left = "".join(
+            f", the {end} {n} left out" for end, n in (("first", self.skipped_tokens), ("last", self.spare_tokens)) if n
+        )
         own = " after reshape" if self.reshape is not None else ""
-        return f"{self.layer!r} (row, {', '.join(self.names)}{own}: {self.origin}{left})"
+        return f"{self.layer_name!r} (row, {', '.join(self.axis_names)}{own}: {self.how_known}{left})"
 
 
-def axis_names(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
+def arranged_axis_names(names: Sequence[str], grid: Sequence[int] | None) -> list[str]:
     """Names of axes, with the axes of the grid in place of the token axis."""
     return [
         n
         for name in names
-        for n in ([name] if grid is None or name != TOKEN else [f"place {k}" for k in range(len(grid))])
+        for n in ([name] if grid is None or name != TOKEN_AXIS else [f"place {k}" for k in range(len(grid))])
     ]
 
 
@@ -106,7 +119,7 @@ def checked_axes(given: Any) -> tuple[str, ...] | KnownAxes | None:
             ": name the axes of the layer after the rows, in its own order, such as ('y', 'x', 'channel') or ('token', 'channel').",
         )
     names = tuple("channel" if n == "channels" else "token" if n == "tokens" else n for n in names)
-    if len(set(names)) < len(names) or CHANNEL not in names:
+    if len(set(names)) < len(names) or CHANNEL_AXIS not in names:
         raise OptionError(
             Argument("layer_axes", given), ": each axis has a name of its own, and one of them is 'channel'."
         )

@@ -11,8 +11,15 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.methods.saliency.axis_probe import Changes, Order, growing_axes, possible_orders, probe_changes
-from whybox.methods.saliency.layer_axes import CHANNEL, TOKEN, KnownAxes, LayerAxes, axis_names, check_reshape
+from whybox.methods.saliency.axis_probe import AxisOrder, LayerChanges, growing_axes, possible_orders, probe_changes
+from whybox.methods.saliency.layer_axes import (
+    CHANNEL_AXIS,
+    TOKEN_AXIS,
+    KnownAxes,
+    LayerAxes,
+    arranged_axis_names,
+    check_reshape,
+)
 from whybox.methods.saliency.problem import SaliencyProblem
 
 __all__ = ["find_layer", "read_layer"]
@@ -38,7 +45,7 @@ def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
     for name, shape in fit:
         assert grown is not None  # noqa: S101  # there is a layer
         possible = possible_orders(shape, grown(name, shape))
-        if len(possible) == 1 and all(shape[axis] == 1 for axis in possible[0].places):
+        if len(possible) == 1 and all(shape[axis] == 1 for axis in possible[0].position_axes):
             continue
         if len(possible) > 1 and sum(n > 1 for n in shape[1:]) < 2:  # a vector: channels after a pool, most likely
             continue
@@ -65,8 +72,8 @@ def find_layer(problem: SaliencyProblem, input_index: int) -> LayerAxes:
         f"{', '.join((repr(n) for n, _ in fit[:MAX_LAYERS_TRIED]))}); name one, and its axes in its own order: ",
         Argument("layer", example="..."),
         ", ",
-        Argument("layer_axes", example=str(_example(problem, input_index))),
-        f". If axis {problem.inputs[input_index].channel} of the input does not hold its channels: ",
+        Argument("layer_axes", example=str(_axes_example(problem, input_index))),
+        f". If axis {problem.inputs[input_index].channel_axis} of the input does not hold its channels: ",
         Argument("channel_axis", example="..."),
     )
 
@@ -102,9 +109,9 @@ def read_layer(
     Raises:
         OptionError: the layer's axes do not match the input's, or those that were given. UnsupportedModelError: they cannot be found for certain.
     """
-    shape = _shape(problem, layer, reshape)
+    shape = _layer_shape(problem, layer, reshape)
     if isinstance(names, KnownAxes):
-        return _given_axes(problem, input_index, layer, shape, names.names, grid, reshape, names.spare)
+        return _given_axes(problem, input_index, layer, shape, names.axis_names, grid, reshape, names.spare_tokens)
     if names is not None:
         given_axes = _given_axes(problem, input_index, layer, shape, names, grid, reshape)
         return _check_given_axes(problem, input_index, shape, given_axes, sized=grid is not None)
@@ -130,15 +137,15 @@ def read_layer(
         f"which axes of layer {layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, are "
         f"{_join_words(_position_names(problem, input_index))} and which holds channels cannot be found for certain: {found}. Name "
         "them in the layer's own order, such as ",
-        Argument("layer_axes", example=str(_example(problem, input_index))),
+        Argument("layer_axes", example=str(_axes_example(problem, input_index))),
         ", or bring them into order first: ",
         Argument("reshape", example="..."),
-        f" If axis {problem.inputs[input_index].channel} of the input does not hold its channels: ",
+        f" If axis {problem.inputs[input_index].channel_axis} of the input does not hold its channels: ",
         Argument("channel_axis", example="..."),
     )
 
 
-def _shape(problem: SaliencyProblem, layer: str, reshape: Any) -> tuple[int, ...]:
+def _layer_shape(problem: SaliencyProblem, layer: str, reshape: Any) -> tuple[int, ...]:
     """Shape of a layer's output for one row, after the user's own arrangement.
 
     Raises:
@@ -160,7 +167,7 @@ def _find_axes(
     input_index: int,
     layer: str,
     shape: tuple[int, ...],
-    possible: list[Order],
+    possible: list[AxisOrder],
     reshape: Any = None,
 ) -> LayerAxes | str:
     """The axes, or the reason why they are not known."""
@@ -171,35 +178,35 @@ def _find_axes(
     for times, changes in enumerate(probe_changes(problem, input_index, layer, arrange)):
         if by_changes_only and not times:  # one random change may mislead
             continue
-        seen = changes.response()
-        sure = [order for order in possible if seen.confirms(order, by_changes_only=by_changes_only)]
+        seen = changes.axis_response()
+        sure = [order for order in possible if seen.confirms_order(order, by_changes_only=by_changes_only)]
         if len(sure) == 1:
             how = "changing parts of the input" if by_changes_only else "resizing the input and by changing parts of it"
             return _layer_axes(problem, input_index, layer, sure[0], f"found by {how}", reshape)
     if by_changes_only:
         return "the network does not take a larger input up to this layer, and a change of one part of the input does not change a single part of the layer"
-    if not seen.allows(possible[0]):
+    if not seen.allows_order(possible[0]):
         return "their lengths suggest one reading, and the changes of the layer when parts of the input are changed another (an axis that runs backwards, or is shuffled?)"
     found = _layer_axes(problem, input_index, layer, possible[0], "found by resizing the input", reshape)
     note = (
-        f"AXES: by its lengths layer {layer!r} has the axes (row, {', '.join(found.names)}); whether its positions are in the input's order cannot be checked, since a change "
+        f"AXES: by its lengths layer {layer!r} has the axes (row, {', '.join(found.axis_names)}); whether its positions are in the input's order cannot be checked, since a change "
         "of one part of the input changes all of the layer"
     )
     return replace(found, notes=(note,))
 
 
 def _layer_axes(
-    problem: SaliencyProblem, input_index: int, layer: str, order: Order, found: str, reshape: Any
+    problem: SaliencyProblem, input_index: int, layer: str, order: AxisOrder, found: str, reshape: Any
 ) -> LayerAxes:
     places = _position_names(problem, input_index)
-    at = {order.channel: CHANNEL, **dict(zip(order.places, places, strict=True))}
+    at = {order.channel_axis: CHANNEL_AXIS, **dict(zip(order.position_axes, places, strict=True))}
     names = tuple(at[axis] for axis in sorted(at))
     return LayerAxes(layer, names, found, _axis_order(places, names), reshape=reshape)
 
 
 def _axis_order(places: Sequence[str], names: Sequence[str]) -> tuple[int, ...]:
     """Index of each of the input's position axes among the layer's."""
-    own = [n for n in names if n != CHANNEL]
+    own = [n for n in names if n != CHANNEL_AXIS]
     return tuple(own.index(n) for n in places)
 
 
@@ -219,8 +226,8 @@ def _given_axes(
         OptionError: they do not match.
     """
     places = _position_names(problem, input_index)
-    tokens = TOKEN in names and TOKEN not in places
-    if set(names) != ({CHANNEL, TOKEN} if tokens else {CHANNEL, *places}):
+    tokens = TOKEN_AXIS in names and TOKEN_AXIS not in places
+    if set(names) != ({CHANNEL_AXIS, TOKEN_AXIS} if tokens else {CHANNEL_AXIS, *places}):
         raise OptionError(
             Argument("layer_axes", example=str(names)),
             f": the input's position axes are {_join_words(places)}; name these and 'channel', or 'token' and 'channel', in the layer's "
@@ -237,8 +244,8 @@ def _given_axes(
         )
     if not tokens:
         return LayerAxes(layer, names, GIVEN_AXES, _axis_order(places, names), reshape=reshape)
-    count = shape[names.index(TOKEN) + 1]
-    grid = _grid(problem, input_index, layer, count, grid)
+    count = shape[names.index(TOKEN_AXIS) + 1]
+    grid = _resolve_grid(problem, input_index, layer, count, grid)
     more = count - int(np.prod(grid)) - spare
     if more and int(np.prod(grid)) == 1:
         raise OptionError(
@@ -255,29 +262,31 @@ def _check_given_axes(
     Raises:
         OptionError: another axis grows with the axis of the input that this one is named after.
     """
-    named = axis_names(axes.names, axes.grid)
+    named = arranged_axis_names(axes.axis_names, axes.token_grid)
     places = _position_names(problem, input_index)
-    channel = named.index(CHANNEL) + 1
-    own = [i + 1 for i, n in enumerate(named) if n != CHANNEL]
-    order = Order(channel, tuple(own[k] for k in axes.order))
-    if axes.grid is None and axes.reshape is None:
-        for k, grown in growing_axes(problem, input_index)(axes.layer, shape).items():
-            if len(grown) == 1 and grown[0] != order.places[k]:
+    channel = named.index(CHANNEL_AXIS) + 1
+    own = [i + 1 for i, n in enumerate(named) if n != CHANNEL_AXIS]
+    order = AxisOrder(channel, tuple(own[k] for k in axes.position_order))
+    if axes.token_grid is None and axes.reshape is None:
+        for k, grown in growing_axes(problem, input_index)(axes.layer_name, shape).items():
+            if len(grown) == 1 and grown[0] != order.position_axes[k]:
                 raise OptionError(
-                    Argument("layer_axes", axes.names),
-                    f": of layer {axes.layer!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
-                    f"when the input is made larger along {places[k]}, and axis {order.places[k]} was said to.",
+                    Argument("layer_axes", axes.axis_names),
+                    f": of layer {axes.layer_name!r}, {' x '.join(map(str, shape[1:]))} behind the rows, axis {grown[0]} (rows being axis 0) grows "
+                    f"when the input is made larger along {places[k]}, and axis {order.position_axes[k]} was said to.",
                 )
-    if axes.grid is not None:
+    if axes.token_grid is not None:
         return _on_grid(problem, input_index, axes, order, sized=sized)
-    for changes in probe_changes(problem, input_index, axes.layer, axes.arrange):
-        seen = changes.response()
-        if seen.confirms(order):
+    for changes in probe_changes(problem, input_index, axes.layer_name, axes.arrange_output):
+        seen = changes.axis_response()
+        if seen.confirms_order(order):
             return axes
-    return replace(axes, notes=(_axes_note(axes, against=not seen.allows(order)),))
+    return replace(axes, notes=(_axes_note(axes, against=not seen.allows_order(order)),))
 
 
-def _on_grid(problem: SaliencyProblem, input_index: int, axes: LayerAxes, order: Order, *, sized: bool) -> LayerAxes:
+def _on_grid(
+    problem: SaliencyProblem, input_index: int, axes: LayerAxes, order: AxisOrder, *, sized: bool
+) -> LayerAxes:
     """Tokens on their grid; tokens without a position are at the end if those depend on the whole input, and the first ones on single parts of it.
 
     Args:
@@ -286,30 +295,32 @@ def _on_grid(problem: SaliencyProblem, input_index: int, axes: LayerAxes, order:
     Raises:
         OptionError: the grid was derived from the number of tokens, and the layer does not change on it.
     """
-    at = axes.names.index(TOKEN) + 1
-    raw = replace(axes, grid=None)
-    for changes in probe_changes(problem, input_index, axes.layer, raw.arrange):
-        single = changes.single(at)
+    at = axes.axis_names.index(TOKEN_AXIS) + 1
+    raw = replace(axes, token_grid=None)
+    for changes in probe_changes(problem, input_index, axes.layer_name, raw.arrange_output):
+        single = changes.single_part_shares(at)
         if (
-            axes.skip
-            and _are_positions(single[: axes.skip], single)
-            and not _are_positions(single[-axes.skip :], single)
+            axes.skipped_tokens
+            and _are_positions(single[: axes.skipped_tokens], single)
+            and not _are_positions(single[-axes.skipped_tokens :], single)
         ):
-            axes = replace(axes, skip=0, spare=axes.skip)
-        lost = _are_positions(np.concatenate([single[: axes.skip], single[len(single) - axes.spare :]]), single)
-        laid = np.asarray(replace(axes, reshape=None).arrange(changes.values))
-        seen = Changes(laid, changes.parts).response()
-        if seen.confirms(order, by_changes_only=not sized) and not lost:
+            axes = replace(axes, skipped_tokens=0, spare_tokens=axes.skipped_tokens)
+        lost = _are_positions(
+            np.concatenate([single[: axes.skipped_tokens], single[len(single) - axes.spare_tokens :]]), single
+        )
+        laid = np.asarray(replace(axes, reshape=None).arrange_output(changes.squared_changes))
+        seen = LayerChanges(laid, changes.changed_parts).axis_response()
+        if seen.confirms_order(order, by_changes_only=not sized) and not lost:
             return axes
     if not sized:
-        assert axes.grid is not None  # noqa: S101  # asked by the caller
+        assert axes.token_grid is not None  # noqa: S101  # asked by the caller
         raise OptionError(
-            f"the tokens of layer {axes.layer!r} would form a grid of {_size_text(axes.grid)} by their number, and do not change "
+            f"the tokens of layer {axes.layer_name!r} would form a grid of {_size_text(axes.token_grid)} by their number, and do not change "
             "accordingly when parts of the input are changed; give ",
             Argument("grid", example="(...)"),
             ", tokens along each axis of the input.",
         )
-    return replace(axes, notes=(_axes_note(axes, against=lost or not seen.allows(order)),))
+    return replace(axes, notes=(_axes_note(axes, against=lost or not seen.allows_order(order)),))
 
 
 def _are_positions(some: Floats, single: Floats) -> bool:
@@ -319,16 +330,19 @@ def _are_positions(some: Floats, single: Floats) -> bool:
 
 
 def _axes_note(axes: LayerAxes, *, against: bool) -> str:
-    on = "" if axes.grid is None else f" on a grid of {_size_text(axes.grid)}"
+    on = "" if axes.token_grid is None else f" on a grid of {_size_text(axes.token_grid)}"
     if against:
-        return f"AXES: layer {axes.layer!r} does not change as layer_axes={axes.names}{on} implies when parts of the input are changed; the positions of the map may be wrong"
+        return (
+            f"AXES: layer {axes.layer_name!r} does not change as layer_axes={axes.axis_names}{on} implies when parts of the input "
+            "are changed; the positions of the map may be wrong"
+        )
     return (
-        f"AXES: layer {axes.layer!r} is read as layer_axes={axes.names}{on}, as given; this could not be confirmed, since a change of one part of the input "
+        f"AXES: layer {axes.layer_name!r} is read as layer_axes={axes.axis_names}{on}, as given; this could not be confirmed, since a change of one part of the input "
         "changes no single part of the layer"
     )
 
 
-def _grid(
+def _resolve_grid(
     problem: SaliencyProblem, input_index: int, layer: str, count: int, grid: tuple[int, ...] | None
 ) -> tuple[int, ...]:
     """The grid of this number of tokens.
@@ -369,8 +383,8 @@ def _join_words(names: Sequence[str]) -> str:
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 
-def _example(problem: SaliencyProblem, input_index: int) -> str:
-    return str((*_position_names(problem, input_index), CHANNEL))
+def _axes_example(problem: SaliencyProblem, input_index: int) -> str:
+    return str((*_position_names(problem, input_index), CHANNEL_AXIS))
 
 
 def _size_text(sizes: Sequence[int]) -> str:

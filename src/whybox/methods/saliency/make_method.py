@@ -9,10 +9,10 @@ from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.methods.registry import find, load
 from whybox.methods.saliency.base import Method
 
-__all__ = ["make"]
+__all__ = ["make_method"]
 
 
-def make(method: Any, options: dict[str, Any]) -> Method:
+def make_method(method: Any, options: dict[str, Any]) -> Method:
     """Return a method by its id and options, or as it is given.
 
     Raises:

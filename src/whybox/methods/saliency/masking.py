@@ -10,13 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import Argument, InputError, OptionError
-from whybox.methods.saliency.baselines import repeat_row, resolve_baselines
+from whybox.methods.saliency.baselines import Baseline, repeat_row, resolve_baselines
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
 __all__ = ["Replacement", "resolve_replacement"]
 
-_Rows = Callable[[Indices], list[npt.NDArray[Any]]]
+_RowFunction = Callable[[Indices], list[npt.NDArray[Any]]]
 
 
 @final
@@ -26,27 +26,27 @@ class Replacement:
 
     Attributes:
         description: in words.
-        references: one or more, to be averaged over; each is a function of rows that gives one array an input, (m, *shape of the input).
-        same: of each reference, True if all rows share it.
-        maskable: of each input, True if its positions may be masked; else it is held.
+        reference_functions: one or more, to be averaged over; each is a function of rows that gives one array an input, (m, *shape of the input).
+        shared_references: of each reference, True if all rows share it.
+        maskable_inputs: of each input, True if its positions may be masked; else it is held.
     """
 
     description: str
-    references: tuple[_Rows, ...]
-    same: tuple[bool, ...]
-    maskable: tuple[bool, ...]
+    reference_functions: tuple[_RowFunction, ...]
+    shared_references: tuple[bool, ...]
+    maskable_inputs: tuple[bool, ...]
 
     @property
-    def count(self) -> int:
+    def n_references(self) -> int:
         """Number of references."""
-        return len(self.references)
+        return len(self.reference_functions)
 
-    def differs(self, problem: SaliencyProblem, row: int, input_index: int) -> npt.NDArray[np.bool_]:
+    def changed_positions(self, problem: SaliencyProblem, row: int, input_index: int) -> npt.NDArray[np.bool_]:
         """Where a row differs from its replacement, (*shape of the input). Masking other positions does not change the row."""
         x = problem.inputs[input_index].x[row]
         out = np.zeros(x.shape, dtype=bool)
         at = np.array([row])
-        for rows in self.references:
+        for rows in self.reference_functions:
             out |= rows(at)[input_index][0] != x
         return out
 
@@ -66,23 +66,25 @@ def resolve_replacement(problem: SaliencyProblem, given: Any = None) -> Replacem
         refs = resolve_baselines(problem, given)
         return Replacement(
             _first_of([r.description for r in refs]),
-            tuple(r.rows for r in refs),
-            tuple(r.same for r in refs),
+            tuple(r.for_rows for r in refs),
+            tuple(r.is_shared for r in refs),
             (True,) * len(problem.inputs),
         )
     if problem.background is not None and (given is None or (isinstance(given, str) and given == "background")):
-        return _background(problem, problem.background)
+        return _background_replacement(problem, problem.background)
     listed = given if isinstance(given, list) else [given]
     replacements = [_with_whole_numbers(problem, one) for one in listed]
-    if not any(replacements[0].maskable) or any(m.maskable != replacements[0].maskable for m in replacements):
+    if not any(replacements[0].maskable_inputs) or any(
+        m.maskable_inputs != replacements[0].maskable_inputs for m in replacements
+    ):
         raise OptionError(
             "every baseline must replace the same inputs, at least one; give a replacement for each input to be masked."
         )
     return Replacement(
         _first_of([m.description for m in replacements]),
-        tuple(r for m in replacements for r in m.references),
-        tuple(s for m in replacements for s in m.same),
-        replacements[0].maskable,
+        tuple(r for m in replacements for r in m.reference_functions),
+        tuple(s for m in replacements for s in m.shared_references),
+        replacements[0].maskable_inputs,
     )
 
 
@@ -91,7 +93,7 @@ def _first_of(descriptions: Sequence[str]) -> str:
     return descriptions[0] if len(descriptions) == 1 else f"{len(descriptions)} references: {descriptions[0]}, ..."
 
 
-def _background(problem: SaliencyProblem, background: tuple[Input, ...]) -> Replacement:
+def _background_replacement(problem: SaliencyProblem, background: tuple[Input, ...]) -> Replacement:
     """Every background row is a reference, categories and numbers alike; held inputs stay the row's own.
 
     Raises:
@@ -103,16 +105,16 @@ def _background(problem: SaliencyProblem, background: tuple[Input, ...]) -> Repl
                 f"{given.name} holds {given.x.dtype} and its background {other.x.dtype}; give both as whole numbers, or both as floats."
             )
 
-    def fixed(k: int) -> _Rows:
+    def fixed_rows(k: int) -> _RowFunction:
         return lambda rows: [
-            given.x[rows] if given.held else repeat_row(other.x[k].astype(given.x.dtype), rows)
+            given.x[rows] if given.is_held else repeat_row(other.x[k].astype(given.x.dtype), rows)
             for given, other in zip(problem.inputs, background, strict=True)
         ]
 
     count = len(background[0].x)
     description = _first_of([f"background row {k}" for k in range(count)])
-    maskable = tuple(not given.held for given in problem.inputs)
-    return Replacement(description, tuple(map(fixed, range(count))), (all(maskable),) * count, maskable)
+    maskable = tuple(not given.is_held for given in problem.inputs)
+    return Replacement(description, tuple(map(fixed_rows, range(count))), (all(maskable),) * count, maskable)
 
 
 def _holds_an_input(problem: SaliencyProblem, given: Any) -> bool:
@@ -150,8 +152,8 @@ def _with_whole_numbers(problem: SaliencyProblem, one: Any) -> Replacement:
         )
     refs = resolve_baselines(problem, tuple(rest))
 
-    def rows_of(ref: Any) -> _Rows:
-        return lambda rows: [whole[i][2](rows) if i in whole else a for i, a in enumerate(ref.rows(rows))]
+    def rows_of(ref: Baseline) -> _RowFunction:
+        return lambda rows: [whole[i][2](rows) if i in whole else a for i, a in enumerate(ref.for_rows(rows))]
 
     return Replacement(
         "; ".join([*words, refs[0].description]), tuple(map(rows_of, refs)), (False,) * len(refs), maskable
@@ -183,7 +185,7 @@ def _whole_replacement(given: Input, request: Any) -> tuple[str, bool, Callable[
         raise InputError(
             f"{given.name} holds whole numbers; its replacement must be one whole number, or an array of them of shape {given.x.shape[1:]}, and is {request!r}."
         )
-    if a.size and (a.min() < np.iinfo(np.int64).min or (given.x.dtype != bool and not _fits(a, given.x.dtype))):
+    if a.size and (a.min() < np.iinfo(np.int64).min or (given.x.dtype != bool and not _fits_dtype(a, given.x.dtype))):
         raise OptionError(
             Argument("baseline", request), f" does not fit into {given.x.dtype}, the type of {given.name}."
         )
@@ -195,6 +197,6 @@ def _whole_replacement(given: Input, request: Any) -> tuple[str, bool, Callable[
     return description, True, lambda rows: repeat_row(one, rows)
 
 
-def _fits(a: npt.NDArray[Any], dtype: Any) -> bool:
+def _fits_dtype(a: npt.NDArray[Any], dtype: Any) -> bool:
     info = np.iinfo(dtype)
     return bool(info.min <= a.min() and a.max() <= info.max)

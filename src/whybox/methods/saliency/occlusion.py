@@ -16,7 +16,7 @@ import numpy.typing as npt
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.methods.saliency.base import Maps, Method, MethodOutput
+from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
@@ -25,11 +25,11 @@ from whybox.models.differentiable import Array
 __all__ = ["Occlusion", "empty_maps", "evaluate_masked", "per_axis"]
 
 # (rows, mask numbers) -> for each input how much of each position stays: 1 all, 0 nothing; (m, *shape), a channel axis of 1; None: all of the input
-Masks = Callable[[Indices, Indices], list[npt.NDArray[Any] | None]]
+MaskFunction = Callable[[Indices, Indices], list[npt.NDArray[Any] | None]]
 
 
 def evaluate_masked(
-    problem: SaliencyProblem, replacement: Replacement, counts: Indices, masks: Masks, task: str
+    problem: SaliencyProblem, replacement: Replacement, counts: Indices, masks: MaskFunction, task: str
 ) -> Iterator[tuple[int, Floats]]:
     """Evaluate every row under each of its masks; micro-batches are filled across rows.
 
@@ -43,7 +43,7 @@ def evaluate_masked(
     Raises:
         UnsupportedModelError: outputs of a masked row are NaN or infinite.
     """
-    several = replacement.count
+    several = replacement.n_references
     ends = np.cumsum(counts * several)
     lifted = _MaskedRows(problem, replacement)
     waiting: list[Floats] = []
@@ -52,10 +52,10 @@ def evaluate_masked(
         rows = np.searchsorted(ends, at, side="right")
         within_row = at - (ends[rows] - counts[rows] * several)
         numbers, drawn = (within_row // several, within_row % several), masks(rows, within_row // several)
-        xs = lifted.masked(rows, within_row % several, drawn)
-        scores = problem.evaluate(xs, rows)
-        if problem.record is not None:
-            problem.record.add_masked(problem.net, rows, numbers, xs, drawn, scores)
+        xs = lifted.mask_rows(rows, within_row % several, drawn)
+        scores = problem.scores_at_points(xs, rows)
+        if problem.spot_record is not None:
+            problem.spot_record.add_masked(problem.net, rows, numbers, xs, drawn, scores)
         if not np.isfinite(scores).all():
             raise UnsupportedModelError(
                 f"the network's outputs are NaN or infinite for a row whose masked positions hold {replacement.description}; choose another baseline."
@@ -81,13 +81,13 @@ class _MaskedRows:
         self._xs: tuple[Array, ...] = ()
         self._references: dict[int, list[Array]] = {}
 
-    def masked(self, rows: Indices, refs: Indices, masks: list[npt.NDArray[Any] | None]) -> tuple[Array, ...]:
+    def mask_rows(self, rows: Indices, refs: Indices, masks: list[npt.NDArray[Any] | None]) -> tuple[Array, ...]:
         """Masked rows: x m + replacement (1 - m), which is x itself where m is 1."""
         problem = self._problem
         unique, where = np.unique(rows, return_inverse=True)
         if not np.array_equal(unique, self._rows):
             self._rows, self._xs = unique, problem.to_device(unique)
-            self._references = {r: b for r, b in self._references.items() if self._replacement.same[r]}
+            self._references = {r: b for r, b in self._references.items() if self._replacement.shared_references[r]}
         out = []
         for i, (x, mask) in enumerate(zip(self._xs, masks, strict=True)):
             if mask is None:
@@ -98,33 +98,33 @@ class _MaskedRows:
             m = problem.net.array(mask.astype(kind, order="C"))
             full = x if len(unique) == 1 else problem.net.take(x, where)
             if truth:  # stays so: networks use it as a mask
-                out.append((full & m) | (self._reference(i, where, refs) & ~m))
+                out.append((full & m) | (self._reference_rows(i, where, refs) & ~m))
                 continue
-            out.append(full * m + self._reference(i, where, refs) * (1 - m))
+            out.append(full * m + self._reference_rows(i, where, refs) * (1 - m))
         return tuple(out)
 
-    def _reference(self, input_index: int, where: Indices, refs: Indices) -> Array:
+    def _reference_rows(self, input_index: int, where: Indices, refs: Indices) -> Array:
         """The replacement in each of these passes."""
         used = np.unique(refs)
         if len(used) > 1:
-            references_used = [self._replacement.references[r](self._rows)[input_index] for r in used]
+            references_used = [self._replacement.reference_functions[r](self._rows)[input_index] for r in used]
             return self._problem.net.array(np.stack(references_used)[np.searchsorted(used, refs), where])
         r = int(used[0])
         if r not in self._references:
-            rows = self._rows[:1] if self._replacement.same[r] else self._rows
-            self._references[r] = [self._problem.net.array(b) for b in self._replacement.references[r](rows)]
+            rows = self._rows[:1] if self._replacement.shared_references[r] else self._rows
+            self._references[r] = [self._problem.net.array(b) for b in self._replacement.reference_functions[r](rows)]
         a = self._references[r][input_index]
         return a if a.shape[0] == 1 else self._problem.net.take(a, where)
 
 
-def empty_maps(problem: SaliencyProblem, replacement: Replacement) -> Maps:
+def empty_maps(problem: SaliencyProblem, replacement: Replacement) -> TargetMaps:
     """Zeros in the input's shape less its channels, for each target and input; None for held inputs."""
     return [
         [
-            np.zeros((problem.rows, *i.position_shape)) if may else None
-            for i, may in zip(problem.inputs, replacement.maskable, strict=True)
+            np.zeros((problem.n_rows, *i.position_shape)) if may else None
+            for i, may in zip(problem.inputs, replacement.maskable_inputs, strict=True)
         ]
-        for _ in range(problem.target.count)
+        for _ in range(problem.target.n_targets)
     ]
 
 
@@ -161,34 +161,34 @@ class Occlusion(Method):
 
     name: ClassVar[str] = "occlusion"
     title: ClassVar[str] = "Occlusion"
-    derivatives: ClassVar[bool] = False
-    background: ClassVar[bool] = True
+    needs_gradients: ClassVar[bool] = False
+    takes_background: ClassVar[bool] = True
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
         windows = [
             (input_index, window_slices)
-            for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable, strict=True))
+            for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable_inputs, strict=True))
             if may
-            for window_slices in self._windows(input_)
+            for window_slices in self._input_windows(input_)
         ]
-        active = [self._active_windows(problem, replacement, windows, row) for row in range(problem.rows)]
+        active = [self._active_windows(problem, replacement, windows, row) for row in range(problem.n_rows)]
         out, times = empty_maps(problem, replacement), [np.zeros(i.position_shape) for i in problem.inputs]
         for input_index, window_slices in windows:
             times[input_index][window_slices] += 1
         own = problem.scores
 
-        def masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
+        def make_masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
             chosen = [windows[active[row][k]] for row, k in zip(rows, ks, strict=True)]
             return [_window_masks(i, input_index, chosen) for input_index, i in enumerate(problem.inputs)]
 
         counts = np.array([len(a) for a in active], dtype=np.intp)
-        for row, scores in evaluate_masked(problem, replacement, counts, masks, self.name):
+        for row, scores in evaluate_masked(problem, replacement, counts, make_masks, self.name):
             drops = own[row] - scores
             for k, drop in zip(active[row], drops, strict=True):
                 input_index, window_slices = windows[k]
-                for t in range(problem.target.count):
+                for t in range(problem.target.n_targets):
                     to = out[t][input_index]
                     if to is not None:
                         to[row][window_slices] += drop[t]
@@ -197,13 +197,13 @@ class Occlusion(Method):
             f"{len(windows):,} windows",
             f"mean drop of the score over the windows that contain a position; masked positions hold {replacement.description}",
             exact=True,
-            reduced=True,
+            channels_reduced=True,
             units="score",
         )
 
-    def _windows(self, input_: Input) -> list[tuple[slice, ...]]:
+    def _input_windows(self, input_: Input) -> list[tuple[slice, ...]]:
         sizes = input_.position_shape
-        table = len(sizes) == 1 and input_.channel is None
+        table = len(sizes) == 1 and input_.channel_axis is None
         window = (
             tuple(1 if table else max(1, n // 8) for n in sizes)
             if self.window is None
@@ -237,12 +237,12 @@ class Occlusion(Method):
         differs = []
         for input_index, input_ in enumerate(problem.inputs):
             d = (
-                replacement.differs(problem, row, input_index)
-                if replacement.maskable[input_index]
+                replacement.changed_positions(problem, row, input_index)
+                if replacement.maskable_inputs[input_index]
                 else np.zeros(input_.x.shape[1:], dtype=bool)
             )
-            differs.append(d if input_.channel is None else np.asarray(d.any(axis=input_.channel - 1)))
-        if all(d.all() for d, may in zip(differs, replacement.maskable, strict=True) if may):
+            differs.append(d if input_.channel_axis is None else np.asarray(d.any(axis=input_.channel_axis - 1)))
+        if all(d.all() for d, may in zip(differs, replacement.maskable_inputs, strict=True) if may):
             return np.arange(len(windows))
         return np.array(
             [k for k, (input_index, window_slices) in enumerate(windows) if differs[input_index][window_slices].any()],

@@ -25,14 +25,14 @@ class ReadingOptions:
     words: bool = option(False, "tokens are summed to words")
     baseline_token: Any = option(None, "id or name of the token that replaces absent ones")
 
-    def changed(self, *names: str) -> dict[str, Any]:
+    def changed_options(self, *names: str) -> dict[str, Any]:
         """Return those options that are not at their defaults, of these names (none: of all)."""
         every = {f.name: getattr(self, f.name) for f in fields(self) if not names or f.name in names}
         defaults = {f.name: f.default for f in fields(self)}
-        return {name: value for name, value in every.items() if not _same(value, defaults[name])}
+        return {name: value for name, value in every.items() if not _is_default(value, defaults[name])}
 
 
-def _same(value: Any, default: Any) -> bool:
+def _is_default(value: Any, default: Any) -> bool:
     return value is default or (isinstance(value, str) and value == default)
 
 

@@ -36,12 +36,12 @@ def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "grad
     rows = row_count(inputs)
     pilot, each, slope = min(MAX_PILOT_ROWS, rows), 0.0, 0.0
     if rows > pilot:
-        few, seconds_few = _timed(net, inputs, target, method, rows, MIN_PILOT_ROWS, options)
-    e, seconds = _timed(net, inputs, target, method, rows, pilot, options)
+        few, seconds_few = _timed_maps(net, inputs, target, method, rows, MIN_PILOT_ROWS, options)
+    e, seconds = _timed_maps(net, inputs, target, method, rows, pilot, options)
     if rows > pilot:
         more = pilot - MIN_PILOT_ROWS
-        each, slope = (_passes(e) - _passes(few)) / more, max(seconds - seconds_few, 0.0) / more
-    passes = round(_passes(e) + each * (rows - pilot))
+        each, slope = (_pass_count(e) - _pass_count(few)) / more, max(seconds - seconds_few, 0.0) / more
+    passes = round(_pass_count(e) + each * (rows - pilot))
     return MethodPlan(
         method=e.evidence.method,
         method_id=e.method_id,
@@ -56,18 +56,18 @@ def plan_saliency(net: Any, inputs: Any, target: Any = None, method: Any = "grad
     )
 
 
-def _timed(
+def _timed_maps(
     net: Any, inputs: Any, target: Any, method: Any, rows: int, count: int, options: Mapping[str, Any]
 ) -> tuple[Explanation, float]:
     found: list[Any] = []
-    each, at = one_a_row(*_shapes(inputs)), np.arange(count)
+    each, at = one_a_row(*_input_shapes(inputs)), np.arange(count)
     method = cut_to_rows(method, at, each) if isinstance(method, Method) else method
     cut = {name: value if name in CALL_OPTIONS else cut_option(value, at, each) for name, value in options.items()}
 
-    def explain(_: None) -> None:
+    def explain_rows(_: None) -> None:
         found.append(saliency(net, first_rows(inputs, count), first_targets(target, rows, count), method, **cut))
 
-    seconds = smallest_seconds(explain, lambda: None, may_wait=True)
+    seconds = smallest_seconds(explain_rows, lambda: None, may_wait=True)
     return (found[0][0] if isinstance(found[0], tuple) else found[0]), seconds
 
 
@@ -75,18 +75,18 @@ def _spot_passes(e: Explanation, method: Any, options: Mapping[str, Any], passes
     """Rows forward and backward that the checks of the answer take, from those of the pilot's."""
     spot_checks = options.get("spot_checks")
     kind = type(method) if isinstance(method, Method) else load(find("saliency", method).run)
-    checked = rows_alone(kind, spot_checks, _passes(e), pilot)
+    checked = rows_alone(kind, spot_checks, _pass_count(e), pilot)
     done = 0 if e.evidence.spot_checks is None else e.evidence.spot_checks.predictions
     return round(done / checked * rows_alone(kind, spot_checks, passes, rows)) if checked else 0
 
 
-def _shapes(inputs: Any) -> list[tuple[int, ...]]:
+def _input_shapes(inputs: Any) -> list[tuple[int, ...]]:
     """The shapes of all inputs that are arrays."""
     listed = inputs.values() if isinstance(inputs, Mapping) else inputs if isinstance(inputs, tuple) else (inputs,)
     return [tuple(map(int, a.shape)) for a in listed if hasattr(a, "shape")]
 
 
-def _passes(e: Explanation) -> int:
+def _pass_count(e: Explanation) -> int:
     return e.evidence.passes["forward"] + e.evidence.passes["backward"]
 
 

@@ -17,7 +17,7 @@ from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.problem import input_refusal
 from whybox.methods.saliency.series_axes import named_axes
 from whybox.methods.saliency.text import (
-    Texts,
+    TokenizedTexts,
     is_text,
     label_texts,
     prepare_texts,
@@ -45,7 +45,7 @@ class PreparedInputs:
 
     Attributes:
         net: the network, from its embedding on if one was named. inputs: what it takes. texts: texts that the token ids were read from.
-        method: with its baseline, if that is a token. several: True if the result is a tuple, one explanation an input.
+        method: with its baseline, if that is a token. returns_tuple: True if the result is a tuple, one explanation an input.
         background: background rows in the order of the inputs; None: none were given, or the method holds them.
         words: True if tokens are summed to words. notes: for the evidence.
     """
@@ -53,8 +53,8 @@ class PreparedInputs:
     net: Differentiable
     inputs: tuple[Input, ...]
     method: Method
-    several: bool
-    texts: Texts | None = None
+    returns_tuple: bool
+    texts: TokenizedTexts | None = None
     words: bool = False
     notes: tuple[str, ...] = ()
     background: Any = None
@@ -63,7 +63,7 @@ class PreparedInputs:
         """Put tokens or words on the explanations."""
         if self.texts is not None:
             return label_texts(explanations[0], self.texts, words=self.words)
-        return explanations if self.several else explanations[0]
+        return explanations if self.returns_tuple else explanations[0]
 
 
 def prepare_inputs(
@@ -80,7 +80,7 @@ def prepare_inputs(
         OptionError: options of texts without texts. InputError: texts without a tokenizer, or a background with other names.
         UnsupportedModelError: the layer is not an embedding.
     """
-    texts: Texts | None = None
+    texts: TokenizedTexts | None = None
     notes: tuple[str, ...] = ()
     if is_text(inputs) or is_text(background) or reading.tokenizer is not None:
         net, texts, inputs, background, notes = prepare_texts(net, inputs, reading.tokenizer, background)
@@ -96,9 +96,9 @@ def prepare_inputs(
         resolved = tuple(replace(i, name=n) for i, n in zip(resolved, names, strict=True))
     reads_tokens = texts is not None or reading.embedding is not None
     if not reads_tokens and (reading.channel_axis is None or isinstance(reading.channel_axis, str)):
-        resolved, notes = named_axes(net, resolved, channels=method.channels and reading.channel_axis is not None)
+        resolved, notes = named_axes(net, resolved, channels=method.needs_channels and reading.channel_axis is not None)
     if reads_tokens:
-        resolved = (replace(resolved[0], dims=("row", "token")), *(replace(i, held=True) for i in resolved[1:]))
+        resolved = (replace(resolved[0], dims=("row", "token")), *(replace(i, is_held=True) for i in resolved[1:]))
     elif reading.baseline_token is not None:
         raise OptionError(
             Argument("baseline_token", example=""), " needs texts, or ", Argument("embedding", example="'...'"), "."
@@ -162,10 +162,10 @@ def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str]
         raise InputError(
             Argument("embedding", layer), f" needs token ids (whole numbers), and {ids.name} holds {ids.x.dtype}."
         )
-    held = tuple(replace(i, held=True) for i in prepared.inputs)
+    held = tuple(replace(i, is_held=True) for i in prepared.inputs)
     inner, out = _layer_outputs(prepared.net, layer, held)
     first = Input(out, ("row", "token", "channel"), 2, None, "embedding")
-    whole = replace(prepared, net=inner, inputs=(first, *held), several=False)
+    whole = replace(prepared, net=inner, inputs=(first, *held), returns_tuple=False)
     if token is None or not has_baseline(prepared.method):
         return whole
     changed = replace_tokens(ids.x.astype(np.int64), token[0], prepared.texts)
@@ -186,7 +186,7 @@ def _embed_background(net: Differentiable, prepared: PreparedInputs, layer: str 
     if layer is not None:
         out = _layer_outputs(net, layer, given)[1]
         given = (replace(prepared.inputs[0], x=out), *given)
-    if prepared.method.derivatives or not has_baseline(prepared.method):
+    if prepared.method.needs_gradients or not has_baseline(prepared.method):
         return replace(prepared, background=given)
     wish = prepared.method.baseline  # type: ignore[attr-defined]
     if wish is not None and not (isinstance(wish, str) and wish == "background"):

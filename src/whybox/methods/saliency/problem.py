@@ -18,7 +18,7 @@ from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, chec
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.targets import Target, resolve_target
-from whybox.models.differentiable import Array, Differentiable, LayerTap, Pull, consecutive_slice
+from whybox.models.differentiable import Array, Differentiable, LayerTap, Pullback, consecutive_slice
 
 __all__ = [
     "DEFAULT_MEMORY",
@@ -35,8 +35,8 @@ DEFAULT_MEMORY: Final = "1GB"
 BYTES_HINT: Final = "Pass pictures of bytes as floats, scaled as for training: x.astype('float32') / 255."
 CHECK_STREAM: Final = 77  # random numbers of the gradient check are not those of the methods
 Indices = npt.NDArray[np.intp]
-Grads = list[tuple[Array | None, ...]]  # for each target, one array an input
-_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
+TargetGradients = list[tuple[Array | None, ...]]  # for each target, one array an input
+_BYTE_UNITS: Final = {"": 1, "K": 10**3, "M": 10**6, "G": 10**9, "KI": 2**10, "MI": 2**20, "GI": 2**30}
 
 
 @final
@@ -51,7 +51,7 @@ class SaliencyProblem:
         row_bytes: bytes that a derivative at one row keeps; if no derivatives are taken, bytes in use while one row is evaluated.
         budget: in bytes. seed: of all random numbers.
         reduce: how channels become one number: ``"max"``, ``"sum"`` or None. background: background rows, if any.
-        record: where some of what is evaluated is written down for spot checks; None: nothing is.
+        spot_record: where some of what is evaluated is written down for spot checks; None: nothing is.
     """
 
     net: Differentiable
@@ -64,36 +64,36 @@ class SaliencyProblem:
     seed: int
     reduce: str | None = "sum"
     background: tuple[Input, ...] | None = None
-    record: SpotRecord | None = None
+    spot_record: SpotRecord | None = None
 
     @property
-    def rows(self) -> int:
+    def n_rows(self) -> int:
         """Number of rows."""
         return len(self.inputs[0].x)
 
     @property
     def after_embedding(self) -> bool:
         """True if the network begins after its embedding: the first input is the embedding's output, and the inputs of the whole network are held."""
-        return len(self.inputs) > 1 and not self.inputs[0].held and all(i.held for i in self.inputs[1:])
+        return len(self.inputs) > 1 and not self.inputs[0].is_held and all(i.is_held for i in self.inputs[1:])
 
     @property
     def outputs(self) -> Floats:
         """Outputs of all rows, (rows, ...); rows that were not evaluated yet are evaluated now."""
-        self.evaluate_rows(np.arange(self.rows))
+        self.evaluate_rows(np.arange(self.n_rows))
         return self.row_outputs.outputs
 
     @property
     def scores(self) -> Floats:
         """Scores of the targets at the rows, (rows, targets)."""
-        return self.target.scores(self.outputs, np.arange(self.rows))
+        return self.target.select_scores(self.outputs, np.arange(self.n_rows))
 
     def summed_channel(self, input_index: int) -> int | None:
         """The channel axis of an input if channels are summed; None if they are kept, or if there are none."""
-        return self.inputs[input_index].channel if self.reduce == "sum" else None
+        return self.inputs[input_index].channel_axis if self.reduce == "sum" else None
 
     def evaluate_rows(self, rows: Indices) -> None:
         """Evaluate those of these rows that were not evaluated yet."""
-        missing = np.unique(rows[~self.row_outputs.evaluated[rows]])
+        missing = np.unique(rows[~self.row_outputs.is_evaluated[rows]])
         for start in range(0, len(missing), self.batch_size):
             some = missing[start : start + self.batch_size]
             self.record_outputs(some, self.net.numpy(self.net.forward(self.to_device(some))))
@@ -119,7 +119,7 @@ class SaliencyProblem:
 
     def sample_batches(self, samples: int, task: str, *, passes: int = 1) -> Iterator[tuple[Indices, Indices]]:
         """Micro-batches of (row, sample) for every row and sample, the samples of a row next to each other."""
-        for index in self.index_batches(self.rows * samples, task, passes=passes):
+        for index in self.index_batches(self.n_rows * samples, task, passes=passes):
             yield index // samples, index % samples
 
     def index_batches(self, total: int, task: str, *, passes: int = 1) -> Iterator[Indices]:
@@ -130,22 +130,24 @@ class SaliencyProblem:
         ):
             yield np.arange(batch.start, batch.stop, dtype=np.intp)
 
-    def gradients_at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], Grads]:
+    def gradients_at_rows(self, rows: Indices) -> tuple[tuple[Array, ...], TargetGradients]:
         """Inputs of these rows, and the gradients of each target there; takes one forward, whose outputs are kept."""
         xs = self.to_device(rows)
         outputs, pull = self.net(xs)
         self.record_outputs(rows, self.net.numpy(outputs))
         grads = self._pull_targets(pull, rows)
         self._check_derivatives(xs, rows, grads, outputs)
-        if self.record is not None:
-            self.record.add_points(self.net, rows, xs, grads)
+        if self.spot_record is not None:
+            self.spot_record.add_points(self.net, rows, xs, grads)
         return xs, grads
 
-    def _pull_targets(self, pull: Pull, rows: Indices) -> Grads:
-        count = self.target.count
+    def _pull_targets(self, pull: Pullback, rows: Indices) -> TargetGradients:
+        count = self.target.n_targets
         return [pull(self.net.array(self.target.cotangent(t, rows)), last=t == count - 1) for t in range(count)]
 
-    def gradients(self, xs: tuple[Array, ...], rows: Indices, *, check: bool = True) -> tuple[Floats, Grads]:
+    def gradients_at_points(
+        self, xs: tuple[Array, ...], rows: Indices, *, check: bool = True
+    ) -> tuple[Floats, TargetGradients]:
         """Scores (m, targets) and gradients of each target at these points.
 
         Args:
@@ -158,11 +160,11 @@ class SaliencyProblem:
         grads = self._pull_targets(pull, rows)
         if check:
             self._check_derivatives(xs, rows, grads, outputs)
-            if self.record is not None:
-                self.record.add_points(self.net, rows, xs, grads)
-        return self.target.scores(self.net.numpy(outputs), rows), grads
+            if self.spot_record is not None:
+                self.spot_record.add_points(self.net, rows, xs, grads)
+        return self.target.select_scores(self.net.numpy(outputs), rows), grads
 
-    def _check_derivatives(self, xs: tuple[Array, ...], rows: Indices, grads: Grads, outputs: Array) -> None:
+    def _check_derivatives(self, xs: tuple[Array, ...], rows: Indices, grads: TargetGradients, outputs: Array) -> None:
         """Compare the first derivatives that are taken with differences of outputs.
 
         Raises:
@@ -180,7 +182,7 @@ class SaliencyProblem:
         net: Differentiable,
         xs: tuple[Array, ...],
         rows: Indices,
-        grads: Grads,
+        grads: TargetGradients,
         outputs: Array,
         sizes: Mapping[int, Floats | None],
     ) -> None:
@@ -194,13 +196,15 @@ class SaliencyProblem:
         if self.row_outputs.derivatives_checked:
             return
         self.row_outputs.derivatives_checked = True
-        targets = np.unique(np.linspace(0, self.target.count - 1, CHECK_TARGETS).astype(np.intp))
+        targets = np.unique(np.linspace(0, self.target.n_targets - 1, CHECK_TARGETS).astype(np.intp))
         others = np.flatnonzero(self.target.positions[0, rows] != self.target.positions[0, rows[0]])
         for k, point in enumerate((0, others[-1] if len(others) else len(rows) - 1)):  # two directions at a single row
             one = np.array([point], dtype=np.intp)
             x = tuple(net.numpy(net.take(a, one)) for a in xs)
             input_sizes_here = {i: typical_size(x[i]) if size is None else size for i, size in sizes.items()}
-            row = RowCheck(net, x, input_sizes_here, self.target.positions[targets, rows[point]], self.target.shape)
+            row = RowCheck(
+                net, x, input_sizes_here, self.target.positions[targets, rows[point]], self.target.output_shape
+            )
             slopes = [{i: net.numpy(net.take(grads[t][i], one)) for i in input_sizes_here} for t in targets]
             largest = float(np.abs(net.numpy(net.take(outputs, one))).max())
             if remark := check_row(row, slopes, largest, self.rng_for(CHECK_STREAM, k)):
@@ -213,15 +217,16 @@ class SaliencyProblem:
         self.record_outputs(rows, self.net.numpy(tap.outputs))
         return tap
 
-    def evaluate(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
+    def scores_at_points(self, xs: tuple[Array, ...], rows: Indices) -> Floats:
         """Scores (m, targets) at these points, without derivatives."""
         self.evaluate_rows(rows)
-        return self.target.scores(self.net.numpy(self.net.forward(xs)), rows)
+        return self.target.select_scores(self.net.numpy(self.net.forward(xs)), rows)
 
-    def zeros(self) -> list[list[Floats | None]]:
+    def zero_maps(self) -> list[list[Floats | None]]:
         """Zeros in the input's shape for each target and input; None for inputs of whole numbers."""
         return [
-            [None if i.without_gradient else np.zeros(i.x.shape) for i in self.inputs] for _ in range(self.target.count)
+            [None if i.without_gradient else np.zeros(i.x.shape) for i in self.inputs]
+            for _ in range(self.target.n_targets)
         ]
 
     def require_derivatives(self, method: str) -> None:
@@ -328,7 +333,7 @@ def first_pass(
         InputError: the network cannot compute with such arrays.
     """
     failed: Exception | None = None
-    for typed in net.with_input_dtypes([i.given for i in inputs if i.given], sample):
+    for typed in net.with_input_dtypes([i.given_dtype for i in inputs if i.given_dtype], sample):
         try:
             measure = typed.forward_and_memory if derivatives else typed.forward_and_live_memory
             return typed, *measure(tuple(typed.array(x) for x in sample))
@@ -386,15 +391,21 @@ def _columns_in_order(background_inputs: Input, given: Input) -> Input:
     Raises:
         InputError: these are other columns.
     """
-    if background_inputs.names is None or given.names is None or background_inputs.names == given.names:
+    if (
+        background_inputs.feature_names is None
+        or given.feature_names is None
+        or background_inputs.feature_names == given.feature_names
+    ):
         return background_inputs
-    if sorted(background_inputs.names) != sorted(given.names):
-        odd = sorted(set(background_inputs.names) ^ set(given.names))
+    if sorted(background_inputs.feature_names) != sorted(given.feature_names):
+        odd = sorted(set(background_inputs.feature_names) ^ set(given.feature_names))
         raise InputError(
             f"the background has other columns than the inputs: only one of the two has {', '.join(map(repr, odd[:5]))}."
         )
-    order = [background_inputs.names.index(name) for name in given.names]
-    return replace(background_inputs, x=np.ascontiguousarray(background_inputs.x[:, order]), names=given.names)
+    order = [background_inputs.feature_names.index(name) for name in given.feature_names]
+    return replace(
+        background_inputs, x=np.ascontiguousarray(background_inputs.x[:, order]), feature_names=given.feature_names
+    )
 
 
 @final
@@ -403,16 +414,16 @@ class RowOutputs:
     """Outputs of the rows that were evaluated.
 
     Attributes:
-        outputs: (rows, ...), NaN where a row was not evaluated. evaluated: (rows,), which rows were.
-        first: output of the second (or the only) row, evaluated in another batch. batch_difference: largest difference from its output here.
-        checked: True once these two were compared. derivatives_checked: True once the gradient check has run.
+        outputs: (rows, ...), NaN where a row was not evaluated. is_evaluated: (rows,), which rows were.
+        output_elsewhere: output of the second (or the only) row, evaluated in another batch. batch_difference: largest difference from its output here.
+        batch_checked: True once these two were compared. derivatives_checked: True once the gradient check has run.
     """
 
     outputs: Floats
-    evaluated: npt.NDArray[np.bool_]
-    first: Floats
+    is_evaluated: npt.NDArray[np.bool_]
+    output_elsewhere: Floats
     batch_difference: float = 0.0
-    checked: bool = False
+    batch_checked: bool = False
     derivatives_checked: bool = False
 
     def record_outputs(self, net: Differentiable, rows: Indices, outputs: Floats) -> None:
@@ -425,16 +436,17 @@ class RowOutputs:
             raise UnsupportedModelError(
                 "the network's outputs for some rows are NaN or infinite; there is nothing to explain there."
             )
-        self.outputs[rows], self.evaluated[rows] = outputs, True
-        here = np.flatnonzero(rows == min(1, len(self.evaluated) - 1))
-        if self.checked or not len(here):
+        self.outputs[rows], self.is_evaluated[rows] = outputs, True
+        here = np.flatnonzero(rows == min(1, len(self.is_evaluated) - 1))
+        if self.batch_checked or not len(here):
             return
         own = outputs[here[0]]
-        self.batch_difference = float(np.abs(own - self.first).max(initial=0.0))
+        self.batch_difference = float(np.abs(own - self.output_elsewhere).max(initial=0.0))
         scale = float(np.abs(own).max(initial=0.0)) + 1e-6
         if self.batch_difference > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
             raise UnsupportedModelError(
-                f"a row's output changes with the other rows in its batch or with its position among them ({own.ravel()[0]:.6g} here, {self.first.ravel()[0]:.6g} elsewhere): "
+                f"a row's output changes with the other rows in its batch or with its position among them ("
+                f"{own.ravel()[0]:.6g} here, {self.output_elsewhere.ravel()[0]:.6g} elsewhere): "
                 "batch statistics, numbers quantised by the range of a whole batch (dynamic int8), or noise at prediction time. Such a network has no map of a single row; use "
                 "running statistics (track_running_stats=True) and eval mode, explain it before quantisation, or wrap it in a module that takes it row by row."
             )
@@ -443,7 +455,7 @@ class RowOutputs:
 def _checked_scores(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """A user's function of the outputs, checked to return one number a row."""
 
-    def head(outputs: Any) -> Any:
+    def checked_function(outputs: Any) -> Any:
         scores = function(outputs)
         shape = getattr(scores, "shape", None)
         if shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
@@ -452,7 +464,7 @@ def _checked_scores(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
             )
         return scores
 
-    return head
+    return checked_function
 
 
 def parse_bytes(budget: Any) -> int:
@@ -468,22 +480,20 @@ def parse_bytes(budget: Any) -> int:
     )
     if not match or float(match[1]) <= 0:
         raise OptionError(Argument("budget", budget), " is not a number of bytes: '1GB', '512MB', or a whole number.")
-    return int(float(match[1]) * _UNITS[match[2] or ""])
+    return int(float(match[1]) * _BYTE_UNITS[match[2] or ""])
 
 
 def select_rows(problem: SaliencyProblem, rows: Indices, net: Differentiable | None = None) -> SaliencyProblem:
     """The same problem for some of the rows, perhaps with another network."""
-    if problem.target.predicted:
+    if problem.target.is_predicted:
         problem.evaluate_rows(rows)
     inputs = tuple(replace(i, x=i.x[rows]) for i in problem.inputs)
     target = replace(problem.target, positions=problem.target.positions[:, rows])
-    row_outputs = RowOutputs(
-        problem.row_outputs.outputs[rows], problem.row_outputs.evaluated[rows], problem.row_outputs.first, checked=True
-    )
+    known = problem.row_outputs
+    outputs, is_evaluated = known.outputs[rows], known.is_evaluated[rows]
     if net is not None:
-        row_outputs = RowOutputs(
-            np.full_like(row_outputs.outputs, np.nan), np.zeros(len(rows), dtype=bool), row_outputs.first, checked=True
-        )
-        target = replace(target, predicted=False)  # the same outputs, whatever this network predicts
+        outputs, is_evaluated = np.full_like(outputs, np.nan), np.zeros(len(rows), dtype=bool)
+        target = replace(target, is_predicted=False)  # the same outputs, whatever this network predicts
+    row_outputs = RowOutputs(outputs, is_evaluated, known.output_elsewhere, batch_checked=True)
     net = net or problem.net
-    return replace(problem, net=net, inputs=inputs, target=target, row_outputs=row_outputs, record=None)
+    return replace(problem, net=net, inputs=inputs, target=target, row_outputs=row_outputs, spot_record=None)

@@ -14,7 +14,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.registry import family_ids
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.models.differentiable import Differentiable
 
@@ -50,7 +50,7 @@ class TargetRecipe:
 @final
 @dataclass(frozen=True)
 class Recipe:
-    """How a map was made. The evidence keeps it as plain data (`settings`), and :func:`read_recipe` reads it back.
+    """How a map was made. The evidence keeps it as plain data (`to_settings`), and :func:`read_recipe` reads it back.
 
     Attributes:
         method: id of the method. options: its options as plain data; arrays as SHA-256, other objects by their class.
@@ -58,7 +58,7 @@ class Recipe:
         reduce, channel_axis, dtype, output, embedding, baseline_token: as for ``whybox.saliency``.
         background: SHA-256 of the background rows, None for none.
         inputs: index of the input that each map belongs to; (): not known, as in files of older versions.
-        resolved: what the method found out about the network, see ``Method.resolved``; {}: nothing.
+        resolved: what the method found out about the network, see ``Method.with_resolved``; {}: nothing.
     """
 
     method: str
@@ -74,9 +74,9 @@ class Recipe:
     inputs: tuple[int, ...] = ()
     resolved: Mapping[str, Any] = field(default_factory=dict)
 
-    def settings(self) -> dict[str, Any]:
+    def to_settings(self) -> dict[str, Any]:
         """Return the recipe as plain data, as evidence keeps it."""
-        settings = {f.name: _plain(getattr(self, f.name)) for f in fields(self) if f.name in _PLAIN_FIELDS}
+        settings = {f.name: _plain_value(getattr(self, f.name)) for f in fields(self) if f.name in _PLAIN_FIELDS}
         settings["options"] = dict(self.options)
         settings["target"] = None if self.target is None else _target_settings(self.target)
         settings["inputs"] = list(self.inputs)
@@ -113,7 +113,7 @@ def read_recipe(e: Explanation) -> Recipe:
             None if positions == _PER_ROW else tuple(map(int, positions)), tuple(map(int, known["target"]["shape"]))
         )
     known["inputs"] = tuple(known.get("inputs", ()))
-    known["output"] = _tuples(known.get("output"))
+    known["output"] = _as_tuples(known.get("output"))
     return Recipe(**known)
 
 
@@ -126,14 +126,14 @@ def make_recipe(
         problem: the problem. method: with its options. target_is_function: True if the target is a function of the outputs.
         request: more of what the user asked for: dtype, output, embedding, baseline_token.
     """
-    channels = {i.channel for i in problem.inputs}
+    channels = {i.channel_axis for i in problem.inputs}
     where = problem.target.positions
     per_row = problem.target.per_row or bool((where != where[:, :1]).any())
     positions = None if per_row else tuple(map(int, where[:, 0]))
     return Recipe(
         method=method.name,
         options=plain_options(method),
-        target=None if target_is_function else TargetRecipe(positions, tuple(problem.target.shape)),
+        target=None if target_is_function else TargetRecipe(positions, tuple(problem.target.output_shape)),
         reduce=problem.reduce,
         channel_axis=channels.pop() if len(channels) == 1 else "auto",
         background=None if problem.background is None else input_digest(problem.background),
@@ -164,17 +164,17 @@ def check_same_network(fingerprints: Mapping[str, Any], net: Differentiable) -> 
 
 def plain_options(method: Method) -> dict[str, Any]:
     """A method's options as plain data."""
-    return {f.name: _plain(getattr(method, f.name)) for f in fields(method)}
+    return {f.name: _plain_value(getattr(method, f.name)) for f in fields(method)}
 
 
-def _plain(value: Any) -> Any:
+def _plain_value(value: Any) -> Any:
     """A value as plain data; arrays as SHA-256, other objects by their class."""
     if value is None or isinstance(value, (bool, int, float, str)):
         return value
     if isinstance(value, np.generic):
         return value.item()
     if isinstance(value, (tuple, list)):
-        return [_plain(v) for v in value]
+        return [_plain_value(v) for v in value]
     if isinstance(value, np.ndarray) and value.dtype != object:
         h = hashlib.sha256(f"{value.dtype.str}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
         return {"array": h.hexdigest()}
@@ -202,7 +202,7 @@ def rebuild_method(recipe: Recipe, method: Any = None, options: Mapping[str, Any
                 Argument("method", method),
                 f" is not the method that made this explanation: {recipe.method!r} with {dict(recipe.options)}.",
             )
-        return method.resolved(recipe.resolved) if recipe.resolved else method
+        return method.with_resolved(recipe.resolved) if recipe.resolved else method
     if method is not None:
         raise OptionError(
             Argument("method", example=""),
@@ -215,7 +215,7 @@ def rebuild_method(recipe: Recipe, method: Any = None, options: Mapping[str, Any
         )
     kept = dict(recipe.options)
     for name, value in (options or {}).items():
-        if name not in kept or (_plain(value) != kept[name]):
+        if name not in kept or (_plain_value(value) != kept[name]):
             raise InputError(f"{name}= is not the option that made this explanation: {kept.get(name)!r}.")
     missing = [name for name, value in kept.items() if only_digest(value) and name not in (options or {})]
     if missing:
@@ -224,10 +224,10 @@ def rebuild_method(recipe: Recipe, method: Any = None, options: Mapping[str, Any
             Argument("options", example=""),
             f"{{{missing[0]!r}: ...}}.",
         )
-    made = make(recipe.method, {name: _tuples(value) for name, value in kept.items()} | dict(options or {}))
-    return made.resolved(recipe.resolved) if recipe.resolved else made
+    made = make_method(recipe.method, {name: _as_tuples(value) for name, value in kept.items()} | dict(options or {}))
+    return made.with_resolved(recipe.resolved) if recipe.resolved else made
 
 
-def _tuples(value: Any) -> Any:
+def _as_tuples(value: Any) -> Any:
     """Lists of a file as the tuples they were."""
-    return tuple(_tuples(v) for v in value) if isinstance(value, list) else value
+    return tuple(_as_tuples(v) for v in value) if isinstance(value, list) else value

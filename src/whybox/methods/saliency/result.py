@@ -13,8 +13,8 @@ import numpy.typing as npt
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, NonFiniteError
-from whybox.explanation.evidence import Evidence, versions
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.evidence import Evidence, library_versions
+from whybox.explanation.explanation import Explanation, as_labels
 from whybox.methods.registry import load, of_id
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.inputs import Input
@@ -26,7 +26,7 @@ from whybox.numerics.statistics import critical_value
 
 __all__ = ["run_method"]
 
-ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
+SCORE_ROUNDING: Final = 1e-3  # of |score - base| and of the scores, for methods that add up exactly but for float32
 
 
 def run_method(
@@ -46,14 +46,14 @@ def run_method(
         WhyboxError: see whybox.errors; the message says what to do.
     """
     began = time.perf_counter()
-    problem = replace(problem, record=start_record(problem, method, spot_checks))
+    problem = replace(problem, spot_record=start_record(problem, method, spot_checks))
     output = method(problem)
-    _finite(output, method)
-    additivity = _additivity(problem, output)
+    _check_finite(output, method)
+    additivity = _measure_additivity(problem, output)
     mapped = tuple(input_index for input_index, a in enumerate(output.maps[0]) if a is not None)
     recipe = make_recipe(problem, method) if recipe is None else recipe
-    settings = replace(recipe, inputs=mapped, resolved=dict(output.resolved)).settings()
-    evidence = _evidence(
+    settings = replace(recipe, inputs=mapped, resolved=dict(output.resolved_options)).to_settings()
+    evidence = _make_evidence(
         problem,
         method,
         output,
@@ -62,7 +62,7 @@ def run_method(
         settings,
         began,
     )
-    found = tuple(_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
+    found = tuple(_make_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
     checks, more_notes = check_map(problem, method, output, found, spot_checks)
     seconds = time.perf_counter() - began
     evidence = replace(evidence, spot_checks=checks, notes=(*evidence.notes, *more_notes), seconds=seconds)
@@ -71,21 +71,25 @@ def run_method(
 
 def _freedom_notes(output: MethodOutput) -> tuple[str, ...]:
     """A note if standard errors come from so few groups of samples that two of them do not make a 95 % interval."""
-    if output.freedom is None or critical_value(freedom=output.freedom) < 1.05 * critical_value():
+    if output.degrees_of_freedom is None or critical_value(freedom=output.degrees_of_freedom) < 1.05 * critical_value():
         return ()
     note = (
-        f"standard errors have {output.freedom} degrees of freedom ({output.freedom + 1} groups of samples): a 95 % interval reaches "
-        f"{critical_value(freedom=output.freedom):.2f} of them to either side (Student's t)"
+        f"standard errors have {output.degrees_of_freedom} degrees of freedom ({output.degrees_of_freedom + 1} groups of samples): a 95 % interval reaches "
+        f"{critical_value(freedom=output.degrees_of_freedom):.2f} of them to either side (Student's t)"
     )
     return (note,)
 
 
 def _freedom_extra(output: MethodOutput) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
     """Degrees of freedom of standard errors that come from groups of samples."""
-    return {} if output.variances is None or output.freedom is None else {"freedom": ((), np.array(output.freedom))}
+    return (
+        {}
+        if output.variances is None or output.degrees_of_freedom is None
+        else {"freedom": ((), np.array(output.degrees_of_freedom))}
+    )
 
 
-def _finite(output: MethodOutput, method: Method) -> None:
+def _check_finite(output: MethodOutput, method: Method) -> None:
     """Check that maps are finite.
 
     Raises:
@@ -104,25 +108,25 @@ def _finite(output: MethodOutput, method: Method) -> None:
 
 @final
 @dataclass(frozen=True)
-class _Additivity:
+class _AdditivityResult:
     """How far maps add up to score - base; all (rows, targets).
 
     Attributes:
-        base: scores without anything. change: score - base.
-        gap: completeness error, the sum of all maps less the change. allowed: how large it may be.
+        base_scores: scores without anything. score_change: score - base.
+        completeness_error: completeness error, the sum of all maps less the change. allowed_error: how large it may be.
         converged: True where it is not larger, and the method converged.
     """
 
-    base: Floats
-    change: Floats
-    gap: Floats
-    allowed: Floats
+    base_scores: Floats
+    score_change: Floats
+    completeness_error: Floats
+    allowed_error: Floats
     converged: npt.NDArray[np.bool_]
 
 
-def _additivity(problem: SaliencyProblem, output: MethodOutput) -> _Additivity | None:
+def _measure_additivity(problem: SaliencyProblem, output: MethodOutput) -> _AdditivityResult | None:
     """Whether maps add up; None if they need not."""
-    base = output.base
+    base = output.base_scores
     if base is None:
         return None
     score = problem.scores
@@ -131,29 +135,31 @@ def _additivity(problem: SaliencyProblem, output: MethodOutput) -> _Additivity |
     for t, of in enumerate(output.maps):
         for a in of:
             if a is not None:
-                total[:, t] += a.reshape(problem.rows, -1).sum(axis=1)
-    gap, allowed = total - change, output.allowed
+                total[:, t] += a.reshape(problem.n_rows, -1).sum(axis=1)
+    gap, allowed = total - change, output.allowed_error
     if allowed is None:
-        rounding = ROUNDING * (np.abs(change) + 1e-2 * (np.abs(score) + np.abs(base))) + 1e-6
-        allowed = np.maximum(output.tolerance * np.abs(change), rounding)
+        rounding = SCORE_ROUNDING * (np.abs(change) + 1e-2 * (np.abs(score) + np.abs(base))) + 1e-6
+        allowed = np.maximum(output.relative_tolerance * np.abs(change), rounding)
     within = np.abs(gap) <= allowed
-    return _Additivity(base, change, gap, allowed, within if output.converged is None else within & output.converged)
+    return _AdditivityResult(
+        base, change, gap, allowed, within if output.converged is None else within & output.converged
+    )
 
 
-def _evidence(
+def _make_evidence(
     problem: SaliencyProblem,
     method: Method,
     output: MethodOutput,
-    additivity: _Additivity | None,
+    additivity: _AdditivityResult | None,
     notes: tuple[str, ...],
     settings: dict[str, Any],
     began: float,
 ) -> Evidence:
     """The evidence. A note counts rows outside the tolerance."""
     if additivity is not None and not additivity.converged.all():
-        least = FLOAT32_ROUNDING * np.maximum(np.abs(additivity.base), np.abs(problem.scores))
-        worst = float(relative_size(np.abs(additivity.gap), additivity.change, least).max())
-        missed = f"{int((~additivity.converged).any(axis=1).sum()):,} of {problem.rows:,} rows miss the tolerance"
+        least = FLOAT32_ROUNDING * np.maximum(np.abs(additivity.base_scores), np.abs(problem.scores))
+        worst = float(relative_size(np.abs(additivity.completeness_error), additivity.score_change, least).max())
+        missed = f"{int((~additivity.converged).any(axis=1).sum()):,} of {problem.n_rows:,} rows miss the tolerance"
         notes = (
             *notes,
             f"NOT CONVERGED: {missed} (completeness errors up to {worst:.2g} of score - base); see extras['converged']",
@@ -166,22 +172,22 @@ def _evidence(
         estimand=output.estimand,
         index=output.index,
         additive=additivity is not None,
-        residual=0.0 if additivity is None else float(np.abs(additivity.gap).max()),
+        residual=0.0 if additivity is None else float(np.abs(additivity.completeness_error).max()),
         residual_units="score",
         residual_against="the network's own outputs",
         agreement=problem.row_outputs.batch_difference,
-        tolerance=0.0 if additivity is None else float(additivity.allowed.max()),
+        tolerance=0.0 if additivity is None else float(additivity.allowed_error.max()),
         model=net.kind,
         verdict={"against": "nothing: the network itself was run"},
         model_calls=net.passes.forward,
         seed=problem.seed,
-        rows=problem.rows,
+        rows=problem.n_rows,
         fingerprints={"model": net.fingerprint, "rows": input_digest(problem.inputs)},
-        versions=versions(net.library),
+        versions=library_versions(net.library),
         seconds=time.perf_counter() - began,
         notes=notes,
         passes={"forward": net.passes.forward, "backward": net.passes.backward, "rows together": problem.batch_size},
-        operators=output.operators,
+        operators=output.operators_without_rule,
         settings=settings,
     )
 
@@ -194,55 +200,61 @@ def _of_registry(method: Method) -> dict[str, Any]:
     return {"method": method.title}
 
 
-def _explanation(
-    problem: SaliencyProblem, output: MethodOutput, input_index: int, additivity: _Additivity | None, evidence: Evidence
+def _make_explanation(
+    problem: SaliencyProblem,
+    output: MethodOutput,
+    input_index: int,
+    additivity: _AdditivityResult | None,
+    evidence: Evidence,
 ) -> Explanation:
-    input_ = problem.inputs[input_index]
-    axis = None if output.reduced or output.keep_channels else input_.channel
-    several = problem.target.several
+    input_, target = problem.inputs[input_index], problem.target
+    axis = None if output.channels_reduced or output.keep_channels else input_.channel_axis
+    several = target.has_output_axis
     maps, errors = [], []
-    for t in range(problem.target.count):
+    for t in range(target.n_targets):
         value = output.maps[t][input_index]
         assert value is not None  # noqa: S101  # asked by the caller
         variance = None if output.variances is None else output.variances[t][input_index]
         if axis is not None:
-            value, variance = _reduced(value, variance, axis, problem.reduce)
+            value, variance = _reduce_channels(value, variance, axis, problem.reduce)
         maps.append(value)
         errors.append(None if variance is None else np.sqrt(variance))
     values = np.stack(maps, axis=-1) if several else maps[0]
-    error = (
-        None if errors[0] is None else np.stack([e for e in errors if e is not None], axis=-1) if several else errors[0]
-    )
-    gone = (output.reduced or (problem.reduce is not None and not output.keep_channels)) and input_.channel is not None
+    known = [e for e in errors if e is not None]
+    error = None if not known else np.stack(known, axis=-1) if several else known[0]
+    reduces = output.channels_reduced or (problem.reduce is not None and not output.keep_channels)
+    gone = reduces and input_.channel_axis is not None
     dims = tuple(d for d in input_.dims if not (gone and d == "channel"))
-    coords: dict[str, npt.NDArray[Any]] = {d: labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)}
-    if input_.names is not None:
-        coords[dims[-1]] = labels(input_.names)
+    coords: dict[str, npt.NDArray[Any]] = {
+        d: as_labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)
+    }
+    if input_.feature_names is not None:
+        coords[dims[-1]] = as_labels(input_.feature_names)
     elif dims[-1] == "feature" and input_.x.ndim == 2:
-        coords["feature"] = labels([f"x{i}" for i in range(values.shape[1])])
+        coords["feature"] = as_labels([f"x{i}" for i in range(values.shape[1])])
     if several:
-        dims, coords["output"] = (*dims, "output"), labels(problem.target.names)
-    elif not problem.target.per_row:
-        coords["output"] = labels(problem.target.names)
+        dims, coords["output"] = (*dims, "output"), as_labels(target.names)
+    elif not target.per_row:
+        coords["output"] = as_labels(target.names)
     tail = ("row", "output") if several else ("row",)
     extras = dict(output.extras)
 
     def per_target(a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         return np.array(a if several else a[:, 0])
 
-    base = np.full(problem.target.count if several else (), np.nan)
+    base = np.full(target.n_targets if several else (), np.nan)
     if additivity is not None:
-        extras["base"] = (tail, per_target(additivity.base))
-        extras["completeness_error"] = (tail, per_target(additivity.gap))
+        extras["base"] = (tail, per_target(additivity.base_scores))
+        extras["completeness_error"] = (tail, per_target(additivity.completeness_error))
         extras["converged"] = (tail, per_target(additivity.converged))
-        same = np.ptp(additivity.base, axis=0).max() <= 1e-6 * (1 + np.abs(additivity.base).max())
-        base = per_target(additivity.base)[0] if same else base
-    if problem.target.per_row:
-        extras["target"] = (("row",), problem.target.positions[0].copy())
-        if len(problem.net.output_names) > int(problem.target.positions[0].max(initial=0)):
-            names = np.array(problem.net.output_names)
-            extras["target_name"] = (("row",), names[problem.target.positions[0]])
-    data = _table(input_) if input_.x.ndim == 2 and not input_.without_gradient and "feature" in coords else None
+        same = np.ptp(additivity.base_scores, axis=0).max() <= 1e-6 * (1 + np.abs(additivity.base_scores).max())
+        base = per_target(additivity.base_scores)[0] if same else base
+    if target.per_row:
+        extras["target"] = (("row",), target.positions[0].copy())
+        if len(problem.net.output_names) > int(target.positions[0].max(initial=0)):
+            extras["target_name"] = (("row",), np.array(problem.net.output_names)[target.positions[0]])
+    is_table = input_.x.ndim == 2 and not input_.without_gradient and "feature" in coords
+    data = _feature_table(input_) if is_table else None
     return Explanation(
         kind="saliency",
         values=np.ascontiguousarray(values, dtype=np.float64),
@@ -259,10 +271,12 @@ def _explanation(
     )
 
 
-def _table(input_: Input) -> Table:
+def _feature_table(input_: Input) -> Table:
     """Rows of features under their own names."""
     table = snapshot_table(as_table(input_.x))
-    return table.with_names(input_.names if input_.names is not None else [f"x{i}" for i in range(table.width)])
+    return table.with_names(
+        input_.feature_names if input_.feature_names is not None else [f"x{i}" for i in range(table.width)]
+    )
 
 
 def _input_extra(input_: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
@@ -273,7 +287,9 @@ def _input_extra(input_: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tu
     return {"input": (tuple(d if same[d] else f"input_{d}" for d in input_.dims), input_.x.copy())}
 
 
-def _reduced(value: Floats, variance: Floats | None, axis: int, how: str | None) -> tuple[Floats, Floats | None]:
+def _reduce_channels(
+    value: Floats, variance: Floats | None, axis: int, how: str | None
+) -> tuple[Floats, Floats | None]:
     """One number out of the channels, and its variance."""
     if how is None:
         return value, variance

@@ -53,8 +53,8 @@ class Rise(Method):
 
     name: ClassVar[str] = "rise"
     title: ClassVar[str] = "RISE"
-    derivatives: ClassVar[bool] = False
-    background: ClassVar[bool] = True
+    needs_gradients: ClassVar[bool] = False
+    takes_background: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         check_whole_number("samples", self.samples, 8)
@@ -71,21 +71,21 @@ class Rise(Method):
             self._cached_masks(problem, input_, self._mask_sampler(input_, problem.rng_for(input_index)))
             if may
             else None
-            for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable, strict=True))
+            for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable_inputs, strict=True))
         ]
 
-        def masks(_rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
+        def make_masks(_rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
             return [None if d is None else i.with_channel(d(ks)) for d, i in zip(samplers, problem.inputs, strict=True)]
 
-        problem.evaluate_rows(np.arange(problem.rows))
+        problem.evaluate_rows(np.arange(problem.n_rows))
         out, variances = empty_maps(problem, replacement), empty_maps(problem, replacement)
-        counts = np.full(problem.rows, self.samples, dtype=np.intp)
-        for row, scores in evaluate_masked(problem, replacement, counts, masks, self.name):
+        counts = np.full(problem.n_rows, self.samples, dtype=np.intp)
+        for row, scores in evaluate_masked(problem, replacement, counts, make_masks, self.name):
             for input_index, d in enumerate(samplers):
                 if d is None:
                     continue
-                means, squared_errors = self._estimate(scores, d)
-                for t in range(problem.target.count):
+                means, squared_errors = self._estimate_map(scores, d)
+                for t in range(problem.target.n_targets):
                     total, error = out[t][input_index], variances[t][input_index]
                     if total is not None and error is not None:
                         total[row], error[row] = means[t], squared_errors[t]
@@ -99,12 +99,12 @@ class Rise(Method):
             f"{self.samples:,} masks",
             f"{seen}; masked positions hold {replacement.description}",
             variances,
-            reduced=True,
+            channels_reduced=True,
             units="score",
             notes=(f"each cell stays visible with probability {self.keep:g}; masks are the same for all rows",),
         )
 
-    def _estimate(self, scores: Floats, sampler: Callable[[Indices], npt.NDArray[Any]]) -> tuple[Floats, Floats]:
+    def _estimate_map(self, scores: Floats, sampler: Callable[[Indices], npt.NDArray[Any]]) -> tuple[Floats, Floats]:
         """The map of one row and its variance, (targets, *positions), from scores (samples, targets)."""
         n, p = self.samples, self.keep
         f = (scores - scores.mean(axis=0) if self.centred else scores).T
@@ -140,7 +140,7 @@ class Rise(Method):
     def _mask_sampler(self, input_: Input, draw: np.random.Generator) -> Callable[[Indices], npt.NDArray[Any]]:
         """A function from mask numbers to masks, (m, *positions). Only the random numbers are kept, which are few."""
         sizes = input_.position_shape
-        independent = input_.without_gradient or (len(sizes) == 1 and input_.channel is None)
+        independent = input_.without_gradient or (len(sizes) == 1 and input_.channel_axis is None)
         if independent or all(n <= self.cells for n in sizes):
             bits = draw.random((self.samples, *sizes)) < self.keep
             return lambda ks: bits[ks].astype(np.float32)

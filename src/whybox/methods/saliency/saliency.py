@@ -11,7 +11,7 @@ from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.saliency.base import Method
-from whybox.methods.saliency.make_method import make
+from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
 from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row, prepare_inputs
 from whybox.methods.saliency.problem import DEFAULT_MEMORY, SaliencyProblem, resolve_problem, select_rows
@@ -107,19 +107,19 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
     own = {name: value for name, value in options.items() if name not in CALL_OPTIONS}
     call = SaliencyOptions(**{name: value for name, value in options.items() if name in CALL_OPTIONS})
     if not isinstance(method, (list, tuple)):
-        return _saliency(net, inputs, target, make(method, own), call)
+        return _run_one_method(net, inputs, target, make_method(method, own), call)
     if not method:
         raise OptionError(Argument("method", example=""), " is empty: name at least one.")
-    chosen = [make(each, {} if isinstance(each, Method) else own) for each in method]
+    chosen = [make_method(each, {} if isinstance(each, Method) else own) for each in method]
     if len({each.name for each in chosen}) < len(chosen):
         raise OptionError(Argument("method", example=""), " names a method twice.")
-    return {each.name: _saliency(net, inputs, target, each, call) for each in chosen}
+    return {each.name: _run_one_method(net, inputs, target, each, call) for each in chosen}
 
 
-def _saliency(
+def _run_one_method(
     net: Any, inputs: Any, target: Any, method: Method, call: SaliencyOptions
 ) -> Explanation | tuple[Explanation, ...]:
-    if call.background is not None and not method.background:
+    if call.background is not None and not method.takes_background:
         raise OptionError(Argument("method", method.name), " takes no background.")
     network = as_network(net, call.output)
     network = replace(network.fresh_copy(), output_names=tuple(map(str, call.output_names or ())))
@@ -133,8 +133,8 @@ def _saliency(
             channel_axis=call.channel_axis,
             budget=call.budget,
             seed=call.seed,
-            derivatives=method.derivatives,
-            reduce=method.reduces if call.reduce == "auto" else call.reduce,
+            derivatives=method.needs_gradients,
+            reduce=method.default_reduce if call.reduce == "auto" else call.reduce,
             background=prepared.background,
         )
         notes = [] if call.dtype is None else [_precision_note(problem, prepared.method)]
@@ -146,7 +146,7 @@ def _saliency(
 
 def _precision_note(problem: SaliencyProblem, method: Method) -> str:
     """A note on how far maps in a shorter type are from those in the network's own, on a few rows."""
-    rows = np.arange(min(ROWS_COMPARED, problem.rows))
+    rows = np.arange(min(ROWS_COMPARED, problem.n_rows))
     network = problem.net.with_dtype("float32")
     method = cut_to_rows(method, rows, one_a_row(*(i.x.shape for i in problem.inputs)))
     short, full = method(select_rows(problem, rows)), method(select_rows(problem, rows, network))

@@ -15,7 +15,7 @@ from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
-from whybox.games.sampling import Design, draw_design, estimate_values, min_evaluations
+from whybox.games.sampling import CoalitionDesign, draw_design, estimate_values, min_evaluations
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
@@ -49,8 +49,8 @@ class ShapleyParts(Method):
 
     name: ClassVar[str] = "shapley"
     title: ClassVar[str] = "Shapley values of parts"
-    derivatives: ClassVar[bool] = False
-    background: ClassVar[bool] = True
+    needs_gradients: ClassVar[bool] = False
+    takes_background: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         if self.samples is not None:
@@ -60,24 +60,24 @@ class ShapleyParts(Method):
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
         parts = resolve_segments(problem, replacement, self.parts, self.patches)
-        games = self._games(problem, parts, replacement)
+        games = self._make_games(problem, parts, replacement)
         row_scores = problem.scores
-        values = np.zeros((problem.rows, parts.count, problem.target.count))
+        values = np.zeros((problem.n_rows, parts.n_segments, problem.target.n_targets))
         variances = np.zeros_like(values)
         base = row_scores.copy()
-        players = [np.flatnonzero(of) for of in parts.active]
+        players = [np.flatnonzero(of) for of in parts.is_active]
 
-        def masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
-            keep = np.ones((len(rows), parts.count), dtype=bool)
+        def make_masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
+            keep = np.ones((len(rows), parts.n_segments), dtype=bool)
             for k, (row, mask) in enumerate(zip(rows, ks, strict=True)):
-                keep[k, players[row]] = games[len(players[row])].evaluated[mask]
-            return parts.masks(keep, rows)
+                keep[k, players[row]] = games[len(players[row])].evaluated_coalitions[mask]
+            return parts.position_masks(keep, rows)
 
-        counts = np.array([len(games[len(p)].evaluated) if len(p) else 0 for p in players], dtype=np.intp)
-        for row, coalition_scores in evaluate_masked(problem, replacement, counts, masks, self.name):
+        counts = np.array([len(games[len(p)].evaluated_coalitions) if len(p) else 0 for p in players], dtype=np.intp)
+        for row, coalition_scores in evaluate_masked(problem, replacement, counts, make_masks, self.name):
             present = players[row]
             base[row] = coalition_scores[0]
-            values[row, present], variances[row, present] = games[len(present)].values(
+            values[row, present], variances[row, present] = games[len(present)].shapley_values(
                 coalition_scores, row_scores[row]
             )
         drawn = sorted(m for m, g in games.items() if g.design is not None)
@@ -86,49 +86,53 @@ class ShapleyParts(Method):
             _describe_computation(games, parts),
             f"Shapley value of a part, absent parts holding {replacement.description}, divided by the number of its positions",
             None if not drawn else without_channel(problem, parts, parts.to_positions(variances, 2)),
-            base=base,
+            base_scores=base,
             exact=not drawn,
-            reduced=not parts.channels,
-            keep_channels=parts.channels,
+            channels_reduced=not parts.are_channels,
+            keep_channels=parts.are_channels,
             index="Shapley",
             units=parts.units,
             extras={"part": parts.as_extra(problem, values)}
             | ({"part_error": parts.as_extra(problem, np.sqrt(variances))} if drawn else {}),
         )
 
-    def _games(self, problem: SaliencyProblem, parts: Segments, replacement: Replacement) -> dict[int, _Game]:
+    def _make_games(
+        self, problem: SaliencyProblem, parts: Segments, replacement: Replacement
+    ) -> dict[int, _SegmentGame]:
         """One game for each number of players that a row has.
 
         Raises:
             LimitError: `samples` are too few for an estimate with standard errors.
         """
-        player_counts = sorted({int(n) for n in parts.active.sum(axis=1)} - {0})
+        player_counts = sorted({int(n) for n in parts.is_active.sum(axis=1)} - {0})
         min_samples = max((min_evaluations(m) for m in player_counts), default=2)
-        samples = max(DEFAULT_SAMPLES, 2 * min_samples * replacement.count) if self.samples is None else self.samples
-        calls = samples // replacement.count
+        samples = (
+            max(DEFAULT_SAMPLES, 2 * min_samples * replacement.n_references) if self.samples is None else self.samples
+        )
+        calls = samples // replacement.n_references
         if calls < min_samples:
-            over = f" over {replacement.count} references" if replacement.count > 1 else ""
+            over = f" over {replacement.n_references} references" if replacement.n_references > 1 else ""
             raise LimitError(
                 Argument("samples", samples),
                 f" are too few for the Shapley values of {player_counts[-1]} parts{over}: standard errors need "
-                f"{min_samples * replacement.count:,} or more. Raise samples, or take fewer parts (",
+                f"{min_samples * replacement.n_references:,} or more. Raise samples, or take fewer parts (",
                 Argument("patches", example="..."),
                 ", ",
                 Argument("parts", example="..."),
                 ").",
             )
-        return {m: _game(m, calls, problem.rng_for(m)) for m in player_counts}
+        return {m: _make_game(m, calls, problem.rng_for(m)) for m in player_counts}
 
 
 @final
 @dataclass(frozen=True)
-class _Game:
+class _SegmentGame:
     """Coalitions to be evaluated, the empty one first and never the full one. `design`: None if these are all."""
 
-    evaluated: npt.NDArray[np.bool_]
-    design: Design | None
+    evaluated_coalitions: npt.NDArray[np.bool_]
+    design: CoalitionDesign | None
 
-    def values(self, coalition_scores: Floats, full: Floats) -> tuple[Floats, Floats]:
+    def shapley_values(self, coalition_scores: Floats, full: Floats) -> tuple[Floats, Floats]:
         """Shapley values and variances (players, targets) from scores of the `evaluated` coalitions, and of the row itself."""
         if self.design is None:
             found = exact_values(np.concatenate([coalition_scores, full[None]]))
@@ -140,15 +144,15 @@ class _Game:
         )
 
 
-def _game(players: int, calls: int, draw: np.random.Generator) -> _Game:
+def _make_game(players: int, calls: int, draw: np.random.Generator) -> _SegmentGame:
     if players < 30 and 2**players <= calls:
-        return _Game(all_coalitions(players)[:-1], None)
+        return _SegmentGame(all_coalitions(players)[:-1], None)
     d = draw_design(players, calls, draw)
     none = np.zeros((1, players), dtype=bool)
-    return _Game(np.concatenate([none, d.coalitions, ~d.coalitions]), d)
+    return _SegmentGame(np.concatenate([none, d.coalitions, ~d.coalitions]), d)
 
 
-def _describe_computation(games: dict[int, _Game], parts: Segments) -> str:
+def _describe_computation(games: dict[int, _SegmentGame], parts: Segments) -> str:
     every = [m for m, g in games.items() if g.design is None]
     drawn = {m: g.design for m, g in games.items() if g.design is not None}
     words = (

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError
-from whybox.methods.saliency.base import Maps, Method, MethodOutput
+from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked, per_axis
@@ -30,59 +30,61 @@ class Segments:
     """The part that each position belongs to.
 
     Attributes:
-        labels: for each input (1 or rows, *shape of the input, a channel axis of 1 unless channels are parts), -1 for positions that always stay; None: held.
-        count: number of parts of all inputs, which are numbered together.
-        sizes: (rows, parts): number of positions of each, 0 if the row does not have it.
-        active: (rows, parts): True if the row differs there from its replacement; other parts change nothing, and their value is 0.
-        description: in words. channels: True if the parts are channels.
+        segment_labels: for each input (1 or rows, *shape of the input, a channel axis of 1 unless channels are parts), -1 for positions that always stay; None: held.
+        n_segments: number of parts of all inputs, which are numbered together.
+        segment_sizes: (rows, parts): number of positions of each, 0 if the row does not have it.
+        is_active: (rows, parts): True if the row differs there from its replacement; other parts change nothing, and their value is 0.
+        description: in words. are_channels: True if the parts are channels.
     """
 
-    labels: tuple[npt.NDArray[np.intp] | None, ...]
-    count: int
-    sizes: npt.NDArray[np.intp]
-    active: npt.NDArray[np.bool_]
+    segment_labels: tuple[npt.NDArray[np.intp] | None, ...]
+    n_segments: int
+    segment_sizes: npt.NDArray[np.intp]
+    is_active: npt.NDArray[np.bool_]
     description: str
-    channels: bool
+    are_channels: bool
 
     @property
     def units(self) -> str:
         """Units of the values at positions."""
-        return "score" if int(self.sizes.max(initial=1)) <= 1 else "score per position of a part"
+        return "score" if int(self.segment_sizes.max(initial=1)) <= 1 else "score per position of a part"
 
-    def masks(self, keep: npt.NDArray[np.bool_], rows: Indices) -> list[npt.NDArray[Any] | None]:
+    def position_masks(self, keep: npt.NDArray[np.bool_], rows: Indices) -> list[npt.NDArray[Any] | None]:
         """Positions that stay, from the parts that stay, (m, parts)."""
         padded = np.concatenate([keep, np.ones((len(keep), 1), dtype=bool)], axis=1)  # -1 is the last one, which stays
         out: list[npt.NDArray[Any] | None] = []
-        for of in self.labels:
+        for of in self.segment_labels:
             if of is None:
                 out.append(None)
             elif len(of) == 1:
                 out.append(np.take(padded, of[0], axis=1))  # rows stay next to each other in memory
             else:
-                flat = np.take_along_axis(padded, of[rows].reshape(len(rows), -1) % (self.count + 1), axis=1)
+                flat = np.take_along_axis(padded, of[rows].reshape(len(rows), -1) % (self.n_segments + 1), axis=1)
                 out.append(flat.reshape(len(rows), *of.shape[1:]))
         return out
 
-    def to_positions(self, values: Floats, power: int = 1) -> Maps:
+    def to_positions(self, values: Floats, power: int = 1) -> TargetMaps:
         """Values of parts (rows, parts, targets) at positions: each divided by the number of its positions to the power, so that they add up to it."""
-        shares = values / np.maximum(self.sizes, 1)[:, :, None] ** power
+        shares = values / np.maximum(self.segment_sizes, 1)[:, :, None] ** power
         shares = np.concatenate([shares, np.zeros((len(values), 1, values.shape[2]))], axis=1)
-        out: Maps = []
+        out: TargetMaps = []
         for t in range(values.shape[2]):
             line: list[Floats | None] = []
-            for of in self.labels:
+            for of in self.segment_labels:
                 if of is None:
                     line.append(None)
                     continue
-                flat = np.broadcast_to(of, (len(values), *of.shape[1:])).reshape(len(values), -1) % (self.count + 1)
+                flat = np.broadcast_to(of, (len(values), *of.shape[1:])).reshape(len(values), -1) % (
+                    self.n_segments + 1
+                )
                 line.append(np.take_along_axis(shares[:, :, t], flat, axis=1).reshape(len(values), *of.shape[1:]))
             out.append(line)
         return out
 
     def as_extra(self, problem: SaliencyProblem, values: Floats) -> tuple[tuple[str, ...], npt.NDArray[Any]]:
         """Values of parts as an extra of the explanation: NaN if the row does not have the part."""
-        full = np.where(self.sizes[:, :, None] > 0, values, np.nan)
-        return (("row", "part", "output"), full) if problem.target.several else (("row", "part"), full[:, :, 0])
+        full = np.where(self.segment_sizes[:, :, None] > 0, values, np.nan)
+        return (("row", "part", "output"), full) if problem.target.has_output_axis else (("row", "part"), full[:, :, 0])
 
 
 def resolve_segments(problem: SaliencyProblem, replacement: Replacement, parts: Any, patches: Any) -> Segments:
@@ -107,23 +109,23 @@ def resolve_segments(problem: SaliencyProblem, replacement: Replacement, parts: 
     count = 0
     description: list[str] = []
     for input_index, input_ in enumerate(problem.inputs):
-        if not replacement.maskable[input_index]:
+        if not replacement.maskable_inputs[input_index]:
             labels.append(None)
             continue
         input_labels, words = _input_segments(problem, input_, requests[input_index], patches)
         labels.append(np.where(input_labels >= 0, input_labels + count, -1))
         count += int(input_labels.max()) + 1
         description.append(words)
-    sizes = np.zeros((problem.rows, count), dtype=np.intp)
-    active = np.zeros((problem.rows, count), dtype=bool)
+    sizes = np.zeros((problem.n_rows, count), dtype=np.intp)
+    active = np.zeros((problem.n_rows, count), dtype=bool)
     for input_index, of in enumerate(labels):
         if of is None:
             continue
-        for row in range(problem.rows):
+        for row in range(problem.n_rows):
             one = of[min(row, len(of) - 1)]
             sizes[row] += np.bincount(one[one >= 0], minlength=count)
-            differs = replacement.differs(problem, row, input_index)
-            channel = problem.inputs[input_index].channel
+            differs = replacement.changed_positions(problem, row, input_index)
+            channel = problem.inputs[input_index].channel_axis
             if channel is not None and one.shape[channel - 1] == 1:
                 differs = np.asarray(differs.any(axis=channel - 1, keepdims=True))
             active[row] |= np.bincount(one[differs & (one >= 0)], minlength=count) > 0
@@ -141,14 +143,14 @@ def _input_segments(
             raise OptionError(
                 Argument("parts", request), " is not known: 'channels', an array of whole numbers, or None for patches."
             )
-        if input_.channel is None:
+        if input_.channel_axis is None:
             raise OptionError(
                 f"{input_.name} has the axes {', '.join(input_.dims)} and no channels; give ",
                 Argument("channel_axis", example="..."),
             )
         shape = [1] * (input_.x.ndim - 1)
-        shape[input_.channel - 1] = -1
-        of = np.arange(input_.x.shape[input_.channel]).reshape(shape)
+        shape[input_.channel_axis - 1] = -1
+        of = np.arange(input_.x.shape[input_.channel_axis]).reshape(shape)
         return np.broadcast_to(of, input_.x.shape[1:])[None].astype(np.intp), f"{of.size} channels"
     if request is not None:
         return _given_segments(problem, input_, request, sizes)
@@ -173,11 +175,11 @@ def _given_segments(
     a = np.asarray(problem.net.numpy(request) if problem.net.is_own_array(request) else request)
     if a.dtype.kind not in "iu":
         raise InputError(f"parts holds {a.dtype}; it must be whole numbers, the part of each position.")
-    if a.shape not in (sizes, (problem.rows, *sizes)):
+    if a.shape not in (sizes, (problem.n_rows, *sizes)):
         raise InputError(
-            f"parts has the shape {a.shape}; for {input_.name} it must be {sizes} (one for all rows) or {(problem.rows, *sizes)} (one a row)."
+            f"parts has the shape {a.shape}; for {input_.name} it must be {sizes} (one for all rows) or {(problem.n_rows, *sizes)} (one a row)."
         )
-    a = a.astype(np.int64) if a.shape != sizes or problem.rows == a.shape[0] == 1 else a.astype(np.int64)[None]
+    a = a.astype(np.int64) if a.shape != sizes or problem.n_rows == a.shape[0] == 1 else a.astype(np.int64)[None]
     a = a.reshape(-1, *sizes)
     out = np.full(a.shape, -1, dtype=np.intp)
     for k, one in enumerate(a):
@@ -189,13 +191,13 @@ def _given_segments(
     return input_.with_channel(out), f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} given parts"
 
 
-def without_channel(problem: SaliencyProblem, parts: Segments, maps: Maps) -> Maps:
+def without_channel(problem: SaliencyProblem, parts: Segments, maps: TargetMaps) -> TargetMaps:
     """Maps without the channel axis of length 1 that masks have."""
-    if parts.channels:
+    if parts.are_channels:
         return maps
     return [
         [
-            a if a is None or i.channel is None else a.reshape(tuple(np.delete(a.shape, i.channel)))
+            a if a is None or i.channel_axis is None else a.reshape(tuple(np.delete(a.shape, i.channel_axis)))
             for a, i in zip(of, problem.inputs, strict=True)
         ]
         for of in maps
@@ -222,32 +224,32 @@ class Ablation(Method):
 
     name: ClassVar[str] = "ablation"
     title: ClassVar[str] = "Leaving one part out"
-    derivatives: ClassVar[bool] = False
-    background: ClassVar[bool] = True
+    needs_gradients: ClassVar[bool] = False
+    takes_background: ClassVar[bool] = True
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
         parts = resolve_segments(problem, replacement, self.parts, self.patches)
-        active = [np.flatnonzero(of) for of in parts.active]
+        active = [np.flatnonzero(of) for of in parts.is_active]
         row_scores = problem.scores
-        values = np.zeros((problem.rows, parts.count, problem.target.count))
+        values = np.zeros((problem.n_rows, parts.n_segments, problem.target.n_targets))
 
-        def masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
-            keep = np.ones((len(rows), parts.count), dtype=bool)
+        def make_masks(rows: Indices, ks: Indices) -> list[npt.NDArray[Any] | None]:
+            keep = np.ones((len(rows), parts.n_segments), dtype=bool)
             keep[np.arange(len(rows)), [active[row][k] for row, k in zip(rows, ks, strict=True)]] = False
-            return parts.masks(keep, rows)
+            return parts.position_masks(keep, rows)
 
-        counts = parts.active.sum(axis=1).astype(np.intp)
-        for row, scores in evaluate_masked(problem, replacement, counts, masks, self.name):
+        counts = parts.is_active.sum(axis=1).astype(np.intp)
+        for row, scores in evaluate_masked(problem, replacement, counts, make_masks, self.name):
             values[row, active[row]] = row_scores[row] - scores
         return MethodOutput(
             without_channel(problem, parts, parts.to_positions(values)),
             f"one of {parts.description} left out at a time",
             f"drop of the score when a part holds {replacement.description}, divided by the number of its positions",
             exact=True,
-            reduced=not parts.channels,
-            keep_channels=parts.channels,
+            channels_reduced=not parts.are_channels,
+            keep_channels=parts.are_channels,
             units=parts.units,
             extras={"part": parts.as_extra(problem, values)},
         )

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.methods.saliency.axis_probe import Changes, changed_rows
+from whybox.methods.saliency.axis_probe import LayerChanges, changed_rows
 from whybox.methods.saliency.inputs import Input
 from whybox.models.differentiable import Array, Differentiable
 
@@ -27,10 +27,10 @@ def named_axes(
     Args:
         net, inputs: the network and its inputs. channels: True if the method needs channels: features that are known become channels if no input has any.
     """
-    channels = channels and all(i.channel is None for i in inputs)
+    channels = channels and all(i.channel_axis is None for i in inputs)
     out, notes = list(inputs), []
     for input_index, input_ in enumerate(inputs):
-        if input_.dims != ("row", "time", "feature") or input_.without_gradient or input_.names is not None:
+        if input_.dims != ("row", "time", "feature") or input_.without_gradient or input_.feature_names is not None:
             continue
         found = _time_axis(net, inputs, input_index)
         if found is None:
@@ -43,7 +43,9 @@ def named_axes(
         other = 3 - axis
         features = "channel" if channels else "feature"
         names = {0: "row", axis: "time", other: features}
-        out[input_index] = replace(input_, dims=tuple(names[i] for i in range(3)), channel=other if channels else None)
+        out[input_index] = replace(
+            input_, dims=tuple(names[i] for i in range(3)), channel_axis=other if channels else None
+        )
         notes.append(
             f"{input_.name}: axis {axis} is time and axis {other} holds {features}s, as layer {layer!r} takes them"
         )
@@ -80,10 +82,13 @@ def _time_axis(net: Differentiable, inputs: tuple[Input, ...], input_index: int)
                 return layer, same[0]
             change = (values[1 : len(parts) + 1] - values[0]) ** 2
             total[layer] = change if layer not in total else total[layer] + change
-            seen = Changes(total[layer], parts).response()
-            follows = seen.follows[:, 0]  # of each axis of the input, how the layer's time follows it
+            seen = LayerChanges(total[layer], parts).axis_response()
+            follows = seen.position_correlation[:, 0]  # of each axis of the input, how the layer's time follows it
             axis = 1 + int(follows.argmax())
-            if seen.clear(axis - 1, 1, by_changes_only=True) and abs(follows[2 - axis]) <= follows[axis - 1] / 2:
+            if (
+                seen.follows_clearly(axis - 1, 1, by_changes_only=True)
+                and abs(follows[2 - axis]) <= follows[axis - 1] / 2
+            ):
                 return layer, axis
         if not total:
             return None

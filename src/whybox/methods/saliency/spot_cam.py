@@ -13,15 +13,15 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.cam import GradCam, LayerCam, ScoreCam
-from whybox.methods.saliency.gradient_check import input_sizes, precision
+from whybox.methods.saliency.gradient_check import input_sizes, unit_roundoff
 from whybox.methods.saliency.problem import SaliencyProblem
-from whybox.methods.saliency.spot_coverings import check_sampled_mask
-from whybox.methods.saliency.spot_record import MaskedBlock, Places
-from whybox.methods.saliency.spot_rows import Numbers, compare_with_map, gradient_tolerance
+from whybox.methods.saliency.spot_masking import check_sampled_mask
+from whybox.methods.saliency.spot_record import MaskedBlock, RecordedPositions
+from whybox.methods.saliency.spot_rows import RecomputedNumbers, compare_with_map, gradient_tolerance
 
 __all__ = ["check_rows"]
 
-WAY: Final = "cell by cell with NumPy from the layer's recorded output and gradient, some of which were taken again at one row alone"
+CELLS_WAY: Final = "cell by cell with NumPy from the layer's recorded output and gradient, some of which were taken again at one row alone"
 ALONE_WAY: Final = "from the layer's output and gradient at one row alone"
 
 
@@ -38,22 +38,29 @@ def check_rows(
     Raises:
         SpotCheckError: they differ.
     """
-    record, net = problem.record, problem.net
+    record, net = problem.spot_record, problem.net
     assert record is not None  # noqa: S101  # asked by the caller
     i = next(k for k, a in enumerate(output.maps[0]) if a is not None)
-    eps = precision(net.arithmetic)
+    eps = unit_roundoff(net.arithmetic)
     for row in record.rows.tolist():
         scores = record.masked_of(row) if isinstance(method, ScoreCam) else None
-        activation, gradients = record.layers[row]
+        activation, gradients = record.layer_outputs[row]
         for n, t in enumerate(record.targets):
             gradient = gradients[n] if gradients else None
-            grid, size = _cells(problem, method, output, i, t, activation, gradient, scores)
-            places = record.places[i] if method.upsample else _cells_of(grid.shape)
+            grid, size = _layer_map(problem, method, output, i, t, activation, gradient, scores)
+            places = record.input_positions[i] if method.upsample else _cells_of(grid.shape)
             sizes = problem.inputs[i].position_shape if method.upsample else grid.shape
             drawn = _drawn_at(grid, sizes, places.positions)
             allowed = np.full(len(drawn), (64 + activation.shape[-1]) * eps * size + 1e-30)
             compare_with_map(
-                problem, e, output, checker, Numbers(drawn[:, None], allowed[:, None]), (row, t, i), places, WAY
+                problem,
+                e,
+                output,
+                checker,
+                RecomputedNumbers(drawn[:, None], allowed[:, None]),
+                (row, t, i),
+                places,
+                CELLS_WAY,
             )
     for row in alone:
         if isinstance(method, ScoreCam):
@@ -63,21 +70,21 @@ def check_rows(
 
 def _check_layer_alone(problem: SaliencyProblem, method: Any, output: MethodOutput, i: int, row: int) -> None:
     """Compare what a layer gives for a row alone with what was recorded, as the map that it makes."""
-    record, arrays = problem.record, [a.x[row : row + 1] for a in problem.inputs]
+    record, arrays = problem.spot_record, [a.x[row : row + 1] for a in problem.inputs]
     assert record is not None  # noqa: S101  # asked by the caller
     scores = record.masked_of(row) if isinstance(method, ScoreCam) else None
-    recorded, gradients = record.layers[row]
+    recorded, gradients = record.layer_outputs[row]
     t = record.targets[0]
     activation, gradient = _layer_at(problem, method, output, arrays, t, row)
-    alone, size = _cells(problem, method, output, i, t, activation, gradient, scores)
-    kept, _ = _cells(problem, method, output, i, t, recorded, gradients[0] if gradients else None, scores)
+    alone, size = _layer_map(problem, method, output, i, t, activation, gradient, scores)
+    kept, _ = _layer_map(problem, method, output, i, t, recorded, gradients[0] if gradients else None, scores)
     relative = gradient_tolerance(problem.net.arithmetic)
     allowed = relative * (np.abs(alone) + np.sqrt(np.mean(alone**2))) + 1e-2 * relative * size + 1e-30
     if (np.abs(kept - alone) > allowed).any():  # perhaps there is a kink
-        near_activation, near_gradient = _layer_at(problem, method, output, _moved(problem, arrays), t, row)
+        near_activation, near_gradient = _layer_at(problem, method, output, _moved_copies(problem, arrays), t, row)
         for k in range(len(near_activation)):
             one = None if near_gradient is None else near_gradient[k : k + 1]
-            near, _ = _cells(problem, method, output, i, t, near_activation[k : k + 1], one, scores)
+            near, _ = _layer_map(problem, method, output, i, t, near_activation[k : k + 1], one, scores)
             allowed = np.maximum(allowed, relative * size * 1e-2 + 3 * np.abs(near - alone))
     SpotChecker().compare(kept, alone, allowed, way=ALONE_WAY, where=lambda k: [("row", row), ("cell of the layer", k)])
 
@@ -87,16 +94,18 @@ def _layer_at(
 ) -> tuple[Floats, Floats | None]:
     """A layer's output at these rows, which take the place of `row`, and its gradient."""
     net, count = problem.net, len(arrays[0])
-    tap = net.tap_layer(tuple(net.array(a) for a in arrays), output.resolved["layer"])
+    tap = net.tap_layer(tuple(net.array(a) for a in arrays), output.resolved_options["layer"])
     activation = net.numpy(tap.activation)
     if isinstance(method, ScoreCam):
         return activation, None
-    cotangent = np.zeros((count, int(np.prod(problem.target.shape, dtype=int))), dtype=np.float32)
+    cotangent = np.zeros((count, int(np.prod(problem.target.output_shape, dtype=int))), dtype=np.float32)
     cotangent[:, problem.target.positions[t, row]] = 1
-    return activation, net.numpy(tap.pull(net.array(cotangent.reshape(count, *problem.target.shape)), last=True))
+    return activation, net.numpy(
+        tap.pullback(net.array(cotangent.reshape(count, *problem.target.output_shape)), last=True)
+    )
 
 
-def _cells(
+def _layer_map(
     problem: SaliencyProblem,
     method: Any,
     output: MethodOutput,
@@ -108,18 +117,20 @@ def _cells(
 ) -> tuple[Floats, float]:
     """The map of one row on the layer's grid, and the size of what is summed there."""
 
-    def read(a: Floats) -> Floats:
+    def read_channels(a: Floats) -> Floats:
         if method.reshape is not None:
             a = problem.net.numpy(method.reshape(problem.net.array(a.astype(np.float32))))
         return np.asarray(_channels_first(problem, output, i, a)[0])
 
-    own = read(activation)
-    weights = _score_weights(own, scores, t) if gradient is None else _weights(method, own, read(gradient))
+    own = read_channels(activation)
+    weights = (
+        _score_weights(own, scores, t) if gradient is None else _channel_weights(method, own, read_channels(gradient))
+    )
     terms = weights * own
     return np.maximum(terms.sum(axis=0), 0.0), float(np.abs(terms).sum(axis=0).max())
 
 
-def _weights(method: Any, activation: Floats, gradient: Floats) -> Floats:
+def _channel_weights(method: Any, activation: Floats, gradient: Floats) -> Floats:
     """Weight of each channel, or of each cell of each channel, (channels, *grid) or with ones."""
     grid = tuple(range(1, activation.ndim))
     if isinstance(method, GradCam):
@@ -136,7 +147,7 @@ def _score_weights(activation: Floats, scores: MaskedBlock | None, t: int) -> Fl
     flat = activation.reshape(len(activation), -1)
     usable = np.flatnonzero(flat.max(axis=1) > flat.min(axis=1))
     if scores is not None and len(usable):
-        mean = np.array([scores.scores[scores.masks == k, t].mean() for k in range(len(usable))])
+        mean = np.array([scores.scores[scores.mask_numbers == k, t].mean() for k in range(len(usable))])
         share = np.exp(mean - mean.max())
         weights[usable] = (share / share.sum()).reshape(-1, *(1,) * (activation.ndim - 1))
     return weights
@@ -144,21 +155,23 @@ def _score_weights(activation: Floats, scores: MaskedBlock | None, t: int) -> Fl
 
 def _channels_first(problem: SaliencyProblem, output: MethodOutput, i: int, a: Floats) -> Floats:
     """A layer's output as (rows, channels, *positions in the input's order), by the names of its axes."""
-    names, grid = list(output.resolved["layer_axes"]), output.resolved["grid"]
+    names, grid = list(output.resolved_options["layer_axes"]), output.resolved_options["grid"]
     a = np.moveaxis(a, names.index("channel") + 1, 1)
     names.remove("channel")
     if grid is not None:
-        count, spare = int(np.prod(grid)), output.resolved["spare"]
+        count, spare = int(np.prod(grid)), output.resolved_options["spare"]
         first = a.shape[2] - spare - count
         return np.asarray(a[:, :, first : first + count].reshape(*a.shape[:2], *grid))
     own = [problem.inputs[i].dims[axis] for axis in problem.inputs[i].position_axes]
     return np.asarray(np.transpose(a, (0, 1, *(2 + names.index(name) for name in own))))
 
 
-def _cells_of(grid: tuple[int, ...]) -> Places:
+def _cells_of(grid: tuple[int, ...]) -> RecordedPositions:
     """All cells of a grid."""
     count = int(np.prod(grid))
-    return Places(np.arange(count), np.arange(count)[:, None], tuple(np.unravel_index(np.arange(count), grid)))
+    return RecordedPositions(
+        np.arange(count), np.arange(count)[:, None], tuple(np.unravel_index(np.arange(count), grid))
+    )
 
 
 def _drawn_at(cells: Floats, sizes: tuple[int, ...], positions: npt.NDArray[np.intp]) -> Floats:
@@ -174,7 +187,7 @@ def _drawn_at(cells: Floats, sizes: tuple[int, ...], positions: npt.NDArray[np.i
     return out
 
 
-def _moved(problem: SaliencyProblem, arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
+def _moved_copies(problem: SaliencyProblem, arrays: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
     """Copies of a row, moved a little: on a kink, rounding decides which side a pass is on."""
     draws, out = problem.rng_for(len(arrays)), []
     for input_, a in zip(problem.inputs, arrays, strict=True):

@@ -12,7 +12,7 @@ from typing import Final
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.spot_checks import NOT_CHECKED, SpotChecker, spot_rng
-from whybox.methods.saliency import spot_cam, spot_coverings, spot_gradients, spot_rules
+from whybox.methods.saliency import spot_cam, spot_gradients, spot_masking, spot_rules
 from whybox.methods.saliency.backprop_rules import DeepLift, GuidedBackprop
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, ScoreCam
@@ -37,10 +37,10 @@ MAX_PASSES_SHARE: Final = (
 MIN_ROWS: Final = 2  # that may be evaluated alone
 MAX_ROWS_SHARE: Final = 0.01  # of all rows, where that is more
 
-_GRADIENTS: Final = (Gradient, GradientInput, SmoothGrad, VarGrad, IntegratedGradients, ExpectedGradients)
-_COVERINGS: Final = (Occlusion, Ablation, Rise, ShapleyParts)
-_CAMS: Final = (GradCam, GradCamPlusPlus, LayerCam, ScoreCam)
-_RULES: Final = (DeepLift, GuidedBackprop)
+_GRADIENT_METHODS: Final = (Gradient, GradientInput, SmoothGrad, VarGrad, IntegratedGradients, ExpectedGradients)
+_MASKING_METHODS: Final = (Occlusion, Ablation, Rise, ShapleyParts)
+_CAM_METHODS: Final = (GradCam, GradCamPlusPlus, LayerCam, ScoreCam)
+_RULE_METHODS: Final = (DeepLift, GuidedBackprop)
 
 
 def start_record(problem: SaliencyProblem, method: Method, spot_checks: int | None) -> SpotRecord | None:
@@ -48,18 +48,18 @@ def start_record(problem: SaliencyProblem, method: Method, spot_checks: int | No
     if spot_checks == 0:
         return None
     rng = spot_rng(problem.seed)
-    rows = _most_rows(problem.rows) if spot_checks is None else spot_checks // passes_of_a_row(type(method))
+    rows = _most_rows(problem.n_rows) if spot_checks is None else spot_checks // passes_of_a_row(type(method))
     whole = isinstance(method, ShapleyParts)
-    return SpotRecord.drawn(problem.inputs, problem.target.count, rng, max(1, rows), whole_masks=whole)
+    return SpotRecord.draw_record(problem.inputs, problem.target.n_targets, rng, max(1, rows), whole_masks=whole)
 
 
 def passes_of_a_row(method: type[Method]) -> int:
     """Rows forward and backward that checking one row takes."""
     if issubclass(method, (Gradient, GradientInput)):
         return 4  # the row, forward and backward; two for a difference
-    if issubclass(method, _GRADIENTS):
+    if issubclass(method, _GRADIENT_METHODS):
         return 5  # the row; a recorded point, forward and backward; two for a difference
-    return 3 if issubclass(method, (*_CAMS, *_RULES)) else 2
+    return 3 if issubclass(method, (*_CAM_METHODS, *_RULE_METHODS)) else 2
 
 
 def rows_alone(method: type[Method], spot_checks: int | None, passes: int, rows: int) -> int:
@@ -91,24 +91,24 @@ def check_map(
     Raises:
         SpotCheckError: a number differs by more than rounding explains.
     """
-    record = problem.record
+    record = problem.spot_record
     if record is None:
         return NOT_CHECKED, ()
     counter, checker = problem.net.passes, SpotChecker()
     before = counter.forward + counter.backward
-    alone = record.rows[: rows_alone(type(method), spot_checks, before, problem.rows)].tolist()
+    alone = record.rows[: rows_alone(type(method), spot_checks, before, problem.n_rows)].tolist()
     if not isinstance(method, (Gradient, GradientInput)):  # whose gradient at the row alone gives its outputs too
         for row in alone:
             outputs = outputs_alone(problem, [i.x[row : row + 1] for i in problem.inputs])
             check_outputs(problem, explanations[0], checker, row, outputs)
     notes: list[str] = []
-    if isinstance(method, _GRADIENTS):
+    if isinstance(method, _GRADIENT_METHODS):
         notes += _check_gradients(problem, method, output, explanations, checker, alone)
-    elif isinstance(method, _COVERINGS):
-        notes += spot_coverings.check_rows(problem, method, output, explanations, checker, alone)
-    elif isinstance(method, _CAMS):
+    elif isinstance(method, _MASKING_METHODS):
+        notes += spot_masking.check_rows(problem, method, output, explanations, checker, alone)
+    elif isinstance(method, _CAM_METHODS):
         spot_cam.check_rows(problem, method, output, explanations[0], checker, alone)
-    elif isinstance(method, _RULES):
+    elif isinstance(method, _RULE_METHODS):
         for row in alone:
             spot_rules.check_row(problem, method, output, explanations, checker, row)
         notes.append("not recomputed: the rules of operators, which have no second way")
@@ -126,21 +126,21 @@ def _check_gradients(
     checker: SpotChecker,
     alone: Sequence[int],
 ) -> list[str]:
-    record, lost = problem.record, 0
+    record, lost = problem.spot_record, 0
     assert record is not None  # noqa: S101  # asked by the caller
     mapped = [i for i, a in enumerate(output.maps[0]) if a is not None]
     for row in record.rows.tolist():
         sums = spot_gradients.recompute_sum(problem, method, record, row, check_points=row in alone)
         for n, t in enumerate(record.targets):
             for e, i in zip(explanations, mapped, strict=True):
-                numbers, places = sums[n][i], record.places[i]
+                numbers, places = sums[n][i], record.input_positions[i]
                 if numbers is None:
                     lost += n == 0
                 else:
                     way = spot_gradients.SUM_WAY
                     compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, way)
     differences = not any(remark.startswith("UNCHECKED") for remark in problem.net.remarks)
-    for row in (r for r in alone if r in record.sampled):
+    for row in (r for r in alone if r in record.sampled_points):
         outputs = spot_gradients.check_gradient_alone(problem, record, row, differences=differences)
         if isinstance(method, (Gradient, GradientInput)):
             check_outputs(problem, explanations[0], checker, row, outputs)

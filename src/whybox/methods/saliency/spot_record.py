@@ -18,7 +18,7 @@ from whybox.data.table import Floats
 from whybox.methods.saliency.inputs import Input
 from whybox.models.differentiable import Array, Differentiable
 
-__all__ = ["MaskedBlock", "Places", "PointBlock", "SpotRecord"]
+__all__ = ["MaskedBlock", "PointBlock", "RecordedPositions", "SpotRecord"]
 
 MIN_RECORDED_NUMBERS: Final = (
     72  # of the map: enough that a fault of a tenth of the numbers is among them in 999 of 1,000 runs
@@ -33,49 +33,51 @@ Indices = npt.NDArray[np.intp]
 
 @final
 @dataclass(frozen=True)
-class Places:
+class RecordedPositions:
     """Positions of an input at which numbers are kept, with all their channels.
 
     Attributes:
-        positions: (places,), in the flattened position axes. numbers: (places, channels), in the flattened input of a row; one channel if it has none.
-        coordinates: of `numbers`, flattened, for each axis after the rows.
+        positions: (places,), in the flattened position axes. number_indices: (places, channels), in the flattened input of a row; one channel if it has none.
+        axis_coordinates: of `number_indices`, flattened, for each axis after the rows.
     """
 
     positions: Indices
-    numbers: Indices
-    coordinates: tuple[Indices, ...]
+    number_indices: Indices
+    axis_coordinates: tuple[Indices, ...]
 
     @classmethod
-    def drawn(cls, input_: Input, rng: np.random.Generator) -> Places:
+    def draw_positions(cls, input_: Input, rng: np.random.Generator) -> RecordedPositions:
         """Draw positions of an input."""
-        channels = 1 if input_.channel is None else input_.x.shape[input_.channel]
+        channels = 1 if input_.channel_axis is None else input_.x.shape[input_.channel_axis]
         total = int(np.prod(input_.position_shape, dtype=int))
         count = min(total, max(2, MAX_NUMBERS // channels))
-        return cls.at(input_, np.sort(rng.choice(total, count, replace=False)))
+        return cls.from_positions(input_, np.sort(rng.choice(total, count, replace=False)))
 
     @classmethod
-    def whole(cls, input_: Input) -> Places:
+    def all_positions(cls, input_: Input) -> RecordedPositions:
         """All positions of an input."""
-        return cls.at(input_, np.arange(int(np.prod(input_.position_shape, dtype=int))))
+        return cls.from_positions(input_, np.arange(int(np.prod(input_.position_shape, dtype=int))))
 
     @classmethod
-    def at(cls, input_: Input, positions: Indices) -> Places:
+    def from_positions(cls, input_: Input, positions: Indices) -> RecordedPositions:
         """These positions of an input."""
-        channels = 1 if input_.channel is None else input_.x.shape[input_.channel]
+        channels = 1 if input_.channel_axis is None else input_.x.shape[input_.channel_axis]
         sizes, count = input_.position_shape, len(positions)
         at = [np.repeat(a, channels) for a in np.unravel_index(positions, sizes)] if sizes else []
-        if input_.channel is not None:
-            at.insert(input_.channel - 1, np.tile(np.arange(channels), count))
+        if input_.channel_axis is not None:
+            at.insert(input_.channel_axis - 1, np.tile(np.arange(channels), count))
         numbers = np.ravel_multi_index(tuple(at), input_.x.shape[1:]).reshape(count, channels)
         return cls(positions, np.asarray(numbers), tuple(np.asarray(a) for a in at))
 
-    def of(self, rows: npt.NDArray[Any]) -> Floats:
+    def numbers_of(self, rows: npt.NDArray[Any]) -> Floats:
         """Numbers of whole rows (m, ...) here: (m, places x channels)."""
-        return np.asarray(rows.reshape(len(rows), -1)[:, self.numbers.reshape(-1)])
+        return np.asarray(rows.reshape(len(rows), -1)[:, self.number_indices.reshape(-1)])
 
     def of_masks(self, masks: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """The same of masks, whose axes may have length 1."""
-        at = tuple(c if n > 1 else np.zeros_like(c) for c, n in zip(self.coordinates, masks.shape[1:], strict=True))
+        at = tuple(
+            c if n > 1 else np.zeros_like(c) for c, n in zip(self.axis_coordinates, masks.shape[1:], strict=True)
+        )
         index: Any = (slice(None), *at)
         return np.asarray(masks[index])
 
@@ -101,17 +103,17 @@ class MaskedBlock:
     """Masked rows that the network was given in one pass.
 
     Attributes:
-        rows, masks, references: (m,), the row, the number of its mask and of what masked positions hold. points: for each input its numbers at the places.
-        kept: for each input how much of each of these stays. hidden: for each input the number of positions of each mask that do not stay.
+        rows, mask_numbers, reference_numbers: (m,), the row, the number of its mask and of what masked positions hold. points: for each input its numbers at the places.
+        kept_shares: for each input how much of each of these stays. n_hidden: for each input the number of positions of each mask that do not stay.
         scores: (m, targets).
     """
 
     rows: Indices
-    masks: Indices
-    references: Indices
+    mask_numbers: Indices
+    reference_numbers: Indices
     points: tuple[Floats, ...]
-    kept: tuple[Floats, ...]
-    hidden: tuple[Floats, ...]
+    kept_shares: tuple[Floats, ...]
+    n_hidden: tuple[Floats, ...]
     scores: Floats
 
 
@@ -121,32 +123,32 @@ class SpotRecord:
     """Rows, positions and targets that are recorded, and what was evaluated there.
 
     Attributes:
-        rows: recorded rows, in the order in which they are checked. places: of each input. targets: recorded targets.
+        rows: recorded rows, in the order in which they are checked. input_positions: of each input. targets: recorded targets.
         whole_masks: of the first recorded rows, their whole masks; empty: none are kept.
-        points, masked: what was evaluated. sampled: for each recorded row one of its points, whole: (position among its points, inputs); of masks
-            (mask number, reference, masks). layers: of each recorded row what a layer outputs, and its gradient for each recorded target, if any.
+        point_blocks, masked_blocks: what was evaluated. sampled_points: for each recorded row one of its point_blocks, whole: (position among its points, inputs); of masks
+            (mask number, reference, masks). layer_outputs: of each recorded row what a layer outputs, and its gradient for each recorded target, if any.
     """
 
     rows: Indices
-    places: tuple[Places, ...]
+    input_positions: tuple[RecordedPositions, ...]
     targets: tuple[int, ...]
     rng: np.random.Generator
     whole_masks: dict[int, list[tuple[npt.NDArray[np.bool_] | None, ...]]] = field(default_factory=dict)
-    points: list[PointBlock] = field(default_factory=list)
-    masked: list[MaskedBlock] = field(default_factory=list)
-    sampled: dict[int, tuple[int, Any]] = field(default_factory=dict)
-    layers: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
-    _seen: dict[int, int] = field(default_factory=dict)
+    point_blocks: list[PointBlock] = field(default_factory=list)
+    masked_blocks: list[MaskedBlock] = field(default_factory=list)
+    sampled_points: dict[int, tuple[int, Any]] = field(default_factory=dict)
+    layer_outputs: dict[int, tuple[Any, list[Any]]] = field(default_factory=dict)
+    _points_seen: dict[int, int] = field(default_factory=dict)
 
     @classmethod
-    def drawn(
+    def draw_record(
         cls, inputs: Sequence[Input], targets: int, rng: np.random.Generator, rows: int, *, whole_masks: bool = False
     ) -> SpotRecord:
         """Draw what is recorded: so many rows, or more of small inputs."""
         count = len(inputs[0].x)
         some = np.sort(rng.choice(targets, min(targets, MAX_TARGETS), replace=False))
-        places = tuple(Places.drawn(i, rng) for i in inputs)
-        numbers = sum(len(p.positions) for p, i in zip(places, inputs, strict=True) if not i.held)
+        places = tuple(RecordedPositions.draw_positions(i, rng) for i in inputs)
+        numbers = sum(len(p.positions) for p, i in zip(places, inputs, strict=True) if not i.is_held)
         recorded = min(count, max(rows, -(-MIN_RECORDED_NUMBERS // max(numbers, 1))))
         chosen = rng.choice(count, recorded, replace=False).astype(np.intp)
         positions = sum(int(np.prod(i.x.shape[1:])) for i in inputs)
@@ -165,18 +167,18 @@ class SpotRecord:
 
         def at_places(arrays: Sequence[Array | None]) -> tuple[Floats | None, ...]:
             return tuple(
-                None if a is None else places.of(net.numpy(a if everyone else net.take(a, here)))
-                for a, places in zip(arrays, self.places, strict=True)
+                None if a is None else places.numbers_of(net.numpy(a if everyone else net.take(a, here)))
+                for a, places in zip(arrays, self.input_positions, strict=True)
             )
 
         with_gradient = [x if grads[0][i] is not None else None for i, x in enumerate(xs)]
         gradients = tuple(at_places(grads[t]) for t in self.targets)
-        self.points.append(PointBlock(rows[here], at_places(with_gradient), gradients))
+        self.point_blocks.append(PointBlock(rows[here], at_places(with_gradient), gradients))
         for k in here.tolist():
             row = int(rows[k])
-            if self._sample(row):
+            if self._keeps_next(row):
                 one = np.array([k], dtype=np.intp)
-                self.sampled[row] = self._seen[row] - 1, tuple(net.numpy(net.take(x, one)) for x in xs)
+                self.sampled_points[row] = self._points_seen[row] - 1, tuple(net.numpy(net.take(x, one)) for x in xs)
 
     def add_masked(
         self,
@@ -193,15 +195,17 @@ class SpotRecord:
             return
         chosen = [None if m is None else m[here] for m in masks]
         kept = tuple(
-            np.ones((len(here), places.numbers.size)) if m is None else places.of_masks(m).astype(np.float64)
-            for m, places in zip(chosen, self.places, strict=True)
+            np.ones((len(here), places.number_indices.size)) if m is None else places.of_masks(m).astype(np.float64)
+            for m, places in zip(chosen, self.input_positions, strict=True)
         )
-        points = tuple(places.of(net.numpy(net.take(x, here))) for x, places in zip(xs, self.places, strict=True))
+        points = tuple(
+            places.numbers_of(net.numpy(net.take(x, here))) for x, places in zip(xs, self.input_positions, strict=True)
+        )
         hidden = tuple(
             np.zeros(len(here)) if m is None else (1 - m.reshape(len(here), -1).astype(np.float64)).sum(axis=1)
             for m in chosen
         )
-        self.masked.append(
+        self.masked_blocks.append(
             MaskedBlock(rows[here], numbers[0][here], numbers[1][here], points, kept, hidden, scores[here])
         )
         for row in self.whole_masks:
@@ -210,49 +214,49 @@ class SpotRecord:
                 self.whole_masks[row].append(tuple(None if m is None else m[mine].astype(bool) for m in chosen))
         for n, k in enumerate(here.tolist()):
             row = int(rows[k])
-            if self._sample(row):
+            if self._keeps_next(row):
                 whole = tuple(None if m is None else m[n : n + 1].copy() for m in chosen)
-                self.sampled[row] = int(numbers[0][k]), (int(numbers[1][k]), whole)
+                self.sampled_points[row] = int(numbers[0][k]), (int(numbers[1][k]), whole)
 
     def add_layer(self, net: Differentiable, rows: Indices, activation: Array, gradients: Sequence[Array]) -> None:
         """Keep what a layer outputs for the recorded rows, and its gradients for each target."""
         for k in np.flatnonzero(np.isin(rows, self.rows)).tolist():
             one = np.array([k], dtype=np.intp)
             kept = [net.numpy(net.take(gradients[t], one)) for t in self.targets] if gradients else []
-            self.layers[int(rows[k])] = net.numpy(net.take(activation, one)), kept
+            self.layer_outputs[int(rows[k])] = net.numpy(net.take(activation, one)), kept
 
-    def _sample(self, row: int) -> bool:
+    def _keeps_next(self, row: int) -> bool:
         """Whether the next point of a row takes the place of the one that is kept: each has the same chance in the end."""
-        self._seen[row] = self._seen.get(row, 0) + 1
-        return bool(self.rng.random() * self._seen[row] < 1)
+        self._points_seen[row] = self._points_seen.get(row, 0) + 1
+        return bool(self.rng.random() * self._points_seen[row] < 1)
 
     def points_of(self, row: int) -> tuple[list[Floats | None], list[list[Floats | None]], Indices]:
         """All points of a row, gradients of each recorded target, and the pass that each was in."""
-        blocks = [(k, b, np.flatnonzero(b.rows == row)) for k, b in enumerate(self.points)]
+        blocks = [(k, b, np.flatnonzero(b.rows == row)) for k, b in enumerate(self.point_blocks)]
         blocks = [(k, b, at) for k, b, at in blocks if len(at)]
         which = np.concatenate([np.full(len(at), k, dtype=np.intp) for k, _, at in blocks] or [np.zeros(0, np.intp)])
-        inputs = range(len(self.places))
-        points = [_joined([_at(b.points[i], at) for _, b, at in blocks]) for i in inputs]
+        inputs = range(len(self.input_positions))
+        points = [_join_arrays([_take_rows(b.points[i], at) for _, b, at in blocks]) for i in inputs]
         gradients = [
-            [_joined([_at(b.gradients[n][i], at) for _, b, at in blocks]) for i in inputs]
+            [_join_arrays([_take_rows(b.gradients[n][i], at) for _, b, at in blocks]) for i in inputs]
             for n in range(len(self.targets))
         ]
         return points, gradients, which
 
     def masked_of(self, row: int) -> MaskedBlock | None:
         """All masked copies of a row; None if there were none."""
-        blocks = [(b, np.flatnonzero(b.rows == row)) for b in self.masked]
+        blocks = [(b, np.flatnonzero(b.rows == row)) for b in self.masked_blocks]
         blocks = [(b, at) for b, at in blocks if len(at)]
         if not blocks:
             return None
-        inputs = range(len(self.places))
+        inputs = range(len(self.input_positions))
         return MaskedBlock(
             np.full(sum(len(at) for _, at in blocks), row, dtype=np.intp),
-            np.concatenate([b.masks[at] for b, at in blocks]),
-            np.concatenate([b.references[at] for b, at in blocks]),
+            np.concatenate([b.mask_numbers[at] for b, at in blocks]),
+            np.concatenate([b.reference_numbers[at] for b, at in blocks]),
             tuple(np.concatenate([b.points[i][at] for b, at in blocks]) for i in inputs),
-            tuple(np.concatenate([b.kept[i][at] for b, at in blocks]) for i in inputs),
-            tuple(np.concatenate([b.hidden[i][at] for b, at in blocks]) for i in inputs),
+            tuple(np.concatenate([b.kept_shares[i][at] for b, at in blocks]) for i in inputs),
+            tuple(np.concatenate([b.n_hidden[i][at] for b, at in blocks]) for i in inputs),
             np.concatenate([b.scores[at] for b, at in blocks]),
         )
 
@@ -261,15 +265,15 @@ class SpotRecord:
         if row not in self.whole_masks:
             return None
         parts = self.whole_masks[row]
-        joined = [_joined([of[i] for of in parts]) for i in range(len(self.places))]
+        joined = [_join_arrays([of[i] for of in parts]) for i in range(len(self.input_positions))]
         return [None if m is None else m.reshape(len(m), -1) for m in joined]
 
 
-def _at(a: npt.NDArray[Any] | None, at: Indices) -> npt.NDArray[Any] | None:
+def _take_rows(a: npt.NDArray[Any] | None, at: Indices) -> npt.NDArray[Any] | None:
     return None if a is None else a[at]
 
 
-def _joined(parts: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+def _join_arrays(parts: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
     """Parts one after the other; None for an input that is in none of them."""
     known = [p for p in parts if p is not None]
     return np.concatenate(known) if known else None

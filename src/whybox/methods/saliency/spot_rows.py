@@ -14,27 +14,34 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.problem import SaliencyProblem
-from whybox.methods.saliency.spot_record import Places
+from whybox.methods.saliency.spot_record import RecordedPositions
 
-__all__ = ["Numbers", "check_outputs", "compare_with_map", "gradient_tolerance", "outputs_alone", "score_tolerance"]
+__all__ = [
+    "RecomputedNumbers",
+    "check_outputs",
+    "compare_with_map",
+    "gradient_tolerance",
+    "outputs_alone",
+    "score_tolerance",
+]
 
 OUTPUT_WAY: Final = "by evaluating the network at one row alone"
 
 
 @final
 @dataclass(frozen=True)
-class Numbers:
+class RecomputedNumbers:
     """Numbers of one row and output, recomputed at the places of an input.
 
     Attributes:
-        value: (places, channels), before channels are reduced; (places, 1) where the map has none. allowed: the difference that rounding explains.
-        variance: of each number if the map was sampled, (places, channels or 1 where they are summed); None: none was recomputed. slack: rounding of it.
+        values: (places, channels), before channels are reduced; (places, 1) where the map has none. allowed_difference: the difference that rounding explains.
+        variance: of each number if the map was sampled, (places, channels or 1 where they are summed); None: none was recomputed. variance_rounding: rounding of it.
     """
 
-    value: Floats
-    allowed: Floats
+    values: Floats
+    allowed_difference: Floats
     variance: Floats | None = None
-    slack: Floats | None = None
+    variance_rounding: Floats | None = None
 
 
 def gradient_tolerance(arithmetic: str) -> float:
@@ -64,12 +71,16 @@ def check_outputs(problem: SaliencyProblem, e: Explanation, checker: SpotChecker
     """
     size = float(np.abs(outputs).max(initial=0.0)) + 1e-6
     allowed = score_tolerance(problem.net.arithmetic) * size
-    prediction = np.asarray(e.prediction).reshape(problem.rows, -1)[row]
+    prediction = np.asarray(e.prediction).reshape(problem.n_rows, -1)[row]
     own = outputs[problem.target.positions[:, row]]
     checker.compare(
-        prediction, own, allowed, way=OUTPUT_WAY, where=lambda k: [("row", row), ("output", _name(problem, k[0]))]
+        prediction,
+        own,
+        allowed,
+        way=OUTPUT_WAY,
+        where=lambda k: [("row", row), ("output", _output_name(problem, k[0]))],
     )
-    if problem.target.predicted:  # the largest output of the row, or one as large
+    if problem.target.is_predicted:  # the largest output of the row, or one as large
         largest = [("row", row), ("output", "predicted")]
         checker.compare(own[:1], [outputs.max()], 2 * allowed, way=OUTPUT_WAY, where=lambda _: largest)
 
@@ -79,9 +90,9 @@ def compare_with_map(
     e: Explanation,
     output: MethodOutput,
     checker: SpotChecker,
-    numbers: Numbers,
+    numbers: RecomputedNumbers,
     at: tuple[int, int, int],
-    places: Places,
+    places: RecordedPositions,
     way: str,
 ) -> None:
     """Hold the answer's numbers, and their standard errors, against recomputed ones.
@@ -93,20 +104,20 @@ def compare_with_map(
         SpotCheckError: they differ.
     """
     row, t, i = at
-    channels_gone = output.reduced or (problem.reduce is not None and not output.keep_channels)
-    has_channel = problem.inputs[i].channel is not None
-    value, allowed = numbers.value, numbers.allowed
-    variance, slack = numbers.variance, numbers.slack
+    channels_gone = output.channels_reduced or (problem.reduce is not None and not output.keep_channels)
+    has_channel = problem.inputs[i].channel_axis is not None
+    value, allowed = numbers.values, numbers.allowed_difference
+    variance, slack = numbers.variance, numbers.variance_rounding
     positions = places.positions
     if has_channel and not channels_gone:
-        positions = places.numbers.reshape(-1)
+        positions = places.number_indices.reshape(-1)
         value, allowed = value.reshape(-1), allowed.reshape(-1)
-    elif has_channel and not output.reduced:
-        value, allowed, variance, slack = _reduced(problem.reduce, value, allowed, variance, slack)
+    elif has_channel and not output.channels_reduced:
+        value, allowed, variance, slack = _reduce_channels(problem.reduce, value, allowed, variance, slack)
     else:
         value, allowed = value[:, 0], allowed[:, 0]
         variance, slack = (None if a is None else a[:, :1] for a in (variance, slack))
-    several = problem.target.several
+    several = problem.target.has_output_axis
 
     def of_row(a: npt.NDArray[Any]) -> Floats:
         mine = a[row, ..., t] if several else a[row]
@@ -115,20 +126,20 @@ def compare_with_map(
     axes = [n for n in e.dims if n not in ("row", "output")]
     shape = e.values.shape[1 : 1 + len(axes)]
 
-    def where(k: tuple[int, ...]) -> list[tuple[str, object]]:
+    def place_of(k: tuple[int, ...]) -> list[tuple[str, object]]:
         index = np.unravel_index(int(positions[k[0]]), shape)
         named = [(axis, e.coords[axis][j]) for axis, j in zip(axes, index, strict=True)]
-        return [("row", row), *named, *([("output", _name(problem, t))] if several else [])]
+        return [("row", row), *named, *([("output", _output_name(problem, t))] if several else [])]
 
-    checker.compare(of_row(e.values), value, allowed, way=way, where=where)
+    checker.compare(of_row(e.values), value, allowed, way=way, where=place_of)
     if variance is not None and slack is not None and e.std_error is not None:
         checker.compare(
             of_row(e.std_error) ** 2, variance.reshape(-1), slack.reshape(-1), way=way,
-            where=lambda k: [*where(k), ("squared standard error", "")],
+            where=lambda k: [*place_of(k), ("squared standard error", "")],
         )  # fmt: skip
 
 
-def _reduced(
+def _reduce_channels(
     how: str | None, value: Floats, allowed: Floats, variance: Floats | None, slack: Floats | None
 ) -> tuple[Floats, Floats, Floats | None, Floats | None]:
     """Channels as one number, place by place in plain Python."""
@@ -144,5 +155,5 @@ def _reduced(
     return size, allowed.max(axis=1), variance[picked], np.where(clear, slack[picked], np.inf)
 
 
-def _name(problem: SaliencyProblem, t: int) -> object:
+def _output_name(problem: SaliencyProblem, t: int) -> object:
     return problem.target.names[t] if t < len(problem.target.names) else t

@@ -15,12 +15,12 @@ from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.gradient_check import input_sizes
 from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row
 from whybox.methods.saliency.problem import SaliencyProblem, select_rows
-from whybox.methods.saliency.spot_record import Places
-from whybox.methods.saliency.spot_rows import Numbers, compare_with_map, gradient_tolerance
+from whybox.methods.saliency.spot_record import RecordedPositions
+from whybox.methods.saliency.spot_rows import RecomputedNumbers, compare_with_map, gradient_tolerance
 
 __all__ = ["check_row"]
 
-WAY: Final = "by explaining one row alone"
+ROW_ALONE_WAY: Final = "by explaining one row alone"
 NEAR_ROWS: Final = 4  # moved by a thousandth of the row's size, and less
 
 
@@ -41,9 +41,9 @@ def check_row(
     alone = _maps_alone(problem, method, row)
     near: list[list[list[Floats | None]]] | None = None
     for e, i in zip(explanations, mapped, strict=True):
-        places = Places.whole(problem.inputs[i])
-        channels = places.numbers.shape[1] if problem.reduce == "sum" else 1
-        for t in range(problem.target.count):
+        places = RecordedPositions.all_positions(problem.inputs[i])
+        channels = places.number_indices.shape[1] if problem.reduce == "sum" else 1
+        for t in range(problem.target.n_targets):
             own, answer = alone[t][i], output.maps[t][i]
             assert own is not None  # noqa: S101  # the input has a map
             assert answer is not None  # noqa: S101
@@ -52,8 +52,10 @@ def check_row(
             if (np.abs(answer[row : row + 1] - own) > allowed).any():  # perhaps there is a kink
                 near = near or [_maps_alone(problem, method, row, k) for k in range(1, NEAR_ROWS + 1)]
                 allowed = allowed + 3 * np.max([np.abs(np.asarray(of[t][i]) - own) for of in near], axis=0)
-            numbers = Numbers(*(places.of(a)[0].reshape(places.numbers.shape) for a in (own, allowed)))
-            compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, WAY)
+            numbers = RecomputedNumbers(
+                *(places.numbers_of(a)[0].reshape(places.number_indices.shape) for a in (own, allowed))
+            )
+            compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, ROW_ALONE_WAY)
 
 
 def _maps_alone(problem: SaliencyProblem, method: Method, row: int, moved: int = 0) -> list[list[Floats | None]]:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.models.links import PREDICTION
+from whybox.models.links import PREDICTION_UNITS
 
 __all__ = ["Target", "resolve_target"]
 
@@ -24,44 +24,44 @@ class Target:
 
     Attributes:
         positions: (targets, rows): the position of each target in each row's outputs.
-        shape: of one row's outputs.
+        output_shape: of one row's outputs.
         names: of the targets.
-        several: True if the result has an axis of outputs.
+        has_output_axis: True if the result has an axis of outputs.
         per_row: True if each row has an output of its own (predicted, or given by the user).
-        predicted: True if that is the largest output of the row; its position is known once the row is evaluated.
+        is_predicted: True if that is the largest output of the row; its position is known once the row is evaluated.
     """
 
     positions: npt.NDArray[np.intp]
-    shape: tuple[int, ...]
+    output_shape: tuple[int, ...]
     names: tuple[str, ...]
-    several: bool
+    has_output_axis: bool
     per_row: bool = False
-    predicted: bool = False
+    is_predicted: bool = False
 
     @property
-    def count(self) -> int:
+    def n_targets(self) -> int:
         """Number of targets of a row."""
         return len(self.positions)
 
-    def phrase(self, t: int) -> str:
+    def output_phrase(self, t: int) -> str:
         """``" of output <name>"`` where there are several: part of a sentence about one of them."""
-        return f" of output {self.names[t]}" if self.several else ""
+        return f" of output {self.names[t]}" if self.has_output_axis else ""
 
-    def scores(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> Floats:
+    def select_scores(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> Floats:
         """Outputs (m, ...) of these rows -> scores (m, targets)."""
         flat = outputs.reshape(len(rows), -1)
         return np.take_along_axis(flat, self.positions[:, rows].T, axis=1)
 
     def record_outputs(self, outputs: Floats, rows: npt.NDArray[np.intp]) -> None:
         """Note the largest output of these rows, if that is the target."""
-        if self.predicted:
+        if self.is_predicted:
             self.positions[0, rows] = outputs.reshape(len(rows), -1).argmax(axis=1)
 
     def cotangent(self, t: int, rows: npt.NDArray[np.intp]) -> npt.NDArray[np.float32]:
         """Cotangent of target `t`: ones at its positions, (m, ...)."""
-        out = np.zeros((len(rows), int(np.prod(self.shape, dtype=int))), dtype=np.float32)
+        out = np.zeros((len(rows), int(np.prod(self.output_shape, dtype=int))), dtype=np.float32)
         out[np.arange(len(rows)), self.positions[t, rows]] = 1
-        return out.reshape(len(rows), *self.shape)
+        return out.reshape(len(rows), *self.output_shape)
 
 
 def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequence[str]) -> Target:
@@ -78,7 +78,7 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
         OptionError: there is no such output, or there is not one number for each row.
     """
     count = int(np.prod(shape, dtype=int))
-    labels = _labels(names, shape, count)
+    labels = _output_labels(names, shape, count)
 
     def one_output(position: int) -> Target:
         return Target(np.full((1, rows), position, dtype=np.intp), shape, (labels[position],), False)
@@ -93,7 +93,7 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
                 "(index, index, ...), or a function of the outputs.",
             )
         unknown = np.full((1, rows), -1, dtype=np.intp)
-        return Target(unknown, shape, ("predicted",), False, per_row=True, predicted=True)
+        return Target(unknown, shape, ("predicted",), False, per_row=True, is_predicted=True)
     if isinstance(target, str):
         if target == "all":
             if len(shape) != 1:
@@ -105,7 +105,7 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
             return Target(positions, shape, tuple(labels), True)
         return one_output(_named_position(target, labels))
     if isinstance(target, tuple):
-        return one_output(_position(target, shape))
+        return one_output(_flat_position(target, shape))
     if getattr(target, "shape", None) == () and hasattr(target, "item"):  # an array or tensor of one number
         target = target.item()
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):
@@ -135,13 +135,13 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
     )
 
 
-def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[str]:
+def _output_labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[str]:
     if names and len(shape) == 1 and len(names) != count:
         raise OptionError(Argument("output_names"), f" has {len(names)} names and the network has {count} outputs.")
     if len(shape) == 1:
         return list(map(str, names)) if names else [str(i) for i in range(count)]
     if not shape:
-        return [PREDICTION]
+        return [PREDICTION_UNITS]
     return (
         [",".join(map(str, position)) for position in np.ndindex(shape)]
         if count <= 100_000
@@ -149,7 +149,7 @@ def _labels(names: Sequence[str], shape: tuple[int, ...], count: int) -> list[st
     )
 
 
-_NAMELESS: Final = "Names are given with ", Argument("output_names", example="[...]"), "."
+_NAMES_HINT: Final = "Names are given with ", Argument("output_names", example="[...]"), "."
 
 
 def _named_position(name: str, labels: list[str]) -> int:
@@ -158,7 +158,7 @@ def _named_position(name: str, labels: list[str]) -> int:
             Argument("target", name),
             " is not an output.",
             known=labels,
-            hint=_NAMELESS if labels == [str(i) for i in range(len(labels))] else (),
+            hint=_NAMES_HINT if labels == [str(i) for i in range(len(labels))] else (),
         )
     if labels.count(name) > 1:
         raise OptionError(Argument("target", name), f": {labels.count(name)} outputs have this name; give a number.")
@@ -171,10 +171,10 @@ def _numbered_position(number: Any, shape: tuple[int, ...], labels: list[str]) -
         found = output_position("target", number, labels, from_end=True)
         if found is not None:
             return found
-    return _position((int(number),), shape)
+    return _flat_position((int(number),), shape)
 
 
-def _position(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
+def _flat_position(index: tuple[Any, ...], shape: tuple[int, ...]) -> int:
     if not shape and index in ((0,), (-1,)):
         return 0
     if (

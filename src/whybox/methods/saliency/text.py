@@ -11,12 +11,12 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import Argument, InputError, OptionError
-from whybox.explanation.explanation import Explanation, labels
+from whybox.explanation.explanation import Explanation, as_labels
 from whybox.models.differentiable import Differentiable
 
 __all__ = [
-    "Text",
-    "Texts",
+    "TextOrPair",
+    "TokenizedTexts",
     "group_into_words",
     "is_text",
     "label_texts",
@@ -29,47 +29,47 @@ __all__ = [
     "sum_over_positions",
 ]
 
-Wholes = npt.NDArray[np.int64]
-Text = str | tuple[str, str]
-_NAMES: Final = ("input_ids", "attention_mask", "token_type_ids")
-_ABSENT: Final = ("[MASK]", "<mask>", "[PAD]", "<pad>", "<|padding|>")
-_NONE: Final = object()
-_PIECES: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER ONE EIGHTH BLOCK}")
+WholeNumbers = npt.NDArray[np.int64]
+TextOrPair = str | tuple[str, str]
+_INPUT_NAMES: Final = ("input_ids", "attention_mask", "token_type_ids")
+_ABSENT_TOKENS: Final = ("[MASK]", "<mask>", "[PAD]", "<pad>", "<|padding|>")
+_NO_VALUE: Final = object()
+_WORD_MARKS: Final = ("##", "\N{LATIN CAPITAL LETTER G WITH DOT ABOVE}", "\N{LOWER ONE EIGHTH BLOCK}")
 
 
 @final
 @dataclass(frozen=True)
-class Texts:
+class TokenizedTexts:
     """Texts as a tokenizer reads them. Every array is (texts, tokens), padded on the right, or where the tokenizer pads.
 
     Attributes:
-        texts: as given; a pair is a tuple of two. ids, types: token ids and segment ids. mask: 1 for tokens, 0 for padding.
-        tokens: names of the tokens, "" for padding. words: index of the word that a token belongs to in its text, -1 for none (special tokens).
+        texts: as given; a pair is a tuple of two. token_ids, token_type_ids: token ids and segment ids. attention_mask: 1 for tokens, 0 for padding.
+        token_names: names of the tokens, "" for padding. word_of: index of the word that a token belongs to in its text, -1 for none (special tokens).
         sequence_of: of pairs, the text that a token is from, 0 or 1, -1 for neither; None for single texts, and if the tokenizer does not say.
         offsets: (texts, tokens, 2): start and end of a token in its text; None if the tokenizer does not say.
-        special: True for tokens that are not part of the text ([CLS], <s>).
-        segmented: True if the tokenizer means `types` for its network. pad: id of the padding token.
-        absent: id and name of the token that replaces absent ones; None if the tokenizer has none that is known.
-        lookup: id of a token by its name. notes: for the evidence.
+        is_special: True for tokens that are not part of the text ([CLS], <s>).
+        uses_token_types: True if the tokenizer means `token_type_ids` for its network. pad_id: id of the padding token.
+        absent_token: id and name of the token that replaces absent ones; None if the tokenizer has none that is known.
+        lookup_id: id of a token by its name. notes: for the evidence.
     """
 
-    texts: tuple[Text, ...]
-    ids: Wholes
-    types: Wholes
-    mask: Wholes
-    tokens: npt.NDArray[np.str_]
-    words: Wholes | None
-    sequence_of: Wholes | None
-    offsets: Wholes | None
-    special: npt.NDArray[np.bool_]
-    segmented: bool
-    pad: int
-    absent: tuple[int, str] | None
-    lookup: Callable[[str], int | None]
+    texts: tuple[TextOrPair, ...]
+    token_ids: WholeNumbers
+    token_type_ids: WholeNumbers
+    attention_mask: WholeNumbers
+    token_names: npt.NDArray[np.str_]
+    word_of: WholeNumbers | None
+    sequence_of: WholeNumbers | None
+    offsets: WholeNumbers | None
+    is_special: npt.NDArray[np.bool_]
+    uses_token_types: bool
+    pad_id: int
+    absent_token: tuple[int, str] | None
+    lookup_id: Callable[[str], int | None]
     notes: tuple[str, ...] = ()
 
     @property
-    def paired(self) -> bool:
+    def are_pairs(self) -> bool:
         """True if each row is a pair of texts."""
         return isinstance(self.texts[0], tuple)
 
@@ -86,7 +86,7 @@ def is_text(inputs: Any) -> bool:
 
 def prepare_texts(
     net: Differentiable, inputs: Any, tokenizer: Any, background: Any
-) -> tuple[Differentiable, Texts, tuple[Wholes, ...], Any, tuple[str, ...]]:
+) -> tuple[Differentiable, TokenizedTexts, tuple[WholeNumbers, ...], Any, tuple[str, ...]]:
     """Return the network, the texts, the network's inputs, the background (in the same form if it is texts), and notes.
 
     Raises:
@@ -117,7 +117,7 @@ def _as_list(inputs: Any) -> Any:
     return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
 
 
-def _text_rows(inputs: Any) -> tuple[Text, ...]:
+def _text_rows(inputs: Any) -> tuple[TextOrPair, ...]:
     """Rows, each a text or each a pair.
 
     Raises:
@@ -142,7 +142,7 @@ def _text_rows(inputs: Any) -> tuple[Text, ...]:
     return tuple(given)
 
 
-def read_texts(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
+def read_texts(tokenizer: Any, inputs: str | Sequence[TextOrPair]) -> TokenizedTexts:
     """Read texts with a ``tokenizers.Tokenizer``, a fast tokenizer of transformers, or a function.
 
     Args:
@@ -154,50 +154,55 @@ def read_texts(tokenizer: Any, inputs: str | Sequence[Text]) -> Texts:
         OptionError: the tokenizer is none of these. InputError: a text without tokens, or rows that are neither texts nor pairs.
     """
     texts = _text_rows(inputs)
-    rows = _encode(tokenizer, texts)
+    rows = _encode_texts(tokenizer, texts)
     kept = [
-        _text_length(_field(r, "attention_mask", [1] * len(_field(r, "ids"))), t)
+        _text_length(_read_field(r, "attention_mask", [1] * len(_read_field(r, "ids"))), t)
         for r, t in zip(rows, texts, strict=True)
     ]
     width = max(kept)
 
-    def filled(name: str, fill: Any, default: Any = _NONE) -> npt.NDArray[Any]:
-        each = [list(_field(r, name, default))[:n] for r, n in zip(rows, kept, strict=True)]
+    def padded_field(name: str, fill: Any, default: Any = _NO_VALUE) -> npt.NDArray[Any]:
+        each = [list(_read_field(r, name, default))[:n] for r, n in zip(rows, kept, strict=True)]
         return np.array([[*(fill if v is None else v for v in r), *[fill] * (width - len(r))] for r in each])
 
-    def known(name: str, fill: Any) -> Wholes | None:
-        there = all(_field(r, name, None) is not None for r in rows)
-        return filled(name, fill).astype(np.int64) if there else None
+    def optional_field(name: str, fill: Any) -> WholeNumbers | None:
+        there = all(_read_field(r, name, None) is not None for r in rows)
+        return padded_field(name, fill).astype(np.int64) if there else None
 
-    mask = filled("attention_mask", 0, [1] * width).astype(np.int64)
-    lookup, pad = _lookup(tokenizer), _padding_id(tokenizer)
-    cut = sum(bool(_field(r, "overflowing", None)) for r in rows)
+    mask = padded_field("attention_mask", 0, [1] * width).astype(np.int64)
+    lookup, pad = _id_lookup(tokenizer), _padding_id(tokenizer)
+    cut = sum(bool(_read_field(r, "overflowing", None)) for r in rows)
     notes = [f"{cut} of {len(texts)} texts were cut by the tokenizer's own truncation"] if cut else []
     if (mask[:, 0] == 0).any():
         notes.append(
             "the tokenizer pads on the left: the output of some networks for a text changes with longer texts in its batch"
         )
-    named = (getattr(tokenizer, "mask_token", None), *_ABSENT[:2], getattr(tokenizer, "pad_token", None), *_ABSENT[2:])
+    named = (
+        getattr(tokenizer, "mask_token", None),
+        *_ABSENT_TOKENS[:2],
+        getattr(tokenizer, "pad_token", None),
+        *_ABSENT_TOKENS[2:],
+    )
     found = [(i, n) for n in named if isinstance(n, str) and (i := lookup(n)) is not None]
-    return Texts(
+    return TokenizedTexts(
         texts=texts,
-        ids=np.where(mask > 0, filled("ids", 0).astype(np.int64), pad),
-        types=filled("type_ids", 0, [0] * width).astype(np.int64),
-        mask=mask,
-        tokens=np.where(mask > 0, filled("tokens", ""), ""),
-        words=known("word_ids", -1),
-        sequence_of=known("sequence_ids", -1) if isinstance(texts[0], tuple) else None,
-        offsets=known("offsets", (0, 0)),
-        special=filled("special_tokens_mask", 1, [0] * width).astype(bool) | (mask == 0),
-        segmented=_NAMES[2] in getattr(tokenizer, "model_input_names", _NAMES),
-        pad=pad,
-        absent=found[0] if found else None,
-        lookup=lookup,
+        token_ids=np.where(mask > 0, padded_field("ids", 0).astype(np.int64), pad),
+        token_type_ids=padded_field("type_ids", 0, [0] * width).astype(np.int64),
+        attention_mask=mask,
+        token_names=np.where(mask > 0, padded_field("tokens", ""), ""),
+        word_of=optional_field("word_ids", -1),
+        sequence_of=optional_field("sequence_ids", -1) if isinstance(texts[0], tuple) else None,
+        offsets=optional_field("offsets", (0, 0)),
+        is_special=padded_field("special_tokens_mask", 1, [0] * width).astype(bool) | (mask == 0),
+        uses_token_types=_INPUT_NAMES[2] in getattr(tokenizer, "model_input_names", _INPUT_NAMES),
+        pad_id=pad,
+        absent_token=found[0] if found else None,
+        lookup_id=lookup,
         notes=tuple(notes),
     )
 
 
-def _encode(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
+def _encode_texts(tokenizer: Any, texts: tuple[TextOrPair, ...]) -> list[Any]:
     if hasattr(tokenizer, "encode_batch"):  # tokenizers.Tokenizer
         return list(tokenizer.encode_batch(list(texts)))
     if hasattr(tokenizer, "backend_tokenizer"):  # transformers
@@ -219,15 +224,15 @@ def _encode(tokenizer: Any, texts: tuple[Text, ...]) -> list[Any]:
         pass
     rows = [tokenizer(*t) for t in each]
     for r in rows:
-        if len(_field(r, "ids")) != len(_field(r, "tokens")):
+        if len(_read_field(r, "ids")) != len(_read_field(r, "tokens")):
             raise OptionError("the tokenizer returns different numbers of ids and tokens.")
     return rows
 
 
-def _field(row: Any, name: str, default: Any = _NONE) -> Any:
-    found = row.get(name, _NONE) if isinstance(row, Mapping) else getattr(row, name, _NONE)
-    if found is _NONE or found is None:
-        if default is _NONE:
+def _read_field(row: Any, name: str, default: Any = _NO_VALUE) -> Any:
+    found = row.get(name, _NO_VALUE) if isinstance(row, Mapping) else getattr(row, name, _NO_VALUE)
+    if found is _NO_VALUE or found is None:
+        if default is _NO_VALUE:
             raise OptionError(
                 f"the tokenizer's result has no {name!r}; it must be a dict or object with 'ids' and 'tokens', and if it can 'word_ids' and 'offsets'."
             )
@@ -235,7 +240,7 @@ def _field(row: Any, name: str, default: Any = _NONE) -> Any:
     return found
 
 
-def _text_length(mask: Any, text: Text) -> int:
+def _text_length(mask: Any, text: TextOrPair) -> int:
     """Length of a text without padding on the right."""
     there = np.flatnonzero(np.asarray(mask))
     if not len(there):
@@ -243,7 +248,7 @@ def _text_length(mask: Any, text: Text) -> int:
     return int(there[-1]) + 1
 
 
-def _lookup(tokenizer: Any) -> Callable[[str], int | None]:
+def _id_lookup(tokenizer: Any) -> Callable[[str], int | None]:
     inner = getattr(tokenizer, "backend_tokenizer", tokenizer)
     ask = getattr(inner, "token_to_id", None)
     return ask if callable(ask) else lambda _token: None
@@ -257,11 +262,13 @@ def _padding_id(tokenizer: Any) -> int:
         own = told.get("pad_id")
     if own is not None:
         return int(own)
-    lookup = _lookup(tokenizer)
-    return next((p for n in _ABSENT[2:] if (p := lookup(n)) is not None), 0)
+    lookup = _id_lookup(tokenizer)
+    return next((p for n in _ABSENT_TOKENS[2:] if (p := lookup(n)) is not None), 0)
 
 
-def bind_text_inputs(net: Differentiable, texts: Texts) -> tuple[Differentiable, tuple[str, ...], tuple[str, ...]]:
+def bind_text_inputs(
+    net: Differentiable, texts: TokenizedTexts
+) -> tuple[Differentiable, tuple[str, ...], tuple[str, ...]]:
     """Return the network, which of input_ids, attention_mask and token_type_ids it is given (see :func:`network_arrays`), and notes.
 
     They are passed under these names as far as the network takes them. If it has names of its own, token ids are the first input, the mask is the input with
@@ -273,74 +280,80 @@ def bind_text_inputs(net: Differentiable, texts: Texts) -> tuple[Differentiable,
     """
     takes, needed = net.accepted_inputs(), net.accepted_inputs(required=True)
     plain = [t for t in takes if t != "**"]
-    informative = texts.paired and texts.segmented and bool(texts.types.any())
+    informative = texts.are_pairs and texts.uses_token_types and bool(texts.token_type_ids.any())
     notes = []
     if "input_ids" in takes or takes == ("**",):
         names = {
-            n: n for n in _NAMES if n in takes or ("**" in takes and n != _NAMES[2]) or (informative and "**" in takes)
+            n: n
+            for n in _INPUT_NAMES
+            if n in takes or ("**" in takes and n != _INPUT_NAMES[2]) or (informative and "**" in takes)
         }
     else:
         masks = [t for t in plain[1:] if "mask" in t.lower()]
         segments = [t for t in plain[1:] if "type" in t.lower() or "segment" in t.lower()]
-        names = {n: t[0] for n, t in zip(_NAMES, (plain, masks, segments), strict=True) if t}
-    if not informative and names.get(_NAMES[2]) not in needed:  # GPT-2 would read zeros as words
-        names.pop(_NAMES[2], None)
+        names = {n: t[0] for n, t in zip(_INPUT_NAMES, (plain, masks, segments), strict=True) if t}
+    if not informative and names.get(_INPUT_NAMES[2]) not in needed:  # GPT-2 would read zeros as words
+        names.pop(_INPUT_NAMES[2], None)
     if "input_ids" in names.values() or len(names) > 1:
         net = net.with_input_names(tuple(names.values()))
     elif len(needed) > 1:
-        names[_NAMES[1]] = needed[1]
+        names[_INPUT_NAMES[1]] = needed[1]
         notes.append(f"the attention mask is passed as the network's second input, {needed[1]!r}")
-    if _NAMES[1] not in names and (texts.mask == 0).any():
+    if _INPUT_NAMES[1] not in names and (texts.attention_mask == 0).any():
         raise InputError(
             "the texts have different lengths and the network takes no attention_mask, so it would read the padding; explain them one at a time."
         )
-    if informative and _NAMES[2] not in names:
+    if informative and _INPUT_NAMES[2] not in names:
         notes.append("the network takes no token_type_ids: only special tokens show it where the second text begins")
-    return net, tuple(names) or _NAMES[:1], tuple(notes)
+    return net, tuple(names) or _INPUT_NAMES[:1], tuple(notes)
 
 
-def network_arrays(texts: Texts, names: tuple[str, ...]) -> tuple[Wholes, ...]:
+def network_arrays(texts: TokenizedTexts, names: tuple[str, ...]) -> tuple[WholeNumbers, ...]:
     """A network's inputs under these names, (texts, tokens) each."""
-    given = dict(zip(_NAMES, (texts.ids, texts.mask, texts.types), strict=True))
+    given = dict(zip(_INPUT_NAMES, (texts.token_ids, texts.attention_mask, texts.token_type_ids), strict=True))
     return tuple(given[n] for n in names)
 
 
-def read_background(texts: Texts, tokenizer: Any, background: Any) -> Texts:
+def read_background(texts: TokenizedTexts, tokenizer: Any, background: Any) -> TokenizedTexts:
     """Background texts, read like the rows and padded or cut to their length; the row's own mask decides what is visible.
 
     Raises:
         InputError: single texts as background of pairs, or the other way round; see :func:`read_texts`.
     """
     found = read_texts(tokenizer, background)
-    if found.paired != texts.paired:
-        kinds = ["pairs" if t.paired else "single texts" for t in (found, texts)]
+    if found.are_pairs != texts.are_pairs:
+        kinds = ["pairs" if t.are_pairs else "single texts" for t in (found, texts)]
         raise InputError(f"the background holds {kinds[0]} and the rows are {kinds[1]}; give both in the same form.")
-    width = texts.ids.shape[1]
-    long = int(found.mask[:, width:].any(axis=1).sum())
+    width = texts.token_ids.shape[1]
+    long = int(found.attention_mask[:, width:].any(axis=1).sum())
 
-    def fitted(a: Wholes, fill: int) -> Wholes:
+    def fit_width(a: WholeNumbers, fill: int) -> WholeNumbers:
         return np.pad(a[:, :width], ((0, 0), (0, max(0, width - a.shape[1]))), constant_values=fill)
 
     note = f"baseline: {len(found.texts)} background texts, position by position; the masks are the rows' own"
     if long:
         note += f"; {long} of them are longer than the longest row and were cut"
-    ids, types, mask = fitted(found.ids, found.pad), fitted(found.types, 0), fitted(found.mask, 0)
-    return replace(found, ids=ids, types=types, mask=mask, notes=(*found.notes, note))
+    ids, types, mask = (
+        fit_width(found.token_ids, found.pad_id),
+        fit_width(found.token_type_ids, 0),
+        fit_width(found.attention_mask, 0),
+    )
+    return replace(found, token_ids=ids, token_type_ids=types, attention_mask=mask, notes=(*found.notes, note))
 
 
-def resolve_absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | None:
+def resolve_absent_token(token: Any, texts: TokenizedTexts | None) -> tuple[int, str] | None:
     """Id and name of the token that replaces absent ones.
 
     Raises:
         OptionError: there is no such token, or it is a name without a tokenizer.
     """
     if token is None:
-        return None if texts is None else texts.absent
+        return None if texts is None else texts.absent_token
     if isinstance(token, (int, np.integer)) and not isinstance(token, bool) and token >= 0:
         return int(token), f"token {int(token)}"
-    if isinstance(token, str) and texts is not None and (found := texts.lookup(token)) is not None:
+    if isinstance(token, str) and texts is not None and (found := texts.lookup_id(token)) is not None:
         return found, token
-    known = [n for n in _ABSENT if texts is not None and texts.lookup(n) is not None]
+    known = [n for n in _ABSENT_TOKENS if texts is not None and texts.lookup_id(n) is not None]
     raise OptionError(
         Argument("baseline_token", token),
         " is not a token of the tokenizer, and not an id.",
@@ -348,20 +361,20 @@ def resolve_absent_token(token: Any, texts: Texts | None) -> tuple[int, str] | N
     )
 
 
-def replace_tokens(ids: Wholes, token: int, texts: Texts | None) -> Wholes:
+def replace_tokens(ids: WholeNumbers, token: int, texts: TokenizedTexts | None) -> WholeNumbers:
     """Replace every token of the text; special tokens and padding stay."""
-    return np.full_like(ids, token) if texts is None else np.where(texts.special, ids, token)
+    return np.full_like(ids, token) if texts is None else np.where(texts.is_special, ids, token)
 
 
-def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
+def label_texts(e: Explanation, texts: TokenizedTexts, *, words: bool) -> Explanation:
     """Put tokens, or words, on an explanation of (row, token, ...).
 
     Raises:
         OptionError: words are asked for and the tokenizer does not give them.
     """
-    there = texts.mask > 0
+    there = texts.attention_mask > 0
     extras = {name: of for name, of in e.extras.items() if not words or "token" not in of[0]}
-    if texts.paired:
+    if texts.are_pairs:
         extras |= {n: (("row",), np.array([t[k] for t in texts.texts])) for k, n in enumerate(("text", "text_pair"))}
     else:
         extras["text"] = (("row",), np.array(texts.texts))
@@ -369,8 +382,8 @@ def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
     if not words:
         coords = dict(e.coords)
         if len(texts.texts) == 1:
-            coords["token"] = labels(texts.tokens[0].tolist())
-        extras["token"] = (("row", "token"), texts.tokens.copy())
+            coords["token"] = as_labels(texts.token_names[0].tolist())
+        extras["token"] = (("row", "token"), texts.token_names.copy())
         if texts.sequence_of is not None:
             extras["sequence"] = (("row", "token"), texts.sequence_of.copy())
         error = None if e.std_error is None else nan_where_absent(e.std_error, there)
@@ -382,14 +395,14 @@ def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
             extras=extras,
             evidence=evidence,
         )
-    if texts.words is None:
+    if texts.word_of is None:
         raise OptionError(
             Argument("words", True),
             " needs a tokenizer that says which word a token belongs to (word_ids); leave ",
             Argument("words"),
             " out for a map of tokens.",
         )
-    if texts.paired and texts.sequence_of is None:
+    if texts.are_pairs and texts.sequence_of is None:
         raise OptionError(
             Argument("words", True), " for pairs needs a tokenizer that says which text a token is from (sequence_ids)."
         )
@@ -401,7 +414,7 @@ def label_texts(e: Explanation, texts: Texts, *, words: bool) -> Explanation:
         note = "the standard error of a word of several tokens is the sum of theirs, an upper bound"
         evidence = replace(evidence, notes=(*evidence.notes, note))
     coords = {("word" if d == "token" else d): of for d, of in e.coords.items()}
-    coords["word"] = labels(names[0] if len(names) == 1 else list(range(count)))
+    coords["word"] = as_labels(names[0] if len(names) == 1 else list(range(count)))
     extras["word"] = (("row", "word"), full)
     if texts.sequence_of is not None:
         of = np.full(full.shape, -1)
@@ -435,16 +448,16 @@ def sum_over_positions(a: npt.NDArray[Any], position_of: npt.NDArray[Any], count
     return nan_where_absent(out, there)
 
 
-def group_into_words(texts: Texts) -> tuple[Wholes, list[list[str]]]:
+def group_into_words(texts: TokenizedTexts) -> tuple[WholeNumbers, list[list[str]]]:
     """The word index of each token in its row, and the words; special tokens are words of their own, padding is -1."""
-    assert texts.words is not None  # noqa: S101  # asked by the caller
-    position_of, names = np.full_like(texts.ids, -1), []
-    of = np.zeros_like(texts.ids) if texts.sequence_of is None else texts.sequence_of
+    assert texts.word_of is not None  # noqa: S101  # asked by the caller
+    position_of, names = np.full_like(texts.token_ids, -1), []
+    of = np.zeros_like(texts.token_ids) if texts.sequence_of is None else texts.sequence_of
     for row in range(len(texts.texts)):
         groups: list[list[int]] = []
         before = None
-        for place in np.flatnonzero(texts.mask[row]).tolist():
-            word = int(of[row, place]), int(texts.words[row, place])
+        for place in np.flatnonzero(texts.attention_mask[row]).tolist():
+            word = int(of[row, place]), int(texts.word_of[row, place])
             if word[1] < 0 or word != before:
                 groups.append([])
             groups[-1].append(place)
@@ -454,19 +467,19 @@ def group_into_words(texts: Texts) -> tuple[Wholes, list[list[str]]]:
     return position_of, names
 
 
-def _word_text(texts: Texts, row: int, of: int, group: list[int]) -> str:
+def _word_text(texts: TokenizedTexts, row: int, of: int, group: list[int]) -> str:
     """The piece of text that a group of tokens covers; `of`: which text of a pair they are from."""
-    if texts.offsets is not None and of >= 0 and not texts.special[row, group].any():
+    if texts.offsets is not None and of >= 0 and not texts.is_special[row, group].any():
         held = texts.texts[row]
         text = held if isinstance(held, str) else held[of]
         piece = text[int(texts.offsets[row, group[0], 0]) : int(texts.offsets[row, group[-1], 1])].strip()
         if piece:
             return piece
-    return "".join(strip_word_marks(str(t)) for t in texts.tokens[row, group])
+    return "".join(strip_word_marks(str(t)) for t in texts.token_names[row, group])
 
 
 def strip_word_marks(token: str) -> str:
     """A token without the marks for the beginning or the continuation of a word."""
-    for mark in _PIECES:
+    for mark in _WORD_MARKS:
         token = token.removeprefix(mark)
     return token

@@ -18,8 +18,15 @@ from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
 from whybox.kernels.compiled_trees import CompiledTrees
-from whybox.methods.shap.plan import KernelPlan, attribution, cheapest, choices, rules, with_attributions
-from whybox.methods.shap.problem import Kernel, ShapProblem
+from whybox.methods.shap.plan import (
+    KernelPlan,
+    cheapest_plan,
+    make_compiled_trees,
+    possible_plans,
+    quadrature_rules,
+    with_attributions,
+)
+from whybox.methods.shap.problem import KernelName, ShapProblem
 from whybox.models.linear import Linear
 from whybox.models.links import Link
 from whybox.models.trees import TreeEnsemble
@@ -62,7 +69,7 @@ class CompiledProblem:
         available = {s.name for s in compiled_trees.instruction_sets()}
         for key, plan in state["plans"].items():
             if plan.instructions in available:
-                self._compiled[key] = plan, attribution(self.problem, key[0], plan)
+                self._compiled[key] = plan, make_compiled_trees(self.problem, key[0], plan)
         for key, (plan, prepared, seen) in state["latest"].items():
             compiled = (
                 self._compiled[key][1] if key in self._compiled and plan is not None and plan.instructions else None
@@ -74,12 +81,12 @@ class CompiledProblem:
         """Return how this many rows would be explained, were they to come now."""
         key = (order, compiled_trees.forced_key())
         kept = dict(self._compiled)
-        plan, _ = self._get(key, order, rows + self._latest.get(key, (None, None, 0, 0))[3])
+        plan, _ = self._choose_plan(key, order, rows + self._latest.get(key, (None, None, 0, 0))[3])
         self._compiled = kept
         plan = replace(plan, rows=rows)
         return with_attributions(plan, self.plan(1, rows)) if order == 2 else plan
 
-    def get(self, order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
+    def plan_and_trees(self, order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
         """Return a plan for this many rows, and compiled trees for it.
 
         Compiled trees are kept while they are the cheaper choice; an explainer that is called repeatedly prepares for as many rows to come
@@ -89,15 +96,15 @@ class CompiledProblem:
         plan, compiled, prepared, seen = self._latest.get(key, (None, None, 0, 0))
         blocks = -(-rows // MIN_ROWS_COUNTED) * MIN_ROWS_COUNTED
         if plan is None or plan.rows != rows or seen >= prepared:
-            plan, compiled = self._get(key, order, seen + rows)
+            plan, compiled = self._choose_plan(key, order, seen + rows)
             plan, prepared = replace(plan, rows=rows), 2 * (seen + blocks)
         self._latest[key] = plan, compiled, prepared, seen + blocks
         return plan, compiled
 
-    def _get(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
+    def _choose_plan(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
         if key not in self._choices:
-            self._choices[key] = choices(self.problem, order)
-        best = cheapest(self._choices[key], rows)
+            self._choices[key] = possible_plans(self.problem, order)
+        best = cheapest_plan(self._choices[key], rows)
         if best.instructions is None:
             return best, None
         existing = self._compiled.get(key)
@@ -106,7 +113,7 @@ class CompiledProblem:
             same = (old.kernel, old.bits, old.instructions) == (best.kernel, best.bits, best.instructions)
             if same or replace(old, build_seconds=0.0).seconds <= best.seconds:
                 return old, existing[1]
-        self._compiled[key] = best, attribution(self.problem, order, best)
+        self._compiled[key] = best, make_compiled_trees(self.problem, order, best)
         return self._compiled[key]
 
     @cached_property
@@ -114,7 +121,7 @@ class CompiledProblem:
         """Value when every player is absent, (model outputs,)."""
         problem = self.problem
         if problem.background is None:
-            return tree_shap.expectation(_forest(problem))
+            return tree_shap.expectation(_require_ensemble(problem))
         outputs = predict.raw_outputs(problem.model, problem.background.matrix)
         if problem.selection.scale == "response":
             outputs = problem.model.outputs.link(outputs)
@@ -142,23 +149,23 @@ class KernelRunner:
         self.problem = compiled.problem
         self._compiled_problem = compiled
         orders = range(1, self.problem.options.order + 1)
-        self._plans = {order: compiled.get(order, rows) for order in orders} if plans is None else plans
+        self._plans = {order: compiled.plan_and_trees(order, rows) for order in orders} if plans is None else plans
         self._threads = thread_count(self.problem.options.n_jobs)
 
     def same_kernels(self, problem: ShapProblem) -> KernelRunner:
         """Return what runs the same kernels on another problem, of the same orders."""
         plans = {
-            order: (plan, None if plan.instructions is None else attribution(problem, order, plan))
+            order: (plan, None if plan.instructions is None else make_compiled_trees(problem, order, plan))
             for order, (plan, _) in self._plans.items()
         }
         return KernelRunner(CompiledProblem(problem), 0, plans)
 
     @property
-    def plan(self) -> KernelPlan:
+    def kernel_plan(self) -> KernelPlan:
         """How the problem is computed: for order 2, how its pairs are."""
         return self._plans[self.problem.options.order][0]
 
-    def nanoseconds(self, rows: int) -> float:
+    def estimated_nanoseconds(self, rows: int) -> float:
         """About how long this many rows take, on one thread, trees compiled; NaN where no plan says."""
         plans = [plan for plan, _ in self._plans.values()]
         return 1e9 * sum(plan.build_seconds + plan.row_seconds * rows for plan in plans)
@@ -171,7 +178,7 @@ class KernelRunner:
         return 1e9 * sum(s * plan.build_seconds for s, plan in zip(share, plans, strict=True))
 
     @property
-    def rounding(self) -> float:
+    def relative_rounding(self) -> float:
         """What our own arithmetic may lose, relative to the largest sum there can be."""
         return FLOAT32_ROUNDING if any(plan.arithmetic == "float32" for plan, _ in self._plans.values()) else 1e-10
 
@@ -180,31 +187,31 @@ class KernelRunner:
         """Value when every player is absent, (model outputs,)."""
         return self._compiled_problem.base
 
-    def raw(self, X: Floats) -> Floats:
+    def raw_outputs(self, X: Floats) -> Floats:
         """Raw outputs of encoded rows, (rows, model outputs)."""
         return predict.raw_outputs(self.problem.model, X)
 
-    def size(self, X: Floats) -> Floats:
+    def rounding_scale(self, X: Floats) -> Floats:
         """How large the summands can be: the yardstick for rounding."""
         return predict.rounding_scale(self.problem.model, X)
 
-    def fill(self, X: Floats, out: npt.NDArray[Any], *, what: str) -> None:
+    def write_values(self, X: Floats, out: npt.NDArray[Any], *, what: str) -> None:
         """Write (rows, players[, players], outputs explained) of encoded rows into `out`, which holds zeros."""
         problem = self.problem
         every = (
-            problem.selection.plain
-            and len(problem.selection.picks) == len(problem.model.outputs.names)
+            problem.selection.is_every_output
+            and len(problem.selection.output_positions) == len(problem.model.outputs.names)
             and out.flags.c_contiguous
         )
         compiled = self._plans[1][1]
         if compiled is not None and problem.options.order == 1 and every:
-            return compiled.add(X, out, threads=self._threads, description=what)
-        cells = int(np.prod(self._shape(problem.options.order)))
+            return compiled.add_values(X, out, threads=self._threads, description=what)
+        cells = int(np.prod(self._values_shape(problem.options.order)))
         most = max(1, int(TEMPORARY_BYTES / (8 * cells)))
         # without tables, pairs come back between trees, and rows are the cheaper the more walk together
         walk = problem.kernel == "interventional" and self._plans[problem.options.order][1] is None
         steps = (
-            _slices(len(X), min(most, self._rows_at_once))
+            _row_slices(len(X), min(most, self._rows_at_once))
             if walk
             else timed_batches(len(X), description=what, max_size=most)
         )
@@ -212,25 +219,25 @@ class KernelRunner:
             if problem.options.order == 2 and every:
                 self._fill_pairs(X[rows], out[rows], what)
             else:
-                out[rows] = problem.selection.values(self.run(X[rows], what))
+                out[rows] = problem.selection.select_values(self.compute_values(X[rows], what))
         return None
 
     def _fill_pairs(self, X: Floats, out: npt.NDArray[Any], what: str) -> None:
         """Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions."""
         compiled = self._plans[2][1]
         if compiled is not None:
-            compiled.add(X, out, threads=self._threads, description="", quiet=True)
+            compiled.add_values(X, out, threads=self._threads, description="", quiet=True)
         elif self.problem.options.sparse:
-            first, second = self.problem.pairs.T
-            for rows in self._blocks(len(X), self.problem.players.count**2):
-                out[rows, self.problem.players.count :] += self._values(X[rows], 2, what)[:, first, second]
+            first, second = self.problem.interacting_pairs.T
+            for rows in self._row_blocks(len(X), self.problem.players.count**2):
+                out[rows, self.problem.players.count :] += self._values_of_order(X[rows], 2, what)[:, first, second]
         else:
-            out += self._values(X, 2, what)
+            out += self._values_of_order(X, 2, what)
         if self.problem.options.sparse:
             return self._main_effects(X, out, what)
         out *= 0.5
         players = np.arange(self.problem.players.count)
-        out[:, players, players] = self._values(X, 1, what) - out.sum(axis=2)
+        out[:, players, players] = self._values_of_order(X, 1, what) - out.sum(axis=2)
         return None
 
     def _main_effects(self, X: Floats, out: npt.NDArray[Any], what: str) -> None:
@@ -238,41 +245,41 @@ class KernelRunner:
         from scipy.sparse import csr_array
 
         problem = self.problem
-        count, ends = problem.players.count, problem.pairs.ravel()
+        count, ends = problem.players.count, problem.interacting_pairs.ravel()
         halves = csr_array(
-            (np.full(len(ends), 0.5), (ends, np.arange(len(ends)) // 2)), shape=(count, len(problem.pairs))
+            (np.full(len(ends), 0.5), (ends, np.arange(len(ends)) // 2)), shape=(count, len(problem.interacting_pairs))
         )
-        for rows in self._blocks(len(X), 2 * sum(problem.shape(2))):
-            out[rows, :count] = self._values(X[rows], 1, what)
+        for rows in self._row_blocks(len(X), 2 * sum(problem.values_shape(2))):
+            out[rows, :count] = self._values_of_order(X[rows], 1, what)
             for k in range(out.shape[-1]):
                 out[rows, :count, k] -= (halves @ out[rows, count:, k].T).T
 
-    def _blocks(self, rows: int, cells: int) -> Iterator[slice]:
+    def _row_blocks(self, rows: int, cells: int) -> Iterator[slice]:
         """Rows at a time, so that this many numbers of each output and row take no more than `TEMPORARY_BYTES`."""
         most = max(1, int(TEMPORARY_BYTES / (8 * cells * len(self.problem.model.outputs.names) + 1)))
-        return _slices(rows, most)
+        return _row_slices(rows, most)
 
-    def _shape(self, order: int) -> tuple[int, ...]:
-        return (*self.problem.shape(order), len(self.problem.model.outputs.names))
+    def _values_shape(self, order: int) -> tuple[int, ...]:
+        return (*self.problem.values_shape(order), len(self.problem.model.outputs.names))
 
-    def run(self, X: Floats, what: str) -> Floats:
+    def compute_values(self, X: Floats, what: str) -> Floats:
         """Return (rows, players, model outputs), or (rows, players, players, model outputs) for order 2."""
         problem = self.problem
         if problem.options.order == 1:
-            return self._values(X, 1, what)
-        out = np.zeros((len(X), *self._shape(2)))
+            return self._values_of_order(X, 1, what)
+        out = np.zeros((len(X), *self._values_shape(2)))
         self._fill_pairs(X, out, what)
         return out
 
-    def _values(self, X: Floats, order: int, what: str) -> Floats:
+    def _values_of_order(self, X: Floats, order: int, what: str) -> Floats:
         compiled = self._plans[order][1]
         if compiled is not None:
-            out = np.zeros((len(X), *self._shape(order)))
-            compiled.add(X, out, threads=self._threads, description="", quiet=True)
+            out = np.zeros((len(X), *self._values_shape(order)))
+            compiled.add_values(X, out, threads=self._threads, description="", quiet=True)
             return out
         if self.problem.kernel == "interventional":
-            return self.interventional(X, order, what)
-        method = _RUN[self.problem.kernel]
+            return self.interventional_values(X, order, what)
+        method = _KERNEL_METHODS[self.problem.kernel]
         share = -(-len(X) // self._threads)
         if self._threads == 1 or share < MIN_ROWS_PER_THREAD:
             return method(self, X, order)
@@ -280,25 +287,30 @@ class KernelRunner:
             parts = [X[i : i + share] for i in range(0, len(X), share)]
             return np.concatenate(list(pool.map(lambda part: method(self, part, order), parts)))
 
-    def _zeros(self, X: Floats, order: int) -> Floats:
+    def _zero_values(self, X: Floats, order: int) -> Floats:
         problem = self.problem
         return np.zeros((len(X), *(problem.players.count,) * order, len(problem.model.outputs.names)))
 
-    def path_dependent(self, X: Floats, order: int) -> Floats:
+    def path_dependent_values(self, X: Floats, order: int) -> Floats:
         """Path-dependent interactions, row by row: quadrature along every path. Attributions are zero: only a forest without trees comes here for them."""
         problem = self.problem
-        out = self._zeros(X, order)
-        assert order == 2 or not _forest(problem).n_trees  # noqa: S101  # else `choices` has a lane walk
+        out = self._zero_values(X, order)
+        assert order == 2 or not _require_ensemble(problem).n_trees  # noqa: S101  # else `possible_plans` has a lane walk
         if order == 2:
             tree_shap.add_path_interactions(
-                _forest(problem), problem.players.of_column, problem.players.count, X, rules(problem, 2, "float64"), out
+                _require_ensemble(problem),
+                problem.players.of_column,
+                problem.players.count,
+                X,
+                quadrature_rules(problem, 2, "float64"),
+                out,
             )
         return out
 
-    def interventional(self, X: Floats, order: int, what: str) -> Floats:
+    def interventional_values(self, X: Floats, order: int, what: str) -> Floats:
         """Interventional: every row against every background row, tree by tree."""
         problem = self.problem
-        out = self._zeros(X, order)
+        out = self._zero_values(X, order)
         background = problem.background
         assert background is not None  # noqa: S101  # resolved by the problem
         instructions = (
@@ -307,17 +319,17 @@ class KernelRunner:
         share = max(MIN_ROWS_PER_THREAD, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
-            for some in timed_batches(_forest(problem).n_trees, description=what, first_size=1, unit="trees"):
+            for some in timed_batches(_require_ensemble(problem).n_trees, description=what, first_size=1, unit="trees"):
 
                 def walk(rows: slice, some: slice = some) -> None:
                     tree_shap.add_interventional(
-                        _forest(problem),
+                        _require_ensemble(problem),
                         problem.players.of_column,
                         problem.players.count,
                         X[rows],
                         background.matrix,
                         background.weights[None],
-                        self._moments,
+                        self._index_moments,
                         order,
                         out[rows],
                         some,
@@ -331,7 +343,7 @@ class KernelRunner:
     def _rows_at_once(self) -> int:
         """Rows that walk through a tree together: so many that one tree of a deep forest takes a fraction of a second."""
         assert self.problem.background is not None  # noqa: S101  # resolved by the problem
-        if _forest(self.problem).has_linear_leaves:
+        if _require_ensemble(self.problem).has_linear_leaves:
             return MIN_ROWS_COUNTED
         return int(
             np.clip(
@@ -342,8 +354,8 @@ class KernelRunner:
         )
 
     @cached_property
-    def _moments(self) -> Floats:
-        problem, forest = self.problem, _forest(self.problem)
+    def _index_moments(self) -> Floats:
+        problem, forest = self.problem, _require_ensemble(self.problem)
         most = (
             problem.players.count
             if forest.has_linear_leaves
@@ -355,13 +367,13 @@ class KernelRunner:
             most = int(problem.players_on_path.max(initial=0))
         return problem.options.game_index.moments(max(most, 1) + 1)
 
-    def rescaled(self, X: Floats, order: int) -> Floats:
+    def rescaled_values(self, X: Floats, order: int) -> Floats:
         """Scale each background row's raw attributions so that they add up on the other side of the link."""
         del order  # 1, resolved by the problem
         problem = self.problem
         assert problem.background is not None  # noqa: S101  # resolved by the problem
-        out = self._zeros(X, 1)
-        fx, fb = self.raw(X), self.raw(problem.background.matrix)
+        out = self._zero_values(X, 1)
+        fx, fb = self.raw_outputs(X), self.raw_outputs(problem.background.matrix)
         for k in range(len(problem.model.outputs.names)):
             slope = slopes_between(problem.model.outputs.link, fx, fb, k)
             one = np.zeros((len(X), problem.players.count, 1))
@@ -375,7 +387,7 @@ class KernelRunner:
                     np.ascontiguousarray(X[i : i + 1]),
                     problem.background.matrix,
                     weights[i : i + 1],
-                    self._moments,
+                    self._index_moments,
                     1,
                     one[i : i + 1],
                 )
@@ -385,21 +397,21 @@ class KernelRunner:
     @cached_property
     def _single_output_models(self) -> list[TreeEnsemble]:
         """The model of each output by itself."""
-        forest = _forest(self.problem)
+        forest = _require_ensemble(self.problem)
         return [forest.select_output(k) for k in range(len(forest.outputs.names))]
 
-    def enumerated(self, X: Floats, order: int) -> Floats:
+    def enumerated_values(self, X: Floats, order: int) -> Floats:
         """Every coalition of the players that the model uses; the others get exactly zero."""
         problem = self.problem
         assert problem.background is not None  # noqa: S101  # resolved by the problem
-        out = self._zeros(X, order)
+        out = self._zero_values(X, order)
         count = len(problem.players_read)
         if count == 0:
             return out
         at = np.ix_(*(problem.players_read,) * order)
         for i, x in enumerate(X):
             worths = interventional_worths(
-                self._hybrids,
+                self._hybrid_outputs,
                 problem.model.base,
                 problem.model.outputs.link,
                 x,
@@ -411,7 +423,7 @@ class KernelRunner:
         return out
 
     @cached_property
-    def _hybrids(self) -> Callable[[Floats, Floats], Floats]:
+    def _hybrid_outputs(self) -> Callable[[Floats, Floats], Floats]:
         problem = self.problem
         place = np.zeros(problem.players.count, dtype=np.int32)
         place[problem.players_read] = np.arange(len(problem.players_read))
@@ -419,7 +431,7 @@ class KernelRunner:
         if isinstance(problem.model, Linear):
             weights = problem.model.weights
 
-            def linear(x: Floats, B: Floats) -> Floats:
+            def linear_hybrids(x: Floats, B: Floats) -> Floats:
                 game = np.zeros((len(B), 2**count, weights.shape[1]))
                 for j in range(count):
                     columns = np.isin(problem.players.of_column, problem.players_read[j])
@@ -428,14 +440,14 @@ class KernelRunner:
                     game[:, ~inside] += (np.nan_to_num(B[:, columns]) @ weights[columns])[:, None]
                 return game
 
-            return linear
-        forest = _forest(problem)
+            return linear_hybrids
+        forest = _require_ensemble(problem)
         return lambda x, B: tree_shap.hybrid_outputs(forest, of_column, count, np.ascontiguousarray(x), B)
 
-    def linear(self, X: Floats, order: int) -> Floats:
+    def linear_values(self, X: Floats, order: int) -> Floats:
         """An additive game: every index gives each player its own term, and no interactions."""
         problem = self.problem
-        out = self._zeros(X, order)
+        out = self._zero_values(X, order)
         assert isinstance(problem.model, Linear)  # noqa: S101  # resolved by the problem
         assert problem.background is not None  # noqa: S101
         if order == 2:
@@ -464,19 +476,19 @@ def slopes_between(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
     return np.asarray(out)
 
 
-def _slices(rows: int, most: int) -> Iterator[slice]:
+def _row_slices(rows: int, most: int) -> Iterator[slice]:
     return (slice(i, i + most) for i in range(0, rows, most))
 
 
-def _forest(problem: ShapProblem) -> TreeEnsemble:
+def _require_ensemble(problem: ShapProblem) -> TreeEnsemble:
     if not isinstance(problem.model, TreeEnsemble):
         raise UnsupportedModelError(f"{problem.model.kind} is not a tree ensemble.")
     return problem.model
 
 
-_RUN: Final[dict[Kernel, Callable[[KernelRunner, Floats, int], Floats]]] = {
-    "path-dependent": KernelRunner.path_dependent,
-    "rescaled": KernelRunner.rescaled,
-    "enumeration": KernelRunner.enumerated,
-    "linear": KernelRunner.linear,
+_KERNEL_METHODS: Final[dict[KernelName, Callable[[KernelRunner, Floats, int], Floats]]] = {
+    "path-dependent": KernelRunner.path_dependent_values,
+    "rescaled": KernelRunner.rescaled_values,
+    "enumeration": KernelRunner.enumerated_values,
+    "linear": KernelRunner.linear_values,
 }

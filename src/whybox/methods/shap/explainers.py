@@ -20,10 +20,10 @@ from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
-from whybox.methods.shap.options import AUTOMATIC, ShapOptions
-from whybox.methods.shap.plan import KernelPlan, measure
+from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+from whybox.methods.shap.plan import KernelPlan, timed_plan
 from whybox.methods.shap.problem import ShapProblem, resolve_problem
-from whybox.methods.shap.result import run
+from whybox.methods.shap.result import explain_rows
 from whybox.methods.shap.spot_checks import planned_predictions
 from whybox.models.base import Model
 from whybox.models.columns_read import columns_read, narrow_to_columns_read
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["LinearShap", "TreeShap"]
 
 
-class _Explainer:
+class _ShapExplainer:
     """What both explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
 
     __signature__: ClassVar[Signature] = Signature(
@@ -51,20 +51,22 @@ class _Explainer:
         ]
     )
     method_id: ClassVar[str]  # of the family "shap"
-    needs: type[Model]
+    supported_model: type[Model]
 
     def __init__(self, model: Any, background: Any = None, options: ShapOptions | None = None, **given: Any) -> None:
         made = make_options(ShapOptions, options, given)
         self.options = replace(made, background_weight=None)  # the background keeps them
         self._check_method()
-        self._kept: dict[tuple[tuple[str, ...], bool], CompiledProblem] = {}
-        self._time = TimeShare()
-        self._kinds: dict[tuple[object, ...], int] = {}  # of tables that came, with the checks of each
-        self._lists: dict[int, tuple[Any, ...]] = {}  # of columns of which the model reads the codes, as they came
+        self._compiled_problems: dict[tuple[tuple[str, ...], bool], CompiledProblem] = {}
+        self._time_share = TimeShare()
+        self._checked_tables: dict[tuple[object, ...], int] = {}  # of tables that came, with the checks of each
+        self._category_lists: dict[
+            int, tuple[Any, ...]
+        ] = {}  # of columns of which the model reads the codes, as they came
         self.model = as_model(model)
-        if not isinstance(self.model, self.needs):
+        if not isinstance(self.model, self.supported_model):
             raise UnsupportedModelError(
-                f"{type(self).__name__} explains {self.needs.__name__} models; this is {self.model.kind}."
+                f"{type(self).__name__} explains {self.supported_model.__name__} models; this is {self.model.kind}."
             )
         if made.background_weight is not None and background is None:
             raise OptionError("background_weight weighs background rows; pass background too.")
@@ -73,8 +75,10 @@ class _Explainer:
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
         about = self._narrow_model if self._narrow else self.model
         self.background = None if rows is None else make_background(about, rows, made.background_weight)
-        if self.model.inputs.named or made.players is None:  # else players may be named by columns of the rows to come
-            self._compiled(self.model.inputs.names)
+        if (
+            self.model.inputs.has_names or made.players is None
+        ):  # else players may be named by columns of the rows to come
+            self._compiled_problem(self.model.inputs.names)
 
     def _check_method(self) -> None:
         """Refuse a method of another explainer.
@@ -83,23 +87,23 @@ class _Explainer:
             OptionError: it is.
         """
         method = self.options.method
-        if method not in (*AUTOMATIC, "rescaled", self.method_id):
+        if method not in (*AUTOMATIC_METHODS, "rescaled", self.method_id):
             raise OptionError(
                 Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
             )
 
-    def _compiled(self, names: tuple[str, ...], *, sparse: bool = False) -> CompiledProblem:
+    def _compiled_problem(self, names: tuple[str, ...], *, sparse: bool = False) -> CompiledProblem:
         """The problem for columns of these names, with what was compiled for it; `sparse`: as the rows are."""
         narrow = sparse or self._narrow
         key = names, narrow
-        found = self._kept.get(key)
+        found = self._compiled_problems.get(key)
         if found is None:
             players = resolve_players(self.model, names, self.options.players)
             if narrow:
                 found = CompiledProblem(self._narrow_problem(players))
             else:
                 found = CompiledProblem(resolve_problem(self.model, players, self.background, self.options))
-            self._kept = {key: found}  # one is enough: rows nearly always come under the same names
+            self._compiled_problems = {key: found}  # one is enough: rows nearly always come under the same names
         return found
 
     @cached_property
@@ -140,34 +144,38 @@ class _Explainer:
         if out is None:
             received = replace(received, table=snapshot_table(received.table))
         if self.background is not None:
-            received.check_agreement(self.background.received)
-        received.check_codes_agree(self._lists, "in earlier rows")
+            received.check_agreement(self.background.prepared_rows)
+        received.check_codes_agree(self._category_lists, "in earlier rows")
         table = received.table
-        compiled = self._compiled(table.names, sparse=table.is_sparse)
+        compiled = self._compiled_problem(table.names, sparse=table.is_sparse)
         if self.background is not None:
             check_same_kind(
                 table, self.background.row_sample.table, elementwise=self.model.inputs.encoder.is_elementwise
             )
         compiled.problem.model.inputs.confirm_structure(table)
-        explanation = self._run(compiled, received, out)
+        explanation = self._explain_rows(compiled, received, out)
         for (
             i,
             categories,
         ) in received.category_lists.items():  # now that the rows were explained: what is refused binds nobody
-            self._lists[i] = max(self._lists.get(i, ()), categories, key=len)
+            self._category_lists[i] = max(self._category_lists.get(i, ()), categories, key=len)
         return explanation
 
-    def _run(self, compiled: CompiledProblem, received: PreparedRows, out: npt.NDArray[Any] | None) -> Explanation:
+    def _explain_rows(
+        self, compiled: CompiledProblem, received: PreparedRows, out: npt.NDArray[Any] | None
+    ) -> Explanation:
         """Explain rows, and check the answer: the first of each kind of table, then as many as take a small share of the time."""
-        table, began = received.table, self._time.now()
+        table, began = received.table, self._time_share.clock_time()
         can_mix = self.background is not None or len(table) > 1
         kind = table.library, table.is_matrix, can_mix
-        due = kind not in self._kinds or self._time.due()
-        spec, call = self._spec(compiled.problem), sum(self._kinds.values())
-        explanation, seconds = run(compiled, received, spec, out=out, call=call if due else None, clock=self._time.now)
+        due = kind not in self._checked_tables or self._time_share.is_check_due()
+        spec, call = self._method_spec(compiled.problem), sum(self._checked_tables.values())
+        explanation, seconds = explain_rows(
+            compiled, received, spec, out=out, call=call if due else None, clock=self._time_share.clock_time
+        )
         if due:
-            self._kinds[kind] = self._kinds.get(kind, 0) + 1
-        self._time.spent(work=self._time.now() - began - seconds, checks=seconds)
+            self._checked_tables[kind] = self._checked_tables.get(kind, 0) + 1
+        self._time_share.add_time(work=self._time_share.clock_time() - began - seconds, checks=seconds)
         return explanation
 
     def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
@@ -179,7 +187,7 @@ class _Explainer:
         Raises:
             LimitError: coalitions are enumerated, and that takes more predictions than ``max_evals``.
         """
-        self._compiled(self.model.inputs.names if names is None else names).problem.check_evals(rows)
+        self._compiled_problem(self.model.inputs.names if names is None else names).problem.check_evals(rows)
 
     def plan(self, rows: int, *, sparse: bool = False) -> KernelPlan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`KernelPlan`.
@@ -194,10 +202,10 @@ class _Explainer:
         """
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)) or rows < 1:
             raise OptionError(Argument("rows", rows), " must be a positive whole number.")
-        compiled, order = self._compiled(self.model.inputs.names, sparse=sparse), self.options.order
-        problem, spec = compiled.problem, self._spec(compiled.problem)
+        compiled, order = self._compiled_problem(self.model.inputs.names, sparse=sparse), self.options.order
+        problem, spec = compiled.problem, self._method_spec(compiled.problem)
         problem.check_evals(int(rows))
-        made = measure(compiled.plan(order, int(rows)), problem, order)
+        made = timed_plan(compiled.plan(order, int(rows)), problem, order)
         return replace(
             made,
             method=spec.title,
@@ -206,7 +214,7 @@ class _Explainer:
             model_calls=0 if problem.model.own_predict is None else int(rows) + planned_predictions(problem, int(rows)),
         )
 
-    def _spec(self, problem: ShapProblem) -> MethodSpec:
+    def _method_spec(self, problem: ShapProblem) -> MethodSpec:
         """Return the registry's entry of the method that computes a problem."""
         return find("shap", "rescaled" if problem.kernel == "rescaled" else self.method_id)
 
@@ -216,7 +224,7 @@ class _Explainer:
 
 
 @final
-class TreeShap(_Explainer):
+class TreeShap(_ShapExplainer):
     """Exact Shapley values (or another index) of a tree ensemble.
 
     Without a background, absent features follow the training weights in the trees (path-dependent); with one, they take the values
@@ -255,15 +263,15 @@ class TreeShap(_Explainer):
     """
 
     method_id = "tree_shap"
-    needs = TreeEnsemble
+    supported_model = TreeEnsemble
 
 
 @final
-class LinearShap(_Explainer):
+class LinearShap(_ShapExplainer):
     """Exact Shapley values of a linear model (XGBoost's gblinear): weight times distance from the background mean.
 
     Arguments, results and errors are those of :class:`TreeShap`; a background is required. A missing value adds nothing, as in XGBoost.
     """
 
     method_id = "linear_shap"
-    needs = Linear
+    supported_model = Linear

@@ -15,9 +15,9 @@ from whybox.methods.common.options import check_max_evals, option
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.registry import family_ids
 
-__all__ = ["AUTOMATIC", "ShapOptions"]
+__all__ = ["AUTOMATIC_METHODS", "ShapOptions"]
 
-AUTOMATIC: Final = (
+AUTOMATIC_METHODS: Final = (
     "auto",
     "exact",
 )  # what may be asked for instead of one method: the first that fits the model, the first exact one
@@ -52,7 +52,7 @@ class ShapOptions:
     def __post_init__(self) -> None:
         if not isinstance(self.order, (int, np.integer)) or self.order not in (1, 2):
             raise OptionError(Argument("order", self.order), ": 1 gives attributions, 2 gives pairwise interactions.")
-        known = (*AUTOMATIC, *family_ids("shap"))
+        known = (*AUTOMATIC_METHODS, *family_ids("shap"))
         if not isinstance(self.method, str) or self.method not in known:
             raise OptionError(Argument("method", self.method), " is not known here.", known=known)
         check_whole_number("seed", self.seed, None)

@@ -23,11 +23,11 @@ from whybox.models.trees import TreeEnsemble
 __all__ = [
     "ROWS_PER_BLOCK",
     "KernelPlan",
-    "attribution",
-    "cheapest",
-    "choices",
-    "measure",
-    "rules",
+    "cheapest_plan",
+    "make_compiled_trees",
+    "possible_plans",
+    "quadrature_rules",
+    "timed_plan",
     "with_attributions",
 ]
 
@@ -117,39 +117,39 @@ class KernelPlan:
         about = f"{self.method}, {'exact' if self.exact else 'approximate'}\n" if self.method else ""
         lines = [
             f"{about}{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
-            f"time    {_seconds(self.seconds)} ({_seconds(self.build_seconds)} to build, {_seconds(self.row_seconds)} a row on one thread)",
+            f"time    {_seconds_text(self.seconds)} ({_seconds_text(self.build_seconds)} to build, {_seconds_text(self.row_seconds)} a row on one thread)",
         ]
         if not np.isnan(self.memory_bytes):
             tables = f"{self.table_bytes / 2**20:,.1f} MiB of tables"
             lines.append(f"memory  {self.memory_bytes / 2**20:,.0f} MiB beyond rows and result ({tables})")
         if len(self.considered) > 1:
             other = ", ".join(
-                f"{kernel}{'' if bits is None else f' ({bits} bits)'} {_seconds(s)}"
+                f"{kernel}{'' if bits is None else f' ({bits} bits)'} {_seconds_text(s)}"
                 for kernel, bits, s in self.considered
             )
             lines.append(f"choices {other}")
         return "\n".join(lines)
 
 
-def _seconds(s: float) -> str:
+def _seconds_text(s: float) -> str:
     if np.isnan(s):
         return "not predicted"
     return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} us"
 
 
-def rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> QuadratureRules:
+def quadrature_rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> QuadratureRules:
     """Quadrature for each tree: exact for its longest path, or, in float32, exact to its rounding with eight nodes."""
     degrees = np.maximum(problem.players_on_path - order, 0)
     if arithmetic == "float32":
         degrees = np.minimum(degrees, 15)
     different, of_tree = np.unique(degrees, return_inverse=True)
-    return QuadratureRules.of(
+    return QuadratureRules.from_rules(
         [problem.options.game_index.rule(int(d)) for d in different] or [problem.options.game_index.rule(0)],
         of_tree.astype(np.int32),
     )
 
 
-def choices(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
+def possible_plans(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
     """Return the possible kernels, each with its cost for one row.
 
     `compiled_trees.forced_kernel` overrides kernel, instruction set or table size where the problem allows it.
@@ -180,7 +180,7 @@ def choices(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
 
 def _seconds_to_assemble(problem: ShapProblem) -> float:
     """Seconds to write a row's interactions into fresh memory and to make its main effects of them."""
-    numbers = float(np.prod(problem.shape(2))) * len(problem.model.outputs.names)
+    numbers = float(np.prod(problem.values_shape(2))) * len(problem.model.outputs.names)
     return numbers * (SECONDS_PER_TERM if problem.options.sparse else SECONDS_PER_MATRIX_NUMBER)
 
 
@@ -204,7 +204,7 @@ def _tables_held(table_bytes: float) -> float:
     return min(table_bytes, compiled_trees.MAX_COMPILED_KEPT + compiled_trees.MAX_COMPILED_AT_ONCE)
 
 
-def cheapest(plans: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
+def cheapest_plan(plans: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
     """Return the choice that costs least for this many rows."""
     planned = [replace(p, rows=rows) for p in plans]
     best = min(planned, key=lambda p: p.seconds)
@@ -219,7 +219,7 @@ def _vector_plans(
     single = blank.arithmetic == "float32"
     step = max(1, len(forest.left) // NODES_SAMPLED)
     scale = forest.n_trees / len(range(0, forest.n_trees, step))
-    every = rules(problem, order, blank.arithmetic)
+    every = quadrature_rules(problem, order, blank.arithmetic)
     background = 0 if problem.background is None else len(problem.background.matrix)
     longest = int(problem.players_on_path.max(initial=0))
     moved = forest.inputs.width + problem.players.count**order * len(forest.outputs.names)
@@ -237,7 +237,7 @@ def _vector_plans(
             kernel=kernel,
             order=order,
             bits=bits,
-            registers=instructions.registers[blank.arithmetic],
+            registers=instructions.register_bits[blank.arithmetic],
             single=single,
             background=background,
             step=step,
@@ -309,7 +309,7 @@ def _working_bytes(problem: ShapProblem, order: int, threads: int) -> float:
     return float(block + beside + threads * (2**20 + 64 * 8.0 * (cells + problem.model.inputs.width)))
 
 
-def measure(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
+def timed_plan(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
     """Return the plan with its speed corrected by timing a block of rows on some of the trees on this machine."""
     forest = problem.model
     if plan.instructions is None or not isinstance(forest, TreeEnsemble):
@@ -328,16 +328,16 @@ def measure(plan: KernelPlan, problem: ShapProblem, order: int) -> KernelPlan:
         return plan
     choice = small
     rows = np.zeros((1024, forest.inputs.width))
-    out = np.zeros((len(rows), *problem.shape(order), len(forest.outputs.names)))
+    out = np.zeros((len(rows), *problem.values_shape(order), len(forest.outputs.names)))
 
     def one_row(work: compiled_trees.CompiledTrees) -> compiled_trees.CompiledTrees:
-        work.add(rows[:1], out[:1], threads=1, description="", quiet=True)
+        work.add_values(rows[:1], out[:1], threads=1, description="", quiet=True)
         return work
 
-    built = smallest_seconds(one_row, lambda: attribution(pilot, order, choice))
-    compiled = one_row(attribution(pilot, order, choice))
+    built = smallest_seconds(one_row, lambda: make_compiled_trees(pilot, order, choice))
+    compiled = one_row(make_compiled_trees(pilot, order, choice))
     run = smallest_seconds(
-        lambda work: work.add(rows, out, threads=1, description="", quiet=True),
+        lambda work: work.add_values(rows, out, threads=1, description="", quiet=True),
         lambda: compiled,
     )
     row_ratio = run / (small.row_seconds * len(rows))
@@ -376,7 +376,7 @@ def _sampled_trees(forest: TreeEnsemble) -> tuple[TreeEnsemble, float]:
     return part, len(forest.left) / end
 
 
-def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_trees.CompiledTrees:
+def make_compiled_trees(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_trees.CompiledTrees:
     """Compile nothing yet; return what will, when rows come."""
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
@@ -393,7 +393,7 @@ def attribution(problem: ShapProblem, order: int, plan: KernelPlan) -> compiled_
         forest,
         problem.players.of_column,
         problem.players.count,
-        rules(problem, order, plan.arithmetic),
+        quadrature_rules(problem, order, plan.arithmetic),
         kernel=plan.kernel,
         order=order,
         sparse=problem.options.sparse,

@@ -24,7 +24,7 @@ __all__ = ["MAX_ENUMERATED_PLAYERS", "ShapProblem", "resolve_problem"]
 
 MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
 DEFAULT_MAX_EVALS = 10**9  # predictions in total, when the caller sets no limit
-Kernel = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
+KernelName = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
 
 
 @final
@@ -37,7 +37,7 @@ class ShapProblem:
     selection: OutputSelection
     background: Background | None
     options: ShapOptions
-    kernel: Kernel
+    kernel: KernelName
     players_read: npt.NDArray[np.int64]  # players whose columns the model reads (enumeration only)
     all_players: Players | None = None  # where the problem is about those alone that the model reads
 
@@ -52,7 +52,7 @@ class ShapProblem:
         return self.options.game_index.efficient
 
     @cached_property
-    def pairs(self) -> npt.NDArray[np.int32]:
+    def interacting_pairs(self) -> npt.NDArray[np.int32]:
         """Pairs of players that can interact at all, (pairs, 2): those that some path of a tree tests together."""
         assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # resolved
         return tree_shap.interacting_pairs(self.model, self.players.of_column, self.players.count)
@@ -70,18 +70,21 @@ class ShapProblem:
         assert isinstance(m, TreeEnsemble)  # noqa: S101  # other models have no paths
         return tree_shap.players_on_path(m, self.players.of_column, self.players.count)
 
-    def shape(self, order: int) -> tuple[int, ...]:
+    def values_shape(self, order: int) -> tuple[int, ...]:
         """Axes of one row's values before its outputs."""
         count = self.players.count
         if order == 2 and self.options.sparse:
-            return (count + len(self.pairs),)
+            return (count + len(self.interacting_pairs),)
         return (count,) * order
 
     @cached_property
     def result_positions(self) -> npt.NDArray[np.int64]:
         """Positions of computed players and pairs in the result; players that are not read stay zero."""
-        count, pairs = self.players.count, len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
-        if self.all_players is None or self.compact:
+        count, pairs = (
+            self.players.count,
+            len(self.interacting_pairs) if self.options.order == 2 and self.options.sparse else 0,
+        )
+        if self.all_players is None or self.omits_unread_players:
             return np.arange(count + pairs)
         position = {name: i for i, name in enumerate(self.all_players.names)}
         return np.array(
@@ -92,14 +95,14 @@ class ShapProblem:
         )
 
     @property
-    def compact(self) -> bool:
+    def omits_unread_players(self) -> bool:
         """Whether players that are not read are left out of the result."""
         return self.options.sparse and self.options.order == 1
 
     @property
     def players_shown(self) -> Players:
         """Players of the result."""
-        return self.players if self.all_players is None or self.compact else self.all_players
+        return self.players if self.all_players is None or self.omits_unread_players else self.all_players
 
     def check_evals(self, rows: int) -> None:
         """Refuse more predictions than allowed for this many rows.
@@ -125,7 +128,7 @@ class ShapProblem:
 
     def result_shape(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
-        pairs = len(self.pairs) if self.options.order == 2 and self.options.sparse else 0
+        pairs = len(self.interacting_pairs) if self.options.order == 2 and self.options.sparse else 0
         count = self.players_shown.count
         return (count + pairs,) if pairs or self.options.sparse else (count,) * self.options.order
 
@@ -160,7 +163,7 @@ def resolve_problem(
     if options.scale is None and selection.scale == "response":  # a predict method was passed as the model
         options = replace(options, scale="response")
     players_read = _players_read(model, players)
-    kernel = _kernel(model, background, options, selection)
+    kernel = _choose_kernel(model, background, options, selection)
     if options.sparse and options.order == 2 and kernel not in ("path-dependent", "interventional"):
         raise OptionError(
             Argument("sparse", True),
@@ -177,9 +180,11 @@ def resolve_problem(
     return problem
 
 
-def _kernel(model: Model, background: Background | None, options: ShapOptions, selection: OutputSelection) -> Kernel:
+def _choose_kernel(
+    model: Model, background: Background | None, options: ShapOptions, selection: OutputSelection
+) -> KernelName:
     if options.method == "rescaled":
-        return _rescaled(model, background, options, selection)
+        return _rescaled_kernel(model, background, options, selection)
     if selection.scale == "response":
         if background is None:
             raise OptionError(
@@ -217,7 +222,9 @@ def _kernel(model: Model, background: Background | None, options: ShapOptions, s
     return "path-dependent"
 
 
-def _rescaled(model: Model, background: Background | None, options: ShapOptions, selection: OutputSelection) -> Kernel:
+def _rescaled_kernel(
+    model: Model, background: Background | None, options: ShapOptions, selection: OutputSelection
+) -> KernelName:
     link = model.outputs.link
     if selection.scale != "response":
         raise OptionError(

@@ -13,8 +13,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
-from whybox.explanation.evidence import Evidence, versions
-from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, labels
+from whybox.explanation.evidence import Evidence, library_versions
+from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, as_labels
 from whybox.kernels.predict import mismatch_advice
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.method_spec import MethodSpec
@@ -25,14 +25,14 @@ from whybox.methods.shap.spot_checks import AnswerChecks
 from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.prepare_rows import PreparedRows
 
-__all__ = ["run"]
+__all__ = ["explain_rows"]
 
 MAX_RESULT_BYTES: Final = 2**33  # bytes of one result
 MAX_SPARSE_RESULT_BYTES: Final = 2**30  # bytes of the result of sparse rows, whose attributions are nearly all zero
 MAX_DENSE_NUMBERS: Final = 2**22  # numbers of sparse rows, and of their results, that are dense at a time
 
 
-def run(
+def explain_rows(
     compiled: CompiledProblem,
     received: PreparedRows,
     spec: MethodSpec,
@@ -61,12 +61,12 @@ def run(
     shape = (n, *problem.result_shape(), len(problem.selection.names))
     values, prediction = _result_array(problem, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     runner = KernelRunner(compiled, n)
-    checks = _RowChecks(runner, max(runner.rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
-    players = _terms(problem)
+    checks = _RowChecks(runner, max(runner.relative_rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
+    players = _term_names(problem)
     spot = None
     if call is not None and problem.options.spot_checks != 0 and n:
         axes = [tuple(players)] * (len(shape) - 2)
-        spot = AnswerChecks(runner, n, checks.rounding, call=call, names=axes, clock=clock)
+        spot = AnswerChecks(runner, n, checks.relative_rounding, call=call, names=axes, clock=clock)
     digest = hashlib.sha256()
     for start, block in table.blocks(_rows_at_once(problem)):
         X = problem.model.inputs.matrix_of_block(block, start)
@@ -75,22 +75,22 @@ def run(
         computed = (
             values[some]
             if problem.all_players is None
-            else np.zeros((len(X), *problem.shape(problem.options.order), shape[-1]), values.dtype)
+            else np.zeros((len(X), *problem.values_shape(problem.options.order), shape[-1]), values.dtype)
         )
-        runner.fill(
+        runner.write_values(
             X,
             computed,
             what=f"{spec.title} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else spec.title,
         )
-        prediction[some] = checks.block(X, block, computed, start)
+        prediction[some] = checks.check_block(X, block, computed, start)
         if problem.all_players is not None:
             _place_among_all(problem, computed, values[some])
         if spot is not None:
-            checks.agreement = max(checks.agreement, spot.block(block, values[some], start))
+            checks.agreement = max(checks.agreement, spot.check_block(block, values[some], start))
     if spot is not None:
-        spot.finish(table, values, prediction, checks.predict)
-        checks.calls += spot.mixed
-    evidence = _evidence(
+        spot.check_at_end(table, values, prediction, checks.predict_with_tolerance)
+        checks.model_calls += spot.mixed
+    evidence = _make_evidence(
         problem,
         runner,
         checks,
@@ -100,8 +100,8 @@ def run(
         digest=digest.hexdigest(),
         seconds=time.perf_counter() - began,
     )
-    base = problem.selection.levels(runner.base)
-    explanation = _explanation(problem, table, players, values, prediction, base, evidence)
+    base = problem.selection.select_predictions(runner.base)
+    explanation = _make_explanation(problem, table, players, values, prediction, base, evidence)
     return explanation, 0.0 if spot is None else spot.seconds
 
 
@@ -109,7 +109,7 @@ def _rows_at_once(problem: ShapProblem) -> int:
     """Rows to encode and explain together; of sparse rows so many that their dense columns stay small."""
     if problem.all_players is None:
         return ROWS_PER_BLOCK
-    numbers = problem.model.inputs.width + int(np.prod(problem.shape(problem.options.order))) * len(
+    numbers = problem.model.inputs.width + int(np.prod(problem.values_shape(problem.options.order))) * len(
         problem.selection.names
     )
     return int(np.clip(MAX_DENSE_NUMBERS // numbers, 1, ROWS_PER_BLOCK))
@@ -144,7 +144,7 @@ def _result_array(
                 ".",
             )
         return np.zeros(shape, dtype)
-    wanted = shape if problem.selection.axis else shape[:-1]
+    wanted = shape if problem.selection.has_output_axis else shape[:-1]
     if not isinstance(out, np.ndarray) or out.shape != wanted or out.dtype not in (np.float32, np.float64):
         raise OptionError(f"out must be a float32 or float64 array of shape {wanted}.")
     if not (out.flags.c_contiguous and out.flags.writeable):
@@ -159,13 +159,13 @@ class _RowChecks:
     """Compares each block with the model's own predict and keeps the largest differences."""
 
     runner: KernelRunner
-    rounding: float
+    relative_rounding: float
     residual: float = 0.0
     tolerance: float = 0.0
     agreement: float = 0.0
-    calls: int = 0
+    model_calls: int = 0
 
-    def block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
+    def check_block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
         """Check one block; return its predictions on the selection's scale, (rows, outputs explained)."""
         problem = self.runner.problem
         own = problem.model.own_predict
@@ -173,26 +173,26 @@ class _RowChecks:
         whole = (
             problem.additive
             and problem.selection.scale == "raw"
-            and problem.selection.plain
-            and len(problem.selection.picks) == len(problem.model.base)
+            and problem.selection.is_every_output
+            and len(problem.selection.output_positions) == len(problem.model.base)
         )
         total = None
         if problem.additive:
-            total = problem.selection.levels(self.runner.base) + values.sum(
+            total = problem.selection.select_predictions(self.runner.base) + values.sum(
                 axis=tuple(range(1, values.ndim - 1)), dtype=np.float64
             )
-        raw = total if whole and total is not None and own is not None else self.runner.raw(X)
-        predictions = self._compare_with_own_predict(raw, X, table, self.rounding if raw is total else 0.0)
+        raw = total if whole and total is not None and own is not None else self.runner.raw_outputs(X)
+        predictions = self._compare_with_own_predict(raw, X, table, self.relative_rounding if raw is total else 0.0)
         if total is not None:
             tol = problem.options.additivity_tol
-            allowed = self._tolerance(raw, X) if tol is None else np.full(total.shape, tol)
+            allowed = self._rounding_tolerance(raw, X) if tol is None else np.full(total.shape, tol)
             self._check_sums(total, predictions, allowed, start)
         return predictions
 
-    def predict(self, table: Table, X: Floats) -> tuple[Floats, Floats]:
+    def predict_with_tolerance(self, table: Table, X: Floats) -> tuple[Floats, Floats]:
         """Return the predictions of some rows on the selection's scale, and what rounding explains, (rows, outputs explained) each."""
-        raw = self.runner.raw(X)
-        return self._compare_with_own_predict(raw, X, table, 0.0), self._tolerance(raw, X)
+        raw = self.runner.raw_outputs(X)
+        return self._compare_with_own_predict(raw, X, table, 0.0), self._rounding_tolerance(raw, X)
 
     def _compare_with_own_predict(self, raw: Floats, X: Floats, table: Table, rounding: float) -> Floats:
         """Hold raw outputs, which have lost `rounding`, against the model's own predict; return predictions on the selection's scale."""
@@ -201,41 +201,47 @@ class _RowChecks:
         if own is None:
             return predictions
         own_predictions = call_own_predict(own, table)
-        self.calls += len(X)
+        self.model_calls += len(X)
         difference, _ = compare_predictions(
             problem.model,
             raw,
             own_predictions,
             scale=own.scale,
             relative=own.relative_rounding + rounding,
-            rounding_scale=self.runner.size(X),
+            rounding_scale=self.runner.rounding_scale(X),
             what_to_do=mismatch_advice(problem.model, table),
         )
         self.agreement = max(self.agreement, difference)
         if own.scale == "raw" or problem.model.outputs.link.is_identity:
             predictions = self._on_scale(own_predictions)
         elif problem.selection.scale == "response":
-            predictions = problem.selection.levels(own_predictions)
+            predictions = problem.selection.select_predictions(own_predictions)
         return predictions
 
     def _on_scale(self, raw: Floats) -> Floats:
         problem = self.runner.problem
-        return problem.selection.levels(raw if problem.selection.scale == "raw" else problem.model.outputs.link(raw))
+        return problem.selection.select_predictions(
+            raw if problem.selection.scale == "raw" else problem.model.outputs.link(raw)
+        )
 
-    def _tolerance(self, raw: Floats, X: Floats) -> Floats:
+    def _rounding_tolerance(self, raw: Floats, X: Floats) -> Floats:
         """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
         problem = self.runner.problem
-        relative = (problem.model.own_predict.relative_rounding if problem.model.own_predict else 0.0) + self.rounding
-        tolerance = np.broadcast_to(relative * np.maximum(self.runner.size(X), np.abs(raw)) + 1e-300, raw.shape)
+        relative = (
+            problem.model.own_predict.relative_rounding if problem.model.own_predict else 0.0
+        ) + self.relative_rounding
+        tolerance = np.broadcast_to(
+            relative * np.maximum(self.runner.rounding_scale(X), np.abs(raw)) + 1e-300, raw.shape
+        )
         if problem.selection.scale == "raw":
-            return tolerance[:, list(problem.selection.picks)]
+            return tolerance[:, list(problem.selection.output_positions)]
         link = problem.model.outputs.link
         response = link(raw)
         moved = np.maximum(np.abs(link(raw + tolerance) - response), np.abs(response - link(raw - tolerance))).max(
             axis=1, keepdims=True
         )
         return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(self.runner.base))[
-            :, list(problem.selection.picks)
+            :, list(problem.selection.output_positions)
         ]
 
     def _check_sums(self, total: Floats, predictions: Floats, tolerance: Floats, start: int) -> None:
@@ -256,7 +262,7 @@ class _RowChecks:
             )
 
 
-def _evidence(
+def _make_evidence(
     problem: ShapProblem,
     runner: KernelRunner,
     checks: _RowChecks,
@@ -273,7 +279,7 @@ def _evidence(
         prints["background"] = problem.background.fingerprint
     notes = [*received.remarks(), *problem.model.notes]
     if problem.background is not None:
-        notes += [note for note in problem.background.received.remarks(" of the background") if note not in notes]
+        notes += [note for note in problem.background.prepared_rows.remarks(" of the background") if note not in notes]
     if spot is not None:
         notes += spot.notes
     if problem.kernel == "rescaled":
@@ -283,7 +289,9 @@ def _evidence(
             "Terms: main effects, then whole interactions of pairs that some path of a tree tests together; those of other pairs are exactly zero."
         )
     left_out = (
-        0 if problem.all_players is None or not problem.compact else problem.all_players.count - problem.players.count
+        0
+        if problem.all_players is None or not problem.omits_unread_players
+        else problem.all_players.count - problem.players.count
     )
     if left_out:
         notes.append(
@@ -293,7 +301,7 @@ def _evidence(
         notes.append("Some nodes were never reached in training; absent features split them evenly.")
     return Evidence(
         **spec.evidence_fields(),
-        kernel=runner.plan.name,
+        kernel=runner.kernel_plan.name,
         exact=problem.exact,
         estimand=problem.estimand,
         index=problem.options.game_index.name,
@@ -306,12 +314,12 @@ def _evidence(
         model=problem.model.kind,
         spot_checks=NOT_CHECKED if spot is None else spot.result,
         verdict={**vars(problem.model.verdict), "mixed_rows": 0 if spot is None else spot.mixed},
-        model_calls=checks.calls,
+        model_calls=checks.model_calls,
         seed=problem.options.seed,
         rows=len(received.table),
         background_rows=0 if problem.background is None else len(problem.background.matrix),
         fingerprints=prints,
-        versions=versions(own.library if own else None),
+        versions=library_versions(own.library if own else None),
         seconds=seconds,
         notes=tuple(notes),
         by_position=received.by_position,
@@ -333,7 +341,7 @@ def _compared_with(problem: ShapProblem) -> str:
     )
 
 
-def _explanation(
+def _make_explanation(
     problem: ShapProblem,
     table: Table,
     players: dict[str, tuple[int, ...]],
@@ -342,19 +350,19 @@ def _explanation(
     base: Floats,
     evidence: Evidence,
 ) -> Explanation:
-    axis = problem.selection.axis
+    axis = problem.selection.has_output_axis
     matrices = problem.options.order == 2 and not problem.options.sparse
     dims: tuple[str, ...] = ("row", "feature", "feature_2") if matrices else ("row", "feature")
-    coords: dict[str, Any] = {dim: labels(tuple(players)) for dim in dims[1:]}
+    coords: dict[str, Any] = {dim: as_labels(tuple(players)) for dim in dims[1:]}
     coords["row"] = table.row_labels
-    coords["output"] = labels(problem.selection.names)
+    coords["output"] = as_labels(problem.selection.names)
     return Explanation(
         kind="interaction" if matrices else "attribution",
-        values=np.ascontiguousarray(problem.selection.drop(values)),
+        values=np.ascontiguousarray(problem.selection.drop_output_axis(values)),
         dims=(*dims, "output") if axis else dims,
         coords=coords,
-        base=np.asarray(problem.selection.drop(base)),
-        prediction=np.ascontiguousarray(problem.selection.drop(prediction)),
+        base=np.asarray(problem.selection.drop_output_axis(base)),
+        prediction=np.ascontiguousarray(problem.selection.drop_output_axis(prediction)),
         units=problem.selection.units,
         evidence=evidence,
         data=table,
@@ -362,15 +370,16 @@ def _explanation(
     )
 
 
-def _terms(problem: ShapProblem) -> dict[str, tuple[int, ...]]:
+def _term_names(problem: ShapProblem) -> dict[str, tuple[int, ...]]:
     """Return the labels of the feature axis, with the user's columns of each: players and, where the result has them, pairs of players."""
     terms = dict(zip(problem.players_shown.names, problem.players_shown.members, strict=True))
     if problem.options.sparse and problem.options.order == 2:
         names, members = problem.players.names, problem.players.members
         terms |= {
-            f"{names[i]}{PAIR_SEPARATOR}{names[j]}": (*members[i], *members[j]) for i, j in problem.pairs.tolist()
+            f"{names[i]}{PAIR_SEPARATOR}{names[j]}": (*members[i], *members[j])
+            for i, j in problem.interacting_pairs.tolist()
         }
-        if len(terms) < problem.players_shown.count + len(problem.pairs):
+        if len(terms) < problem.players_shown.count + len(problem.interacting_pairs):
             raise OptionError(
                 "a column is called as a pair of columns would be; rename it, or leave ", Argument("sparse"), " out."
             )

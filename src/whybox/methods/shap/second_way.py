@@ -30,7 +30,7 @@ BITS_PER_BACKGROUND_ROW: Final = 28.0  # of each leaf
 ROW_PER_ENTRY, PAIRS_PER_ENTRY = 18.0, 1.0  # of distinct bits at a leaf; pairs by the square of the slots
 PATH_PER_FACTOR: Final = 17.0
 PREDICTION_PER_TREE, COALITION_PER_TREE = 40.0, 6.0  # one by one; in the kernel that enumerates them
-CALL: Final = 30_000.0  # for each coalition
+NANOSECONDS_PER_COALITION: Final = 30_000.0  # for each coalition
 ENTRIES_PER_LEAF: Final = 24.0  # distinct bits of many background rows at a leaf, about
 NODES_TOGETHER: Final = 2**22  # nodes times background rows laid out at a time
 MAX_OUTPUTS: Final = 8  # outputs recomputed together
@@ -40,27 +40,27 @@ NUMBERS_WANTED: Final = 64  # that are recomputed, rather than more outputs or t
 MAX_ROWS_WANTED: Final = 16
 
 Ints = npt.NDArray[np.int64]
-Cells = tuple[Ints, Floats]  # which players or pairs, (n,), and their numbers, (n, outputs)
+SparseValues = tuple[Ints, Floats]  # which players or pairs, (n,), and their numbers, (n, outputs)
 
 
 class SecondWay(Protocol):
     """What recomputes rows.
 
     Attributes:
-        words: how, in words that follow "were recomputed". outputs: positions among the outputs explained. rows: how many it can recompute.
+        description: how, in words that follow "were recomputed". output_positions: positions among the outputs explained. max_rows: how many it can recompute.
     """
 
     @property
-    def words(self) -> str: ...  # noqa: D102  # above, here and below
+    def description(self) -> str: ...  # noqa: D102  # above, here and below
     @property
-    def outputs(self) -> Ints: ...  # noqa: D102
+    def output_positions(self) -> Ints: ...  # noqa: D102
     @property
-    def rows(self) -> int: ...  # noqa: D102
+    def max_rows(self) -> int: ...  # noqa: D102
 
-    def recompute(self, X: Floats) -> tuple[Floats, Floats]:
+    def recompute_values(self, X: Floats) -> tuple[Floats, Floats]:
         """Return what encoded rows should have, (rows, *computed shape, outputs), and the size to which rounding is relative, (rows, outputs)."""
 
-    def answer(self, X: Floats) -> Floats | None:
+    def kernel_values(self, X: Floats) -> Floats | None:
         """Return what the kernel says where the problem is a part of the whole, of the same shape; None: the answer itself is meant."""
 
 
@@ -74,19 +74,19 @@ def choose_second_way(
         rng: draws outputs, trees and players.
     """
     if problem.kernel == "linear":
-        return _Sums(problem)
+        return _LinearTerms(problem)
     model = problem.model
     in_leaves = isinstance(model, TreeEnsemble) and not model.has_linear_leaves
     if in_leaves and problem.kernel in ("path-dependent", "interventional"):
-        found = _leaves(problem, runner, nanoseconds, rng)
+        found = _plan_leaf_by_leaf(problem, runner, nanoseconds, rng)
         if found is not None or problem.background is None:
             return found
-    return _coalitions(problem, runner, nanoseconds, rng)
+    return _plan_coalition_by_coalition(problem, runner, nanoseconds, rng)
 
 
 def kernel_nanoseconds(problem: ShapProblem, runner: KernelRunner, rows: int) -> float:
     """About how long the kernel takes for this many rows, on one thread, as counted."""
-    planned = runner.nanoseconds(rows)
+    planned = runner.estimated_nanoseconds(rows)
     if np.isfinite(planned):
         return planned
     background = 0 if problem.background is None else len(problem.background.matrix)
@@ -100,7 +100,7 @@ def _tree_count(problem: ShapProblem) -> int:
     return max(problem.model.n_trees, 1) if isinstance(problem.model, TreeEnsemble) else 1
 
 
-def result_rows(problem: ShapProblem, singles: Cells, pairs: Cells | None) -> Floats:
+def result_rows(problem: ShapProblem, singles: SparseValues, pairs: SparseValues | None) -> Floats:
     """Return a row of the result, (*computed shape, outputs), of players' values and of the whole interactions of pairs."""
     count, outputs = problem.players.count, singles[1].shape[1]
     main = np.zeros((count, outputs))
@@ -111,7 +111,7 @@ def result_rows(problem: ShapProblem, singles: Cells, pairs: Cells | None) -> Fl
     np.subtract.at(main, first, pairs[1] / 2)
     np.subtract.at(main, second, pairs[1] / 2)
     if problem.options.sparse:
-        known = problem.pairs.astype(np.int64) @ np.array([count, 1])
+        known = problem.interacting_pairs.astype(np.int64) @ np.array([count, 1])
         whole = np.zeros((len(known), outputs))
         if len(known):
             at = np.minimum(np.searchsorted(known, pairs[0]), len(known) - 1)
@@ -124,15 +124,15 @@ def result_rows(problem: ShapProblem, singles: Cells, pairs: Cells | None) -> Fl
     return out
 
 
-def _selected(problem: ShapProblem, outputs: Ints) -> tuple[Ints, Floats]:
+def _picked_outputs(problem: ShapProblem, outputs: Ints) -> tuple[Ints, Floats]:
     """The model's outputs behind some of those explained, and their signs."""
-    return np.array(problem.selection.picks)[outputs], np.array(problem.selection.signs)[outputs]
+    return np.array(problem.selection.output_positions)[outputs], np.array(problem.selection.signs)[outputs]
 
 
 def _kernel_values(problem: ShapProblem, runner: KernelRunner, X: Floats, outputs: Ints) -> Floats:
     """What the kernel says of rows of a part of a problem, (rows, *computed shape, outputs)."""
-    picks, signs = _selected(problem, outputs)
-    return np.asarray(runner.run(X, "")[..., picks] * signs)
+    picks, signs = _picked_outputs(problem, outputs)
+    return np.asarray(runner.compute_values(X, "")[..., picks] * signs)
 
 
 # Leaf by leaf
@@ -140,35 +140,37 @@ def _kernel_values(problem: ShapProblem, runner: KernelRunner, X: Floats, output
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Leaves:
+class _LeafByLeaf:
     """Adds up the leaves of all trees, or of some of them: then `part` is the problem about those, and `runner` its kernels."""
 
     problem: ShapProblem
     runner: KernelRunner
-    outputs: Ints
-    rows: int
-    games: tuple[tuple[LeafGames, BackgroundBits | None], ...]
-    words: str
+    output_positions: Ints
+    max_rows: int
+    leaf_games: tuple[tuple[LeafGames, BackgroundBits | None], ...]
+    description: str
     is_part: bool
 
-    def recompute(self, X: Floats) -> tuple[Floats, Floats]:
-        picks, signs = _selected(self.problem, self.outputs)
-        found: list[list[list[Cells]]] = [[[] for _ in range(self.problem.options.order)] for _ in X]
-        for games, background in self.games:
-            bits = games.bits(X)
+    def recompute_values(self, X: Floats) -> tuple[Floats, Floats]:
+        picks, signs = _picked_outputs(self.problem, self.output_positions)
+        found: list[list[list[SparseValues]]] = [[[] for _ in range(self.problem.options.order)] for _ in X]
+        for games, background in self.leaf_games:
+            bits = games.slot_bits(X)
             for row, cells in enumerate(found):
                 for k in range(self.problem.options.order):
-                    cells[k].append(self._cells(games, background, np.ascontiguousarray(bits[:, row]), k + 1))
+                    cells[k].append(self._sparse_values(games, background, np.ascontiguousarray(bits[:, row]), k + 1))
         size = np.broadcast_to(rounding_scale(self.problem.model, X), (len(X), len(self.problem.model.base)))
-        return np.stack([self._row(cells) for cells in found]) * signs, np.asarray(size[:, picks])
+        return np.stack([self._result_row(cells) for cells in found]) * signs, np.asarray(size[:, picks])
 
-    def _cells(self, games: LeafGames, background: BackgroundBits | None, bits: Bits, order: int) -> Cells:
+    def _sparse_values(
+        self, games: LeafGames, background: BackgroundBits | None, bits: Bits, order: int
+    ) -> SparseValues:
         index, count = self.problem.options.game_index, self.problem.players.count
         if background is None:
-            return games.path_dependent(bits, index.rule(max(games.slots - order, 0)), order, count)
-        return games.interventional(bits, background, index.rule(games.slots), order, count)
+            return games.path_dependent_values(bits, index.rule(max(games.slots - order, 0)), order, count)
+        return games.interventional_values(bits, background, index.rule(games.slots), order, count)
 
-    def _row(self, cells: list[list[Cells]]) -> Floats:
+    def _result_row(self, cells: list[list[SparseValues]]) -> Floats:
         count = self.problem.players.count
         summed = [
             add_cells(np.concatenate([c for c, _ in each]), np.concatenate([n for _, n in each]), count ** (k + 1))
@@ -176,11 +178,13 @@ class _Leaves:
         ]
         return result_rows(self.problem, summed[0], summed[1] if len(summed) == 2 else None)
 
-    def answer(self, X: Floats) -> Floats | None:
-        return _kernel_values(self.problem, self.runner, X, self.outputs) if self.is_part else None
+    def kernel_values(self, X: Floats) -> Floats | None:
+        return _kernel_values(self.problem, self.runner, X, self.output_positions) if self.is_part else None
 
 
-def _leaves(problem: ShapProblem, runner: KernelRunner, nanoseconds: float, rng: np.random.Generator) -> _Leaves | None:
+def _plan_leaf_by_leaf(
+    problem: ShapProblem, runner: KernelRunner, nanoseconds: float, rng: np.random.Generator
+) -> _LeafByLeaf | None:
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # the caller knows
     slots = problem.players_on_path
@@ -214,15 +218,17 @@ def _leaves(problem: ShapProblem, runner: KernelRunner, nanoseconds: float, rng:
         some = np.arange(len(some))
     background = problem.background
     most = NODES_TOGETHER // (1 if background is None else len(background.matrix))
-    picks, _ = _selected(problem, outputs)
+    picks, _ = _picked_outputs(problem, outputs)
     games = [
-        (part, None if background is None else part.background(background.matrix, background.weights))
+        (part, None if background is None else part.background_bits(background.matrix, background.weights))
         for part in leaf_games(about.model, problem.players.of_column, some, picks.tolist(), most)  # type: ignore[arg-type]  # trees
     ]
     if background is not None and not is_part:
-        each *= sum(len(b.leaf) for _, b in games if b is not None) / max(_entries(problem, nodes[trees]).sum(), 1)
+        each *= sum(len(b.leaf) for _, b in games if b is not None) / max(
+            _background_entries(problem, nodes[trees]).sum(), 1
+        )
     rows = int(max((nanoseconds - spent) / max(each, 1.0), 1))
-    return _Leaves(about, runner, outputs, rows, tuple(games), words, is_part)
+    return _LeafByLeaf(about, runner, outputs, rows, tuple(games), words, is_part)
 
 
 def _costs_by_tree(problem: ShapProblem, nodes: Ints, slots: npt.NDArray[np.int32]) -> tuple[Floats, Floats]:
@@ -235,11 +241,11 @@ def _costs_by_tree(problem: ShapProblem, nodes: Ints, slots: npt.NDArray[np.int3
         factors = leaves * many * np.ceil(many / 2) * (1 + pairs * many / 2)
         return layout, np.asarray(PATH_PER_FACTOR * factors, dtype=np.float64)
     fixed = layout + BITS_PER_BACKGROUND_ROW * leaves * len(problem.background.matrix)
-    row = _entries(problem, nodes) * (ROW_PER_ENTRY + pairs * PAIRS_PER_ENTRY * many**2)
+    row = _background_entries(problem, nodes) * (ROW_PER_ENTRY + pairs * PAIRS_PER_ENTRY * many**2)
     return fixed, np.asarray(row, dtype=np.float64)
 
 
-def _entries(problem: ShapProblem, nodes: Ints) -> Floats:
+def _background_entries(problem: ShapProblem, nodes: Ints) -> Floats:
     assert problem.background is not None  # noqa: S101  # the caller knows
     return (nodes + 1) / 2 * min(len(problem.background.matrix), ENTRIES_PER_LEAF)
 
@@ -250,7 +256,7 @@ def _affordable_outputs(
     """Draw as many of the outputs explained as can be recomputed, at least one, and return them with the trees that add to them."""
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # the caller knows
-    picks = np.array(problem.selection.picks)
+    picks = np.array(problem.selection.output_positions)
     order = rng.permutation(len(picks))[:MAX_OUTPUTS]
     shared = forest.tree_output < 0
     trees = np.flatnonzero(shared | (forest.tree_output == picks[order[0]]))
@@ -283,32 +289,32 @@ def _select_trees(forest: TreeEnsemble, trees: Ints) -> TreeEnsemble:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Coalitions:
+class _CoalitionByCoalition:
     """Evaluates every coalition of some players: of all that are read, or, where that is too much, of a few against one background row."""
 
     problem: ShapProblem  # with one background row where `is_part`
     runner: KernelRunner
-    outputs: Ints
-    rows: int
-    words: str
+    output_positions: Ints
+    max_rows: int
+    description: str
     is_part: bool
     players: Ints  # those that are read, in an order that was drawn
 
-    def recompute(self, X: Floats) -> tuple[Floats, Floats]:
-        values, sizes = zip(*(self._row(*self._varied(x)) for x in X), strict=True)
+    def recompute_values(self, X: Floats) -> tuple[Floats, Floats]:
+        values, sizes = zip(*(self._result_row(*self._varied_players(x)) for x in X), strict=True)
         return np.stack(values), np.stack(sizes)
 
-    def answer(self, X: Floats) -> Floats | None:
+    def kernel_values(self, X: Floats) -> Floats | None:
         if not self.is_part:
             return None
         found = []
         for x in X:
-            mixed, players = self._varied(x)
+            mixed, players = self._varied_players(x)
             problem = replace(self.problem, players_read=np.sort(players)) if len(players) else self.problem
-            found.append(_kernel_values(problem, self.runner.same_kernels(problem), mixed[None], self.outputs))
+            found.append(_kernel_values(problem, self.runner.same_kernels(problem), mixed[None], self.output_positions))
         return np.concatenate(found)
 
-    def _varied(self, x: Floats) -> tuple[Floats, Ints]:
+    def _varied_players(self, x: Floats) -> tuple[Floats, Ints]:
         """The row to recompute, and the players whose coalitions are evaluated: the others have the values of the background row."""
         if not self.is_part:
             return x, self.players
@@ -319,9 +325,9 @@ class _Coalitions:
         players = self.players[np.isin(self.players, differs)][:MAX_PLAYERS_VARIED]
         return np.ascontiguousarray(np.where(np.isin(of_column, players), x, donor)), players
 
-    def _row(self, x: Floats, players: Ints) -> tuple[Floats, Floats]:
-        picks, signs = _selected(self.problem, self.outputs)
-        worths, size = self._worths(x, players, picks)
+    def _result_row(self, x: Floats, players: Ints) -> tuple[Floats, Floats]:
+        picks, signs = _picked_outputs(self.problem, self.output_positions)
+        worths, size = self._coalition_worths(x, players, picks)
         rule, count, many = (
             self.problem.options.game_index.rule(len(players) + 1),
             self.problem.players.count,
@@ -336,7 +342,7 @@ class _Coalitions:
             without = numbers[inside[:, j] == 0]
             s = inside[without].sum(axis=1)
             singles[j] = chance[s, many - 1 - s] @ (worths[without | 1 << j] - worths[without])
-        pairs: Cells | None = None
+        pairs: SparseValues | None = None
         if self.problem.options.order == 2:
             cells, whole = [], []
             for j, k in combinations(range(many), 2):
@@ -355,7 +361,7 @@ class _Coalitions:
             pairs = np.array(cells, dtype=np.int64)[order], np.reshape(whole, (len(cells), len(picks)))[order]
         return result_rows(self.problem, (players, singles), pairs) * signs, size
 
-    def _worths(self, x: Floats, players: Ints, picks: Ints) -> tuple[Floats, Floats]:
+    def _coalition_worths(self, x: Floats, players: Ints, picks: Ints) -> tuple[Floats, Floats]:
         """What each coalition is worth, (2^players, outputs), and the size of what was summed."""
         problem, background = self.problem, self.problem.background
         assert background is not None  # noqa: S101  # coalitions need one
@@ -388,27 +394,31 @@ class _Coalitions:
         return worths[:, picks], size[picks]
 
 
-def _coalitions(
+def _plan_coalition_by_coalition(
     problem: ShapProblem, runner: KernelRunner, nanoseconds: float, rng: np.random.Generator
-) -> _Coalitions | None:
+) -> _CoalitionByCoalition | None:
     background = problem.background
     if background is None:
         return None
     read = rng.permutation(problem.players_read)
-    outputs = np.sort(rng.permutation(len(problem.selection.picks))[:MAX_OUTPUTS])
+    outputs = np.sort(rng.permutation(len(problem.selection.output_positions))[:MAX_OUTPUTS])
     prediction = PREDICTION_PER_TREE * _tree_count(problem)
-    row = 2.0 ** len(read) * (CALL + prediction * len(background.matrix))
+    row = 2.0 ** len(read) * (NANOSECONDS_PER_COALITION + prediction * len(background.matrix))
     if len(read) <= MAX_PLAYERS_ENUMERATED and row <= nanoseconds:
-        return _Coalitions(problem, runner, outputs, int(nanoseconds // row), "coalition by coalition", False, read)
+        return _CoalitionByCoalition(
+            problem, runner, outputs, int(nanoseconds // row), "coalition by coalition", False, read
+        )
     one = rng.choice(len(background.matrix), p=background.weights)
     single = replace(background, matrix=np.ascontiguousarray(background.matrix[[one]]), weights=np.ones(1))
     part = replace(problem, background=single, options=replace(problem.options, sparse=False))
-    row = 2.0 ** min(MAX_PLAYERS_VARIED, len(read)) * (CALL + prediction)
+    row = 2.0 ** min(MAX_PLAYERS_VARIED, len(read)) * (NANOSECONDS_PER_COALITION + prediction)
     words = (
         f"coalition by coalition for {min(MAX_PLAYERS_VARIED, len(read))} features against one background row, given to the same kernel "
         "(all would take longer than a check may)"
     )
-    return _Coalitions(part, runner, outputs, int(np.clip(nanoseconds // row, 1, MAX_ROWS_WANTED)), words, True, read)
+    return _CoalitionByCoalition(
+        part, runner, outputs, int(np.clip(nanoseconds // row, 1, MAX_ROWS_WANTED)), words, True, read
+    )
 
 
 # Without a model of trees
@@ -416,22 +426,22 @@ def _coalitions(
 
 @final
 @dataclass(frozen=True, eq=False)
-class _Sums:
+class _LinearTerms:
     """Adds up the terms of a linear model, one by one, in exact arithmetic."""
 
     problem: ShapProblem
-    words: str = "by adding up the terms of the linear model"
-    rows: int = 8
+    description: str = "by adding up the terms of the linear model"
+    max_rows: int = 8
 
     @property
-    def outputs(self) -> Ints:
-        return np.arange(len(self.problem.selection.picks))
+    def output_positions(self) -> Ints:
+        return np.arange(len(self.problem.selection.output_positions))
 
-    def recompute(self, X: Floats) -> tuple[Floats, Floats]:
+    def recompute_values(self, X: Floats) -> tuple[Floats, Floats]:
         problem, background = self.problem, self.problem.background
         assert isinstance(problem.model, Linear)  # noqa: S101  # the kernel is for these
         assert background is not None  # noqa: S101  # resolved by the problem
-        picks, signs = _selected(problem, self.outputs)
+        picks, signs = _picked_outputs(problem, self.output_positions)
         columns = problem.model.columns_read
         means = [
             math.fsum(
@@ -446,11 +456,11 @@ class _Sums:
             )
             numbers = terms[:, None] * problem.model.weights[columns][:, picks] * signs
             singles = add_cells(problem.players.of_column[columns].astype(np.int64), numbers, problem.players.count)
-            none: Cells = np.zeros(0, dtype=np.int64), np.zeros((0, len(picks)))
+            none: SparseValues = np.zeros(0, dtype=np.int64), np.zeros((0, len(picks)))
             values.append(result_rows(problem, singles, none if problem.options.order == 2 else None))
         size = problem.model.rounding_scale(X) + problem.model.rounding_scale(background.matrix).max(axis=0)
         return np.stack(values), size[:, picks]
 
-    def answer(self, X: Floats) -> Floats | None:
+    def kernel_values(self, X: Floats) -> Floats | None:
         del X
         return None

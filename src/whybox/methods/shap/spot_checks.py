@@ -32,7 +32,7 @@ from whybox.models.mixed_rows import MixedRows, RowSample
 
 __all__ = ["AnswerChecks", "planned_predictions"]
 
-NANOSECONDS: Final = 30e6  # that recomputing values may take, as counted, for the default number of predictions
+DEFAULT_NANOSECONDS: Final = 30e6  # that recomputing values may take, as counted, for the default number of predictions
 MAX_ROWS: Final = 48  # rows whose values are recomputed, and rows that are explained again
 MAX_ROWS_MIXED: Final = 64  # rows of a block that are mixed
 MAX_NUMBERS: Final = 2**21  # numbers of recomputed rows that are held
@@ -46,15 +46,15 @@ def planned_predictions(problem: ShapProblem, rows: int) -> int:
     """Return how many predictions of single rows the checks of a first call take."""
     if problem.model.own_predict is None:
         return 0
-    mixed, again = _split(problem, rows)
+    mixed, again = _split_predictions(problem, rows)
     return mixed + again
 
 
-def _split(problem: ShapProblem, rows: int) -> tuple[int, int]:
+def _split_predictions(problem: ShapProblem, rows: int) -> tuple[int, int]:
     """How many predictions of mixed rows, and of rows as they are."""
     wanted = spot_predictions(problem.options.spot_checks, rows)
     again = min(rows, wanted // SHARE_AGAIN)
-    can_mix = len(problem.model.inputs.players()) > 1 and (problem.background is not None or rows > 1)
+    can_mix = len(problem.model.inputs.group_columns()) > 1 and (problem.background is not None or rows > 1)
     return (wanted - again if can_mix else 0), again
 
 
@@ -90,17 +90,21 @@ class AnswerChecks:
         self._rounding = rounding * (PAIR_ROUNDING if options.order == 2 else 1.0)
         self._rng = spot_rng(options.seed, call)
         self._names, self._checker = names, SpotChecker()
-        self._own = self.problem.model.own_predict
-        self._mixed_wanted, self._again_wanted = _split(self.problem, rows) if self._own is not None else (0, 0)
-        self.mixed, self._position = 0, _positions(self.problem)
-        self._nanoseconds = NANOSECONDS
+        self._own_predict = self.problem.model.own_predict
+        self._mixed_wanted, self._again_wanted = (
+            _split_predictions(self.problem, rows) if self._own_predict is not None else (0, 0)
+        )
+        self.mixed, self._position = 0, _result_positions(self.problem)
+        self._nanoseconds = DEFAULT_NANOSECONDS
         if options.spot_checks is None:
-            self._nanoseconds = max(NANOSECONDS, MAX_WORK_SHARE * kernel_nanoseconds(self.problem, runner, rows))
+            self._nanoseconds = max(
+                DEFAULT_NANOSECONDS, MAX_WORK_SHARE * kernel_nanoseconds(self.problem, runner, rows)
+            )
         else:
             self._nanoseconds *= options.spot_checks / DEFAULT_SPOT_PREDICTIONS
-        self._way = choose_second_way(self.problem, runner, self._nanoseconds, self._rng)
-        most = 0 if self._way is None else min(self._way.rows, self._affordable_rows())
-        self._drawn = np.sort(self._rng.permutation(rows)[: min(rows, most)])
+        self._second_way = choose_second_way(self.problem, runner, self._nanoseconds, self._rng)
+        most = 0 if self._second_way is None else min(self._second_way.max_rows, self._affordable_rows())
+        self._drawn_rows = np.sort(self._rng.permutation(rows)[: min(rows, most)])
         self.notes: tuple[str, ...] = ()
         self.seconds = self._clock() - began
 
@@ -113,7 +117,7 @@ class AnswerChecks:
         """What was recomputed."""
         return self._checker.result
 
-    def block(self, table: Table, values: npt.NDArray[Any], start: int) -> float:
+    def check_block(self, table: Table, values: npt.NDArray[Any], start: int) -> float:
         """Check a block of rows; return the largest difference between our reading of mixed rows and the model's own predictions.
 
         Args:
@@ -124,26 +128,26 @@ class AnswerChecks:
         """
         began = self._clock()
         if start == 0:
-            self._recompute(table, values, self._drawn[self._drawn < len(table)])
-            self._drawn = self._drawn[self._drawn >= len(table)]
-        difference = self._mix(table, start)
+            self._recompute_rows(table, values, self._drawn_rows[self._drawn_rows < len(table)])
+            self._drawn_rows = self._drawn_rows[self._drawn_rows >= len(table)]
+        difference = self._check_mixed_rows(table, start)
         self.seconds += self._clock() - began
         return difference
 
-    def _mix(self, table: Table, start: int) -> float:
+    def _check_mixed_rows(self, table: Table, start: int) -> float:
         """Predict mixed rows of a block, as many as are its share."""
-        if self._own is None:
+        if self._own_predict is None:
             return self._ask_library_of_file(table, start) if start == 0 and self._call == 0 else 0.0
         done, due = (self._mixed_wanted * at // self._rows for at in (start, start + len(table)))
         difference = 0.0
         for mixed in self._mixed_rows(table, start, due - done):
-            here = compare_mixed_rows(self.problem.model, self._own, mixed, donors=self._donors)
-            self._note(mixed, here, f"by asking {self._own.call_name}")
+            here = compare_mixed_rows(self.problem.model, self._own_predict, mixed, donors=self._donor_name)
+            self._note_mixed_rows(mixed, here, f"by asking {self._own_predict.call_name}")
             difference, self.mixed = max(difference, here), self.mixed + len(mixed.table)
         return difference
 
     @property
-    def _donors(self) -> str:
+    def _donor_name(self) -> str:
         return "row" if self.problem.background is None else "the background's row"
 
     def _mixed_rows(self, table: Table, start: int, n_rows: int) -> Iterator[MixedRows]:
@@ -154,9 +158,9 @@ class AnswerChecks:
             others = None if background is None else background.row_sample
             yield from draw_mixed_rows(self.problem.model, sample, others, n_rows=n_rows, rng=self._rng)
 
-    def _note(self, mixed: MixedRows, difference: float, way: str) -> None:
+    def _note_mixed_rows(self, mixed: MixedRows, difference: float, way: str) -> None:
         numbers = len(mixed.table) * len(self.problem.model.outputs.names)
-        self._checker.note(numbers, len(mixed.table), difference, way=f"{way} about mixed rows")
+        self._checker.note_agreement(numbers, len(mixed.table), difference, way=f"{way} about mixed rows")
 
     def _ask_library_of_file(self, table: Table, start: int) -> float:
         """Ask the library of a model file about mixed rows, in one call, since that starts a process; say why where it does not answer."""
@@ -168,32 +172,32 @@ class AnswerChecks:
             return 0.0
         predictions = answer.predictions
         if predictions is None:
-            self.notes += (f"No mixed rows were predicted by the library of the file: {answer.way}.",)
+            self.notes += (f"No mixed rows were predicted by the library of the file: {answer.call_name}.",)
             return 0.0
-        own = OwnPredict(lambda _: predictions, answer.scale, answer.relative_rounding, answer.way, "")
-        difference = compare_mixed_rows(model, own, mixed, donors=self._donors)
-        self._note(mixed, difference, answer.way)
+        own = OwnPredict(lambda _: predictions, answer.scale, answer.relative_rounding, answer.call_name, "")
+        difference = compare_mixed_rows(model, own, mixed, donors=self._donor_name)
+        self._note_mixed_rows(mixed, difference, answer.call_name)
         self.seconds -= self._clock() - began  # a file is asked about once: later checks do not take that long
         return difference
 
-    def _recompute(self, table: Table, values: npt.NDArray[Any], rows: Ints) -> None:
+    def _recompute_rows(self, table: Table, values: npt.NDArray[Any], rows: Ints) -> None:
         """Recompute the values of some rows, of those of a table from its first on."""
-        way = self._way
+        way = self._second_way
         if way is None or not len(rows):
             return
         X, values = self.problem.model.inputs.matrix(table.rows(rows)), values[rows]
-        recomputed, size = way.recompute(X)
-        kernel = way.answer(X)
-        names, answer = self._names, values[..., way.outputs]
+        recomputed, size = way.recompute_values(X)
+        kernel = way.kernel_values(X)
+        names, answer = self._names, values[..., way.output_positions]
         if kernel is None:
-            recomputed = self._placed(recomputed)
+            recomputed = self._place_in_result(recomputed)
         else:
             answer = kernel
             names = [self.problem.players.names] * self.problem.options.order
-        outputs = [self.problem.selection.names[k] for k in way.outputs]
-        self._compare(answer, recomputed, self._rounding * size, rows, [*names, outputs], way.words)
+        outputs = [self.problem.selection.names[k] for k in way.output_positions]
+        self._compare_numbers(answer, recomputed, self._rounding * size, rows, [*names, outputs], way.description)
 
-    def _placed(self, computed: Floats) -> Floats:
+    def _place_in_result(self, computed: Floats) -> Floats:
         """Computed values, (rows, *computed shape, outputs), where they stand in the result."""
         at = self._position
         if at is None:
@@ -205,7 +209,7 @@ class AnswerChecks:
             out[:, at] = computed
         return out
 
-    def finish(
+    def check_at_end(
         self,
         table: Table,
         values: npt.NDArray[Any],
@@ -222,7 +226,7 @@ class AnswerChecks:
             SpotCheckError: a row alone, or among others, is another number than in the answer.
         """
         began = self._clock()
-        self._recompute(table, values, self._drawn)
+        self._recompute_rows(table, values, self._drawn_rows)
         inputs, outputs = self.problem.model.inputs, self.problem.selection.names
         again = self._rng.permutation(self._rows)[: self._again_wanted]
         for rows in (again[:1], again[1:]):
@@ -230,24 +234,30 @@ class AnswerChecks:
                 some = table.rows(rows)
                 predicted, allowed = predict(some, inputs.matrix(some))
                 self._checker.predictions += len(rows)
-                assert self._own is not None  # noqa: S101  # else none are wanted
-                way = f"by asking {self._own.call_name} about rows again"
-                self._compare(predictions[rows], predicted, 2 * allowed, rows, [outputs], way, value="prediction")
+                assert self._own_predict is not None  # noqa: S101  # else none are wanted
+                way = f"by asking {self._own_predict.call_name} about rows again"
+                self._compare_numbers(
+                    predictions[rows], predicted, 2 * allowed, rows, [outputs], way, value="prediction"
+                )
         rows = self._rng.permutation(self._rows)[: self._rows_explained_again()]
         if len(rows):
             some = table.rows(rows)
             X = inputs.matrix(some)
-            computed = np.zeros((len(X), *self.problem.shape(self.problem.options.order), len(outputs)), values.dtype)
-            self._runner.fill(X, computed, what="")
-            size = np.broadcast_to(self._runner.size(X), (len(X), len(self.problem.model.base)))
+            computed = np.zeros(
+                (len(X), *self.problem.values_shape(self.problem.options.order), len(outputs)), values.dtype
+            )
+            self._runner.write_values(X, computed, what="")
+            size = np.broadcast_to(self._runner.rounding_scale(X), (len(X), len(self.problem.model.base)))
             allowed = 2 * self._rounding * self._size_on_scale(size, values[rows])
             way = "by explaining rows again in another order"
-            self._compare(values[rows], self._placed(computed), allowed, rows, [*self._names, outputs], way)
+            self._compare_numbers(
+                values[rows], self._place_in_result(computed), allowed, rows, [*self._names, outputs], way
+            )
         self.seconds += self._clock() - began
 
     def _size_on_scale(self, size: Floats, values: npt.NDArray[Any]) -> Floats:
         if self.problem.selection.scale == "raw":
-            return size[:, list(self.problem.selection.picks)]
+            return size[:, list(self.problem.selection.output_positions)]
         largest = np.abs(values).max(axis=tuple(range(1, values.ndim - 1)))
         return np.asarray(largest + np.abs(self._runner.base).max(), dtype=np.float64)
 
@@ -260,7 +270,7 @@ class AnswerChecks:
         build = self._runner.nanoseconds_to_build_again
         return int(np.clip((self._nanoseconds / 2 - build) // max(row, 1.0), 0, most))
 
-    def _compare(
+    def _compare_numbers(
         self,
         answer: npt.NDArray[Any],
         recomputed: npt.NDArray[Any],
@@ -289,10 +299,10 @@ class AnswerChecks:
         self._checker.compare(answer[at], recomputed[at], allowed[at[0], at[-1]], way=way, where=where)
 
 
-def _positions(problem: ShapProblem) -> Ints | None:
+def _result_positions(problem: ShapProblem) -> Ints | None:
     """Where computed players and pairs stand in the result, found by name; None: at the same places."""
-    if problem.all_players is None or problem.compact:
+    if problem.all_players is None or problem.omits_unread_players:
         return None
     at = {name: k for k, name in enumerate(problem.all_players.names)}
-    pairs = int(np.prod(problem.shape(2))) - problem.players.count if problem.options.sparse else 0
+    pairs = int(np.prod(problem.values_shape(2))) - problem.players.count if problem.options.sparse else 0
     return np.array([*(at[name] for name in problem.players.names), *(problem.all_players.count + np.arange(pairs))])

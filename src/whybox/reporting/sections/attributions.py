@@ -9,8 +9,8 @@ import numpy as np
 
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values
-from whybox.explanation.html import number
-from whybox.explanation.negligible import negligible
+from whybox.explanation.html import number_text
+from whybox.explanation.negligible import negligible_size
 from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_OUTPUTS_DRAWN, ReportData
@@ -34,7 +34,7 @@ def _swarm_figure(e: Explanation, name: str) -> str:
     lines = [
         (
             e.feature_names[j],
-            *(number(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
+            *(number_text(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
             _direction_of_values(e, int(j)),
         )
         for j in e.ordered(MAX_FEATURES_DRAWN)
@@ -56,7 +56,7 @@ def _direction_of_values(e: Explanation, j: int) -> str:
         return "no order"
     x, y = as_numbers(values), e.values[:, j]
     finite = np.isfinite(x)
-    if finite.sum() < 3 or np.ptp(x[finite]) == 0 or np.ptp(y[finite]) <= negligible(e):
+    if finite.sum() < 3 or np.ptp(x[finite]) == 0 or np.ptp(y[finite]) <= negligible_size(e):
         return "no difference"
     r = spearman(x[finite], y[finite])
     return "raise it" if r > 0.3 else "lower it" if r < -0.3 else "mixed"

@@ -9,7 +9,7 @@ import numpy as np
 
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import shown_values
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.plots.style import value_text
 from whybox.plots.waterfall import waterfall
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
@@ -73,13 +73,13 @@ def _decision_figure(e: Explanation, position: int, why: str) -> str:
             (
                 one.feature_names[j],
                 "" if values is None else value_text(values[0]),
-                number(float(one.values[j]), sign=True),
+                number_text(float(one.values[j]), sign=True),
             )
         )
     more = one.values[order[MAX_TABLE_LINES:]]
     if len(more):
-        lines.append((f"{len(more)} others, summed", "", number(float(more.sum()), sign=True)))
-    lines += [("base", "", number(float(one.base))), ("prediction", "", number(float(one.prediction)))]  # type: ignore[arg-type]
+        lines.append((f"{len(more)} others, summed", "", number_text(float(more.sum()), sign=True)))
+    lines += [("base", "", number_text(float(one.base))), ("prediction", "", number_text(float(one.prediction)))]  # type: ignore[arg-type]
     row = str(one.coords["row"][0])
     drawn = html_figure(
         lambda: waterfall(one),

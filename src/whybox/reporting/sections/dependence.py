@@ -11,8 +11,8 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values, number_labels, shown_values, strongest_partner
-from whybox.explanation.html import number
-from whybox.explanation.negligible import negligible
+from whybox.explanation.html import number_text
+from whybox.explanation.negligible import negligible_size
 from whybox.plots.scatter import scatter
 from whybox.plots.style import value_text
 from whybox.reporting.facts import ReportData
@@ -38,7 +38,7 @@ def dependence_section(f: ReportData) -> str:
         names = [
             e.feature_names[j]
             for j in e.ordered()
-            if np.ptp(e.values[:, j]) > negligible(e) and feature_values(e, e.feature_names[j]) is not None
+            if np.ptp(e.values[:, j]) > negligible_size(e) and feature_values(e, e.feature_names[j]) is not None
         ][:MAX_SCATTERS]
         drawn = "".join(_dependence_figure(e, name) for name in names)
         heading = f"<h3>{escape(f.name(e))}</h3>" if f.name(e) else ""
@@ -86,7 +86,13 @@ def _value_groups(values: npt.NDArray[Any], y: Floats) -> list[tuple[str, ...]]:
         if np.isnan(x).any():
             masks.append(("missing", np.isnan(x)))
     return [
-        (label, f"{int(m.sum()):,}", number(float(y[m].mean())), number(float(y[m].min())), number(float(y[m].max())))
+        (
+            label,
+            f"{int(m.sum()):,}",
+            number_text(float(y[m].mean())),
+            number_text(float(y[m].min())),
+            number_text(float(y[m].max())),
+        )
         for label, m in masks
         if m.any()
     ]

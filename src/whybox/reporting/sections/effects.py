@@ -11,11 +11,11 @@ from whybox.data.table import Table
 from whybox.explanation.axis_points import point_labels
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import number
-from whybox.methods.effects.interactions import interactions, leaves_suffice
+from whybox.explanation.html import number_text
+from whybox.methods.effects.interactions import find_interactions, leaves_suffice
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
 from whybox.reporting.page import html_table
@@ -47,7 +47,7 @@ def effects_section(f: ReportData) -> str | None:
         EffectsOptions(output=f.output, scale=f.scale),
         known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
     )
-    effects = run(problem)
+    effects = compute_effects(problem)
     first = effects[0]
     of = "" if len(rows) == len(f.explanation.data) else f" of {len(f.explanation.data):,}, taken evenly,"
     caption = (
@@ -101,22 +101,22 @@ def curve_figure(effects: Effects, name: str) -> str:
 
 
 def _with_error(value: float, error: float) -> str:
-    return number(value) if np.isnan(error) else f"{number(value)} ± {number(error, 2)}"
+    return number_text(value) if np.isnan(error) else f"{number_text(value)} ± {number_text(error, 2)}"
 
 
 def _shown(points: Any) -> list[str]:
     if points.dtype.kind in "fiu":
-        return ["missing" if np.isnan(v) else number(float(v)) for v in points]
+        return ["missing" if np.isnan(v) else number_text(float(v)) for v in points]
     return list(point_labels(points))
 
 
 def _pairs(problem: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
-    if len(problem.wanted) < 2:
+    if len(problem.requested_features) < 2:
         return ""
-    if not leaves_suffice(problem, [members[0] for members in problem.wanted]):
+    if not leaves_suffice(problem, [members[0] for members in problem.requested_features]):
         return "<p class=faint>Interactions are not shown: for this model and output they take whybox.interactions(model, X, sample=...).</p>"
-    sizes = interactions(problem, sample=None, seed=0)
+    sizes = find_interactions(problem, sample=None, seed=0)
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)
     about = "" if "output" not in sizes.dims else f" of output {sizes_of_output.coords['output'][0]}"
@@ -134,7 +134,7 @@ def _lines(e: Explanation) -> list[tuple[str, ...]]:
     first, second = np.triu_indices(len(names), 1)
     order = np.argsort(-e.values[first, second], kind="stable")[:MAX_TABLE_LINES]
     return [
-        (names[i], names[j], number(float(e.values[i, j])), number(float(ratio[i, j]), 3))
+        (names[i], names[j], number_text(float(e.values[i, j])), number_text(float(ratio[i, j]), 3))
         for i, j in zip(first[order], second[order], strict=True)
     ]
 

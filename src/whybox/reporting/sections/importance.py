@@ -6,8 +6,8 @@ from typing import Final
 
 import numpy as np
 
-from whybox.explanation.html import number
-from whybox.explanation.negligible import negligible
+from whybox.explanation.html import number_text
+from whybox.explanation.negligible import negligible_size
 from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
@@ -24,14 +24,14 @@ def importance_section(f: ReportData) -> str:
     size = np.abs(e.values).mean(axis=0)
     flat = size if size.ndim == 1 else size.sum(axis=1)
     order = np.argsort(-flat, kind="stable")
-    shares = ratio_above_rounding(flat, flat.sum(), negligible(e).sum())
+    shares = ratio_above_rounding(flat, flat.sum(), negligible_size(e).sum())
     each = e.output_names[:MAX_CLASS_COLUMNS] if size.ndim > 1 else ()
     lines = [
         (
             e.feature_names[j],
-            number(float(flat[j])),
+            number_text(float(flat[j])),
             f"{100 * shares[j]:.1f} %",
-            *(number(float(size[j, k])) for k in range(len(each))),
+            *(number_text(float(size[j, k])) for k in range(len(each))),
             ", ".join(e.players.get(e.feature_names[j], ())),
         )
         for j in order[:MAX_TABLE_LINES]

@@ -11,11 +11,11 @@ import numpy as np
 from whybox.api.importance import importance
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.figures import FIGURES
-from whybox.explanation.html import number
+from whybox.explanation.figures import FIGURE_SPECS
+from whybox.explanation.html import number_text
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import resolve_effects
-from whybox.methods.effects.result import run
+from whybox.methods.effects.result import compute_effects
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find, load_options
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
@@ -65,14 +65,14 @@ def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, spec.id, **asked)
     values = np.abs(ranking.values) if ranking.values.ndim == 1 else np.abs(ranking.values).sum(axis=1)
     order = ranking.ordered(MAX_TABLE_LINES)
-    lines = [(ranking.feature_names[j], number(float(values[j]))) for j in order]
+    lines = [(ranking.feature_names[j], number_text(float(values[j]))) for j in order]
     drawn = _importance_figure(ranking, spec, html_table(("Feature", spec.quantity.capitalize()), lines))
     return drawn + _how_computed(ranking)
 
 
 def _importance_figure(ranking: Explanation, spec: MethodSpec, numbers: str) -> str:
     """The first of the method's figures."""
-    draw = FIGURES[spec.figures[0]].load()
+    draw = FIGURE_SPECS[spec.figures[0]].load_function()
     return html_figure(
         lambda: draw(ranking, max_display=MAX_FEATURES_DRAWN),
         title=spec.title,
@@ -86,7 +86,9 @@ def _effects_block(f: ReportData, spec: MethodSpec) -> str:
     names = top_features(f.explanation)
     options = (load_options(spec) if spec.options else EffectsOptions)(kind=spec.id, output=f.output, scale=f.scale)
     rows, known = evenly_taken(f.explanation.data), f.explanation.evidence.agreement  # explaining has compared each row
-    curves = run(resolve_effects(f.model, rows, names, options, kind=spec.id, grid=options.grid, known=known))
+    curves = compute_effects(
+        resolve_effects(f.model, rows, names, options, kind=spec.id, grid=options.grid, known=known)
+    )
     drawn = "".join(curve_figure(curves, str(n)) for n in curves.ordered())
     return f"<div class=grid>{drawn}</div>{_how_computed(curves[0])}"
 

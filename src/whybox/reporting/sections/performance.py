@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.explanation.html import number
+from whybox.explanation.html import number_text
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.performance import Performance
@@ -22,9 +22,11 @@ def performance_section(f: ReportData) -> str | None:
     p = f.performance
     if p is None:
         return None
-    cards = "".join(f"<div class=card><b>{number(v)}</b><span>{escape(name)}</span></div>" for name, v, _ in p.scores)
+    cards = "".join(
+        f"<div class=card><b>{number_text(v)}</b><span>{escape(name)}</span></div>" for name, v, _ in p.scores
+    )
     meaning = html_table(
-        ("Score", "Value", "Meaning"), [(name, number(v), what) for name, v, what in p.scores], text=(2,)
+        ("Score", "Value", "Meaning"), [(name, number_text(v), what) for name, v, what in p.scores], text=(2,)
     )
     against = "the target given" if f.y_name is None else f"the column <code>{escape(f.y_name)}</code>"
     note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
@@ -59,10 +61,10 @@ def _fit_figure(p: Performance) -> str:
     place = np.clip(np.searchsorted(cuts, p.predicted, side="right") - 1, 0, 9)
     lines = [
         (
-            f"{number(cuts[i])} to {number(cuts[i + 1])}",
+            f"{number_text(cuts[i])} to {number_text(cuts[i + 1])}",
             f"{int((place == i).sum()):,}",
-            number(float(p.predicted[place == i].mean())),
-            number(float(p.truth[place == i].mean())),
+            number_text(float(p.predicted[place == i].mean())),
+            number_text(float(p.truth[place == i].mean())),
         )
         for i in range(10)
         if (place == i).any()

@@ -12,8 +12,8 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import number
-from whybox.explanation.negligible import negligible
+from whybox.explanation.html import number_text
+from whybox.explanation.negligible import negligible_size
 from whybox.methods.registry import MethodSpec, of_id
 from whybox.methods.saliency.recipe import read_recipe
 from whybox.plots.bar import bar
@@ -87,8 +87,8 @@ def share_lines(input_sums: Floats, names: Sequence[str], negligible_sum: float)
     total = float(sizes.sum())
     shares = [f"{s / total:.1%}" if total > negligible_sum else "" for s in sizes]
     means = input_sums.mean(axis=0)
-    lines = [(n, number(float(m), 3), s) for n, m, s in zip(names, means, shares, strict=True)]
-    return [*lines, ("together", number(float(means.sum()), 3), "100%" if total > negligible_sum else "")]
+    lines = [(n, number_text(float(m), 3), s) for n, m, s in zip(names, means, shares, strict=True)]
+    return [*lines, ("together", number_text(float(means.sum()), 3), "100%" if total > negligible_sum else "")]
 
 
 def saliency_maps_section(method_maps: Sequence[MethodMaps], rows: int) -> str:
@@ -191,7 +191,7 @@ def _share_table(s: MethodMaps) -> str:
         "sums."
     )
     return f"<p class=faint>{escape(caption)}</p>" + html_table(
-        ("Input", "Sum", "Share"), share_lines(input_sums, tuple(s.by_input), float(negligible(s.e).max()))
+        ("Input", "Sum", "Share"), share_lines(input_sums, tuple(s.by_input), float(negligible_size(s.e).max()))
     )
 
 
@@ -200,7 +200,7 @@ def _share_of_row(s: MethodMaps, row: int) -> str:
     input_sums = sums_by_input(s.parts)
     if input_sums is None or row >= len(input_sums):
         return ""
-    *each, total = share_lines(input_sums[[row]], tuple(s.by_input), float(negligible(s.e).max()))
+    *each, total = share_lines(input_sums[[row]], tuple(s.by_input), float(negligible_size(s.e).max()))
     listed = ", ".join(f"{name} {sum_}{f' ({share})' if share else ''}" for name, sum_, share in each)
     return f"<p>{escape(f'{s.e.evidence.method} of this row: {listed}; together {total[1]}.')}</p>"
 
@@ -212,7 +212,7 @@ def _row_label(e: Explanation, row: int) -> str:
         about = f"{target_name[1][row]}, "
     elif target is not None:
         about = f"output {int(target[1][row])}, "
-    score = "" if e.prediction is None else f"score {number(float(np.asarray(e.prediction)[row]))}"
+    score = "" if e.prediction is None else f"score {number_text(float(np.asarray(e.prediction)[row]))}"
     return f"Row {e.coords['row'][row]}: {about}{score}"
 
 
@@ -234,9 +234,9 @@ def _largest_values(e: Explanation, row: int, count: int) -> Iterator[tuple[str,
     values = e.values[row]
     for at in np.argsort(-np.abs(values), axis=None, kind="stable")[:count]:
         index = np.unravel_index(at, values.shape)
-        error = "" if e.std_error is None else f" ± {number(float(e.std_error[(row, *index)]), 2)}"
+        error = "" if e.std_error is None else f" ± {number_text(float(e.std_error[(row, *index)]), 2)}"
         position = ", ".join(f"{d} {e.coords[d][k]}" for d, k in zip(e.dims[1:], index, strict=True))
-        yield e.evidence.method, position, f"{number(float(values[index]))}{error}"
+        yield e.evidence.method, position, f"{number_text(float(values[index]))}{error}"
 
 
 def _largest_values_table(explanations: Sequence[Explanation], row: int) -> str:
@@ -290,7 +290,7 @@ def _text_figure(e: Explanation, row: int, label: str) -> str:
     dim = e.dims[1]
     stored = e.extras.get(dim)
     texts = [str(t) for t in (stored[1][row] if stored is not None else e.coords[dim])]
-    lines = [(t, number(float(v))) for t, v in zip(texts, e.values[row], strict=True) if np.isfinite(v)]
+    lines = [(t, number_text(float(v))) for t, v in zip(texts, e.values[row], strict=True) if np.isfinite(v)]
     single = e[row]
     spans = " ".join(
         f'<span style="background:{tint}">{escape(t)}</span>'
@@ -305,7 +305,7 @@ def _text_figure(e: Explanation, row: int, label: str) -> str:
 
 def _feature_bars(e: Explanation) -> str:
     order = e.ordered(12)
-    lines = [(e.feature_names[j], number(float(np.abs(e.values[:, j]).mean()))) for j in order]
+    lines = [(e.feature_names[j], number_text(float(np.abs(e.values[:, j]).mean()))) for j in order]
     return html_figure(
         lambda: bar(e, title=title_of(e)),
         title=e.evidence.method,

@@ -14,14 +14,14 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.saliency.base import MethodOutput
-from whybox.methods.saliency.gradient_check import precision
+from whybox.methods.saliency.gradient_check import unit_roundoff
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import Occlusion
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.segment_shapley import ShapleyParts
-from whybox.methods.saliency.spot_record import MaskedBlock, Places, SpotRecord
-from whybox.methods.saliency.spot_rows import Numbers, compare_with_map, outputs_alone, score_tolerance
+from whybox.methods.saliency.spot_record import MaskedBlock, RecordedPositions, SpotRecord
+from whybox.methods.saliency.spot_rows import RecomputedNumbers, compare_with_map, outputs_alone, score_tolerance
 
 __all__ = ["check_rows", "check_sampled_mask"]
 
@@ -50,7 +50,7 @@ def check_rows(
     Raises:
         SpotCheckError: a number differs.
     """
-    record = problem.record
+    record = problem.spot_record
     assert record is not None  # noqa: S101  # asked by the caller
     replacement = resolve_replacement(problem, method.baseline)
     mapped = [i for i, a in enumerate(output.maps[0]) if a is not None]
@@ -59,14 +59,16 @@ def check_rows(
         masked = record.masked_of(row)
         if masked is not None and row in alone:
             _check_points(problem, replacement, row, masked)
-        one = None if masked is None else _Scores.of(masked)
+        one = None if masked is None else _MaskScores.from_block(masked)
         for t in record.targets:
             own = float(problem.scores[row, t])
             for e, i in zip(explanations, mapped, strict=True):
-                numbers = _numbers(problem, method, one, own, row, t, i)
+                numbers = _recompute_numbers(problem, method, one, own, row, t, i)
                 if numbers is not None:
-                    compare_with_map(problem, e, output, checker, numbers, (row, t, i), record.places[i], SUM_WAY)
-            if isinstance(method, ShapleyParts) and output.base is not None:
+                    compare_with_map(
+                        problem, e, output, checker, numbers, (row, t, i), record.input_positions[i], SUM_WAY
+                    )
+            if isinstance(method, ShapleyParts) and output.base_scores is not None:
                 _check_sum(output, checker, own, row, t)
     if isinstance(method, ShapleyParts) and not output.exact:
         notes[NO_ESTIMATE] = None
@@ -77,24 +79,26 @@ def check_rows(
 
 def _check_points(problem: SaliencyProblem, replacement: Replacement, row: int, masked: MaskedBlock) -> None:
     """Compare recorded masked rows with the row masked by numpy."""
-    record, checker = problem.record, SpotChecker()  # these are no numbers of the answer
+    record, checker = problem.spot_record, SpotChecker()  # these are no numbers of the answer
     assert record is not None  # noqa: S101  # asked by the caller
     at = np.array([row])
-    held = [rows(at) for rows in replacement.references]
+    held = [rows(at) for rows in replacement.reference_functions]
     for i, input_ in enumerate(problem.inputs):
-        places = record.places[i]
-        own = places.of(input_.x[row : row + 1]).astype(np.float64)
-        absent = np.concatenate([places.of(of[i][:1]) for of in held]).astype(np.float64)[masked.references]
-        kept = masked.kept[i]
+        places = record.input_positions[i]
+        own = places.numbers_of(input_.x[row : row + 1]).astype(np.float64)
+        absent = np.concatenate([places.numbers_of(of[i][:1]) for of in held]).astype(np.float64)[
+            masked.reference_numbers
+        ]
+        kept = masked.kept_shares[i]
         expected = np.where(kept == 1, own, np.where(kept == 0, absent, own * kept + absent * (1 - kept)))
-        eps = precision(problem.net.arithmetic)
+        eps = unit_roundoff(problem.net.arithmetic)
         allowed = 0.0 if input_.without_gradient else 8 * eps * (np.abs(own) + np.abs(absent)) + 1e-30
-        numbers = places.numbers.reshape(-1)
+        numbers = places.number_indices.reshape(-1)
 
-        def where(k: tuple[int, ...], numbers: Any = numbers, name: str = input_.name) -> list[tuple[str, object]]:
-            return [("row", row), ("mask", int(masked.masks[k[0]])), (f"number of {name}", int(numbers[k[1]]))]
+        def place_of(k: tuple[int, ...], numbers: Any = numbers, name: str = input_.name) -> list[tuple[str, object]]:
+            return [("row", row), ("mask", int(masked.mask_numbers[k[0]])), (f"number of {name}", int(numbers[k[1]]))]
 
-        checker.compare(masked.points[i], expected, allowed, way=POINT_WAY, where=where)
+        checker.compare(masked.points[i], expected, allowed, way=POINT_WAY, where=place_of)
 
 
 def check_sampled_mask(problem: SaliencyProblem, method: Any, row: int) -> None:
@@ -103,12 +107,12 @@ def check_sampled_mask(problem: SaliencyProblem, method: Any, row: int) -> None:
     Raises:
         SpotCheckError: they differ.
     """
-    record = problem.record
+    record = problem.spot_record
     assert record is not None  # noqa: S101  # asked by the caller
-    if row not in record.sampled:
+    if row not in record.sampled_points:
         return
-    number, (reference, masks) = record.sampled[row]
-    held = resolve_replacement(problem, method.baseline).references[reference](np.array([row]))
+    number, (reference, masks) = record.sampled_points[row]
+    held = resolve_replacement(problem, method.baseline).reference_functions[reference](np.array([row]))
     arrays = []
     for input_, mask, absent in zip(problem.inputs, masks, held, strict=True):
         x = input_.x[row : row + 1]
@@ -123,7 +127,7 @@ def check_sampled_mask(problem: SaliencyProblem, method: Any, row: int) -> None:
     outputs = outputs_alone(problem, arrays)
     masked = record.masked_of(row)
     assert masked is not None  # noqa: S101  # one of them was sampled
-    which = np.flatnonzero((masked.masks == number) & (masked.references == reference))[0]
+    which = np.flatnonzero((masked.mask_numbers == number) & (masked.reference_numbers == reference))[0]
     allowed = score_tolerance(problem.net.arithmetic) * (float(np.abs(outputs).max()) + 1e-6)
     own = outputs[problem.target.positions[:, row]]
     place = [("row", row), ("mask", number)]
@@ -132,57 +136,61 @@ def check_sampled_mask(problem: SaliencyProblem, method: Any, row: int) -> None:
 
 @final
 @dataclass(frozen=True)
-class _Scores:
+class _MaskScores:
     """Masks of one row and their scores, means over what masked positions hold.
 
     Attributes:
-        first: position of each mask among the row's masked copies. scores: (masks, targets). kept: for each input (masks, numbers).
-        hidden: number of positions that each mask hides.
+        first_copies: position of each mask among the row's masked copies. scores: (masks, targets). kept_shares: for each input (masks, numbers).
+        n_hidden: number of positions that each mask hides.
     """
 
-    first: npt.NDArray[np.intp]
+    first_copies: npt.NDArray[np.intp]
     scores: Floats
-    kept: tuple[Floats, ...]
-    hidden: Floats
+    kept_shares: tuple[Floats, ...]
+    n_hidden: Floats
 
     @classmethod
-    def of(cls, masked: MaskedBlock) -> _Scores:
+    def from_block(cls, masked: MaskedBlock) -> _MaskScores:
         """Put the copies of each mask together."""
-        _, first, which = np.unique(masked.masks, return_index=True, return_inverse=True)
+        _, first, which = np.unique(masked.mask_numbers, return_index=True, return_inverse=True)
         copies = np.bincount(which)
         scores = np.stack([np.bincount(which, s) / copies for s in masked.scores.T], axis=1)
-        hidden = np.sum([h[first] for h in masked.hidden], axis=0)
-        return cls(first, scores, tuple(k[first] for k in masked.kept), hidden)
+        hidden = np.sum([h[first] for h in masked.n_hidden], axis=0)
+        return cls(first, scores, tuple(k[first] for k in masked.kept_shares), hidden)
 
 
-def _numbers(
-    problem: SaliencyProblem, method: Any, one: _Scores | None, own: float, row: int, t: int, i: int
-) -> Numbers | None:
+def _recompute_numbers(
+    problem: SaliencyProblem, method: Any, one: _MaskScores | None, own: float, row: int, t: int, i: int
+) -> RecomputedNumbers | None:
     """Numbers of one row at the places of an input; None if they cannot be recomputed."""
-    record = problem.record
+    record = problem.spot_record
     assert record is not None  # noqa: S101  # asked by the caller
-    places = record.places[i]
-    shape = places.numbers.shape
+    places = record.input_positions[i]
+    shape = places.number_indices.shape
     if one is None:
-        return Numbers(np.zeros(shape), np.full(shape, 1e-300))
-    scores, kept = one.scores[:, t], one.kept[i]
+        return RecomputedNumbers(np.zeros(shape), np.full(shape, 1e-300))
+    scores, kept = one.scores[:, t], one.kept_shares[i]
     allowed = np.full(shape, 1e-9 * (abs(own) + float(np.abs(scores).max())) + 1e-300)
     if isinstance(method, Rise):
-        return _visible(method, kept, scores, shape)
+        return _rise_numbers(method, kept, scores, shape)
     if isinstance(method, ShapleyParts):
         width = int(np.prod(problem.inputs[i].x.shape[1:]))
-        return _shapley(record, one.first, scores, own, i, row, width)
+        return _shapley_numbers(record, one.first_copies, scores, own, i, row, width)
     gone = kept == 0
     drops = own - scores
     total = (gone * drops[:, None]).sum(axis=0)
     if isinstance(method, Occlusion):
-        windows = _windows_over(method, problem.inputs[i].position_shape, places, problem.inputs[i].channel is None)
-        return Numbers((total.reshape(shape) / windows[:, None]), allowed)
-    size = np.where(gone.any(axis=0), (gone * one.hidden[:, None]).sum(axis=0), 1.0)
-    return Numbers((total / size).reshape(shape), allowed)
+        windows = _windows_over(
+            method, problem.inputs[i].position_shape, places, problem.inputs[i].channel_axis is None
+        )
+        return RecomputedNumbers((total.reshape(shape) / windows[:, None]), allowed)
+    size = np.where(gone.any(axis=0), (gone * one.n_hidden[:, None]).sum(axis=0), 1.0)
+    return RecomputedNumbers((total / size).reshape(shape), allowed)
 
 
-def _windows_over(method: Occlusion, sizes: tuple[int, ...], places: Places, without_channel: bool) -> Floats:
+def _windows_over(
+    method: Occlusion, sizes: tuple[int, ...], places: RecordedPositions, without_channel: bool
+) -> Floats:
     """How many windows contain each place, counted one by one."""
     axes = []
     for axis, n in enumerate(sizes):
@@ -202,7 +210,7 @@ def _windows_over(method: Occlusion, sizes: tuple[int, ...], places: Places, wit
     return np.array([np.prod([axis[k] for axis, k in zip(axes, place, strict=True)]) for place in at], dtype=float)
 
 
-def _visible(method: Rise, kept: Floats, scores: Floats, shape: tuple[int, ...]) -> Numbers:
+def _rise_numbers(method: Rise, kept: Floats, scores: Floats, shape: tuple[int, ...]) -> RecomputedNumbers:
     """The mean of the score where a position is visible, mask by mask, and its variance."""
     n, p = len(scores), method.keep
     centred = scores - scores.mean() if method.centred else scores
@@ -210,7 +218,7 @@ def _visible(method: Rise, kept: Floats, scores: Floats, shape: tuple[int, ...])
     value = each.sum(axis=0) / (n - 1 if method.centred else n)
     variance = np.maximum((each * each).mean(axis=0) - each.mean(axis=0) ** 2, 0.0) / (n - 1)
     size = np.abs(each).mean(axis=0) + 1e-9 * np.abs(scores).max()
-    return Numbers(
+    return RecomputedNumbers(
         value.reshape(shape),
         (1e-9 * size).reshape(shape) + 1e-300,
         variance.reshape(shape),
@@ -218,9 +226,9 @@ def _visible(method: Rise, kept: Floats, scores: Floats, shape: tuple[int, ...])
     )
 
 
-def _shapley(
+def _shapley_numbers(
     record: SpotRecord, first: npt.NDArray[np.intp], scores: Floats, own: float, i: int, row: int, width: int
-) -> Numbers | None:
+) -> RecomputedNumbers | None:
     """Shapley values from their definition: what a part adds to each coalition of the others; None where not all coalitions were evaluated.
 
     Args:
@@ -241,17 +249,19 @@ def _shapley(
     sizes = [
         sum(int((w == parts[:, j : j + 1]).all(axis=0).sum()) for w in shown if w is not None) for j in range(players)
     ]
-    places, mask = record.places[i], shown[i]
+    places, mask = record.input_positions[i], shown[i]
     assert mask is not None  # noqa: S101  # the input has a map
     by_channel = mask.shape[1] == width  # parts may differ from channel to channel
-    positions = places.numbers.reshape(-1) if by_channel else np.repeat(places.positions, places.numbers.shape[1])
+    positions = (
+        places.number_indices.reshape(-1) if by_channel else np.repeat(places.positions, places.number_indices.shape[1])
+    )
     out = np.zeros(len(positions))
     for n, position in enumerate(positions.tolist()):
         mine = np.flatnonzero((parts == mask[:, position : position + 1]).all(axis=0))
         if len(mine):
             out[n] = values[mine[0]] / sizes[mine[0]]
     allowed = np.full(len(out), 1e-9 * (abs(own) + float(np.abs(scores).max())) + 1e-300)
-    return Numbers(out.reshape(places.numbers.shape), allowed.reshape(places.numbers.shape))
+    return RecomputedNumbers(out.reshape(places.number_indices.shape), allowed.reshape(places.number_indices.shape))
 
 
 def _value_by_definition(worth: dict[tuple[bool, ...], float], j: int, players: int) -> float:
@@ -267,8 +277,8 @@ def _value_by_definition(worth: dict[tuple[bool, ...], float], j: int, players: 
 
 def _check_sum(output: MethodOutput, checker: SpotChecker, own: float, row: int, t: int) -> None:
     """Values add up to the score less that of no part."""
-    assert output.base is not None  # noqa: S101  # asked by the caller
+    assert output.base_scores is not None  # noqa: S101  # asked by the caller
     total = sum(float(a[row].sum()) for a in output.maps[t] if a is not None)
-    base = float(output.base[row, t])
+    base = float(output.base_scores[row, t])
     allowed = 1e-8 * (abs(own) + abs(base)) + 1e-300
     checker.compare([total], [own - base], allowed, way=SUM_WAY, where=lambda _: [("row", row), ("sum of the map", "")])

@@ -10,34 +10,34 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 
-__all__ = ["RowSample"]
+__all__ = ["ErrorSample"]
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class RowSample:
+class ErrorSample:
     """Some rows, and how much each counts in sums over all rows.
 
     Attributes:
-        rows: positions; may repeat. shares: (rows,) how much each counts in the mean.
-        squares, cubes: (rows,) how much the second and third power of its distance from the mean count in the sums of ``(weight * distance)^2`` and
-            ``(weight * distance)^3`` over all rows, weights summing to one.
+        rows: positions; may repeat. mean_weights: (rows,) how much each counts in the mean.
+        square_weights, cube_weights: (rows,) how much the second and third power of its distance from the mean count in the sums of
+            ``(weight * distance)^2`` and ``(weight * distance)^3`` over all rows, weights summing to one.
         notes: what the reader should know.
     """
 
     rows: Ints
-    shares: Floats
-    squares: Floats
-    cubes: Floats
+    mean_weights: Floats
+    square_weights: Floats
+    cube_weights: Floats
     notes: tuple[str, ...] = ()
 
     @classmethod
-    def every(cls, rows: Ints, weights: Floats) -> RowSample:
+    def all_rows(cls, rows: Ints, weights: Floats) -> ErrorSample:
         """Return all rows that have weight."""
         return cls(rows, weights, weights**2, weights**3)
 
     @classmethod
-    def drawn(cls, weights: Floats, size: int) -> RowSample:
+    def draw_rows(cls, weights: Floats, size: int) -> ErrorSample:
         """Return so many rows, drawn at random: of equal weight once each; else in proportion to their squared weights, so that all squares count alike."""
         rng = np.random.default_rng(0)
         total = float((weights**2).sum())
@@ -51,19 +51,19 @@ class RowSample:
     @property
     def is_equal(self) -> bool:
         """Whether all squares count alike."""
-        return bool(self.squares.min() == self.squares.max())
+        return bool(self.square_weights.min() == self.square_weights.max())
 
-    def some(self, most: int) -> RowSample:
+    def random_subset(self, max_rows: int) -> ErrorSample:
         """Return at most so many of the rows, drawn at random, to stand for all of them."""
         count = len(self.rows)
-        if count <= most:
+        if count <= max_rows:
             return self
-        chosen = np.sort(np.random.default_rng(0).choice(count, most, replace=False))
-        times = count / most
+        chosen = np.sort(np.random.default_rng(0).choice(count, max_rows, replace=False))
+        times = count / max_rows
         return replace(
             self,
             rows=self.rows[chosen],
-            shares=self.shares[chosen],
-            squares=times * self.squares[chosen],
-            cubes=times * self.cubes[chosen],
+            mean_weights=self.mean_weights[chosen],
+            square_weights=times * self.square_weights[chosen],
+            cube_weights=times * self.cube_weights[chosen],
         )

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.checks.cost import is_expensive, map_passes
-from whybox.checks.supplied import Supplied
-from whybox.checks.token_maps import Tokens, is_token_map, resolve_tokens
+from whybox.checks.supplied import SuppliedParts
+from whybox.checks.token_maps import TokenInputs, is_token_map, resolve_tokens
 from whybox.data.table import Floats
 from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
@@ -29,9 +29,9 @@ from whybox.models.differentiable import Differentiable, PassCounter
 
 __all__ = ["CheckSubject", "check_explanations", "flatten_maps", "resolve_subject"]
 
-Arrays = tuple[npt.NDArray[Any], ...]
-Maps = tuple[Floats, ...]
-ORIGINAL: Final = "as it was"
+InputArrays = tuple[npt.NDArray[Any], ...]
+InputMaps = tuple[Floats, ...]
+AS_EXPLAINED: Final = "as it was"
 
 
 @final
@@ -40,19 +40,19 @@ class CheckSubject:
     """What checks work on.
 
     Attributes:
-        net: the network, in its own type. inputs: all rows that were explained. several: True if they were given as a tuple.
+        net: the network, in its own type. inputs: all rows that were explained. inputs_are_tuple: True if they were given as a tuple.
         explanations: one for each input that has a map. input_of: index of the input that each belongs to.
         rows: rows to be checked, positions in the inputs. explained_rows: their positions in the explanations.
         method: with its options. recipe: of the explanation. background: background rows, as given.
-        target_positions: of each explained row, the position of the output to be checked (in the flattened outputs); None: `function` is the target.
+        target_positions: of each explained row, the position of the output to be checked (in the flattened outputs); None: `target_function` is the target.
         output_of: of each explained row, which of several explained outputs that is.
         seed: of the checks' random numbers. budget: bytes. tokens: how maps of tokens and words are read; None for others.
-        replacements: names of what replaces removed parts, as the user gave them. passes: of all evaluations so far. cache: maps that were computed before.
+        replacements: names of what replaces removed parts, as the user gave them. pass_counter: of all evaluations so far. rerun_cache: maps that were computed before.
     """
 
     net: Differentiable
     inputs: tuple[Input, ...]
-    several: bool
+    inputs_are_tuple: bool
     explanations: tuple[Explanation, ...]
     input_of: tuple[int, ...]
     rows: Indices
@@ -62,35 +62,35 @@ class CheckSubject:
     background: Any
     target_positions: Indices | None
     output_of: Indices
-    function: Any
+    target_function: Any
     seed: int
     budget: Any
-    tokens: Tokens | None = None
+    tokens: TokenInputs | None = None
     replacements: Sequence[str] | None = None
-    passes: PassCounter = field(default_factory=PassCounter)
-    cache: dict[Any, Any] = field(default_factory=dict)
+    pass_counter: PassCounter = field(default_factory=PassCounter)
+    rerun_cache: dict[Any, Any] = field(default_factory=dict)
 
     @property
-    def count(self) -> int:
+    def n_rows(self) -> int:
         """Number of rows that are checked."""
         return len(self.rows)
 
     @property
-    def expensive(self) -> bool:
+    def has_expensive_maps(self) -> bool:
         """True if the explanation needed many passes a row (see whybox.checks.cost); fewer repetitions are run then."""
         return is_expensive(map_passes(self.explanations[0]))
 
     @property
-    def sensitivity(self) -> bool:
+    def is_unsigned(self) -> bool:
         """True if maps show how steep the score is, without a sign, and not what a position contributes to it."""
-        return self.method.reduces == "max"
+        return self.method.default_reduce == "max"
 
-    def maps(self, explained_rows: Indices | None = None) -> Maps:
+    def explained_maps(self, explained_rows: Indices | None = None) -> InputMaps:
         """The explanation's own maps of the rows that are checked, (rows, *positions)."""
         at = self.explained_rows if explained_rows is None else explained_rows
         return tuple(self._values_of(e, at) for e in self.explanations)
 
-    def std_errors(self) -> Maps | None:
+    def std_errors(self) -> InputMaps | None:
         """Standard errors of these maps; None if there are none."""
         if any(e.std_error is None for e in self.explanations):
             return None
@@ -106,15 +106,15 @@ class CheckSubject:
             return values
         return np.asarray(values[np.arange(len(explained_rows)), ..., self.output_of[explained_rows]])
 
-    def arrays(self, rows: Indices | None = None) -> Arrays:
+    def input_arrays(self, rows: Indices | None = None) -> InputArrays:
         """Inputs of the rows that are checked."""
         at = self.rows if rows is None else rows
         return tuple(i.x[at] for i in self.inputs)
 
-    def target(self, explained_rows: Indices | None = None) -> Any:
+    def rerun_target(self, explained_rows: Indices | None = None) -> Any:
         """The target of a rerun: the same outputs, whatever another network predicts."""
         if self.target_positions is None:
-            return self.function
+            return self.target_function
         shape = () if self.recipe.target is None else self.recipe.target.shape
         if not shape:
             return None
@@ -124,18 +124,18 @@ class CheckSubject:
             return [int(p) for p in positions]
         return tuple(map(int, np.unravel_index(int(positions[0]), shape)))
 
-    def recompute(
+    def recompute_maps(
         self,
         net: Differentiable | None = None,
-        arrays: Arrays | None = None,
+        arrays: InputArrays | None = None,
         *,
         method: Method | None = None,
         seed: int | None = None,
-        reduce: Any = ORIGINAL,
-        dtype: Any = ORIGINAL,
+        reduce: Any = AS_EXPLAINED,
+        dtype: Any = AS_EXPLAINED,
         explained_rows: Indices | None = None,
-        background: Any = ORIGINAL,
-    ) -> Maps:
+        background: Any = AS_EXPLAINED,
+    ) -> InputMaps:
         """Maps by the same recipe, with the changes that are given. Of tokens `arrays` holds the embedding's output.
 
         Raises:
@@ -143,18 +143,18 @@ class CheckSubject:
         """
         net = self.net if net is None else net
         rows = self.rows if explained_rows is None else self.input_rows(explained_rows)
-        dtype = self.recipe.dtype if dtype == ORIGINAL else dtype
+        dtype = self.recipe.dtype if dtype == AS_EXPLAINED else dtype
         seed = self.explanations[0].evidence.seed if seed is None else seed
         if self.tokens is not None:
-            return self._recompute_tokens(net, rows, arrays, self.target(explained_rows), dtype, seed)
-        xs = self.arrays(rows) if arrays is None else arrays
+            return self._recompute_tokens(net, rows, arrays, self.rerun_target(explained_rows), dtype, seed)
+        xs = self.input_arrays(rows) if arrays is None else arrays
         result = saliency(
             net,
-            xs if self.several else xs[0],
-            self.target(explained_rows),
+            xs if self.inputs_are_tuple else xs[0],
+            self.rerun_target(explained_rows),
             self.cut_to_rows(rows) if method is None else method,
-            background=self.background if background is ORIGINAL else background,
-            reduce=self.recipe.reduce if reduce == ORIGINAL else reduce,
+            background=self.background if background is AS_EXPLAINED else background,
+            reduce=self.recipe.reduce if reduce == AS_EXPLAINED else reduce,
             channel_axis=self.recipe.channel_axis,
             dtype=dtype,
             budget=self.budget,
@@ -166,16 +166,16 @@ class CheckSubject:
         return tuple(e.values for e in listed)
 
     def _count_passes(self, e: Explanation) -> None:
-        self.passes.forward += e.evidence.passes["forward"]
-        self.passes.backward += e.evidence.passes["backward"]
+        self.pass_counter.forward += e.evidence.passes["forward"]
+        self.pass_counter.backward += e.evidence.passes["backward"]
 
     def _recompute_tokens(
-        self, net: Differentiable, rows: Indices, arrays: Arrays | None, target: Any, dtype: Any, seed: int
-    ) -> Maps:
+        self, net: Differentiable, rows: Indices, arrays: InputArrays | None, target: Any, dtype: Any, seed: int
+    ) -> InputMaps:
         """Maps of tokens or words, prepared as in wb.saliency: a randomised network has its own embedding, of baselines too."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
         net = (net if dtype is None else net.with_dtype(dtype)).fresh_copy()
-        prepared = self.tokens.prepared(self.cut_to_rows(rows), net, rows)
+        prepared = self.tokens.prepare_for(self.cut_to_rows(rows), net, rows)
         inputs = prepared.inputs if arrays is None else (replace(prepared.inputs[0], x=arrays[0]), *prepared.inputs[1:])
         problem = resolve_problem(
             prepared.net,
@@ -183,7 +183,7 @@ class CheckSubject:
             target,
             budget=self.budget,
             seed=seed,
-            derivatives=prepared.method.derivatives,
+            derivatives=prepared.method.needs_gradients,
             reduce=self.recipe.reduce,
             background=prepared.background,
         )
@@ -194,10 +194,10 @@ class CheckSubject:
     def embedded_problem(self) -> SaliencyProblem:
         """Of tokens: a problem of scores from the embedding on, for the rows that are checked; its first input is the embedding's output."""
         assert self.tokens is not None  # noqa: S101  # asked by the caller
-        net = replace(self.net, passes=self.passes)
-        prepared = self.tokens.prepared(self.cut_to_rows(self.rows), net, self.rows)
+        net = replace(self.net, passes=self.pass_counter)
+        prepared = self.tokens.prepare_for(self.cut_to_rows(self.rows), net, self.rows)
         return resolve_problem(
-            prepared.net, prepared.inputs, self.target(), budget=self.budget, seed=self.seed, derivatives=False
+            prepared.net, prepared.inputs, self.rerun_target(), budget=self.budget, seed=self.seed, derivatives=False
         )
 
     def input_rows(self, explained_rows: Indices) -> Indices:
@@ -214,14 +214,16 @@ class CheckSubject:
         if len(rows) >= len(self.inputs[0].x):
             return self.method
         each = one_a_row(*(i.x.shape for i in self.inputs))
-        words = None if self.tokens is None else self.tokens.ids.shape  # one vector a token, as the embedding outputs
+        words = (
+            None if self.tokens is None else self.tokens.token_ids.shape
+        )  # one vector a token, as the embedding outputs
         return cut_to_rows(self.method, rows, lambda shape: each(shape) or (len(shape) == 3 and shape[:2] == words))
 
-    def rerun(self, seed: int | None = None) -> Maps:
+    def rerun_maps(self, seed: int | None = None) -> InputMaps:
         """Maps of the rows that are checked on the same network, with the explanation's seed or another one; computed once."""
-        if seed not in self.cache:
-            self.cache[seed] = self.recompute(seed=seed)
-        result: Maps = self.cache[seed]
+        if seed not in self.rerun_cache:
+            self.rerun_cache[seed] = self.recompute_maps(seed=seed)
+        result: InputMaps = self.rerun_cache[seed]
         return result
 
     def other_seed(self, k: int) -> int:
@@ -230,15 +232,17 @@ class CheckSubject:
 
     def score_problem(self) -> SaliencyProblem:
         """A problem of scores, without derivatives, for the rows that are checked."""
-        xs = self.arrays()
-        net = replace(self.net, passes=self.passes)
+        xs = self.input_arrays()
+        net = replace(self.net, passes=self.pass_counter)
         if self.tokens is not None:
             whole = tuple(replace(i, x=x) for i, x in zip(self.inputs, xs, strict=True))
-            return resolve_problem(net, whole, self.target(), budget=self.budget, seed=self.seed, derivatives=False)
+            return resolve_problem(
+                net, whole, self.rerun_target(), budget=self.budget, seed=self.seed, derivatives=False
+            )
         return resolve_problem(
             net,
-            xs if self.several else xs[0],
-            self.target(),
+            xs if self.inputs_are_tuple else xs[0],
+            self.rerun_target(),
             channel_axis=self.recipe.channel_axis,
             budget=self.budget,
             seed=self.seed,
@@ -257,7 +261,7 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
     recipe: Recipe,
     net: Differentiable,
     inputs: Any,
-    supplied: Supplied,
+    supplied: SuppliedParts,
     *,
     max_rows: int,
     seed: int,
@@ -274,7 +278,7 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
         InputError: they were made from another network, other inputs or another background.
         OptionError: something that is not kept in an explanation is needed and was not given.
     """
-    tokens: Tokens | None = None
+    tokens: TokenInputs | None = None
     input_of: tuple[int, ...] = (0,)
     if is_token_map(explanations[0]):
         explained_rows, rows = _choose_rows(explanations[0], explanations[0].evidence.rows, max_rows)
@@ -282,7 +286,7 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
         tokens, method = resolve_tokens(explanations[0], recipe, net, inputs, supplied, rows)
         net, resolved, several = tokens.net, tokens.inputs, True
     else:
-        if given := list(supplied.reading.changed()):
+        if given := list(supplied.reading_options.changed_options()):
             raise OptionError(f"{given[0]}= is for maps of tokens and words; leave it out.")
         resolved, several = resolve_inputs(net, inputs, recipe.channel_axis), isinstance(inputs, tuple)
         input_of = _inputs_of_maps(explanations, recipe, resolved, net)
@@ -290,11 +294,11 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
         method = rebuild_method(recipe, supplied.method, supplied.options)
         background = _background_as_explained(recipe, net, supplied.background, resolved)
         background = background if several or background is None else background[0]
-    target_positions, output_of = _targets(explanations[0], recipe, supplied.target)
+    target_positions, output_of = _target_positions(explanations[0], recipe, supplied.target)
     return CheckSubject(
         net=net,
         inputs=resolved,
-        several=several,
+        inputs_are_tuple=several,
         explanations=explanations,
         input_of=input_of,
         rows=rows,
@@ -304,7 +308,7 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
         background=background,
         target_positions=target_positions,
         output_of=output_of,
-        function=supplied.target,
+        target_function=supplied.target,
         seed=seed,
         budget=budget,
         tokens=tokens,
@@ -413,7 +417,7 @@ def _choose_rows(e: Explanation, rows: int, max_rows: int) -> tuple[Indices, Ind
     return explained_rows, np.array([int(r) for r in own[explained_rows]], dtype=np.intp)
 
 
-def _targets(e: Explanation, recipe: Recipe, target: Any) -> tuple[Indices | None, Indices]:
+def _target_positions(e: Explanation, recipe: Recipe, target: Any) -> tuple[Indices | None, Indices]:
     """The output of each explained row that is checked, and which of several explained outputs that is."""
     output_of = np.zeros(len(e), dtype=np.intp)
     if recipe.target is None:
