@@ -112,7 +112,7 @@ def test_reversed_and_random_maps_are_no_better_than_chance():
     noise = np.random.default_rng(0).normal(size=terms.shape)
     found = checked(net, rows, noise, max_rows=20)
     assert found[TOGETHER_LINE].verdict == "fail"
-    assert all(abs(c.number) < 0.4 for c in found.max_rows[1:-1])
+    assert all(abs(c.number) < 0.4 for c in found.rows[1:-1])
 
 
 def test_stand_ins_that_contradict_each_other_are_told():
@@ -138,9 +138,7 @@ def test_a_network_that_does_not_react_says_nothing():
 
     rows = linear()[1]
     found = wb.check(wb.saliency(Constant().eval(), rows), Constant().eval(), rows, checks="faithfulness")
-    assert [c.verdict for c in found.max_rows] == ["pass"] + ["not applicable"] * (
-        len(found.max_rows) - 1
-    )  # first: reproduced
+    assert [c.verdict for c in found.rows] == ["pass"] + ["not applicable"] * (len(found.rows) - 1)  # first: reproduced
 
 
 def checked(net, rows, maps, **options):

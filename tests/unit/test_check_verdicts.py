@@ -96,8 +96,8 @@ def test_exchanged_values_are_found_whichever_check_is_asked_for(pictures, metho
     drawn = np.random.default_rng(1).normal(size=e.values.shape) * e.values.std()
     for values in (drawn, np.full_like(drawn, e.values.std()), np.roll(e.values, 1, axis=0)):
         found = wb.check(replace(e, values=values), net, rows, checks="stability", max_rows=4)
-        assert found.max_rows[0].name == "reproduced"
-        assert found.max_rows[0].verdict == found.verdict == "fail"
+        assert found.rows[0].name == "reproduced"
+        assert found.rows[0].verdict == found.verdict == "fail"
     assert wb.check(e, net, rows, checks="stability", max_rows=4)["reproduced"].verdict == "pass"
 
 
@@ -168,8 +168,8 @@ def test_the_gradient_of_a_linear_network_is_not_refused():
         net, rows, _ = linear(d)
         found = wb.check(wb.saliency(net, rows), net, rows, checks="faithfulness")
         assert found.verdict != "fail", str(found)
-        assert any(c.verdict == "pass" for c in found.max_rows[1:-1])
-        assert "the distance from the row's own score" in found.max_rows[1].reason
+        assert any(c.verdict == "pass" for c in found.rows[1:-1])
+        assert "the distance from the row's own score" in found.rows[1].reason
 
 
 def test_slopes_at_the_wrong_positions_do_not_pass():
@@ -183,7 +183,7 @@ def test_slopes_at_the_wrong_positions_do_not_pass():
     wrong = Smallest(tuple(map(tuple, np.broadcast_to(1.0 / slopes, rows.shape))))
     found = wb.check(wb.saliency(net, rows, method=wrong), net, rows, method=wrong, checks="faithfulness")
     assert found.verdict == "fail", str(found)
-    assert not any(c.verdict == "pass" for c in found.max_rows[1:])
+    assert not any(c.verdict == "pass" for c in found.rows[1:])
 
 
 # few rows
@@ -214,9 +214,9 @@ def test_lines_are_judged_together():
         method = Fixed(tuple(map(tuple, np.random.default_rng(seed).normal(size=terms.shape))))
         e = wb.saliency(net, rows, method=method)
         found = wb.check(e, net, rows, method=method, checks="faithfulness", absent=("zero", "mean"), seed=seed)
-        passed += any(c.verdict == "pass" for c in found.max_rows[1:])
-        p = [c.details["p above chance"] for c in found.max_rows[1:-1]]
-        assert [c.verdict == "pass" for c in found.max_rows[1:-1]] == [x <= 0.025 for x in p]
+        passed += any(c.verdict == "pass" for c in found.rows[1:])
+        p = [c.details["p above chance"] for c in found.rows[1:-1]]
+        assert [c.verdict == "pass" for c in found.rows[1:-1]] == [x <= 0.025 for x in p]
     assert passed <= 3
 
 
