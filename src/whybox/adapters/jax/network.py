@@ -280,11 +280,21 @@ class JaxNetwork(Differentiable):
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of an array."""
-        return a[np.asarray(rows)]
+        return self._part(a, np.asarray(rows))
 
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
         """Sum into rows."""
         return total.at[np.asarray(rows)].add(more.astype(total.dtype))
+
+    def _part(self, a: Array, index: Any) -> Array:
+        """``a[index]``; on a processor by numpy, since JAX compiles up to six programs for every new shape, which takes longer than the copy."""
+        if any(d.platform != "cpu" for d in a.devices()):
+            return a[index]
+        return jax.device_put(np.asarray(a)[index], self.device)
+
+    def _first(self, a: Array, rows: int) -> Array:
+        """The first rows of an array."""
+        return a if len(a) == rows else self._part(a, slice(rows))
 
     # running
 
@@ -299,13 +309,13 @@ class JaxNetwork(Differentiable):
         rows = len(x[0])
         size = min((s for s in self.compiled_sizes if rows <= s <= 2 * rows), default=rows)
         self.compiled_sizes.add(size)
-        return x if size == rows else tuple(a[np.minimum(np.arange(size), rows - 1)] for a in x)
+        return x if size == rows else tuple(self.take(a, np.minimum(np.arange(size), rows - 1)) for a in x)
 
     def forward(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         self.passes.forward += len(x[0])
         with _clear_errors():
-            return _evaluate_outputs(self.run, self.params, self._padded(x))[: len(x[0])]
+            return self._first(_evaluate_outputs(self.run, self.params, self._padded(x)), len(x[0]))
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pullback]:
         """Outputs and pullback."""
@@ -333,9 +343,9 @@ class JaxNetwork(Differentiable):
             typed = cotangent.astype(outputs.dtype)
             with _clear_errors():
                 gradients = _back(pullback, jnp.pad(typed, padding) if padding[0][1] else typed)
-            return tuple(g[:rows] for g in gradients)
+            return tuple(self._first(g, rows) for g in gradients)
 
-        return outputs[:rows], back
+        return self._first(outputs, rows), back
 
     def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pullback keeps for these rows, from the compiled program: twice as many rows keep so many more."""
