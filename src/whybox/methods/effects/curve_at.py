@@ -91,7 +91,7 @@ class CurveAt:
         (a, i), (b, j) = (grid_with_positions(table, f, s) for f, s in zip(features, sides, strict=True))
         return product_grid(a, b), i * len(b) + j
 
-    def keep(self, max_numbers: int | None = None) -> SavedCurve:
+    def saved_curve(self, max_numbers: int | None = None) -> SavedCurve:
         """Return all steps of the curve, if its trees make not too many (`max_numbers` numbers, where fewer are wanted); else the reason why not."""
         trees, kind = self.problem.evaluator_of(self.grid.column_positions), self.problem.effect_kind
         if not isinstance(trees, TreeEvaluator) or not kind.saves_steps:
