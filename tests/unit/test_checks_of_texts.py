@@ -356,9 +356,10 @@ def test_scales_at_the_end_are_no_top_layer(texts, tokenizer):
 def test_a_background_of_texts_is_read_again(net, texts, tokenizer, method):
     behind = ["the film was long", "we saw the story yesterday"]
     options = dict(tokenizer=tokenizer, embedding="embed" if method == "expected_gradients" else None)
-    texts = texts[:6]
+    texts = texts if method == "expected_gradients" else texts[:6]
     e = wb.saliency(net, texts, 1, method, background=behind, **options)
-    found = wb.check(e, net, texts, tokenizer=tokenizer, background=behind)
+    judged = ("numerical", "model dependence", "faithfulness") if method == "expected_gradients" else "all"
+    found = wb.check(e, net, texts, tokenizer=tokenizer, background=behind, checks=judged)
     assert found["reproduced"].number < 1e-5
     assert found[ALL_LAYERS].verdict == "pass", str(found)
     assert found[FOUND[0]].verdict == "pass", str(found)

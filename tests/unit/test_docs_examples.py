@@ -53,13 +53,15 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
 def test_python_about_networks_runs(tmp_path, monkeypatch):
     """README's block, and the first of the pages about maps and checks; the others need a model of texts."""
     pytest.importorskip("torch")
+    from torch.nn import Tanh
+
     from networks.small import convolutional, digits
 
     monkeypatch.chdir(tmp_path)
     pictures = digits()[0][:2]
     names = {
         "wb": whybox,
-        "net": convolutional(channels=1, outputs=10, places=(8, 8)),
+        "net": convolutional(Tanh, channels=1, outputs=10, places=(8, 8)),
         "pictures": pictures,
         "images": pictures,
     }
