@@ -21,6 +21,7 @@ from whybox.adapters.jax.modules import (
     Mode,
     NetworkBody,
     array_bytes,
+    array_part,
     make_body,
     parameter_path,
 )
@@ -280,21 +281,11 @@ class JaxNetwork(Differentiable):
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of an array."""
-        return self._part(a, np.asarray(rows))
+        return array_part(a, np.asarray(rows), self.device)
 
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
         """Sum into rows."""
         return total.at[np.asarray(rows)].add(more.astype(total.dtype))
-
-    def _part(self, a: Array, index: Any) -> Array:
-        """``a[index]``; on a processor by numpy, since JAX compiles up to six programs for every new shape, which takes longer than the copy."""
-        if any(d.platform != "cpu" for d in a.devices()):
-            return a[index]
-        return jax.device_put(np.asarray(a)[index], self.device)
-
-    def _first(self, a: Array, rows: int) -> Array:
-        """The first rows of an array."""
-        return a if len(a) == rows else self._part(a, slice(rows))
 
     # running
 
@@ -315,7 +306,7 @@ class JaxNetwork(Differentiable):
         """Outputs alone."""
         self.passes.forward += len(x[0])
         with _clear_errors():
-            return self._first(_evaluate_outputs(self.run, self.params, self._padded(x)), len(x[0]))
+            return array_part(_evaluate_outputs(self.run, self.params, self._padded(x)), slice(len(x[0])), self.device)
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pullback]:
         """Outputs and pullback."""
@@ -343,9 +334,9 @@ class JaxNetwork(Differentiable):
             typed = cotangent.astype(outputs.dtype)
             with _clear_errors():
                 gradients = _back(pullback, jnp.pad(typed, padding) if padding[0][1] else typed)
-            return tuple(self._first(g, rows) for g in gradients)
+            return tuple(array_part(g, slice(rows), self.device) for g in gradients)
 
-        return self._first(outputs, rows), back
+        return array_part(outputs, slice(rows), self.device), back
 
     def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pullback keeps for these rows, from the compiled program: twice as many rows keep so many more."""
