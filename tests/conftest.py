@@ -1,6 +1,7 @@
 import gc
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -55,7 +56,8 @@ def forced_choice(request):
 
 @pytest.fixture(scope="session", autouse=True)
 def library_answers():
-    """What libraries in processes of their own wrote, by program, model file and rows: the same question is put once."""
+    """What libraries in processes of their own wrote, by program, model file and rows: the same question is put once, in a fork."""
+    import library_processes
     from whybox.adapters.files import subprocess_predict
 
     ask, answers = subprocess_predict._run_program, {}
@@ -72,7 +74,18 @@ def library_answers():
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(subprocess_predict, "_run_program", asked_once)
+        if hasattr(os, "fork"):
+            patch.setattr(subprocess_predict, "subprocess", library_processes.FORKED)
         yield answers
+
+
+@pytest.fixture
+def started_processes(library_answers, monkeypatch):
+    """Libraries are asked in processes that are started, as for a user."""
+    from whybox.adapters.files import subprocess_predict
+
+    library_answers.clear()
+    monkeypatch.setattr(subprocess_predict, "subprocess", subprocess)
 
 
 def _seeded():

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
+
+from library_processes import run
 
 # Importing frames takes most of a library's own import.
 _WITHOUT = """
@@ -127,7 +128,7 @@ def library_says(library: str, paths: list[Path], rows: np.ndarray, folder: Path
     """Return, for each file, the library's predictions, or its reason, or that it died."""
     np.save(folder / "rows.npy", rows)
     program = _LOADERS[library] + _EACH
-    subprocess.run(
+    run(
         [sys.executable, "-c", program, str(folder / "rows.npy"), "-", *map(str, paths)],
         check=True,
         capture_output=True,

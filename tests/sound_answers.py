@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
@@ -16,18 +15,9 @@ from scipy.sparse import csr_matrix
 import whybox as wb
 import zoo
 from whybox.errors import SpotCheckError, WhyboxError
-from whybox.models.registry import as_model
 
 EXACT = [c for c in zoo.CASES if c.verdict == "exact"]
 KINDS = ("pdp", "ice", "c-ice", "d-ice", "ale", "anova", "marginal")
-
-
-@cache
-def adapted(name: str) -> Any:
-    live, rows = zoo.built(name)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return as_model(live), rows
 
 
 def mixed_table(n: int, rng: np.random.Generator) -> pd.DataFrame:
@@ -103,7 +93,8 @@ def sound_answer(seed: int, *, every: int = 1) -> str:
     if rng.random() < 0.25:
         model, rows, columns = black_box(rng)
     else:
-        model, rows = adapted(EXACT[::every][seed % len(EXACT[::every])].name)
+        name = EXACT[::every][seed % len(EXACT[::every])].name
+        model, rows = zoo.adapted(name), zoo.built(name)[1]
         some = rng.choice(len(rows) if isinstance(rows, pd.DataFrame) else rows.shape[0], int(rng.integers(2, 40)))
         rows = rows.iloc[some] if isinstance(rows, pd.DataFrame) else rows[some]
         columns = list(rows.columns) if isinstance(rows, pd.DataFrame) else list(range(rows.shape[1]))

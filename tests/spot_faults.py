@@ -122,7 +122,7 @@ def wrong_weights(patch, seed):
         w[: len(w) // 2 * 2] = w[: len(w) // 2 * 2][::-1]
         return w, coarse
 
-    patch.setattr(AdaptiveQuadrature, "_weights", weights)
+    patch.setattr(AdaptiveQuadrature, "_compute_rule_weights", weights)
 
 
 def no_control_variate(patch, seed):

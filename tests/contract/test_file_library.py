@@ -122,6 +122,7 @@ def test_without_verification_no_library_is_started(files, name, monkeypatch):
     assert "without verification of the file" in " ".join(e.evidence.notes)
 
 
+@pytest.mark.parametrize("loads", ["", "import xgboost\n"])  # a process that is started; in tests, one that is forked
 @pytest.mark.parametrize(
     ("program", "reason"),
     [
@@ -130,10 +131,10 @@ def test_without_verification_no_library_is_started(files, name, monkeypatch):
         ("import time; time.sleep(60)", "did not finish"),
     ],
 )
-def test_a_crash_of_the_library_is_a_reason_and_no_error(files, monkeypatch, program, reason):
+def test_a_crash_of_the_library_is_a_reason_and_no_error(files, monkeypatch, program, reason, loads):
     path, _, table, _ = files["x.json"]
     model = _unverified(path)
-    monkeypatch.setitem(subprocess_predict._PROGRAM_TEXTS, "xgboost", program)
+    monkeypatch.setitem(subprocess_predict._PROGRAM_TEXTS, "xgboost", loads + program)
     monkeypatch.setattr("whybox.adapters.files.library_predict.MAX_SECONDS", 0.5 if "sleep" in program else 60)
     answer = ask_library(model, table)
     assert answer.predictions is None

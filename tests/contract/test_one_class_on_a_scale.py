@@ -12,6 +12,8 @@ from sklearn.datasets import load_iris
 from sklearn.ensemble import GradientBoostingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 
 import whybox as wb
+from whybox.models.registry import as_model
+from whybox.reporting.contents import SECTIONS
 
 NAMES = ("setosa", "versicolor", "virginica")
 X = pd.DataFrame(load_iris().data, columns=list("abcd"))
@@ -42,6 +44,12 @@ def model(request):
     return MODELS[request.param]()
 
 
+@pytest.fixture(scope="module")
+def read(model):
+    """The model as it is read and verified, once for all questions."""
+    return as_model(model)
+
+
 def labels(model):
     return [str(c) for c in model.classes_] if model.classes_.dtype != bool else ["0", "1"]
 
@@ -54,9 +62,9 @@ def one_and_all(model, verb, **options):
 
 
 @pytest.mark.parametrize("options", [{}, {"order": 2}, {"index": "banzhaf"}, {"players": {"ab": ["a", "b"]}}], ids=str)
-def test_attributions(model, options):
+def test_attributions(model, read, options):
     own = model.predict_proba(ROWS)
-    ask = lambda **o: wb.explain(model, ROWS, BACK, **o)
+    ask = lambda **o: wb.explain(read, ROWS, BACK, **o)
     for one, every, at, label in one_and_all(model, ask, **options):
         assert every.dims[-1] == "output"
         assert "output" not in one.dims
@@ -67,9 +75,7 @@ def test_attributions(model, options):
         assert one.base == every.base[at]
         assert np.array_equal(one.prediction, every.prediction[:, at])
         assert np.allclose(one.prediction, own[:, at], atol=1e-6)
-        assert (
-            wb.explain(model, ROWS[:1], BACK, output=label).units != "probability" or "Forest" in type(model).__name__
-        )
+        assert wb.explain(read, ROWS[:1], BACK, output=label).units != "probability" or "Forest" in type(model).__name__
 
 
 def test_attributions_against_all_coalitions(model):
@@ -101,19 +107,18 @@ def test_the_classes_of_a_probability_add_up_to_one(model):
     assert np.allclose(every.values.sum(axis=-1), 0, atol=1e-6)
 
 
-def test_importance(model):
-    ask = lambda **o: wb.importance(model, ROWS, background=BACK, **o)
+def test_importance(model, read):
+    ask = lambda **o: wb.importance(read, ROWS, background=BACK, **o)
     for one, every, at, _ in one_and_all(model, ask):
         assert np.array_equal(one.values, every.values[:, at])
 
 
 @pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "ale", "anova", "marginal"])
-def test_effects(model, kind):
-    for feature in ("a", ("a", "c")):
-        ask = lambda feature=feature, **o: wb.effects(model, X[::3], [feature], kind, grid=6, **o)[0]
-        if kind == "c-ice" and feature != "a":
-            continue
-        for one, every, at, _ in one_and_all(model, ask):
+def test_effects(model, read, kind):
+    features = ["a"] if kind == "c-ice" else ["a", ("a", "c")]
+    ask = lambda **o: wb.effects(read, X[::6], features, kind, grid=4, **o)
+    for curves, all_curves, at, _ in one_and_all(model, ask):
+        for one, every in zip(curves.values(), all_curves.values(), strict=True):
             assert one.units == "probability"
             assert np.allclose(one.values, every.values[..., at], rtol=0, atol=1e-12, equal_nan=True)
             if one.std_error is not None:
@@ -127,8 +132,8 @@ def test_partial_dependence_is_the_mean_probability(model):
         assert got == pytest.approx(model.predict_proba(rows.assign(c=value))[:, 0].mean(), abs=1e-6)
 
 
-def test_interactions(model):
-    ask = lambda **o: wb.interactions(model, X[::10], ["a", "c", "d"], **o)
+def test_interactions(model, read):
+    ask = lambda **o: wb.interactions(read, X[::10], ["a", "c", "d"], **o)
     for one, every, at, _ in one_and_all(model, ask):
         assert np.allclose(one.values, every.values[..., at], rtol=0, atol=1e-12)
         assert np.allclose(one.extras["h_squared"][1], every.extras["h_squared"][1][..., at], rtol=0, atol=1e-9)
@@ -144,7 +149,8 @@ def test_regions_are_those_of_the_class(model):
 
 def test_a_report_and_a_plan_take_the_scale(tmp_path):
     model = MODELS["softmax of trees"]()
-    e = wb.report(model, X[:30], tmp_path / "r.html", background=BACK, output="setosa", scale="probability")
+    asked = {"background": BACK, "output": "setosa", "scale": "probability"}
+    e = wb.report(model, X[:30], tmp_path / "r.html", sections=SECTIONS[:3], **asked)
     assert np.allclose(e.prediction, model.predict_proba(X[:30])[:, 0])
     assert wb.plan(wb.explain, model, X[:30], BACK, output="setosa", scale="probability").kernel == "enumeration"
     assert wb.plan(wb.effects, model, X[:30], "a", output="setosa", scale="probability").predictions == 0

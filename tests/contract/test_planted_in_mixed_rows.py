@@ -316,7 +316,7 @@ def test_one_hot_columns_under_the_wrong_names(seed):
     turned = {(i,): (int(j),), (j,): (int(i),)}
     sources = tuple(turned.get(s, s) for s in e.inputs.source_columns)
     assert sources != e.inputs.source_columns
-    mistaken = replace(e, inputs=replace(e.inputs, sources=sources))
+    mistaken = replace(e, inputs=replace(e.inputs, source_columns=sources))
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Inputs, "confirm_structure", lambda *_: None)
         check(mistaken, rows[:5], rows[100:130])

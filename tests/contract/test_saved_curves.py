@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -33,13 +34,14 @@ TRANSFORMED = (
 )
 
 
-def through(effects, path):
+def through(effects, path, *, twice=False):
     effects.save(path / "a.whybox")
     back = wb.load(path / "a.whybox")
     back.save(path / "b.whybox")
     assert (path / "a.whybox").read_bytes() == (path / "b.whybox").read_bytes()
-    effects.save(path / "b.whybox")
-    assert (path / "a.whybox").read_bytes() == (path / "b.whybox").read_bytes()
+    if twice:
+        effects.save(path / "b.whybox")
+        assert (path / "a.whybox").read_bytes() == (path / "b.whybox").read_bytes()
     return back
 
 
@@ -66,8 +68,8 @@ def test_the_step_function_of_every_kind_of_trees_comes_back(case, tmp_path):
     model = as_model(live)
     if not isinstance(model, TreeEnsemble):
         pytest.skip("no trees")
-    rows = rows[:60]
-    effects = wb.effects(model, rows, grid=5)
+    rows = rows[:30]
+    effects = wb.effects(model, rows, grid=5, spot_checks=0)
     back = through(effects, tmp_path)
     table = as_table(rows)
     for p, (name, e) in enumerate(effects.items()):
@@ -86,13 +88,15 @@ def test_the_step_function_of_every_kind_of_trees_comes_back(case, tmp_path):
         assert np.allclose(back[name].at(e.grid), e.values, **close)
 
 
+@cache
 def data(kind):
     rng = np.random.default_rng(0)
     X = pd.DataFrame({"a": rng.normal(size=200), "b": rng.integers(0, 30, 200), "c": rng.choice(["x", "y", "z"], 200)})
     X["a"] = X["a"].where(rng.random(200) > 0.1)
     X["c"] = pd.Categorical(X["c"], categories=["z", "y", "x", "w"])
     y = (X["a"].fillna(1.0) + X["b"] / 30 + (X["c"] == "y") > 1).astype(int)
-    model = HistGradientBoostingClassifier(max_iter=12, categorical_features="from_dtype").fit(X, y)
+    model = as_model(HistGradientBoostingClassifier(max_iter=6, categorical_features="from_dtype").fit(X, y))
+    X = X[:50].copy()
     if kind == "float32":
         X["a"] = X["a"].astype(np.float32)
     return model, pl.from_pandas(X) if kind == "polars" else X
@@ -109,8 +113,8 @@ def test_every_kind_of_column_and_curve(kind, scale, library, tmp_path):
     if library != "pandas" and kind != "pdp":
         pytest.skip("pandas says enough")
     names = ["a", "b"] if library == "polars" else ["a", "b", "c"]
-    effects = wb.effects(model, X, [*names, ("b", "a")], kind, grid=6, scale=scale)
-    back = through(effects, tmp_path)
+    effects = wb.effects(model, X, [*names, ("b", "a")], kind, grid=6, scale=scale, spot_checks=0)
+    back = through(effects, tmp_path, twice=library == "pandas" and scale is None)
     for name in names:
         points = ASKED[name]
         assert np.allclose(back[name].at(points), effects[name].at(points), rtol=1e-12, atol=1e-12)

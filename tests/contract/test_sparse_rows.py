@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import combinations, product
 
 import catboost as cb
 import lightgbm as lgb
@@ -18,7 +18,7 @@ from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor, ExtraTreeClassifier
 
 import whybox as wb
-from oracles import every_coalition, semivalue, shapley
+from oracles import semivalue, shapley
 from whybox.data.table import as_table
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError
 from whybox.models.registry import as_model
@@ -49,19 +49,27 @@ def answer(model, rows):
     return model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.predict(rows)
 
 
+def of_all_coalitions(ask, rows, count):
+    """Shapley values of `count` players, from one call of the model about the rows of all coalitions: `rows` of each are given."""
+    coalitions = [frozenset(S) for k in range(count + 1) for S in combinations(range(count), k)]
+    mixed = [rows(S) for S in coalitions]
+    ends = np.cumsum([len(m) for m in mixed])[:-1]
+    means = [part.mean(axis=0) for part in np.split(ask(mixed), ends)]
+    return semivalue(dict(zip(coalitions, means, strict=True)).__getitem__, count, shapley)
+
+
 def brute(predict, row, background, make, groups=None):
     """Shapley values over all coalitions: mixed rows are made cell by cell, absent cells staying absent, and the model is asked."""
     groups = groups or [{j} for j in range(WIDTH)]
 
-    def game(S):
+    def rows(S):
         taken = {j for s in S for j in groups[s]}
-        mixed = [
+        return [
             {j: v for j, v in row.items() if j in taken} | {j: v for j, v in other.items() if j not in taken}
             for other in background
         ]
-        return predict(make(mixed)).mean(axis=0)
 
-    return semivalue(every_coalition(game, len(groups)), len(groups), shapley)
+    return of_all_coalitions(lambda mixed: predict(make([r for part in mixed for r in part])), rows, len(groups))
 
 
 TRAIN = cells(500, missing=False)
@@ -112,11 +120,12 @@ def test_values_are_those_of_the_models_own_predict(name, missing):
     want = np.array([brute(lambda m: answer(model, m), row, background, matrix) for row in rows])
     size = np.abs(want).max()
     assert size > 0.05
+    found = as_model(model)
     for make in CONTAINERS:
-        got = wb.explain(model, matrix(rows, make), matrix(background, make))
+        got = wb.explain(found, matrix(rows, make), matrix(background, make))
         np.testing.assert_allclose(got.values, want, rtol=0, atol=3e-6 * size)
         assert got.evidence.verdict["mixed_rows"] == 196
-    alone = wb.explain(model, matrix(rows), matrix(background), sparse=True)
+    alone = wb.explain(found, matrix(rows), matrix(background), sparse=True)
     np.testing.assert_allclose(
         alone.values, want[:, [got.feature_names.index(n) for n in alone.feature_names]], rtol=0, atol=3e-6 * size
     )
@@ -206,13 +215,13 @@ def behind(model, threshold=1.0):
 
 
 def brute_frame(predict, row, background):
-    def game(S):
+    def rows(S):
         mixed = background.copy()
         for j in S:
             mixed.isetitem(j, np.repeat(row.iloc[:, j].to_numpy(), len(mixed)))
-        return predict(mixed).mean(axis=0)
+        return mixed
 
-    return semivalue(every_coalition(game, row.shape[1]), row.shape[1], shapley)
+    return of_all_coalitions(lambda mixed: predict(pd.concat(mixed)), rows, row.shape[1])
 
 
 def test_an_empty_cell_behind_a_one_hot_encoder_is_missing_to_xgboost():
@@ -238,10 +247,11 @@ def test_every_library_behind_a_sparse_transformer(name, threshold):
     many = GRID.assign(c=np.arange(len(GRID)) % 40)
     model = behind(MODELS[name](), threshold).fit(many, Y + many.c % 5)
     assert sparse.issparse(model[0].transform(many))
-    got = wb.explain(model, many[:4], many[100:130])
+    found = as_model(model)
+    got = wb.explain(found, many[:4], many[100:130])
     want = [brute_frame(model.predict, many[i : i + 1], many[100:130]) for i in range(4)]
     np.testing.assert_allclose(got.values, want, rtol=0, atol=3e-6 * np.abs(want).max())
-    assert np.abs(wb.explain(model, many[:4], scale="raw").values).max() > 0 if "linear" not in name else True
+    assert np.abs(wb.explain(found, many[:4], scale="raw").values).max() > 0 if "linear" not in name else True
 
 
 @pytest.mark.parametrize("name", ["XGBoost", "LightGBM", "RandomForestRegressor"])

@@ -26,6 +26,7 @@ from sound_answers import sound_answer
 from whybox.errors import OptionError, SpotCheckError
 from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.effects.result import compute_effects
+from whybox.methods.effects.spot_checks import CheckedCurves
 from whybox.methods.effects.spot_draws import drawn_slots
 from whybox.methods.effects.spot_rows import RowRecomputation
 
@@ -101,30 +102,40 @@ def test_files_are_checked_by_their_library_and_then_by_a_plain_reading(tmp_path
 
 
 class Clock:
-    """A clock that a test sets."""
+    """A clock that a test moves."""
 
-    def __init__(self) -> None:
-        self.now = 0.0
+    now = 0.0
 
     def __call__(self) -> float:
-        self.now += 1.0
         return self.now
 
 
 def test_curves_at_other_points_are_checked_first_and_then_a_share_of_the_time(monkeypatch):
-    seen = []
-    right = RowRecomputation.__call__
-    monkeypatch.setattr(RowRecomputation, "__call__", lambda self, cells: seen.append(len(cells)) or right(self, cells))
+    clock, seen = Clock(), []
+
+    def taking(seconds, right):
+        """The same method, which takes so many seconds on the clock."""
+
+        def slow(self, *given):
+            clock.now += seconds
+            if seconds == 1.0:
+                seen.append(len(given[0]))
+            return right(self, *given)
+
+        return slow
+
+    monkeypatch.setattr(CheckedCurves, "compute_unchecked", taking(10.0, CheckedCurves.compute_unchecked))
+    monkeypatch.setattr(RowRecomputation, "__call__", taking(1.0, RowRecomputation.__call__))
     for kind in ("pdp", "c-ice"):
         curve = wb.effects(booster(), table(n=20), ["a"], kind)[0]
-        object.__setattr__(curve.again, "time_share", TimeShare(Clock()))
+        object.__setattr__(curve.again, "time_share", TimeShare(clock))
         seen.clear()
-        for _ in range(90):
+        for _ in range(9):
             curve.at([0.3])
         assert len(seen) == 1
-        for _ in range(90):
+        for _ in range(9):
             curve.at([0.3])
-        assert len(seen) == 3  # two in a hundred calls
+        assert len(seen) == 3  # two checks in 180 of their own time, beside the first
 
 
 def test_points_asked_later_are_held_against_the_model():

@@ -65,7 +65,7 @@ def imports(path):
 
 
 def _imports(path):
-    tree = ast.parse(path.read_text(encoding="utf-8"))
+    tree, known = ast.parse(path.read_text(encoding="utf-8")), {*modules().values(), "whybox._native"}
     skipped = set()
     for node in ast.walk(tree):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
@@ -76,7 +76,7 @@ def _imports(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "whybox":
             for alias in node.names:
                 deeper = f"{node.module}.{alias.name}"
-                yield deeper if deeper in set(modules().values()) or deeper == "whybox._native" else node.module
+                yield deeper if deeper in known else node.module
         elif isinstance(node, ast.Import):
             yield from (a.name for a in node.names if a.name.split(".")[0] == "whybox")
 

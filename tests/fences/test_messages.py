@@ -64,7 +64,8 @@ def test_no_message_loses_its_arguments_in_a_string():
     wrong = []
     for path in sorted(SRC.rglob("*.py")):
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            calls = [n for n in ast.walk(node) if isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Argument"]
-            if isinstance(node, (ast.JoinedStr, ast.BinOp)) and calls:
+            if not isinstance(node, (ast.JoinedStr, ast.BinOp)):
+                continue
+            if any(isinstance(n, ast.Call) and getattr(n.func, "id", "") == "Argument" for n in ast.walk(node)):
                 wrong.append(f"{path.relative_to(SRC)}:{node.lineno}")
     assert not wrong, wrong

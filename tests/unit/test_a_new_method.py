@@ -20,7 +20,7 @@ EFFECT = """
 from dataclasses import dataclass
 import numpy as np
 from whybox.methods.common.options import option
-from whybox.methods.effects.curves import Curve, individual
+from whybox.methods.effects.curves import Curve, individual_curves
 from whybox.methods.effects.kinds import EffectKind
 from whybox.methods.effects.options import EffectsOptions
 
@@ -38,11 +38,11 @@ class QuantileCurves(EffectKind):
         self.probability = probability
 
     @classmethod
-    def of(cls, options):
+    def from_options(cls, options):
         return cls(getattr(options, "probability", 0.5))
 
-    def compute(self, evaluator, grids):
-        return [Curve(c.grid, np.quantile(c.values, self.probability, axis=0)) for c in individual(evaluator, grids)]
+    def compute_curves(self, evaluator, grids):
+        return [Curve(c.grid, np.quantile(c.values, self.probability, axis=0)) for c in individual_curves(evaluator, grids)]
 """
 IMPORTANCE = """
 from dataclasses import replace

@@ -21,7 +21,7 @@ def test_replacements_stand_half_the_range_away_from_every_number():
             tokens=None,
             inputs=[SimpleNamespace(x=x, without_gradient=False)],
             rows=np.arange(len(x)),
-            several=False,
+            inputs_are_tuple=False,
             cut_to_rows=lambda _: wb.explainers.Occlusion(),
         )
         replacement = _equidistant_method(subject).baseline

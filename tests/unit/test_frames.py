@@ -10,6 +10,7 @@ import pytest
 from scipy import sparse
 
 from whybox.data.cells import column_dtype, object_cells
+from whybox.data.column import frame_column
 from whybox.data.series import is_missing
 from whybox.data.table import align_columns, as_table, build_frame
 from whybox.errors import ColumnsError, DtypeError, EmptyDataError, InputError
@@ -201,3 +202,29 @@ def test_an_arrow_table_reaches_scikit_learn_without_any_frame_library(monkeypat
     assert np.array_equal(wb.explain(model, table).values, wb.explain(model, X).values)
     with pytest.raises(MissingDependencyError):
         as_table(pa.table({"city": ["Rome", "Bern"]})).for_transformers()
+
+
+@pytest.mark.parametrize(
+    "dtype", ["?", "i1", "i8", "u2", "u8", "f2", "f4", "f8", "g", ">f8", ">i4", "c16", "M8[ns]", "O"]
+)
+def test_plain_columns_of_pandas_are_typed_as_those_of_any_frame(dtype):
+    """NumPy's own dtypes take a shorter way; the same bits come of it, and no copy where there was none."""
+    cells = np.array([0, 1, 1]).astype(dtype)
+    table = as_table(pd.DataFrame({"a": cells, "b": cells}))
+    got, want = table.column(1), frame_column("b", table.series(1))
+    assert (got.kind, got.values.dtype, got.categories) == (want.kind, want.values.dtype, want.categories)
+    assert repr(got.values.tolist()) == repr(want.values.tolist())
+    assert got.values.flags.writeable == want.values.flags.writeable
+    if got.kind == "number":
+        matrix = table.matrix()
+        assert matrix.dtype == np.column_stack([got.values] * 2).dtype
+        assert matrix.tolist() == [[0, 0], [1, 1], [1, 1]]
+
+
+def test_new_values_in_a_column_leave_the_users_frame_as_it_was():
+    frame = pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [0.5, 1.5]}, index=[7, 7])
+    table = as_table(frame)
+    changed = table.with_columns_of_values({0: [5, 6], 2: [None, 2.5]}).native
+    pd.testing.assert_frame_equal(frame, pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [0.5, 1.5]}, index=[7, 7]))
+    pd.testing.assert_frame_equal(changed, pd.DataFrame({"a": [5, 6], "b": [3, 4], "c": [np.nan, 2.5]}, index=[7, 7]))
+    assert table.with_values(1, [0.5, 1.0]).native["b"].tolist() == [0.5, 1.0]

@@ -167,7 +167,7 @@ def test_precision_of_arithmetic_and_values(forest):
 
 def test_threads_give_the_same_numbers(forest):
     model, X = forest
-    rows = np.tile(X, (5, 1))
+    rows = np.tile(X, (3, 1))
     for asked in ({}, {"background": X[:9]}, {"order": 2}):
         some = rows if not asked else rows[:40]
         one, two = wb.explain(model, some, n_jobs=1, **asked), wb.explain(model, some, n_jobs=2, **asked)
@@ -256,7 +256,7 @@ def test_ctrl_c_is_answered_within_a_second_or_so(tmp_path):
         from whybox.explainers import TreeShap
         rng = np.random.default_rng(0)
         X = rng.normal(size=(1500, 12)); y = X.sum(axis=1) + rng.normal(size=1500)
-        explainer = TreeShap(RandomForestRegressor(20, random_state=0).fit(X, y), order=int(sys.argv[1]))
+        explainer = TreeShap(RandomForestRegressor(10, random_state=0).fit(X, y), order=int(sys.argv[1]))
         rows = np.tile(X, (300, 1))
         print("ready", flush=True)
         explainer(rows[: 400000 if sys.argv[1] == "1" else 20000])

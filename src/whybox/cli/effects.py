@@ -156,7 +156,7 @@ def _effects(options: argparse.Namespace) -> None:
     chosen = (load_options(spec) if spec.options else options_of_kinds()[0])(**q.settings)
     how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid}
     problem = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
-    if problem.asks:
+    if problem.needs_predictions:
         print(f"whybox: {plan_effects(problem).line}", file=sys.stderr)
     curves = name_rows(lambda _: compute_effects(problem), q.rows, options.data)
     with atomic_write(out) as part:

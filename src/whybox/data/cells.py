@@ -101,11 +101,11 @@ def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
     values = _matrix_column(table, position)
     if values is not None:
         return values.astype(object)
-    series = nw.from_native(table.native, eager_only=True)[:, position]
-    native = series.to_native()
+    native = table.native_column(position)
     if table.library == "pandas" and native.dtype == object:
         return np.asarray(native.to_numpy(), dtype=object)
-    cells = series.to_list()
+    plain = table.library == "pandas" and isinstance(native.dtype, np.dtype) and native.dtype.kind in "biuf"
+    cells = native.to_list() if plain else table.series(position).to_list()
     objects = np.empty(len(cells), dtype=object)
     for i, cell in enumerate(cells):
         objects[i] = cell
@@ -116,7 +116,7 @@ def column_dtype(table: Table, position: int) -> Any:
     """Return the dtype of a column in its own library."""
     if isinstance(table.native, np.ndarray) or table.is_matrix:
         return table.native.dtype
-    return dtype_of(nw.from_native(table.native, eager_only=True)[:, position].to_native())
+    return dtype_of(table.native_column(position))
 
 
 def cell_codes(table: Table, position: int) -> Ints:
@@ -124,7 +124,7 @@ def cell_codes(table: Table, position: int) -> Ints:
     column = _matrix_column(table, position)
     if column is not None:
         return _codes_of_objects(column) if column.dtype == object else _codes_of_bits(column)
-    series = nw.from_native(table.native, eager_only=True)[:, position]
+    series = table.series(position)
     if series.dtype in (nw.Categorical, nw.Enum):
         return np.asarray(table.column(position).values, dtype=np.int64)
     if series.dtype in (nw.Datetime, nw.Date, nw.Duration) or getattr(dtype_of(series.to_native()), "kind", "") in (
@@ -173,17 +173,17 @@ def _values_and_nulls(table: Table, position: int) -> tuple[npt.NDArray[Any], np
     values = _matrix_column(table, position)
     if values is not None:
         return None if values.dtype == object or values.dtype.itemsize not in _WORD_BYTES else (values, None)
-    return _stored_values(nw.from_native(table.native, eager_only=True)[:, position], table.library)
+    return _stored_values(table.series(position), table.library)
 
 
 def has_plain_storage(table: Table, position: int) -> bool:
     """Whether a column stores plain numbers or dates, so that equal values are identical cells but for the sign of zero."""
     if isinstance(table.native, np.ndarray) or table.is_matrix:
         return bool(table.native.dtype.kind in "iufmM")
-    series = nw.from_native(table.native, eager_only=True)[:, position]
-    dtype = dtype_of(series.to_native())
+    dtype = column_dtype(table, position)
     if isinstance(dtype, np.dtype):
         return bool(dtype.kind in "iufmM")
+    series = table.series(position)
     return series.dtype in (nw.Datetime, nw.Date, nw.Duration) or (
         (series.dtype.is_integer() or series.dtype.is_float()) and series.null_count() == 0
     )
@@ -365,7 +365,7 @@ def _missing_mask(table: Table, position: int) -> npt.NDArray[np.bool_] | None:
         if values.dtype == object:
             return np.fromiter(map(is_missing, values), dtype=bool, count=len(values))
         return np.isnan(values) if values.dtype.kind == "f" else None
-    series = nw.from_native(table.native, eager_only=True)[:, position]
+    series = table.series(position)
     mask = np.asarray(series.is_null().to_numpy(), dtype=bool)
     if series.dtype.is_float() and table.library != "pandas":
         mask |= np.isnan(np.asarray(series.to_numpy(), dtype=np.float64))

@@ -13,7 +13,7 @@ from whybox.data import sparse_rows
 from whybox.data.series import category_codes, is_missing
 from whybox.errors import DtypeError, quoted_list
 
-__all__ = ["Column", "array_column", "describe_content", "frame_column"]
+__all__ = ["Column", "array_column", "describe_content", "frame_column", "is_plain_dtype", "plain_pandas_column"]
 
 Kind = Literal["number", "boolean", "category", "string", "datetime", "object"]
 
@@ -74,6 +74,24 @@ def _object_column(name: str, values: npt.NDArray[Any]) -> Column:
     except OverflowError:
         raise DtypeError(f"column {name!r} holds a whole number that is too large for a float.") from None
     return Column(name, kind, numbers, originals=values)
+
+
+def is_plain_dtype(dtype: Any, kinds: str = "iuf") -> bool:
+    """Whether a dtype of pandas is one of NumPy's own, of these kinds, that every library reads: no float16, none of another byte order."""
+    return (
+        isinstance(dtype, np.dtype)
+        and dtype.kind in kinds
+        and dtype.itemsize <= 8
+        and dtype != np.float16
+        and dtype.isnative
+    )
+
+
+def plain_pandas_column(name: str, series: Any) -> Column | None:
+    """Return a pandas column of numbers or booleans in NumPy's own dtypes, as `frame_column` would; None for another dtype."""
+    if not is_plain_dtype(series.dtype, "biuf"):
+        return None
+    return Column(name, "boolean" if series.dtype.kind == "b" else "number", series.to_numpy())
 
 
 def frame_column(name: str, series: nw.Series[Any]) -> Column:

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data import sparse_rows
-from whybox.data.column import Column, array_column, describe_content, frame_column
+from whybox.data.column import Column, array_column, describe_content, frame_column, is_plain_dtype, plain_pandas_column
 from whybox.data.containers import as_frame
 from whybox.data.series import (
     build_frame,
@@ -132,6 +132,11 @@ class Table:
             return self.is_matrix
         return all(type(t).__name__ == "SparseDtype" for t in self.native.dtypes)
 
+    @property
+    def _is_pandas(self) -> bool:
+        """Whether it is a pandas frame; of a saved table that was read, `library` may be another one."""
+        return self.library == "pandas" and hasattr(self.native, "iloc")
+
     @cached_property
     def _frame(self) -> nw.DataFrame[Any]:
         """The user's frame under one interface; wrapping it takes longer than many a use of it."""
@@ -148,16 +153,12 @@ class Table:
         labels = self.row_labels[rows] if self.labels is not None or not _starts_at_first_row(rows) else None
         if isinstance(self.native, np.ndarray) or self.is_matrix:
             return replace(self, native=self.native[chosen], labels=labels)
-        index = (
-            None if self.index is None or self.labels is None else self.index[chosen]
-        )  # kept together with the labels
-        frame = self._frame
-        return replace(
-            self,
-            native=frame[chosen, :].to_native() if isinstance(chosen, slice) else frame[chosen.tolist(), :].to_native(),
-            labels=labels,
-            index=index,
-        )
+        index = None if self.index is None or self.labels is None else self.index[chosen]  # kept with the labels
+        if self._is_pandas:
+            native = self.native.iloc[chosen]
+        else:
+            native = self._frame[chosen if isinstance(chosen, slice) else chosen.tolist(), :].to_native()
+        return replace(self, native=native, labels=labels, index=index)
 
     def blocks(self, size: int) -> Iterator[tuple[int, Table]]:
         """Yield (first row, block) over consecutive blocks of at most `size` rows."""
@@ -187,17 +188,14 @@ class Table:
             out = widen_array(self.native, np.result_type(self.native, other.native))
             out[:, list(positions)] = other.native[:, list(positions)]
             return replace(self, native=out)
-        own_frame, other_frame = self._frame, nw.from_native(other.native, eager_only=True)
-        from_other = set(positions)
-        if self.library == "pandas":
+        taken_columns = set(positions)
+        if self._is_pandas:
             native = self.native.copy()
-            for p in (
-                from_other
-            ):  # assigning a series with the same index keeps its dtype; for an array of objects pandas would infer one
-                native.isetitem(p, other.native.iloc[:, p].set_axis(native.index))
+            for p in taken_columns:  # a series with the same index keeps its dtype; for an array pandas would infer one
+                native.isetitem(p, other.native_column(p).set_axis(native.index))
             return replace(self, native=native)
-        columns = [other_frame[:, p] if p in from_other else own_frame[:, p] for p in range(self.width)]
-        return replace(self, native=own_frame.select(*columns).to_native())
+        columns = [(other if p in taken_columns else self).series(p) for p in range(self.width)]
+        return replace(self, native=self._frame.select(*columns).to_native())
 
     def with_cells_from(self, other: Table, taken: npt.NDArray[np.bool_]) -> Table | None:
         """Return these rows with the cells of another frame where `taken`; None if they differ in library, width or a column's dtype."""
@@ -225,6 +223,13 @@ class Table:
                 array = widen_array(array, np.result_type(array, new_array))
                 array[:, position] = new_array
             return replace(self, native=array)
+        if self._is_pandas:
+            native = self.native.copy(deep=False)  # `isetitem` replaces a column of the copy alone
+            for position, values in columns.items():
+                template = self.native_column(position)
+                new_series = like_series(template, list(values), self.library, self.names[position])
+                native.isetitem(position, new_series.set_axis(native.index))
+            return replace(self, native=native)
         frame, new_columns = self._frame, []
         for position, values in columns.items():
             old_column = frame[:, position]
@@ -265,6 +270,14 @@ class Table:
             native=frame.with_columns(nw.from_native(new_series, series_only=True).alias(old_column.name)).to_native(),
         )
 
+    def series(self, position: int) -> nw.Series[Any]:
+        """Return one column of a frame, under one interface for all libraries."""
+        return self._frame[:, position]
+
+    def native_column(self, position: int) -> Any:
+        """Return one column of a frame as its own library holds it."""
+        return self.native.iloc[:, position] if self._is_pandas else self.series(position).to_native()
+
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""
         name = self.names[position]
@@ -272,7 +285,8 @@ class Table:
             return array_column(name, sparse_rows.dense_column(self.native, position, self.absent))
         if isinstance(self.native, np.ndarray):
             return array_column(name, self.native[:, position])
-        return frame_column(name, self._frame[:, position])
+        plain = plain_pandas_column(name, self.native_column(position)) if self._is_pandas else None
+        return frame_column(name, self.series(position)) if plain is None else plain
 
     def matrix(self) -> npt.NDArray[Any]:
         """Return all columns as one numeric matrix (missing as NaN), in the widest dtype the columns need.
@@ -300,10 +314,10 @@ class Table:
         """Return the frame as one matrix in a single call when every column is a plain number."""
         if isinstance(self.native, np.ndarray):
             return None
-        frame = self._frame
-        if not all(t.is_numeric() and t != nw.Decimal for t in frame.schema.values()):
+        plain = self._is_pandas and all(map(is_plain_dtype, self.native.dtypes))
+        if not plain and not all(t.is_numeric() and t != nw.Decimal for t in self._frame.schema.values()):
             return None
-        out = frame.to_numpy()
+        out = self.native.to_numpy() if plain else self._frame.to_numpy()
         return out if out.dtype.kind in "fiu" else None
 
     def for_transformers(self) -> Any:
