@@ -1,8 +1,7 @@
 """The same weights in torch, equinox, flax, plain JAX and Keras: the same maps, and every library left as it was found."""
 
 import os
-import subprocess
-import sys
+from functools import cache
 
 os.environ.setdefault("KERAS_BACKEND", "torch")
 
@@ -127,10 +126,15 @@ NETS = {
 }
 
 
+@cache
+def built(name):
+    """One network of each library, compiled once."""
+    return NETS[name][0]()
+
+
 @pytest.fixture(scope="module", params=NETS)
 def other(request):
-    make, x = NETS[request.param]
-    return make(), x
+    return built(request.param), NETS[request.param][1]
 
 
 def test_gradients_and_smoothgrad_agree_between_libraries(other):
@@ -150,8 +154,8 @@ def test_smoothgrad_agrees_where_the_noise_is_the_same():
     """Noise is drawn in the shape of the input, so it is the same where channels stand alike."""
     options = dict(target=2, method="smoothgrad", samples=6)
     ours = wb.saliency(torch_net(), X, **options)
-    for make in (equinox_net, jax_net):
-        theirs = wb.saliency(make(), X, **options)
+    for name in ("equinox", "jax"):
+        theirs = wb.saliency(built(name), X, **options)
         assert np.abs(ours.values - theirs.values).max() < 1e-6
         assert np.abs(ours.std_error - theirs.std_error).max() < 1e-5  # a difference of squares
     flat = np.random.default_rng(1).normal(size=(5, 6)).astype(np.float32)
@@ -234,6 +238,20 @@ def test_layers_can_be_tapped_and_entered(other):
     assert np.abs(wrapped.numpy(pull(wrapped.array(cotangent))[0]) - down).max() < 1e-6
     with pytest.raises(OptionError, match="conv"):
         wrapped.tap_layer(xs, "konv")
+
+
+def test_rows_are_taken_on_a_processor_without_compiling(caplog):
+    """JAX would compile several programs for every number of rows."""
+    jax = pytest.importorskip("jax")
+    net = as_network(built("jax"))
+    x = net.array(X)
+    with jax.log_compiles():
+        taken = [net.take(x, np.array(rows)) for rows in ([3], [6, 0, 0, 1, 5], range(7))]
+    assert not caplog.messages
+    for a, rows in zip(taken, ([3], [6, 0, 0, 1, 5], range(7)), strict=True):
+        assert isinstance(a, jax.Array)
+        assert a.devices() == x.devices()
+        assert np.array_equal(a, X[list(rows)])
 
 
 def test_train_mode_is_refused_by_name():
@@ -431,25 +449,3 @@ def test_outputs_of_functions_are_chosen():
     assert wb.saliency(net, x, 1, output="aux").values[0].tolist() == [0, 1]
     two = as_network(torch.nn.Module())
     assert two.select_output("aux").head.key == "aux"
-
-
-def test_models_of_keras_on_jax_agree_too(tmp_path):
-    """In a process of its own, since Keras has one backend a process."""
-    pytest.importorskip("keras")
-    pytest.importorskip("jax")
-    np.savez(tmp_path / "torch.npz", map=wb.saliency(torch_net(), X).values)
-    program = (
-        "import sys; sys.path.insert(0, sys.argv[1]); import numpy as np, whybox as wb, test_networks as t\n"
-        "net = t.keras_net(); e = wb.saliency(net, t.LAST); assert 'keras model on jax' in e.evidence.model, e.evidence.model\n"
-        "assert np.abs(e.values - np.load(sys.argv[2])['map']).max() < 1e-6\n"
-        "w = wb.models.registry.as_network(net); xs = (w.array(t.LAST),); c = w.array(np.eye(5, dtype='f')[np.arange(7) % 5])\n"
-        "tap = w.tap_layer(xs, 'conv'); inner, said = w.split_at_layer('conv', xs); y, pull = inner((said, *xs))\n"
-        "assert np.abs(w.numpy(tap.pullback(c)) - w.numpy(pull(c)[0])).max() < 1e-6 and np.abs(w.numpy(tap.pullback(c))).max() > 0.01\n"
-        "assert w.with_random_parameters(1, 'fc').fingerprint != w.fingerprint\nprint('agreed')"
-    )
-    here = os.path.dirname(__file__)  # noqa: PTH120
-    done = subprocess.run(
-        [sys.executable, "-W", "ignore", "-c", program, here, str(tmp_path / "torch.npz")],
-        env={**os.environ, "KERAS_BACKEND": "jax"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.stdout.strip() == "agreed", done.stderr[-2000:]

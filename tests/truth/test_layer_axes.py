@@ -86,12 +86,13 @@ def explained(net, x, method="gradcam", **options):
 
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_layer_in_any_order_gives_the_map_of_channels_first(shape):
+    """Every order with one of the methods, which take the axes from one place; the others at other shapes."""
     x, w = drawn(shape)
-    for order in permutations(range(1, len(shape) + 1)):
-        for method in METHODS:
-            for layer in ("grid", None):
-                e = explained(Turned(order, w), x, method, layer=layer)
-                np.testing.assert_allclose(e.values, by_hand(method, x, w), rtol=1e-4, atol=1e-5)
+    for k, order in enumerate(permutations(range(1, len(shape) + 1))):
+        method = METHODS[(k + sum(shape)) % 4]
+        for layer in ("grid", None):
+            e = explained(Turned(order, w), x, method, layer=layer)
+            np.testing.assert_allclose(e.values, by_hand(method, x, w), rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("shape", [s for s in SHAPES if 1 not in s])

@@ -79,11 +79,11 @@ def test_shares_of_the_way():
     """Of many points on the way, the share at which each operand is the largest."""
     rng = np.random.default_rng(0)
     x, r = (torch.tensor(rng.integers(-3, 4, (5, 40)) + 0.01 * rng.standard_normal((5, 40))) for _ in range(2))
-    t = (np.arange(200_000) + 0.5) / 200_000
+    t = (np.arange(40_000) + 0.5) / 40_000
     at = np.stack([r.numpy()[:, i, None] + t * (x - r).numpy()[:, i, None] for i in range(40)])
     wanted = np.stack([(at.argmax(1) == k).mean(1) for k in range(5)])
-    np.testing.assert_allclose(_shares_along_axis(x, r).numpy(), wanted, atol=2e-5)
-    np.testing.assert_allclose(torch.stack(_pooling_shares(list(x), list(r))).numpy(), wanted, atol=2e-5)
+    np.testing.assert_allclose(_shares_along_axis(x, r).numpy(), wanted, atol=5e-5)
+    np.testing.assert_allclose(torch.stack(_pooling_shares(list(x), list(r))).numpy(), wanted, atol=5e-5)
 
 
 def test_equal_operands_are_counted_once():

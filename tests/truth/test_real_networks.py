@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
 import pytest
 import torch
@@ -14,7 +16,7 @@ data = pytest.importorskip("skimage.data")
 from networks.efficientnet import prepared, pretrained
 
 SIDE, CAT, CUP = 112, 285, 967
-ORDERS = [(0, 1, 2, 3), (1, 0, 3, 2), (2, 3, 0, 1), (3, 2, 1, 0)]
+ORDERS = [(0, 1, 2, 3), (3, 2, 1, 0)]  # the cat on one diagonal, the cup on the other
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +26,7 @@ def net():
 
 @pytest.fixture(scope="module")
 def mosaics():
-    """A cat, a cup, a rocket and an astronaut in the four corners, in four orders."""
+    """A cat, a cup, a rocket and an astronaut in the four corners, in two orders."""
     four = [prepared(getattr(data, n)(), SIDE)[0] for n in ("chelsea", "coffee", "rocket", "astronaut")]
     rows = [
         torch.cat([torch.cat([four[i] for i in o[:2]], 2), torch.cat([four[i] for i in o[2:]], 2)], 1) for o in ORDERS
@@ -37,22 +39,26 @@ def corners(values):
     return [values[:SIDE, :SIDE], values[:SIDE, SIDE:], values[SIDE:, :SIDE], values[SIDE:, SIDE:]]
 
 
+@pytest.fixture(scope="module")
+def maps(net, mosaics):
+    """Maps of the mosaics, each made once."""
+    return cache(lambda method, target: wb.saliency(net, mosaics, target, method))
+
+
 @pytest.mark.parametrize("method", ["gradcam", "layercam"])
 @pytest.mark.parametrize(("target", "which"), [(CAT, 0), (CUP, 1)])
-def test_the_map_is_where_the_thing_is(net, mosaics, method, target, which):
-    e = wb.saliency(net, mosaics, target, method)
-    for values, order in zip(e.values, ORDERS, strict=True):
+def test_the_map_is_where_the_thing_is(maps, method, target, which):
+    for values, order in zip(maps(method, target).values, ORDERS, strict=True):
         assert int(np.argmax([c.max() for c in corners(values)])) == order.index(which)
 
 
-def test_grad_cam_gives_the_cat_most_of_what_it_gives(net, mosaics):
-    e = wb.saliency(net, mosaics, CAT, "gradcam")
-    share = [corners(v)[o.index(0)].sum() / v.sum() for v, o in zip(e.values, ORDERS, strict=True)]
+def test_grad_cam_gives_the_cat_most_of_what_it_gives(maps):
+    share = [corners(v)[o.index(0)].sum() / v.sum() for v, o in zip(maps("gradcam", CAT).values, ORDERS, strict=True)]
     assert min(share) > 0.6
 
 
 def test_differences_add_up_through_the_whole_network(net, mosaics):
-    e = wb.saliency(net, mosaics[:2], CAT, "deeplift")
+    e = wb.saliency(net, mosaics[:1], CAT, "deeplift")
     assert np.abs(e.extras["completeness_error"][1]).max() < 1e-4 * np.abs(e.prediction - e.extras["base"][1]).max()
 
 

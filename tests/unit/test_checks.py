@@ -87,7 +87,7 @@ BEFORE_PRODUCT = ("gradient_x_input", "integrated_gradients", "deeplift")
 @pytest.mark.parametrize("method", ["gradient", "smoothgrad", "gradcam", "occlusion", "ablation", *BEFORE_PRODUCT])
 def test_maps_of_a_trained_network_depend_on_it(digits, method):
     net, rows = digits
-    rows = rows[:6] if method == "integrated_gradients" else rows[:12]
+    rows = rows[:6]
     options = {"samples": 20} if method == "smoothgrad" else {}
     found = wb.check(wb.saliency(net, rows, method=method, **options), net, rows, checks="model dependence")
     for line in (ALL_LAYERS, TOP_LAYER):
@@ -324,7 +324,7 @@ def test_targets_of_every_kind(table):
     }
     for name, (target, more) in kinds.items():
         e = wb.saliency(net, rows, target, **more)
-        found = wb.check(e, net, rows, checks=("numerical", "model dependence"))
+        found = wb.check(e, net, rows, checks=("numerical", "model dependence"), max_rows=8)
         assert found["reproduced"].verdict == "pass", name
         assert found["reproduced"].number < 1e-5, name
         assert found[ALL_LAYERS].verdict == "pass", name

@@ -53,11 +53,18 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
 def test_python_about_networks_runs(tmp_path, monkeypatch):
     """README's block, and the first of the pages about maps and checks; the others need a model of texts."""
     pytest.importorskip("torch")
-    from networks.small import digits, digits_network
+    from torch.nn import Tanh
+
+    from networks.small import convolutional, digits
 
     monkeypatch.chdir(tmp_path)
     pictures = digits()[0][:2]
-    names = {"wb": whybox, "net": digits_network(), "pictures": pictures, "images": pictures}
+    names = {
+        "wb": whybox,
+        "net": convolutional(Tanh, channels=1, outputs=10, places=(8, 8)),
+        "pictures": pictures,
+        "images": pictures,
+    }
     for page in ("README.md", "docs/saliency.md", "docs/checks.md"):
         blocks = [b for b in python_of(page) if "net, " in b]
         run(blocks[:1], page, names)

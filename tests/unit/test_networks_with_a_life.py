@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import sys
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ from networks.small import Formula, cnn, flat, rows, seeded
 from whybox.adapters.torch import graph
 from whybox.adapters.torch.capture_on_device import captured
 from whybox.adapters.torch.module import wrap
+from whybox.adapters.torch.state import without_compilation
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 
 
@@ -251,11 +253,19 @@ def test_compiled_networks_as_before(how):
         net.part = torch.compile(net.part, backend="eager")
     else:
         net.compile(backend="eager")
-    for method in ("gradient", "deeplift", "guided_backprop", "gradcam", "scorecam", "occlusion"):
+    methods = ("gradient", "deeplift", "gradcam")  # one as it is, one by rules, one by hooks; of a whole network all
+    for method in (*methods, "guided_backprop", "scorecam", "occlusion") if how == "whole" else methods:
         options = {"window": 3} if method == "occlusion" else {}
         want = wb.saliency(plain, x, 1, method, **options).values
         assert np.allclose(wb.saliency(net, x, 1, method, **options).values, want, atol=1e-6)
     assert hasattr(net.part if how == "part" else net, "_orig_mod") or net._compiled_call_impl is not None
+
+
+def test_the_compiler_of_torch_is_not_loaded_where_nothing_is_compiled(monkeypatch):
+    monkeypatch.delitem(sys.modules, "torch._dynamo", raising=False)
+    monkeypatch.setattr(torch.compiler, "set_stance", lambda _: pytest.fail("loads torch._dynamo"))
+    with without_compilation():
+        assert flat()(torch.zeros(1, 6)).shape == (1, 3)
 
 
 def test_compiled_networks_are_traced_as_they_were_written_also_the_slow_way(monkeypatch):

@@ -168,17 +168,16 @@ def test_explainers_go_on_where_they_were(name, options):
     model, rows = zoo.built(name)
     given = {**options, **({"background": rows[:20]} if "background" in options else {})}
     explainer = wb.explainers.TreeShap(model, **given)
-    for _ in range(4):  # before it was used, and after: more rows make other kernels worth their tables
+    uses = 2 if options else 4  # before it was used, and after: more rows make other kernels worth their tables
+    for use in range(uses):
         back = through(explainer)
-        copied = copy.deepcopy(explainer)
+        others = [back] if use < uses - 1 else [through(back), copy.deepcopy(explainer)]
         want = explainer(rows[:50])
-        for other in (back, copied):
+        for other in others:
             got = other(rows[:50])
             assert got.values.tobytes() == want.values.tobytes()
             assert got.evidence.kernel == want.evidence.kernel
         explainer(rows[:300])
-    again = through(through(explainer))
-    assert again(rows[:50]).values.tobytes() == explainer(rows[:50]).values.tobytes()
 
 
 def test_an_explainer_from_a_better_processor_is_compiled_anew(monkeypatch):
@@ -243,14 +242,16 @@ def networks(folder):
     yield equinox.nn.Linear(3, 2, key=jax.random.PRNGKey(0))
 
 
-@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "shapley"])
-def test_explainers_of_networks_before_and_after_use(tmp_path, method):
-    x = np.random.default_rng(0).normal(size=(5, 3)).astype(np.float32)
-    for net in networks(tmp_path):
-        explainer = wb.explainers.Saliency(net, method)
+def test_explainers_of_networks_before_and_after_use(tmp_path):
+    """Networks of every library, and every method with a module: an explainer holds the two side by side."""
+    x = np.random.default_rng(0).normal(size=(3, 3)).astype(np.float32)
+    first, *more = networks(tmp_path)
+    pairs = [(first, method) for method in ("gradient", "integrated_gradients", "shapley")]
+    for net, method in [*pairs, *((net, "gradient") for net in more)]:
+        explainer = wb.explainers.Saliency(net, method, spot_checks=None if net is first else 0)
         before = through(explainer)
         want = explainer(x, 1)
-        for other in (before, through(explainer), through(through(explainer)), copy.deepcopy(explainer)):
+        for other in (before, through(through(explainer)), copy.deepcopy(explainer)):
             got = other(x, 1)
             assert got.values.tobytes() == want.values.tobytes()
             assert got.evidence.fingerprints == want.evidence.fingerprints

@@ -24,6 +24,7 @@ from whybox.numerics.statistics import (
     skewed_interval,
     skewness_of_mean,
     spearman,
+    spearman_of_rows,
     std_error_of_mean,
 )
 
@@ -43,6 +44,23 @@ def test_a_constant_has_no_rank_correlation():
     assert spearman(np.zeros(0), np.zeros(0)) == 0.0
     assert np.isnan(kendall([1.0, 1.0, 1.0], [1.0, 2.0, 3.0]))
     assert np.isnan(kendall([1.0, np.nan, 2.0], [1.0, 2.0, 3.0]))
+
+
+def test_rows_are_ranked_together_as_one_by_one():
+    """With ties, constant rows, rows constant but for rounding, and rows of float32 numbers."""
+    rng = np.random.default_rng(3)
+    a, b = rng.normal(size=(2, 40, 9)).round(1)
+    a[:3], b[5] = [[0.0], [0.1], [1e9]], -2.0
+    a[7] = 0.1 + 1e-17 * np.arange(9)
+    a[8] = 1 + 1e-15 * np.arange(9)
+    b[10:20] = b[10:20].astype(np.float32)
+    a[12] = 1.0 + 1e-7 * np.arange(9, dtype=np.float32)
+    together = spearman_of_rows(a, b)
+    assert together == pytest.approx([spearman(x, y) for x, y in zip(a, b, strict=True)], abs=1e-12)
+    assert not together[[0, 1, 2, 5, 7, 8]].any()
+    assert (np.abs(together) > 0).sum() > 30
+    assert spearman_of_rows(a, a)[20] == pytest.approx(1, abs=1e-12)
+    assert spearman_of_rows(np.zeros((2, 0)), np.zeros((2, 0))).tolist() == [0.0, 0.0]
 
 
 def test_what_only_rounding_tells_apart_is_tied():

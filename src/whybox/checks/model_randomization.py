@@ -30,7 +30,7 @@ from whybox.methods.saliency.prepare_inputs import has_baseline
 from whybox.methods.saliency.problem import Indices
 from whybox.models.differentiable import Differentiable
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor, varies
-from whybox.numerics.statistics import format_mean, mean_interval, spearman
+from whybox.numerics.statistics import format_mean, mean_interval, spearman_of_rows
 
 __all__ = ["CHECK_GROUP", "model_dependence"]
 
@@ -175,10 +175,12 @@ class _ComparedMap:
     def row_similarities(self, other: Floats) -> Floats:
         """|Spearman correlation| of each row with the map: of absolute values, or of signed values if that is larger."""
         out = np.zeros(len(self.map))
-        for k, (own_map, other_map, finite) in enumerate(zip(self.map, other, self.finite, strict=True)):
+        for finite in np.unique(self.finite, axis=0):  # most often one pattern: all rows are ranked together
             if finite.sum() >= MIN_POSITIONS:
-                x, y = own_map[finite], np.where(np.isfinite(other_map[finite]), other_map[finite], 0.0)
-                out[k] = max(abs(spearman(np.abs(x), np.abs(y))), abs(spearman(x, y)))
+                rows = (self.finite == finite).all(axis=1)
+                x, y = self.map[np.ix_(rows, finite)], other[np.ix_(rows, finite)]
+                y = np.where(np.isfinite(y), y, 0.0)
+                out[rows] = np.maximum(np.abs(spearman_of_rows(np.abs(x), np.abs(y))), np.abs(spearman_of_rows(x, y)))
         return np.asarray(out[self.usable])
 
     def _chance_similarity(self) -> float:

@@ -11,7 +11,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FLOAT32_ROUNDING", "ratio_above_rounding", "relative_size", "rounding_floor", "varies"]
+__all__ = ["FLOAT32_ROUNDING", "ratio_above_rounding", "relative_size", "rounding_floor", "rows_that_vary", "varies"]
 
 Floats = npt.NDArray[np.float64]
 
@@ -80,3 +80,14 @@ def varies(values: npt.ArrayLike, weights: Floats | None = None) -> bool:
     unit = float(np.abs(x).max()) or 1.0
     x = x / unit
     return bool(np.sqrt(share @ (x - share @ x) ** 2) > rounding_floor(x, share))
+
+
+def rows_that_vary(values: npt.ArrayLike) -> npt.NDArray[np.bool_]:
+    """Whether the numbers of each row, (rows, numbers), differ by more than rounding explains: :func:`varies` of every row at once. All numbers are finite."""
+    x = np.asarray(values, dtype=np.float64)
+    if not x.size:
+        return np.zeros(len(x), dtype=np.bool_)
+    unit = np.abs(x).max(axis=1, keepdims=True)
+    x = x / np.where(unit > 0, unit, 1.0)
+    spread = np.sqrt(((x - x.mean(axis=1, keepdims=True)) ** 2).mean(axis=1))
+    return np.asarray(spread > rounding_floor(x.T))

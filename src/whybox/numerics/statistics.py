@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.numerics.rounding import rounding_floor, varies
+from whybox.numerics.rounding import rounding_floor, rows_that_vary, varies
 
 __all__ = [
     "RunningMoments",
@@ -33,6 +33,7 @@ __all__ = [
     "skewed_interval",
     "skewness_of_mean",
     "spearman",
+    "spearman_of_rows",
     "std_error_of_mean",
 ]
 
@@ -45,6 +46,18 @@ def spearman(a: Floats, b: Floats) -> float:
     from scipy.stats import rankdata
 
     return float(np.corrcoef(rankdata(a), rankdata(b))[0, 1]) if varies(a) and varies(b) else 0.0
+
+
+def spearman_of_rows(a: Floats, b: Floats) -> Floats:
+    """Return :func:`spearman` of each row of two tables of finite numbers, (rows,)."""
+    from scipy.stats import rankdata
+
+    out = np.zeros(len(a))
+    used = rows_that_vary(a) & rows_that_vary(b)
+    if used.any():
+        x, y = (r - r.mean(axis=1, keepdims=True) for r in (rankdata(t[used], axis=1) for t in (a, b)))
+        out[used] = np.clip((x * y).sum(axis=1) / np.sqrt((x**2).sum(axis=1) * (y**2).sum(axis=1)), -1.0, 1.0)
+    return out
 
 
 def abs_rank_correlations(a: Floats, b: Floats) -> Floats:

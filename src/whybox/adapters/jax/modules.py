@@ -20,7 +20,17 @@ import numpy as np
 
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 
-__all__ = ["Equinox", "Flax", "Function", "LayerReached", "NetworkBody", "array_bytes", "make_body", "parameter_path"]
+__all__ = [
+    "Equinox",
+    "Flax",
+    "Function",
+    "LayerReached",
+    "NetworkBody",
+    "array_bytes",
+    "array_part",
+    "make_body",
+    "parameter_path",
+]
 
 Mode = Literal["plain", "keep", "from", "stop", "given"]
 
@@ -372,6 +382,15 @@ def _is_filled(cell: Any) -> bool:
     except ValueError:
         return False
     return True
+
+
+def array_part(a: Any, index: Any, device: Any) -> Any:
+    """``a[index]``; on a processor by numpy, since JAX compiles up to six programs for every new shape, which takes longer than the copy."""
+    if isinstance(index, slice) and index.stop == len(a):
+        return a
+    if any(d.platform != "cpu" for d in a.devices()):
+        return a[index]
+    return jax.device_put(np.asarray(a)[index], device)
 
 
 def array_bytes(a: Any) -> bytes:

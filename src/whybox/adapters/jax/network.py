@@ -21,6 +21,7 @@ from whybox.adapters.jax.modules import (
     Mode,
     NetworkBody,
     array_bytes,
+    array_part,
     make_body,
     parameter_path,
 )
@@ -280,7 +281,7 @@ class JaxNetwork(Differentiable):
 
     def take(self, a: Array, rows: Indices) -> Array:
         """Rows of an array."""
-        return a[np.asarray(rows)]
+        return array_part(a, np.asarray(rows), self.device)
 
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
         """Sum into rows."""
@@ -299,13 +300,13 @@ class JaxNetwork(Differentiable):
         rows = len(x[0])
         size = min((s for s in self.compiled_sizes if rows <= s <= 2 * rows), default=rows)
         self.compiled_sizes.add(size)
-        return x if size == rows else tuple(a[np.minimum(np.arange(size), rows - 1)] for a in x)
+        return x if size == rows else tuple(self.take(a, np.minimum(np.arange(size), rows - 1)) for a in x)
 
     def forward(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         self.passes.forward += len(x[0])
         with _clear_errors():
-            return _evaluate_outputs(self.run, self.params, self._padded(x))[: len(x[0])]
+            return array_part(_evaluate_outputs(self.run, self.params, self._padded(x)), slice(len(x[0])), self.device)
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pullback]:
         """Outputs and pullback."""
@@ -333,9 +334,9 @@ class JaxNetwork(Differentiable):
             typed = cotangent.astype(outputs.dtype)
             with _clear_errors():
                 gradients = _back(pullback, jnp.pad(typed, padding) if padding[0][1] else typed)
-            return tuple(g[:rows] for g in gradients)
+            return tuple(array_part(g, slice(rows), self.device) for g in gradients)
 
-        return outputs[:rows], back
+        return array_part(outputs, slice(rows), self.device), back
 
     def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pullback keeps for these rows, from the compiled program: twice as many rows keep so many more."""

@@ -225,13 +225,7 @@ def _make_explanation(
     reduces = output.channels_reduced or (problem.reduce is not None and not output.keep_channels)
     gone = reduces and input_.channel_axis is not None
     dims = tuple(d for d in input_.dims if not (gone and d == "channel"))
-    coords: dict[str, npt.NDArray[Any]] = {
-        d: as_labels(list(range(n))) for d, n in zip(dims, values.shape, strict=False)
-    }
-    if input_.feature_names is not None:
-        coords[dims[-1]] = as_labels(input_.feature_names)
-    elif dims[-1] == "feature" and input_.x.ndim == 2:
-        coords["feature"] = as_labels([f"x{i}" for i in range(values.shape[1])])
+    coords = _axis_coords(input_, dims, values.shape)
     if several:
         dims, coords["output"] = (*dims, "output"), as_labels(target.names)
     elif not target.per_row:
@@ -269,6 +263,16 @@ def _make_explanation(
         extras=extras | _freedom_extra(output) | _input_extra(input_, coords),
         players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
+
+
+def _axis_coords(input_: Input, dims: tuple[str, ...], shape: tuple[int, ...]) -> dict[str, npt.NDArray[Any]]:
+    """Labels of the axes of a map: numbers from 0 on, and names of features."""
+    coords = {d: as_labels(list(range(n))) for d, n in zip(dims, shape, strict=False)}
+    if input_.feature_names is not None:
+        coords[dims[-1]] = as_labels(input_.feature_names)
+    elif dims[-1] == "feature" and input_.x.ndim == 2:
+        coords["feature"] = as_labels([f"x{i}" for i in range(shape[1])])
+    return coords
 
 
 def _feature_table(input_: Input) -> Table:
