@@ -333,7 +333,10 @@ def test_impurity_importance_of_boosters_and_groups():
         wb.importance(model, method="impurity", scale="raw")
     with pytest.raises(OptionError, match="does not take 'spot_checks'; it takes 'players'"):
         wb.importance(model, method="impurity", spot_checks=5)
-    with pytest.raises(OptionError, match="method='gain' is not known. Known: 'permutation', 'shap', 'impurity'"):
+    with pytest.raises(
+        OptionError,
+        match="method='gain' is not known. Known: 'permutation', 'conditional', 'drop_column', 'shap', 'impurity'",
+    ):
         wb.importance(model, method="gain")
     with pytest.raises(OptionError, match="pass X"):
         wb.importance(model)

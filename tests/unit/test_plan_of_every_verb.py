@@ -150,7 +150,8 @@ def test_a_verb_shows_the_options_with_their_defaults(verb, options, named):
     for f in fields(options):
         default = "shapley" if f.name == "index" else f.default
         assert shown[f.name].default == default, f.name
-    assert shown[named].kind is inspect.Parameter.POSITIONAL_OR_KEYWORD
+    by_name = inspect.Parameter.KEYWORD_ONLY if verb is wb.importance else inspect.Parameter.POSITIONAL_OR_KEYWORD
+    assert shown[named].kind is by_name
 
 
 def test_a_method_is_an_id_an_options_object_or_a_list_of_these():
