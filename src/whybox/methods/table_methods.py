@@ -13,7 +13,7 @@ _INTERVENTIONAL: Final = "interventional: every row keeps its other values"
 _SHAP_OPTIONS: Final = "whybox.methods.shap.options:ShapOptions"
 _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (
-    "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "n_jobs", "spot_checks",
+    "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
 )  # fmt: skip  # that every importance by a loss takes
 _LUNDBERG: Final = "Lundberg et al., Nature Machine Intelligence 2 (2020), doi:10.1038/s42256-019-0138-9"
 
@@ -178,7 +178,7 @@ TABLE_METHODS: Final = (
         run="whybox.methods.importance.permutation:permutation",
         plan="whybox.methods.importance.permutation:plan_permutation",
         options="whybox.methods.importance.options:ImportanceOptions",
-        option_names=(*_LOSS_OPTIONS, "tol", "max_evals", "seed"),
+        option_names=(*_LOSS_OPTIONS, "n_jobs", "tol", "max_evals", "seed"),
         needs=("predict", "y"),
         takes=("train",),
         estimand="how much worse are this model's predictions without knowing the feature, if its values come without regard to the other features?",
@@ -216,7 +216,7 @@ TABLE_METHODS: Final = (
         run="whybox.methods.importance.drop_column:drop_column",
         plan="whybox.methods.importance.drop_column:plan_drop_column",
         options="whybox.methods.importance.options:ImportanceOptions",
-        option_names=(*_LOSS_OPTIONS, "fit", "seed"),
+        option_names=(*_LOSS_OPTIONS, "fit"),
         needs=("predict", "y", "train"),
         estimand="how much worse is a model of this kind that is trained without the feature?",
         quantity="increase of the loss",
@@ -234,7 +234,7 @@ TABLE_METHODS: Final = (
         run="whybox.methods.importance.mean_abs_shap:mean_abs_shap",
         plan="whybox.methods.importance.mean_abs_shap:plan_mean_abs_shap",
         options="whybox.methods.importance.options:ImportanceOptions",
-        option_names=("background", "background_weight", "output", "scale", "players", "n_jobs", "spot_checks", "role"),
+        option_names=("background", "background_weight", "output", "scale", "players", "n_jobs", "spot_checks"),
         takes=("background",),
         quantity="mean |attribution|",
         signed=False,

@@ -13,11 +13,13 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.plan import MethodPlan, Plan
+from whybox.methods.common.spot_checks import SpotChecker, spot_predictions
 from whybox.methods.importance.conditional_values import FOLDS, ConditionalValues
 from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem
 from whybox.methods.importance.pairs_of_rows import increase_units
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import PlayerValues, importance_result, paired_p_values
+from whybox.methods.importance.spot_checks import check_rows
 
 __all__ = ["conditional", "plan_conditional"]
 
@@ -59,8 +61,9 @@ def conditional(problem: ImportanceProblem) -> Explanation:
     baseline = resolved.losses(own)
     differences = np.zeros((len(resolved), resolved.players.count))
     explained = np.full(resolved.players.count, np.nan)
+    checker = SpotChecker()
     for player, members in enumerate(resolved.players.members):
-        increases, explained[player] = _of_player(resolved, evaluator, player, members, rounds)
+        increases, explained[player] = _of_player(resolved, evaluator, checker, player, members, rounds)
         differences[:, player] = increases - baseline
     resolved.resolved.repeat_check.check_after()
     found = PlayerValues(
@@ -77,25 +80,34 @@ def conditional(problem: ImportanceProblem) -> Explanation:
             f"Each new value is one of {rounds} draws from a model of the feature given the others; where that model is wrong, so is the importance.",
         ),
         extras={"explained_by_others": (("feature",), explained)},
+        spot_checks=checker.result,
     )
     return importance_result(resolved, found, seconds=time.perf_counter() - began)
 
 
 def _of_player(
-    problem: LossProblem, evaluator: HybridEvaluator, player: int, members: tuple[int, ...], rounds: int
+    problem: LossProblem,
+    evaluator: HybridEvaluator,
+    checker: SpotChecker,
+    player: int,
+    members: tuple[int, ...],
+    rounds: int,
 ) -> tuple[Floats, float]:
     """The mean loss of each row over the draws, and the share of a single column that the others explain."""
     rows, table, seed = problem.resolved.rows, problem.table, problem.options.seed
     others = tuple(p for p in range(table.width) if p not in members)
-    models = [ConditionalValues(rows, p, (*others, *members[:k]), seed) for k, p in enumerate(members)]
+    models = [ConditionalValues(rows, p, (*others, *members[:i]), seed) for i, p in enumerate(members)]
     rng = np.random.default_rng([seed % 2**63, 0xC0FE, player])
     losses = np.zeros(len(problem))
-    for _ in range(rounds):
+    for k in range(rounds):
         drawn: dict[int, Ints] = {}
         mixed = table
         for position, model in zip(members, models, strict=True):
             drawn[position] = model.draw(rng, drawn)
             mixed = mixed.with_columns_from(table.rows(drawn[position]), [position])
+        if k == 0:
+            asked = spot_predictions(problem.options.spot_checks) // problem.players.count
+            check_rows(problem, checker, mixed, min(asked, len(problem)), what="rows with values that were drawn")
         outputs = evaluator.evaluate_rows(
             mixed, np.arange(len(problem)), what=f"{problem.players.names[player]} given the others"
         )

@@ -16,10 +16,12 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.common.resolved_model import resolve_model
+from whybox.methods.common.spot_checks import SpotChecker, spot_predictions
 from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem, separate_truth
 from whybox.methods.importance.pairs_of_rows import increase_units
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import PlayerValues, importance_result, paired_p_values
+from whybox.methods.importance.spot_checks import check_rows
 from whybox.models.losses import class_labels, class_probabilities
 
 __all__ = ["drop_column", "plan_drop_column"]
@@ -55,6 +57,10 @@ def drop_column(problem: ImportanceProblem) -> Explanation:
     baseline = resolved.losses(evaluator.evaluate_rows(table, np.arange(len(resolved)), what="predictions of the rows"))
     positions = _positions(train, table)
     differences = np.zeros((len(resolved), resolved.players.count))
+    checker = SpotChecker()
+    check_rows(
+        resolved, checker, table, min(spot_predictions(resolved.options.spot_checks), len(table)), what="the rows"
+    )
     with progress_counter(resolved.players.count, description="training without a player", unit="trainings") as done:
         for player, members in enumerate(resolved.players.members):
             left = [i for i in range(table.width) if i not in members]
@@ -74,6 +80,7 @@ def drop_column(problem: ImportanceProblem) -> Explanation:
         p_value=paired_p_values(differences, weights),
         test=TEST,
         baseline_loss=float(weights @ baseline),
+        spot_checks=checker.result,
         notes=(f"{resolved.players.count} models were trained; the error is that of the rows, not of training.",),
     )
     return importance_result(resolved, found, seconds=time.perf_counter() - began)

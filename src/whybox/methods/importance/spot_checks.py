@@ -8,8 +8,9 @@ from typing import Final, final
 import numpy as np
 
 from whybox.data.cells import object_cells
-from whybox.data.table import Floats
+from whybox.data.table import Floats, Table
 from whybox.explanation.spot_checks import SpotChecks
+from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import NOT_CHECKED, SpotChecker, spot_predictions, spot_rng
 from whybox.methods.common.spot_rows import (
@@ -21,8 +22,9 @@ from whybox.methods.common.spot_rows import (
     rows_alone,
 )
 from whybox.methods.importance.loss_problem import LossProblem
+from whybox.models.blackbox import BlackBox
 
-__all__ = ["PermutationChecks"]
+__all__ = ["PermutationChecks", "check_rows"]
 
 SUM_ROUNDING: Final = 1e-9  # relative: of sums of many losses in two orders
 
@@ -114,3 +116,21 @@ class PermutationChecks:
         rows, members = self._problem.resolved.rows, self._problem.players.members[player]
         labels = tuple(object_cells(rows.table, p) for p in members)
         return FeaturePoints(tuple(rows.feature(p) for p in members), rows.table, labels)
+
+
+def check_rows(problem: LossProblem, checker: SpotChecker, rows: Table, n_rows: int, *, what: str) -> None:
+    """Ask a model that is read for its own predictions of some rows that were made, and compare our reading of them; a black box is asked about all of them in any case.
+
+    Args:
+        checker: counts what was compared. rows: that were made. n_rows: how many of them at most. what: what they are, in words.
+
+    Raises:
+        ModelMismatchError: a prediction differs by more than rounding explains.
+    """
+    model = problem.model
+    if isinstance(model, BlackBox) or model.own_predict is None or n_rows < 1:
+        return
+    some = rows.rows(np.unique(np.linspace(0, len(rows) - 1, n_rows).astype(np.int64)))
+    difference = compare_with_own_predict(model, some, model.inputs.matrix(some), rows=what, row="row")
+    numbers = len(some) * len(problem.selection.names)
+    checker.note_agreement(numbers, len(some), difference, way=f"by asking {model.own_predict.call_name} about {what}")

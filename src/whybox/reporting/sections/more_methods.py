@@ -6,8 +6,6 @@ from collections.abc import Sequence
 from html import escape
 from typing import Any, Final
 
-import numpy as np
-
 from whybox.api.importance import importance
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
@@ -63,7 +61,7 @@ def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     if "background" in used:  # attributions of the rows: the same as the report's own
         asked |= {"background": f.background, "output": f.output, "scale": f.scale}
     ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, method=spec.id, **asked)
-    values = np.abs(ranking.values) if ranking.values.ndim == 1 else np.abs(ranking.values).sum(axis=1)
+    values = ranking.values if ranking.values.ndim == 1 else ranking.values.sum(axis=1)
     order = ranking.ordered(MAX_TABLE_LINES)
     lines = [(ranking.feature_names[j], number_text(float(values[j]))) for j in order]
     drawn = _importance_figure(ranking, spec, html_table(("Feature", spec.quantity.capitalize()), lines))
