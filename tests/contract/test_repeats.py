@@ -335,3 +335,16 @@ def test_columns_and_chunks_without_a_value():
     told = lambda t: np.array([float(v == "a") for v in t["w"].to_pylist()])
     curve = wb.effects(told, pa.table({"w": chunks, "x": X[:, 0]}), ["w"])["w"]
     assert curve.at(["a", "b"]) == pytest.approx([1.0, 0.0])
+
+
+def test_the_clock_changes_no_bit(monkeypatch):
+    """How long work takes decides how much is done at a time, and that must not decide in which order numbers are added."""
+    values, y = numbers(0.0)
+    forest = RandomForestRegressor(12, random_state=0).fit(values, y)
+    answers = []
+    for seconds in (1e-9, 10.0):
+        monkeypatch.setattr("whybox.core.progress.SECONDS_PER_CALL", seconds)
+        e = wb.explainers.TreeShap(forest, values, spot_checks=0)(values[:5])
+        assert e.evidence.kernel == "pair walk"
+        answers.append(e.values.tobytes())
+    assert answers[0] == answers[1]

@@ -66,6 +66,8 @@ def test_reading_the_list_imports_nothing_heavy():
         "whybox.errors",
         "whybox.methods",
         "whybox.methods.method_spec",
+        "whybox.methods.saliency_methods",
+        "whybox.methods.table_methods",
         "whybox.methods.registry",
     }
 

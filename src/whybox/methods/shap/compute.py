@@ -39,6 +39,9 @@ FLOAT32_ROUNDING: Final = 3e-6  # what sums in float32 may lose, relative to the
 MIN_RAW_DISTANCE: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
 MIN_ROWS_PER_THREAD: Final = 4  # rows too few to be worth a thread
 ROWS_WALKING_TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
+PAIRS_AT_ONCE: Final = (
+    2**17
+)  # pairs of a row and a background row, times trees, of one call of the kernel without tables
 MAX_MOMENT_PLAYERS: Final = 48  # players on a path that a table of moments may have room for, though none has so many
 MIN_ROWS_COUNTED: Final = 64  # rows that a call costs at least, for the vector kernels
 
@@ -313,13 +316,16 @@ class KernelRunner:
         out = self._zero_values(X, order)
         background = problem.background
         assert background is not None  # noqa: S101  # resolved by the problem
-        instructions = (
-            compiled_trees.fastest_instructions()
-        )  # here, since other threads do not know a choice that is forced
+        # here, since other threads do not know a choice that is forced
+        instructions = compiled_trees.fastest_instructions()
         share = max(MIN_ROWS_PER_THREAD, -(-len(X) // self._threads))
         parts = [slice(i, i + share) for i in range(0, len(X), share)]
         with ThreadPoolExecutor(len(parts)) as pool:  # the native code holds no lock
-            for some in timed_batches(_require_ensemble(problem).n_trees, description=what, first_size=1, unit="trees"):
+            n_trees = _require_ensemble(problem).n_trees
+            at_once = max(
+                1, PAIRS_AT_ONCE // (len(X) * len(background.matrix))
+            )  # counted: timing would change the last bits
+            for some in timed_batches(n_trees, description=what, first_size=at_once, unit="trees", fixed_size=True):
 
                 def walk(rows: slice, some: slice = some) -> None:
                     tree_shap.add_interventional(
