@@ -154,7 +154,7 @@ def test_classes_are_dropped_too():
     y = np.where(X.a + draw.normal(size=400) / 2 > 0, "yes", "no")
     model = RandomForestClassifier(20, min_samples_leaf=10, random_state=0).fit(X[:200], y[:200])
     e = wb.importance(model, X[200:], y[200:], method="drop_column", train=(X[:200], y[:200]))
-    assert e.units == "increase of log loss (nats)"
+    assert e.units == "log loss, nats"
     assert e.extras["p_value"][1][0] < 1e-6
     assert e.extras["p_value"][1][1:].min() > 0.001
 

@@ -26,5 +26,5 @@ def u_statistic(weights: Floats, of_row: Floats, of_donor: Floats) -> tuple[Floa
 
 
 def increase_units(problem: LossProblem) -> str:
-    """Return the units of an increase of the loss, in words."""
-    return f"increase of {problem.loss.name} loss ({problem.loss.units})"
+    """Return the units of an increase of the loss, in words: which loss, and what it is measured in."""
+    return f"{problem.loss.name} loss, {problem.loss.units}"
