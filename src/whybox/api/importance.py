@@ -30,7 +30,6 @@ def importance(  # the promise of the public surface
     *,
     method: str | ImportanceOptions = "auto",
     loss: Any = "auto",
-    scoring: Any = None,
     train: Any = None,
     role: str | None = None,
     players: Any = None,

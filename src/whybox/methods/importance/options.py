@@ -30,7 +30,6 @@ class ImportanceOptions(PredictionOptions):
     loss: Any = option(
         AUTO, "loss of a row: squared, absolute, pinball(level), log, brier, zero_one, poisson, tweedie(power)"
     )
-    scoring: Any = option(None, "score of all rows, a name of scikit-learn's or a function, in place of a loss")
     train: Any = option(None, "training rows and their truth", as_text=False)
     role: str | None = option(None, "what the rows are: held-out or train", choices=(None, *ROLES))
     players: Any = option(None, "columns that share the credit as one, or auto", as_text=False)
@@ -50,10 +49,6 @@ class ImportanceOptions(PredictionOptions):
         tol = self.tol
         if tol is not None and (isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1):
             raise OptionError(Argument("tol", tol), " must lie between 0 and 1: a share of the largest value.")
-        if self.scoring is not None and not _is_default(self.loss, AUTO):
-            raise OptionError(
-                Argument("scoring"), " and ", Argument("loss"), " are two measures of the same thing; give one of them."
-            )
 
     def given(self) -> list[str]:
         """Names of the options that are not at their default, but for the method itself."""
