@@ -21,6 +21,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data import sparse_rows
+from whybox.data.column import is_plain_dtype
 from whybox.data.series import dtype_of, widen_array
 from whybox.data.table import Table, is_missing
 from whybox.errors import DtypeError, quoted_list
@@ -104,7 +105,7 @@ def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
     native = table.native_column(position)
     if table.library == "pandas" and native.dtype == object:
         return np.asarray(native.to_numpy(), dtype=object)
-    plain = table.library == "pandas" and isinstance(native.dtype, np.dtype) and native.dtype.kind in "biuf"
+    plain = table.is_pandas and is_plain_dtype(native.dtype, "biuf")
     cells = native.to_list() if plain else table.series(position).to_list()
     objects = np.empty(len(cells), dtype=object)
     for i, cell in enumerate(cells):

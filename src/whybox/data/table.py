@@ -133,7 +133,7 @@ class Table:
         return all(type(t).__name__ == "SparseDtype" for t in self.native.dtypes)
 
     @property
-    def _is_pandas(self) -> bool:
+    def is_pandas(self) -> bool:
         """Whether it is a pandas frame; of a saved table that was read, `library` may be another one."""
         return self.library == "pandas" and hasattr(self.native, "iloc")
 
@@ -154,7 +154,7 @@ class Table:
         if isinstance(self.native, np.ndarray) or self.is_matrix:
             return replace(self, native=self.native[chosen], labels=labels)
         index = None if self.index is None or self.labels is None else self.index[chosen]  # kept with the labels
-        if self._is_pandas:
+        if self.is_pandas:
             native = self.native.iloc[chosen]
         else:
             native = self._frame[chosen if isinstance(chosen, slice) else chosen.tolist(), :].to_native()
@@ -189,7 +189,7 @@ class Table:
             out[:, list(positions)] = other.native[:, list(positions)]
             return replace(self, native=out)
         taken_columns = set(positions)
-        if self._is_pandas:
+        if self.is_pandas:
             native = self.native.copy()
             for p in taken_columns:  # a series with the same index keeps its dtype; for an array pandas would infer one
                 native.isetitem(p, other.native_column(p).set_axis(native.index))
@@ -223,7 +223,7 @@ class Table:
                 array = widen_array(array, np.result_type(array, new_array))
                 array[:, position] = new_array
             return replace(self, native=array)
-        if self._is_pandas:
+        if self.is_pandas:
             native = self.native.copy(deep=False)  # `isetitem` replaces a column of the copy alone
             for position, values in columns.items():
                 template = self.native_column(position)
@@ -276,7 +276,7 @@ class Table:
 
     def native_column(self, position: int) -> Any:
         """Return one column of a frame as its own library holds it."""
-        return self.native.iloc[:, position] if self._is_pandas else self.series(position).to_native()
+        return self.native.iloc[:, position] if self.is_pandas else self.series(position).to_native()
 
     def column(self, position: int) -> Column:
         """Return one column, typed; see :class:`Column`."""
@@ -285,7 +285,7 @@ class Table:
             return array_column(name, sparse_rows.dense_column(self.native, position, self.absent))
         if isinstance(self.native, np.ndarray):
             return array_column(name, self.native[:, position])
-        plain = plain_pandas_column(name, self.native_column(position)) if self._is_pandas else None
+        plain = plain_pandas_column(name, self.native_column(position)) if self.is_pandas else None
         return frame_column(name, self.series(position)) if plain is None else plain
 
     def matrix(self) -> npt.NDArray[Any]:
@@ -314,7 +314,7 @@ class Table:
         """Return the frame as one matrix in a single call when every column is a plain number."""
         if isinstance(self.native, np.ndarray):
             return None
-        plain = self._is_pandas and all(map(is_plain_dtype, self.native.dtypes))
+        plain = self.is_pandas and all(map(is_plain_dtype, self.native.dtypes))
         if not plain and not all(t.is_numeric() and t != nw.Decimal for t in self._frame.schema.values()):
             return None
         out = self.native.to_numpy() if plain else self._frame.to_numpy()

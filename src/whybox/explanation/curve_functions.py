@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final, final
+from typing import Any, Final, Protocol, final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,7 @@ from whybox.errors import OptionError, quoted_list
 __all__ = [
     "TOO_MANY_STEPS",
     "CurveAxis",
+    "CurveFunction",
     "PiecewiseLinearCurve",
     "SavedCurve",
     "StepFunction",
@@ -156,9 +157,9 @@ class StepFunction:
             where = tuple(axis.find_positions([p[i] for p in pairs]) for i, axis in enumerate(self.axes))
         return np.ascontiguousarray(self.values[((slice(None),) if self.has_rows else ()) + where])
 
-    def saved_curve(self, most: int | None = None) -> SavedCurve:
-        """Return what can be saved: itself, if it is no more numbers than `most`."""
-        return UnavailableCurve(TOO_MANY_STEPS) if most is not None and self.values.size > most else self
+    def saved_curve(self, max_numbers: int | None = None) -> SavedCurve:
+        """Return what can be saved: itself, if it is no more numbers than `max_numbers`."""
+        return UnavailableCurve(TOO_MANY_STEPS) if max_numbers is not None and self.values.size > max_numbers else self
 
 
 @final
@@ -212,9 +213,9 @@ class PiecewiseLinearCurve:
             raise OptionError(f"give points like {axis[0]}, not {quoted_list(wanted)} ({error}).") from None
         return out
 
-    def saved_curve(self, most: int | None = None) -> SavedCurve:
+    def saved_curve(self, max_numbers: int | None = None) -> SavedCurve:
         """Return what can be saved: itself, for it is no more than the curve."""
-        del most
+        del max_numbers
         return self
 
 
@@ -230,10 +231,20 @@ class UnavailableCurve:
         del points
         raise OptionError(self.reason)
 
-    def saved_curve(self, most: int | None = None) -> SavedCurve:
+    def saved_curve(self, max_numbers: int | None = None) -> SavedCurve:
         """Return what can be saved: itself, for it is no more than the curve."""
-        del most
+        del max_numbers
         return self
 
 
 SavedCurve = StepFunction | PiecewiseLinearCurve | UnavailableCurve
+
+
+class CurveFunction(Protocol):
+    """What ``at()`` of a curve calls: it computes the curve at other points, and says what of it can be saved."""
+
+    def __call__(self, points: Any) -> Floats:
+        """Return the values at points."""
+
+    def saved_curve(self, max_numbers: int | None = None) -> SavedCurve:
+        """Return what can be saved."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -15,6 +15,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, positions_of_label
+from whybox.explanation.curve_functions import CurveFunction
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
 from whybox.explanation.selection import as_key
@@ -85,7 +86,7 @@ class Explanation:
     data: Table | None = None
     players: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
-    again: Callable[[Any], Floats] | None = field(default=None, repr=False)
+    again: CurveFunction | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         allowed = EXPLANATION_KINDS.get(self.kind)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy.typing as npt  # noqa: TC002  # as elsewhere
 
 from whybox.data.table import Floats, Table
+from whybox.explanation.curve_functions import CurveFunction
 from whybox.explanation.evidence import Evidence
 
 __all__ = ["Labelled"]
@@ -41,7 +42,7 @@ class Labelled(Protocol):
     @property
     def extras(self) -> Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]]: ...  # noqa: D102
     @property
-    def again(self) -> Callable[[Any], Floats] | None: ...  # noqa: D102
+    def again(self) -> CurveFunction | None: ...  # noqa: D102
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property

@@ -31,7 +31,7 @@ def pickled_state(e: Any) -> dict[str, Any]:
     if e.data is not None and "row" in e.coords and _same_labels(e.coords["row"], e.data):
         out["coords"]["row"] = None
     most = max(FREE_STEPS, int(STEPS_SHARE * e.values.size))
-    out["again"] = getattr(e.again, "saved_curve", lambda _: None)(most)
+    out["again"] = None if e.again is None else e.again.saved_curve(most)
     return out
 
 

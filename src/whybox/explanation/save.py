@@ -89,7 +89,7 @@ def write_archive(e: Labelled, target: Any) -> None:
             **({"shape": list(e.data.native.shape), "absent": e.data.absent} if e.data.is_matrix else {}),
         },
     }
-    saved_curve = getattr(e.again, "saved_curve", lambda: None)()
+    saved_curve = None if e.again is None else e.again.saved_curve()
     page["at"] = _curve_settings(saved_curve)
     arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
     if e.data is not None and e.data.is_matrix:

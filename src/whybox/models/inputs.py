@@ -25,6 +25,7 @@ from whybox.models.categories import Vocabulary, category_key
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder"]
 
+_ROWS_ENCODED: Final = 65536  # of a block
 _MAX_ROWS_CONFIRMED: Final = 24  # rows used to confirm a pipeline's structure
 _ROWS_ENCODED_ALONE: Final = 4  # of these, rows that are encoded alone
 _MIXING_ROUNDS: Final = 10  # the chance that two players stay together in all rounds is 1 in 1,000
@@ -148,6 +149,10 @@ class Inputs:
             return self.matrix(table)
         except NonFiniteError as error:
             raise error.later(start) from None
+
+    def matrix_in_blocks(self, table: Table) -> Floats:
+        """Encode an aligned table of any length, as :meth:`matrix` does, a block of rows at a time."""
+        return np.concatenate([self.matrix_of_block(block, start) for start, block in table.blocks(_ROWS_ENCODED)])
 
     def confirm_structure(self, table: Table) -> None:
         """Confirm on real rows that each model column depends only on its `source_columns`, and only on its own row.

@@ -372,7 +372,6 @@ def prediction_function(model: Model, output: OutputSelection) -> Callable[[Tabl
         )
 
     def predict(table: Table) -> Floats:
-        outputs = raw_outputs(model, model.inputs.matrix(table))
-        return output.select_predictions(outputs if output.scale == "raw" else model.outputs.link(outputs))
+        return output.from_raw(raw_outputs(model, model.inputs.matrix(table)), model.outputs.link)
 
     return predict

@@ -11,7 +11,7 @@ import numpy as np
 from whybox.core.label_choice import output_position
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.models.links import Outputs
+from whybox.models.links import Link, Outputs
 
 __all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "resolve_output"]
 
@@ -54,6 +54,10 @@ class OutputSelection:
     def select_predictions(self, a: Floats) -> Floats:
         """Map predictions or bases (..., model outputs) to (..., outputs explained)."""
         return np.asarray(self.select_values(a) + np.array(self.offsets))
+
+    def from_raw(self, raw: Floats, link: Link) -> Floats:
+        """Map raw outputs (..., model outputs) to predictions on the scale explained, (..., outputs explained)."""
+        return self.select_predictions(raw if self.scale == "raw" else link(raw))
 
     def drop_output_axis(self, a: Floats) -> Floats:
         """Drop the output axis where results have none."""

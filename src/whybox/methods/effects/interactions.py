@@ -28,9 +28,9 @@ from whybox.explanation.evidence import Evidence
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.kernels import effects, interaction_strength, value_intervals
 from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.effects.evidence import make_evidence
 from whybox.methods.effects.interaction_errors import (
     PairMeans,
     SizeEstimate,

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, final
+from typing import ClassVar, final
 
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.explanation.curve_functions import PiecewiseLinearCurve
+from whybox.explanation.curve_functions import CurveFunction, PiecewiseLinearCurve
 from whybox.methods.common.options import PredictionOptions
 from whybox.methods.effects.ale import accumulated_local_effects, requests_of
 from whybox.methods.effects.curves import (
@@ -109,7 +109,7 @@ class EffectKind(ABC):
         """Return the values at other points, ([rows,] points, outputs), from the curves at these grids."""
         return curves[0].values
 
-    def curve_function(self, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
+    def curve_function(self, curve: Curve, values: Floats) -> CurveFunction | None:
         """Return the curve as a function of its points, where its values say it all; None: the model is evaluated again."""
         return None
 
@@ -224,7 +224,7 @@ class AccumulatedLocalEffects(EffectKind):
         """Those of the largest grid."""
         return max(map(len, grids), default=1)
 
-    def curve_function(self, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
+    def curve_function(self, curve: Curve, values: Floats) -> CurveFunction | None:
         """Straight between its edges, as it is defined."""
         return PiecewiseLinearCurve(curve.points, values)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -11,13 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.explanation.curve_functions import CurveFunction
 from whybox.explanation.effects import Effects
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.spot_checks import SpotChecks
+from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curve_at import CurveAt
 from whybox.methods.effects.curves import Curve, grid_share, with_off_data
-from whybox.methods.effects.evidence import make_evidence
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
@@ -191,7 +192,7 @@ def _bin_edges(x: Floats) -> Floats:
     return np.unique(np.clip(edges, low, high))
 
 
-def _curve_function(problem: EffectsProblem, curve: Curve, values: Floats) -> Callable[[Any], Floats] | None:
+def _curve_function(problem: EffectsProblem, curve: Curve, values: Floats) -> CurveFunction | None:
     """The function behind at(points): the accumulated curve itself, or the evaluator of the others; None where there is none."""
     own = problem.effect_kind.curve_function(curve, values)
     if own is not None:

@@ -35,7 +35,6 @@ _KERNEL_LINKS: Final[dict[str, effects.LinkName]] = {
     "exp": "exp",
     "softmax": "softmax",
 }
-ROWS_ENCODED: Final = 65536
 SKEWNESS_NUMBERS_HELD: Final = 2**18  # numbers of curves worked on at a time, so that they stay in a cache
 ERROR_ROWS: Final = {
     1: 2000,
@@ -84,8 +83,7 @@ class TreeEvaluator:
     @cached_property
     def matrix(self) -> Floats:
         """The rows as the trees read them, (rows, model columns)."""
-        inputs = self.model.inputs
-        return np.concatenate([inputs.matrix_of_block(b, start) for start, b in self.rows.table.blocks(ROWS_ENCODED)])
+        return self.model.inputs.matrix_in_blocks(self.rows.table)
 
     @cached_property
     def _raw_predictions(self) -> Floats:
@@ -315,7 +313,7 @@ class TreeEvaluator:
         return effects.individual_curves(self.model, player, self.matrix[rows], threads=self.threads)
 
     def _on_scale(self, raw: Floats) -> Floats:
-        return self.selection.select_predictions(raw if self.selection.scale == "raw" else self.model.outputs.link(raw))
+        return self.selection.from_raw(raw, self.model.outputs.link)
 
 
 def _disjoint_groups(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:

@@ -220,9 +220,7 @@ class _RowChecks:
 
     def _on_scale(self, raw: Floats) -> Floats:
         problem = self.runner.problem
-        return problem.selection.select_predictions(
-            raw if problem.selection.scale == "raw" else problem.model.outputs.link(raw)
-        )
+        return problem.selection.from_raw(raw, problem.model.outputs.link)
 
     def _rounding_tolerance(self, raw: Floats, X: Floats) -> Floats:
         """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
