@@ -15,6 +15,7 @@ _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (
     "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
 )  # fmt: skip  # that every importance by a loss takes
+_LOSS_FIELDS: Final[dict[str, Any]] = {"quantity": "increase of the loss", "exact": False}
 _LUNDBERG: Final = "Lundberg et al., Nature Machine Intelligence 2 (2020), doi:10.1038/s42256-019-0138-9"
 
 
@@ -29,6 +30,20 @@ def _effect(id: str, title: str, summary: str, reference: str, name: str, **more
         reference=reference,
         run=f"whybox.methods.effects.kinds:{name}",
         options=_EFFECTS_OPTIONS + "EffectsOptions",
+        **(shared | more),
+    )
+
+
+def _importance(id: str, run: str, plan: str, **more: Any) -> MethodSpec:  # noqa: A002  # the name of the field
+    """A method of importance; `run` is ``"file:function"`` in methods/importance, `plan` a function of the same file."""
+    shared = {"figures": ("bar",), "section": "importance"}
+    folder = "whybox.methods.importance."
+    return MethodSpec(
+        id=id,
+        family="importance",
+        run=folder + run,
+        plan=f"{folder}{run.partition(':')[0]}:{plan}",
+        options=folder + "options:ImportanceOptions",
         **(shared | more),
     )
 
@@ -169,95 +184,73 @@ TABLE_METHODS: Final = (
         signed=False,
         figures=("curve", "grid"),
     ),
-    MethodSpec(
+    _importance(
         id="permutation",
-        family="importance",
         title="Permutation importance",
         summary="how much the mean loss grows when a feature's values come from another row; of trees that are read exact, over all pairs of rows",
         reference="Breiman, Machine Learning 45 (2001); Fisher, Rudin and Dominici, Journal of Machine Learning Research 20 (2019)",
-        run="whybox.methods.importance.permutation:permutation",
-        plan="whybox.methods.importance.permutation:plan_permutation",
-        options="whybox.methods.importance.options:ImportanceOptions",
+        run="permutation:permutation",
+        plan="plan_permutation",
         option_names=(*_LOSS_OPTIONS, "n_jobs", "tol", "max_evals", "seed"),
         needs=("predict", "y"),
         takes=("train",),
         estimand="how much worse are this model's predictions without knowing the feature, if its values come without regard to the other features?",
-        quantity="increase of the loss",
-        exact=False,
-        figures=("bar",),
-        section="importance",
+        **_LOSS_FIELDS,
         cost="of trees about one walk a row; of any other model as many predictions a row as `max_evals` allows, 200 by default",
     ),
-    MethodSpec(
+    _importance(
         id="conditional",
-        family="importance",
         title="Conditional importance",
         summary="how much the mean loss grows when the part of a feature that the others do not tell comes from another row, with a test",
         reference="Watson and Wright, Machine Learning 110 (2021), doi:10.1007/s10994-021-06030-6",
-        run="whybox.methods.importance.conditional:conditional",
-        plan="whybox.methods.importance.conditional:plan_conditional",
-        options="whybox.methods.importance.options:ImportanceOptions",
+        run="conditional:conditional",
+        plan="plan_conditional",
         option_names=(*_LOSS_OPTIONS, "max_evals", "seed"),
         needs=("predict", "y"),
         takes=("train",),
         estimand="how much worse are this model's predictions without what the feature tells beyond the other features?",
-        quantity="increase of the loss",
-        exact=False,
-        figures=("bar",),
-        section="importance",
+        **_LOSS_FIELDS,
         cost="a model of each feature, and as many predictions a row as `max_evals` allows, 200 by default",
     ),
-    MethodSpec(
+    _importance(
         id="drop_column",
-        family="importance",
         title="Importance by dropping columns",
         summary="how much the mean loss grows when the model is trained again without a feature, with a test",
         reference="Lei et al., Journal of the American Statistical Association 113 (2018), doi:10.1080/01621459.2017.1307116",
-        run="whybox.methods.importance.drop_column:drop_column",
-        plan="whybox.methods.importance.drop_column:plan_drop_column",
-        options="whybox.methods.importance.options:ImportanceOptions",
+        run="drop_column:drop_column",
+        plan="plan_drop_column",
         option_names=(*_LOSS_OPTIONS, "fit"),
         needs=("predict", "y", "train"),
         estimand="how much worse is a model of this kind that is trained without the feature?",
-        quantity="increase of the loss",
-        exact=False,
-        figures=("bar",),
+        **_LOSS_FIELDS,
         section=None,
         cost="a training for each feature",
     ),
-    MethodSpec(
+    _importance(
         id="shap",
-        family="importance",
         title="Mean |TreeShap| over the rows",
         summary="mean absolute attribution over the rows",
         reference=_LUNDBERG,
-        run="whybox.methods.importance.mean_abs_shap:mean_abs_shap",
-        plan="whybox.methods.importance.mean_abs_shap:plan_mean_abs_shap",
-        options="whybox.methods.importance.options:ImportanceOptions",
+        run="mean_abs_shap:mean_abs_shap",
+        plan="plan_mean_abs_shap",
         option_names=("background", "background_weight", "output", "scale", "players", "n_jobs", "spot_checks"),
         takes=("background",),
         quantity="mean |attribution|",
         signed=False,
-        figures=("bar",),
-        section="importance",
         cost="one explanation",
     ),
-    MethodSpec(
+    _importance(
         id="impurity",
-        family="importance",
         title="Impurity decrease in training",
         summary="share of the impurity decrease (gain) in training",
         reference="Breiman et al., Classification and Regression Trees (1984)",
-        run="whybox.methods.importance.impurity:impurity_importance",
-        plan="whybox.methods.importance.impurity:plan_impurity",
-        options="whybox.methods.importance.options:ImportanceOptions",
+        run="impurity:impurity_importance",
+        plan="plan_impurity",
         option_names=("players",),
         needs=("trees",),
         estimand="none: nothing is removed",
         quantity="share of impurity decrease",
         signed=False,
-        figures=("bar",),
-        section="importance",
         cost="nothing: it is read from the model",
     ),
 )  # fmt: skip
