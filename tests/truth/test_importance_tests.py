@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 
+import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
@@ -195,3 +196,40 @@ def test_bad_input_is_refused(mixed):
         )  # fmt: skip
     with pytest.raises(OptionError, match="does not take 'tol'"):
         wb.importance(model, X, y, method="conditional", tol=0.1)
+
+
+def test_a_refit_is_compared_on_the_scale_of_its_own_predictions():
+    """A function of rows has no link, and the model trained without a column may have one."""
+    draw = np.random.default_rng(0)
+    X = pd.DataFrame(draw.normal(size=(120, 2)), columns=list("ab"))
+    y = draw.poisson(np.exp(X.a)).astype(float)
+    options = {"objective": "poisson", "n_estimators": 10, "min_child_samples": 5, "verbose": -1}
+    fit = lambda rows, truth: lightgbm.LGBMRegressor(**options).fit(rows, truth)
+    model = fit(X[:60], y[:60])
+
+    def predict(rows):
+        return model.predict(rows)
+
+    e = wb.importance(predict, X[60:], y[60:], method="drop_column", train=(X[:60], y[:60]), fit=fit)
+    without = fit(X[["b"]][:60], y[:60]).predict(X[["b"]][60:])
+    assert float(e["a"]) == pytest.approx(((y[60:] - without) ** 2 - (y[60:] - model.predict(X[60:])) ** 2).mean())
+
+
+def test_a_column_without_values_is_worth_nothing(mixed):
+    _, X, y = mixed
+    rows = pd.DataFrame({"a": X.a, "empty": np.nan, "one": 1.0})
+    model = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(rows, y)
+    for method in ("permutation", "conditional"):
+        e = wb.importance(model, rows, y, method=method)
+        assert e.values[1:].tolist() == [0.0, 0.0]
+        assert e.std_error[1:].tolist() == [0.0, 0.0]
+        assert np.isnan(e.extras["p_value"][1][1:]).all()
+        assert float(e["a"]) > 0.1
+
+
+def test_checks_are_shared_by_more_players_than_there_are_checks(mixed):
+    _, X, y = mixed
+    rows = X[["a"]].assign(b=1.0, c=2.0)
+    model = lightgbm.LGBMRegressor(n_estimators=5, verbose=-1).fit(rows, y)
+    e = wb.importance(model, rows, y, method="conditional", spot_checks=2)
+    assert e.evidence.spot_checks.predictions == 2

@@ -5,7 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.svm import LinearSVC
 
@@ -248,3 +248,65 @@ def test_bad_input_is_refused_before_any_work(forest):
         wb.importance(functools.partial(type(model).predict, model), X, y, max_evals=50)
     with pytest.raises(UnsupportedModelError, match="no probabilities"):
         wb.importance(LinearSVC().fit(X, y > 0), X, y > 0)
+
+
+def test_the_scale_and_the_output_are_those_of_the_truth(forest):
+    model, X, y = forest
+    with pytest.raises(OptionError, match="probabilities"):
+        wb.importance(model, X, y, scale="probability")
+    with pytest.raises(OptionError, match="leave scale"):
+        wb.importance(model, X, y, scale="raw")
+    two = RandomForestRegressor(3, max_depth=3, random_state=0).fit(X, np.column_stack([y, -2 * y]))
+    with pytest.raises(OptionError, match="has 2 outputs"):
+        wb.importance(two, X, y)
+    second = wb.importance(two, X, -2 * y, output=1)
+    want = wb.importance(lambda rows: two.predict(rows)[:, 1], X, -2 * y)
+    np.testing.assert_allclose(second.values, want.values, rtol=1e-9, atol=1e-9)
+    labels = np.where(y > 0, "yes", "no")
+    classes = RandomForestClassifier(5, max_depth=3, random_state=0).fit(X, labels)
+    asked = wb.importance(classes, X, labels, response_method="predict_proba", max_evals=10**6)
+    np.testing.assert_allclose(asked.values, wb.importance(classes, X, labels).values, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("limit", [3000, 9000, 40_000])
+@pytest.mark.parametrize("method", ["permutation", "conditional"])
+def test_predictions_stay_within_what_is_allowed_and_planned(forest, method, limit):
+    """The checks of the answer count too."""
+    model, X, y = forest
+    predictions = []
+
+    def counted(rows):
+        predictions.append(len(rows))
+        return model.predict(rows)
+
+    e = wb.importance(counted, X, y, method=method, max_evals=limit)
+    assert sum(predictions) == e.evidence.model_calls <= limit
+    plan = wb.plan(wb.importance, functools.partial(type(model).predict, model), X, y, method=method, max_evals=limit)
+    assert e.evidence.model_calls <= plan.model_calls <= limit
+
+
+def test_a_plan_of_trees_is_what_the_evidence_says(forest):
+    model, X, y = forest
+    for method in ("permutation", "conditional"):
+        plan = wb.plan(wb.importance, model, X, y, method=method)
+        assert plan.model_calls == wb.importance(model, X, y, method=method).evidence.model_calls
+
+
+def test_the_evidence_says_what_was_recomputed(forest):
+    """Sums over pairs are added up a second time only where there are all pairs."""
+    model, X, y = forest
+    both = "by adding the pairs of rows up by donors"
+    assert both in wb.importance(model, X, y).evidence.spot_checks.ways
+    box = functools.partial(type(model).predict, model)
+    assert both in wb.importance(box, X, y, max_evals=20_000).evidence.spot_checks.ways
+    drawn = wb.importance(box, X, y, max_evals=2000).evidence
+    assert not drawn.exact
+    assert both not in drawn.spot_checks.ways
+    assert drawn.spot_checks.numbers == 200
+    assert wb.importance(model, X, y, spot_checks=0).evidence.spot_checks.numbers == 0
+
+
+def test_train_that_is_not_two_things_is_refused_before_any_work(forest):
+    _, X, y = forest
+    with pytest.raises(OptionError, match="two things"):
+        wb.importance(functools.partial(pytest.fail, "evaluated"), X, y, train=X)

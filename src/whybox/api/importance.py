@@ -7,11 +7,9 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any, overload
 
-from whybox.api.effects import effects
 from whybox.api.explain import explain, plan_explain
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
-from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
@@ -123,23 +121,17 @@ def _chosen(y: Any, method: Any, options: dict[str, Any]) -> ImportanceOptions |
 
 
 def _importance(problem: ImportanceProblem) -> Explanation:
-    spec = problem.spec
-    ranking: Explanation = load(spec.run)(problem)
-    train = problem.options.train
-    if train is None or "train" not in spec.takes:
-        return ranking
-    X, y = _train_rows(train)
-    trained = load(spec.run)(
+    run: Callable[[ImportanceProblem], Explanation] = load(problem.spec.run)
+    if problem.options.train is None or "train" not in problem.spec.takes:
+        return run(problem)
+    X, y = problem.train_rows
+    ranking = run(problem)
+    trained = run(
         replace(problem, X=X, y=y, options=replace(problem.options, train=None, role="train", sample_weight=None))
     )
+    assert trained.std_error is not None  # noqa: S101  # importance by a loss has one
     extras = {"train": (trained.dims, trained.values), "train_error": (trained.dims, trained.std_error)}
     return replace(ranking, extras={**ranking.extras, **extras})
-
-
-def _train_rows(train: Any) -> tuple[Any, Any]:
-    if not isinstance(train, (tuple, list)) or len(train) != 2:
-        raise OptionError(Argument("train"), " takes two things, (rows, truth).")
-    return train[0], train[1]
 
 
 def plan_importance(
@@ -166,4 +158,4 @@ def plan_importance(
 def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
     options.check_taken(find("importance", options.method))
-    return ImportanceProblem(model, X, y, options, explain, plan_explain, effects)
+    return ImportanceProblem(model, X, y, options, explain, plan_explain)

@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, LimitError
+from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
@@ -16,16 +16,16 @@ from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions
 from whybox.methods.importance.conditional_values import FOLDS, ConditionalValues
 from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem
-from whybox.methods.importance.pairs_of_rows import increase_units
+from whybox.methods.importance.prediction_budget import allowed_rounds
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.importance.result import PlayerValues, importance_result, paired_p_values
+from whybox.methods.importance.result import importance_result, paired_values
 from whybox.methods.importance.spot_checks import check_rows
+from whybox.models.blackbox import BlackBox
 
 __all__ = ["conditional", "plan_conditional"]
 
 MIN_ROWS: Final = 5 * FOLDS
 MAX_ROUNDS: Final = 20  # draws of each row and player
-DEFAULT_PREDICTIONS_A_ROW: Final = 200  # of all players together
 KERNEL: Final = "rows with a player's values drawn given the other columns"
 TEST: Final = "one-sided t-test of the rows' paired losses (conditional predictive impact)"
 
@@ -53,29 +53,22 @@ def conditional(problem: ImportanceProblem) -> Explanation:
     began = time.perf_counter()
     resolved = resolve_loss_problem(problem)
     _check_rows(resolved)
-    rounds = _rounds(resolved)
-    weights, rows = resolved.weights, np.arange(len(resolved))
-    evaluator = HybridEvaluator(resolved.model, resolved.selection, reserved=resolved.checked)
-    resolved.resolved.repeat_check.check_before()
-    own = evaluator.evaluate_rows(resolved.table, rows, what="predictions of the rows")
-    baseline = resolved.losses(own)
-    differences = np.zeros((len(resolved), resolved.players.count))
-    explained = np.full(resolved.players.count, np.nan)
-    checker = SpotChecker()
-    for player, members in enumerate(resolved.players.members):
-        increases, explained[player] = _of_player(resolved, evaluator, checker, player, members, rounds)
-        differences[:, player] = increases - baseline
-    resolved.resolved.repeat_check.check_after()
-    found = PlayerValues(
-        values=weights @ differences,
-        influence=differences,
-        units=increase_units(resolved),
+    rounds = _planned_rounds(resolved)
+    evaluator, checker = HybridEvaluator(resolved.model, resolved.selection), SpotChecker()
+    resolved.repeat_check.check_before()
+    rows = np.arange(len(resolved))
+    baseline = resolved.losses(evaluator.evaluate_rows(resolved.table, rows, what="predictions of the rows"))
+    differences, explained = np.zeros((len(resolved), resolved.players.count)), np.full(resolved.players.count, np.nan)
+    for player in range(resolved.players.count):
+        differences[:, player], explained[player] = _increases(resolved, evaluator, checker, player, rounds, baseline)
+    resolved.repeat_check.check_after()
+    found = paired_values(
+        resolved,
+        differences,
+        baseline=baseline,
         kernel=KERNEL,
-        exact=False,
         predictions=evaluator.spent,
-        p_value=paired_p_values(differences, weights),
         test=TEST,
-        baseline_loss=float(weights @ baseline),
         notes=(
             f"Each new value is one of {rounds} draws from a model of the feature given the others; where that model is wrong, so is the importance.",
         ),
@@ -85,20 +78,20 @@ def conditional(problem: ImportanceProblem) -> Explanation:
     return importance_result(resolved, found, seconds=time.perf_counter() - began)
 
 
-def _of_player(
+def _increases(
     problem: LossProblem,
     evaluator: HybridEvaluator,
     checker: SpotChecker,
     player: int,
-    members: tuple[int, ...],
     rounds: int,
+    baseline: Floats,
 ) -> tuple[Floats, float]:
-    """The mean loss of each row over the draws, and the share of a single column that the others explain."""
-    rows, table, seed = problem.resolved.rows, problem.table, problem.options.seed
+    """What each row loses more, the mean over the draws, and the share of a single column that the others explain."""
+    table, seed, members = problem.table, problem.options.seed, problem.players.members[player]
     others = tuple(p for p in range(table.width) if p not in members)
-    models = [ConditionalValues(rows, p, (*others, *members[:i]), seed) for i, p in enumerate(members)]
+    models = [ConditionalValues(problem.rows, p, (*others, *members[:i]), seed) for i, p in enumerate(members)]
     rng = np.random.default_rng([seed % 2**63, 0xC0FE, player])
-    losses = np.zeros(len(problem))
+    increases = np.zeros(len(problem))
     for k in range(rounds):
         drawn: dict[int, Ints] = {}
         mixed = table
@@ -106,13 +99,14 @@ def _of_player(
             drawn[position] = model.draw(rng, drawn)
             mixed = mixed.with_columns_from(table.rows(drawn[position]), [position])
         if k == 0:
-            asked = spot_predictions(problem.options.spot_checks) // problem.players.count
-            check_rows(problem, checker, mixed, min(asked, len(problem)), what="rows with values that were drawn")
+            asked, count = spot_predictions(problem.options.spot_checks), problem.players.count
+            share = asked * (player + 1) // count - asked * player // count
+            check_rows(problem, checker, mixed, min(share, len(problem)), what="rows with values that were drawn")
         outputs = evaluator.evaluate_rows(
             mixed, np.arange(len(problem)), what=f"{problem.players.names[player]} given the others"
         )
-        losses += problem.losses(outputs) / rounds
-    return losses, models[0].explained if len(members) == 1 else float("nan")
+        increases += problem.losses(outputs) - baseline  # exactly 0 where nothing changes
+    return increases / rounds, models[0].explained if len(members) == 1 else float("nan")
 
 
 def _check_rows(problem: LossProblem) -> None:
@@ -123,23 +117,13 @@ def _check_rows(problem: LossProblem) -> None:
         )  # fmt: skip
 
 
-def _rounds(problem: LossProblem) -> int:
+def _planned_rounds(problem: LossProblem) -> int:
     """Draws of each row and player.
 
     Raises:
         LimitError: `max_evals` does not allow one.
     """
-    limit, count = problem.options.max_evals, len(problem)
-    if limit is None:
-        return max(1, min(MAX_ROUNDS, DEFAULT_PREDICTIONS_A_ROW // problem.players.count))
-    needed = problem.checked + count * (1 + problem.players.count)
-    if needed > limit:
-        raise LimitError(
-            f"one draw of all players takes {needed:,} predictions of single rows. Pass fewer rows, join players, or raise ",
-            Argument("max_evals", limit),
-            ".",
-        )
-    return min(MAX_ROUNDS, (limit - problem.checked - count) // (count * problem.players.count))
+    return min(MAX_ROUNDS, allowed_rounds(problem, "draw"))
 
 
 def plan_conditional(problem: ImportanceProblem) -> Plan:
@@ -150,12 +134,14 @@ def plan_conditional(problem: ImportanceProblem) -> Plan:
     """
     resolved = resolve_loss_problem(problem, check=False)
     _check_rows(resolved)
-    count = len(resolved)
+    count, black_box = len(resolved), isinstance(resolved.model, BlackBox)
+    predictions = count * (1 + resolved.players.count * _planned_rounds(resolved)) if black_box else 0
+    checks = 0 if black_box or resolved.model.own_predict is None else spot_predictions(resolved.options.spot_checks)
     return MethodPlan(
         method=problem.spec.title,
         method_id=problem.spec.method_id,
         kernel=KERNEL,
         exact=False,
         rows=count,
-        model_calls=resolved.checked + count * (1 + resolved.players.count * _rounds(resolved)),
+        model_calls=resolved.n_rows_checked + predictions + checks,
     )

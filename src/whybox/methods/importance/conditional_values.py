@@ -20,6 +20,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.importance.even_donors import EvenDonors
 
 __all__ = ["ConditionalValues"]
 
@@ -51,16 +52,24 @@ class ConditionalValues:
         self._fold[order] = np.arange(len(order)) % FOLDS
         P = _predictors(rows, given, {})
         self._class, self._members = _classes(self._feature, self._kept, rows.weights)
-        self._chances = self._cross_fit(P, self._class, classes=len(self._members)) if len(self._members) > 1 else None
-        numbers = self._feature.numbers
-        self._residuals: Floats | None = None
-        if numbers is not None:
-            self._has_number = np.flatnonzero((rows.weights > 0) & np.isfinite(numbers))
-            self._numbers = np.where(np.isfinite(numbers), numbers, 0.0)
+        self._chances, self._own_chances = (
+            None,
+            np.ones((len(rows), 1)),
+        )  # of classes; their predictions for the rows as they are
+        if len(self._members) > 1:
+            self._chances = self._cross_fit(P, self._class, classes=len(self._members))
+            self._own_chances = self._fitted(self._chances, P)
+        self._means = None  # of numbers; None: the column has no number
+        numbers = np.full(len(rows), np.nan) if self._feature.numbers is None else self._feature.numbers
+        self._is_number = np.isfinite(numbers)
+        self._has_number = np.flatnonzero((rows.weights > 0) & self._is_number)
+        if len(self._has_number):
+            self._numbers = np.where(self._is_number, numbers, 0.0)
             self._means = self._cross_fit(P, self._numbers, among=self._has_number)
-            self._residuals = self._numbers - self._fitted(self._means, P)[:, 0]
+            self._own_means = self._fitted(self._means, P)[:, 0]
+            self._residuals = self._numbers - self._own_means
             self._order = self._has_number[np.argsort(self._numbers[self._has_number], kind="stable")]
-        self.explained = self._share_explained(P)
+        self.explained = self._share_explained()
 
     def draw(self, rng: np.random.Generator, drawn: Mapping[int, Ints] | None = None) -> Ints:
         """Return, for each row, the position of a row whose value of the column it takes, (rows,).
@@ -68,31 +77,36 @@ class ConditionalValues:
         Args:
             rng: draws the exchange. drawn: of known columns, the rows that their values were taken from; else every row has its own.
         """
-        P = _predictors(self._rows, self._given, drawn or {})
+        means, chances = self._predicted(drawn or {})
+        order = rng.permutation(self._kept)
         partner = np.arange(len(self._rows))
-        partner[self._kept] = self._kept[_spread(len(self._kept), self._weights[self._kept], rng)]
+        partner[self._kept] = EvenDonors(order, self._weights, rng).shifted()[self._kept]
         which = np.zeros(len(partner), dtype=np.int64)
         if self._chances is not None:
-            place = self._places(self._fitted(self._chances, _predictors(self._rows, self._given, {})), rng)[partner]
-            upper = np.cumsum(self._fitted(self._chances, P), axis=1)
+            place = self._places(rng)[partner]
+            upper = np.cumsum(chances, axis=1)
             which = np.minimum((upper < place[:, None] * upper[:, -1:]).sum(axis=1), len(self._members) - 1)
         out = np.arange(len(partner))
         for k, members in enumerate(self._members):
             those = np.flatnonzero((which == k) & (self._weights > 0))
-            if self._residuals is None or (k > 0 and len(self._members) > 1):
+            if means is not None and k == 0:  # the numbers; every other class is exchanged as it is
+                out[those] = self._nearest(means[those], self._residual_of(partner[those], rng))
+            else:
                 same = self._class[those] == k
                 out[those[~same]] = rng.choice(members, int((~same).sum()))
-            else:
-                out[those] = self._nearest(
-                    self._fitted(self._means, P)[those, 0], self._residual_of(partner[those], rng)
-                )
         return out
+
+    def _predicted(self, drawn: Mapping[int, Ints]) -> tuple[Floats | None, Floats]:
+        """Means, (rows,), None of a column without numbers, and chances of the classes, (rows, classes), where known columns were drawn."""
+        if not drawn:
+            return (None if self._means is None else self._own_means), self._own_chances
+        P = _predictors(self._rows, self._given, drawn)
+        means = None if self._means is None else self._fitted(self._means, P)[:, 0]
+        return means, self._own_chances if self._chances is None else self._fitted(self._chances, P)
 
     def _residual_of(self, partner: Ints, rng: np.random.Generator) -> Floats:
         """Residuals of partners; of those without a number, of others at random."""
-        assert self._residuals is not None  # noqa: S101  # only numbers come here
-        has = np.isfinite(np.asarray(self._feature.numbers, dtype=np.float64)[partner])
-        chosen = np.where(has, partner, rng.choice(self._has_number, len(partner)))
+        chosen = np.where(self._is_number[partner], partner, rng.choice(self._has_number, len(partner)))
         return np.asarray(self._residuals[chosen])
 
     def _nearest(self, means: Floats, residuals: Floats) -> Ints:
@@ -106,10 +120,10 @@ class ConditionalValues:
         left = np.maximum(right - 1, 0)
         return np.asarray(self._order[np.where(np.abs(own[left] - wanted) <= np.abs(own[right] - wanted), left, right)])
 
-    def _places(self, chances: Floats, rng: np.random.Generator) -> Floats:
+    def _places(self, rng: np.random.Generator) -> Floats:
         """A uniform number in the range that each row's own class covers of its predicted distribution, (rows,)."""
-        upper = np.cumsum(chances, axis=1)
-        rows = np.arange(len(chances))
+        chances = self._own_chances
+        upper, rows = np.cumsum(chances, axis=1), np.arange(len(chances))
         top = upper[rows, self._class]
         return np.asarray((top - chances[rows, self._class] * rng.random(len(rows))) / upper[:, -1])
 
@@ -138,42 +152,26 @@ class ConditionalValues:
         assert out is not None  # noqa: S101  # there are rows
         return out
 
-    def _share_explained(self, P: Floats) -> float:
-        """The share of the column's variance (of classes: of their indicators) that the others explain in rows that were not fitted; 0 at least, NaN of a constant."""
-        if self._residuals is not None and len(self._members) == 1:
-            rows, residuals = self._has_number, self._residuals[self._has_number][:, None]
-            values = self._numbers[rows][:, None]
-        elif self._chances is not None:
-            rows, values = self._kept, np.eye(len(self._members))[self._class[self._kept]]
-            residuals = values - self._fitted(self._chances, P)[rows]
-            if (
-                self._residuals is not None
-            ):  # a number with missing values: both parts, each as a share of its own variance
-                numbers = self._has_number
-                both = [
-                    _ratio(residuals, values, self._weights[rows]),
-                    _ratio(self._residuals[numbers][:, None], self._numbers[numbers][:, None], self._weights[numbers]),
-                ]
-                known = [r for r in both if not np.isnan(r)]
-                return max(0.0, 1.0 - float(np.mean(known))) if known else float("nan")
-        else:
-            return float("nan")
-        return max(0.0, 1.0 - _ratio(residuals, values, self._weights[rows]))
+    def _share_explained(self) -> float:
+        """The share of the column's variance that the others explain in rows that were not fitted; 0 at least, NaN of a constant.
+
+        Of classes it is that of their indicators; of a number with missing values the mean of both, each as a share of its own variance.
+        """
+        left = []
+        if self._chances is not None:
+            rows, indicators = self._kept, np.eye(len(self._members))[self._class[self._kept]]
+            left.append(_ratio(indicators - self._own_chances[rows], indicators, self._weights[rows]))
+        if self._means is not None:
+            rows = self._has_number
+            left.append(_ratio(self._residuals[rows, None], self._numbers[rows, None], self._weights[rows]))
+        known = [share for share in left if not np.isnan(share)]
+        return max(0.0, 1.0 - float(np.mean(known))) if known else float("nan")
 
 
 def _ratio(residuals: Floats, values: Floats, weights: Floats) -> float:
     w = weights / weights.sum()
     total = float((w @ (values - w @ values) ** 2).sum())
     return float((w @ residuals**2).sum()) / total if total > 0 else float("nan")
-
-
-def _spread(count: int, weights: Floats, rng: np.random.Generator) -> Ints:
-    """A partner for each of `count` rows, each row as often as its weight says."""
-    order, places = rng.permutation(count), rng.permutation(count)
-    upper, own = np.cumsum(weights[order]), np.cumsum(weights[places])
-    at = np.empty(count)
-    at[places] = own - weights[places] * rng.random()
-    return np.asarray(order[np.searchsorted(upper, at, side="right").clip(0, count - 1)], dtype=np.int64)
 
 
 def _classes(feature: Feature, kept: Ints, weights: Floats) -> tuple[Ints, list[Ints]]:

@@ -15,14 +15,12 @@ from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.plan import MethodPlan, Plan
-from whybox.methods.common.resolved_model import resolve_model
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions
-from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem, separate_truth
-from whybox.methods.importance.pairs_of_rows import increase_units
+from whybox.methods.importance.loss_problem import LossProblem, resolve_for_loss, resolve_loss_problem, separate_truth
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.importance.result import PlayerValues, importance_result, paired_p_values
+from whybox.methods.importance.result import importance_result, paired_values
 from whybox.methods.importance.spot_checks import check_rows
-from whybox.models.losses import class_labels, class_probabilities
+from whybox.models.blackbox import BlackBox
 
 __all__ = ["drop_column", "plan_drop_column"]
 
@@ -52,36 +50,30 @@ def drop_column(problem: ImportanceProblem) -> Explanation:
     train, truth = _train_rows(problem)
     resolved = resolve_loss_problem(problem)
     fit = _trainer(problem)
-    weights, table = resolved.weights, resolved.table
-    evaluator = HybridEvaluator(resolved.model, resolved.selection, reserved=resolved.checked)
-    baseline = resolved.losses(evaluator.evaluate_rows(table, np.arange(len(resolved)), what="predictions of the rows"))
+    table, count = resolved.table, resolved.players.count
+    if count == 1:
+        raise OptionError("there is one player alone, and a model without columns cannot be trained.")
     positions = _positions(train, table)
-    differences = np.zeros((len(resolved), resolved.players.count))
-    checker = SpotChecker()
-    check_rows(
-        resolved, checker, table, min(spot_predictions(resolved.options.spot_checks), len(table)), what="the rows"
-    )
-    with progress_counter(resolved.players.count, description="training without a player", unit="trainings") as done:
+    evaluator, checker = HybridEvaluator(resolved.model, resolved.selection), SpotChecker()
+    baseline = resolved.losses(evaluator.evaluate_rows(table, np.arange(len(table)), what="predictions of the rows"))
+    check_rows(resolved, checker, table, _planned_checks(resolved), what="the rows")
+    differences = np.zeros((len(table), count))
+    with progress_counter(count, description="training without a player", unit="trainings") as done:
         for player, members in enumerate(resolved.players.members):
             left = [i for i in range(table.width) if i not in members]
-            if not left:
-                raise OptionError("there is one player alone, and a model without columns cannot be trained.")
             without = train.select([positions[i] for i in left])
             refit = _fit(fit, without.native, truth, resolved.players.names[player])
-            differences[:, player] = _losses_of(resolved, refit, table.select(left)) - baseline
+            differences[:, player] = _losses_of(resolved, refit, table.select(left).native) - baseline
             done(1)
-    found = PlayerValues(
-        values=weights @ differences,
-        influence=differences,
-        units=increase_units(resolved),
+    found = paired_values(
+        resolved,
+        differences,
+        baseline=baseline,
         kernel=KERNEL,
-        exact=False,
         predictions=evaluator.spent,
-        p_value=paired_p_values(differences, weights),
         test=TEST,
-        baseline_loss=float(weights @ baseline),
+        notes=(f"{count} models were trained; the error is that of the rows, not of training.",),
         spot_checks=checker.result,
-        notes=(f"{resolved.players.count} models were trained; the error is that of the rows, not of training.",),
     )
     return importance_result(resolved, found, seconds=time.perf_counter() - began)
 
@@ -92,14 +84,11 @@ def _train_rows(problem: ImportanceProblem) -> tuple[Table, Any]:
     Raises:
         OptionError: there are none, or not two things. InputError: a truth of another length.
     """
-    train = problem.options.train
-    if train is None:
+    if problem.options.train is None:
         raise OptionError(
             Argument("method", "drop_column"), " trains the model again: pass the rows and the truth of training, ", Argument("train", example="(X, y)"), "."
         )  # fmt: skip
-    if not isinstance(train, (tuple, list)) or len(train) != 2:
-        raise OptionError(Argument("train"), " takes two things, (rows, truth).")
-    rows, truth = separate_truth(*train)
+    rows, truth = separate_truth(*problem.train_rows)
     values = np.asarray(truth)
     if values.ndim == 0 or len(values) != len(rows):
         raise InputError(Argument("train"), f" has {len(rows):,} rows and another number of truths.")
@@ -155,26 +144,23 @@ def _positions(train: Table, table: Table) -> list[int]:
     return list(range(table.width))
 
 
-def _losses_of(problem: LossProblem, refit: Any, rows: Table) -> Floats:
+def _losses_of(problem: LossProblem, refit: Any, rows: Any) -> Floats:
     """The loss of each row by another model.
 
     Raises:
         InputError: its classes or outputs are others than the model's.
     """
-    asked = replace(problem.options, output=None, scale="response", sample_weight=None)
-    resolved = resolve_model(refit, rows.native, asked)
+    resolved, labels = resolve_for_loss(refit, rows, replace(problem.options, sample_weight=None))
     resolved.compare()
     outputs = resolved.model.outputs
-    if class_labels(outputs) != problem.labels or outputs.names != problem.model.outputs.names:
+    if labels != problem.labels or outputs.names != problem.model.outputs.names:
         raise InputError(
             f"the model that was trained without a player has the outputs {outputs.names}, and the model itself {problem.model.outputs.names}."
         )
-    evaluator = HybridEvaluator(resolved.model, resolved.selection if problem.labels is not None else problem.selection)
-    predictions = evaluator.evaluate_rows(
-        resolved.rows.table, np.arange(len(resolved.rows)), what="predictions without a player"
-    )
-    taken = predictions[:, 0] if problem.labels is None else class_probabilities(outputs, predictions)
-    return problem.loss(problem.truth, taken)
+    evaluator = HybridEvaluator(resolved.model, resolved.selection)
+    every = np.arange(len(resolved.rows))
+    predictions = evaluator.evaluate_rows(resolved.rows.table, every, what="predictions without a player")
+    return replace(problem, resolved=resolved).losses(predictions)
 
 
 def plan_drop_column(problem: ImportanceProblem) -> Plan:
@@ -186,11 +172,20 @@ def plan_drop_column(problem: ImportanceProblem) -> Plan:
     _train_rows(problem)
     _trainer(problem)
     resolved = resolve_loss_problem(problem, check=False)
+    rows = len(resolved)
+    predictions = rows if isinstance(resolved.model, BlackBox) else _planned_checks(resolved)
     return MethodPlan(
         method=problem.spec.title,
         method_id=problem.spec.method_id,
         kernel=f"{KERNEL}: {resolved.players.count} trainings",
         exact=False,
-        rows=len(resolved),
-        model_calls=resolved.checked + len(resolved) * (1 + resolved.players.count),
+        rows=rows,
+        model_calls=resolved.n_rows_checked + predictions,
     )
+
+
+def _planned_checks(problem: LossProblem) -> int:
+    """How many rows a model that is read is asked about once more."""
+    if isinstance(problem.model, BlackBox) or problem.model.own_predict is None:
+        return 0
+    return min(spot_predictions(problem.options.spot_checks), len(problem))

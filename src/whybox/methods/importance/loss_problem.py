@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -14,7 +13,9 @@ from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.games.players import Players, resolve_players
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
+from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.rows import WeightedRows
 from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
@@ -30,8 +31,9 @@ from whybox.models.losses import (
     true_classes,
     true_numbers,
 )
+from whybox.models.prepare_rows import PreparedRows
 
-__all__ = ["LossProblem", "resolve_loss_problem", "separate_truth"]
+__all__ = ["LossProblem", "resolve_for_loss", "resolve_loss_problem", "separate_truth"]
 
 MIN_ROWS: Final = 2
 
@@ -45,7 +47,8 @@ class LossProblem:
         resolved: the model and the rows, on the scale of predictions. players: groups of the user's columns.
         truth: (rows,) numbers, or positions of the true classes. loss: of each row.
         labels: of the classes, in the order of probabilities; None: the model predicts numbers.
-        options: as given. spec: the method. agreement, checked: as :meth:`ResolvedModel.compare` returns them.
+        options: as given. spec: the method. agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them.
+        linkage: of ``players="auto"``, see `dependence_groups`; else None.
     """
 
     resolved: ResolvedModel
@@ -56,7 +59,7 @@ class LossProblem:
     options: ImportanceOptions
     spec: MethodSpec
     agreement: float
-    checked: int
+    n_rows_checked: int
     linkage: Floats | None = None
 
     @property
@@ -65,23 +68,43 @@ class LossProblem:
         return self.resolved.model
 
     @property
+    def rows(self) -> WeightedRows:
+        """The rows, aligned with the model, with weights that sum to one."""
+        return self.resolved.rows
+
+    @property
     def table(self) -> Table:
         """The rows, aligned with the model."""
-        return self.resolved.rows.table
+        return self.rows.table
 
     @property
     def weights(self) -> Floats:
         """Weights of the rows, which sum to one."""
-        return self.resolved.rows.weights
+        return self.rows.weights
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.resolved.rows)
+        return len(self.rows)
 
-    @cached_property
+    @property
     def selection(self) -> OutputSelection:
         """The outputs that the loss is about, on the scale of predictions."""
         return self.resolved.selection
+
+    @property
+    def repeat_check(self) -> RepeatCheck:
+        """Rows on which the model is evaluated several times."""
+        return self.resolved.repeat_check
+
+    @property
+    def prepared_rows(self) -> PreparedRows:
+        """The rows as they were given, with remarks."""
+        return self.resolved.prepared_rows
+
+    @property
+    def units(self) -> str:
+        """Units of an increase of the loss, in words: which loss, and what it is measured in."""
+        return f"{self.loss.name} loss, {self.loss.units}"
 
     def losses(self, predictions: Floats, rows: npt.NDArray[np.int64] | slice = slice(None)) -> Floats:
         """Return the loss of each of some rows, (rows,).
@@ -92,11 +115,10 @@ class LossProblem:
         Raises:
             InputError, OptionError: the loss is not defined for the truth or the predictions.
         """
-        return self.loss(self.truth[rows], self.loss_inputs(predictions))
-
-    def loss_inputs(self, predictions: Floats) -> Floats:
-        """Return predictions (rows, outputs) as the loss takes them: (rows,) numbers, or (rows, classes) probabilities."""
-        return predictions[:, 0] if self.labels is None else class_probabilities(self.model.outputs, predictions)
+        classes = self.labels is not None
+        return self.loss(
+            self.truth[rows], class_probabilities(self.model.outputs, predictions) if classes else predictions[:, 0]
+        )
 
 
 def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
@@ -136,29 +158,37 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
             Argument("scale"),
             " out.",
         )
-    output = None if options.output == EVERY_OUTPUT else options.output
-    asked = replace(options, output=None, scale="response")
-    resolved = resolve_model(problem.model, rows, asked)
-    table, outputs = resolved.rows.table, resolved.model.outputs
+    resolved, labels = resolve_for_loss(problem.model, rows, options)
+    table = resolved.rows.table
     weighted = int(np.count_nonzero(resolved.rows.weights))
     if weighted < MIN_ROWS:
         raise InputError(
             f"importance compares rows with one another; there {'is' if weighted == 1 else 'are'} {weighted} of positive weight, give more."
         )
+    truth: npt.NDArray[Any] = true_numbers(y, len(table)) if labels is None else true_classes(y, labels, len(table))
+    players, linkage = _resolve_players(resolved, options.players)
+    loss = choose_loss(options.loss, resolved.model.outputs, labels)
+    agreement, checked = resolved.compare(check=check)
+    return LossProblem(resolved, players, truth, loss, labels, options, problem.spec, agreement, checked, linkage)
+
+
+def resolve_for_loss(model: Any, rows: Any, options: ImportanceOptions) -> tuple[ResolvedModel, tuple[str, ...] | None]:
+    """Read a model on the scale of its predictions, and say which classes they are probabilities of; None: it predicts numbers.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    output = None if options.output == EVERY_OUTPUT else options.output
+    resolved = resolve_model(model, rows, replace(options, output=None, scale=options.scale or "response"))
+    outputs = resolved.model.outputs
     labels = class_labels(outputs)
-    if labels is not None and output is not None:
+    if labels is None:
+        return replace(resolved, selection=_one_number(outputs, output)), None
+    if output is not None:
         raise OptionError(
             Argument("output", output), ": a loss of classes is about all of them; leave ", Argument("output"), " out."
         )
-    if labels is None:
-        resolved = replace(resolved, selection=_one_number(outputs, output))
-        truth: npt.NDArray[Any] = true_numbers(y, len(table))
-    else:
-        truth = true_classes(y, labels, len(table))
-    players, linkage = _resolve_players(resolved, options.players)
-    loss = choose_loss(options.loss, outputs, labels)
-    agreement, checked = resolved.compare(check=check)
-    return LossProblem(resolved, players, truth, loss, labels, options, problem.spec, agreement, checked, linkage)
+    return resolved, labels
 
 
 def _resolve_players(resolved: ResolvedModel, players: Any) -> tuple[Players, Floats | None]:

@@ -22,7 +22,7 @@ def mean_off_data(problem: LossProblem) -> Floats:
 
     See :mod:`whybox.methods.common.extrapolation` for when a changed row is off the data.
     """
-    rows = problem.resolved.rows
+    rows = problem.rows
     share_at = OffDataShare(rows)
     out = np.full(problem.players.count, np.nan)
     for player, members in enumerate(problem.players.members):

@@ -10,12 +10,12 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem
 from whybox.methods.importance.off_data import mean_off_data
-from whybox.methods.importance.pairs_of_rows import EXACT_NOTE, increase_units, u_statistic
-from whybox.methods.importance.permutation_by_predictions import DEFAULT_PREDICTIONS_A_ROW, sampled_pairs
-from whybox.methods.importance.permutation_of_trees import exact_unavailable, pair_differences
+from whybox.methods.importance.permutation_by_predictions import planned_rounds, sampled_pairs
+from whybox.methods.importance.permutation_of_trees import TreePairs, pair_differences, tree_pairs
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.importance.result import PlayerValues, importance_result
-from whybox.methods.importance.spot_checks import PermutationChecks
+from whybox.methods.importance.result import PlayerValues, exact_pair_values, importance_result
+from whybox.methods.importance.spot_checks import PermutationChecks, planned_checks
+from whybox.models.blackbox import BlackBox
 
 __all__ = ["permutation", "plan_permutation"]
 
@@ -45,28 +45,27 @@ def permutation(problem: ImportanceProblem) -> Explanation:
     """
     began = time.perf_counter()
     resolved = resolve_loss_problem(problem)
-    reason = exact_unavailable(resolved)
-    found = _exact(resolved) if reason is None else sampled_pairs(resolved, reason)
+    trees = tree_pairs(resolved)
+    found = sampled_pairs(resolved, trees) if isinstance(trees, str) else _exact(resolved, trees)
     off_data = {"off_data": (("feature",), mean_off_data(resolved))}
     return importance_result(
         resolved, replace(found, extras={**found.extras, **off_data}), seconds=time.perf_counter() - began
     )
 
 
-def _exact(problem: LossProblem) -> PlayerValues:
+def _exact(problem: LossProblem, trees: TreePairs) -> PlayerValues:
     checks = PermutationChecks(problem)
-    pairs = pair_differences(problem, checks.observe_points)
-    values, influence = u_statistic(problem.weights, pairs.of_row, pairs.of_donor)
-    return PlayerValues(
-        values=values,
-        influence=influence,
-        units=increase_units(problem),
+    pairs = pair_differences(problem, trees, checks.observe_points)
+    checks.check_predictions()
+    checks.check_sums(pairs.of_row, pairs.of_donor)
+    return exact_pair_values(
+        problem,
+        pairs.of_row,
+        pairs.of_donor,
+        baseline=pairs.baseline,
         kernel=KERNEL,
-        exact=True,
         predictions=0,
-        baseline_loss=float(problem.weights @ pairs.baseline),
-        notes=(EXACT_NOTE,),
-        spot_checks=checks.check(pairs.of_row, pairs.of_donor),
+        spot_checks=checks.result,
     )
 
 
@@ -77,14 +76,14 @@ def plan_permutation(problem: ImportanceProblem) -> Plan:
         WhyboxError: see whybox.errors; each message says what to do.
     """
     resolved = resolve_loss_problem(problem, check=False)
-    spec, rows = problem.spec, len(resolved)
-    exact = exact_unavailable(resolved) is None
-    limit = resolved.options.max_evals or DEFAULT_PREDICTIONS_A_ROW * rows
+    count, players, by_leaves = len(resolved), resolved.players.count, isinstance(tree_pairs(resolved), TreePairs)
+    rounds = 0 if by_leaves else planned_rounds(resolved)
+    predictions = count * (1 + players * rounds) if rounds and isinstance(resolved.model, BlackBox) else 0
     return MethodPlan(
-        method=spec.title,
-        method_id=spec.method_id,
-        kernel=KERNEL if exact else "rows with a player's values from other rows",
-        exact=exact,
-        rows=rows,
-        model_calls=resolved.checked + (0 if exact else limit),
+        method=problem.spec.title,
+        method_id=problem.spec.method_id,
+        kernel=KERNEL if by_leaves else "rows with a player's values from other rows",
+        exact=by_leaves or rounds >= count - 1,
+        rows=count,
+        model_calls=resolved.n_rows_checked + predictions + planned_checks(resolved, float(count * players * rounds)),
     )

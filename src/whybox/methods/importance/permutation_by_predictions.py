@@ -10,24 +10,23 @@ Of few rows, where as many predictions as there are pairs are allowed, all pairs
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError
+from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.importance.even_donors import EvenDonors
 from whybox.methods.importance.loss_problem import LossProblem
-from whybox.methods.importance.pairs_of_rows import EXACT_NOTE, increase_units, u_statistic
-from whybox.methods.importance.result import PlayerValues
+from whybox.methods.importance.prediction_budget import allowed_rounds
+from whybox.methods.importance.result import PlayerValues, exact_pair_values, pair_values
 from whybox.methods.importance.spot_checks import PermutationChecks
 
-__all__ = ["DEFAULT_PREDICTIONS_A_ROW", "sampled_pairs"]
+__all__ = ["planned_rounds", "sampled_pairs"]
 
-Ints = npt.NDArray[np.int64]
-DEFAULT_PREDICTIONS_A_ROW: Final = 200  # of all players together
 DEFAULT_TOL: Final = 0.02  # Monte-Carlo error, as a share of the largest value
 MAX_BLOCK: Final = 8  # rounds of a block
 BLOCKS: Final = 4  # from whose spread the Monte-Carlo error is taken; that of fewer tells little
@@ -83,37 +82,6 @@ class _PlayerSums:
         return of_row, of_donor
 
 
-@final
-class _Donors:
-    """Donors of one player, round by round.
-
-    Args:
-        problem: with its rows. player: which one. rng: draws the places of the rows.
-    """
-
-    def __init__(self, problem: LossProblem, player: int, rng: np.random.Generator) -> None:
-        rows, weights = problem.resolved.rows, problem.weights
-        kept = np.flatnonzero(weights > 0)
-        codes = [rows.feature(p).codes[kept] for p in problem.players.members[player]]
-        self._order = kept[np.lexsort((rng.random(len(kept)), *codes[::-1]))]
-        self._upper = np.cumsum(weights[self._order])
-        self._weights, self._kept, self._rng = weights, kept, rng
-        self.new_block()
-
-    def new_block(self) -> None:
-        """Draw the places of the rows anew."""
-        order = self._rng.permutation(self._kept)
-        upper = np.cumsum(self._weights[order])
-        self._place = np.zeros(len(self._weights))
-        self._place[order] = upper - self._weights[order] * self._rng.random()
-
-    def of_round(self, share: float) -> Ints:
-        """Return the donor of each row, (rows,), for a shift by a share of the circle."""
-        place = (self._place + share) % 1.0
-        at = np.searchsorted(self._upper, place, side="right").clip(0, len(self._order) - 1)
-        return np.asarray(self._order[at], dtype=np.int64)
-
-
 def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
     """Return estimates over pairs of rows, from blocks of rounds until the Monte-Carlo error is small, or as many as are allowed.
 
@@ -124,25 +92,25 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
         LimitError: `max_evals` does not allow one round. Others as for `HybridEvaluator`.
     """
     weights, options = problem.weights, problem.options
-    most = _allowed_rounds(problem)
-    block = most // -(-most // MAX_BLOCK)
-    evaluator = HybridEvaluator(problem.model, problem.selection, reserved=problem.checked)
-    problem.resolved.repeat_check.check_before()
+    rounds = planned_rounds(problem)
+    evaluator = HybridEvaluator(problem.model, problem.selection)
+    problem.repeat_check.check_before()
     own = evaluator.evaluate_rows(problem.table, np.arange(len(problem)), what="predictions of the rows")
     baseline = problem.losses(own)
-    if most >= len(problem) - 1:
-        return _all_pairs(problem, evaluator, own, baseline)
-    checks = PermutationChecks(problem, float(len(problem) * problem.players.count * most))
+    checks = PermutationChecks(problem, float(len(problem) * problem.players.count * rounds))
+    if rounds >= len(problem) - 1:
+        return _all_pairs(problem, evaluator, own, baseline, checks)
+    block = rounds // -(-rounds // MAX_BLOCK)
     rng = np.random.default_rng([options.seed % 2**63, _STREAM])
-    donors = [_Donors(problem, player, rng) for player in range(problem.players.count)]
+    donors = [_even_donors(problem, members, rng) for members in problem.players.members]
     sums = [_PlayerSums(len(problem)) for _ in donors]
     tol, converged = DEFAULT_TOL if options.tol is None else options.tol, False
-    for turn in range(most // block):
+    for turn in range(rounds // block):
         for player, circle in enumerate(donors):
             if turn:
-                circle.new_block()
+                circle.draw_places()
             for k in range(block):
-                chosen = circle.of_round(k / block)
+                chosen = circle.shifted(k / block)
                 outputs = _evaluate(problem, evaluator, player, chosen, own)
                 checks.observe_donors(player, chosen, outputs)
                 sums[player].add(problem.losses(outputs) - baseline, chosen, weights)
@@ -151,20 +119,45 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
         ):
             converged = True
             break
-    problem.resolved.repeat_check.check_after()
-    found = _as_values(problem, sums, block, converged, evaluator.spent, float(weights @ baseline), reason)
-    nothing = np.zeros((len(problem), problem.players.count))
-    return replace(found, spot_checks=checks.check(nothing, nothing))
+    problem.repeat_check.check_after()
+    checks.check_predictions()
+    return _as_values(
+        problem,
+        sums,
+        block,
+        converged,
+        reason,
+        baseline=baseline,
+        predictions=evaluator.spent,
+        spot_checks=checks.result,
+    )
+
+
+def planned_rounds(problem: LossProblem) -> int:
+    """Return how many rounds are made at most; as many as there are other rows: all pairs are taken.
+
+    Raises:
+        LimitError: `max_evals` does not allow one.
+    """
+    return min(allowed_rounds(problem, "round"), len(problem) - 1)
+
+
+def _even_donors(problem: LossProblem, members: Sequence[int], rng: np.random.Generator) -> EvenDonors:
+    """Donors in the order of a player's values, ties at random."""
+    kept = np.flatnonzero(problem.weights > 0)
+    codes = [problem.rows.feature(p).codes[kept] for p in members]
+    return EvenDonors(kept[np.lexsort((rng.random(len(kept)), *codes[::-1]))], problem.weights, rng)
 
 
 _STREAM: Final = 0x1E47
 
 
-def _all_pairs(problem: LossProblem, evaluator: HybridEvaluator, own: Floats, baseline: Floats) -> PlayerValues:
+def _all_pairs(
+    problem: LossProblem, evaluator: HybridEvaluator, own: Floats, baseline: Floats, checks: PermutationChecks
+) -> PlayerValues:
     """Return the values over all pairs of two different rows: row i with the values of row i + k, for every k."""
     count, weights, rows = len(problem), problem.weights, np.arange(len(problem))
     of_row, of_donor = np.zeros((2, count, problem.players.count))
-    checks = PermutationChecks(problem, float(count * count * problem.players.count))
     for player in range(problem.players.count):
         for k in range(1, count):
             donors = (rows + k) % count
@@ -174,37 +167,18 @@ def _all_pairs(problem: LossProblem, evaluator: HybridEvaluator, own: Floats, ba
             differences = problem.losses(outputs) - baseline
             of_row[:, player] += weights[donors] * differences
             of_donor[donors, player] += weights * differences
-    problem.resolved.repeat_check.check_after()
-    values, influence = u_statistic(weights, of_row, of_donor)
-    return PlayerValues(
-        values=values,
-        influence=influence,
-        units=increase_units(problem),
+    problem.repeat_check.check_after()
+    checks.check_predictions()
+    checks.check_sums(of_row, of_donor)
+    return exact_pair_values(
+        problem,
+        of_row,
+        of_donor,
+        baseline=baseline,
         kernel=KERNEL_ALL,
-        exact=True,
         predictions=evaluator.spent,
-        baseline_loss=float(weights @ baseline),
-        notes=(EXACT_NOTE,),
-        spot_checks=checks.check(of_row, of_donor),
+        spot_checks=checks.result,
     )
-
-
-def _allowed_rounds(problem: LossProblem) -> int:
-    """How many rounds of all players are allowed, one at least.
-
-    Raises:
-        LimitError: `max_evals` does not allow one.
-    """
-    count, limit = len(problem), problem.options.max_evals
-    a_round = count * problem.players.count
-    if limit is None:
-        return max(1, DEFAULT_PREDICTIONS_A_ROW // problem.players.count)
-    if limit < problem.checked + count + a_round:
-        raise LimitError(
-            f"one round of all players takes {problem.checked + count + a_round:,} predictions of single rows. Pass fewer rows, join players, or raise ",
-            Argument("max_evals", limit), ".",
-        )  # fmt: skip
-    return (limit - problem.checked - count) // a_round
 
 
 def _evaluate(problem: LossProblem, evaluator: HybridEvaluator, player: int, donors: Ints, own: Floats) -> Floats:
@@ -217,34 +191,26 @@ def _evaluate(problem: LossProblem, evaluator: HybridEvaluator, player: int, don
     return np.asarray(outputs[which])
 
 
-def _as_values(  # what the rounds found
-    problem: LossProblem,
-    sums: list[_PlayerSums],
-    block: int,
-    converged: bool,
-    predictions: int,
-    baseline: float,
-    reason: str,
+def _as_values(
+    problem: LossProblem, sums: list[_PlayerSums], block: int, converged: bool, reason: str, **found: Any
 ) -> PlayerValues:
+    """The estimates of the rounds, with their Monte-Carlo error; `found` are the other fields."""
     pairs = [s.pair_sums(problem.weights) for s in sums]
-    values, influence = u_statistic(problem.weights, *(np.column_stack([p[k] for p in pairs]) for k in (0, 1)))
+    of_row, of_donor = (np.column_stack([p[k] for p in pairs]) for k in (0, 1))
     errors = np.array([s.monte_carlo_error(block) for s in sums])
-    rounds = len(sums[0].round_means)
-    notes = [
-        f"Estimated from {rounds} rounds of donors, because {reason}; brought to pairs of two different rows (the U-statistic)."
-    ]
-    if not converged:
-        notes.append(
-            f"NOT CONVERGED: the largest Monte-Carlo error is {errors.max():.2g}, and the largest value {np.abs(values).max():.2g}; raise max_evals."
-        )
-    return PlayerValues(
-        values=values,
-        influence=influence,
-        units=increase_units(problem),
+    estimated = f"Estimated from {len(sums[0].round_means)} rounds of donors, because {reason}; brought to pairs of two different rows (the U-statistic)."
+    values = pair_values(
+        problem,
+        of_row,
+        of_donor,
         kernel=KERNEL,
         exact=False,
-        predictions=predictions,
-        baseline_loss=baseline,
-        notes=tuple(notes),
+        notes=(estimated,),
         extras={"converged": ((), np.array(converged)), "monte_carlo_error": (("feature",), errors)},
+        **found,
     )
+    if converged:
+        return values
+    largest = np.abs(values.values).max()
+    warning = f"NOT CONVERGED: the largest Monte-Carlo error is {errors.max():.2g}, and the largest value {largest:.2g}; raise max_evals."
+    return replace(values, notes=(*values.notes, warning))

@@ -11,25 +11,23 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.core.workers import thread_count
 from whybox.data.table import Floats
 from whybox.kernels import effects
 from whybox.kernels.tree_shap import predict
 from whybox.kernels.value_intervals import interval_index
+from whybox.methods.common.columns import Ints
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["PairDifferences", "exact_unavailable", "pair_differences"]
+__all__ = ["PairDifferences", "PlayerCurve", "TreePairs", "pair_differences", "tree_pairs"]
 
-Ints = npt.NDArray[np.int64]
 Observer = Callable[
     [int, Ints, Ints, Floats], None
 ]  # player, rows of a block, the point of every row, predictions (block, points, outputs)
 MAX_NUMBERS: Final = 2 * 10**9  # losses that are computed at most; more take predictions
 NUMBERS_HELD: Final = 2**19  # of curves at a time
-ROWS_ENCODED: Final = 65536
 
 
 @final
@@ -49,7 +47,7 @@ class PairDifferences:
 
 @final
 @dataclass(frozen=True, eq=False)
-class _PlayerCurve:
+class PlayerCurve:
     """A player's points: ``at`` (rows,) says at which each row is, ``weight`` (points,) how much weight of the rows is there."""
 
     player: int
@@ -58,32 +56,40 @@ class _PlayerCurve:
     weight: Floats
 
 
-def exact_unavailable(problem: LossProblem) -> str | None:
-    """Return why permutation importance takes predictions; None where the leaves of trees suffice."""
+@final
+@dataclass(frozen=True, eq=False)
+class TreePairs:
+    """A tree ensemble, its rows as it reads them, (rows, model columns), and the points of the players that it reads."""
+
+    model: TreeEnsemble
+    X: Floats
+    curves: tuple[PlayerCurve, ...]
+
+
+def tree_pairs(problem: LossProblem) -> TreePairs | str:
+    """Return what the leaves of trees need to give all pairs of rows, or why permutation importance takes predictions."""
     model = problem.model
     if not isinstance(model, TreeEnsemble):
         return "the model is no tree ensemble that is read"
     if model.has_linear_leaves:
         return "the leaves of this model are linear functions"
-    X = _matrix(problem, model)
-    numbers = len(problem) * sum(len(c.weight) for c in _curves(problem, model, X)) * len(model.base_values)
+    X = model.inputs.matrix_in_blocks(problem.table)
+    curves = _player_curves(problem, model, X)
+    numbers = len(problem) * sum(len(c.weight) for c in curves) * len(model.base_values)
     if numbers > MAX_NUMBERS:
         return f"these trees split so often that all pairs of rows take {numbers:.1e} losses"
-    return None
+    return TreePairs(model, X, curves)
 
 
-def pair_differences(problem: LossProblem, observe: Observer | None = None) -> PairDifferences:
+def pair_differences(problem: LossProblem, trees: TreePairs, observe: Observer) -> PairDifferences:
     """Return the sums over all pairs of rows.
 
     Args:
-        problem: of a tree ensemble, see :func:`exact_unavailable`. observe: is shown the predictions that losses are computed from.
+        problem: with the losses. trees: of it. observe: is shown the predictions that losses are computed from.
     """
-    model = problem.model
-    assert isinstance(model, TreeEnsemble)  # noqa: S101  # the caller asks
-    X = _matrix(problem, model)
-    curves = _curves(problem, model, X)
-    link = None if problem.selection.scale == "raw" else model.outputs.link
-    baseline = problem.losses(_scaled(problem, predict(model, X), link))
+    model, X, curves = trees.model, trees.X, trees.curves
+    selection, link = problem.selection, model.outputs.link
+    own = selection.from_raw(predict(model, X), link)
     of_row, of_donor = np.zeros((2, len(X), problem.players.count))
     at_points = [np.zeros(len(c.weight)) for c in curves]
     threads = thread_count(problem.options.n_jobs)
@@ -92,9 +98,8 @@ def pair_differences(problem: LossProblem, observe: Observer | None = None) -> P
     ):
         rows = np.arange(part.start, part.stop)
         for k, (curve, raw) in enumerate(zip(curves, blocks, strict=True)):
-            predictions = _scaled(problem, raw, link)
-            if observe is not None:
-                observe(curve.player, rows, curve.at, predictions)
+            predictions = selection.from_raw(raw, link)
+            observe(curve.player, rows, curve.at, predictions)
             flat = predictions.reshape(-1, predictions.shape[-1])
             losses = problem.losses(flat, np.repeat(rows, len(curve.weight))).reshape(len(rows), -1)
             losses -= losses[np.arange(len(rows)), curve.at[rows]][:, None]  # exactly 0 at the row's own point
@@ -102,20 +107,13 @@ def pair_differences(problem: LossProblem, observe: Observer | None = None) -> P
             at_points[k] += problem.weights[rows] @ losses
     for curve, sums in zip(curves, at_points, strict=True):
         of_donor[:, curve.player] = sums[curve.at]
-    return PairDifferences(of_row, of_donor, baseline)
+    every, at_one = np.arange(len(X)), np.zeros(len(X), dtype=np.int64)
+    for player in set(range(problem.players.count)) - {c.player for c in curves}:  # not read: every row stays as it is
+        observe(player, every, at_one, own[:, None])
+    return PairDifferences(of_row, of_donor, problem.losses(own))
 
 
-def _scaled(problem: LossProblem, raw: Floats, link: Callable[[Floats], Floats] | None) -> Floats:
-    return problem.selection.select_predictions(raw if link is None else link(raw))
-
-
-def _matrix(problem: LossProblem, model: TreeEnsemble) -> Floats:
-    """The rows as the trees read them, (rows, model columns)."""
-    blocks = problem.table.blocks(ROWS_ENCODED)
-    return np.concatenate([model.inputs.matrix_of_block(block, start) for start, block in blocks])
-
-
-def _curves(problem: LossProblem, model: TreeEnsemble, X: Floats) -> list[_PlayerCurve]:
+def _player_curves(problem: LossProblem, model: TreeEnsemble, X: Floats) -> tuple[PlayerCurve, ...]:
     """The points of each player that the trees read: the different intervals that rows of some weight lie in."""
     split = np.zeros(model.inputs.width, dtype=bool)
     split[model.feature[model.left >= 0]] = True
@@ -129,5 +127,5 @@ def _curves(problem: LossProblem, model: TreeEnsemble, X: Floats) -> list[_Playe
         at = at.reshape(-1).astype(np.int64)
         values = np.ascontiguousarray(X[first][:, list(columns)])
         weight = np.bincount(at, problem.weights, minlength=len(first)).astype(np.float64)
-        curves.append(_PlayerCurve(player, effects.PlayerPoints(columns, values), at, weight))
-    return curves
+        curves.append(PlayerCurve(player, effects.PlayerPoints(columns, values), at, weight))
+    return tuple(curves)

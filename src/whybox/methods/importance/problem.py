@@ -23,8 +23,8 @@ class ImportanceProblem:
     Attributes:
         model: any supported model. X: rows, or None. y: the truth, or None.
         options: all of them, of the method's own dataclass.
-        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. effects: feature effects, (model, rows, **options) ->
-            Effects. They are handed in, so that importance imports no other method.
+        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. They are handed in, so that importance imports no
+            other method.
     """
 
     model: Any
@@ -33,7 +33,6 @@ class ImportanceProblem:
     options: ImportanceOptions
     explain: Callable[..., Any]
     plan_explain: Callable[..., Any]
-    effects: Callable[..., Any]
 
     @property
     def players(self) -> Any:
@@ -45,16 +44,24 @@ class ImportanceProblem:
         """The method in the registry of methods."""
         return find("importance", self.options.method)
 
-    def given_options(self, *names: str) -> dict[str, Any]:
-        """Return those of some options that the caller gave, to hand them on."""
+    @property
+    def _attribution_options(self) -> dict[str, Any]:
+        """Those options of an explanation that the caller gave."""
         given = self.options.given()
+        names = ("background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks")
         return {name: getattr(self.options, name) for name in names if name in given}
 
     @property
-    def _attribution_options(self) -> dict[str, Any]:
-        return self.given_options(
-            "background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks"
-        )
+    def train_rows(self) -> tuple[Any, Any]:
+        """The rows and the truth of ``train``.
+
+        Raises:
+            OptionError: it is not two things.
+        """
+        train = self.options.train
+        if not isinstance(train, (tuple, list)) or len(train) != 2:
+            raise OptionError(Argument("train"), " takes two things, (rows, truth).")
+        return train[0], train[1]
 
     def explain_rows(self) -> Explanation:
         """Explain the rows.

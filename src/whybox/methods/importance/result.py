@@ -3,83 +3,117 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.spot_checks import SpotChecks
+from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
-from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import (
     RunningMoments,
     adjust_p_values,
-    confidence_interval,
     mean_p_value,
     rank_intervals,
     skewed_interval,
     std_error_of_mean,
 )
 
-__all__ = ["ROLE_NOTE", "PlayerValues", "importance_result", "paired_p_values", "rank_extras"]
+__all__ = ["PlayerValues", "exact_pair_values", "importance_result", "pair_values", "paired_values"]
 
+EXACT_NOTE: Final = "Exact for these rows: all pairs of two different rows (the U-statistic); the error is that of the rows as a sample of others like them."
 ROLE_NOTE: Final = (
     "Whether these rows were held out from training or trained on was not said: give role='held-out' or role='train'."
 )
 
 
 @final
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class PlayerValues:
     """What a method found for each player.
 
     Attributes:
         values: (players,). influence: (rows, players), what each row contributes: values are weighted means of it but for a constant, and their errors follow from
-            its spread over rows; None: there is only `std_error`.
-        std_error: (players,); None: from `influence`. freedom: degrees of freedom of the error; None: the rows' own.
-        p_value: (players,), NaN where there is no test. test: which test that is, in words; empty: none.
-        baseline_loss: mean loss of the rows as they are, None where there is no loss. units: of the values.
+            its spread over rows.
+        baseline: (rows,), the loss of each row as it is.
         kernel: what computed it. exact: whether the values have no error of their own for these rows. predictions: of single rows, for this.
+        p_value: (players,), NaN where there is no test; None: the method has none. test: which test that is, in words.
         notes: for the reader. extras: further numbers, name -> (dims, array). spot_checks: what was recomputed.
     """
 
     values: Floats
-    influence: Floats | None
-    units: str
+    influence: Floats
+    baseline: Floats
     kernel: str
     exact: bool
     predictions: int
-    std_error: Floats | None = None
-    freedom: float | None = None
     p_value: Floats | None = None
     test: str = ""
-    baseline_loss: float | None = None
     notes: tuple[str, ...] = ()
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
     spot_checks: SpotChecks = NOT_CHECKED
 
 
+def pair_values(problem: LossProblem, of_row: Floats, of_donor: Floats, **found: Any) -> PlayerValues:
+    """Return means over pairs of two different rows, a U-statistic, with the influence of each row on them (Hajek's projection).
+
+    Args:
+        of_row, of_donor: (rows, players), sums over pairs or estimates of these, see `PairDifferences`. found: the other fields.
+    """
+    weights = problem.weights
+    scale = 1.0 / (1.0 - float((weights**2).sum()))
+    return PlayerValues(values=weights @ of_row * scale, influence=(of_row + of_donor) * scale, **found)
+
+
+def exact_pair_values(problem: LossProblem, of_row: Floats, of_donor: Floats, **found: Any) -> PlayerValues:
+    """Return :func:`pair_values` of the sums over all pairs."""
+    return pair_values(problem, of_row, of_donor, exact=True, notes=(EXACT_NOTE,), **found)
+
+
+def paired_values(problem: LossProblem, differences: Floats, **found: Any) -> PlayerValues:
+    """Return the means of what each row loses more, (rows, players), with a one-sided t-test of each: is it above zero? NaN where all are 0.
+
+    Args:
+        differences: paired by row. found: the other fields.
+    """
+    moments = RunningMoments((differences.shape[1],))
+    moments.add_rows(differences, problem.weights)
+    some = np.any(differences[problem.weights > 0] != 0.0, axis=0)
+    tests = zip(moments.mean, moments.std_error, some, strict=True)
+    freedom = moments.effective_count - 1.0
+    p_value = np.array([mean_p_value(float(m), float(e), freedom) if s else np.nan for m, e, s in tests])
+    return PlayerValues(
+        values=problem.weights @ differences, influence=differences, exact=False, p_value=p_value, **found
+    )
+
+
 def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: float) -> Explanation:
     """Return the explanation of kind ``"importance"``: values, errors, intervals, tests and ranks of players, with the evidence."""
-    level = problem.options.level
-    error, low, high, difference_error = _errors(problem, found)
+    options = problem.options
+    moments = RunningMoments(found.values.shape)
+    moments.add_rows(found.influence, problem.weights)
+    error, freedom = moments.std_error, max(moments.effective_count - 1.0, 1.0)
+    ends = skewed_interval(found.values, error, moments.skewness, options.level, freedom)
+    rank, *rank_ends = rank_intervals(found.values, _errors_of_differences(problem, found, moments), options.level)
     p_value = np.full(len(found.values), np.nan) if found.p_value is None else found.p_value
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
-        **interval_extras(np.stack([low, high], axis=-1), ("feature",), level),
+        **interval_extras(np.stack(ends, axis=-1), ("feature",), options.level),
         "p_value": (("feature",), p_value),
         "q_value": (("feature",), adjust_p_values(p_value, "benjamini-yekutieli")),
-        **rank_extras(found.values, difference_error, level),
+        "rank": (("feature",), rank.astype(np.float64)),
+        "rank_interval": (("feature", "bound"), np.column_stack(rank_ends)),
         **found.extras,
+        "baseline_loss": ((), np.array(float(problem.weights @ found.baseline))),
     }
-    if found.baseline_loss is not None:
-        extras["baseline_loss"] = ((), np.array(found.baseline_loss))
     if problem.linkage is not None:
         extras["linkage"] = (("join", "column"), problem.linkage)
+    test = () if not found.test else (f"p-values: {found.test}; q-values: Benjamini and Yekutieli.",)
+    notes = (*problem.model.notes, *problem.prepared_rows.remarks(), *(() if options.role else (ROLE_NOTE,)), *test)
     players, names = problem.players, problem.table.names
     return Explanation(
         kind="importance",
@@ -87,9 +121,22 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
         dims=("feature",),
         coords={"feature": as_labels(players.names)},
         base=np.zeros(()),
-        units=found.units,
+        units=problem.units,
         std_error=error,
-        evidence=_evidence(problem, found, seconds),
+        evidence=make_evidence(
+            problem,
+            problem.rows,
+            spec=problem.spec,
+            kernel=found.kernel,
+            exact=found.exact,
+            calls=found.predictions,
+            notes=(*notes, *found.notes),
+            seed=options.seed,
+            seconds=seconds,
+            spot_checks=found.spot_checks,
+            units=problem.units,
+            settings={"loss": problem.loss.name, "role": options.role or "not said", "level": options.level},
+        ),
         players={
             name: tuple(names[i] for i in members) for name, members in zip(players.names, players.members, strict=True)
         },
@@ -97,83 +144,10 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
     )
 
 
-def paired_p_values(differences: Floats, weights: Floats) -> Floats:
-    """Return one-sided p-values of Student's t for means of paired differences, (rows, players) -> (players,): is the mean above zero? NaN where all are 0."""
-    moments = RunningMoments((differences.shape[1],))
-    moments.add_rows(differences, weights)
-    some = np.any(differences[weights > 0] != 0.0, axis=0)
-    tests = zip(moments.mean, moments.std_error, some, strict=True)
-    return np.array(
-        [mean_p_value(float(m), float(e), moments.effective_count - 1.0) if s else np.nan for m, e, s in tests]
-    )
-
-
-def rank_extras(
-    values: Floats, difference_error: Floats, level: float, freedom: float | None = None
-) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-    """Return ``rank`` (feature,) and ``rank_interval`` (feature, bound)."""
-    rank, low, high = rank_intervals(values, difference_error, level, freedom)
-    return {
-        "rank": (("feature",), rank.astype(np.float64)),
-        "rank_interval": (("feature", "bound"), np.column_stack([low, high])),
-    }
-
-
-def _errors(problem: LossProblem, found: PlayerValues) -> tuple[Floats, Floats, Floats, Floats]:
-    """Standard errors, lower and upper ends of intervals, and standard errors of the differences of any two values."""
-    level, weights = problem.options.level, problem.weights
-    if found.influence is None:
-        error = np.zeros_like(found.values) if found.std_error is None else found.std_error
-        low, high = confidence_interval(found.values, error, level, found.freedom)
-        return error, low, high, np.sqrt(error[:, None] ** 2 + error[None, :] ** 2)
-    moments = RunningMoments((len(found.values),))
-    moments.add_rows(found.influence, weights)
-    error = moments.std_error
-    low, high = skewed_interval(found.values, error, moments.skewness, level, max(moments.effective_count - 1.0, 1.0))
-    centred = weights[:, None] * (found.influence - moments.mean)
+def _errors_of_differences(problem: LossProblem, found: PlayerValues, moments: RunningMoments) -> Floats:
+    """Standard errors of the differences of any two values, (players, players)."""
+    centred = problem.weights[:, None] * (found.influence - moments.mean)
     products = centred.T @ centred
     squares = np.diag(products)
     both = np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
-    if found.std_error is not None:  # larger than rows alone explain: what was drawn adds to it
-        stretch = np.divide(found.std_error, error, out=np.ones_like(error), where=error > 0)
-        middle = found.values
-        low, high = middle - (middle - low) * stretch, middle + (high - middle) * stretch
-        both = both + (found.std_error**2 - error**2)[:, None] + (found.std_error**2 - error**2)[None, :]
-        error = found.std_error
-    return error, low, high, std_error_of_mean(both, moments.effective_count)
-
-
-def _evidence(problem: LossProblem, found: PlayerValues, seconds: float) -> Evidence:
-    model, options, resolved = problem.model, problem.options, problem.resolved
-    black_box = isinstance(model, BlackBox)
-    test = () if not found.test else (f"p-values: {found.test}; q-values: Benjamini and Yekutieli.",)
-    role = () if options.role else (ROLE_NOTE,)
-    settings = {"loss": problem.loss.name, "role": options.role or "not said", "level": options.level}
-    return Evidence(
-        **problem.spec.evidence_fields(),
-        kernel=found.kernel,
-        exact=found.exact,
-        estimand=problem.spec.estimand,
-        index="none",
-        additive=False,
-        residual=0.0,
-        residual_units=found.units,
-        residual_against="nothing",
-        agreement=problem.agreement,
-        tolerance=0.0,
-        model=model.kind,
-        verdict={"against": f"nothing: it is a black box; {resolved.repeat_check.summary}"}
-        if black_box
-        else asdict(model.verdict),
-        model_calls=problem.checked + found.spot_checks.predictions + (found.predictions if black_box else 0),
-        seed=options.seed,
-        rows=len(problem),
-        fingerprints={"model": model.fingerprint, "rows": resolved.rows.fingerprint},
-        versions=library_versions(model.own_predict.library if model.own_predict else None),
-        seconds=seconds,
-        notes=(*model.notes, *resolved.prepared_rows.remarks(), *role, *test, *found.notes),
-        settings=settings,
-        by_position=resolved.prepared_rows.by_position,
-        unseen=resolved.prepared_rows.unseen_as_data(),
-        spot_checks=found.spot_checks,
-    )
+    return std_error_of_mean(both, moments.effective_count)

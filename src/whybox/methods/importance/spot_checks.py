@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
@@ -24,20 +23,14 @@ from whybox.methods.common.spot_rows import (
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["PermutationChecks", "check_rows"]
+__all__ = ["PermutationChecks", "check_rows", "planned_checks"]
 
 SUM_ROUNDING: Final = 1e-9  # relative: of sums of many losses in two orders
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class _PermutedCell:
-    """A row with a player's values of another row, and what the answer took its predictions to be, (outputs,)."""
-
-    player: int
-    row: int
-    donor: int
-    predictions: Floats
+def planned_checks(problem: LossProblem, work: float) -> int:
+    """Return how many predictions of single rows the checks make of the model's own predict, for an answer that takes `work` of them."""
+    return 0 if problem.model.own_predict is None else spot_predictions(problem.options.spot_checks, work)
 
 
 @final
@@ -49,7 +42,7 @@ class PermutationChecks:
     """
 
     def __init__(self, problem: LossProblem, work: float = 0.0) -> None:
-        self._problem, self._cells = problem, list[_PermutedCell]()
+        self._problem, self._checker = problem, SpotChecker()
         alone = rows_alone(problem.model)
         asked = spot_predictions(problem.options.spot_checks, work)
         self._alone = alone if asked > alone else 0
@@ -57,13 +50,21 @@ class PermutationChecks:
         kept = np.flatnonzero(problem.weights > 0)
         self._player = rng.integers(0, problem.players.count, count)
         self._row, self._donor = rng.choice(kept, count), rng.choice(kept, count)
+        self._predictions: dict[
+            int, Floats
+        ] = {}  # of those that were noted, what the answer took them to be, (outputs,)
+
+    @property
+    def result(self) -> SpotChecks:
+        """What was recomputed; nothing where no checks are wanted."""
+        return self._checker.result if self._predictions else NOT_CHECKED
 
     def observe_donors(self, player: int, donors: Ints, predictions: Floats) -> None:
-        """Note some of the predictions of rows with their donors' values: (rows,) and (rows, outputs). The draw of donors is the answer's own."""
-        for k in np.flatnonzero(self._player == player):
-            row = int(self._row[k])
-            self._cells.append(_PermutedCell(player, row, int(donors[row]), predictions[row].copy()))
-        self._player = np.where(self._player == player, -1, self._player)
+        """Note some of the predictions of rows with the values of the answer's own donors, (rows,) and (rows, outputs): in the first round of a player."""
+        for k in np.flatnonzero(self._player == player).tolist():
+            if k not in self._predictions:
+                self._donor[k] = donors[self._row[k]]
+                self._predictions[k] = predictions[self._row[k]].copy()
 
     def observe_points(self, player: int, rows: Ints, points: Ints, predictions: Floats) -> None:
         """Note some of the predictions of a block of rows at every point of a player.
@@ -71,51 +72,61 @@ class PermutationChecks:
         Args:
             rows: (block,), consecutive. points: (rows,), the point of every row. predictions: (block, points, outputs).
         """
-        first, last = int(rows[0]), int(rows[-1])
-        for k in np.flatnonzero((self._player == player) & (self._row >= first) & (self._row <= last)):
-            row, donor = int(self._row[k]), int(self._donor[k])
-            self._cells.append(_PermutedCell(player, row, donor, predictions[row - first, points[donor]].copy()))
+        wanted = (self._player == player) & (self._row >= rows[0]) & (self._row <= rows[-1])
+        for k in np.flatnonzero(wanted).tolist():
+            self._predictions[k] = predictions[self._row[k] - rows[0], points[self._donor[k]]].copy()
 
-    def check(self, of_row: Floats, of_donor: Floats) -> SpotChecks:
-        """Ask the model about what was noted, and add sums over pairs up by donors.
-
-        Args:
-            of_row, of_donor: (rows, players), see `PairDifferences`; their weighted sums are equal where they are exact.
+    def check_predictions(self) -> None:
+        """Ask the model about the rows that were noted.
 
         Raises:
-            SpotCheckError: a number differs by more than rounding explains.
+            SpotCheckError: a prediction differs by more than rounding explains.
         """
-        problem, checker = self._problem, SpotChecker()
-        if not self._cells:
-            return NOT_CHECKED
-        points = [self._points(player) for player in range(problem.players.count)]
-        recompute = RowRecomputation(problem.model, problem.table, problem.selection, checker, alone=self._alone)
-        cells = [RowCell(c.row, points[c.player], c.donor) for c in self._cells]
+        if not self._predictions:
+            return
+        problem, noted = self._problem, np.array(list(self._predictions))
+        cells: list[RowCell] = []
+        order: list[int] = []
+        for player in np.unique(self._player[noted]).tolist():
+            those = noted[self._player[noted] == player]
+            points = self._points_of_donors(player, self._donor[those])
+            cells += [RowCell(int(self._row[k]), points, i) for i, k in enumerate(those)]
+            order += those.tolist()
+        recompute = RowRecomputation(problem.model, problem.table, problem.selection, self._checker, alone=self._alone)
         recomputed, allowed = recompute(cells)
 
         def label_of(at: tuple[int, ...]) -> PositionLabel:
             return [*cells[at[0]].position_label, *output_label(problem.selection, at[1])]
 
-        checker.compare(
-            np.stack([c.predictions for c in self._cells]),
-            recomputed,
-            allowed,
-            way=recompute.description,
-            where=label_of,
-        )
-        weights = problem.weights
-        size = SUM_ROUNDING * (weights @ np.abs(of_row)) + 1e-300
-        checker.compare(
-            weights @ of_row, weights @ of_donor, size, way="by adding the pairs of rows up by donors",
-            where=lambda at: [("feature", problem.players.names[at[0]])],
-        )  # fmt: skip
-        return checker.result
+        answer = np.stack([self._predictions[k] for k in order])
+        self._checker.compare(answer, recomputed, allowed, way=recompute.description, where=label_of)
 
-    def _points(self, player: int) -> FeaturePoints:
-        """The values of all rows of a player, a point each."""
-        rows, members = self._problem.resolved.rows, self._problem.players.members[player]
-        labels = tuple(object_cells(rows.table, p) for p in members)
-        return FeaturePoints(tuple(rows.feature(p) for p in members), rows.table, labels)
+    def check_sums(self, of_row: Floats, of_donor: Floats) -> None:
+        """Add sums over all pairs up by donors.
+
+        Args:
+            of_row, of_donor: (rows, players), see `PairDifferences`; their weighted sums are equal.
+
+        Raises:
+            SpotCheckError: a sum differs by more than rounding explains.
+        """
+        if not self._predictions:
+            return
+        weights, names = self._problem.weights, self._problem.players.names
+        self._checker.compare(
+            weights @ of_row,
+            weights @ of_donor,
+            SUM_ROUNDING * (weights @ np.abs(of_row)) + 1e-300,
+            way="by adding the pairs of rows up by donors",
+            where=lambda at: [("feature", names[at[0]])],
+        )
+
+    def _points_of_donors(self, player: int, donors: Ints) -> FeaturePoints:
+        """The values of a player in these rows, a point each."""
+        rows, members = self._problem.rows, self._problem.players.members[player]
+        table = rows.table.rows(donors)
+        labels = tuple(object_cells(table, p) for p in members)
+        return FeaturePoints(tuple(rows.feature(p) for p in members), table, labels)
 
 
 def check_rows(problem: LossProblem, checker: SpotChecker, rows: Table, n_rows: int, *, what: str) -> None:

@@ -1,0 +1,35 @@
+"""How often every row can be predicted with every player changed, within the predictions that are allowed."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from whybox.errors import Argument, LimitError
+from whybox.methods.common.spot_checks import spot_predictions
+from whybox.methods.importance.loss_problem import LossProblem
+
+__all__ = ["allowed_rounds"]
+
+DEFAULT_PREDICTIONS_A_ROW: Final = 200  # of all players together
+
+
+def allowed_rounds(problem: LossProblem, what: str) -> int:
+    """Return how many rounds are allowed: in one, every row is predicted once with each player changed. One at least.
+
+    Args:
+        what: what the method calls a round, for the message.
+
+    Raises:
+        LimitError: `max_evals` does not allow one.
+    """
+    count, limit = len(problem), problem.options.max_evals
+    a_round = count * problem.players.count
+    if limit is None:
+        return max(1, DEFAULT_PREDICTIONS_A_ROW // problem.players.count)
+    others = problem.n_rows_checked + count + spot_predictions(problem.options.spot_checks, limit)
+    if limit < others + a_round:
+        raise LimitError(
+            f"one {what} of all players takes {others + a_round:,} predictions of single rows. Pass fewer rows, join players, or raise ",
+            Argument("max_evals", limit), ".",
+        )  # fmt: skip
+    return (limit - others) // a_round
