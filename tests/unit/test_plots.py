@@ -311,3 +311,25 @@ def test_dates_are_dates_in_colour_bars_tables_and_on_axes():
     assert first == "2021-03-01 to 2021-05-16"
     assert value_text(days[1]) == "2021-03-14 00:00:07"
     assert value_text(days[0]) == "2021-03-01"
+
+
+def test_an_importance_with_a_sign_is_drawn_with_it_and_with_its_interval():
+    draw = np.random.default_rng(0)
+    X = pd.DataFrame(draw.normal(size=(60, 20)))
+    X.columns = [f"x{i}" for i in range(20)]
+    y = X.x0 + draw.normal(size=60)
+    e = wb.importance(lambda rows: rows.x0 + rows.x1 / 2 - rows.x2 / 2, X, y)
+    ax = e.plot.bar(max_display=19)
+    names = [t.get_text() for t in ax.get_yticklabels()]
+    drawn = dict(zip(names, (p.get_width() for p in ax.patches), strict=True))
+    assert len(names) == 19
+    assert all(drawn[n] == pytest.approx(float(e[n])) for n in names)
+    assert list(drawn.values()) == sorted(drawn.values(), reverse=True)
+    assert "; 1 smaller not shown" in ax.get_xlabel()
+    (lines,) = ax.collections
+    ends = {n: segment[:, 0] for n, segment in zip(names, lines.get_segments(), strict=True)}
+    for n in names:
+        np.testing.assert_allclose(ends[n], [end[list(e.feature_names).index(n)] for end in e.interval])
+    low, high = ax.get_xlim()
+    assert low <= min(end[0] for end in ends.values())
+    assert high >= max(end[1] for end in ends.values())

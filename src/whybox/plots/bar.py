@@ -25,8 +25,10 @@ from whybox.plots.style import (
 )
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
     from matplotlib.axes import Axes
 
+    from whybox.data.table import Floats
     from whybox.explanation.explanation import Explanation
 
 __all__ = ["bar"]
@@ -37,9 +39,12 @@ def bar(
 ) -> Axes:
     """Draw mean absolute attributions (or an importance) as bars, largest on top; several outputs are stacked.
 
+    An importance whose numbers have a sign is drawn with it, and with its interval as a line.
+
     Args:
         e: attributions or an importance. output: one of several outputs; None stacks them all.
-        max_display: how many features; the others are summed in a last bar. ax: where to draw. title: instead of the usual one.
+        max_display: how many features; the others are summed in a last bar, but for numbers with a sign, which do not add up.
+        ax: where to draw. title: instead of the usual one.
 
     Returns:
         The axes.
@@ -61,7 +66,8 @@ def bar(
     top, rest = order[:max_display], order[max_display:]
     names = [name_of(shown, shown.feature_names[j]) for j in top]
     lengths = size[top]
-    if len(rest):
+    signed = _has_sign(shown)
+    if len(rest) and not signed:
         names.append(others_label(len(rest)))
         lengths = np.vstack([lengths, size[rest].sum(axis=0)])
     ax = axes_or_new(ax, 7, 1.1 + 0.32 * len(names))
@@ -78,10 +84,11 @@ def bar(
             label=distinct_labels(shown.output_names)[shown.output_names[k]] if lengths.shape[1] > 1 else None,
         )
         left += lengths[:, k]
-    for at, total in zip(y, left, strict=True):
+    low, high = _draw_intervals(ax, shown, top, y) if signed else (np.zeros(len(names)), left)
+    for at, total, end in zip(y, left, np.maximum(high, 0.0), strict=True):
         ax.annotate(
             number_text(float(total), 3),
-            (total, at),
+            (end, at),
             xytext=(4, 0),
             textcoords="offset points",
             va="center",
@@ -90,15 +97,31 @@ def bar(
         )
     ax.set_yticks(y, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
-    ax.set_xlim(0, max(float(left.max(initial=0.0)) * 1.12, 1e-12))
+    ax.set_xlim(min(float(low.min(initial=0.0)), 0.0), max(float(high.max(initial=0.0)) * 1.12, 1e-12))
     several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
-    ax.set_xlabel(_value_label(shown) + several)
+    smaller = f"; {len(rest):,} smaller not shown" if len(rest) and signed else ""
+    ax.set_xlabel(_value_label(shown) + several + smaller)
     if lengths.shape[1] > 1:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
     ax.set_title(title if title is not None else f"Importance{output_suffix(shown)}", loc="left")
     add_caution(ax, shown)
     style_axes(ax)
     return ax
+
+
+def _has_sign(e: Explanation) -> bool:
+    """Whether these are the numbers of an importance that may be negative, such as an increase of the loss."""
+    return e.kind == "importance" and e.evidence.signed
+
+
+def _draw_intervals(
+    ax: Axes, e: Explanation, features: npt.NDArray[np.intp], y: npt.NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """Draw the interval of each of some features, and return the lower and upper ends of what is drawn of it."""
+    values = e.values[features]
+    low, high = (values, values) if e.interval is None else (end[features] for end in e.interval)
+    ax.hlines(y, low, high, color=text_color(), linewidth=1.2)
+    return np.minimum(low, values), np.maximum(high, values)
 
 
 def _value_label(e: Explanation) -> str:
@@ -108,8 +131,8 @@ def _value_label(e: Explanation) -> str:
 
 
 def _bar_sizes(e: Explanation) -> np.ndarray[Any, np.dtype[np.float64]]:
-    """(features, outputs): mean absolute values over rows."""
-    size = np.abs(e.values)
+    """(features, outputs): mean absolute values over rows; of an importance with a sign its values."""
+    size = e.values if _has_sign(e) else np.abs(e.values)
     if "row" in e.dims:
         size = size.mean(axis=0)
     return size if "output" in e.dims else size[:, None]
