@@ -64,15 +64,19 @@ def importance(
         X: rows to average over; not needed for ``method="impurity"``. Held-out rows say what a feature is worth for new rows, training rows what the model
             learned from it.
         y: the truth of each row, or the name of a column of X that holds it. Its classes are matched with the model's by name.
-        method: ``"permutation"``: how much the loss grows when a feature's values come from another row. ``"shap"``: mean absolute attribution.
-            ``"impurity"``: share of the impurity decrease (gain) in training. ``"auto"``: permutation where y is given, else shap. Or an
-            ``ImportanceOptions`` object in place of the options below, or a list of these.
+        method: ``"permutation"``: how much the loss grows when a feature's values come from another row. ``"conditional"``: when only the part of it does that
+            the other features do not explain, with a test. ``"drop_column"``: when the model is trained again without the feature, with a test.
+            ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training. ``"auto"``: permutation where y is
+            given, else shap. Or an ``ImportanceOptions`` object in place of the options below, or a list of these. An option that the method does
+            not take is refused.
         loss: ``"squared"``, ``"absolute"``, ``"pinball(0.9)"``, ``"poisson"``, ``"tweedie(1.5)"`` of numbers; ``"log"``, ``"brier"``, ``"zero_one"`` of the
             probabilities of classes. ``"auto"``: log of classes, else squared.
-        train: ``(rows, truth)`` of training: the same importance is measured on them too (``extras["train"]``, ``extras["train_error"]``).
+        train: ``(rows, truth)`` of training: the same importance is measured on them too (``extras["train"]``, ``extras["train_error"]``). Of
+            ``"drop_column"``, what models are trained on.
+        fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
-            0.5 or more) are one group.
+            0.5 or more) are one group; with a loss alone.
         background, background_weight, scale: as for :func:`explain`; of ``"shap"`` alone.
         output: which output, as for :func:`explain`; of a loss, the one that y is the truth of.
         sample_weight: one weight a row of X.
@@ -84,8 +88,8 @@ def importance(
 
     Returns:
         Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs) of ``"shap"``; a list of methods gives a dict, method -> Explanation.
-        With a loss also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``off_data`` (the share of changed rows that lie where there
-        are no data), ``baseline_loss``, ``p_value`` and ``q_value`` (NaN where the method has no test).
+        With a loss also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``baseline_loss``, ``p_value`` and ``q_value`` (NaN where the
+        method has no test); of permutation ``off_data``, the share of changed rows that lie where there are no data.
 
     Raises:
         OptionError: unknown method, or arguments that do not go with it. InputError: a truth that does not fit. Others as for :func:`explain`.

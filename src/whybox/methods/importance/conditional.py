@@ -1,4 +1,4 @@
-"""Conditional importance: how much more the model loses when the part of a feature that the others do not tell is exchanged between rows."""
+"""Conditional importance: how much more the model loses when the part of a feature that the others do not explain is exchanged between rows."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ TEST: Final = "one-sided t-test of the rows' paired losses (conditional predicti
 
 
 def conditional(problem: ImportanceProblem) -> Explanation:
-    """Return how much the mean loss grows when the part of each player that the other columns do not tell comes from another row.
+    """Return how much the mean loss grows when the part of each player that the other columns do not explain comes from another row.
 
-    New values are drawn from a cross-fitted model of the player given the other columns, see `conditional_values`. A feature that the others tell is worth
+    New values are drawn from a cross-fitted model of the player given the other columns, see `conditional_values`. A feature that the others explain is worth
     nothing here, however much the model uses it. Rows are compared with themselves, so the error is that of a paired mean, and a t-test says whether
-    it is above zero: for a feature that tells nothing beyond the others the increase is zero in the mean, whatever the model does with it.
+    it is above zero: for a feature that adds nothing to the others the increase is zero in the mean, whatever the model does with it.
 
     Args:
         problem: a model, rows that it was not trained on, and their truth.

@@ -1,4 +1,4 @@
-"""New values of a column, drawn from what it may be given other columns of the row: the part that the others do not tell is exchanged between rows.
+"""New values of a column, drawn from what it may be given other columns of the row: the part that the others do not explain is exchanged between rows.
 
 A number is regressed on the other columns, cross-fitted (a ridge regression, and gradient boosting of what that leaves), and the residuals are exchanged. A
 category has a predicted distribution; a row's class covers a range of it between 0 and 1, a uniform number in that range is the row's, and these are

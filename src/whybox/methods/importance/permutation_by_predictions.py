@@ -2,8 +2,8 @@
 
 A round gives every row a donor, and every row serves once as a donor (in proportion to its weight). Rows stand on a circle in the order of the player's values;
 in round t of K row i gets the value at place u_i + t/K, u a random permutation of the places. So after K rounds a row has seen K equally spaced quantiles of
-the player. The mean over them has 2.6 to 6.4 times less variance than that of as many shuffles. K rounds with one u are a block; blocks are independent, and
-the spread of their means tells the Monte-Carlo error.
+the player. The mean over them has two to six times less variance than that of as many shuffles (benchmarks/importance.md). K rounds with one u are a block;
+blocks are independent, and the spread of their means tells the Monte-Carlo error.
 
 Of few rows, where as many predictions as there are pairs are allowed, all pairs are taken, and the result is exact.
 """

@@ -93,6 +93,7 @@ def _effects_block(f: ReportData, spec: MethodSpec) -> str:
 
 def _how_computed(e: Explanation) -> str:
     lines = "".join(
-        f"{escape(label)}: {escape(text)}. " for label, text in e.evidence.lines("kernel", "estimand", "spot_checks")
+        f"{escape(label)}: {escape(text)}{'' if text.endswith('?') else '.'} "
+        for label, text in e.evidence.lines("kernel", "estimand", "spot_checks")
     )
     return f"<p class=faint>{lines}</p>"
