@@ -44,14 +44,19 @@ CurveBlocks::CurveBlocks(const CurvePlan& p, const InstructionSet& set) : plan(p
     row_predictions_.resize(count * block_buffers_.predictions_stride);
     differences_.resize(count * block_buffers_.differences_stride);
     intervals_.resize(count * kGroupSize * (plan.columns() + kOtherSplits));
-    predictions_.resize(kGroupSize * outputs_);
-    deltas_.resize(kGroupSize * cells_);
+}
+
+std::size_t CurveBlocks::next_group(Rows x, std::size_t first) {
+    if (first >= end_) fill(x, first);
+    group_ = (first - begin_) / kGroupSize;
+    return std::min(kGroupSize, end_ - first);
 }
 
 std::size_t CurveBlocks::next_rows(Rows x, std::size_t first) {
-    if (first >= end_) fill(x, first);
-    accumulate((first - begin_) / kGroupSize);
-    return std::min(kGroupSize, end_ - first);
+    const std::size_t count = next_group(x, first);
+    if (predictions_.empty()) predictions_.resize(kGroupSize * outputs_), deltas_.resize(kGroupSize * cells_);
+    accumulate();
+    return count;
 }
 
 // The next block, through all trees.
@@ -109,12 +114,12 @@ void CurveBlocks::add_leaf_bits(std::size_t from, std::size_t to) {
 }
 
 // Differences become cumulative sums; from rows side by side to one row after the other.
-void CurveBlocks::accumulate(std::size_t group) {
+void CurveBlocks::accumulate() {
     for (std::size_t c = 0; c < outputs_; ++c)
-        for (std::size_t l = 0; l < kGroupSize; ++l) predictions_[l * outputs_ + c] = row_predictions_[group * block_buffers_.predictions_stride + c * kGroupSize + l];
+        for (std::size_t l = 0; l < kGroupSize; ++l) predictions_[l * outputs_ + c] = group_predictions()[c * kGroupSize + l];
     for (std::size_t j = 0; j < plan.grid.players(); ++j)
         for (std::size_t c = 0; c < outputs_; ++c) {
-            const double* from = differences_.data() + group * block_buffers_.differences_stride + (plan.slot(j) * outputs_ + c) * kGroupSize;
+            const double* from = group_differences() + (plan.slot(j) * outputs_ + c) * kGroupSize;
             double* to = deltas_.data() + plan.grid.first(j) * outputs_ + c;
             double at[kGroupSize] = {};
             for (std::size_t k = 0; k < plan.grid.points(j); ++k, from += outputs_ * kGroupSize, to += outputs_)

@@ -12,8 +12,6 @@
 
 namespace whybox {
 
-enum class Link { identity, logistic, exponential, softmax };
-
 // A node of a large tree. child: left, right; another node, or ~leaf. Rows of an interval below the cut, in a column of CurveBlock::intervals, go left, and so
 // do points before `point`.
 struct LargeNode {
@@ -164,18 +162,22 @@ public:
     const CurvePlan& plan;
     // The curves of the next few rows, eight at most. Returns how many.
     std::size_t next_rows(Rows x, std::size_t first);
+    // The same, left as they are: rows side by side, what a point adds to the one before. Lanes beyond repeat the last row.
+    std::size_t next_group(Rows x, std::size_t first);
+    const double* group_predictions() const { return row_predictions_.data() + group_ * block_buffers_.predictions_stride; }  // outputs x 8
+    const double* group_differences() const { return differences_.data() + group_ * block_buffers_.differences_stride; }      // slots x outputs x 8
     const double* prediction(std::size_t i) const { return predictions_.data() + i * outputs_; }  // base included
     const double* differences(std::size_t i) const { return deltas_.data() + i * cells_; }  // (the grid's own points) x outputs: what a point adds to the prediction
 
 private:
     void fill(Rows x, std::size_t first);
     void add_leaf_bits(std::size_t from, std::size_t to);
-    void accumulate(std::size_t group);
+    void accumulate();
 
     const InstructionSet& set_;
     std::size_t outputs_, cells_, rows_per_block_;
     CurveBlock block_buffers_;
-    std::size_t begin_ = 0, end_ = 0;  // of the block's rows
+    std::size_t begin_ = 0, end_ = 0, group_ = 0;  // of the block's rows; the group of the last call
     AlignedArray<double> row_predictions_, differences_;
     AlignedArray<std::int32_t> intervals_;  // groups x (columns + kOtherSplits) x 8
     std::optional<PathLists> path_lists_;
@@ -192,5 +194,21 @@ void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const dou
 
 // out: rows x players x outputs: the mean of a row's curve over the points, by their masses (total points).
 void averages(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* masses, double* out);
+
+// Losses of rows with one player set to each of its points, D: less the row's own loss, exactly 0 where it stands.
+struct PairLosses {
+    RowLoss loss;
+    std::size_t first_output, outputs;  // that the loss reads
+    const double* truth;                // rows: numbers, or positions of the true classes
+    const double* row_weights;          // rows
+    const std::int32_t* own_points;     // rows x players: where the row stands, of the grid's own points
+    const double* point_weights;        // total points
+};
+struct WatchedPoint { std::size_t row, player, point; };  // ordered by row
+
+// own_outputs: rows x outputs of the loss, raw. of_row: rows x players: the sum of D over points, by their weights. at_points: total points: added to, D by the rows' weights. Of the points watched: raw
+// outputs, points x outputs, and D.
+void pair_losses(const CurvePlan& plan, Rows x, const InstructionSet& set, const PairLosses& losses, std::span<const WatchedPoint> watched, double* own_outputs,
+    double* of_row, double* at_points, double* watched_outputs, double* watched_differences);
 
 }  // namespace whybox

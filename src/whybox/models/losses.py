@@ -55,6 +55,13 @@ class Loss:
     excludes_min_truth: bool = False
     needs_positive: bool = False
 
+    @property
+    def kernel(self) -> tuple[str, float]:
+        """The name in :data:`LOSSES` that native code knows the function by, and the level of pinball; of any other function, ``""``."""
+        if isinstance(self.function, partial):
+            return ("pinball", self.function.args[0]) if self.function.func is _pinball_loss else ("", 0.5)
+        return next((name for name, known in LOSSES.items() if known.function is self.function), ""), 0.5
+
     def __call__(self, truth: Floats | ClassPositions, predictions: Floats) -> Floats:
         """Return the loss of each row, (rows,).
 
