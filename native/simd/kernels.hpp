@@ -44,7 +44,7 @@ extern const InstructionSet kSet;
 
 constexpr InstructionSet kernels(const char* name, bool (*available)()) {
     return {name, available, &compare_left, &intervals_below, &intersect, &count_intersection, &sum_weights, &partition_rows, &add_curves, &LossCurves::values,
-        &LossCurves::sums, &exponentials, &logarithms, lane_kernels<float, float>(), lane_kernels<float, double>(), lane_kernels<double, double>()};
+        &LossCurves::losses, &LossCurves::sums, &exponentials, &logarithms, lane_kernels<float, float>(), lane_kernels<float, double>(), lane_kernels<double, double>()};
 }
 
 }  // namespace whybox::WHYBOX_ISA

@@ -27,7 +27,7 @@ public:
         }
     }
 
-    static void sums(const LossCurve& c) {
+    static void losses(const LossCurve& c) {
         if (c.loss.link == Link::softmax || c.outputs > 1) of_classes(c);
         else if (c.loss.kind == LossKind::log && c.loss.link == Link::logistic) log_loss_of_logistic(c);
         else if (c.loss.kind == LossKind::poisson) poisson_of_exponential(c);
@@ -35,6 +35,10 @@ public:
             apply_link(c);
             of_numbers(c);
         }
+    }
+
+    static void sums(const LossCurve& c) {
+        losses(c);
         add(c);
     }
 

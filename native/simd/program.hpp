@@ -165,7 +165,8 @@ struct InstructionSet {
     // difference to the range before (of the first: to the prediction).
     void (*add_curves)(const LeafBits& tree, const std::int32_t* intervals, double* predictions, double* differences);
     void (*curve_values)(const LossCurve& curve);  // fills in its values
-    void (*curve_losses)(const LossCurve& curve);  // raw outputs in its values become losses, which are added up
+    void (*losses)(const LossCurve& curve);        // raw outputs in its values become losses; reads loss, points, outputs and truth alone
+    void (*curve_losses)(const LossCurve& curve);  // the same, and these are added up
     void (*exponentials)(double* values, std::size_t count);  // in place; count is a multiple of eight
     void (*logarithms)(double* values, std::size_t count);
     LaneKernels<float, float> single;

@@ -123,10 +123,12 @@ class EffectGrid:
         self, x: _F, instructions: str, weights: _F, link: int, less_own: bool, centre: _F, total: _F, squares: _F
     ) -> None: ...
     def row_averages(self, x: _F, instructions: str, masses: _F, out: _F) -> None: ...
+    def has_path_lists(self) -> bool: ...
     def pair_losses(
         self,
         x: _F,
         instructions: str,
+        at_changes: bool,
         kind: int,
         link: int,
         scale: float,

@@ -38,7 +38,7 @@ Values replaced(const Ensemble& e, Values x, const GridFixture& a, const std::ve
 }
 
 // Squared losses of the last output, against those of the curves: rows x points as given x outputs.
-void compare_losses(const CurvePlan& plan, const GridFixture& a, Rows rows, const Values& curves, const InstructionSet& set, const std::string& what) {
+void compare_losses(const CurvePlan& plan, const GridFixture& a, Rows rows, const Values& curves, const InstructionSet& set, bool at_changes, const std::string& what) {
     const Grid& grid = *a.grid;
     const auto outputs = static_cast<std::size_t>(grid.e.outputs());
     std::size_t given = 0;
@@ -53,7 +53,8 @@ void compare_losses(const CurvePlan& plan, const GridFixture& a, Rows rows, cons
         if (i % 5 == 4) watched.push_back({i, i % grid.players(), i % grid.points(i % grid.players())});
     }
     Values watched_outputs(watched.size()), watched_differences(watched.size());
-    pair_losses(plan, rows, set, {{LossKind::squared, Link::identity, 1, 0.5}, outputs - 1, 1, truth.data(), row_weights.data(), own_points.data(),
+    const auto run = at_changes ? pair_losses_at_changes : pair_losses;
+    run(plan, rows, set, {{LossKind::squared, Link::identity, 1, 0.5}, outputs - 1, 1, truth.data(), row_weights.data(), own_points.data(),
         point_weights.data()}, watched, own_outputs.data(), of_row.data(), at_points.data(), watched_outputs.data(), watched_differences.data());
     double largest = 0;
     for (std::size_t i = 0; i < rows.rows; ++i)
@@ -90,12 +91,13 @@ void compare_with_predictions(const Ensemble& e, const Values& x, const GridFixt
                     means.back()[c] += replaced_outputs[i * outputs + c] - e.base[c];
                 }
         }
-    const CurvePlan plan(*a.grid);
+    const CurvePlan plan(*a.grid), lists(*a.grid, true);
     for (const auto* set : instruction_sets()) {
         Values out(expected.size());
         individual(plan, rows, *set, out.data());
         CHECK_FOR(largest_difference(out, expected) < 1e-11, what + ", curves, " + set->name);
-        compare_losses(plan, a, rows, expected, *set, what);
+        compare_losses(plan, a, rows, expected, *set, false, what);
+        if (!lists.any(CurvePlan::TreeMethod::walk)) compare_losses(lists, a, rows, expected, *set, true, what + ", where curves change");
         std::vector<EffectSums::Pair> pairs;
         for (std::int32_t j = 1; j < static_cast<std::int32_t>(a.levels.size()); ++j) pairs.emplace_back(0, j);
         EffectSums sums(*a.grid, pairs, *set), more(*a.grid, pairs, *set);

@@ -5,12 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from ensembles import random_ensemble, random_rows
+from ensembles import ensemble, random_ensemble, random_rows, random_tree
 from whybox.errors import OptionError
 from whybox.kernels import compiled_trees, effects, pair_losses
 from whybox.kernels.pair_losses import LOSS_KINDS, PairRows, RowLoss
 from whybox.models.links import Link
 from whybox.models.losses import as_loss
+from whybox.models.trees import LESS_EQUAL, MISSING_LEFT
 
 CASES = [
     dict(),
@@ -35,12 +36,13 @@ def some_players(columns):
     return [(c,) for c in range(columns)] if columns < 4 else [(2, 0), *((c,) for c in range(3, columns))]
 
 
-def problem_of(e, rows, kind, outputs, seed):
+def problem_of(e, rows, kind, outputs, seed, *, single=False):
     """Rows that are the points of every player too, some of them twice, and what belongs to them."""
     rng = np.random.default_rng(seed)
     X = random_rows(seed + 1, rows, e.inputs.width)
     X[1] = X[0]
-    levels = [effects.PlayerPoints(g, np.ascontiguousarray(X[:, list(g)])) for g in some_players(e.inputs.width)]
+    groups = [(c,) for c in range(e.inputs.width)] if single else some_players(e.inputs.width)
+    levels = [effects.PlayerPoints(g, np.ascontiguousarray(X[:, list(g)])) for g in groups]
     truth = rng.integers(0, max(outputs, 2), rows) if kind in LOSS_KINDS[3:6] else rng.gamma(2.0, size=rows)
     weights, point_weights = rng.random((2, rows)) * (rng.random((2, rows)) < 0.8)
     watched = np.column_stack([rng.integers(0, n, 40) for n in (rows, len(levels), rows)])
@@ -70,7 +72,7 @@ def by_curves(e, levels, X, loss, rows):
 
 
 def check(e, X, levels, rows, loss, **options):
-    got = pair_losses.pair_losses(e, levels, X, loss, rows, **options)
+    got = pair_losses.pair_losses(e, effects.NativeGrid(e, levels), X, loss, rows, **options)
     every = by_curves(e, levels, X, loss, rows)
     # the log of a probability near 0, found as one less a probability, is known less well than its logit
     tolerance = 1e-9 if loss.kind == "log" and loss.outputs == 1 else 1e-11
@@ -80,7 +82,7 @@ def check(e, X, levels, rows, loss, **options):
         assert np.abs(got.at_points[j] - rows.weights @ differences).max() <= scale
     for k, (row, player, point) in enumerate(rows.watched.tolist()):
         raw, differences = every[player]
-        assert (got.watched_outputs[k] == raw[row, point]).all()
+        assert np.abs(got.watched_outputs[k] - raw[row, point]).max() <= 1e-13 * bool(options.get("at_changes"))
         assert abs(got.watched_differences[k] - differences[row, point]) <= tolerance * (1 + np.abs(differences).max())
         if point == row:
             assert got.watched_differences[k] == 0.0
@@ -109,6 +111,52 @@ def test_every_way_through_trees(case, name, monkeypatch):
             check(e, X, levels, rows, RowLoss("squared"))
 
 
+def numeric_ensemble(seed, columns=4, depth=4, outputs=1, vector=False):
+    """Trees whose splits compare a column with a threshold, missing values to either side, so that paths can be followed in lists."""
+    rng = np.random.default_rng(seed)
+    width = outputs if vector else 1
+    output = dict if vector else (lambda: {"output": int(rng.integers(outputs))})
+    flags = (LESS_EQUAL, MISSING_LEFT, 0)
+    return ensemble(
+        [random_tree(rng, columns, depth, width, categorical=False, flags=f, **output()) for f in flags],
+        columns,
+        outputs,
+    )
+
+
+@each_set
+@pytest.mark.parametrize("one", POSSIBLE, ids=lambda one: "-".join(map(str, one)))
+def test_losses_only_where_curves_change(one, name, monkeypatch):
+    monkeypatch.setattr(pair_losses, "fastest_instructions", lambda: name)
+    kind, link, outputs = one
+    e = numeric_ensemble(3, depth=4, outputs=outputs)
+    X, levels, rows = problem_of(e, 83, kind, outputs, 5, single=True)
+    loss = RowLoss(kind, link, 1.7 if link != "identity" else 1.0, 0.3, outputs=outputs)
+    check(e, X, levels, rows, loss, at_changes=True)
+
+
+@pytest.mark.parametrize(
+    "case", [dict(depth=9, columns=6), dict(depth=0), dict(columns=1, depth=7), dict(outputs=3, vector=True)]
+)
+def test_changes_of_every_shape_of_tree(case):
+    e = numeric_ensemble(1, **case)
+    first = 2 if "outputs" in case else 0
+    for n in (2, 70):
+        X, levels, rows = problem_of(e, n, "squared", 1, 8, single=True)
+        check(e, X, levels, rows, RowLoss("squared", first_output=first), at_changes=True)
+
+
+def test_splits_that_no_list_follows_are_refused():
+    e = next(
+        e
+        for e in map(random_ensemble, range(20))
+        if not effects.NativeGrid(e, problem_of(e, 5, "squared", 1, 0)[1]).native.has_path_lists()
+    )
+    X, levels, rows = problem_of(e, 5, "squared", 1, 0)
+    with pytest.raises(ValueError, match="no list of paths"):
+        pair_losses.pair_losses(e, effects.NativeGrid(e, levels), X, RowLoss("squared"), rows, at_changes=True)
+
+
 @pytest.mark.parametrize("first", [0, 2])
 def test_one_output_of_several(first):
     e = random_ensemble(1, outputs=3)
@@ -129,7 +177,7 @@ def test_probabilities_of_0_and_1_lose_what_the_clip_says():
     """Behind the logistic link, far beyond where a probability is 0 or 1 in float64."""
     e = random_ensemble(3, depth=3)
     X, levels, rows = problem_of(e, 20, "log", 1, 5)
-    got = pair_losses.pair_losses(e, levels, X, RowLoss("log", "logistic", scale=1e4), rows)
+    got = pair_losses.pair_losses(e, effects.NativeGrid(e, levels), X, RowLoss("log", "logistic", scale=1e4), rows)
     largest = -np.log(np.finfo(np.float64).eps)
     differences = got.watched_differences[got.watched_differences != 0.0]
     assert len(differences)
@@ -140,10 +188,11 @@ def test_probabilities_of_0_and_1_lose_what_the_clip_says():
 def test_what_cannot_be_is_refused():
     e = random_ensemble(0)
     X, levels, rows = problem_of(e, 5, "squared", 1, 0)
+    grid = effects.NativeGrid(e, levels)
     for loss in (RowLoss("poisson"), RowLoss("cubed"), RowLoss("squared", "cauchit")):
         with pytest.raises(OptionError, match="loss"):
-            pair_losses.pair_losses(e, levels, X, loss, rows)
-    with pytest.raises(OptionError, match="player"):
-        pair_losses.pair_losses(e, [], X, RowLoss("squared"), rows)
+            pair_losses.pair_losses(e, grid, X, loss, rows)
+    with pytest.raises(OptionError, match="threads"):
+        pair_losses.pair_losses(e, grid, X, RowLoss("squared"), rows, threads=0)
     with pytest.raises(ValueError, match="no such loss"):
-        pair_losses.pair_losses(e, levels, X, RowLoss("squared", first_output=1), rows)
+        pair_losses.pair_losses(e, grid, X, RowLoss("squared", first_output=1), rows)

@@ -347,6 +347,33 @@ def test_losses_in_native_code_are_those_of_whole_curves(name, losses, monkeypat
             np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10 * scale)
 
 
+@pytest.mark.parametrize("name", ["RandomForestClassifier, 3 classes, sample weights", "LGBMRegressor, missing values"])
+def test_losses_where_a_curve_changes_are_those_at_every_point(name, monkeypatch):
+    model, rows = zoo.built(name)
+    rows = rows[:90]
+    y = truth_of(model, rows, 2)[0]
+    everywhere = wb.importance(model, rows, y)
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS_IN_FULL", 0)
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS", 0)
+    e = wb.importance(model, rows, y)
+    assert e.evidence.kernel.endswith("in native code where a row's curve changes")
+    assert e.evidence.exact
+    for ours, theirs in zip(values_and_errors(e), values_and_errors(everywhere), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_too_many_losses_take_predictions(forest, monkeypatch):
+    model, X, y = forest
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS", 0)
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS_IN_FULL", 0)
+    monkeypatch.setattr(permutation_of_trees, "MAX_TREES_WALKED", 0)
+    X, y, by_leaves = X[:8], y[:8], "the trees' own leaves"
+    assert by_leaves not in wb.importance(model, X, y).evidence.kernel
+    monkeypatch.setattr(permutation_of_trees, "MAX_TREES_WALKED", 10**6)
+    groups = wb.importance(model, X, y, players={"a and b": ["a", "b"]})  # splits of a group are no cuts of its points
+    assert by_leaves not in groups.evidence.kernel
+
+
 def test_losses_that_native_code_does_not_have_are_of_whole_curves(forest):
     """Of a custom function also under a name that native code has."""
     model, X, y = forest

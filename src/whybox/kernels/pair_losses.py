@@ -14,7 +14,7 @@ from whybox.core.progress import timed_batches
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.kernels.compiled_trees import fastest_instructions
-from whybox.kernels.effects import LINK_NAMES, LinkName, NativeGrid, PlayerPoints, checked_rows
+from whybox.kernels.effects import LINK_NAMES, LinkName, NativeGrid, checked_rows
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["LOSS_KINDS", "PairLosses", "PairRows", "RowLoss", "pair_losses"]
@@ -84,22 +84,30 @@ class PairLosses:
 
 
 def pair_losses(
-    e: TreeEnsemble, levels: Sequence[PlayerPoints], X: Floats, loss: RowLoss, rows: PairRows, *, threads: int = 1
+    e: TreeEnsemble,
+    grid: NativeGrid,
+    X: Floats,
+    loss: RowLoss,
+    rows: PairRows,
+    *,
+    at_changes: bool = False,
+    threads: int = 1,
 ) -> PairLosses:
     """Add up the losses of all pairs of rows and points of each player; no curve is kept.
 
     Args:
-        levels: the players, at least one; no model column may belong to two of them. X: (rows, model columns). loss, rows: see there.
+        grid: the players' points. X: (rows, model columns). loss, rows: see there.
+        at_changes: take losses only where a row's curve changes, which is less work where points are many more than that. Needs ``has_path_lists`` of
+            the native grid.
 
     Raises:
-        UnsupportedModelError: leaves are linear functions. OptionError, InputError: levels, rows or loss cannot be used.
+        OptionError, InputError: rows or loss cannot be used.
     """
     X = checked_rows(e, X)
     if loss.kind not in LOSS_KINDS or loss.link not in LINK_NAMES or (loss.kind == "poisson") > (loss.link == "exp"):
         raise OptionError("no such loss, or poisson without the exponential link.")
-    if threads < 1 or not levels:
-        raise OptionError("there must be a player, and threads must be at least 1.")
-    grid = NativeGrid(e, levels)
+    if threads < 1:
+        raise OptionError("threads must be at least 1.")
     own = np.column_stack([index[rows.own_points[:, j]] for j, index in enumerate(grid.index)]).astype(np.int32)
     point_weights = np.concatenate(
         [np.bincount(i, w, minlength=n) for i, w, n in zip(grid.index, rows.point_weights, grid.points, strict=True)]
@@ -108,7 +116,7 @@ def pair_losses(
     watched = rows.watched[order]
     watched[:, 2] = [grid.index[j][k] for _, j, k in watched.tolist()]
     truth = np.ascontiguousarray(rows.truth, dtype=np.float64)
-    of_row, at_points = np.empty((len(X), len(levels))), np.zeros(sum(grid.points))
+    of_row, at_points = np.empty((len(X), len(grid.points))), np.zeros(sum(grid.points))
     own_outputs = np.empty((len(X), loss.outputs))
     outputs, differences = np.empty((len(watched), loss.outputs)), np.empty(len(watched))
     settings = (LOSS_KINDS.index(loss.kind), LINK_NAMES.index(loss.link), loss.scale, loss.level)
@@ -121,6 +129,7 @@ def pair_losses(
         grid.native.pair_losses(
             X[some],
             instructions,
+            at_changes,
             *settings,
             loss.first_output,
             loss.outputs,

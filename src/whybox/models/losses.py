@@ -220,8 +220,11 @@ def true_numbers(y: Any, rows: int | None = None) -> Floats:
     Raises:
         InputError: text, missing or infinite values, several columns, or another number of values.
     """
-    values = one_value_a_row(y, rows)
-    numbers = np.array([_as_float(value) for value in values.tolist()], dtype=np.float64)
+    plain = np.asarray(y) if isinstance(y, np.ndarray) and y.dtype.kind in "fiu" and y.ndim == 1 else None
+    if plain is not None and rows in (None, len(plain)):
+        numbers = plain.astype(np.float64)
+    else:
+        numbers = np.array([_as_float(value) for value in one_value_a_row(y, rows).tolist()], dtype=np.float64)
     if (bad := ~np.isfinite(numbers)).any():
         raise InputError(Argument("y"), f" has {int(bad.sum()):,} missing or infinite values; leave those rows out.")
     return numbers

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Feature
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
-__all__ = ["correlation_ratio", "rank_coordinates"]
+__all__ = ["Coordinates", "RowRanges", "coordinates_of", "correlation_ratio", "rank_coordinates", "row_ranges"]
 
 _CORRELATION_BINS: Final = 10
 
@@ -29,8 +31,28 @@ def rank_coordinates(feature: Feature) -> Floats:
     return np.column_stack([rank, gap]) if gap.any() else rank[:, None]
 
 
-def correlation_ratio(feature: Feature, other: Floats) -> float:
-    """Correlation ratio: the share of another feature's variance that lies between ten ranges of this one."""
+@final
+@dataclass(frozen=True, eq=False)
+class RowRanges:
+    """Ten ranges of a feature's ranks, or its categories, and missing values: which of them each row is in (rows,), and how many rows each holds."""
+
+    of_row: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """A feature as coordinates, (rows, dimensions), with their mean, their variance in all, and that of rounding."""
+
+    values: Floats
+    mean: Floats
+    variance: float
+    rounding: float
+
+
+def row_ranges(feature: Feature) -> RowRanges:
+    """Return the ranges of a feature between which :func:`correlation_ratio` compares others."""
     gap = feature.codes < 0
     count = max(len(feature.unique), 1)
     if feature.numbers is None:
@@ -39,9 +61,20 @@ def correlation_ratio(feature: Feature, other: Floats) -> float:
         ranks = np.cumsum(np.bincount(feature.codes[~gap], minlength=count))
         place = np.minimum((ranks - 1) * _CORRELATION_BINS // max(int(ranks[-1]), 1), _CORRELATION_BINS - 1)
         bins = np.where(gap, _CORRELATION_BINS, place[feature.codes])
-    total = other.var(axis=0).sum()
-    _, cell = np.unique(bins, return_inverse=True)
-    size = np.bincount(cell)
-    means = np.column_stack([np.bincount(cell, c) / size for c in other.T])
-    between = (size[:, None] * (means - other.mean(axis=0)) ** 2).sum() / len(other)
-    return float(ratio_above_rounding(between, total, (rounding_floor(other) ** 2).sum()))
+    size = np.bincount(bins)
+    number = np.cumsum(size > 0) - 1
+    return RowRanges(number[bins], size[size > 0])
+
+
+def coordinates_of(feature: Feature) -> Coordinates:
+    """Return a feature as :func:`rank_coordinates`, with what :func:`correlation_ratio` needs of them."""
+    values = rank_coordinates(feature)
+    rounding = float((rounding_floor(values) ** 2).sum())
+    return Coordinates(values, values.mean(axis=0), float(values.var(axis=0).sum()), rounding)
+
+
+def correlation_ratio(ranges: RowRanges, other: Coordinates) -> float:
+    """Correlation ratio: the share of another feature's variance that lies between the ranges of this one."""
+    means = np.column_stack([np.bincount(ranges.of_row, c) / ranges.size for c in other.values.T])
+    between = (ranges.size[:, None] * (means - other.mean) ** 2).sum() / len(other.values)
+    return float(ratio_above_rounding(between, other.variance, other.rounding))

@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError
-from whybox.methods.common.dependence import correlation_ratio, rank_coordinates
+from whybox.methods.common.dependence import coordinates_of, correlation_ratio, row_ranges
 from whybox.methods.common.rows import WeightedRows
 
 __all__ = ["dependence_groups"]
@@ -51,8 +51,8 @@ def dependence_groups(rows: WeightedRows) -> tuple[dict[str, list[str]], Floats]
     if width < 2:
         return {}, np.empty((0, 4))
     features = [kept.feature(p) for p in range(width)]
-    coordinates = [rank_coordinates(f) for f in features]
-    ratios = np.array([[correlation_ratio(f, c) for c in coordinates] for f in features])
+    coordinates = [coordinates_of(f) for f in features]
+    ratios = np.array([[correlation_ratio(ranges, c) for c in coordinates] for ranges in map(row_ranges, features)])
     distances = 1.0 - np.clip(np.maximum(ratios, ratios.T), 0.0, 1.0)
     np.fill_diagonal(distances, 0.0)
     tree = linkage(squareform(distances, checks=False), method="single")

@@ -6,6 +6,7 @@ The trees treat all values of an interval between thresholds alike, so a row's l
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -26,6 +27,10 @@ from whybox.models.trees import TreeEnsemble
 __all__ = ["PairDifferences", "PlayerCurve", "TreePairs", "pair_differences", "tree_pairs"]
 
 MAX_NUMBERS: Final = 2 * 10**9  # losses that are computed at most; more take predictions
+MAX_NUMBERS_IN_FULL: Final = (
+    5 * 10**8
+)  # from here on losses are taken only where a row's curve changes, if the trees allow that
+MAX_TREES_WALKED: Final = 5 * 10**7  # by rows whose losses are taken so; more take predictions
 NUMBERS_HELD: Final = 2**19  # of curves at a time
 
 
@@ -58,18 +63,26 @@ class PlayerCurve:
 @final
 @dataclass(frozen=True, eq=False)
 class TreePairs:
-    """A tree ensemble, its rows as it reads them, (rows, model columns), the points of the players that it reads, and the loss of native code, if it has it."""
+    """A tree ensemble, and what its leaves need to give all pairs of rows.
+
+    Attributes:
+        X: its rows as it reads them, (rows, model columns). curves: the points of the players that it reads.
+        loss, grid: the loss and the points of native code; None: NumPy takes the losses. at_changes: only where a row's curve changes.
+    """
 
     model: TreeEnsemble
     X: Floats
     curves: tuple[PlayerCurve, ...]
     loss: RowLoss | None
+    grid: effects.NativeGrid | None
+    at_changes: bool
 
     @property
     def kernel(self) -> str:
         """What computes the sums over pairs, in words."""
-        how = "losses of whole curves, by NumPy" if self.loss is None else "losses in native code"
-        return f"the trees' own leaves, every row with every other row's values; {how}"
+        how = "of whole curves, by NumPy" if self.loss is None else "in native code"
+        where = " where a row's curve changes" if self.at_changes else ""
+        return f"the trees' own leaves, every row with every other row's values; losses {how}{where}"
 
 
 def tree_pairs(problem: LossProblem) -> TreePairs | str:
@@ -81,10 +94,18 @@ def tree_pairs(problem: LossProblem) -> TreePairs | str:
         return "the leaves of this model are linear functions"
     X = model.inputs.matrix_in_blocks(problem.table)
     curves = _player_curves(problem, model, X)
+    loss = _kernel_loss(problem, model) if curves else None
+    grid = None if loss is None else effects.NativeGrid(model, [c.levels for c in curves])
     numbers = len(problem) * sum(len(c.weight) for c in curves) * len(model.base_values)
-    if numbers > MAX_NUMBERS:
+    at_changes = (
+        grid is not None
+        and numbers > MAX_NUMBERS_IN_FULL
+        and len(problem) * model.n_trees <= MAX_TREES_WALKED
+        and grid.native.has_path_lists()
+    )
+    if numbers > MAX_NUMBERS and not at_changes:
         return f"these trees split so often that all pairs of rows take {numbers:.1e} losses"
-    return TreePairs(model, X, curves, _kernel_loss(problem, model) if curves else None)
+    return TreePairs(model, X, curves, loss, grid, at_changes)
 
 
 def pair_differences(problem: LossProblem, trees: TreePairs, checks: PermutationChecks) -> PairDifferences:
@@ -121,8 +142,8 @@ def _of_whole_curves(problem: LossProblem, trees: TreePairs, checks: Permutation
 
 
 def _natively(problem: LossProblem, trees: TreePairs, checks: PermutationChecks) -> PairDifferences:
-    model, curves, loss = trees.model, trees.curves, trees.loss
-    assert loss is not None  # noqa: S101  # else the losses are those of whole curves
+    model, curves, loss, grid = trees.model, trees.curves, trees.loss, trees.grid
+    assert loss is not None and grid is not None  # noqa: PT018, S101  # else the losses are those of whole curves
     position = np.full(problem.players.count, -1)
     position[[c.player for c in curves]] = np.arange(len(curves))
     which = np.flatnonzero(position[checks.players] >= 0)
@@ -131,7 +152,7 @@ def _natively(problem: LossProblem, trees: TreePairs, checks: PermutationChecks)
     watched = [np.column_stack([rows, players, own_points[r, players]]) for r in (donors, rows)]
     found = pair_losses(
         model,
-        [c.levels for c in curves],
+        grid,
         trees.X,
         loss,
         PairRows(
@@ -141,6 +162,7 @@ def _natively(problem: LossProblem, trees: TreePairs, checks: PermutationChecks)
             [c.weight for c in curves],
             np.concatenate(watched),
         ),
+        at_changes=trees.at_changes,
         threads=thread_count(problem.options.n_jobs),
     )
 
@@ -199,10 +221,20 @@ def _player_curves(problem: LossProblem, model: TreeEnsemble, X: Floats) -> tupl
         columns = tuple(np.flatnonzero(split & (problem.players.of_column == player)).tolist())
         if not columns:
             continue
-        intervals = np.column_stack([interval_index(model, c, X[:, c]) for c in columns])
-        _, first, at = np.unique(intervals, axis=0, return_index=True, return_inverse=True)
-        at = at.reshape(-1).astype(np.int64)
+        first, at = _distinct_rows([interval_index(model, c, X[:, c]) for c in columns])
         values = np.ascontiguousarray(X[first][:, list(columns)])
         weight = np.bincount(at, problem.weights, minlength=len(first)).astype(np.float64)
         curves.append(PlayerCurve(player, effects.PlayerPoints(columns, values), at, weight))
     return tuple(curves)
+
+
+def _distinct_rows(intervals: Sequence[Ints]) -> tuple[Ints, Ints]:
+    """Return the first row of each different combination of intervals, in order, and at which of them each row is."""
+    if len(intervals) > 1:
+        _, first, at = np.unique(np.column_stack(intervals), axis=0, return_index=True, return_inverse=True)
+        return first.astype(np.int64), at.reshape(-1).astype(np.int64)
+    number = np.cumsum(np.bincount(intervals[0]) > 0) - 1
+    at = number[intervals[0]]
+    first = np.empty(number[-1] + 1, dtype=np.int64)
+    first[at[::-1]] = np.arange(len(at))[::-1]  # the last one that is written is the first row
+    return first, at
