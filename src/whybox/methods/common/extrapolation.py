@@ -60,11 +60,14 @@ class OffDataShare:
         self._sample = np.sort(chosen)
         self._coordinates = {p: coordinates_of(rows.feature(p)) for p in _candidate_columns(rows)}
 
-    def __call__(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> tuple[Floats, Floats]:
+    def __call__(
+        self, feature: Feature, points: npt.NDArray[Any], at: Ints, *, errors_wanted: bool = True
+    ) -> tuple[Floats, Floats]:
         """Return the share of rows that each point takes off the data, from 0 to 1, and its standard error, (points,) each; NaN where too few rows are near to tell.
 
         Args:
             feature: a column of the rows. points: its values, as a grid has them. at: (rows,) the point that each row is at, -1 for none.
+            errors_wanted: False saves the time that errors take; they are then NaN wherever a share was counted.
         """
         feature, at = self.rows.feature(feature.position), at[self._weighted]
         outside = _outside_data(feature, points, at)
@@ -73,10 +76,9 @@ class OffDataShare:
             return outside, np.zeros(len(points))
         shares, errors = np.zeros((2, len(points)))
         known: dict[bytes, tuple[float, float]] = {}
-        scratch = np.empty(
-            (2, max(len(self._sample), MAX_NEIGHBOURS) * MAX_NEIGHBOURS)
-        )  # fresh memory for each point would take most of the time
-        weights = self.rows.weights[self._sample]
+        # used for every point: fresh memory each time would cost more than the distances
+        scratch = np.empty((2, max(len(self._sample), MAX_NEIGHBOURS) * MAX_NEIGHBOURS))
+        weights, changed = self.rows.weights[self._sample], partners[self._sample]
         weights = weights / weights.sum()
         for g, near in enumerate(self._neighbour_rows(feature, points, at)):
             if len(near) < 2:
@@ -84,8 +86,9 @@ class OffDataShare:
                 continue
             key = near.tobytes()
             if key not in known:
-                off = _is_off_data(partners[self._sample], partners[near], self._sample, near, scratch)
-                known[key] = _share_and_error(off, weights)
+                off = _is_off_data(changed, partners[near], self._sample, near, scratch, halves=errors_wanted)
+                share, error = _share_and_error(off, weights)
+                known[key] = share, error if errors_wanted else np.nan
             shares[g], errors[g] = known[key]
         return np.maximum(shares, outside), np.where(outside > shares, 0.0, errors)
 
@@ -138,11 +141,11 @@ def _thin_evenly(rows: Ints) -> Ints:
 
 
 def _is_off_data(
-    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints, scratch: Floats
+    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints, scratch: Floats, *, halves: bool
 ) -> npt.NDArray[np.bool_]:
     """Return whether each changed row is farther from its nearest neighbour than neighbours usually are, (1 + halves, changed rows).
 
-    First of all neighbours, then of each half of them where they are enough. A row is no neighbour of its own.
+    First of all neighbours, then, where `halves` are wanted, of each half of them where they are enough. A row is no neighbour of its own.
     """
     order, starts = _split_into_quarters(len(neighbours))
     neighbours, neighbour_rows = neighbours[order], neighbour_rows[order]
@@ -152,9 +155,11 @@ def _is_off_data(
     itself = np.searchsorted(changed_rows, neighbour_rows)  # changed rows are in order
     among = np.flatnonzero(changed_rows[np.minimum(itself, len(changed_rows) - 1)] == neighbour_rows)
     squares[itself[among], among] = np.inf
-    if len(neighbours) < MIN_HALVED:
+    if not halves or len(neighbours) < MIN_HALVED:
         nearest, own = (_root(d.min(axis=1)) for d in (squares, between))
-        return np.asarray(nearest > _usual_distance(own) + 1e-12)[None]
+        off = np.asarray(nearest > _usual_distance(own) + 1e-12)[None]
+        # as many lines as with halves: sums over rows are then the same to the bit
+        return off if len(neighbours) < MIN_HALVED else np.repeat(off, 1 + len(HALF_PAIRS), axis=0)
     own, nearest = (_root(np.minimum.reduceat(d, starts, axis=1)).T for d in (between, squares))
     out = np.empty((1 + len(HALF_PAIRS), len(changed)), dtype=bool)
     out[0] = nearest.min(axis=0) > _usual_distance(own.min(axis=0)) + 1e-12
