@@ -36,7 +36,7 @@ def _effect(id: str, title: str, summary: str, reference: str, name: str, **more
 
 def _importance(id: str, run: str, plan: str, **more: Any) -> MethodSpec:  # noqa: A002  # the name of the field
     """A method of importance; `run` is ``"file:function"`` in methods/importance, `plan` a function of the same file."""
-    shared = {"figures": ("bar", "dots"), "section": "importance"}
+    shared = {"figures": ("bar", "dots"), "section": "importance", "command": "importance"}
     folder = "whybox.methods.importance."
     return MethodSpec(
         id=id,
