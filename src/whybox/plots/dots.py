@@ -213,6 +213,8 @@ def _set_limits(ax: Axes, ends: Floats, count: int) -> None:
 
 def _add_legend(ax: Axes, title: str) -> None:
     """Say above the axes what dots, lines and bars are, and above that the title."""
+    from matplotlib.font_manager import FontProperties
+
     _, words = ax.get_legend_handles_labels()
     if words == ["importance"]:  # nothing to tell apart
         ax.set_title(title, loc="left")
@@ -227,4 +229,5 @@ def _add_legend(ax: Axes, title: str) -> None:
         labelspacing=0.25,
         handlelength=1.4,
     )
-    ax.set_title(title, loc="left", pad=8 + 13 * len(words))
+    line = 1.3 * FontProperties(size="small").get_size_in_points()
+    ax.set_title(title, loc="left", pad=8 + line * len(words))

@@ -57,7 +57,7 @@ def method_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
 
 def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     used = (*spec.needs, *spec.takes)
-    asked: dict[str, Any] = {"players": f.players}
+    asked: dict[str, Any] = {"players": f.players} | ({"role": f.role} if "role" in spec.option_names else {})
     if "background" in used:  # attributions of the rows: the same as the report's own
         asked |= {"background": f.background, "output": f.output, "scale": f.scale}
     ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, method=spec.id, **asked)
