@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import fields
+from dataclasses import fields, replace
 
 import joblib
 import numpy as np
@@ -19,7 +19,7 @@ from whybox.cli.importance_output import importance_lines
 from whybox.cli.main import main
 from whybox.explanation.explanation import Explanation
 from whybox.methods.importance.options import ImportanceOptions
-from whybox.methods.registry import family_ids, methods
+from whybox.methods.registry import family_ids, find, methods, registered
 from whybox.models.registry import as_model
 
 TARGET = ("--target", "progression")
@@ -154,7 +154,7 @@ def test_several_methods_go_into_one_table_and_each_gets_what_it_takes(folder, c
     np.testing.assert_allclose(table.loc["shap", "importance"], shap.values)
     permuted = wb.importance(read(folder), *held(), loss="absolute")
     np.testing.assert_allclose(table.loc["permutation", "importance"], permuted.values)
-    assert table.loc["shap", "rank"].isna().all()
+    assert table.loc["shap", "baseline_loss"].isna().all()
     about = json.loads(pq.read_metadata(folder / "out.parquet").metadata[b"whybox"])
     assert {m: a["evidence"]["method_id"] for m, a in about["methods"].items()} == {
         "permutation": "importance.permutation",
@@ -174,7 +174,7 @@ def test_a_pickle_is_evaluated_or_trained_again_only_if_it_is_trusted(folder, ca
     assert run(folder, "@forest.joblib", *again, "--trust-pickle") == 0
     assert "Importance by dropping columns of 3 features" in capsys.readouterr().out
     assert run(folder, "@model.txt", *again) == 2
-    assert "model.txt holds none that can be: give an estimator" in capsys.readouterr().err
+    assert "needs the estimator itself, which " in capsys.readouterr().err
 
 
 def test_classes_are_matched_by_name_and_outputs_have_blocks_of_their_own(tmp_path, capsys):
@@ -191,6 +191,18 @@ def test_classes_are_matched_by_name_and_outputs_have_blocks_of_their_own(tmp_pa
 def test_impurity_takes_no_rows(folder, capsys):
     assert run(folder, "@model.txt", "--method", "impurity") == 0
     assert "Impurity decrease in training of 5 features, share of impurity decrease" in capsys.readouterr().out
+
+
+def test_a_method_may_need_training_rows_alone(folder, capsys):
+    spec = replace(
+        find("importance", "impurity"), id="rows", needs=("trees", "train"), option_names=("train", "players")
+    )
+    with registered(spec):
+        asked = ("--method", "rows", "--train", "@train.parquet", "--trust-pickle")
+        assert run(folder, "@forest.joblib", *asked, *TARGET) == 0
+        assert run(folder, "@forest.joblib", "@held.csv", *asked, *TARGET) == 0
+        assert run(folder, "@forest.joblib", *asked) == 2
+        assert "needs the truth of its rows: give --target COLUMN." in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

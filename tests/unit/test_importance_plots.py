@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from itertools import pairwise
 
@@ -13,6 +14,7 @@ import pytest
 import drawn
 import whybox as wb
 from whybox.errors import OptionError
+from whybox.explanation.html import number_text
 from whybox.methods.registry import find, methods
 from whybox.numerics.statistics import confidence_interval
 
@@ -81,7 +83,10 @@ def test_title_and_axis_say_method_loss_and_units(rows):
     assert ax.get_title(loc="left") == "Permutation importance, absolute loss"
     assert ax.get_xlabel() == "increase of the loss (absolute loss, units of y)"
     assert "importance, with the 95 % interval" in lines_of(ax)  # which rows these are was not said
-    assert wb.importance(weighted_sum, X, y, max_evals=5_000).plot.dots(title="Mine").get_title(loc="left") == "Mine"
+    e = wb.importance(weighted_sum, X, y, max_evals=5_000)
+    assert e.plot.dots(title="Mine").get_title(loc="left") == "Mine"
+    scored = replace(e, evidence=replace(e.evidence, settings={"scoring": "r2"}))
+    assert scored.plot.dots().get_title(loc="left") == "Permutation importance, r2"
 
 
 def test_the_share_off_the_data_is_a_bar_of_the_width(importance):
@@ -164,10 +169,19 @@ def test_dots_are_of_importance_and_of_one_output(rows):
         e["x0"].plot.dots()
 
 
-def test_importance_by_a_loss_is_drawn_as_dots_first():
+def test_a_notebook_shows_values_with_errors_from_the_largest_on(importance):
+    e = importance
+    shown = re.findall(r">(x\d)</td>.*?text-align:right\">([^<]*)</td>", e._repr_html_())
+    assert shown == [
+        (e.feature_names[j], f"{number_text(float(e.values[j]))} ± {number_text(float(e.std_error[j]), 2)}")
+        for j in np.argsort(-e.values, kind="stable")
+    ]
+
+
+def test_importance_that_needs_the_truth_is_drawn_as_dots_first():
     for spec in methods("importance"):
         assert set(spec.figures) == {"dots", "bar"}
-        assert (spec.figures[0] == "dots") == (spec.quantity == "increase of the loss")
+        assert (spec.figures[0] == "dots") == ("y" in spec.needs)
     assert find("importance", "permutation").figures[0] == "dots"
 
 

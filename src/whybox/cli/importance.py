@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final, final
@@ -115,10 +115,10 @@ class ImportanceQuestion:
         """Call a verb with what the method takes; errors about a cell name its place in the file at `path`."""
         spec, options = find("importance", method), self.options[method]
         model = self.estimator if "train" in spec.needs else self.model
+        y = self.y if _uses_truth(spec) else None
         if self.rows is None:
-            return verb(model, None, self.y, method=options)
-        takes_truth = self.y is None or _uses_truth(spec)
-        rows, y = (self.rows, self.y) if takes_truth else (self.rows.drop_columns([self.y]), None)
+            return verb(model, None, y, method=options)
+        rows = self.rows if self.y is None or y is not None else self.rows.drop_columns([self.y])
         return name_rows(lambda rows: verb(model, rows, y, method=options), rows, str(path))
 
 
@@ -140,8 +140,9 @@ def question_of(options: argparse.Namespace) -> ImportanceQuestion:
             count_rows(path)
     model = model_or_estimator_of(options)
     apart = [name for name in (options.y, options.sample_weight) if name is not None]
-    known = model if options.data is None else as_evaluated(model, options.data, apart, options.scale)
-    if options.y is not None and known.inputs.reads_column(options.y):
+    some_rows = options.data or options.train
+    known = model if some_rows is None else as_evaluated(model, some_rows, apart, options.scale)
+    if some_rows is not None and options.y is not None and known.inputs.reads_column(options.y):
         raise OptionError(Argument("y", options.y), " is a column that the model reads, so it cannot be the truth.")
     rows, weights = _rows_of(options.data, known, options) if options.data is not None else (None, None)
     read: dict[str, Any] = {"sample_weight": weights}
@@ -179,23 +180,22 @@ def _check_columns(trained: Any, rows: Any, known: Any, path: str) -> None:
         raise InputError(Argument("train", path), f" lacks the column {quoted_list(lost)}, which the model reads.")
 
 
-def _estimator_of(options: argparse.Namespace, model: Any, methods_asked: Sequence[str]) -> Any:
-    """Return the estimator of a trusted pickle where a method trains it again; else the model.
+def _estimator_of(options: argparse.Namespace, model: Any, ids: Iterable[str]) -> Any:
+    """Return the estimator of a trusted pickle where a method needs it and the rows that it was trained on; else the model.
 
     Raises:
-        OptionError: a method trains the model again, and its file holds none that could be.
+        OptionError: a method needs the estimator, and the file holds none.
     """
     from whybox.adapters.files.load import load_trusted_pickle
 
-    again = [m for m in methods_asked if "train" in find("importance", m).needs]
-    if not again:
+    needing = [m for m in ids if "train" in find("importance", m).needs]
+    if not needing:
         return model
     found = load_trusted_pickle(Path(options.model)) if options.trust_pickle else None
     if not hasattr(found, "fit"):
         raise OptionError(
-            Argument("method", again[0]),
-            f" trains the model again, and {options.model} holds none that can be: give an estimator of scikit-learn in a pickle or joblib file, "
-            "with --trust-pickle.",
+            Argument("method", needing[0]),
+            f" needs the estimator itself, which {options.model} does not hold: give it in a pickle or joblib file, with --trust-pickle.",
         )
     return found
 
@@ -232,8 +232,9 @@ def _chosen_options(options: argparse.Namespace) -> dict[str, Any]:
                 Argument(name),
                 f" is no option of {which if len(ids) == 1 else f'any of {which}'}; {options.command.prog} --help says which methods take it.",
             )
+    y_is_used = any(map(_uses_truth, specs)) or options.train is not None
     for spec in specs:
-        if _uses_truth(spec) or not any(map(_uses_truth, specs)):
+        if _uses_truth(spec) or not y_is_used:
             check_truth(options.y, spec.id)
     return {
         method: type(each)(method=method, **{name: getattr(each, name) for name in taken[method]})
@@ -275,7 +276,7 @@ def _importance(options: argparse.Namespace) -> None:
     q = question_of(options)
     if not isinstance(q.model, Model):
         for plan in plans_of(q, options.data):
-            print(f"whybox: {plan.method}: about {plan.model_calls:,.0f} predictions of the model", file=sys.stderr)
+            print(f"whybox: {plan.method}: at most {plan.model_calls:,.0f} predictions of the model", file=sys.stderr)
     found = {method: q.run(importance, method, options.data) for method in q.options}
     if out is not None:
         write_importance(found, out)

@@ -84,8 +84,9 @@ def dots(
 
 
 def _method_and_loss(e: Explanation) -> str:
-    loss = e.evidence.settings.get("loss")
-    return e.evidence.method if not loss else f"{e.evidence.method}, {loss} loss"
+    settings = e.evidence.settings
+    measure = f"{settings['loss']} loss" if "loss" in settings else settings.get("scoring")
+    return e.evidence.method if not measure else f"{e.evidence.method}, {measure}"
 
 
 def _line_height(e: Explanation) -> float:
