@@ -32,7 +32,8 @@ def test_with_a_truth_it_shows_the_question_the_rows_the_error_and_the_numbers(t
     e = wb.importance(model, rows, y, role="held-out", players=groups)
     assert "<h2>What matters</h2>" in text
     assert "How much worse are this model's predictions without knowing the feature" in text
-    assert "increase of the mean squared loss over 80 rows held out from training" in text
+    assert "increase of the mean squared loss over 80 rows when the feature" in text
+    assert "These rows were held out from training. Without any change" in text
     assert f"Without any change the loss is {number_text(float(e.extras['baseline_loss'][1]))}." in text
     assert "The error is that of the rows as a sample" in text
     assert "all pairs of two different rows" in text
@@ -54,7 +55,7 @@ def test_the_role_of_the_rows_is_said_or_asked_for(tmp_path):
     assert "Whether these rows were held out from training or trained on was not said" in text
     assert "If the model was trained on these rows, the scores flatter it." in text
     text = page(tmp_path, model, rows, y=y, role="train", sections=both)
-    assert "which says what it learned from them and not what a feature is worth for new rows" in text
+    assert "the values say what it learned from them, not what a feature is worth for new rows" in text
     assert "The model was trained on these rows, so the scores flatter it." in text
     text = page(tmp_path, model, rows, y=y, role="held-out", sections=both)
     assert "These rows were held out from training." in text
@@ -114,6 +115,17 @@ def test_permutation_that_is_named_is_shown_once(tmp_path):
     assert "<h3>Impurity decrease in training</h3>" in text
 
 
+def test_a_test_that_is_named_shows_its_p_values(tmp_path):
+    model, rows = zoo.built("RandomForestRegressor")
+    rows, y = rows[:40], zoo.y()[:40]
+    text = page(tmp_path, model, rows, y=y, role="held-out", methods=["conditional"])
+    e = wb.importance(model, rows, y, method="conditional", role="held-out")
+    j = int(e.values.argmax())
+    assert "<th>Rank</th><th>p</th><th>q</th>" in text
+    assert f"{number_text(float(e.values[j]))} ± {number_text(float(e.std_error[j]), 2)}</td>" in text
+    assert f"<td>{number_text(float(e.extras['p_value'][1][j]), 2)}</td>" in text
+
+
 def test_the_command_line_names_truth_and_role(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("whybox.reporting.report.report", partial(wb.report, sections=MATTERS))
     model, rows = zoo.built("LGBMRegressor, regression")
@@ -129,4 +141,4 @@ def test_the_command_line_names_truth_and_role(tmp_path, capsys, monkeypatch):
     assert main([*command, "--target", "progresion"]) == 2
     assert "--target progresion is not a column of the rows. Did you mean 'progression'?" in capsys.readouterr().err
     assert main([*command, "--target", "progression", "--role", "train"]) == 0
-    assert "that the model was trained on" in (tmp_path / "r.html").read_text(encoding="utf-8")
+    assert "The model was trained on these rows: the values" in (tmp_path / "r.html").read_text(encoding="utf-8")

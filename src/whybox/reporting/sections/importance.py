@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.api.importance import importance
+from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
@@ -23,14 +24,15 @@ from whybox.reporting.section import Section
 from whybox.reporting.sections.effects import even_positions
 from whybox.reporting.svg import html_figure
 
-__all__ = ["PERMUTATION_ID", "importance_section"]
+__all__ = ["PERMUTATION_ID", "importance_section", "importance_table"]
 
 
 PERMUTATION_ID: Final = "importance.permutation"
 MAX_ROWS: Final = 5000  # that importance by a loss is measured on
 _ROLES: Final = {
-    "held-out": "held out from training",
-    "train": "that the model was trained on, which says what it learned from them and not what a feature is worth for new rows",
+    None: "",  # a note says so
+    "held-out": "These rows were held out from training. ",
+    "train": "The model was trained on these rows: the values say what it learned from them, not what a feature is worth for new rows. ",
 }
 
 
@@ -64,11 +66,10 @@ def _worth(f: ReportData, e: Explanation) -> str:
     """The question, the rows and the error in words, the dots, and the numbers behind them."""
     rows = e.evidence.rows
     of = "" if rows == len(f.explanation) else f" of {len(f.explanation):,}, taken evenly,"
-    role = "" if f.role is None else f" {_ROLES[f.role]}"
     loss = e.evidence.settings["loss"]
     words = (
-        f"<p>{escape(e.evidence.estimand.capitalize())} Each value is the increase of the mean {escape(loss)} loss over {rows:,} rows{of}{role} "
-        f"when the feature's values come from another of them. Without any change the loss is {number_text(float(e.extras['baseline_loss'][1]))}. "
+        f"<p>{escape(e.evidence.estimand.capitalize())} Each value is the increase of the mean {escape(loss)} loss over {rows:,} rows{of} "
+        f"when the feature's values come from another of them. {_ROLES[f.role]}Without any change the loss is {number_text(float(e.extras['baseline_loss'][1]))}. "
         "The error is that of the rows as a sample: how far the values would move with other rows of the same kind.</p>"
     )
     some = len(e.feature_names) > MAX_FEATURES_DRAWN
@@ -77,7 +78,7 @@ def _worth(f: ReportData, e: Explanation) -> str:
         lambda: dots(e, max_display=MAX_FEATURES_DRAWN),
         title=e.evidence.method,
         description=f"{which}, with the {100 * float(e.extras['interval_level'][1]):g} % interval.",
-        table=_worth_table(e),
+        table=importance_table(e),
     )
     of_model = f.explanation.evidence.notes  # which the page says elsewhere
     notes = "".join(f"<p class=faint>{escape(note)}</p>" for note in e.evidence.notes if note not in of_model)
@@ -85,31 +86,49 @@ def _worth(f: ReportData, e: Explanation) -> str:
     return f"{words}{drawn}<p class=faint>Found by {escape(e.evidence.kernel)}. {checks}</p>{notes}"
 
 
-def _worth_table(e: Explanation) -> str:
-    assert e.std_error is not None  # noqa: S101  # importance by a loss has one
-    assert e.interval is not None  # noqa: S101
-    low, high = e.interval
-    ranks, off_data = e.extras["rank_interval"][1], e.off_data
-    order = np.argsort(-e.values, kind="stable")
-    lines = [
-        (
-            e.feature_names[j],
-            f"{number_text(float(e.values[j]))} ± {number_text(float(e.std_error[j]), 2)}",
-            f"{number_text(float(low[j]), 3)} to {number_text(float(high[j]), 3)}",
-            f"{ranks[j, 0]:.0f} to {ranks[j, 1]:.0f}" if ranks[j, 0] < ranks[j, 1] else f"{ranks[j, 0]:.0f}",
-            "" if off_data is None or np.isnan(off_data[j]) else f"{100 * off_data[j]:.0f} %",
-            ", ".join(e.players.get(e.feature_names[j], ())),
-        )
-        for j in order[:MAX_TABLE_LINES]
-    ]
+def importance_table(e: Explanation) -> str:
+    """Return the numbers of an importance, largest first: values with their errors, and whatever of intervals, ranks, tests and shares off the data there is."""
+    values = e.values if e.values.ndim == 1 else e.values.sum(axis=1)
+    order = np.argsort(-values, kind="stable")
+    top = order[:MAX_TABLE_LINES]
+    columns = {"Feature": [e.feature_names[j] for j in top]} | _number_columns(e, values, top)
+    groups = [", ".join(e.players.get(e.feature_names[j], ())) for j in top]
     more = f" (largest {MAX_TABLE_LINES} of {len(order):,})" if len(order) > MAX_TABLE_LINES else ""
-    level = f"{100 * float(e.extras['interval_level'][1]):g} % interval"
     return html_table(
-        ("Feature", "Increase of the loss", level, "Rank", "Changed rows off the data", "Columns"),
-        lines,
-        caption=f"With standard errors, in {e.units}{more}",
-        text=(5,),
+        (*columns, "Columns"),
+        list(zip(*columns.values(), groups, strict=True)),
+        caption=f"{'With standard errors, in' if e.std_error is not None else 'In'} {e.units}{more}",
+        text=(len(columns),),
     )
+
+
+def _number_columns(e: Explanation, values: Floats, top: npt.NDArray[np.intp]) -> dict[str, list[str]]:
+    quantity = e.evidence.quantity.capitalize()
+    out = {quantity: [number_text(float(values[j])) for j in top]}
+    if e.values.ndim > 1:  # summed over outputs
+        return out
+    if e.std_error is not None:
+        out[quantity] = [
+            f"{v} ± {number_text(float(e.std_error[j]), 2)}" for v, j in zip(out[quantity], top, strict=True)
+        ]
+    if e.interval is not None:
+        level = f"{100 * float(e.extras['interval_level'][1]):g} % interval"
+        out[level] = [" to ".join(number_text(float(end[j]), 3) for end in e.interval) for j in top]
+    if "rank_interval" in e.extras:
+        ends = e.extras["rank_interval"][1][top]
+        out["Rank"] = [f"{low:.0f} to {high:.0f}" if low < high else f"{low:.0f}" for low, high in ends]
+    for name in ("p_value", "q_value"):
+        if name in e.extras and not np.isnan(e.extras[name][1]).all():
+            out[name[0]] = [_text_or(p, "no test") for p in e.extras[name][1][top]]
+    if e.off_data is not None:
+        out["Changed rows off the data"] = [
+            "" if np.isnan(share) else f"{100 * share:.0f} %" for share in e.off_data[top]
+        ]
+    return out
+
+
+def _text_or(value: float, missing: str) -> str:
+    return missing if np.isnan(value) else number_text(float(value), 2)
 
 
 def _moved_predictions(f: ReportData) -> str:
