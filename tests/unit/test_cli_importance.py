@@ -281,6 +281,8 @@ def test_every_method_and_every_option_is_in_the_help(capsys):
     shown = " ".join(capsys.readouterr().out.split())
     assert all(f" {method} " in shown for method in family_ids("importance"))
     assert {s.command for s in methods("importance")} == {"importance"}
+    assert "shap mean absolute attribution over the rows --output, --scale, " in shown
+    assert not {"--fit", "--response-method", "fit,", "response_method,"} & set(shown.split())
     for field in fields(ImportanceOptions):
         if field.metadata["as_text"] and field.name != "response_method":
             assert f"--{field.name.replace('_', '-')}" in shown

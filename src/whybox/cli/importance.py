@@ -90,7 +90,9 @@ def add_question(parser: CommandParser) -> None:
     )
     add_background(parser)
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
-    parser.list_methods = lambda: methods_help("importance", "methods:")
+    parser.list_methods = lambda: methods_help(
+        "importance", "methods, and the options that not all of them take:", parser
+    )
     for kind in dict.fromkeys(load_options(spec) for spec in methods("importance")):
         add_fields(parser, kind, apart=APART)
 
