@@ -14,8 +14,9 @@ model and comparing it with its own predict; the kernel alone is the sums over a
 from __future__ import annotations
 
 import os
+import sys
 
-if "--help" not in os.sys.argv:
+if "--help" not in sys.argv:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
