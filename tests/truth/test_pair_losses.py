@@ -164,11 +164,13 @@ def test_one_output_of_several(first):
     check(e, X, levels, rows, RowLoss("absolute", first_output=first))
 
 
-def test_threads_change_no_bit(monkeypatch):
+@pytest.mark.parametrize("at_changes", [False, True])
+def test_threads_change_no_bit(at_changes, monkeypatch):
     monkeypatch.setattr(pair_losses, "CHUNK_ROWS", 16)
-    e = random_ensemble(4, depth=5)
-    X, levels, rows = problem_of(e, 70, "squared", 1, 3)
-    one, three = (check(e, X, levels, rows, RowLoss("squared"), threads=threads) for threads in (1, 3))
+    e = numeric_ensemble(4, depth=5)
+    X, levels, rows = problem_of(e, 70, "squared", 1, 3, single=True)
+    options = {"at_changes": at_changes}
+    one, three = (check(e, X, levels, rows, RowLoss("squared"), threads=threads, **options) for threads in (1, 3))
     assert one.of_row.tobytes() == three.of_row.tobytes()
     assert [a.tobytes() for a in one.at_points] == [a.tobytes() for a in three.at_points]
 

@@ -119,8 +119,8 @@ def pair_losses(
     of_row, at_points = np.empty((len(X), len(grid.points))), np.zeros(sum(grid.points))
     own_outputs = np.empty((len(X), loss.outputs))
     outputs, differences = np.empty((len(watched), loss.outputs)), np.empty(len(watched))
-    settings = (LOSS_KINDS.index(loss.kind), LINK_NAMES.index(loss.link), loss.scale, loss.level)
-    instructions = fastest_instructions()
+    numbers = LOSS_KINDS.index(loss.kind), LINK_NAMES.index(loss.link), loss.scale, loss.level
+    settings = (fastest_instructions(), at_changes, *numbers, loss.first_output, loss.outputs)
 
     def add_up(chunk: int) -> Floats:
         some = slice(chunk * CHUNK_ROWS, (chunk + 1) * CHUNK_ROWS)
@@ -128,11 +128,7 @@ def pair_losses(
         at, sums = watched[seen] - np.array([some.start, 0, 0]), np.zeros_like(at_points)
         grid.native.pair_losses(
             X[some],
-            instructions,
-            at_changes,
             *settings,
-            loss.first_output,
-            loss.outputs,
             truth[some],
             rows.weights[some],
             own[some].ravel(),
@@ -151,7 +147,7 @@ def pair_losses(
             -(-len(X) // CHUNK_ROWS),
             description="losses of pairs of rows",
             first_size=threads,
-            max_size=4 * threads,
+            max_size=threads,
             unit=f"x {CHUNK_ROWS} rows",
         ):
             for sums in (pool.map if threads > 1 else map)(add_up, range(some.start, some.stop)):
