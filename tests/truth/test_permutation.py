@@ -245,7 +245,7 @@ def test_bad_input_is_refused_before_any_work(forest):
     with pytest.raises(OptionError, match="loss"):
         wb.importance(model, X, loss="squared")
     with pytest.raises(InputError, match="at least 0"):
-        wb.importance(model, X, -np.abs(y), loss="poisson")
+        wb.plan(wb.importance, model, X, -np.abs(y), loss="poisson")
     with pytest.raises(LimitError, match="one round"):
         wb.importance(functools.partial(type(model).predict, model), X, y, max_evals=50)
     with pytest.raises(UnsupportedModelError, match="no probabilities"):

@@ -73,15 +73,7 @@ class Loss:
             InputError: a truth that the loss is not defined for.
             OptionError: predictions that it is not defined for.
         """
-        if (
-            self.min_truth is not None
-            and (bad := truth <= self.min_truth if self.excludes_min_truth else truth < self.min_truth).any()
-        ):
-            words = "above" if self.excludes_min_truth else "at least"
-            raise InputError(
-                Argument("loss", self.name),
-                f" is defined for truths {words} {self.min_truth:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
-            )
+        self.check_truth(truth)
         if self.needs_positive and (low := ~(predictions > 0)).any():
             raise OptionError(
                 Argument("loss", self.name),
@@ -90,6 +82,25 @@ class Loss:
                 ".",
             )
         return self.function(truth, predictions)
+
+    def check_truth(self, truth: Floats | ClassPositions) -> None:
+        """Refuse a truth that the loss is not defined for.
+
+        Args:
+            truth: (rows,), as for a call.
+
+        Raises:
+            InputError: there is such.
+        """
+        if self.min_truth is None:
+            return
+        bad = truth <= self.min_truth if self.excludes_min_truth else truth < self.min_truth
+        if bad.any():
+            words = "above" if self.excludes_min_truth else "at least"
+            raise InputError(
+                Argument("loss", self.name),
+                f" is defined for truths {words} {self.min_truth:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
+            )
 
 
 def _squared_error(truth: Floats, predictions: Floats) -> Floats:
