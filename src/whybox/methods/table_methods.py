@@ -233,7 +233,9 @@ TABLE_METHODS: Final = (
         reference=_LUNDBERG,
         run="mean_abs_shap:mean_abs_shap",
         plan="plan_mean_abs_shap",
-        option_names=("background", "background_weight", "output", "scale", "players", "n_jobs", "spot_checks"),
+        option_names=(
+            "background", "background_weight", "output", "scale", "players", "sample_weight", "level", "n_jobs", "spot_checks",
+        ),
         takes=("background",),
         quantity="mean |attribution|",
         signed=False,

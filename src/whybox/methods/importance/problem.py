@@ -6,8 +6,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
+import numpy as np
+
+from whybox.data.table import Floats, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.rows import weighted_rows
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find
@@ -64,15 +68,28 @@ class ImportanceProblem:
         return train[0], train[1]
 
     def explain_rows(self) -> Explanation:
-        """Explain the rows.
+        """Explain the rows that have some weight.
 
         Raises:
-            OptionError: there are no rows, or options that do not go together. Others as for ``whybox.explain``.
+            WhyboxError: as :meth:`explain_weighted_rows`.
+        """
+        return self.explain_weighted_rows()[0]
+
+    def explain_weighted_rows(self) -> tuple[Explanation, Floats]:
+        """Explain the rows that have some weight, and return their weights too, which sum to one.
+
+        Raises:
+            OptionError: there are no rows, or options that do not go together. InputError: weights that are none. Others as for ``whybox.explain``.
         """
         if self.X is None:
             raise OptionError(Argument("method", self.options.method), " averages over rows: pass X.")
-        explanation: Explanation = self.explain(self.model, self.X, **self._attribution_options)
-        return explanation
+        table = as_table(self.X)
+        weights = weighted_rows(table, self.options.sample_weight).weights
+        kept = np.flatnonzero(weights)
+        if len(kept) < len(table):
+            table, weights = table.rows(kept), weights[kept]
+        explanation: Explanation = self.explain(self.model, table, **self._attribution_options)
+        return explanation, weights
 
     def plan_rows(self) -> Any:
         """Plan :meth:`explain_rows`; the rows may be a number of rows.

@@ -115,7 +115,7 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
             kernel=found.kernel,
             exact=found.exact,
             calls=found.predictions,
-            notes=(*notes, *found.notes),
+            notes=(*notes, *found.notes, *errors.notes),
             seed=options.seed,
             seconds=seconds,
             spot_checks=found.spot_checks,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,16 +21,19 @@ from whybox.numerics.statistics import (
 
 __all__ = ["RowErrors", "errors_over_rows"]
 
+MAX_FEATURES_RANKED: Final = 2000  # all pairs of features are compared
+NUMBERS_AT_ONCE: Final = 2**22  # of the influence of rows
 Extras = Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
 
 @final
 @dataclass(frozen=True, eq=False)
 class RowErrors:
-    """Standard errors, shaped as the values are, and the extras of an explanation of kind ``"importance"``: intervals, tests and ranks."""
+    """Standard errors, shaped as the values are; the extras of an explanation of kind ``"importance"``: intervals, tests and ranks; and notes for the reader."""
 
     std_error: Floats
     extras: Extras
+    notes: tuple[str, ...] = ()
 
 
 def errors_over_rows(
@@ -51,10 +54,13 @@ def errors_over_rows(
         p_value: as values, NaN where there is no test; None: nowhere.
 
     Returns:
-        Ranks are among the features of one output.
+        Ranks are among the features of one output; of more than 2,000 features their intervals are NaN, and a note says so.
     """
+    from scipy.stats import rankdata
+
     moments = RunningMoments(values.shape)
-    moments.add_rows(influence, weights)
+    for block in _blocks_of_rows(influence):
+        moments.add_rows(influence[block], weights[block])
     own = np.zeros(values.shape) if monte_carlo_error is None else monte_carlo_error
     error, freedom = np.hypot(moments.std_error, own), max(moments.effective_count - 1.0, 1.0)
     ends = skewed_interval(values, error, moments.skewness, level, freedom)
@@ -64,8 +70,11 @@ def errors_over_rows(
     for at in np.ndindex(values.shape[1:]):  # one output after the other
         one = (slice(None), *at)
         q_values[one] = adjust_p_values(p_values[one], "benjamini-yekutieli")
-        spread = _errors_of_differences(influence[(slice(None), *one)], moments.mean[one], weights, own[one])
-        rank[one], rank_ends[(*one, 0)], rank_ends[(*one, 1)] = rank_intervals(values[one], spread, level, freedom)
+        rank[one], rank_ends[one] = rankdata(-values[one], method="min"), np.nan
+        if len(values) <= MAX_FEATURES_RANKED:
+            spread = _errors_of_differences(influence[(slice(None), *one)], moments.mean[one], weights, own[one])
+            _, *ends_of_ranks = rank_intervals(values[one], spread, level, freedom)
+            rank_ends[one] = np.column_stack(ends_of_ranks)
     dims = ("feature", "output")[: values.ndim]
     extras = {
         **interval_extras(np.stack(ends, axis=-1), dims, level),
@@ -74,13 +83,22 @@ def errors_over_rows(
         "rank": (dims, rank),
         "rank_interval": ((*dims, "bound"), rank_ends),
     }
-    return RowErrors(np.asarray(error), extras)
+    unranked = f"Ranks of more than {MAX_FEATURES_RANKED:,} features have no intervals."
+    return RowErrors(np.asarray(error), extras, (unranked,) if len(values) > MAX_FEATURES_RANKED else ())
+
+
+def _blocks_of_rows(influence: Floats) -> list[slice]:
+    """Rows to take at a time, so that the copies that moments make stay small."""
+    step = max(1, NUMBERS_AT_ONCE // max(influence[0].size, 1)) if len(influence) else 1
+    return [slice(start, start + step) for start in range(0, len(influence), step)]
 
 
 def _errors_of_differences(influence: Floats, mean: Floats, weights: Floats, own: Floats) -> Floats:
     """Standard errors of the differences of any two values of one output, (features, features)."""
-    centred = weights[:, None] * (influence - mean)
-    products = centred.T @ centred
+    products = np.zeros((len(mean), len(mean)))
+    for block in _blocks_of_rows(influence):
+        centred = weights[block, None] * (influence[block] - mean)
+        products += centred.T @ centred
     squares = np.diag(products)
     both = np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
     error = std_error_of_mean(both, float(1.0 / (weights**2).sum()))
