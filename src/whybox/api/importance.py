@@ -61,18 +61,19 @@ def importance(
 
     Args:
         model: as for :func:`explain`; methods that compare predictions with the truth also take any estimator or function, as :func:`effects` does.
-        X: rows to average over; not needed for ``method="impurity"``. Held-out rows say what a feature is worth for new rows, training rows what the model
+        X: rows to average over; not needed for ``"impurity"`` and ``"unbiased_impurity"``. Held-out rows say what a feature is worth for new rows, training rows what the model
             learned from it.
         y: the truth of each row, or the name of a column of X that holds it. Its classes are matched with the model's by name.
         method: ``"permutation"``: how much the loss grows when a feature's values come from another row. ``"conditional"``: when only the part of it does that
             the other features do not explain, with a test. ``"drop_column"``: when the model is trained again without the feature, with a test.
             ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training. ``"auto"``: permutation where y is
-            given, else shap. Or an ``ImportanceOptions`` object in place of the options below, or a list of these. An option that the method does
+            given, else shap.
+            ``"unbiased_impurity"``: the same gain on out-of-bag rows, of scikit-learn's forests. Or an ``ImportanceOptions`` object in place of the options below, or a list of these. An option that the method does
             not take is refused.
         loss: ``"squared"``, ``"absolute"``, ``"pinball(0.9)"``, ``"poisson"``, ``"tweedie(1.5)"`` of numbers; ``"log"``, ``"brier"``, ``"zero_one"`` of the
             probabilities of classes. ``"auto"``: log of classes, else squared.
         train: ``(rows, truth)`` of training: the same importance is measured on them too (``extras["train"]``, ``extras["train_error"]``). Of
-            ``"drop_column"``, what models are trained on.
+            ``"drop_column"``, what models are trained on; of ``"unbiased_impurity"``, what the forest was trained on, in the same order.
         fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of

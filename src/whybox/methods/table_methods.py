@@ -255,4 +255,18 @@ TABLE_METHODS: Final = (
         signed=False,
         cost="nothing: it is read from the model",
     ),
+    _importance(
+        id="unbiased_impurity",
+        title="Impurity decrease of out-of-bag rows",
+        summary="impurity decrease of a forest's splits on the rows that each tree did not see",
+        reference="Zhou and Hooker, ACM Transactions on Knowledge Discovery from Data 15 (2021), doi:10.1145/3429445; Li et al., NeurIPS 2019",
+        run="unbiased_impurity:unbiased_impurity",
+        plan="plan_unbiased_impurity",
+        option_names=("train", "players", "level"),
+        needs=("trees", "train"),
+        estimand="how much do the forest's splits on the feature gain on rows that a tree was not trained on?",
+        quantity="impurity decrease",
+        exact=False,
+        cost="one walk of all rows through all trees",
+    ),
 )  # fmt: skip

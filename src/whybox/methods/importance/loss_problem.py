@@ -33,7 +33,7 @@ from whybox.models.losses import (
 )
 from whybox.models.prepare_rows import PreparedRows
 
-__all__ = ["LossProblem", "resolve_for_loss", "resolve_loss_problem", "separate_truth"]
+__all__ = ["LossProblem", "resolve_for_loss", "resolve_loss_problem", "separate_truth", "training_rows"]
 
 MIN_ROWS: Final = 2
 
@@ -138,6 +138,26 @@ def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
         )
     position = table.names.index(y)
     return table.select([i for i in range(table.width) if i != position]), table[y]
+
+
+def training_rows(problem: ImportanceProblem) -> tuple[Table, npt.NDArray[Any]]:
+    """Return the rows of ``train``, and their truth as an array.
+
+    Raises:
+        OptionError: there are none, or not two things. InputError: a truth of another length.
+    """
+    if problem.options.train is None:
+        raise OptionError(
+            Argument("method", problem.options.method),
+            " needs the rows of training: pass the rows and the truth of training, ",
+            Argument("train", example="(X, y)"),
+            ".",
+        )
+    rows, truth = separate_truth(*problem.train_rows)
+    values = np.asarray(truth)
+    if values.ndim == 0 or len(values) != len(rows):
+        raise InputError(Argument("train"), f" has {len(rows):,} rows and another number of truths.")
+    return rows, values
 
 
 def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> LossProblem:
