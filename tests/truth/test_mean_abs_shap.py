@@ -19,7 +19,7 @@ def importance_of(attributions, **options):
     """Importance of attributions that were made elsewhere."""
     options = ImportanceOptions(method="shap", **options)
     rows = np.zeros((len(attributions), 1))
-    return mean_abs_shap(ImportanceProblem(None, rows, None, options, lambda *_, **__: attributions, None))
+    return mean_abs_shap(ImportanceProblem(None, rows, None, options, lambda *_, **__: attributions, *[None] * 3))
 
 
 @pytest.fixture(scope="module")

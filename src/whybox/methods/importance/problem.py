@@ -27,8 +27,8 @@ class ImportanceProblem:
     Attributes:
         model: any supported model. X: rows, or None. y: the truth, or None.
         options: all of them, of the method's own dataclass.
-        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. They are handed in, so that importance imports no
-            other method.
+        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. effects, plan_effects: the same of curves,
+            (model, rows, features, kind, **options). They are handed in, so that importance imports no other method.
     """
 
     model: Any
@@ -37,6 +37,8 @@ class ImportanceProblem:
     options: ImportanceOptions
     explain: Callable[..., Any]
     plan_explain: Callable[..., Any]
+    effects: Callable[..., Any]
+    plan_effects: Callable[..., Any]
 
     @property
     def players(self) -> Any:
@@ -48,12 +50,17 @@ class ImportanceProblem:
         """The method in the registry of methods."""
         return find("importance", self.options.method)
 
+    def given_options(self, *names: str) -> dict[str, Any]:
+        """Return those of some options that the caller gave."""
+        given = self.options.given()
+        return {name: getattr(self.options, name) for name in names if name in given}
+
     @property
     def _attribution_options(self) -> dict[str, Any]:
         """Those options of an explanation that the caller gave."""
-        given = self.options.given()
-        names = ("background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks")
-        return {name: getattr(self.options, name) for name in names if name in given}
+        return self.given_options(
+            "background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks"
+        )
 
     @property
     def train_rows(self) -> tuple[Any, Any]:
