@@ -64,7 +64,7 @@ def mean_abs_shap(problem: ImportanceProblem) -> Explanation:
         prediction=None,
         data=None,
         evidence=evidence,
-        extras=errors.extras,
+        extras={**{k: v for k, v in explanation.extras.items() if "row" not in v[0]}, **errors.extras},
     )
 
 
