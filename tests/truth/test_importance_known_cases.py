@@ -128,6 +128,25 @@ def test_weights_are_rows_that_are_there_several_times():
         )  # fmt: skip
 
 
+@pytest.mark.parametrize("method", ["permutation", "conditional", "drop_column", "pdp"])
+def test_rows_without_weight_may_have_no_truth_and_change_nothing(method):
+    draw = np.random.default_rng(9)
+    X = pd.DataFrame(draw.normal(size=(130, 2)), columns=list("ab"))
+    y = (X.a + draw.normal(size=130)).to_numpy()
+    model = LinearRegression().fit(X, y)
+    w = np.r_[np.zeros(5), draw.random(125)]
+    spoilt = np.where(w == 0, np.nan, y)
+    needs_truth = method != "pdp"
+    more = {"train": (X, y)} if method == "drop_column" else {}
+    e = wb.importance(model, X, spoilt if needs_truth else None, method=method, sample_weight=w, **more)
+    kept = wb.importance(model, X[5:], y[5:] if needs_truth else None, method=method, sample_weight=w[5:], **more)
+    np.testing.assert_allclose(e.values, kept.values, rtol=1e-9, atol=1e-12)
+    np.testing.assert_allclose(e.std_error, kept.std_error, rtol=1e-9, atol=1e-12)
+    if needs_truth:
+        with pytest.raises(InputError, match="missing"):
+            wb.importance(model, X, spoilt, method=method, **more)
+
+
 def test_frames_categories_and_missing_values_give_the_same_in_every_container():
     draw = np.random.default_rng(2)
     n = 50

@@ -15,7 +15,7 @@ from whybox.games.players import Players, resolve_players
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
 from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
@@ -28,6 +28,7 @@ from whybox.models.losses import (
     as_loss,
     class_labels,
     class_probabilities,
+    one_value_a_row,
     true_classes,
     true_numbers,
 )
@@ -178,6 +179,10 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
             Argument("scale"),
             " out.",
         )
+    every = len(rows)
+    rows, weights, kept = rows_of_positive_weight(rows, options.sample_weight)
+    if len(kept) < every:
+        y, options = one_value_a_row(y, every)[kept], replace(options, sample_weight=weights)
     resolved, labels = resolve_for_loss(problem.model, rows, options)
     table = resolved.rows.table
     weighted = int(np.count_nonzero(resolved.rows.weights))

@@ -13,12 +13,13 @@ from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.explanation import Explanation, as_labels
 from whybox.methods.common.columns import feature_of
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.rows import rows_of_positive_weight
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.row_errors import errors_over_rows
 
 __all__ = ["pdp_spread", "plan_pdp_spread"]
 
-OPTIONS: Final = ("output", "scale", "sample_weight", "response_method", "max_evals", "n_jobs", "spot_checks")
+OPTIONS: Final = ("output", "scale", "response_method", "max_evals", "n_jobs", "spot_checks")
 MAX_CURVE_BYTES: Final = 2**31  # of the individual curves of all features
 MAX_POINTS: Final = 100  # of a feature, as of effects
 NOTE: Final = (
@@ -50,14 +51,14 @@ def pdp_spread(problem: ImportanceProblem) -> Explanation:
         Greenwell, Boehmke & McCarthy, A simple and effective model-based variable importance measure, arXiv:1805.04755 (2018); Hampel, The influence curve and its
         role in robust estimation, Journal of the American Statistical Association 69 (1974).
     """
-    table = _rows(problem)
-    curves = problem.effects(problem.model, table, None, "ice", **problem.given_options(*OPTIONS))
+    table, weights, _ = rows_of_positive_weight(_rows(problem), problem.options.sample_weight)
+    options = problem.given_options(*OPTIONS)
+    curves = problem.effects(problem.model, table, None, "ice", sample_weight=weights, **options)
     each = list(curves.values())
     found = [_spread(curve) for curve in each]
     values, influence = np.stack([v for v, _ in found]), np.stack([i for _, i in found], axis=1)
     one, level = each[0], problem.options.level
-    weights = one.extras["weight"][1]
-    errors = errors_over_rows(values, influence, weights, level)
+    errors = errors_over_rows(values, influence, one.extras["weight"][1], level)
     exact = all(map(_has_all_values, each))
     return Explanation(
         kind="importance",
@@ -86,7 +87,9 @@ def plan_pdp_spread(problem: ImportanceProblem) -> Plan:
     Raises:
         WhyboxError: as :func:`pdp_spread`.
     """
-    plan = problem.plan_effects(problem.model, _rows(problem), None, "ice", **problem.given_options(*OPTIONS))
+    table, weights, _ = rows_of_positive_weight(_rows(problem), problem.options.sample_weight)
+    options = problem.given_options(*OPTIONS)
+    plan = problem.plan_effects(problem.model, table, None, "ice", sample_weight=weights, **options)
     planned: Plan = replace(plan, method=problem.spec.title, method_id=problem.spec.method_id)
     return planned
 

@@ -6,12 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
-import numpy as np
-
 from whybox.data.table import Floats, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.methods.common.rows import weighted_rows
+from whybox.methods.common.rows import rows_of_positive_weight, weighted_rows
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find
@@ -90,13 +88,9 @@ class ImportanceProblem:
         """
         if self.X is None:
             raise OptionError(Argument("method", self.options.method), " averages over rows: pass X.")
-        table = as_table(self.X)
-        weights = weighted_rows(table, self.options.sample_weight).weights
-        kept = np.flatnonzero(weights)
-        if len(kept) < len(table):
-            table, weights = table.rows(kept), weights[kept]
+        table, weights, _ = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
         explanation: Explanation = self.explain(self.model, table, **self._attribution_options)
-        return explanation, weights
+        return explanation, weighted_rows(table, weights).weights
 
     def plan_rows(self) -> Any:
         """Plan :meth:`explain_rows`; the rows may be a number of rows.
