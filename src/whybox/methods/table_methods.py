@@ -281,6 +281,7 @@ TABLE_METHODS: Final = (
         estimand="how much do the forest's splits on the feature gain on rows that a tree was not trained on?",
         quantity="impurity decrease",
         exact=False,
+        section=None,
         cost="one walk of all rows through all trees",
     ),
 )  # fmt: skip
