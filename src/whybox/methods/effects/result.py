@@ -182,7 +182,7 @@ def _rows_of_curves(
     problem: EffectsProblem, grid: Grid, points: Sequence[npt.NDArray[Any]]
 ) -> dict[str, tuple[tuple[str, ...], Any]]:
     """The weight of each row, and the point of its own curve that is nearest to its value, -1 where none is."""
-    out = {"weight": (("row",), problem.rows.weights)}
+    out: dict[str, tuple[tuple[str, ...], Any]] = {"weight": (("row",), problem.rows.weights)}
     if grid.shape == tuple(len(p) for p in points):
         out["nearest_point"] = (("row",), nearest_points(problem.rows, grid).astype(np.float64))
     return out
