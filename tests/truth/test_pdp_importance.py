@@ -79,6 +79,16 @@ def test_frames_of_polars_and_functions_of_rows():
     assert e.values[[1, 3]].tolist() == [0.0, 0.0]
 
 
+def test_curves_of_weighted_rows_are_ordered_by_it():
+    X = np.array([[0.0, 0.0], [0.0, 3.0], [1.0, 0.0], [1.0, 3.0]] * 3)
+    predict = lambda rows: rows[:, 0] * rows[:, 1] + 1.2 * rows[:, 1]
+    for w, first in ((np.ones(12), 1), (np.tile([1.0, 30.0, 1.0, 30.0], 3), 0)):
+        e = wb.importance(predict, X, method="pdp", sample_weight=w)
+        curves = wb.effects(predict, X, kind="ice", sample_weight=w)
+        assert int(e.values.argmax()) == first
+        assert curves.ordered()[0] == list(curves)[first]
+
+
 def test_several_outputs_have_values_errors_and_ranks_of_their_own():
     X, y = table(30)
     classes = np.array(["low", "middle", "high"])[np.digitize(y, [0, 2])]
