@@ -101,7 +101,7 @@ def _rows(problem: ImportanceProblem) -> Any:
         OptionError: there are none. LimitError: their curves do not fit.
     """
     if problem.X is None:
-        raise OptionError(Argument("method", problem.options.method), " averages over rows: pass X.")
+        raise OptionError(Argument("method", problem.options.method), " averages over rows: pass ", Argument("X"), ".")
     table = as_table(problem.X)
     points = min(MAX_POINTS, len(table))
     most = MAX_CURVE_BYTES // (8 * points * table.width)
