@@ -87,7 +87,7 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together. InputError: weights that are none. Others as for ``whybox.explain``.
         """
         if self.X is None:
-            raise OptionError(Argument("method", self.options.method), " averages over rows: pass X.")
+            raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), ".")
         table, weights, _ = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
         explanation: Explanation = self.explain(self.model, table, **self._attribution_options)
         return explanation, weighted_rows(table, weights).weights
@@ -99,7 +99,12 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together.
         """
         if self.X is None:
-            raise OptionError(Argument("method", self.options.method), " averages over rows: pass X, or how many rows.")
+            raise OptionError(
+                Argument("method", self.options.method),
+                " averages over rows: pass ",
+                Argument("X"),
+                ", or how many rows.",
+            )
         return self.plan_explain(self.model, self.X, **self._attribution_options)
 
 
