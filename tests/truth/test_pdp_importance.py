@@ -50,15 +50,15 @@ def jackknife(curves):
 
 
 def test_it_is_the_standard_deviation_over_the_rows_own_values():
-    X, y = table(40)
+    X, y = table(28)
     model = model_of(X, y, RandomForestRegressor(5, max_depth=5, random_state=0))
-    w = np.random.default_rng(1).random(40)
+    w = np.random.default_rng(1).random(28)
     w[:5] = 0.0
     e, plain = (wb.importance(model, X, method="pdp", sample_weight=weight) for weight in (w, None))
     for name in X.columns:
         curves = curve_matrix(model.predict, X, name)
         assert float(e[name]) == pytest.approx(spread(curves, w), abs=1e-12)
-        assert float(plain[name]) == pytest.approx(spread(curves, np.ones(40)), abs=1e-12)
+        assert float(plain[name]) == pytest.approx(spread(curves, np.ones(28)), abs=1e-12)
         if name != "k":
             assert float(plain[name].std_error) == pytest.approx(jackknife(curves), rel=0.15)
     assert e.evidence.exact
@@ -90,14 +90,14 @@ def test_curves_of_weighted_rows_are_ordered_by_it():
 
 
 def test_several_outputs_have_values_errors_and_ranks_of_their_own():
-    X, y = table(30)
+    X, y = table(20)
     classes = np.array(["low", "middle", "high"])[np.digitize(y, [0, 2])]
     model = model_of(X, classes, RandomForestClassifier(4, max_depth=4, random_state=0))
     e = wb.importance(model, X, method="pdp")
     assert e.dims == ("feature", "output")
     assert e.output_names == tuple(model.classes_)
     curves = curve_matrix(model.predict_proba, X, "a")
-    np.testing.assert_allclose(e.values[0], spread(curves, np.ones(30)), atol=1e-12)
+    np.testing.assert_allclose(e.values[0], spread(curves, np.ones(20)), atol=1e-12)
     np.testing.assert_allclose(e.std_error[0], jackknife(curves), rtol=0.2)
     assert (e.extras["rank"][1].argmin(axis=0) == e.values.argmax(axis=0)).all()
     one = wb.importance(model, X, method="pdp", output="middle")
