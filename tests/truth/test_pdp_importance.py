@@ -79,6 +79,13 @@ def test_frames_of_polars_and_functions_of_rows():
     assert e.values[[1, 3]].tolist() == [0.0, 0.0]
 
 
+def test_what_acts_only_together_is_flat():
+    X = np.array([[-1.0, -1.0, 0.0], [-1.0, 1.0, 1.0], [1.0, -1.0, 2.0], [1.0, 1.0, 3.0]] * 5)
+    e = wb.importance(lambda rows: 5 * rows[:, 0] * rows[:, 1] + rows[:, 2], X, method="pdp")
+    assert e.values[:2].tolist() == [0.0, 0.0]
+    assert e.values[2] == pytest.approx(np.std(X[:, 2]))
+
+
 def test_curves_of_weighted_rows_are_ordered_by_it():
     X = np.array([[0.0, 0.0], [0.0, 3.0], [1.0, 0.0], [1.0, 3.0]] * 3)
     predict = lambda rows: rows[:, 0] * rows[:, 1] + 1.2 * rows[:, 1]
