@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.svm import LinearSVC
@@ -200,6 +201,25 @@ def test_ranks_and_their_intervals():
     assert high.tolist() == [2, 4, 2, 4]
     with pytest.raises(OptionError, match="level"):
         rank_intervals(values, apart, 1.5)
+
+
+def test_ranks_of_few_rows_take_student_s_t():
+    """Two values differ up to the level at which the t-test of their paired differences, of 11 degrees of freedom, says so."""
+    X = np.random.default_rng(4).normal(size=(12, 2)) + [0.0, 1.0]  # what is lost without the other column
+    difference = X[:, 1] - X[:, 0]
+    certainty = 1 - 2 * scipy.stats.t.sf(difference.mean() / scipy.stats.sem(difference), 11)
+    for level, apart in ((certainty - 1e-6, True), (certainty + 1e-6, False)):
+        e = wb.importance(
+            lambda rows: np.full(len(rows), 3.0),
+            X,
+            np.zeros(12),
+            method="drop_column",
+            train=(X, np.zeros(12)),
+            fit=lambda rows, truth: lambda left: np.sqrt(9.0 + left[:, 0]),
+            level=level,
+        )
+        assert np.allclose(e.values, X.mean(axis=0)[::-1])
+        assert e.extras["rank_interval"][1].tolist() == ([[1, 1], [2, 2]] if apart else [[1, 2], [1, 2]])
 
 
 def test_training_rows_stand_beside_held_out_ones(forest):

@@ -99,7 +99,8 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
     moments.add_rows(found.influence, problem.weights)
     error, freedom = moments.std_error, max(moments.effective_count - 1.0, 1.0)
     ends = skewed_interval(found.values, error, moments.skewness, options.level, freedom)
-    rank, *rank_ends = rank_intervals(found.values, _errors_of_differences(problem, found, moments), options.level)
+    apart = _errors_of_differences(problem, found, moments)
+    rank, *rank_ends = rank_intervals(found.values, apart, options.level, freedom)
     p_value = np.full(len(found.values), np.nan) if found.p_value is None else found.p_value
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         **interval_extras(np.stack(ends, axis=-1), ("feature",), options.level),
