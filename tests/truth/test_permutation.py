@@ -330,3 +330,19 @@ def test_train_that_is_not_two_things_is_refused_before_any_work(forest):
     _, X, y = forest
     with pytest.raises(OptionError, match="two things"):
         wb.importance(functools.partial(pytest.fail, "evaluated"), X, y, train=X)
+
+
+def test_groups_of_dependent_columns_are_those_of_every_method(forest):
+    model, X, _ = forest
+    copied = X.assign(b=X.a * 2)
+    groups = {"a + b": ["a", "b"]}
+    for method in ("shap", "impurity"):
+        e = wb.importance(model, copied, method=method, players="auto")
+        assert e.values.tobytes() == wb.importance(model, copied, method=method, players=groups).values.tobytes()
+        assert e.feature_names == ("a + b", "c", "d", "e")
+        assert e.extras["linkage"][1].shape == (4, 4)
+    assert wb.plan(wb.importance, model, copied, method="shap", players="auto").rows == 40
+    with pytest.raises(OptionError, match="pass rows, X"):
+        wb.importance(model, method="impurity", players="auto")
+    with pytest.raises(OptionError, match="pass rows, X"):
+        wb.plan(wb.importance, model, 100, method="shap", players="auto")

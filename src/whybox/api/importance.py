@@ -76,7 +76,7 @@ def importance(
         fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
-            0.5 or more) are one group; with a loss alone.
+            0.5 or more) are one group; it needs rows, also with ``"impurity"``.
         background, background_weight, scale: as for :func:`explain`; of ``"shap"`` alone.
         output: which output, as for :func:`explain`; of a loss, the one that y is the truth of.
         sample_weight: one weight a row of X.

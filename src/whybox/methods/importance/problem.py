@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, final
+
+import numpy.typing as npt
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.methods.importance.options import ImportanceOptions
+from whybox.methods.common.rows import weighted_rows
+from whybox.methods.importance.dependence_groups import dependence_groups
+from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find
+from whybox.models.prepare_rows import prepare_rows
+from whybox.models.registry import as_model
 
 __all__ = ["ImportanceProblem", "check_truth"]
+
+Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
 
 @final
@@ -45,8 +54,8 @@ class ImportanceProblem:
         return find("importance", self.options.method)
 
     @property
-    def _attribution_options(self) -> dict[str, Any]:
-        """Those options of an explanation that the caller gave."""
+    def attribution_options(self) -> dict[str, Any]:
+        """Those options of the explanation of the rows that the caller gave."""
         given = self.options.given()
         names = ("background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks")
         return {name: getattr(self.options, name) for name in names if name in given}
@@ -63,16 +72,33 @@ class ImportanceProblem:
             raise OptionError(Argument("train"), " takes two things, (rows, truth).")
         return train[0], train[1]
 
+    def with_groups(self) -> tuple[ImportanceProblem, Extras]:
+        """Return the problem with the groups that ``players="auto"`` finds in its rows, and the extras that show them; else itself.
+
+        Raises:
+            OptionError: there are no rows. Others as for ``whybox.explain``.
+        """
+        if not (isinstance(self.players, str) and self.players == AUTO):
+            return self, {}
+        if self.X is None or isinstance(self.X, Integral):
+            raise OptionError(Argument("players", AUTO), " looks for columns that depend on each other: pass rows, X.")
+        model = as_model(self.model)
+        table = prepare_rows(model, self.X).table
+        groups, linkage = dependence_groups(weighted_rows(table, None), model.inputs.group_columns())
+        grouped = replace(self, model=model, options=replace(self.options, players=groups or None))
+        return grouped, {"linkage": (("join", "column"), linkage)}
+
     def explain_rows(self) -> Explanation:
-        """Explain the rows.
+        """Explain the rows; where groups of columns were found in them, ``linkage`` is in the extras.
 
         Raises:
             OptionError: there are no rows, or options that do not go together. Others as for ``whybox.explain``.
         """
         if self.X is None:
             raise OptionError(Argument("method", self.options.method), " averages over rows: pass X.")
-        explanation: Explanation = self.explain(self.model, self.X, **self._attribution_options)
-        return explanation
+        grouped, extras = self.with_groups()
+        explanation: Explanation = self.explain(grouped.model, self.X, **grouped.attribution_options)
+        return replace(explanation, extras={**explanation.extras, **extras})
 
     def plan_rows(self) -> Any:
         """Plan :meth:`explain_rows`; the rows may be a number of rows.
@@ -82,7 +108,8 @@ class ImportanceProblem:
         """
         if self.X is None:
             raise OptionError(Argument("method", self.options.method), " averages over rows: pass X, or how many rows.")
-        return self.plan_explain(self.model, self.X, **self._attribution_options)
+        grouped, _ = self.with_groups()
+        return self.plan_explain(grouped.model, self.X, **grouped.attribution_options)
 
 
 def check_truth(y: Any, method: str) -> None:
