@@ -205,7 +205,7 @@ def test_ranks_and_their_intervals():
 
 def test_ranks_of_few_rows_take_student_s_t():
     """Two values differ up to the level at which the t-test of their paired differences, of 11 degrees of freedom, says so."""
-    X = np.random.default_rng(4).normal(size=(12, 2)) + [0.0, 1.0]  # what is lost without the other column
+    X = np.random.default_rng(4).normal(size=(12, 2)) + np.array([0.0, 1.0])  # what is lost without the other column
     difference = X[:, 1] - X[:, 0]
     certainty = 1 - 2 * scipy.stats.t.sf(difference.mean() / scipy.stats.sem(difference), 11)
     for level, apart in ((certainty - 1e-6, True), (certainty + 1e-6, False)):

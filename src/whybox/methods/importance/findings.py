@@ -1,0 +1,201 @@
+"""Sentences about features that several methods of importance judge differently, by more than their errors.
+
+Nothing here is a share or a size that somebody chose: two ranks, or two values, differ where their intervals do not overlap, and a value is above zero where its
+interval is. If both intervals hold at 95 %, that happens by chance far less often than once in twenty. A feature that only rises because others fall is not
+mentioned: a sentence is about the one that falls.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.html import number_text
+from whybox.methods.importance.rankings import DEFAULT_LEVEL, ends_or_nan
+from whybox.methods.registry import find
+
+__all__ = ["find_disagreements"]
+
+Bools = npt.NDArray[np.bool_]
+Extras = Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
+MAX_NAMES: Final = 3  # of a group, in a sentence
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class MethodView:
+    """What sentences need of one method, (features,) each; NaN where it is not known.
+
+    Attributes:
+        method: its id. question: as of its MethodSpec. values, low, high: with the interval. rank_low, rank_high: ends of the interval of the rank.
+        not_shown: whether nothing shows that the value is above zero: neither the method's test nor, where there is none, the interval.
+    """
+
+    method: str
+    question: str
+    values: Floats
+    low: Floats
+    high: Floats
+    rank_low: Floats
+    rank_high: Floats
+    not_shown: Bools
+
+    @property
+    def above_zero(self) -> Bools:
+        """Whether the interval lies above zero."""
+        return self.low > 0.0
+
+    def ranks_above(self, other: MethodView) -> Bools:
+        """Whether the rank is surely better than by another method."""
+        return self.rank_high < other.rank_low
+
+    def value_text(self, j: int) -> str:
+        """The value of a feature and its interval."""
+        low, high = number_text(float(self.low[j]), 2), number_text(float(self.high[j]), 2)
+        return f"{number_text(float(self.values[j]), 2)} ({low} to {high})"
+
+    def rank_text(self, j: int) -> str:
+        """The interval of the rank of a feature."""
+        low, high = (int(end[j]) for end in (self.rank_low, self.rank_high))
+        return str(low) if low == high else f"{low} to {high}"
+
+
+def find_disagreements(rankings: Mapping[str, Explanation], groups: Extras) -> npt.NDArray[np.str_]:
+    """Return what the methods disagree about, (features,): one sentence a line, empty where there is nothing to say.
+
+    Args:
+        rankings: importance by each method, made comparable. groups: of dependent features, ``group``, ``together``, ``together_interval``; or nothing.
+    """
+    views = [_view(name, e) for name, e in rankings.items()]
+    features = next(iter(rankings.values())).feature_names
+    found: list[list[str]] = [[] for _ in features]
+
+    def say(j: int, sentence: str) -> None:
+        found[j].append(f"{features[j]}: {sentence}")
+
+    for above in views:
+        if above.question == "loss":
+            _others_tell(above, [v for v in views if v.question in ("given_others", "refit")], say)
+        if above.question in _USED:
+            for below in (v for v in views if v.question == "loss"):
+                _used_in_vain(above, below, say)
+    trained = [(_train_view(v.method, rankings[v.method]), v) for v in views]
+    _overfitted([(train, held) for train, held in trained if train is not None], say)
+    if groups:
+        for view in (v for v in views if v.method == "permutation"):
+            _copies(view, groups, features, found)
+    return np.array(["\n".join(sentences) for sentences in found], dtype=np.str_)
+
+
+def _positions(mask: Bools) -> list[int]:
+    return [int(j) for j in np.flatnonzero(mask)]
+
+
+def _view(name: str, e: Explanation) -> MethodView:
+    count = len(e.values)
+    level = float(e.extras["interval_level"][1]) if "interval_level" in e.extras else DEFAULT_LEVEL
+    p_value = e.extras["p_value"][1] if "p_value" in e.extras else np.full(count, np.nan)
+    ranks = e.extras["rank_interval"][1]
+    low, high = ends_or_nan(e.interval, count)
+    return MethodView(
+        name,
+        find("importance", name).question,
+        e.values,
+        low,
+        high,
+        ranks[:, 0],
+        ranks[:, 1],
+        np.where(np.isnan(p_value), ~(low > 0.0), p_value > 1.0 - level),
+    )
+
+
+def _train_view(name: str, e: Explanation) -> MethodView | None:
+    """The same method on training rows; None where it was not asked for."""
+    if "train_rank_interval" not in e.extras:
+        return None
+    ends, ranks = e.extras["train_interval"][1], e.extras["train_rank_interval"][1]
+    never = np.zeros(len(e.values), dtype=np.bool_)
+    return MethodView(name, "", e.extras["train"][1], ends[:, 0], ends[:, 1], ranks[:, 0], ranks[:, 1], never)
+
+
+def _others_tell(above: MethodView, below: list[MethodView], say: Callable[[int, str], None]) -> None:
+    """The model is better for a feature, and given the others it adds less: by rank, or by value where the test finds nothing (values of equal meaning only)."""
+    for j in _positions(above.above_zero):
+        fallen = [v for v in below if above.ranks_above(v)[j] and (v.question == "refit" or v.values[j] < above.low[j])]
+        if fallen:
+            ranks = ", ".join(f"{v.method} {v.rank_text(j)}" for v in fallen)
+            say(
+                j,
+                f"{above.method} ranks it {above.rank_text(j)}, {ranks}: the other features tell {_how_much(above, fallen, j)}what it tells.",
+            )
+            continue
+        vanished = [v for v in below if v.question == "given_others" and v.not_shown[j] and v.high[j] < above.low[j]]
+        if vanished:
+            values = ", ".join(f"{v.method} {v.value_text(j)}" for v in vanished)
+            say(j, f"{above.method} is {above.value_text(j)}, {values}: the other features tell what it tells.")
+
+
+def _how_much(above: MethodView, fallen: list[MethodView], j: int) -> str:
+    """Which share of a feature the others tell: all where no test finds that it adds something; a number where two values have the same meaning."""
+    adds = [v for v in fallen if v.above_zero[j] and not v.not_shown[j]]
+    if not adds:
+        return ""
+    shares = [1.0 - v.values[j] / above.values[j] for v in adds if v.question == "given_others"]
+    return f"{100 * shares[0]:.0f} % of " if shares else "part of "
+
+
+_USED: Final = {  # question of a method that measures no loss -> what a high value means where no loss follows
+    "size": "used, but predictions are no better for it",
+    "gain": "its splits gained in training, but predictions of these rows are no better for it",
+}
+
+
+def _used_in_vain(above: MethodView, below: MethodView, say: Callable[[int, str], None]) -> None:
+    """A feature is surely ranked higher by how much it is used than by the loss, which does not surely grow without it."""
+    fallen = above.ranks_above(below) & ~below.above_zero & (above.values > 0.0) & ~(above.low <= 0.0)
+    for j in _positions(fallen):
+        increase = f"{below.rank_text(j)} with an increase of the loss of {below.value_text(j)}"
+        say(j, f"{above.method} ranks it {above.rank_text(j)}, {below.method} {increase}: {_USED[above.question]}.")
+
+
+def _overfitted(trained: list[tuple[MethodView, MethodView]], say: Callable[[int, str], None]) -> None:
+    """A feature is surely worth something on training rows and surely less on these, where it is not surely worth anything or surely ranks lower."""
+    differs = [
+        train.above_zero & (train.low > held.high) & (train.ranks_above(held) | ~held.above_zero)
+        for train, held in trained
+    ]
+    for j in _positions(np.any(differs, axis=0)) if differs else ():
+        pairs = [pair for pair, differing in zip(trained, differs, strict=True) if differing[j]]
+        words = [
+            f"{held.method} ranks it {train.rank_text(j)} on training rows, {held.rank_text(j)} on these"
+            if train.ranks_above(held)[j]
+            else f"{held.method} is {train.value_text(j)} on training rows, {held.value_text(j)} on these"
+            for train, held in pairs
+        ]
+        say(j, f"{'; '.join(words)}: overfitting.")
+
+
+def _copies(alone: MethodView, groups: Extras, features: tuple[str, ...], found: list[list[str]]) -> None:
+    """Features of a group are surely worth more together than the sum of what each is alone, and the group surely passes another feature, or zero, that none passes alone."""
+    names, together, ends = (groups[key][1] for key in ("group", "together", "together_interval"))
+    for group in dict.fromkeys(name for name in names.tolist() if name):
+        inside = names == group
+        members = np.flatnonzero(inside)
+        low, high = ends[members[0]]
+        passed = ~inside & (alone.low > alone.high[members].max()) & (alone.high < low)
+        from_nothing = not alone.above_zero[members].any() and low > 0.0
+        if low > alone.high[members].sum() and (passed.any() or from_nothing):
+            most = members[np.argmax(alone.values[members])]
+            shown = ", ".join(features[j] for j in members[:MAX_NAMES]) + ", ..." * (len(members) > MAX_NAMES)
+            sentence = (
+                f"{shown}: {alone.method} of one alone is {alone.value_text(int(most))} at most, of all {len(members)} together "
+                f"{number_text(float(together[members[0]]), 2)} ({number_text(float(low), 2)} to {number_text(float(high), 2)}): copies share it."
+            )
+            for j in members:
+                found[j].append(sentence)
