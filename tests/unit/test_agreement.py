@@ -225,6 +225,17 @@ def test_plans_count_the_groups(forest):
     assert "permuted together" in plans["permutation"].notes[-1]
 
 
+def test_columns_taken_by_position_have_the_names_of_the_model(forest):
+    model, X, y = forest
+    e = wb.importance(model, X.to_numpy(), y, method=["permutation", "impurity"])
+    assert e.extras["group"][1].tolist() == ["a + b", "a + b", "", ""]
+    assert np.array_equal(
+        e.extras["together"][1],
+        wb.importance(model, X, y, method=["permutation"]).extras["together"][1],
+        equal_nan=True,
+    )
+
+
 def test_copies_are_not_looked_for_among_too_many_columns(forest, monkeypatch):
     model, X, y = forest
     monkeypatch.setattr("whybox.methods.importance.copies.MAX_COLUMNS", 3)

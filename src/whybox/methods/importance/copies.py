@@ -42,7 +42,9 @@ def grouped_problem(
     used = table.select([table.names.index(name) for name in names] if by_name else list(range(len(names))))
     tied = [tuple(position[name] for name in members) for members in columns]
     groups, _ = dependence_groups(weighted_rows(used, problem.options.sample_weight), tied)
-    joined = {name: members for name, members in groups.items() if tuple(members) not in columns}
+    name_of = dict(zip(used.names, names, strict=True))  # of columns that were taken by position
+    renamed = [[name_of[column] for column in members] for members in groups.values()]
+    joined = {" + ".join(members): members for members in renamed if tuple(members) not in columns}
     if not joined:
         return None, ""
     return replace(problem, options=replace(problem.options, players=joined, train=None)), ""

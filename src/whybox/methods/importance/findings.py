@@ -1,8 +1,9 @@
 """Sentences about features that several methods of importance judge differently, by more than their errors.
 
 Nothing here is a share or a size that somebody chose: two ranks, or two values, differ where their intervals do not overlap, and a value is above zero where its
-interval is. If both intervals hold at 95 %, that happens by chance far less often than once in twenty. A feature that only rises because others fall is not
-mentioned: a sentence is about the one that falls.
+interval is. Intervals of values are widened, so that they hold for all features at once (Bonferroni); those of ranks compare a feature with all others already.
+That two of them miss each other by chance is far rarer than once in twenty tables. A feature that only rises because others fall is not mentioned: a
+sentence is about the one that falls.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.methods.importance.rankings import DEFAULT_LEVEL, ends_or_nan
 from whybox.methods.registry import find
+from whybox.numerics.statistics import critical_value
 
 __all__ = ["find_disagreements"]
 
@@ -33,23 +35,31 @@ class MethodView:
     """What sentences need of one method, (features,) each; NaN where it is not known.
 
     Attributes:
-        method: its id. question: as of its MethodSpec. values, low, high: with the interval. rank_low, rank_high: ends of the interval of the rank.
-        not_shown: whether nothing shows that the value is above zero: neither the method's test nor, where there is none, the interval.
+        method: its id. question: as of its MethodSpec. values, interval: as the method has them, the interval (features, 2). low, high: ends of the interval that
+            holds for all features at once. rank_low, rank_high: ends of the interval of the rank.
+        wider: how much wider that interval is. not_shown: whether nothing shows that the value is above zero: neither the method's test nor, where there is none, the interval.
     """
 
     method: str
     question: str
     values: Floats
+    interval: Floats
     low: Floats
     high: Floats
     rank_low: Floats
     rank_high: Floats
     not_shown: Bools
+    wider: float
 
     @property
     def above_zero(self) -> Bools:
         """Whether the interval lies above zero."""
         return self.low > 0.0
+
+    @property
+    def reaches_zero(self) -> Bools:
+        """Whether the method's own interval does not lie above zero. One of no width does not count: rows in which a feature does not vary say nothing about it."""
+        return (self.interval[:, 0] <= 0.0) & (self.high > self.low)
 
     def ranks_above(self, other: MethodView) -> Bools:
         """Whether the rank is surely better than by another method."""
@@ -57,13 +67,17 @@ class MethodView:
 
     def value_text(self, j: int) -> str:
         """The value of a feature and its interval."""
-        low, high = number_text(float(self.low[j]), 2), number_text(float(self.high[j]), 2)
-        return f"{number_text(float(self.values[j]), 2)} ({low} to {high})"
+        return _value_text(self.values[j], self.interval[j])
 
     def rank_text(self, j: int) -> str:
         """The interval of the rank of a feature."""
         low, high = (int(end[j]) for end in (self.rank_low, self.rank_high))
         return str(low) if low == high else f"{low} to {high}"
+
+
+def _value_text(value: Any, interval: Floats) -> str:
+    shown = [number_text(float(v), 2) for v in (value, *interval)]
+    return f"{shown[0]} ({shown[1]} to {shown[2]})"
 
 
 def find_disagreements(rankings: Mapping[str, Explanation], groups: Extras) -> npt.NDArray[np.str_]:
@@ -99,29 +113,38 @@ def _positions(mask: Bools) -> list[int]:
 
 def _view(name: str, e: Explanation) -> MethodView:
     count = len(e.values)
-    level = float(e.extras["interval_level"][1]) if "interval_level" in e.extras else DEFAULT_LEVEL
     p_value = e.extras["p_value"][1] if "p_value" in e.extras else np.full(count, np.nan)
+    ends = np.column_stack(ends_or_nan(e.interval, count))
+    wider = _wider(e)
+    low, high = _widened(e.values, ends, wider)
+    not_shown = np.where(np.isnan(p_value), ~(ends[:, 0] > 0.0), p_value > 1.0 - _level(e))
     ranks = e.extras["rank_interval"][1]
-    low, high = ends_or_nan(e.interval, count)
-    return MethodView(
-        name,
-        find("importance", name).question,
-        e.values,
-        low,
-        high,
-        ranks[:, 0],
-        ranks[:, 1],
-        np.where(np.isnan(p_value), ~(low > 0.0), p_value > 1.0 - level),
-    )
+    return MethodView(name, find("importance", name).question, e.values, ends, low, high, *ranks.T, not_shown, wider)
 
 
 def _train_view(name: str, e: Explanation) -> MethodView | None:
     """The same method on training rows; None where it was not asked for."""
     if "train_rank_interval" not in e.extras:
         return None
-    ends, ranks = e.extras["train_interval"][1], e.extras["train_rank_interval"][1]
-    never = np.zeros(len(e.values), dtype=np.bool_)
-    return MethodView(name, "", e.extras["train"][1], ends[:, 0], ends[:, 1], ranks[:, 0], ranks[:, 1], never)
+    values, ends, ranks = (e.extras[key][1] for key in ("train", "train_interval", "train_rank_interval"))
+    wider = _wider(e)
+    low, high = _widened(values, ends, wider)
+    never = np.zeros(len(values), dtype=np.bool_)
+    return MethodView(name, "", values, ends, low, high, *ranks.T, never, wider)
+
+
+def _level(e: Explanation) -> float:
+    return float(e.extras["interval_level"][1]) if "interval_level" in e.extras else DEFAULT_LEVEL
+
+
+def _wider(e: Explanation) -> float:
+    """How much wider intervals are that hold for all features at once: as Student's t is at the level that this takes."""
+    level, freedom = _level(e), max(e.evidence.rows - 1.0, 1.0)
+    return critical_value(1.0 - (1.0 - level) / len(e.values), freedom) / critical_value(level, freedom)
+
+
+def _widened(values: Floats, ends: Floats, wider: float) -> tuple[Floats, Floats]:
+    return values - wider * (values - ends[:, 0]), values + wider * (ends[:, 1] - values)
 
 
 def _others_tell(above: MethodView, below: list[MethodView], say: Callable[[int, str], None]) -> None:
@@ -158,7 +181,7 @@ _USED: Final = {  # question of a method that measures no loss -> what a high va
 
 def _used_in_vain(above: MethodView, below: MethodView, say: Callable[[int, str], None]) -> None:
     """A feature is surely ranked higher by how much it is used than by the loss, which does not surely grow without it."""
-    fallen = above.ranks_above(below) & ~below.above_zero & (above.values > 0.0) & ~(above.low <= 0.0)
+    fallen = above.ranks_above(below) & below.reaches_zero & (above.values > 0.0) & ~(above.low <= 0.0)
     for j in _positions(fallen):
         increase = f"{below.rank_text(j)} with an increase of the loss of {below.value_text(j)}"
         say(j, f"{above.method} ranks it {above.rank_text(j)}, {below.method} {increase}: {_USED[above.question]}.")
@@ -167,7 +190,10 @@ def _used_in_vain(above: MethodView, below: MethodView, say: Callable[[int, str]
 def _overfitted(trained: list[tuple[MethodView, MethodView]], say: Callable[[int, str], None]) -> None:
     """A feature is surely worth something on training rows and surely less on these, where it is not surely worth anything or surely ranks lower."""
     differs = [
-        train.above_zero & (train.low > held.high) & (train.ranks_above(held) | ~held.above_zero)
+        train.above_zero
+        & (train.low > held.high)
+        & (held.high > held.low)
+        & (train.ranks_above(held) | held.reaches_zero)
         for train, held in trained
     ]
     for j in _positions(np.any(differs, axis=0)) if differs else ():
@@ -187,7 +213,8 @@ def _copies(alone: MethodView, groups: Extras, features: tuple[str, ...], found:
     for group in dict.fromkeys(name for name in names.tolist() if name):
         inside = names == group
         members = np.flatnonzero(inside)
-        low, high = ends[members[0]]
+        j = int(members[0])
+        low = float(_widened(together, ends, alone.wider)[0][j])
         passed = ~inside & (alone.low > alone.high[members].max()) & (alone.high < low)
         from_nothing = not alone.above_zero[members].any() and low > 0.0
         if low > alone.high[members].sum() and (passed.any() or from_nothing):
@@ -195,7 +222,7 @@ def _copies(alone: MethodView, groups: Extras, features: tuple[str, ...], found:
             shown = ", ".join(features[j] for j in members[:MAX_NAMES]) + ", ..." * (len(members) > MAX_NAMES)
             sentence = (
                 f"{shown}: {alone.method} of one alone is {alone.value_text(int(most))} at most, of all {len(members)} together "
-                f"{number_text(float(together[members[0]]), 2)} ({number_text(float(low), 2)} to {number_text(float(high), 2)}): copies share it."
+                f"{_value_text(together[j], ends[j])}: copies share it."
             )
-            for j in members:
-                found[j].append(sentence)
+            for member in members:
+                found[member].append(sentence)
