@@ -81,7 +81,12 @@ class ImportanceProblem:
         if not (isinstance(self.players, str) and self.players == AUTO):
             return self, {}
         if self.X is None or isinstance(self.X, Integral):
-            raise OptionError(Argument("players", AUTO), " looks for columns that depend on each other: pass rows, X.")
+            raise OptionError(
+                Argument("players", AUTO),
+                " looks for columns that depend on each other: pass rows, ",
+                Argument("X"),
+                ".",
+            )
         model = as_model(self.model)
         table = prepare_rows(model, self.X).table
         groups, linkage = dependence_groups(weighted_rows(table, None), model.inputs.group_columns())
@@ -95,7 +100,7 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together. Others as for ``whybox.explain``.
         """
         if self.X is None:
-            raise OptionError(Argument("method", self.options.method), " averages over rows: pass X.")
+            raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), ".")
         grouped, extras = self.with_groups()
         explanation: Explanation = self.explain(grouped.model, self.X, **grouped.attribution_options)
         return replace(explanation, extras={**explanation.extras, **extras})
@@ -107,7 +112,12 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together.
         """
         if self.X is None:
-            raise OptionError(Argument("method", self.options.method), " averages over rows: pass X, or how many rows.")
+            raise OptionError(
+                Argument("method", self.options.method),
+                " averages over rows: pass ",
+                Argument("X"),
+                ", or how many rows.",
+            )
         grouped, _ = self.with_groups()
         return self.plan_explain(grouped.model, self.X, **grouped.attribution_options)
 
