@@ -157,6 +157,7 @@ def test_values_below_zero_and_no_value_at_all(forest):
     assert np.array_equal(negative.values[:, 0], [1.0, -0.5, 0.0, np.nan], equal_nan=True)
     nothing = compare({"permutation": replace(e, values=np.array([-2.0, -1.0, 0.0, 1e-30]))}, None, ())
     assert not nothing.values.any()
+    assert np.isnan(nothing.std_error).all()
     assert "permutation: no value is above zero, so all shares are 0." in nothing.evidence.notes
 
 
@@ -206,9 +207,14 @@ def test_the_figure_shows_features_with_findings_first(found):
     assert found.findings[0] in written
     few = found.plot.agreement(max_display=1, findings=False)
     assert few.get_yticklabels()[0].get_text() in bold
-    assert few.get_xlabel().endswith("3 features not shown")
-    with pytest.raises(OptionError, match="for one method use bar"):
+    assert few.get_xlabel().strip().endswith("3 features not shown")
+    with pytest.raises(OptionError, match="keep its axis with a list"):
         found[:, "shap"].plot.agreement()
+    with pytest.raises(OptionError, match="must be at least 1"):
+        found.plot.agreement(max_display=0)
+    found[:, ["shap"]].plot.agreement()
+    with pytest.raises(OptionError, match=r"drawn by plot\.agreement"):
+        found.plot.bar()
     plt.close("all")
 
 

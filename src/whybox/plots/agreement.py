@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from math import ceil
 from textwrap import fill
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.plots.style import (
     add_caution,
     axes_or_new,
@@ -29,7 +30,8 @@ __all__ = ["agreement"]
 
 MARKS: Final = ("o", "s", "D", "^", "v", "P", "X", "*")
 WIDTH: Final = 8.0  # inches
-LINE_LENGTH: Final = 100  # letters of a line of findings
+LETTERS: Final = 12.5  # of findings, to an inch of the figure's width: labels and the legend take a third of it
+LINE_HEIGHT: Final = 0.7  # of the small words, in lines of the label
 MAX_FINDINGS: Final = 6  # shown below
 FURTHEST: Final = (-1.0, 2.0)  # shares; an interval that goes further ends with an arrow
 
@@ -49,13 +51,18 @@ def agreement(
         The axes.
 
     Raises:
-        OptionError: not an agreement, or one of which a feature or a method was picked.
+        OptionError: not an agreement, or one of which a feature or a method was picked; fewer than one feature.
     """
     if e.kind != "agreement" or e.dims != ("feature", "method"):
-        raise OptionError("agreement shows what several methods say about several features; for one method use bar.")
+        raise OptionError(
+            "agreement shows the features and methods of wb.importance(model, X, y, method=[...]); where one was picked, keep its axis with a list: e[:, ['shap']]."
+        )
+    if max_display < 1:
+        raise OptionError(Argument("max_display", max_display), " must be at least 1.")
     shown = _features_shown(e, max_display)
     methods = [str(name) for name in e.coords["method"]]
-    text = _findings_text(e.findings) if findings else ""
+    width = WIDTH if ax is None else _inches(ax)
+    text = _findings_text(e.findings, int(LETTERS * width)) if findings else ""
     height = 1.4 + len(shown) * (0.18 + 0.09 * len(methods)) + 0.135 * (text.count("\n") + 1 if text else 0)
     ax = axes_or_new(ax, WIDTH, height)
     rows = np.arange(len(shown))[::-1]
@@ -103,9 +110,11 @@ def _draw_intervals(
     ax.hlines(
         at[known], np.maximum(low, left)[known], np.minimum(high, right)[known], color=color, linewidth=1.1, alpha=0.8
     )
-    style: dict[str, Any] = {"linestyle": "", "markersize": 5, "color": color, "clip_on": False}
-    ax.plot(np.full(int((known & (low < left)).sum()), left), at[known & (low < left)], marker="<", **style)
-    ax.plot(np.full(int((known & (high > right)).sum()), right), at[known & (high > right)], marker=">", **style)
+    inside = 0.012 * (right - left)
+    for end, beyond, marker in ((left + inside, low < left, "<"), (right - inside, high > right, ">")):
+        if (known & beyond).any():  # an empty line would still take room in the layout
+            away = at[known & beyond]
+            ax.plot(np.full(len(away), end), away, linestyle="", marker=marker, markersize=5, color=color)
 
 
 def _set_limits(ax: Axes, e: Explanation, features: npt.NDArray[np.intp]) -> None:
@@ -118,27 +127,33 @@ def _set_limits(ax: Axes, e: Explanation, features: npt.NDArray[np.intp]) -> Non
     ax.set_xlim(left - 0.03 * (right - left), right + 0.03 * (right - left))
 
 
-def _findings_text(findings: tuple[str, ...]) -> str:
-    """The first sentences, in lines that fit the width of the figure."""
+def _inches(ax: Axes) -> float:
+    return float(ax.get_window_extent().transformed(ax.figure.dpi_scale_trans.inverted()).width)
+
+
+def _findings_text(findings: tuple[str, ...], width: int) -> str:
+    """The first sentences, in lines of so many letters at most."""
     lines = [
-        fill(" ".join(sentence.split()), LINE_LENGTH, subsequent_indent="    ") for sentence in findings[:MAX_FINDINGS]
+        fill(" ".join(sentence.split()), max(width, 20), subsequent_indent="    ")
+        for sentence in findings[:MAX_FINDINGS]
     ]
     more = len(findings) - len(lines)
     return "\n".join([*lines, *([f"and {more:,} more in .findings"] if more > 0 else [])]).replace("$", r"\$")
 
 
 def _write_below(ax: Axes, text: str) -> None:
-    """Small words under the axis and its label."""
-    lines = ax.get_xlabel().count("\n") + 1
+    """Small words under the axis and its label; empty lines of the label keep the place for them, so that their width does not count for the layout."""
+    label = ax.get_xlabel()
+    ax.set_xlabel(label + "\n" * (2 + ceil(LINE_HEIGHT * (text.count("\n") + 1))))
     ax.annotate(
         text,
         (0, 0),
         xycoords="axes fraction",
-        xytext=(0, -26 - 13 * lines),
+        xytext=(0, -26 - 13 * (label.count("\n") + 1)),
         textcoords="offset points",
         ha="left",
         va="top",
         fontsize="x-small",
         color=text_color(),
         annotation_clip=False,
-    )
+    ).set_in_layout(False)

@@ -39,10 +39,10 @@ def agreement(found: Mapping[str, Explanation], together: Explanation | None, no
 
     Returns:
         Explanation of kind ``"agreement"``, (features, methods): each method's values as shares of its largest. A value below zero is a negative share; where
-        no value of a method is above zero, all its shares are 0. ``std_error`` and ``interval`` are those of a method over the same largest value, whose own error
-        is not in them. In ``extras``: ``own_values``, ``own_error``, ``own_interval`` in the units of each method (``own_units``); ``rank``, ``rank_interval``, and whatever
-        else a method has for each feature, NaN where another has none of it; ``group``, ``together``, ``together_interval`` of dependent columns permuted
-        together; ``finding``, sentences. The evidence of each method is in ``evidence.parts``.
+        no value of a method is above zero, all its shares are 0, without errors (NaN). ``std_error`` and ``interval`` are those of a method over the same largest
+        value, whose own error is not in them. In ``extras``: ``own_values``, ``own_error``, ``own_interval`` in the units of each method (``own_units``);
+        ``rank``, ``rank_interval``, and whatever else a method has for each feature, NaN where another has none of it; ``group``, ``together``,
+        ``together_interval`` of dependent columns permuted together; ``finding``, sentences. The evidence of each method is in ``evidence.parts``.
 
     Raises:
         OptionError: the methods are about different features.
@@ -67,7 +67,7 @@ def agreement(found: Mapping[str, Explanation], together: Explanation | None, no
     ]
     return Explanation(
         kind="agreement",
-        values=_as_shares(own, largest),
+        values=_as_shares(own, largest, 0.0),
         dims=("feature", "method"),
         coords={"feature": as_labels(first.feature_names), "method": as_labels(names)},
         base=np.zeros(()),
@@ -104,10 +104,10 @@ def _largest(e: Explanation) -> float:
     return most if most > floor else 0.0
 
 
-def _as_shares(values: Floats, largest: Floats) -> Floats:
-    """Values over the largest of each method; 0 where that is 0, and NaN stays NaN."""
+def _as_shares(values: Floats, largest: Floats, otherwise: float = np.nan) -> Floats:
+    """Values over the largest of each method, `otherwise` where that is 0; NaN stays NaN."""
     whole = np.broadcast_to(largest, values.shape)
-    return np.asarray(np.divide(values, whole, out=np.where(np.isnan(values), np.nan, 0.0), where=whole != 0.0))
+    return np.asarray(np.divide(values, whole, out=np.where(np.isnan(values), np.nan, otherwise), where=whole != 0.0))
 
 
 def _stacked_extras(rankings: Mapping[str, Explanation]) -> Extras:
