@@ -119,7 +119,9 @@ def _view(name: str, e: Explanation) -> MethodView:
     low, high = _widened(e.values, ends, wider)
     not_shown = np.where(np.isnan(p_value), ~(ends[:, 0] > 0.0), p_value > 1.0 - _level(e))
     ranks = e.extras["rank_interval"][1]
-    return MethodView(name, find("importance", name).question, e.values, ends, low, high, *ranks.T, not_shown, wider)
+    return MethodView(
+        name, find("importance", name).question, e.values, ends, low, high, ranks[:, 0], ranks[:, 1], not_shown, wider
+    )
 
 
 def _train_view(name: str, e: Explanation) -> MethodView | None:
@@ -130,7 +132,7 @@ def _train_view(name: str, e: Explanation) -> MethodView | None:
     wider = _wider(e)
     low, high = _widened(values, ends, wider)
     never = np.zeros(len(values), dtype=np.bool_)
-    return MethodView(name, "", values, ends, low, high, *ranks.T, never, wider)
+    return MethodView(name, "", values, ends, low, high, ranks[:, 0], ranks[:, 1], never, wider)
 
 
 def _level(e: Explanation) -> float:
