@@ -6,10 +6,12 @@ from dataclasses import replace
 from typing import Final
 
 from whybox.data.table import as_table
+from whybox.games.players import resolve_players
 from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.resolved_model import resolve_model
 from whybox.methods.common.rows import weighted_rows
 from whybox.methods.importance.dependence_groups import dependence_groups
-from whybox.methods.importance.loss_problem import resolve_loss_problem
+from whybox.methods.importance.loss_problem import separate_truth
 from whybox.methods.importance.permutation import plan_permutation
 from whybox.methods.importance.problem import ImportanceProblem
 
@@ -56,9 +58,12 @@ def plan_with_groups(problem: ImportanceProblem, plan: MethodPlan) -> MethodPlan
     Raises:
         WhyboxError: as planning does.
     """
-    resolved = resolve_loss_problem(problem, check=False)
-    columns = tuple(tuple(resolved.table.names[i] for i in members) for members in resolved.players.members)
-    grouped, _ = grouped_problem(replace(problem, X=resolved.table, y=None), columns)
+    rows, _ = separate_truth(problem.X, problem.y)
+    resolved = resolve_model(problem.model, rows, replace(problem.options, output=None, scale=None))
+    names = resolved.rows.table.names
+    members = resolve_players(resolved.model, names).members
+    columns = tuple(tuple(names[i] for i in each) for each in members)
+    grouped, _ = grouped_problem(replace(problem, X=resolved.rows.table, y=None), columns)
     if grouped is None:
         return plan
     calls = plan_permutation(replace(grouped, X=problem.X, y=problem.y)).model_calls

@@ -35,13 +35,14 @@ class MethodView:
     """What sentences need of one method, (features,) each; NaN where it is not known.
 
     Attributes:
-        method: its id. question: as of its MethodSpec. values, interval: as the method has them, the interval (features, 2). low, high: ends of the interval that
+        method: its id. question: as of its MethodSpec. units, values, interval: as the method has them, the interval (features, 2). low, high: ends of the interval that
             holds for all features at once. rank_low, rank_high: ends of the interval of the rank.
         wider: how much wider that interval is. not_shown: whether nothing shows that the value is above zero: neither the method's test nor, where there is none, the interval.
     """
 
     method: str
     question: str
+    units: str
     values: Floats
     interval: Floats
     low: Floats
@@ -60,6 +61,10 @@ class MethodView:
     def reaches_zero(self) -> Bools:
         """Whether the method's own interval does not lie above zero. One of no width does not count: rows in which a feature does not vary say nothing about it."""
         return (self.interval[:, 0] <= 0.0) & (self.high > self.low)
+
+    def comparable_with(self, other: MethodView) -> bool:
+        """Whether values of this method given the others and of another one regardless of them are the same quantity, but for what the others tell."""
+        return self.question == "given_others" and self.units == other.units
 
     def ranks_above(self, other: MethodView) -> Bools:
         """Whether the rank is surely better than by another method."""
@@ -120,7 +125,17 @@ def _view(name: str, e: Explanation) -> MethodView:
     not_shown = np.where(np.isnan(p_value), ~(ends[:, 0] > 0.0), p_value > 1.0 - _level(e))
     ranks = e.extras["rank_interval"][1]
     return MethodView(
-        name, find("importance", name).question, e.values, ends, low, high, ranks[:, 0], ranks[:, 1], not_shown, wider
+        name,
+        find("importance", name).question,
+        e.units,
+        e.values,
+        ends,
+        low,
+        high,
+        ranks[:, 0],
+        ranks[:, 1],
+        not_shown,
+        wider,
     )
 
 
@@ -132,7 +147,7 @@ def _train_view(name: str, e: Explanation) -> MethodView | None:
     wider = _wider(e)
     low, high = _widened(values, ends, wider)
     never = np.zeros(len(values), dtype=np.bool_)
-    return MethodView(name, "", values, ends, low, high, ranks[:, 0], ranks[:, 1], never, wider)
+    return MethodView(name, "", e.units, values, ends, low, high, ranks[:, 0], ranks[:, 1], never, wider)
 
 
 def _level(e: Explanation) -> float:
@@ -152,7 +167,11 @@ def _widened(values: Floats, ends: Floats, wider: float) -> tuple[Floats, Floats
 def _others_tell(above: MethodView, below: list[MethodView], say: Callable[[int, str], None]) -> None:
     """The model is better for a feature, and given the others it adds less: by rank, or by value where the test finds nothing (values of equal meaning only)."""
     for j in _positions(above.above_zero):
-        fallen = [v for v in below if above.ranks_above(v)[j] and (v.question == "refit" or v.values[j] < above.low[j])]
+        fallen = [
+            v
+            for v in below
+            if above.ranks_above(v)[j] and not (v.comparable_with(above) and v.values[j] >= above.low[j])
+        ]
         if fallen:
             ranks = ", ".join(f"{v.method} {v.rank_text(j)}" for v in fallen)
             say(
@@ -160,7 +179,7 @@ def _others_tell(above: MethodView, below: list[MethodView], say: Callable[[int,
                 f"{above.method} ranks it {above.rank_text(j)}, {ranks}: the other features tell {_how_much(above, fallen, j)}what it tells.",
             )
             continue
-        vanished = [v for v in below if v.question == "given_others" and v.not_shown[j] and v.high[j] < above.low[j]]
+        vanished = [v for v in below if v.comparable_with(above) and v.not_shown[j] and v.high[j] < above.low[j]]
         if vanished:
             values = ", ".join(f"{v.method} {v.value_text(j)}" for v in vanished)
             say(j, f"{above.method} is {above.value_text(j)}, {values}: the other features tell what it tells.")
@@ -171,7 +190,7 @@ def _how_much(above: MethodView, fallen: list[MethodView], j: int) -> str:
     adds = [v for v in fallen if v.above_zero[j] and not v.not_shown[j]]
     if not adds:
         return ""
-    shares = [1.0 - v.values[j] / above.values[j] for v in adds if v.question == "given_others"]
+    shares = [1.0 - v.values[j] / above.values[j] for v in adds if v.comparable_with(above)]
     return f"{100 * shares[0]:.0f} % of " if shares else "part of "
 
 
@@ -185,8 +204,8 @@ def _used_in_vain(above: MethodView, below: MethodView, say: Callable[[int, str]
     """A feature is surely ranked higher by how much it is used than by the loss, which does not surely grow without it."""
     fallen = above.ranks_above(below) & below.reaches_zero & (above.values > 0.0) & ~(above.low <= 0.0)
     for j in _positions(fallen):
-        increase = f"{below.rank_text(j)} with an increase of the loss of {below.value_text(j)}"
-        say(j, f"{above.method} ranks it {above.rank_text(j)}, {below.method} {increase}: {_USED[above.question]}.")
+        ranks = f"{above.method} ranks it {above.rank_text(j)}, {below.method} {below.rank_text(j)}"
+        say(j, f"{ranks} at {below.value_text(j)}: {_USED[above.question]}.")
 
 
 def _overfitted(trained: list[tuple[MethodView, MethodView]], say: Callable[[int, str], None]) -> None:
