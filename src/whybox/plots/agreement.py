@@ -55,7 +55,7 @@ def agreement(
     """
     if e.kind != "agreement" or e.dims != ("feature", "method"):
         raise OptionError(
-            "agreement shows the features and methods of wb.importance(model, X, y, method=[...]); where one was picked, keep its axis with a list: e[:, ['shap']]."
+            "agreement shows the features and methods of importance by a list of methods; where one was picked, keep its axis with a list: e[:, ['shap']]."
         )
     if max_display < 1:
         raise OptionError(Argument("max_display", max_display), " must be at least 1.")
