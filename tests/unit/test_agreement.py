@@ -131,10 +131,9 @@ def test_several_outputs_are_summed():
     shap = wb.importance(model, X, method="shap")
     assert np.allclose(e.extras["own_values"][1][:, 0], shap.values.sum(axis=1))
     assert any("Summed over 3 outputs" in note for note in e.evidence.parts["shap"].notes)
-    if shap.std_error is not None:
-        assert np.allclose(e.extras["own_error"][1][:, 0], shap.std_error.sum(axis=1))
-        low, high = (end.sum(axis=1) for end in shap.interval)
-        assert np.allclose(e.extras["own_interval"][1][:, 0], np.column_stack([low, high]))
+    assert np.allclose(e.extras["own_error"][1][:, 0], shap.std_error.sum(axis=1))
+    low, high = (end.sum(axis=1) for end in shap.interval)
+    assert np.allclose(e.extras["own_interval"][1][:, 0], np.column_stack([low, high]))
     assert np.isfinite(e.extras["rank_interval"][1][:, 1]).all()
 
 

@@ -9,9 +9,10 @@ from typing import Any, final
 
 import numpy.typing as npt
 
+from whybox.data.table import Floats, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.methods.common.rows import weighted_rows
+from whybox.methods.common.rows import rows_of_positive_weight, weighted_rows
 from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
@@ -32,8 +33,8 @@ class ImportanceProblem:
     Attributes:
         model: any supported model. X: rows, or None. y: the truth, or None.
         options: all of them, of the method's own dataclass.
-        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. They are handed in, so that importance imports no
-            other method.
+        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. effects, plan_effects: the same of curves,
+            (model, rows, features, kind, **options). They are handed in, so that importance imports no other method.
     """
 
     model: Any
@@ -42,6 +43,8 @@ class ImportanceProblem:
     options: ImportanceOptions
     explain: Callable[..., Any]
     plan_explain: Callable[..., Any]
+    effects: Callable[..., Any]
+    plan_effects: Callable[..., Any]
 
     @property
     def players(self) -> Any:
@@ -53,12 +56,17 @@ class ImportanceProblem:
         """The method in the registry of methods."""
         return find("importance", self.options.method)
 
+    def given_options(self, *names: str) -> dict[str, Any]:
+        """Return those of some options that the caller gave."""
+        given = self.options.given()
+        return {name: getattr(self.options, name) for name in names if name in given}
+
     @property
     def attribution_options(self) -> dict[str, Any]:
         """Those options of the explanation of the rows that the caller gave."""
-        given = self.options.given()
-        names = ("background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks")
-        return {name: getattr(self.options, name) for name in names if name in given}
+        return self.given_options(
+            "background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks"
+        )
 
     @property
     def train_rows(self) -> tuple[Any, Any]:
@@ -94,16 +102,26 @@ class ImportanceProblem:
         return grouped, {"linkage": (("join", "column"), linkage)}
 
     def explain_rows(self) -> Explanation:
-        """Explain the rows; where groups of columns were found in them, ``linkage`` is in the extras.
+        """Explain the rows that have some weight; where groups of columns were found in them, ``linkage`` is in the extras.
 
         Raises:
-            OptionError: there are no rows, or options that do not go together. Others as for ``whybox.explain``.
+            WhyboxError: as :meth:`explain_weighted_rows`.
+        """
+        return self.explain_weighted_rows()[0]
+
+    def explain_weighted_rows(self) -> tuple[Explanation, Floats]:
+        """Explain the rows that have some weight, and return their weights too, which sum to one.
+
+        Raises:
+            OptionError: there are no rows, or options that do not go together. InputError: weights that are none. Others as for ``whybox.explain``.
         """
         if self.X is None:
             raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), ".")
-        grouped, extras = self.with_groups()
-        explanation: Explanation = self.explain(grouped.model, self.X, **grouped.attribution_options)
-        return replace(explanation, extras={**explanation.extras, **extras})
+        table, weights, _ = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
+        grouped, extras = replace(self, X=table).with_groups()
+        explanation: Explanation = self.explain(grouped.model, table, **grouped.attribution_options)
+        found = replace(explanation, extras={**explanation.extras, **extras})
+        return found, weighted_rows(table, weights).weights
 
     def plan_rows(self) -> Any:
         """Plan :meth:`explain_rows`; the rows may be a number of rows.

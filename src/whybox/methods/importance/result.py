@@ -10,19 +10,13 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.explanation.explanation import Explanation, as_labels, interval_extras
+from whybox.explanation.explanation import Explanation, as_labels
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
-from whybox.numerics.statistics import (
-    RunningMoments,
-    adjust_p_values,
-    mean_p_value,
-    rank_intervals,
-    skewed_interval,
-    std_error_of_mean,
-)
+from whybox.methods.importance.row_errors import errors_over_rows
+from whybox.numerics.statistics import RunningMoments, mean_p_value
 
 __all__ = ["PlayerValues", "exact_pair_values", "importance_result", "pair_values", "paired_values"]
 
@@ -95,19 +89,9 @@ def paired_values(problem: LossProblem, differences: Floats, **found: Any) -> Pl
 def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: float) -> Explanation:
     """Return the explanation of kind ``"importance"``: values, errors, intervals, tests and ranks of players, with the evidence."""
     options = problem.options
-    moments = RunningMoments(found.values.shape)
-    moments.add_rows(found.influence, problem.weights)
-    error, freedom = moments.std_error, max(moments.effective_count - 1.0, 1.0)
-    ends = skewed_interval(found.values, error, moments.skewness, options.level, freedom)
-    apart = _errors_of_differences(problem, found, moments)
-    rank, *rank_ends = rank_intervals(found.values, apart, options.level, freedom)
-    p_value = np.full(len(found.values), np.nan) if found.p_value is None else found.p_value
+    errors = errors_over_rows(found.values, found.influence, problem.weights, options.level, p_value=found.p_value)
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
-        **interval_extras(np.stack(ends, axis=-1), ("feature",), options.level),
-        "p_value": (("feature",), p_value),
-        "q_value": (("feature",), adjust_p_values(p_value, "benjamini-yekutieli")),
-        "rank": (("feature",), rank.astype(np.float64)),
-        "rank_interval": (("feature", "bound"), np.column_stack(rank_ends)),
+        **errors.extras,
         **found.extras,
         "baseline_loss": ((), np.array(float(problem.weights @ found.baseline))),
     }
@@ -123,7 +107,7 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
         coords={"feature": as_labels(players.names)},
         base=np.zeros(()),
         units=problem.units,
-        std_error=error,
+        std_error=errors.std_error,
         evidence=make_evidence(
             problem,
             problem.rows,
@@ -131,7 +115,7 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
             kernel=found.kernel,
             exact=found.exact,
             calls=found.predictions,
-            notes=(*notes, *found.notes),
+            notes=(*notes, *found.notes, *errors.notes),
             seed=options.seed,
             seconds=seconds,
             spot_checks=found.spot_checks,
@@ -143,12 +127,3 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
         },
         extras=extras,
     )
-
-
-def _errors_of_differences(problem: LossProblem, found: PlayerValues, moments: RunningMoments) -> Floats:
-    """Standard errors of the differences of any two values, (players, players)."""
-    centred = problem.weights[:, None] * (found.influence - moments.mean)
-    products = centred.T @ centred
-    squares = np.diag(products)
-    both = np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
-    return std_error_of_mean(both, moments.effective_count)
