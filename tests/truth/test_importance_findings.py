@@ -121,7 +121,7 @@ def test_what_moves_predictions_for_nothing():
     assert {feature for feature, _ in about(e)} == {"c"}
     assert e.findings[-1].endswith("its splits gained in training, but predictions of these rows are no better for it.")
     if e.std_error is not None and not np.isnan(e.std_error[:, 1]).any():
-        assert e.findings[0].startswith("c: shap ranks it 1 to 2, permutation 3 to 4")
+        assert e.findings[0].startswith("c: shap ranks it 1 to 2, permutation 3 to 4 at ")
         assert e.findings[0].endswith("used, but predictions are no better for it.")
 
 
