@@ -101,9 +101,9 @@ def find_disagreements(rankings: Mapping[str, Explanation], groups: Extras) -> n
     for above in views:
         if above.question == "loss":
             _others_tell(above, [v for v in views if v.question in ("given_others", "refit")], say)
-        if above.question in _USED:
-            for below in (v for v in views if v.question == "loss"):
-                _used_in_vain(above, below, say)
+    for question, reading in _USED.items():
+        for below in (v for v in views if v.question == "loss"):
+            _used_in_vain([v for v in views if v.question == question], below, reading, say)
     trained = [(_train_view(v.method, rankings[v.method]), v) for v in views]
     _overfitted([(train, held) for train, held in trained if train is not None], say)
     if groups:
@@ -200,12 +200,13 @@ _USED: Final = {  # question of a method that measures no loss -> what a high va
 }
 
 
-def _used_in_vain(above: MethodView, below: MethodView, say: Callable[[int, str], None]) -> None:
+def _used_in_vain(used: list[MethodView], below: MethodView, reading: str, say: Callable[[int, str], None]) -> None:
     """A feature is surely ranked higher by how much it is used than by the loss, which does not surely grow without it."""
-    fallen = above.ranks_above(below) & below.reaches_zero & (above.values > 0.0) & ~(above.low <= 0.0)
-    for j in _positions(fallen):
-        ranks = f"{above.method} ranks it {above.rank_text(j)}, {below.method} {below.rank_text(j)}"
-        say(j, f"{ranks} at {below.value_text(j)}: {_USED[above.question]}.")
+    for j in _positions(below.reaches_zero):
+        above = [v for v in used if v.ranks_above(below)[j] and v.values[j] > 0.0 and not v.low[j] <= 0.0]
+        if above:
+            ranks = ", ".join(f"{v.method} {'ranks it ' * (v is above[0])}{v.rank_text(j)}" for v in above)
+            say(j, f"{ranks}, {below.method} {below.rank_text(j)} at {below.value_text(j)}: {reading}.")
 
 
 def _overfitted(trained: list[tuple[MethodView, MethodView]], say: Callable[[int, str], None]) -> None:
