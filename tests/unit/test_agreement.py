@@ -142,6 +142,8 @@ def test_methods_about_different_features_are_not_compared(forest):
     groups = ImportanceOptions(method="shap", players={"both": ["a", "b"]})
     with pytest.raises(OptionError, match="permutation and shap are about different features"):
         wb.importance(model, X, y, method=["permutation", groups])
+    with pytest.raises(OptionError, match="method='pdp' knows no players"):
+        wb.importance(model, X, y, method=["permutation", "pdp"], players="auto")
     one, other = wb.importance(model, X, method="shap"), wb.importance(model, method="impurity")
     turned = make_comparable({"shap": one, "impurity": other[[3, 2, 1, 0]]})
     assert turned["impurity"].values.tolist() == other.values.tolist()

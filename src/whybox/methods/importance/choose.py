@@ -52,6 +52,10 @@ def options_of_methods(y: Any, methods: Sequence[Any], given: Mapping[str, Any])
             options = single_options(y, each, {})
         else:
             name = single_options(y, each, {}).method
+            if given.get("players") is not None and "players" not in _option_names(name):
+                raise OptionError(
+                    Argument("method", name), " knows no players, so its features would not be those of the others. Leave it or ", Argument("players", example=""), " out.",
+                )  # fmt: skip
             own = {key: value for key, value in given.items() if key in _option_names(name)}
             taken |= set(own)
             options = single_options(y, name, own)

@@ -98,9 +98,9 @@ def find_disagreements(rankings: Mapping[str, Explanation], groups: Extras) -> n
     def say(j: int, sentence: str) -> None:
         found[j].append(f"{features[j]}: {sentence}")
 
-    for above in views:
-        if above.question == "loss":
-            _others_tell(above, [v for v in views if v.question in ("given_others", "refit")], say)
+    _others_tell(
+        [v for v in views if v.question == "loss"], [v for v in views if v.question in ("given_others", "refit")], say
+    )
     for question, reading in _USED.items():
         for below in (v for v in views if v.question == "loss"):
             _used_in_vain([v for v in views if v.question == question], below, reading, say)
@@ -164,25 +164,35 @@ def _widened(values: Floats, ends: Floats, wider: float) -> tuple[Floats, Floats
     return values - wider * (values - ends[:, 0]), values + wider * (ends[:, 1] - values)
 
 
-def _others_tell(above: MethodView, below: list[MethodView], say: Callable[[int, str], None]) -> None:
+def _others_tell(loss: list[MethodView], below: list[MethodView], say: Callable[[int, str], None]) -> None:
     """The model is better for a feature, and given the others it adds less: by rank, or by value where the test finds nothing (values of equal meaning only)."""
-    for j in _positions(above.above_zero):
-        fallen = [
-            v
-            for v in below
-            if above.ranks_above(v)[j] and not (v.comparable_with(above) and v.values[j] >= above.low[j])
-        ]
-        if fallen:
-            ranks = ", ".join(f"{v.method} {v.rank_text(j)}" for v in fallen)
-            say(
-                j,
-                f"{above.method} ranks it {above.rank_text(j)}, {ranks}: the other features tell {_how_much(above, fallen, j)}what it tells.",
+    for j in range(len(loss[0].values) if loss else 0):
+        worth = [v for v in loss if v.above_zero[j]]
+        fallen = {above: [v for v in below if _falls(above, v, j)] for above in worth}
+        vanished = {above: [v for v in below if _vanishes(above, v, j)] for above in worth}
+        if any(fallen.values()):
+            above = next(v for v in worth if fallen[v])
+            ranks = ", ".join(
+                f"{v.method} {v.rank_text(j)}" for v in (*(v for v in worth if fallen[v]), *fallen[above])
             )
-            continue
-        vanished = [v for v in below if v.comparable_with(above) and v.not_shown[j] and v.high[j] < above.low[j]]
-        if vanished:
-            values = ", ".join(f"{v.method} {v.value_text(j)}" for v in vanished)
-            say(j, f"{above.method} is {above.value_text(j)}, {values}: the other features tell what it tells.")
+            ranks = ranks.replace(" ", " ranks it ", 1)
+            say(j, f"{ranks}: the other features tell {_how_much(above, fallen[above], j)}what it tells.")
+        elif any(vanished.values()):
+            above = next(v for v in worth if vanished[v])
+            shown = (*(v for v in worth if vanished[v]), *vanished[above])
+            values = ", ".join(f"{v.method} {v.value_text(j)}" for v in shown)
+            say(j, f"{values.replace(' ', ' is ', 1)}: the other features tell what it tells.")
+
+
+def _falls(above: MethodView, v: MethodView, j: int) -> bool:
+    """Whether a feature ranks surely lower given the others, and not because others rise."""
+    rises = v.comparable_with(above) and v.values[j] >= above.low[j]
+    return bool(above.ranks_above(v)[j]) and not rises
+
+
+def _vanishes(above: MethodView, v: MethodView, j: int) -> bool:
+    """Whether a feature is surely worth less given the others, and nothing shows that it is worth anything."""
+    return v.comparable_with(above) and bool(v.not_shown[j] and v.high[j] < above.low[j])
 
 
 def _how_much(above: MethodView, fallen: list[MethodView], j: int) -> str:
