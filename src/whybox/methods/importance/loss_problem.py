@@ -220,7 +220,7 @@ def resolve_for_loss(model: Any, rows: Any, options: ImportanceOptions) -> tuple
 def _resolve_players(resolved: ResolvedModel, players: Any) -> tuple[Players, Floats | None]:
     names = resolved.rows.table.names
     if isinstance(players, str) and players == AUTO:
-        groups, linkage = dependence_groups(resolved.rows)
+        groups, linkage = dependence_groups(resolved.rows, resolved.model.inputs.group_columns())
         return resolve_players(resolved.model, names, groups), linkage
     return resolve_players(resolved.model, names, players), None
 
