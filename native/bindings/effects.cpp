@@ -27,6 +27,12 @@ public:
         return *plan_;
     }
 
+    // The same, of lists alone.
+    const whybox::CurvePlan& lists() const {
+        std::call_once(once_lists_, [&] { lists_ = std::make_unique<whybox::CurvePlan>(*grid, true); });
+        return *lists_;
+    }
+
     EffectGrid(const Ensemble& e, const whybox::ValueIntervals& classes, const Vector<std::int32_t>& columns, const Vector<std::int64_t>& offsets,
             const Vector<double>& all, const Vector<std::int64_t>& points)
         : values(all.data(), all.data() + all.size()) {
@@ -52,8 +58,8 @@ public:
     std::size_t outputs() const { return static_cast<std::size_t>(grid->e.outputs()); }
 
 private:
-    mutable std::once_flag once_;
-    mutable std::unique_ptr<whybox::CurvePlan> plan_;
+    mutable std::once_flag once_, once_lists_;
+    mutable std::unique_ptr<whybox::CurvePlan> plan_, lists_;
 };
 
 }  // namespace
@@ -110,6 +116,40 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release release;
             whybox::averages(g.curves(), rows(x), set, masses.data(), out.data());
         }, "x"_a.noconvert(), "instructions"_a, "masses"_a.noconvert(), "out"_a.noconvert())
+        // loss: kind, link; parameters: scale, level. own_points: rows x players, of the grid's own points; watched: row, player, point of each
+        .def("has_path_lists", [](const EffectGrid& g) {
+            nb::gil_scoped_release release;
+            return !g.lists().any(whybox::CurvePlan::TreeMethod::walk);
+        })
+        .def("pair_losses", [](const EffectGrid& g, Matrix x, const char* instructions, bool at_changes, int kind, int link, double scale, double level, std::size_t first_output,
+            std::size_t outputs, Vector<double> truth, Vector<double> row_weights, Vector<std::int32_t> own_points, Vector<double> point_weights,
+            Vector<std::int64_t> watched, Out<double> own_outputs, Out<double> of_row, Out<double> at_points, Out<double> watched_outputs, Out<double> watched_differences) {
+            require_columns(g.grid->e, x);
+            const std::size_t count = x.shape(0), players = g.points_of_players.size(), total = g.grid->total(), n_watched = watched.size() / 3;
+            require(kind >= 0 && kind <= 6 && link >= 0 && link <= 3 && outputs > 0 && first_output + outputs <= g.outputs(), "no such loss");
+            require(truth.size() == count && row_weights.size() == count && own_points.size() == count * players && of_row.size() == count * players &&
+                own_outputs.size() == count * outputs, "one truth, weight and point a row");
+            require(point_weights.size() == total && at_points.size() == total, "one weight a point");
+            require(watched.size() == 3 * n_watched && watched_outputs.size() == n_watched * outputs && watched_differences.size() == n_watched,
+                "three numbers for each point that is watched");
+            for (std::size_t k = 0; k < count * players; ++k)
+                require(own_points(k) >= 0 && static_cast<std::size_t>(own_points(k)) < g.grid->points(k % players), "there is no such point");
+            std::vector<whybox::WatchedPoint> points;
+            for (std::size_t w = 0; w < n_watched; ++w) {
+                points.push_back({static_cast<std::size_t>(watched(3 * w)), static_cast<std::size_t>(watched(3 * w + 1)), static_cast<std::size_t>(watched(3 * w + 2))});
+                require(points[w].row < count && points[w].player < players && points[w].point < g.grid->points(points[w].player), "there is no such point to watch");
+                require(w == 0 || points[w - 1].row <= points[w].row, "points that are watched come in the order of rows");
+            }
+            require(!at_changes || !g.lists().any(whybox::CurvePlan::TreeMethod::walk), "these trees have splits that no list of paths follows");
+            const auto& set = whybox::instruction_set(instructions);
+            nb::gil_scoped_release release;
+            const auto run = at_changes ? whybox::pair_losses_at_changes : whybox::pair_losses;
+            run(at_changes ? g.lists() : g.curves(), rows(x), set, {{static_cast<whybox::LossKind>(kind), static_cast<whybox::Link>(link), scale, level}, first_output, outputs,
+                truth.data(), row_weights.data(), own_points.data(), point_weights.data()}, points, own_outputs.data(), of_row.data(), at_points.data(),
+                watched_outputs.data(), watched_differences.data());
+        }, "x"_a.noconvert(), "instructions"_a, "at_changes"_a, "kind"_a, "link"_a, "scale"_a, "level"_a, "first_output"_a, "outputs"_a, "truth"_a.noconvert(),
+             "row_weights"_a.noconvert(), "own_points"_a.noconvert(), "point_weights"_a.noconvert(), "watched"_a.noconvert(), "own_outputs"_a.noconvert(), "of_row"_a.noconvert(),
+             "at_points"_a.noconvert(), "watched_outputs"_a.noconvert(), "watched_differences"_a.noconvert())
         .def("point_differences", [](const EffectGrid& g, Matrix x, Vector<std::int32_t> low, Vector<std::int32_t> high, Out<double> out) {
             require_columns(g.grid->e, x);
             const std::size_t cells = x.shape(0) * g.points_of_players.size();

@@ -21,13 +21,13 @@ bool goes_missing_left(const Ensemble& e, const Node& n) { return goes_left(e, n
 
 }  // namespace
 
-CurvePlan::CurvePlan(const Grid& g) : grid(g), trees_(g.e.trees()) {
+CurvePlan::CurvePlan(const Grid& g, bool only_lists) : grid(g), trees_(g.e.trees()) {
     for (std::size_t j = 0; j < grid.players(); ++j)
         for (const auto k : grid.index(j)) given_points_.push_back(static_cast<std::uint32_t>(grid.first(j)) + k);
     for (std::size_t t = 0; t < trees_.size(); ++t) {
         if (grid.e.tree_weight[t] == 0) continue;
         const auto nodes = static_cast<std::size_t>(grid.e.tree_offsets[t + 1] - grid.e.tree_offsets[t]), leaves = (nodes + 1) / 2;
-        if (leaves <= kLeafBits) compile_leaf_bits(t, leaves);
+        if (leaves <= kLeafBits && !only_lists) compile_leaf_bits(t, leaves);
         else trees_[t].method = compile_large(t) ? TreeMethod::lists : TreeMethod::walk;
     }
 }

@@ -33,6 +33,21 @@ std::size_t n_groups(std::size_t numbers, std::size_t per_row) { return std::cla
 
 }  // namespace
 
+void find_intervals(const CurvePlan& plan, CurveBlock& b) {
+    const std::size_t columns = plan.columns(), model_columns = columns / 2;
+    b.intervals.resize(b.x.rows * columns);
+    std::vector<std::uint32_t> interval(b.x.rows);
+    for (std::size_t c = 0; c < model_columns; ++c) {
+        const std::uint32_t missing = plan.grid.intervals.missing_index(c);
+        plan.grid.intervals.find(c, b.x.data + c, b.x.columns, b.x.rows, interval.data());
+        for (std::size_t r = 0; r < b.x.rows; ++r) {
+            std::int32_t* of_row = b.intervals.data() + r * columns + c;
+            of_row[0] = static_cast<std::int32_t>(interval[r]);
+            of_row[model_columns] = interval[r] == missing ? 0 : static_cast<std::int32_t>(interval[r]) + 1;
+        }
+    }
+}
+
 CurveBlocks::CurveBlocks(const CurvePlan& p, const InstructionSet& set) : plan(p), set_(set), outputs_(static_cast<std::size_t>(p.grid.e.outputs())),
     cells_(p.grid.total() * outputs_) {
     if (plan.any(CurvePlan::TreeMethod::lists)) path_lists_.emplace(plan);
@@ -44,37 +59,34 @@ CurveBlocks::CurveBlocks(const CurvePlan& p, const InstructionSet& set) : plan(p
     row_predictions_.resize(count * block_buffers_.predictions_stride);
     differences_.resize(count * block_buffers_.differences_stride);
     intervals_.resize(count * kGroupSize * (plan.columns() + kOtherSplits));
-    predictions_.resize(kGroupSize * outputs_);
-    deltas_.resize(kGroupSize * cells_);
+}
+
+std::size_t CurveBlocks::next_group(Rows x, std::size_t first) {
+    if (first >= end_) fill(x, first);
+    group_ = (first - begin_) / kGroupSize;
+    return std::min(kGroupSize, end_ - first);
 }
 
 std::size_t CurveBlocks::next_rows(Rows x, std::size_t first) {
-    if (first >= end_) fill(x, first);
-    accumulate((first - begin_) / kGroupSize);
-    return std::min(kGroupSize, end_ - first);
+    const std::size_t count = next_group(x, first);
+    if (predictions_.empty()) predictions_.resize(kGroupSize * outputs_), deltas_.resize(kGroupSize * cells_);
+    accumulate();
+    return count;
 }
 
 // The next block, through all trees.
 void CurveBlocks::fill(Rows x, std::size_t first) {
     const Ensemble& e = plan.grid.e;
-    const std::size_t columns = plan.columns(), model_columns = columns / 2, rows = std::min(rows_per_block_, x.rows - first),
+    const std::size_t columns = plan.columns(), rows = std::min(rows_per_block_, x.rows - first),
         lanes = (rows + kGroupSize - 1) / kGroupSize * kGroupSize;
     begin_ = first, end_ = first + rows;
     block_buffers_.x = {x.row(first), rows, x.columns};
-    block_buffers_.intervals.resize(lanes * columns);
     block_buffers_.predictions = row_predictions_.data(), block_buffers_.differences = differences_.data();
-    std::vector<std::uint32_t> interval(rows);
-    for (std::size_t c = 0; c < model_columns; ++c) {
-        const std::uint32_t missing = plan.grid.intervals.missing_index(c);
-        plan.grid.intervals.find(c, block_buffers_.x.data + c, x.columns, rows, interval.data());
-        for (std::size_t r = 0; r < lanes; ++r) {  // lanes beyond repeat the last row
-            const std::uint32_t k = interval[std::min(r, rows - 1)];
-            std::int32_t* of_row = block_buffers_.intervals.data() + r * columns + c;
-            of_row[0] = static_cast<std::int32_t>(k);
-            of_row[model_columns] = k == missing ? 0 : static_cast<std::int32_t>(k) + 1;
-            for (const std::size_t twin : {std::size_t{0}, model_columns})
-                intervals_[(r / kGroupSize * (columns + kOtherSplits) + c + twin) * kGroupSize + r % kGroupSize] = of_row[twin];
-        }
+    find_intervals(plan, block_buffers_);
+    for (std::size_t r = 0; r < lanes; ++r) {  // lanes beyond repeat the last row
+        const std::int32_t* of_row = block_buffers_.intervals.data() + std::min(r, rows - 1) * columns;
+        std::int32_t* to = intervals_.data() + r / kGroupSize * (columns + kOtherSplits) * kGroupSize + r % kGroupSize;
+        for (std::size_t c = 0; c < columns; ++c) to[c * kGroupSize] = of_row[c];
     }
     for (std::size_t k = 0; k < lanes * outputs_; ++k) row_predictions_[k] = e.base[k / kGroupSize % outputs_];
     std::fill_n(differences_.data(), lanes / kGroupSize * block_buffers_.differences_stride, 0.0);
@@ -109,12 +121,12 @@ void CurveBlocks::add_leaf_bits(std::size_t from, std::size_t to) {
 }
 
 // Differences become cumulative sums; from rows side by side to one row after the other.
-void CurveBlocks::accumulate(std::size_t group) {
+void CurveBlocks::accumulate() {
     for (std::size_t c = 0; c < outputs_; ++c)
-        for (std::size_t l = 0; l < kGroupSize; ++l) predictions_[l * outputs_ + c] = row_predictions_[group * block_buffers_.predictions_stride + c * kGroupSize + l];
+        for (std::size_t l = 0; l < kGroupSize; ++l) predictions_[l * outputs_ + c] = group_predictions()[c * kGroupSize + l];
     for (std::size_t j = 0; j < plan.grid.players(); ++j)
         for (std::size_t c = 0; c < outputs_; ++c) {
-            const double* from = differences_.data() + group * block_buffers_.differences_stride + (plan.slot(j) * outputs_ + c) * kGroupSize;
+            const double* from = group_differences() + (plan.slot(j) * outputs_ + c) * kGroupSize;
             double* to = deltas_.data() + plan.grid.first(j) * outputs_ + c;
             double at[kGroupSize] = {};
             for (std::size_t k = 0; k < plan.grid.points(j); ++k, from += outputs_ * kGroupSize, to += outputs_)

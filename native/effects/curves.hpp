@@ -6,13 +6,12 @@
 // expresses (categories, players of several columns): one path after the other (path_walk.cpp).
 #pragma once
 
+#include <bit>
 #include <optional>
 
 #include "effects/effects.hpp"
 
 namespace whybox {
-
-enum class Link { identity, logistic, exponential, softmax };
 
 // A node of a large tree. child: left, right; another node, or ~leaf. Rows of an interval below the cut, in a column of CurveBlock::intervals, go left, and so
 // do points before `point`.
@@ -29,7 +28,8 @@ constexpr std::size_t kOtherSplits = 63;
 // What the curves of a grid need of the model, for any rows.
 class CurvePlan {
 public:
-    explicit CurvePlan(const Grid& grid);
+    // only_lists: no leaves as bits, also where trees have few leaves.
+    explicit CurvePlan(const Grid& grid, bool only_lists = false);
 
     const Grid& grid;
 
@@ -82,11 +82,43 @@ struct CurveBlock {
     double* differences_of(std::size_t row) const { return differences + row / kGroupRows * differences_stride + row % kGroupRows; }
 };
 
+// Fills in the intervals of the block's rows.
+void find_intervals(const CurvePlan& plan, CurveBlock& b);
+
+// Where one row's curves change, of all players, and by how much.
+class CurveChanges {
+public:
+    CurveChanges(std::size_t slots, std::size_t outputs) : slot_bits_(static_cast<unsigned>(std::bit_width(slots))), outputs_(outputs) {}
+
+    void clear() { keys_.clear(), differences_.clear(); }
+    // From one slot to another an output is different; 2^31 times at most.
+    double* add_difference() { return differences_.resize(differences_.size() + outputs_), differences_.data() + differences_.size() - outputs_; }
+    void add_range(std::size_t from, std::size_t to) {  // of the last difference
+        const std::uint64_t last = differences_.size() / outputs_ - 1;
+        keys_.push_back(std::uint64_t{from} << 32 | last << 1);
+        keys_.push_back(std::uint64_t{to} << 32 | last << 1 | 1);
+    }
+    void sort();
+    std::span<const std::uint64_t> keys() const { return keys_; }  // of changes
+    static std::size_t slot(std::uint64_t key) { return key >> 32; }
+    double difference(std::uint64_t key, std::size_t output) const {
+        const double d = differences_[(key & 0xffffffff) / 2 * outputs_ + output];
+        return key & 1 ? -d : d;
+    }
+
+private:
+    unsigned slot_bits_;
+    std::size_t outputs_;
+    std::vector<std::uint64_t> keys_, sorted_;
+    std::vector<double> differences_;
+};
+
 // The paths through large trees, in lists.
 class PathLists {
 public:
     explicit PathLists(const CurvePlan& plan);
-    void tree(std::size_t t, const CurveBlock& b);
+    void tree(std::size_t t, const CurveBlock& b);                         // adds to the block's differences
+    void tree(std::size_t t, const CurveBlock& b, CurveChanges* of_rows);  // or to the changes of each row
 
 private:
     struct PointSet {  // of a player: a range, and whether NaN, its last point, is one of them; 16 bits each
@@ -119,9 +151,11 @@ private:
     struct RowPath { std::int32_t node, row; };
 
     PathWriter after(Path* next, Path* ended) const;
-    void follow_rows(const CurveBlock& b);
+    void follow_tree(std::size_t t, const CurveBlock& b);
+    void follow_rows(std::size_t t, const CurveBlock& b);
     void extend_paths(const CurveBlock& b);
     bool nan_left(const LargeNode& n) const { return n.column >= player_.size() / 2; }
+    void add_own_leaves(std::size_t t, const CurveBlock& b) const;
     void add_leaves(std::size_t t, const CurveBlock& b) const;
 
     const CurvePlan& plan_;
@@ -164,18 +198,22 @@ public:
     const CurvePlan& plan;
     // The curves of the next few rows, eight at most. Returns how many.
     std::size_t next_rows(Rows x, std::size_t first);
+    // The same, left as they are: rows side by side, what a point adds to the one before. Lanes beyond repeat the last row.
+    std::size_t next_group(Rows x, std::size_t first);
+    const double* group_predictions() const { return row_predictions_.data() + group_ * block_buffers_.predictions_stride; }  // outputs x 8
+    const double* group_differences() const { return differences_.data() + group_ * block_buffers_.differences_stride; }      // slots x outputs x 8
     const double* prediction(std::size_t i) const { return predictions_.data() + i * outputs_; }  // base included
     const double* differences(std::size_t i) const { return deltas_.data() + i * cells_; }  // (the grid's own points) x outputs: what a point adds to the prediction
 
 private:
     void fill(Rows x, std::size_t first);
     void add_leaf_bits(std::size_t from, std::size_t to);
-    void accumulate(std::size_t group);
+    void accumulate();
 
     const InstructionSet& set_;
     std::size_t outputs_, cells_, rows_per_block_;
     CurveBlock block_buffers_;
-    std::size_t begin_ = 0, end_ = 0;  // of the block's rows
+    std::size_t begin_ = 0, end_ = 0, group_ = 0;  // of the block's rows; the group of the last call
     AlignedArray<double> row_predictions_, differences_;
     AlignedArray<std::int32_t> intervals_;  // groups x (columns + kOtherSplits) x 8
     std::optional<PathLists> path_lists_;
@@ -192,5 +230,25 @@ void moments(const CurvePlan& plan, Rows x, const InstructionSet& set, const dou
 
 // out: rows x players x outputs: the mean of a row's curve over the points, by their masses (total points).
 void averages(const CurvePlan& plan, Rows x, const InstructionSet& set, const double* masses, double* out);
+
+// Losses of rows with one player set to each of its points, D: less the row's own loss, exactly 0 where it stands.
+struct PairLosses {
+    RowLoss loss;
+    std::size_t first_output, outputs;  // that the loss reads
+    const double* truth;                // rows: numbers, or positions of the true classes
+    const double* row_weights;          // rows
+    const std::int32_t* own_points;     // rows x players: where the row stands, of the grid's own points
+    const double* point_weights;        // total points
+};
+struct WatchedPoint { std::size_t row, player, point; };  // ordered by row
+
+// own_outputs: rows x outputs of the loss, raw. of_row: rows x players: the sum of D over points, by their weights. at_points: total points: added to, D by the rows' weights. Of the points watched: raw
+// outputs, points x outputs, and D.
+void pair_losses(const CurvePlan& plan, Rows x, const InstructionSet& set, const PairLosses& losses, std::span<const WatchedPoint> watched, double* own_outputs,
+    double* of_row, double* at_points, double* watched_outputs, double* watched_differences);
+
+// The same, only where curves change: of a plan of lists alone.
+void pair_losses_at_changes(const CurvePlan& plan, Rows x, const InstructionSet& set, const PairLosses& losses, std::span<const WatchedPoint> watched,
+    double* own_outputs, double* of_row, double* at_points, double* watched_outputs, double* watched_differences);
 
 }  // namespace whybox

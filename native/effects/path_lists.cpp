@@ -50,21 +50,45 @@ PathLists::PathWriter PathLists::after(Path* next, Path* ended) const {
 }
 
 void PathLists::tree(std::size_t t, const CurveBlock& b) {
+    follow_tree(t, b);
+    add_leaves(t, b);
+}
+
+void PathLists::tree(std::size_t t, const CurveBlock& b, CurveChanges* of_rows) {
+    follow_tree(t, b);
+    const Ensemble& e = plan_.grid.e;
+    const auto width = static_cast<std::size_t>(e.leaf_width), first = static_cast<std::size_t>(e.first_output(t));
+    for (std::size_t i = 0; i < n_ended_; ++i) {
+        const Path& path = ended_paths_[i];
+        const double *v = e.leaf_values.data() + static_cast<std::size_t>(~static_cast<std::int32_t>(path.node())) * width,
+            *own = e.leaf_values.data() + static_cast<std::size_t>(own_leaf_[path.row()]) * width;
+        CurveChanges& changes = of_rows[path.row()];
+        double* const differences = changes.add_difference();
+        for (std::size_t c = 0; c < width; ++c) differences[first + c] = e.tree_weight[t] * (v[c] - own[c]);
+        const std::size_t slot = plan_.slot(path.player()), regular = all_points_[path.player()].to();
+        if (path.points.from() < path.points.to()) changes.add_range(slot + path.points.from(), slot + path.points.to());
+        if (path.points.nan()) changes.add_range(slot + regular, slot + regular + 1);
+    }
+}
+
+// Every row's own leaf, and the paths of points that leave it.
+void PathLists::follow_tree(std::size_t t, const CurveBlock& b) {
     nodes_ = plan_.large_nodes(t);
     n_ended_ = n_next_ = 0;
-    follow_rows(b);
+    follow_rows(t, b);
     while (n_next_) {
         std::swap(paths_, next_paths_);
         n_paths_ = n_next_;
         extend_paths(b);
     }
-    add_leaves(t, b);
+    add_own_leaves(t, b);
 }
 
 // Each row as it is; where some of a player's points go to the other side, these are appended to the list.
-void PathLists::follow_rows(const CurveBlock& b) {
+void PathLists::follow_rows(std::size_t t, const CurveBlock& b) {
     const std::size_t players = all_points_.size();
-    own_leaf_.resize(b.x.rows);
+    own_leaf_.assign(b.x.rows, plan_.grid.e.root(t)->leaf);
+    if (nodes_.empty()) return;  // of one leaf
     points_on_path_.resize(b.x.rows * players);
     row_paths_.clear();
     for (std::size_t r = 0; r < b.x.rows; ++r) {
@@ -115,12 +139,18 @@ void PathLists::extend_paths(const CurveBlock& b) {
     n_next_ = static_cast<std::size_t>(to.next - next_paths_.data()), n_ended_ = static_cast<std::size_t>(to.ended - ended_paths_.data());
 }
 
+void PathLists::add_own_leaves(std::size_t t, const CurveBlock& b) const {
+    const Ensemble& e = plan_.grid.e;
+    const auto width = static_cast<std::size_t>(e.leaf_width), first = static_cast<std::size_t>(e.first_output(t));
+    for (std::size_t r = 0; r < b.x.rows; ++r)
+        for (std::size_t c = 0; c < width; ++c)
+            b.predictions_of(r)[(first + c) * kGroupRows] += e.tree_weight[t] * e.leaf_values[static_cast<std::size_t>(own_leaf_[r]) * width + c];
+}
+
 void PathLists::add_leaves(std::size_t t, const CurveBlock& b) const {
     const Ensemble& e = plan_.grid.e;
     const auto outputs = static_cast<std::size_t>(e.outputs()), width = static_cast<std::size_t>(e.leaf_width), first = static_cast<std::size_t>(e.first_output(t));
     const double weight = e.tree_weight[t];
-    for (std::size_t r = 0; r < b.x.rows; ++r)
-        for (std::size_t c = 0; c < width; ++c) b.predictions_of(r)[(first + c) * kGroupRows] += weight * e.leaf_values[static_cast<std::size_t>(own_leaf_[r]) * width + c];
     for (std::size_t i = 0; i < n_ended_; ++i) {
         const Path& path = ended_paths_[i];
         const std::size_t row = path.row(), player = path.player(), from = path.points.from(), end = path.points.to();

@@ -107,6 +107,17 @@ struct Lanes<double> {
     }
     using S = I;
     static F sub(F a, F b) { return _mm256_sub_pd(a, b); }
+    static F div(F a, F b) { return _mm256_div_pd(a, b); }
+    static F min(F a, F b) { return _mm256_min_pd(a, b); }
+    static F max(F a, F b) { return _mm256_max_pd(a, b); }
+    static M below(F a, F b) { return _mm256_cmp_pd(a, b, _CMP_LT_OQ); }
+    static S bits_of(F a) { return _mm256_castpd_si256(a); }
+    static F number_of(S s) { return _mm256_castsi256_pd(s); }
+    static S or_bits(S a, std::uint64_t b) { return _mm256_or_si256(a, _mm256_set1_epi64x(static_cast<std::int64_t>(b))); }
+    template <int bits>
+    static S shift_left(S a) { return _mm256_slli_epi64(a, bits); }
+    template <int bits>
+    static S shift_right(S a) { return _mm256_srli_epi64(a, bits); }
     static S all_bits() { return _mm256_set1_epi64x(-1); }
     static S and_bits(S a, S b) { return _mm256_and_si256(a, b); }
     static S and_bits(S a, std::uint64_t b) { return _mm256_and_si256(a, _mm256_set1_epi64x(static_cast<std::int64_t>(b))); }

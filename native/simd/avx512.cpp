@@ -126,6 +126,17 @@ struct Lanes<double> {
     static M less(const double* x, double t) { return compare<kind>(x, t); }
     using S = I;  // 64 bits a lane
     static F sub(F a, F b) { return _mm512_sub_pd(a, b); }
+    static F div(F a, F b) { return _mm512_div_pd(a, b); }
+    static F min(F a, F b) { return _mm512_min_pd(a, b); }
+    static F max(F a, F b) { return _mm512_max_pd(a, b); }
+    static M below(F a, F b) { return _mm512_cmp_pd_mask(a, b, _CMP_LT_OQ); }
+    static S bits_of(F a) { return _mm512_castpd_si512(a); }
+    static F number_of(S s) { return _mm512_castsi512_pd(s); }
+    static S or_bits(S a, std::uint64_t b) { return _mm512_or_si512(a, _mm512_set1_epi64(static_cast<std::int64_t>(b))); }
+    template <int bits>
+    static S shift_left(S a) { return _mm512_slli_epi64(a, bits); }
+    template <int bits>
+    static S shift_right(S a) { return _mm512_srli_epi64(a, bits); }
     static S all_bits() { return _mm512_set1_epi64(-1); }
     static S and_bits(S a, S b) { return _mm512_and_si512(a, b); }
     static S and_bits(S a, std::uint64_t b) { return _mm512_and_si512(a, _mm512_set1_epi64(static_cast<std::int64_t>(b))); }

@@ -59,6 +59,17 @@ struct Lanes {
     }
     struct S { std::uint64_t v[width]; };
     static F sub(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] -= b.v[l]; return a; }
+    static F div(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] /= b.v[l]; return a; }
+    static F min(const F& a, F b) { for (int l = 0; l < width; ++l) b.v[l] = a.v[l] < b.v[l] ? a.v[l] : b.v[l]; return b; }
+    static F max(const F& a, F b) { for (int l = 0; l < width; ++l) b.v[l] = a.v[l] > b.v[l] ? a.v[l] : b.v[l]; return b; }
+    static M below(const F& a, const F& b) { M m = 0; for (int l = 0; l < width; ++l) m |= static_cast<M>(a.v[l] < b.v[l]) << l; return m; }
+    static S bits_of(const F& a) { return __builtin_bit_cast(S, a); }
+    static F number_of(const S& s) { return __builtin_bit_cast(F, s); }
+    static S or_bits(S a, std::uint64_t b) { for (auto& x : a.v) x |= b; return a; }
+    template <int bits>
+    static S shift_left(S a) { for (auto& x : a.v) x <<= bits; return a; }
+    template <int bits>
+    static S shift_right(S a) { for (auto& x : a.v) x >>= bits; return a; }
     static S all_bits() { S r; for (auto& x : r.v) x = ~std::uint64_t{0}; return r; }
     static S and_bits(S a, const S& b) { for (int l = 0; l < width; ++l) a.v[l] &= b.v[l]; return a; }
     static S and_bits(S a, std::uint64_t b) { for (auto& x : a.v) x &= b; return a; }

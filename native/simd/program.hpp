@@ -113,6 +113,30 @@ struct LeafBits {
     std::int32_t players, bits, leaf_width, first_output;
 };
 
+// Losses of a row, and the link between the model's raw outputs and the predictions that they compare with the truth.
+enum class Link { identity, logistic, exponential, softmax };
+enum class LossKind { squared, absolute, pinball, log, brier, zero_one, poisson };  // poisson: behind the exponential link alone
+struct RowLoss {
+    LossKind kind;
+    Link link;
+    double scale, level;  // raw outputs are multiplied by the scale before the link; level: of pinball
+};
+
+// The losses of eight rows side by side with one player set to each of its points. Rows stand in the last dimension of 8.
+struct LossCurve {
+    RowLoss loss;
+    std::int64_t points, outputs, stride;  // outputs: that the loss reads, one or all of several classes; stride: from point to point in differences
+    const double* predictions;             // outputs x 8
+    const double* differences;             // points x stride; what each point adds to the one before
+    const double* truth;                   // 8: a number, or the position of the true class
+    const std::int32_t* own_point;         // 8: where each row stands
+    const double* row_weights;             // 8
+    const double* point_weights;           // points
+    double* values;                        // points x outputs x 8: the raw outputs; then, points x 8, the loss less that at the row's own point
+    double* of_row;                        // 8: the sum of these over points, by their weights
+    double* at_points;                     // points x 8: added to, by the rows' weights
+};
+
 // Rows on their paths, each in one word: its number, and the positions of the (at most two) players whose splits it does not meet; 16 bits each.
 constexpr std::uint64_t kNoPlayer = 0xffff;
 constexpr std::uint64_t pack_row(std::uint64_t row, std::uint64_t p, std::uint64_t q) { return row | p << 16 | q << 32; }
@@ -140,6 +164,11 @@ struct InstructionSet {
     // intervals: columns x 8 rows. Adds the rows' own leaves to predictions (outputs x 8), and to differences (cells x 8), where each range begins, its
     // difference to the range before (of the first: to the prediction).
     void (*add_curves)(const LeafBits& tree, const std::int32_t* intervals, double* predictions, double* differences);
+    void (*curve_values)(const LossCurve& curve);  // fills in its values
+    void (*losses)(const LossCurve& curve);        // raw outputs in its values become losses; reads loss, points, outputs and truth alone
+    void (*curve_losses)(const LossCurve& curve);  // the same, and these are added up
+    void (*exponentials)(double* values, std::size_t count);  // in place; count is a multiple of eight
+    void (*logarithms)(double* values, std::size_t count);
     LaneKernels<float, float> single;
     LaneKernels<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
     LaneKernels<double, double> exact;

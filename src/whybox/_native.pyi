@@ -123,6 +123,29 @@ class EffectGrid:
         self, x: _F, instructions: str, weights: _F, link: int, less_own: bool, centre: _F, total: _F, squares: _F
     ) -> None: ...
     def row_averages(self, x: _F, instructions: str, masses: _F, out: _F) -> None: ...
+    def has_path_lists(self) -> bool: ...
+    def pair_losses(
+        self,
+        x: _F,
+        instructions: str,
+        at_changes: bool,
+        kind: int,
+        link: int,
+        scale: float,
+        level: float,
+        first_output: int,
+        outputs: int,
+        truth: _F,
+        row_weights: _F,
+        own_points: _I,
+        point_weights: _F,
+        watched: npt.NDArray[np.int64],
+        own_outputs: _F,
+        of_row: _F,
+        at_points: _F,
+        watched_outputs: _F,
+        watched_differences: _F,
+    ) -> None: ...
     def point_differences(self, x: _F, low: _I, high: _I, out: _F) -> None: ...
     def effect_sums(self, first: _I, second: _I, instructions: str) -> EffectSums: ...
 

@@ -37,6 +37,43 @@ Values replaced(const Ensemble& e, Values x, const GridFixture& a, const std::ve
     return predictions(e, x);
 }
 
+// Squared losses of the last output, against those of the curves: rows x points as given x outputs.
+void compare_losses(const CurvePlan& plan, const GridFixture& a, Rows rows, const Values& curves, const InstructionSet& set, bool at_changes, const std::string& what) {
+    const Grid& grid = *a.grid;
+    const auto outputs = static_cast<std::size_t>(grid.e.outputs());
+    std::size_t given = 0;
+    for (const auto& l : a.levels) given += l.points;
+    Values truth, row_weights, point_weights, want_at_points(grid.total()), at_points(grid.total()), own_outputs(rows.rows), of_row(rows.rows * grid.players());
+    std::vector<std::int32_t> own_points;
+    std::vector<WatchedPoint> watched;
+    for (std::size_t k = 0; k < grid.total(); ++k) point_weights.push_back(static_cast<double>(k % 4));
+    for (std::size_t i = 0; i < rows.rows; ++i) {
+        truth.push_back(static_cast<double>(i) - 3), row_weights.push_back(static_cast<double>(i % 3));
+        for (std::size_t j = 0; j < grid.players(); ++j) own_points.push_back(static_cast<std::int32_t>(i % grid.points(j)));
+        if (i % 5 == 4) watched.push_back({i, i % grid.players(), i % grid.points(i % grid.players())});
+    }
+    Values watched_outputs(watched.size()), watched_differences(watched.size());
+    const auto run = at_changes ? pair_losses_at_changes : pair_losses;
+    run(plan, rows, set, {{LossKind::squared, Link::identity, 1, 0.5}, outputs - 1, 1, truth.data(), row_weights.data(), own_points.data(),
+        point_weights.data()}, watched, own_outputs.data(), of_row.data(), at_points.data(), watched_outputs.data(), watched_differences.data());
+    double largest = 0;
+    for (std::size_t i = 0; i < rows.rows; ++i)
+        for (std::size_t j = 0, first = 0; j < grid.players(); first += a.levels[j++].points) {
+            Values losses(grid.points(j));  // points that were given twice are one
+            for (std::size_t p = 0; p < a.levels[j].points; ++p)
+                losses[grid.index(j)[p]] = std::pow(curves[(i * given + first + p) * outputs + outputs - 1] - truth[i], 2);
+            double sum = 0;
+            const double own = losses[static_cast<std::size_t>(own_points[i * grid.players() + j])];
+            for (std::size_t k = 0; k < grid.points(j); ++k) {
+                sum += point_weights[grid.first(j) + k] * (losses[k] - own);
+                want_at_points[grid.first(j) + k] += row_weights[i] * (losses[k] - own);
+            }
+            largest = std::max(largest, std::fabs(sum - of_row[i * grid.players() + j]) / (1 + own));
+        }
+    CHECK_FOR(largest < 1e-9 && largest_difference(want_at_points, at_points) < 1e-6, what + ", losses, " + set.name);
+    for (const double d : watched_differences) CHECK_FOR(d == 0, what + ", losses at the rows' own points, " + set.name);
+}
+
 void compare_with_predictions(const Ensemble& e, const Values& x, const GridFixture& a, const std::string& what) {
     const auto columns = static_cast<std::size_t>(e.columns), outputs = static_cast<std::size_t>(e.outputs());
     const Rows rows = rows_of(x, columns);
@@ -54,11 +91,13 @@ void compare_with_predictions(const Ensemble& e, const Values& x, const GridFixt
                     means.back()[c] += replaced_outputs[i * outputs + c] - e.base[c];
                 }
         }
-    const CurvePlan plan(*a.grid);
+    const CurvePlan plan(*a.grid), lists(*a.grid, true);
     for (const auto* set : instruction_sets()) {
         Values out(expected.size());
         individual(plan, rows, *set, out.data());
         CHECK_FOR(largest_difference(out, expected) < 1e-11, what + ", curves, " + set->name);
+        compare_losses(plan, a, rows, expected, *set, false, what);
+        if (!lists.any(CurvePlan::TreeMethod::walk)) compare_losses(lists, a, rows, expected, *set, true, what + ", where curves change");
         std::vector<EffectSums::Pair> pairs;
         for (std::int32_t j = 1; j < static_cast<std::int32_t>(a.levels.size()); ++j) pairs.emplace_back(0, j);
         EffectSums sums(*a.grid, pairs, *set), more(*a.grid, pairs, *set);

@@ -41,6 +41,39 @@ TEST(comparisons_of_64_values) {
     }
 }
 
+// exp and log against the C library's in long double: numbers of every size, and the ends of the range.
+TEST(exponentials_and_logarithms) {
+    Random random(9);
+    constexpr std::size_t count = 4096;
+    AlignedArray<double> x, got;
+    x.resize(count), got.resize(count);
+    const double odd[] = {0.0, -0.0, 1.0, -1.0, 5e-324, -5e-324, 1e-17, 709.7, 709.79, 710.0, 1e308, kInf, -708.4, -745.1, -745.2, -1e308, -kInf};
+    for (std::size_t i = 0; i < count; ++i) x[i] = i < std::size(odd) ? odd[i] : random.between(-1, 1) * (i % 3 == 0 ? 708 : i % 3 == 1 ? 2 : 1e-3);
+    for (const auto* s : instruction_sets()) {
+        std::copy_n(x.data(), count, got.data());
+        s->exponentials(got.data(), count);
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto want = static_cast<long double>(std::exp(static_cast<long double>(x[i])));
+            const auto rounded = static_cast<double>(want);
+            const bool same = std::isinf(rounded) || rounded == 0 ? got[i] == rounded : std::fabs(got[i] - want) <= 3e-16L * want + 5e-324L;
+            CHECK_FOR(same, std::string(s->name) + ", exp of " + std::to_string(x[i]));
+        }
+        got[0] = kNan;
+        s->exponentials(got.data(), 8);
+        CHECK_FOR(std::isnan(got[0]), s->name);
+    }
+    const double positive[] = {1.0, std::nextafter(1.0, 2.0), std::nextafter(1.0, 0.0), 1.4142135623730951, 1.4142135623730950, 2.0, 0.5, 0x1p-52, 2.3e-308, 1e308};
+    for (std::size_t i = 0; i < count; ++i) x[i] = i < std::size(positive) ? positive[i] : i % 2 ? random.between(0.5, 2) : std::exp(random.between(-700, 700));
+    for (const auto* s : instruction_sets()) {
+        std::copy_n(x.data(), count, got.data());
+        s->logarithms(got.data(), count);
+        for (std::size_t i = 0; i < count; ++i) {
+            const auto want = std::log(static_cast<long double>(x[i]));
+            CHECK_FOR(std::fabs(got[i] - want) <= 5e-16L * std::fabs(want), std::string(s->name) + ", log of " + std::to_string(x[i]));
+        }
+    }
+}
+
 TEST(sets_of_rows_as_bits) {
     Random random(3);
     for (const std::size_t words : {8, 16, 64}) {

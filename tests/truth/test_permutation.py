@@ -1,6 +1,7 @@
 """Permutation importance against a loop over all pairs of rows that asks the model's own predict, against shuffles, and against the spread over samples."""
 
 import functools
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -14,10 +15,11 @@ from sklearn.tree import DecisionTreeRegressor
 import whybox as wb
 import zoo
 from whybox.api.importance import _make_problem
-from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.errors import InputError, LimitError, OptionError, SpotCheckError, UnsupportedModelError
+from whybox.methods.importance import permutation_of_trees
 from whybox.methods.importance.loss_problem import resolve_loss_problem
 from whybox.methods.importance.options import ImportanceOptions
-from whybox.models.losses import class_labels
+from whybox.models.losses import Loss, class_labels
 from whybox.models.mixed_rows import mix_cells
 from whybox.models.registry import as_model
 from whybox.numerics.statistics import rank_intervals
@@ -64,15 +66,15 @@ def truth_of(model, rows, seed):
 KINDS = [case.name for case in zoo.CASES if case.verdict == "exact"]
 OFTEN = [
     "DecisionTreeRegressor",
-    "RandomForestClassifier, multiclass",
-    "HistGradientBoostingClassifier",
+    "RandomForestClassifier, 3 classes, sample weights",
+    "HistGradientBoostingClassifier, categories",
     "XGBClassifier, multi:softprob",
-    "LGBMClassifier, binary",
-    "CatBoostClassifier, categories",
+    "LGBMClassifier, binary, text classes",
+    "CatBoostRegressor, categories combined",
 ]
 
 
-@pytest.mark.parametrize("name", [n for n in KINDS if n in OFTEN])
+@pytest.mark.parametrize("name", OFTEN)
 def test_of_trees_it_is_the_mean_over_all_pairs(name):
     check_kind(name)
 
@@ -267,7 +269,7 @@ def test_bad_input_is_refused_before_any_work(forest):
     with pytest.raises(OptionError, match="loss"):
         wb.importance(model, X, loss="squared")
     with pytest.raises(InputError, match="at least 0"):
-        wb.importance(model, X, -np.abs(y), loss="poisson")
+        wb.plan(wb.importance, model, X, -np.abs(y), loss="poisson")
     with pytest.raises(LimitError, match="one round"):
         wb.importance(functools.partial(type(model).predict, model), X, y, max_evals=50)
     with pytest.raises(UnsupportedModelError, match="no probabilities"):
@@ -350,3 +352,85 @@ def test_groups_of_dependent_columns_are_those_of_every_method(forest):
         wb.importance(model, method="impurity", players="auto")
     with pytest.raises(OptionError, match="pass rows, X"):
         wb.plan(wb.importance, model, 100, method="shap", players="auto")
+
+
+NATIVE_LOSSES = [
+    ("DecisionTreeRegressor", ("squared", "absolute", "pinball(0.9)")),
+    ("HistGradientBoostingRegressor, poisson", ("squared", "pinball(0.2)", "poisson")),
+    ("LGBMClassifier, binary, text classes", ("log", "brier", "zero_one")),
+    ("RandomForestClassifier, 3 classes, sample weights", ("log", "brier", "zero_one")),
+    ("RandomForestClassifier", ("log", "brier", "zero_one")),
+    ("XGBClassifier, multi:softprob", ("log", "brier", "zero_one")),
+]
+
+
+def values_and_errors(e):
+    extras = ("interval", "rank", "rank_interval", "baseline_loss", "off_data")
+    return [e.values, e.std_error, *(e.extras[name][1] for name in extras)]
+
+
+@pytest.mark.parametrize(("name", "losses"), NATIVE_LOSSES)
+def test_losses_in_native_code_are_those_of_whole_curves(name, losses, monkeypatch):
+    model, rows = zoo.built(name)
+    rows = rows[:40]
+    y = truth_of(model, rows, 2)[0]
+    weights = np.random.default_rng(0).random(len(rows)) * (np.arange(len(rows)) > 2)
+    asked = functools.partial(wb.importance, model, rows, y, sample_weight=weights)
+    native = [asked(loss=loss) for loss in losses]
+    monkeypatch.setattr(permutation_of_trees, "_kernel_loss", lambda *_: None)
+    for e, loss in zip(native, losses, strict=True):
+        curves = asked(loss=loss)
+        assert e.evidence.kernel.endswith("losses in native code")
+        assert curves.evidence.kernel.endswith("losses of whole curves, by NumPy")
+        scale = float(np.abs(e.values).max() + e.extras["baseline_loss"][1])
+        for ours, theirs in zip(values_and_errors(e), values_and_errors(curves), strict=True):
+            np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-10 * scale)
+
+
+@pytest.mark.parametrize("name", ["RandomForestClassifier, 3 classes, sample weights", "LGBMRegressor, missing values"])
+def test_losses_where_a_curve_changes_are_those_at_every_point(name, monkeypatch):
+    model, rows = zoo.built(name)
+    rows = rows[:90]
+    y = truth_of(model, rows, 2)[0]
+    everywhere = wb.importance(model, rows, y)
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS_IN_FULL", 0)
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS", 0)
+    e = wb.importance(model, rows, y)
+    assert e.evidence.kernel.endswith("in native code where a row's curve changes")
+    assert e.evidence.exact
+    for ours, theirs in zip(values_and_errors(e), values_and_errors(everywhere), strict=True):
+        np.testing.assert_allclose(ours, theirs, rtol=1e-9, atol=1e-12)
+
+
+def test_too_many_losses_take_predictions(forest, monkeypatch):
+    model, X, y = forest
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS", 0)
+    monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS_IN_FULL", 0)
+    monkeypatch.setattr(permutation_of_trees, "MAX_TREES_WALKED", 0)
+    X, y, by_leaves = X[:8], y[:8], "the trees' own leaves"
+    assert by_leaves not in wb.importance(model, X, y).evidence.kernel
+    monkeypatch.setattr(permutation_of_trees, "MAX_TREES_WALKED", 10**6)
+    groups = wb.importance(model, X, y, players={"a and b": ["a", "b"]})  # splits of a group are no cuts of its points
+    assert by_leaves not in groups.evidence.kernel
+
+
+def test_losses_that_native_code_does_not_have_are_of_whole_curves(forest):
+    """Of a custom function also under a name that native code has."""
+    model, X, y = forest
+    own = Loss("squared", "squared units of y", lambda truth, p: np.asarray((truth - p) ** 2))
+    e, native = (wb.importance(model, X, y, loss=loss) for loss in (own, "squared"))
+    assert e.evidence.kernel.endswith("by NumPy")
+    np.testing.assert_allclose(e.values, native.values, rtol=1e-10)
+    plan = wb.plan(wb.importance, model, X, y, loss=own)
+    assert plan.kernel == e.evidence.kernel
+    positive = wb.importance(model, X, np.abs(y) + 1, loss=Loss("odd", "odd units", lambda t, p: np.abs(t - p) ** 3))
+    assert positive.evidence.kernel.endswith("by NumPy")
+
+
+def test_a_fault_in_native_losses_is_found(forest, monkeypatch):
+    model, X, y = forest
+    right = permutation_of_trees._kernel_loss
+    for fault in ({"kind": "absolute"}, {"link": "logistic"}, {"scale": 1.01, "link": "exp"}):
+        monkeypatch.setattr(permutation_of_trees, "_kernel_loss", lambda *a, fault=fault: replace(right(*a), **fault))
+        with pytest.raises(SpotCheckError, match="by NumPy"):
+            wb.importance(model, X, y)

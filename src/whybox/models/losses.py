@@ -55,6 +55,13 @@ class Loss:
     excludes_min_truth: bool = False
     needs_positive: bool = False
 
+    @property
+    def kernel(self) -> tuple[str, float]:
+        """The name in :data:`LOSSES` that native code knows the function by, and the level of pinball; of any other function, ``""``."""
+        if isinstance(self.function, partial):
+            return ("pinball", self.function.args[0]) if self.function.func is _pinball_loss else ("", 0.5)
+        return next((name for name, known in LOSSES.items() if known.function is self.function), ""), 0.5
+
     def __call__(self, truth: Floats | ClassPositions, predictions: Floats) -> Floats:
         """Return the loss of each row, (rows,).
 
@@ -66,15 +73,7 @@ class Loss:
             InputError: a truth that the loss is not defined for.
             OptionError: predictions that it is not defined for.
         """
-        if (
-            self.min_truth is not None
-            and (bad := truth <= self.min_truth if self.excludes_min_truth else truth < self.min_truth).any()
-        ):
-            words = "above" if self.excludes_min_truth else "at least"
-            raise InputError(
-                Argument("loss", self.name),
-                f" is defined for truths {words} {self.min_truth:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
-            )
+        self.check_truth(truth)
         if self.needs_positive and (low := ~(predictions > 0)).any():
             raise OptionError(
                 Argument("loss", self.name),
@@ -83,6 +82,25 @@ class Loss:
                 ".",
             )
         return self.function(truth, predictions)
+
+    def check_truth(self, truth: Floats | ClassPositions) -> None:
+        """Refuse a truth that the loss is not defined for.
+
+        Args:
+            truth: (rows,), as for a call.
+
+        Raises:
+            InputError: there is such.
+        """
+        if self.min_truth is None:
+            return
+        bad = truth <= self.min_truth if self.excludes_min_truth else truth < self.min_truth
+        if bad.any():
+            words = "above" if self.excludes_min_truth else "at least"
+            raise InputError(
+                Argument("loss", self.name),
+                f" is defined for truths {words} {self.min_truth:g}; {int(bad.sum()):,} of {bad.size:,} are not, the first being {truth[bad][0]:g}.",
+            )
 
 
 def _squared_error(truth: Floats, predictions: Floats) -> Floats:
@@ -213,8 +231,11 @@ def true_numbers(y: Any, rows: int | None = None) -> Floats:
     Raises:
         InputError: text, missing or infinite values, several columns, or another number of values.
     """
-    values = one_value_a_row(y, rows)
-    numbers = np.array([_as_float(value) for value in values.tolist()], dtype=np.float64)
+    plain = np.asarray(y) if isinstance(y, np.ndarray) and y.dtype.kind in "fiu" and y.ndim == 1 else None
+    if plain is not None and rows in (None, len(plain)):
+        numbers = plain.astype(np.float64)
+    else:
+        numbers = np.array([_as_float(value) for value in one_value_a_row(y, rows).tolist()], dtype=np.float64)
     if (bad := ~np.isfinite(numbers)).any():
         raise InputError(Argument("y"), f" has {int(bad.sum()):,} missing or infinite values; leave those rows out.")
     return numbers

@@ -174,10 +174,13 @@ def _sorted_codes(which: list[int], cells: npt.NDArray[np.object_]) -> list[int]
 
 def _first_rows(codes: Ints, better: Bools) -> Ints:
     """A row for each code from 0 on, then one for -1 where there is any: the first of those that are better, else the first."""
-    order = np.lexsort((~better, codes))
-    present, first = np.unique(codes[order], return_index=True)
-    rows = order[first]
-    return np.concatenate([rows[present >= 0], rows[present < 0]]).astype(np.int64)
+    first, first_better = np.full((2, int(codes.max(initial=-1)) + 2), -1, dtype=np.int64)
+    backwards = np.arange(len(codes))[::-1]
+    first[codes[backwards]] = backwards  # the last one that is written stays; -1 is the last place
+    backwards = backwards[better[backwards]]
+    first_better[codes[backwards]] = backwards
+    rows = np.where(first_better >= 0, first_better, first)
+    return rows[rows >= 0]
 
 
 def _scatter_codes(codes: npt.NDArray[Any], gap: Bools) -> Ints:

@@ -3,15 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from dataclasses import dataclass
+from typing import Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.columns import Feature
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
-__all__ = ["correlation_ratio", "dependence", "rank_coordinates"]
+__all__ = [
+    "Coordinates",
+    "RowRanges",
+    "coordinates_of",
+    "correlation_ratio",
+    "dependence",
+    "rank_coordinates",
+    "row_ranges",
+]
 
 _CORRELATION_BINS: Final = 10
 SIGNIFICANCE: Final = 0.05  # of dependence, over all pairs together
@@ -31,14 +41,53 @@ def rank_coordinates(feature: Feature) -> Floats:
     return np.column_stack([rank, gap]) if gap.any() else rank[:, None]
 
 
-def correlation_ratio(feature: Feature, other: Floats) -> float:
-    """Correlation ratio: the share of another feature's variance that lies between ten ranges of this one."""
-    total = other.var(axis=0).sum()
-    _, cell = np.unique(_ranges(feature, _CORRELATION_BINS), return_inverse=True)
-    size = np.bincount(cell)
-    means = np.column_stack([np.bincount(cell, c) / size for c in other.T])
-    between = (size[:, None] * (means - other.mean(axis=0)) ** 2).sum() / len(other)
-    return float(ratio_above_rounding(between, total, (rounding_floor(other) ** 2).sum()))
+@final
+@dataclass(frozen=True, eq=False)
+class RowRanges:
+    """Ranges of a feature's ranks, or its categories, and missing values: which of them each row is in (rows,), and how many rows each holds."""
+
+    of_row: npt.NDArray[np.int64]
+    size: npt.NDArray[np.int64]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Coordinates:
+    """A feature as coordinates, (rows, dimensions), with their mean, their variance in all, and that of rounding."""
+
+    values: Floats
+    mean: Floats
+    variance: float
+    rounding: float
+
+
+def row_ranges(feature: Feature, bins: int = _CORRELATION_BINS) -> RowRanges:
+    """Return the ranges of a feature, ten or so many, between which :func:`correlation_ratio` compares others."""
+    gap = feature.codes < 0
+    count = max(len(feature.unique), 1)
+    if feature.numbers is None:
+        place = np.where(gap, count, feature.codes)
+    else:
+        ranks = np.cumsum(np.bincount(feature.codes[~gap], minlength=count))
+        of_value = np.minimum((ranks - 1) * bins // max(int(ranks[-1]), 1), bins - 1)
+        place = np.where(gap, bins, of_value[feature.codes])
+    size = np.bincount(place)
+    number = np.cumsum(size > 0) - 1
+    return RowRanges(number[place], size[size > 0])
+
+
+def coordinates_of(feature: Feature) -> Coordinates:
+    """Return a feature as :func:`rank_coordinates`, with what :func:`correlation_ratio` needs of them."""
+    values = rank_coordinates(feature)
+    rounding = float((rounding_floor(values) ** 2).sum())
+    return Coordinates(values, values.mean(axis=0), float(values.var(axis=0).sum()), rounding)
+
+
+def correlation_ratio(ranges: RowRanges, other: Coordinates) -> float:
+    """Correlation ratio: the share of another feature's variance that lies between the ranges of this one."""
+    means = np.column_stack([np.bincount(ranges.of_row, c) / ranges.size for c in other.values.T])
+    between = (ranges.size[:, None] * (means - other.mean) ** 2).sum() / len(other.values)
+    return float(ratio_above_rounding(between, other.variance, other.rounding))
 
 
 def dependence(features: Sequence[Feature]) -> Floats:
@@ -53,21 +102,18 @@ def dependence(features: Sequence[Feature]) -> Floats:
     from scipy.sparse import csr_matrix
 
     rows, count = len(features[0].codes), len(features)
-    coordinates = [rank_coordinates(f) for f in features]
-    first = np.cumsum([0, *(c.shape[1] for c in coordinates[:-1])])
-    table = np.column_stack(coordinates)
-    centred = table - table.mean(axis=0)
-    total = np.add.reduceat((centred**2).sum(axis=0), first)
-    floor = np.array([(rounding_floor(c) ** 2).sum() for c in coordinates]) * rows
+    coordinates = [coordinates_of(f) for f in features]
+    first = np.cumsum([0, *(c.values.shape[1] for c in coordinates[:-1])])
+    centred = np.column_stack([c.values - c.mean for c in coordinates])
+    total, floor = (np.array(x) * rows for x in ([c.variance for c in coordinates], [c.rounding for c in coordinates]))
     explained = np.zeros((count, count))
     for i, feature in enumerate(features):
-        _, cell = np.unique(_ranges(feature, int(np.clip(rows // 10, 2, _CORRELATION_BINS))), return_inverse=True)
-        size = np.bincount(cell)
-        if 1 < len(size) < rows:
-            sums = csr_matrix((np.ones(rows), (cell, np.arange(rows)))) @ centred
-            between = np.add.reduceat((sums**2 / size[:, None]).sum(axis=0), first)
+        ranges = row_ranges(feature, int(np.clip(rows // 10, 2, _CORRELATION_BINS)))
+        if 1 < len(ranges.size) < rows:
+            sums = csr_matrix((np.ones(rows), (ranges.of_row, np.arange(rows)))) @ centred
+            between = np.add.reduceat((sums**2 / ranges.size[:, None]).sum(axis=0), first)
             ratios = ratio_above_rounding(between, total, floor)
-            explained[i] = _beyond_chance(ratios, rows, len(size), count * (count - 1))
+            explained[i] = _beyond_chance(ratios, rows, len(ranges.size), count * (count - 1))
     return np.maximum(explained, explained.T)
 
 
@@ -79,14 +125,3 @@ def _beyond_chance(ratios: Floats, rows: int, ranges: int, tests: int) -> Floats
     chance = fdtrc(ranges - 1, rows - ranges, ratios / (ranges - 1) / within)
     adjusted = 1.0 - within * (rows - 1)
     return np.where(chance * tests < SIGNIFICANCE, np.clip(adjusted, 0.0, 1.0), 0.0)
-
-
-def _ranges(feature: Feature, bins: int) -> Ints:
-    """In which of so many ranges of equal share each row is; of classes, in which class. Missing values are one of their own."""
-    gap = feature.codes < 0
-    count = max(len(feature.unique), 1)
-    if feature.numbers is None:
-        return np.where(gap, count, feature.codes)
-    ranks = np.cumsum(np.bincount(feature.codes[~gap], minlength=count))
-    place = np.minimum((ranks - 1) * bins // max(int(ranks[-1]), 1), bins - 1)
-    return np.where(gap, bins, place[feature.codes])

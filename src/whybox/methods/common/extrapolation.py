@@ -24,7 +24,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Feature, Ints
-from whybox.methods.common.dependence import correlation_ratio, rank_coordinates
+from whybox.methods.common.dependence import coordinates_of, correlation_ratio, row_ranges
 from whybox.methods.common.rows import WeightedRows
 
 __all__ = ["OffDataShare"]
@@ -58,13 +58,16 @@ class OffDataShare:
         rng = np.random.default_rng(0)
         chosen = rng.choice(count, ROWS_CHANGED, replace=False) if count > ROWS_CHANGED else np.arange(count)
         self._sample = np.sort(chosen)
-        self._coordinates = {p: rank_coordinates(rows.feature(p)) for p in _candidate_columns(rows)}
+        self._coordinates = {p: coordinates_of(rows.feature(p)) for p in _candidate_columns(rows)}
 
-    def __call__(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> tuple[Floats, Floats]:
+    def __call__(
+        self, feature: Feature, points: npt.NDArray[Any], at: Ints, *, errors_wanted: bool = True
+    ) -> tuple[Floats, Floats]:
         """Return the share of rows that each point takes off the data, from 0 to 1, and its standard error, (points,) each; NaN where too few rows are near to tell.
 
         Args:
             feature: a column of the rows. points: its values, as a grid has them. at: (rows,) the point that each row is at, -1 for none.
+            errors_wanted: False saves the time that errors take; they are then NaN wherever a share was counted.
         """
         feature, at = self.rows.feature(feature.position), at[self._weighted]
         outside = _outside_data(feature, points, at)
@@ -73,7 +76,9 @@ class OffDataShare:
             return outside, np.zeros(len(points))
         shares, errors = np.zeros((2, len(points)))
         known: dict[bytes, tuple[float, float]] = {}
-        weights = self.rows.weights[self._sample]
+        # used for every point: fresh memory each time would cost more than the distances
+        scratch = np.empty((2, max(len(self._sample), MAX_NEIGHBOURS) * MAX_NEIGHBOURS))
+        weights, changed = self.rows.weights[self._sample], partners[self._sample]
         weights = weights / weights.sum()
         for g, near in enumerate(self._neighbour_rows(feature, points, at)):
             if len(near) < 2:
@@ -81,18 +86,20 @@ class OffDataShare:
                 continue
             key = near.tobytes()
             if key not in known:
-                off = _is_off_data(partners[self._sample], partners[near], self._sample, near)
-                known[key] = _share_and_error(off, weights)
+                off = _is_off_data(changed, partners[near], self._sample, near, scratch, halves=errors_wanted)
+                share, error = _share_and_error(off, weights)
+                known[key] = share, error if errors_wanted else np.nan
             shares[g], errors[g] = known[key]
         return np.maximum(shares, outside), np.where(outside > shares, 0.0, errors)
 
     def _partner_coordinates(self, feature: Feature) -> Floats | None:
         """Coordinates of the features that depend most on this one, (rows, dimensions)."""
         others = [p for p in self._coordinates if p != feature.position]
-        scores = {p: correlation_ratio(feature, self._coordinates[p]) for p in others}
+        ranges = row_ranges(feature)
+        scores = {p: correlation_ratio(ranges, self._coordinates[p]) for p in others}
         best = max(scores.values(), default=0.0)
         top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:MAX_PARTNERS]
-        return np.column_stack([self._coordinates[p] for p in top]) if top else None
+        return np.column_stack([self._coordinates[p].values for p in top]) if top else None
 
     def _neighbour_rows(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> list[Ints]:
         """Rows nearest to each point: those of the category, or a window of ranks around a number."""
@@ -134,28 +141,33 @@ def _thin_evenly(rows: Ints) -> Ints:
 
 
 def _is_off_data(
-    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints
+    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints, scratch: Floats, *, halves: bool
 ) -> npt.NDArray[np.bool_]:
     """Return whether each changed row is farther from its nearest neighbour than neighbours usually are, (1 + halves, changed rows).
 
-    First of all neighbours, then of each half of them where they are enough. A row is no neighbour of its own.
+    First of all neighbours, then, where `halves` are wanted, of each half of them where they are enough. A row is no neighbour of its own.
     """
     order, starts = _split_into_quarters(len(neighbours))
     neighbours, neighbour_rows = neighbours[order], neighbour_rows[order]
-    between = _pairwise_distances(neighbours, neighbours)
+    between = _squared_distances(neighbours, neighbours, scratch).copy()
     np.fill_diagonal(between, np.inf)
-    distances = _pairwise_distances(changed, neighbours)
-    distances[changed_rows[:, None] == neighbour_rows[None, :]] = np.inf
-    if len(neighbours) < MIN_HALVED:
-        return np.asarray(distances.min(axis=1) > _usual_distance(between.min(axis=1)) + 1e-12)[None]
-    own, nearest = (np.minimum.reduceat(d, starts, axis=1).T for d in (between, distances))
-    ends = [*starts[1:].tolist(), len(neighbours)]
+    squares = _squared_distances(changed, neighbours, scratch)
+    itself = np.searchsorted(changed_rows, neighbour_rows)  # changed rows are in order
+    among = np.flatnonzero(changed_rows[np.minimum(itself, len(changed_rows) - 1)] == neighbour_rows)
+    squares[itself[among], among] = np.inf
+    if not halves or len(neighbours) < MIN_HALVED:
+        nearest, own = (_root(d.min(axis=1)) for d in (squares, between))
+        off = np.asarray(nearest > _usual_distance(own) + 1e-12)[None]
+        # as many lines as with halves: sums over rows are then the same to the bit
+        return off if len(neighbours) < MIN_HALVED else np.repeat(off, 1 + len(HALF_PAIRS), axis=0)
+    own, nearest = (_root(np.minimum.reduceat(d, starts, axis=1)).T for d in (between, squares))
     out = np.empty((1 + len(HALF_PAIRS), len(changed)), dtype=bool)
     out[0] = nearest.min(axis=0) > _usual_distance(own.min(axis=0)) + 1e-12
-    for h, (q, r) in enumerate(HALF_PAIRS, start=1):
-        closest = np.minimum(own[q], own[r])
-        usual = _usual_distance(np.concatenate([closest[starts[q] : ends[q]], closest[starts[r] : ends[r]]]))
-        out[h] = np.minimum(nearest[q], nearest[r]) > usual + 1e-12
+    one, two = np.array(HALF_PAIRS).T
+    quarter = np.repeat(np.arange(4), np.diff([*starts.tolist(), len(neighbours)]))
+    inside = (quarter == one[:, None]) | (quarter == two[:, None])
+    usual = _usual_distances(np.where(inside, np.minimum(own[one], own[two]), np.inf), inside.sum(axis=1))
+    out[1:] = np.minimum(nearest[one], nearest[two]) > usual[:, None] + 1e-12
     return out
 
 
@@ -168,8 +180,13 @@ def _split_into_quarters(count: int) -> tuple[Ints, Ints]:
 
 def _usual_distance(distances: Floats) -> float:
     """The distance that 95 % do not exceed: one of them, the next above."""
-    at = int(np.ceil((len(distances) - 1) * USUAL_SHARE))
-    return float(np.partition(distances, at)[at])
+    return float(_usual_distances(distances[None], np.array([len(distances)]))[0])
+
+
+def _usual_distances(distances: Floats, counts: Ints) -> Floats:
+    """The same of each row, of so many smallest of its distances."""
+    at = np.ceil((counts - 1) * USUAL_SHARE).astype(np.int64)
+    return np.asarray(np.sort(distances, axis=1)[np.arange(len(at)), at])
 
 
 def _share_and_error(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
@@ -182,9 +199,16 @@ def _share_and_error(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float
     return float(shares[0]), float(np.sqrt(of_rows + of_neighbours))
 
 
-def _pairwise_distances(a: Floats, b: Floats) -> Floats:
-    square = (a**2).sum(axis=1)[:, None] + (b**2).sum(axis=1)[None, :] - 2.0 * a @ b.T
-    return np.asarray(np.sqrt(np.maximum(square, 0.0)))
+def _squared_distances(a: Floats, b: Floats, scratch: Floats) -> Floats:
+    """Squared distances, (rows of a, rows of b), in memory of `scratch`; by rounding some may be a little below zero."""
+    squares, products = (part[: len(a) * len(b)].reshape(len(a), len(b)) for part in scratch)
+    np.add((a**2).sum(axis=1)[:, None], (b**2).sum(axis=1)[None, :], out=squares)
+    np.matmul(2.0 * a, b.T, out=products)
+    return np.asarray(np.subtract(squares, products, out=squares))
+
+
+def _root(squares: Floats) -> Floats:
+    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
 def _outside_data(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:

@@ -193,6 +193,7 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
     truth: npt.NDArray[Any] = true_numbers(y, len(table)) if labels is None else true_classes(y, labels, len(table))
     players, linkage = _resolve_players(resolved, options.players)
     loss = choose_loss(options.loss, resolved.model.outputs, labels)
+    loss.check_truth(truth)
     agreement, checked = resolved.compare(check=check)
     return LossProblem(resolved, players, truth, loss, labels, options, problem.spec, agreement, checked, linkage)
 

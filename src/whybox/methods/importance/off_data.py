@@ -29,7 +29,7 @@ def mean_off_data(problem: LossProblem) -> Floats:
         if len(members) == 1:
             feature = rows.feature(members[0])
             points, at, weight = _own_values(feature, rows.weights)
-            shares, _ = share_at(feature, points, at)
+            shares, _ = share_at(feature, points, at, errors_wanted=False)
             known = ~np.isnan(shares) & (weight > 0)
             if known.any():
                 out[player] = float(shares[known] @ weight[known] / weight[known].sum())
@@ -50,5 +50,5 @@ def _own_values(feature: Feature, weights: Floats) -> tuple[npt.NDArray[Any], In
     position = np.full(count, -1, dtype=np.int64)
     position[chosen] = np.arange(len(chosen))
     at = np.where(has_value, position[feature.codes], -1)
-    nearest = np.abs(np.arange(count)[:, None] - chosen[None, :]).argmin(axis=1)
+    nearest = np.searchsorted((chosen[:-1] + chosen[1:]) / 2.0, np.arange(count))
     return feature.unique[chosen], at, np.bincount(nearest, of_value, minlength=len(chosen)).astype(np.float64)

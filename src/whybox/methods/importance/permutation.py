@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from typing import Final
 
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.plan import MethodPlan, Plan
@@ -18,8 +17,6 @@ from whybox.methods.importance.spot_checks import PermutationChecks, planned_che
 from whybox.models.blackbox import BlackBox
 
 __all__ = ["permutation", "plan_permutation"]
-
-KERNEL: Final = "the trees' own leaves, every row with every other row's values"
 
 
 def permutation(problem: ImportanceProblem) -> Explanation:
@@ -55,7 +52,7 @@ def permutation(problem: ImportanceProblem) -> Explanation:
 
 def _exact(problem: LossProblem, trees: TreePairs) -> PlayerValues:
     checks = PermutationChecks(problem)
-    pairs = pair_differences(problem, trees, checks.observe_points)
+    pairs = pair_differences(problem, trees, checks)
     checks.check_predictions()
     checks.check_sums(pairs.of_row, pairs.of_donor)
     return exact_pair_values(
@@ -63,7 +60,7 @@ def _exact(problem: LossProblem, trees: TreePairs) -> PlayerValues:
         pairs.of_row,
         pairs.of_donor,
         baseline=pairs.baseline,
-        kernel=KERNEL,
+        kernel=trees.kernel,
         predictions=0,
         spot_checks=checks.result,
     )
@@ -76,13 +73,14 @@ def plan_permutation(problem: ImportanceProblem) -> Plan:
         WhyboxError: see whybox.errors; each message says what to do.
     """
     resolved = resolve_loss_problem(problem, check=False)
-    count, players, by_leaves = len(resolved), resolved.players.count, isinstance(tree_pairs(resolved), TreePairs)
+    count, players, trees = len(resolved), resolved.players.count, tree_pairs(resolved)
+    by_leaves = isinstance(trees, TreePairs)
     rounds = 0 if by_leaves else planned_rounds(resolved)
     predictions = count * (1 + players * rounds) if rounds and isinstance(resolved.model, BlackBox) else 0
     return MethodPlan(
         method=problem.spec.title,
         method_id=problem.spec.method_id,
-        kernel=KERNEL if by_leaves else "rows with a player's values from other rows",
+        kernel=trees.kernel if isinstance(trees, TreePairs) else "rows with a player's values from other rows",
         exact=by_leaves or rounds >= count - 1,
         rows=count,
         model_calls=resolved.n_rows_checked + predictions + planned_checks(resolved, float(count * players * rounds)),

@@ -26,6 +26,7 @@ from whybox.models.blackbox import BlackBox
 __all__ = ["PermutationChecks", "check_rows", "planned_checks"]
 
 SUM_ROUNDING: Final = 1e-9  # relative: of sums of many losses in two orders
+NUMBER_ROUNDING: Final = 1e-12  # of a loss, relative to the numbers that it compares
 
 
 def planned_checks(problem: LossProblem, work: float) -> int:
@@ -39,6 +40,9 @@ class PermutationChecks:
 
     Args:
         problem: with its rows. work: predictions of single rows that the answer takes, about.
+
+    Attributes:
+        players, rows, donors: what is checked, one each: the prediction of a row with a player's values of another.
     """
 
     def __init__(self, problem: LossProblem, work: float = 0.0) -> None:
@@ -48,8 +52,8 @@ class PermutationChecks:
         self._alone = alone if asked > alone else 0
         count, rng = max(asked - self._alone, 0), spot_rng(problem.options.seed, 15)
         kept = np.flatnonzero(problem.weights > 0)
-        self._player = rng.integers(0, problem.players.count, count)
-        self._row, self._donor = rng.choice(kept, count), rng.choice(kept, count)
+        self.players = rng.integers(0, problem.players.count, count)
+        self.rows, self.donors = rng.choice(kept, count), rng.choice(kept, count)
         self._predictions: dict[
             int, Floats
         ] = {}  # of those that were noted, what the answer took them to be, (outputs,)
@@ -61,10 +65,10 @@ class PermutationChecks:
 
     def observe_donors(self, player: int, donors: Ints, predictions: Floats) -> None:
         """Note some of the predictions of rows with the values of the answer's own donors, (rows,) and (rows, outputs): in the first round of a player."""
-        for k in np.flatnonzero(self._player == player).tolist():
+        for k in np.flatnonzero(self.players == player).tolist():
             if k not in self._predictions:
-                self._donor[k] = donors[self._row[k]]
-                self._predictions[k] = predictions[self._row[k]].copy()
+                self.donors[k] = donors[self.rows[k]]
+                self._predictions[k] = predictions[self.rows[k]].copy()
 
     def observe_points(self, player: int, rows: Ints, points: Ints, predictions: Floats) -> None:
         """Note some of the predictions of a block of rows at every point of a player.
@@ -72,9 +76,40 @@ class PermutationChecks:
         Args:
             rows: (block,), consecutive. points: (rows,), the point of every row. predictions: (block, points, outputs).
         """
-        wanted = (self._player == player) & (self._row >= rows[0]) & (self._row <= rows[-1])
+        wanted = (self.players == player) & (self.rows >= rows[0]) & (self.rows <= rows[-1])
         for k in np.flatnonzero(wanted).tolist():
-            self._predictions[k] = predictions[self._row[k] - rows[0], points[self._donor[k]]].copy()
+            self._predictions[k] = predictions[self.rows[k] - rows[0], points[self.donors[k]]].copy()
+
+    def note(self, which: Ints, predictions: Floats) -> None:
+        """Note predictions of some of what is checked: positions, and (positions, outputs)."""
+        for k, prediction in zip(which.tolist(), predictions, strict=True):
+            self._predictions[k] = prediction.copy()
+
+    def check_differences(self, rows: Ints, changed: Floats, unchanged: Floats, differences: Floats) -> None:
+        """Take losses of native code a second time, by NumPy.
+
+        Args:
+            rows: of which the predictions are. changed, unchanged: (rows, outputs), with and without the other row's values.
+            differences: (rows,), of their losses.
+
+        Raises:
+            SpotCheckError: one differs by more than rounding explains.
+        """
+        problem = self._problem
+        if not len(rows):
+            return
+        after, before = problem.losses(changed, rows), problem.losses(unchanged, rows)
+        size = np.abs(changed).max(axis=1) + np.abs(unchanged).max(axis=1) + np.abs(problem.truth[rows])
+        allowed = SUM_ROUNDING * (after + before) + NUMBER_ROUNDING * size
+        if problem.loss.kernel[0] == "log":  # one less a probability near 1 is not known better than to rounding
+            allowed += np.finfo(np.float64).eps * (np.exp(after) + np.exp(before))
+        self._checker.compare(
+            differences,
+            after - before,
+            allowed,
+            way="by taking the losses of these predictions by NumPy",
+            where=lambda at: [("row", int(rows[at[0]]))],
+        )
 
     def check_predictions(self) -> None:
         """Ask the model about the rows that were noted.
@@ -87,10 +122,10 @@ class PermutationChecks:
         problem, noted = self._problem, np.array(list(self._predictions))
         cells: list[RowCell] = []
         order: list[int] = []
-        for player in np.unique(self._player[noted]).tolist():
-            those = noted[self._player[noted] == player]
-            points = self._points_of_donors(player, self._donor[those])
-            cells += [RowCell(int(self._row[k]), points, i) for i, k in enumerate(those)]
+        for player in np.unique(self.players[noted]).tolist():
+            those = noted[self.players[noted] == player]
+            points = self._points_of_donors(player, self.donors[those])
+            cells += [RowCell(int(self.rows[k]), points, i) for i, k in enumerate(those)]
             order += those.tolist()
         recompute = RowRecomputation(problem.model, problem.table, problem.selection, self._checker, alone=self._alone)
         recomputed, allowed = recompute(cells)
