@@ -45,7 +45,7 @@ def test_methods_of_saliency_are_what_their_entries_say(method):
 def test_every_family_has_methods_and_their_ids_differ():
     assert {s.family for s in EVERY} == set(FAMILIES)
     assert len({s.method_id for s in EVERY}) == len(EVERY)
-    assert family_ids("importance") == ("permutation", "conditional", "drop_column", "shap", "impurity")
+    assert family_ids("importance") == ("permutation", "conditional", "drop_column", "sage", "shap", "impurity")
     assert {s.family for s in methods(command="saliency")} == {"saliency"}
 
 

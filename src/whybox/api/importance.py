@@ -66,6 +66,7 @@ def importance(
         y: the truth of each row, or the name of a column of X that holds it. Its classes are matched with the model's by name.
         method: ``"permutation"``: how much the loss grows when a feature's values come from another row. ``"conditional"``: when only the part of it does that
             the other features do not explain, with a test. ``"drop_column"``: when the model is trained again without the feature, with a test.
+            ``"sage"``: Shapley values of the loss: what each feature takes off the loss of a model that knows none.
             ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training. ``"auto"``: permutation where y is
             given, else shap. Or an ``ImportanceOptions`` object in place of the options below, or a list of these. An option that the method does
             not take is refused.
@@ -77,19 +78,21 @@ def importance(
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
             0.5 or more) are one group; with a loss alone.
-        background, background_weight, scale: as for :func:`explain`; of ``"shap"`` alone.
+        background, background_weight: as for :func:`explain`; of ``"shap"``, and of ``"sage"``, where None draws some of the rows. scale: of ``"shap"``.
         output: which output, as for :func:`explain`; of a loss, the one that y is the truth of.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to call instead of reading it, as for :func:`effects`.
-        tol: the Monte-Carlo error to reach where donors are drawn, as a share of the largest value; None: 0.02.
-        max_evals: most predictions of single rows in total; None: 200 a row of X. Where they do not suffice, ``extras["converged"]`` is False and a note says so.
+        tol: the Monte-Carlo error to reach where donors or coalitions are drawn, as a share of the largest value; None: 0.02.
+        max_evals: most predictions of single rows in total; None: 200 a row of X (``"sage"``: more for few rows). Where they do not suffice,
+            ``extras["converged"]`` is False and a note says so.
         level: confidence of intervals. seed: of what is drawn; exact methods draw nothing. n_jobs: threads of tree ensembles.
         spot_checks: as for :func:`explain`.
 
     Returns:
         Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs) of ``"shap"``; a list of methods gives a dict, method -> Explanation.
         With a loss also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``baseline_loss``, ``p_value`` and ``q_value`` (NaN where the
-        method has no test); of permutation ``off_data``, the share of changed rows that lie where there are no data.
+        method has no test); of permutation ``off_data``, the share of changed rows that lie where there are no data; of sage ``monte_carlo_error``, ``loss_without_features``,
+        ``additivity_gap``.
 
     Raises:
         OptionError: unknown method, or arguments that do not go with it. InputError: a truth that does not fit. Others as for :func:`explain`.

@@ -21,13 +21,12 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.importance.even_donors import EvenDonors
 from whybox.methods.importance.loss_problem import LossProblem
-from whybox.methods.importance.prediction_budget import allowed_rounds
+from whybox.methods.importance.prediction_budget import DEFAULT_TOL, allowed_rounds
 from whybox.methods.importance.result import PlayerValues, exact_pair_values, pair_values
 from whybox.methods.importance.spot_checks import PermutationChecks
 
 __all__ = ["planned_rounds", "sampled_pairs"]
 
-DEFAULT_TOL: Final = 0.02  # Monte-Carlo error, as a share of the largest value
 MAX_BLOCK: Final = 8  # rounds of a block
 BLOCKS: Final = 4  # from whose spread the Monte-Carlo error is taken; that of fewer tells little
 ROUNDING: Final = 1e-9  # of the mean loss; a Monte-Carlo error below that is none

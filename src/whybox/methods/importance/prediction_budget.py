@@ -8,9 +8,10 @@ from whybox.errors import Argument, LimitError
 from whybox.methods.common.spot_checks import spot_predictions
 from whybox.methods.importance.loss_problem import LossProblem
 
-__all__ = ["allowed_rounds"]
+__all__ = ["DEFAULT_PREDICTIONS_A_ROW", "DEFAULT_TOL", "allowed_rounds"]
 
 DEFAULT_PREDICTIONS_A_ROW: Final = 200  # of all players together
+DEFAULT_TOL: Final = 0.02  # Monte-Carlo error to reach, as a share of the largest value
 
 
 def allowed_rounds(problem: LossProblem, what: str) -> int:

@@ -41,6 +41,7 @@ class PlayerValues:
         values: (players,). influence: (rows, players), what each row contributes: values are weighted means of it but for a constant, and their errors follow from
             its spread over rows.
         baseline: (rows,), the loss of each row as it is.
+        monte_carlo_error: (players,), the error that the values have for these rows, added to that over rows; None: there is none, or the influence holds it.
         kernel: what computed it. exact: whether the values have no error of their own for these rows. predictions: of single rows, for this.
         p_value: (players,), NaN where there is no test; None: the method has none. test: which test that is, in words.
         notes: for the reader. extras: further numbers, name -> (dims, array). spot_checks: what was recomputed.
@@ -52,6 +53,7 @@ class PlayerValues:
     kernel: str
     exact: bool
     predictions: int
+    monte_carlo_error: Floats | None = None
     p_value: Floats | None = None
     test: str = ""
     notes: tuple[str, ...] = ()
@@ -97,7 +99,7 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
     options = problem.options
     moments = RunningMoments(found.values.shape)
     moments.add_rows(found.influence, problem.weights)
-    error, freedom = moments.std_error, max(moments.effective_count - 1.0, 1.0)
+    error, freedom = _with_own_error(moments.std_error, found), max(moments.effective_count - 1.0, 1.0)
     ends = skewed_interval(found.values, error, moments.skewness, options.level, freedom)
     rank, *rank_ends = rank_intervals(found.values, _errors_of_differences(problem, found, moments), options.level)
     p_value = np.full(len(found.values), np.nan) if found.p_value is None else found.p_value
@@ -150,4 +152,13 @@ def _errors_of_differences(problem: LossProblem, found: PlayerValues, moments: R
     products = centred.T @ centred
     squares = np.diag(products)
     both = np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
-    return std_error_of_mean(both, moments.effective_count)
+    error = std_error_of_mean(both, moments.effective_count)
+    if found.monte_carlo_error is None:
+        return error
+    own = found.monte_carlo_error**2
+    return np.asarray(np.sqrt(error**2 + own[:, None] + own[None, :]))
+
+
+def _with_own_error(error: Floats, found: PlayerValues) -> Floats:
+    """Standard errors over rows, (players,), with the error that the values have for these rows added."""
+    return error if found.monte_carlo_error is None else np.hypot(error, found.monte_carlo_error)
