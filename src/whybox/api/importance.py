@@ -37,6 +37,7 @@ def importance(  # the promise of the public surface
     scale: str | None = None,
     sample_weight: Any = None,
     response_method: str | None = None,
+    scoring: Any = None,
     fit: Callable[..., Any] | None = None,
     tol: float | None = None,
     max_evals: int | None = None,
@@ -72,6 +73,8 @@ def importance(
             not take is refused.
         loss: ``"squared"``, ``"absolute"``, ``"pinball(0.9)"``, ``"poisson"``, ``"tweedie(1.5)"`` of numbers; ``"log"``, ``"brier"``, ``"zero_one"`` of the
             probabilities of classes. ``"auto"``: log of classes, else squared.
+        scoring: of ``"permutation"``, in place of a loss: a score of all rows together, by its name in scikit-learn (``"roc_auc"``, ``"r2"``), as
+            ``make_scorer`` makes it, or a function ``scorer(estimator, X, y)``. Values are the drop of the score.
         train: ``(rows, truth)`` of training: the same importance is measured on them too (``extras["train"]``, ``extras["train_error"]``). Of
             ``"drop_column"``, what models are trained on.
         fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
@@ -90,9 +93,9 @@ def importance(
 
     Returns:
         Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs) of ``"shap"``; a list of methods gives a dict, method -> Explanation.
-        With a loss also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``baseline_loss``, ``p_value`` and ``q_value`` (NaN where the
-        method has no test); of permutation ``off_data``, the share of changed rows that lie where there are no data; of sage ``monte_carlo_error``, ``loss_without_features``,
-        ``additivity_gap``.
+        With a loss or a score also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``p_value`` and ``q_value`` (NaN where the method has no
+        test), ``baseline_loss`` or ``baseline_score``; of permutation ``off_data``, the share of changed rows that lie where there are no data; of sage
+        ``monte_carlo_error``, ``loss_without_features``, ``additivity_gap``.
 
     Raises:
         OptionError: unknown method, or arguments that do not go with it. InputError: a truth that does not fit. Others as for :func:`explain`.

@@ -1,4 +1,4 @@
-"""The result of importance by a loss: values with errors, intervals and ranks, and their evidence."""
+"""The result of importance on rows with their truth: values with errors, intervals and ranks, and their evidence."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
+from whybox.methods.importance.rows_problem import RowsProblem
 from whybox.numerics.statistics import (
     RunningMoments,
     adjust_p_values,
@@ -39,8 +40,8 @@ class PlayerValues:
 
     Attributes:
         values: (players,). influence: (rows, players), what each row contributes: values are weighted means of it but for a constant, and their errors follow from
-            its spread over rows.
-        baseline: (rows,), the loss of each row as it is.
+            its spread over rows. influence_weights: (rows,), which sum to one; None: those of the problem's rows.
+        baseline: (rows,), the loss of each row as it is; None: there is none.
         monte_carlo_error: (players,), the error that the values have for these rows, added to that over rows; None: there is none, or the influence holds it.
         kernel: what computed it. exact: whether the values have no error of their own for these rows. predictions: of single rows, for this.
         p_value: (players,), NaN where there is no test; None: the method has none. test: which test that is, in words.
@@ -49,10 +50,11 @@ class PlayerValues:
 
     values: Floats
     influence: Floats
-    baseline: Floats
+    baseline: Floats | None
     kernel: str
     exact: bool
     predictions: int
+    influence_weights: Floats | None = None
     monte_carlo_error: Floats | None = None
     p_value: Floats | None = None
     test: str = ""
@@ -94,14 +96,15 @@ def paired_values(problem: LossProblem, differences: Floats, **found: Any) -> Pl
     )
 
 
-def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: float) -> Explanation:
+def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: float) -> Explanation:
     """Return the explanation of kind ``"importance"``: values, errors, intervals, tests and ranks of players, with the evidence."""
     options = problem.options
+    weights = problem.weights if found.influence_weights is None else found.influence_weights
     moments = RunningMoments(found.values.shape)
-    moments.add_rows(found.influence, problem.weights)
+    moments.add_rows(found.influence, weights)
     error, freedom = _with_own_error(moments.std_error, found), max(moments.effective_count - 1.0, 1.0)
     ends = skewed_interval(found.values, error, moments.skewness, options.level, freedom)
-    rank, *rank_ends = rank_intervals(found.values, _errors_of_differences(problem, found, moments), options.level)
+    rank, *rank_ends = rank_intervals(found.values, _errors_of_differences(found, moments, weights), options.level)
     p_value = np.full(len(found.values), np.nan) if found.p_value is None else found.p_value
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         **interval_extras(np.stack(ends, axis=-1), ("feature",), options.level),
@@ -110,8 +113,9 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
         "rank": (("feature",), rank.astype(np.float64)),
         "rank_interval": (("feature", "bound"), np.column_stack(rank_ends)),
         **found.extras,
-        "baseline_loss": ((), np.array(float(problem.weights @ found.baseline))),
     }
+    if found.baseline is not None:
+        extras["baseline_loss"] = ((), np.array(float(problem.weights @ found.baseline)))
     if problem.linkage is not None:
         extras["linkage"] = (("join", "column"), problem.linkage)
     test = () if not found.test else (f"p-values: {found.test}; q-values: Benjamini and Yekutieli.",)
@@ -137,7 +141,7 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
             seconds=seconds,
             spot_checks=found.spot_checks,
             units=problem.units,
-            settings={"loss": problem.loss.name, "role": options.role or "not said", "level": options.level},
+            settings={**problem.measure, "role": options.role or "not said", "level": options.level},
         ),
         players={
             name: tuple(names[i] for i in members) for name, members in zip(players.names, players.members, strict=True)
@@ -146,9 +150,9 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
     )
 
 
-def _errors_of_differences(problem: LossProblem, found: PlayerValues, moments: RunningMoments) -> Floats:
+def _errors_of_differences(found: PlayerValues, moments: RunningMoments, weights: Floats) -> Floats:
     """Standard errors of the differences of any two values, (players, players)."""
-    centred = problem.weights[:, None] * (found.influence - moments.mean)
+    centred = weights[:, None] * (found.influence - moments.mean)
     products = centred.T @ centred
     squares = np.diag(products)
     both = np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)

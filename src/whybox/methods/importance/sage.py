@@ -71,7 +71,7 @@ def sage(problem: ImportanceProblem) -> Explanation:
     resolved.repeat_check.check_after()
     checks.check_predictions(game, solved.coalitions)
     found = _as_values(resolved, size, players, solved, evaluator.spent)
-    checks.check_sum(found.values, found.baseline, game, solved.rows)
+    checks.check_sum(found.values, solved.full, game, solved.rows)
     result = importance_result(
         rows_of(resolved, solved.rows), replace(found, spot_checks=checks.result), seconds=time.perf_counter() - began
     )

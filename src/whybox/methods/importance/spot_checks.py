@@ -20,7 +20,7 @@ from whybox.methods.common.spot_rows import (
     output_label,
     rows_alone,
 )
-from whybox.methods.importance.loss_problem import LossProblem
+from whybox.methods.importance.rows_problem import RowsProblem
 from whybox.models.blackbox import BlackBox
 
 __all__ = ["PermutationChecks", "check_rows", "planned_checks"]
@@ -28,7 +28,7 @@ __all__ = ["PermutationChecks", "check_rows", "planned_checks"]
 SUM_ROUNDING: Final = 1e-9  # relative: of sums of many losses in two orders
 
 
-def planned_checks(problem: LossProblem, work: float) -> int:
+def planned_checks(problem: RowsProblem, work: float) -> int:
     """Return how many predictions of single rows the checks make of the model's own predict, for an answer that takes `work` of them."""
     return 0 if problem.model.own_predict is None else spot_predictions(problem.options.spot_checks, work)
 
@@ -41,7 +41,7 @@ class PermutationChecks:
         problem: with its rows. work: predictions of single rows that the answer takes, about.
     """
 
-    def __init__(self, problem: LossProblem, work: float = 0.0) -> None:
+    def __init__(self, problem: RowsProblem, work: float = 0.0) -> None:
         self._problem, self._checker = problem, SpotChecker()
         alone = rows_alone(problem.model)
         asked = spot_predictions(problem.options.spot_checks, work)
@@ -58,6 +58,10 @@ class PermutationChecks:
     def result(self) -> SpotChecks:
         """What was recomputed; nothing where no checks are wanted."""
         return self._checker.result if self._predictions else NOT_CHECKED
+
+    def rows_of(self, player: int) -> Ints:
+        """Return the rows of which a prediction with this player changed is asked for."""
+        return np.unique(self._row[self._player == player])
 
     def observe_donors(self, player: int, donors: Ints, predictions: Floats) -> None:
         """Note some of the predictions of rows with the values of the answer's own donors, (rows,) and (rows, outputs): in the first round of a player."""
@@ -129,7 +133,7 @@ class PermutationChecks:
         return FeaturePoints(tuple(rows.feature(p) for p in members), table, labels)
 
 
-def check_rows(problem: LossProblem, checker: SpotChecker, rows: Table, n_rows: int, *, what: str) -> None:
+def check_rows(problem: RowsProblem, checker: SpotChecker, rows: Table, n_rows: int, *, what: str) -> None:
     """Ask a model that is read for its own predictions of some rows that were made, and compare our reading of them; a black box is asked about all of them in any case.
 
     Args:
