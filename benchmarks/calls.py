@@ -183,7 +183,7 @@ def measure(call: Call, repeats: int) -> list[list[str]]:
     for turn in range(repeats + 1):
         for alternative, taken in zip(runs, times, strict=True):
             if turn < 2 or min(taken) < 20:
-                taken.append(call.elapsed_seconds(alternative.run) * alternative.scale)
+                taken.append(call.seconds(alternative.run) * alternative.scale)
     own = min(times[0][1:])
     lines = []
     for k, (alternative, (first, *later)) in enumerate(zip(runs, times, strict=True)):

@@ -288,7 +288,7 @@ class Mean(nn.Module):
 class States(nn.Module):
     """A recurrent layer; the mean of its states."""
 
-    def __init__(self, kind: type[nn.RNNBase]) -> None:
+    def __init__(self, kind: type[nn.LSTM | nn.GRU]) -> None:
         super().__init__()
         self.inner = kind(WIDE, 16, batch_first=True)
 

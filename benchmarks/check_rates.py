@@ -181,11 +181,11 @@ def _record(
 ) -> Record:
     began = time.process_time()
     found = wb.check(e, case.net, rows, checks=checks or "all", **options)
-    lines = [(c.group, c.name, c.verdict, c.number) for c in found.max_rows]
-    extra = {c.name: _details(c) for c in found.max_rows}
+    lines = [(c.group, c.name, c.verdict, c.number) for c in found.rows]
+    extra = {c.name: _details(c) for c in found.rows}
     return {
         "kind": case.kind, "network": case.name, "what": what, "map": name, "rows": count, "lines": lines, "details": extra, "seconds": time.process_time() - began,
-        "reasons": {c.name: c.reason for c in found.max_rows},
+        "reasons": {c.name: c.reason for c in found.rows},
     }  # fmt: skip
 
 

@@ -13,8 +13,9 @@ Time: CPU seconds of this process, one thread, 20,000 rows and 20 features, 200 
 from __future__ import annotations
 
 import os
+import sys
 
-if "--help" not in os.sys.argv:
+if "--help" not in sys.argv:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 

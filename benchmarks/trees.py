@@ -15,8 +15,9 @@ reading with its own predict on thousands of made rows) is shown apart.
 from __future__ import annotations
 
 import os
+import sys
 
-if "--cores" not in os.sys.argv:
+if "--cores" not in sys.argv:
     for variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
         os.environ.setdefault(variable, "1")
 
@@ -24,7 +25,6 @@ import argparse
 import contextlib
 import io
 import platform
-import sys
 import time
 import warnings
 from collections.abc import Callable, Iterator
