@@ -24,15 +24,15 @@ from whybox.errors import InputError, LimitError, OptionError, SpotCheckError
 @pytest.fixture(scope="module")
 def numbers():
     draw = np.random.default_rng(0)
-    X = pd.DataFrame(draw.normal(size=(160, 3)), columns=["a", "b", "c"])
-    y = X.a + 0.5 * X.b + draw.normal(size=160)
+    X = draw.normal(size=(160, 3))
+    y = X[:, 0] + 0.5 * X[:, 1] + draw.normal(size=160)
     return LinearRegression().fit(X, y), X, y
 
 
 @pytest.fixture(scope="module")
 def classes(numbers):
     _, X, y = numbers
-    labels = np.where(y > 0.3, "sick", "healthy")
+    X, labels = pd.DataFrame(X, columns=["a", "b", "c"]), np.where(y > 0.3, "sick", "healthy")
     return LogisticRegression().fit(X, labels), X, labels
 
 
@@ -62,14 +62,14 @@ def test_it_is_the_mean_over_shuffles_without_own_values(numbers, classes, scori
     """A shuffle leaves a row its own value once in n times; n / (n - 1) times the mean of 2,000 shuffles is the value, within the noise of both."""
     model, X, y = numbers if scoring == "r2" else classes
     if scoring == "r2":
-        truth = y.to_numpy()
+        truth = y
         score = lambda p: 1 - ((p - truth) ** 2).sum(axis=1) / ((truth - truth.mean()) ** 2).sum()
         own, coefficients = model.predict(X), model.coef_
     else:
         score = areas(y == "sick")
         own, coefficients = model.decision_function(X), model.coef_[0]
-    want, noise = shuffled(score, own, coefficients, X.to_numpy(), 2000)
-    e = wb.importance(model, X, y, scoring=scoring, role="held-out", max_evals=20_000)
+    want, noise = shuffled(score, own, coefficients, np.asarray(X), 2000)
+    e = wb.importance(model, X, y, scoring=scoring, role="held-out", max_evals=8000)
     n = len(X)
     own_noise = e.extras["monte_carlo_error"][1]
     assert (np.abs(e.values - want * n / (n - 1)) < 4 * np.hypot(noise, own_noise) + 1e-4).all()
@@ -93,8 +93,9 @@ def test_scikit_learn_agrees(numbers, classes, scoring):
 def test_of_a_mean_over_rows_it_is_the_permutation_importance(numbers):
     """Values, and errors by the jackknife instead of Hajek's projection."""
     model, X, y = numbers
-    e = wb.importance(model, X, y, scoring="neg_mean_squared_error", max_evals=20_000)
-    loss = wb.importance(model, X, y, max_evals=10**6)
+    predict = functools.partial(type(model).predict, model)
+    e = wb.importance(predict, X, y, scoring="neg_mean_squared_error", max_evals=10_000)
+    loss = wb.importance(predict, X, y, max_evals=10**6, spot_checks=0)
     assert loss.evidence.exact
     assert (np.abs(e.values - loss.values) < 4 * e.extras["monte_carlo_error"][1] + 1e-12).all()
     ratio = e.std_error / loss.std_error
@@ -105,12 +106,14 @@ def test_of_a_mean_over_rows_it_is_the_permutation_importance(numbers):
 @pytest.mark.parametrize("samples", [25, pytest.param(300, marks=pytest.mark.soak)])
 def test_standard_errors_are_the_spread_over_samples(numbers, samples):
     model, *_ = numbers
+    predict = functools.partial(type(model).predict, model)
+    scorer = make_scorer(lambda truth, p: 1 - ((truth - p) ** 2).mean() / truth.var())  # without scikit-learn's checks
     draw = np.random.default_rng(1)
     values, errors = [], []
     for _ in range(samples):
-        X = pd.DataFrame(draw.normal(size=(120, 3)), columns=["a", "b", "c"])
-        y = X.a + 0.5 * X.b + draw.normal(size=120)
-        e = wb.importance(model, X, y, scoring="r2", max_evals=120 * 16, spot_checks=0)
+        X = draw.normal(size=(120, 3))
+        y = X[:, 0] + 0.5 * X[:, 1] + draw.normal(size=120)
+        e = wb.importance(predict, X, y, scoring=scorer, max_evals=120 * 16, spot_checks=0)
         values.append(e.values)
         errors.append(e.std_error)
     ratio = np.sqrt(np.mean(np.square(errors), axis=0)) / np.std(values, axis=0, ddof=1)
@@ -124,9 +127,9 @@ def test_weights(classes):
     draw = np.random.default_rng(0)
     w = draw.random(len(X))
     w[:40] = 0
-    e = wb.importance(model, X, labels, scoring="roc_auc", sample_weight=w, spot_checks=0, tol=0.5)
+    e = wb.importance(model, X, labels, scoring="roc_auc", sample_weight=w, spot_checks=0, max_evals=1500)
     without = wb.importance(
-        model, X[40:], labels[40:], scoring="roc_auc", sample_weight=3 * w[40:], spot_checks=0, tol=0.5
+        model, X[40:], labels[40:], scoring="roc_auc", sample_weight=3 * w[40:], spot_checks=0, max_evals=1300
     )
     assert float(e.extras["baseline_score"][1]) == pytest.approx(
         roc_auc_score(labels == "sick", model.decision_function(X), sample_weight=w)
@@ -162,7 +165,7 @@ def test_a_function_gets_the_estimator_and_rows_as_they_came():
     assert (np.abs(e.values - named.values) < 4 * noise).all()
     ratio = e.std_error / named.std_error
     assert ((ratio > 0.5) & (ratio < 2)).all()
-    made = wb.importance(model, X, y, scoring=make_scorer(mean_absolute_error, greater_is_better=False), tol=0.5)
+    made = wb.importance(model, X, y, scoring=make_scorer(mean_absolute_error, greater_is_better=False), max_evals=1500)
     assert made.units == "drop of mean_absolute_error"
     assert (made.values > 0).all()
 
@@ -173,8 +176,8 @@ def test_models_without_an_estimator_are_scored_by_their_predictions(numbers, cl
     trees = lightgbm.LGBMClassifier(n_estimators=8, num_leaves=5, verbose=-1).fit(X, (labels == "sick").astype(int))
     trees.booster_.save_model(tmp_path / "model.txt")
     truth = (labels == "sick").astype(int)
-    options = {"spot_checks": 0, "max_evals": 2500}
-    for scoring in ("roc_auc", "accuracy", "f1", "neg_log_loss"):
+    options = {"spot_checks": 0, "max_evals": 1500}
+    for scoring in ("roc_auc", "f1"):
         live = wb.importance(trees, X, truth, scoring=scoring, **options)
         of_file = wb.importance(tmp_path / "model.txt", X, truth, scoring=scoring, **options)
         np.testing.assert_allclose(of_file.values, live.values, atol=1e-9)
@@ -185,20 +188,20 @@ def test_models_without_an_estimator_are_scored_by_their_predictions(numbers, cl
     method = wb.importance(forest.predict_proba, X, three, scoring="roc_auc_ovr", **options)
     np.testing.assert_allclose(method.values, live.values, atol=1e-9)
     model, X, y = numbers
-    live = wb.importance(model, X, y, scoring="r2", spot_checks=0, max_evals=3000)
+    live = wb.importance(model, X, y, scoring="r2", spot_checks=0, max_evals=1500)
     function = wb.importance(
         functools.partial(type(model).predict, model), X, y, scoring="r2", spot_checks=0, max_evals=3000
     )
     np.testing.assert_allclose(function.values, live.values, atol=1e-12)
-    ranked = wb.importance(model.predict, X, labels, scoring="roc_auc", spot_checks=0, max_evals=3000)
+    ranked = wb.importance(model.predict, X, labels, scoring="roc_auc", spot_checks=0, max_evals=1500)
     assert float(ranked.extras["baseline_score"][1]) == pytest.approx(roc_auc_score(labels == "sick", model.predict(X)))
 
 
 def test_estimators_without_probabilities(classes):
     _, X, labels = classes
     svm = LinearSVC().fit(X, labels)
-    for scoring in ("roc_auc", "accuracy", "balanced_accuracy"):
-        e = wb.importance(svm, X, labels, scoring=scoring, max_evals=3000)
+    for scoring in ("roc_auc", "accuracy"):
+        e = wb.importance(svm, X, labels, scoring=scoring, max_evals=1500)
         assert float(e.extras["baseline_score"][1]) == pytest.approx(get_scorer(scoring)(svm, X, labels))
         assert e.evidence.spot_checks.numbers == 200
 
@@ -207,15 +210,15 @@ def test_what_changes_nothing_is_exactly_zero(classes):
     _, X, labels = classes
     more = X.assign(constant=1.0)
     same = LogisticRegression().fit(more, labels)
-    e = wb.importance(same, more, labels, scoring="roc_auc", train=(more[:80], labels[:80]), max_evals=4000)
+    e = wb.importance(same, more, labels, scoring="roc_auc", train=(more[:80], labels[:80]), max_evals=2500)
     assert float(e["constant"]) == float(e["constant"].std_error) == 0.0
     assert e.extras["train"][1][-1] == 0.0
 
 
 @pytest.mark.parametrize("scoring", ["roc_auc", "function"])
-@pytest.mark.parametrize("limit", [14_000, 40_000])
-def test_predictions_stay_within_what_is_allowed_and_planned(classes, scoring, limit):
+def test_predictions_stay_within_what_is_allowed_and_planned(classes, scoring):
     _, X, labels = classes
+    limit = 14_000
 
     class Counted(LogisticRegression):
         asked = 0
@@ -243,7 +246,7 @@ def test_faults_in_permuted_rows_are_found(classes, monkeypatch):
         lambda self, other, positions: kept(self, other.rows(np.roll(np.arange(len(other)), 1)), positions),
     )
     with pytest.raises(SpotCheckError):
-        wb.importance(model, X, labels, scoring="roc_auc")
+        wb.importance(model, X, labels, scoring="roc_auc", tol=0.9)
 
 
 def test_bad_input_is_refused_before_any_work(classes, numbers):
