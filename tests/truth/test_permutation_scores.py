@@ -190,7 +190,7 @@ def test_models_without_an_estimator_are_scored_by_their_predictions(numbers, cl
     model, X, y = numbers
     live = wb.importance(model, X, y, scoring="r2", spot_checks=0, max_evals=1500)
     function = wb.importance(
-        functools.partial(type(model).predict, model), X, y, scoring="r2", spot_checks=0, max_evals=3000
+        functools.partial(type(model).predict, model), X, y, scoring="r2", spot_checks=0, max_evals=1500
     )
     np.testing.assert_allclose(function.values, live.values, atol=1e-12)
     ranked = wb.importance(model.predict, X, labels, scoring="roc_auc", spot_checks=0, max_evals=1500)
