@@ -11,6 +11,7 @@ from whybox.cli.parser import CommandParser
 from whybox.errors import OptionError
 from whybox.methods.common.options import option
 from whybox.methods.effects.options import EffectsOptions
+from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.saliency.options import SaliencyOptions
 from whybox.methods.shap.options import ShapOptions
 
@@ -64,6 +65,7 @@ def test_a_value_of_another_type_is_refused(words, message):
     [
         ("explain", ShapOptions, ()),
         ("effects", EffectsOptions, ("response_method",)),  # of an estimator; a command has a file
+        ("importance", ImportanceOptions, ("response_method",)),
         ("saliency", SaliencyOptions, ("words",)),
         ("check", SaliencyOptions, ("words",)),
     ],

@@ -88,7 +88,7 @@ def test_sections_and_scores(reports):
     for heading in (
         "The model",
         "How well it does",
-        "What it relies on",
+        "What matters",
         "How each feature acts",
         "What each value contributed",
         "Single decisions",

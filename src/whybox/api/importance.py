@@ -10,6 +10,7 @@ from typing import Any, overload
 from whybox.api.explain import explain, plan_explain
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
+from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
@@ -136,9 +137,11 @@ def _importance(problem: ImportanceProblem) -> Explanation:
         return run(problem)
     X, y = problem.train_rows
     ranking = run(problem)
-    trained = run(
-        replace(problem, X=X, y=y, options=replace(problem.options, train=None, role="train", sample_weight=None))
-    )
+    of_train = replace(problem.options, train=None, role="train", sample_weight=None)
+    try:
+        trained = run(replace(problem, X=X, y=y, options=of_train))
+    except InputError as error:
+        raise InputError(Argument("train"), ": ", *error.message, known=error.known, hint=error.hint) from error
     assert trained.std_error is not None  # noqa: S101  # importance by a loss has one
     extras = {"train": (trained.dims, trained.values), "train_error": (trained.dims, trained.std_error)}
     return replace(ranking, extras={**ranking.extras, **extras})

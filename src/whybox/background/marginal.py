@@ -147,6 +147,6 @@ def normalized_weights(weights: Any, rows: int, argument: str, what: str) -> Flo
     if len(w) != rows:
         raise InputError(f"{argument} has {len(w)} values for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
-        raise InputError(f"{argument} must be finite, not negative, and not all zero.")
+        raise InputError(Argument(argument), " must be finite, not negative, and not all zero.")
     w = w / w.max()  # so that their sum cannot overflow
     return np.asarray(w / w.sum())

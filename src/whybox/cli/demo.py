@@ -81,6 +81,7 @@ def demo(folder: Path, say: Callable[[str], None]) -> None:
         table,
         page,
         y=truth,
+        role="held-out",
         title="Diabetes progression: what the model relies on",
         source="442 diabetes patients, the quarter held out from training",
     )

@@ -15,6 +15,7 @@ from whybox.cli.shared import (
     add_model,
     add_result,
     add_rows,
+    as_evaluated,
     column_of,
     declare_command,
     model_or_estimator_of,
@@ -113,7 +114,7 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
     kind(**settings)  # refuses what it can before anything is read
     count_rows(options.data)
     model = model_or_estimator_of(options)
-    known = _as_evaluated(model, options)
+    known = as_evaluated(model, options.data, [options.sample_weight], options.scale)
     rows = read_rows(options.data, known, [options.sample_weight])
     sample_weight = None
     if options.sample_weight:
@@ -125,22 +126,6 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
     features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
     settings["sample_weight"] = sample_weight
     return EffectsQuestion(model, rows, features, settings)
-
-
-def _as_evaluated(model: Any, options: argparse.Namespace) -> Any:
-    """The model itself, or an estimator as a black box: either knows its columns and categories."""
-    from whybox.data.table import as_table
-    from whybox.data.table_files import read_table
-    from whybox.models.base import Model
-    from whybox.models.readable import read_or_black_box
-
-    if isinstance(model, Model):
-        return model
-    rows = read_table(options.data, {})
-    learned = getattr(model, "feature_names_in_", ())
-    if options.sample_weight in rows.column_names and options.sample_weight not in learned:
-        rows = rows.drop_columns([options.sample_weight])
-    return read_or_black_box(model, as_table(rows), scale=options.scale)
 
 
 def _effects(options: argparse.Namespace) -> None:

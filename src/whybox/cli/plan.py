@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.cli import effects, explain
+from whybox.cli import effects, explain, importance
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import add_model, add_rows, declare_command, model_of, name_rows, read_rows
@@ -24,12 +24,15 @@ A block of rows is timed on this machine; the model's own predict, which checks 
 _EFFECTS_TEXT: Final = (
     """Print how many predictions, how long and how much memory whybox effects takes with the same options."""
 )
+_IMPORTANCE_TEXT: Final = (
+    """Print the kernel and how many predictions whybox importance takes with the same options, at most."""
+)
 
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
     parser: CommandParser = commands.add_parser(
-        "plan", help="say what explain, effects or saliency will cost", description=_TEXT, epilog=EXIT_CODES
+        "plan", help="say what explain, effects, importance or saliency will cost", description=_TEXT, epilog=EXIT_CODES
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
     declare_command(
@@ -49,6 +52,15 @@ def add_command(commands: Any) -> None:
         about="of how the prediction moves with each feature",
         text=_EFFECTS_TEXT,
         examples="  whybox plan effects model.json customers.parquet --kind ale",
+    )
+    declare_command(
+        inner,
+        "importance",
+        _plan_importance,
+        importance.add_question,
+        about="of what each feature is worth to the model",
+        text=_IMPORTANCE_TEXT,
+        examples="  whybox plan importance model.json heldout.parquet --target churned --method conditional",
     )
     declare_command(
         inner,
@@ -108,6 +120,13 @@ def _plan_effects(options: argparse.Namespace) -> None:
     _refuse_number(options.data, "give a file of rows; what effects cost depends on the rows themselves")
     q = effects.question_of(options)
     print(name_rows(lambda rows: plan_effects(q.model, rows, q.features, **q.settings), q.rows, options.data))
+
+
+def _plan_importance(options: argparse.Namespace) -> None:
+    if options.data is not None:
+        _refuse_number(options.data, "give a file of rows; what importance costs depends on the rows themselves")
+    for plan in importance.plans_of(importance.question_of(options), options.data):
+        print(plan)
 
 
 def _plan_saliency(options: argparse.Namespace) -> None:

@@ -14,6 +14,7 @@ from whybox.cli.shared import (
     add_players,
     add_result,
     add_rows,
+    add_truth,
     declare_command,
     model_of,
     name_rows,
@@ -25,10 +26,10 @@ from whybox.cli.shared import (
 
 __all__ = ["add_command"]
 
-_TEXT: Final = """Write one HTML file: what the model is, how well it does, what it relies on, single decisions, evidence.
+_TEXT: Final = """Write one HTML file: what the model is, how well it does, what matters, single decisions, evidence.
 It needs no network and no script."""
 _EXAMPLES: Final = """\
-  whybox report model.json customers.parquet -o report.html --y churned --title "Who leaves, and why"
+  whybox report model.json customers.parquet -o report.html --target churned --title "Who leaves, and why"
 """
 
 
@@ -46,12 +47,13 @@ def add_command(commands: Any) -> None:
 
 
 def _add_options(parser: CommandParser) -> None:
+    from whybox.methods.importance.options import ROLES
+
     add_model(parser)
     add_rows(parser)
     add_result(parser, "the page (.html)")
-    parser.add_argument(
-        "--y", metavar="COLUMN", help="column of DATA that holds the truth, to say how well the model does"
-    )
+    add_truth(parser, "column of DATA that holds the truth, to say how well the model does and what features are worth")
+    parser.add_argument("--role", choices=ROLES, help="what DATA is: held out from training, or trained on")
     add_output(parser)
     add_background(parser)
     add_players(parser)
@@ -68,6 +70,7 @@ def _report(options: argparse.Namespace) -> None:
     rows = read_rows(options.data, model, [options.y])
     settings = {
         "y": options.y,
+        "role": options.role,
         "background": read_rows(options.background, model) if options.background else None,
         "output": options.output,
         "scale": options.scale,

@@ -20,6 +20,8 @@ __all__ = [
     "add_players",
     "add_result",
     "add_rows",
+    "add_truth",
+    "as_evaluated",
     "column_of",
     "declare_command",
     "model_of",
@@ -83,9 +85,21 @@ def add_model(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_rows(parser: argparse.ArgumentParser, about: str = "rows to explain", metavar: str = "DATA") -> None:
+def add_rows(
+    parser: argparse.ArgumentParser, about: str = "rows to explain", metavar: str = "DATA", *, required: bool = True
+) -> None:
     """Add DATA, a table in a file."""
-    parser.add_argument("data", metavar=metavar, help=f"{about}: .csv or .parquet; columns are matched by name")
+    parser.add_argument(
+        "data",
+        metavar=metavar,
+        nargs=None if required else "?",
+        help=f"{about}: .csv or .parquet; columns are matched by name",
+    )
+
+
+def add_truth(parser: argparse.ArgumentParser, about: str) -> None:
+    """Add which column of DATA holds the truth."""
+    parser.add_argument("--y", "--target", dest="y", metavar="COLUMN", help=about)
 
 
 def add_output(parser: argparse.ArgumentParser) -> None:
@@ -123,9 +137,9 @@ def add_players(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def add_result(parser: argparse.ArgumentParser, types: str) -> None:
+def add_result(parser: argparse.ArgumentParser, types: str, *, required: bool = True) -> None:
     """Add where the result goes."""
-    parser.add_argument("-o", "--out", required=True, metavar="FILE", help=f"where to write: {types}")
+    parser.add_argument("-o", "--out", required=required, metavar="FILE", help=f"where to write: {types}")
 
 
 def refuse_misplaced(options: argparse.Namespace) -> None:
@@ -139,7 +153,7 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
         return
     of_networks = hasattr(options, "inputs")
     data = options.inputs if of_networks else [options.data]
-    meant = next((d for d in data if _suffix_of(d) in TABLE_MODELS + NETWORKS), None)
+    meant = next((d for d in data if d is not None and _suffix_of(d) in TABLE_MODELS + NETWORKS), None)
     if meant is not None and _suffix_of(model) in DATA_SUFFIXES:
         raise OptionError(
             f"MODEL comes first, and {model} is data where {meant} is a model. Write: {options.command.prog} {meant} {model} ..."
@@ -223,6 +237,26 @@ def model_or_estimator_of(options: argparse.Namespace) -> Any:
         if not (hasattr(found, "predict") or callable(found)):
             raise
         return found
+
+
+def as_evaluated(model: Any, path: str, apart: Sequence[str | None], scale: str | None) -> Any:
+    """Return the model itself, or an estimator as a black box: either knows its columns and categories.
+
+    Args:
+        model: as :func:`model_or_estimator_of` returns it. path: of the rows. apart: columns of the rows that are none of the model's, unless it learned them.
+        scale: as typed.
+    """
+    from whybox.data.table import as_table
+    from whybox.data.table_files import read_table
+    from whybox.models.base import Model
+    from whybox.models.readable import read_or_black_box
+
+    if isinstance(model, Model):
+        return model
+    rows = read_table(path, {})
+    learned = getattr(model, "feature_names_in_", ())
+    rows = rows.drop_columns([name for name in rows.column_names if name in apart and name not in learned])
+    return read_or_black_box(model, as_table(rows), scale=scale)
 
 
 def players_of(options: argparse.Namespace) -> dict[str, list[str]] | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import final
 
@@ -42,14 +42,15 @@ class Wording:
     is_method_option: Callable[[str], bool] = _is_never_option
 
 
-def speller(command: argparse.ArgumentParser, wording: Wording) -> Callable[[Argument], str]:
-    """Return the function that writes an argument as an option of a command."""
+def speller(command: argparse.ArgumentParser, wording: Wording, words: Sequence[str] = ()) -> Callable[[Argument], str]:
+    """Return the function that writes an argument as an option of a command; an option of several names as it stands in the `words` that were typed."""
+    typed_names = {word.partition("=")[0] for word in words}
     actions = {action.dest: action for action in command._actions}  # noqa: SLF001  # argparse has no public list
 
     def spell(argument: Argument) -> str:
         action = actions.get(wording.places.get(argument.name, argument.name))
         if action is not None:
-            return _option_name(action, argument)
+            return _option_name(action, argument, typed_names)
         if wording.is_method_option(argument.name):
             return f"--option {_option_setting(argument)}"
         return f"{argument} (in Python)" if argument.name.isidentifier() else argument.name
@@ -57,10 +58,10 @@ def speller(command: argparse.ArgumentParser, wording: Wording) -> Callable[[Arg
     return spell
 
 
-def _option_name(action: argparse.Action, argument: Argument) -> str:
+def _option_name(action: argparse.Action, argument: Argument, typed_names: Collection[str]) -> str:
     if not action.option_strings:
         return str(action.metavar or action.dest)
-    name = action.option_strings[-1]
+    name = next((n for n in action.option_strings if n in typed_names), action.option_strings[-1])
     if action.nargs == 0:
         return f"leaving {name} out" if argument.has_value and not argument.given else name
     if argument.example is not None:

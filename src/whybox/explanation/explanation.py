@@ -326,7 +326,7 @@ class Explanation:
 
     @property
     def plot(self) -> Figures:
-        """Figures: ``e.plot.bar()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns its axes."""
+        """Figures: ``e.plot.bar()``, ``.dots()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns its axes."""
         return Figures(self)
 
     def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:

@@ -158,10 +158,14 @@ def _feature_table(e: Labelled) -> str:
     if "feature_2" in e.dims:
         values = np.abs(e.values).mean(axis=axes)
     order = e.ordered(MAX_FEATURES_SHOWN)
+    error = None
+    if e.kind == "importance" and not axes:
+        error = e.std_error
+        order = np.argsort(-values, kind="stable")[:MAX_FEATURES_SHOWN]  # a negative one is not large
     most = _largest_size(e, values[order])
     lines = "".join(
-        f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td>'
-        f'<td>{_bar_cell(float(values[j]), most)}</td><td style="text-align:right">{number_text(float(values[j]))}</td></tr>'
+        f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td><td>{_bar_cell(float(values[j]), most)}</td>'
+        f'<td style="text-align:right">{number_text(float(values[j]))}{"" if error is None else f" ± {number_text(float(error[j]), 2)}"}</td></tr>'
         for j in order
     )
     more = len(e.feature_names) - len(order)

@@ -15,7 +15,7 @@ _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (
     "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
 )  # fmt: skip  # that every importance by a loss takes
-_LOSS_FIELDS: Final[dict[str, Any]] = {"quantity": "increase of the loss", "exact": False}
+_LOSS_FIELDS: Final[dict[str, Any]] = {"quantity": "increase of the loss", "exact": False, "figures": ("dots", "bar")}
 _LUNDBERG: Final = "Lundberg et al., Nature Machine Intelligence 2 (2020), doi:10.1038/s42256-019-0138-9"
 
 
@@ -36,7 +36,7 @@ def _effect(id: str, title: str, summary: str, reference: str, name: str, **more
 
 def _importance(id: str, run: str, plan: str, **more: Any) -> MethodSpec:  # noqa: A002  # the name of the field
     """A method of importance; `run` is ``"file:function"`` in methods/importance, `plan` a function of the same file."""
-    shared = {"figures": ("bar",), "section": "importance"}
+    shared = {"figures": ("bar", "dots"), "section": "importance", "command": "importance"}
     folder = "whybox.methods.importance."
     return MethodSpec(
         id=id,

@@ -21,7 +21,7 @@ from whybox.plots.style import (
     saliency_figure_hint,
     style_axes,
     text_color,
-    unit_label,
+    value_label,
 )
 
 if TYPE_CHECKING:
@@ -100,7 +100,7 @@ def bar(
     ax.set_xlim(min(float(low.min(initial=0.0)), 0.0), max(float(high.max(initial=0.0)) * 1.12, 1e-12))
     several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
     smaller = f"; {len(rest):,} smaller not shown" if len(rest) and signed else ""
-    ax.set_xlabel(_value_label(shown) + several + smaller)
+    ax.set_xlabel(value_label(shown) + several + smaller)
     if lengths.shape[1] > 1:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
     ax.set_title(title if title is not None else f"Importance{output_suffix(shown)}", loc="left")
@@ -122,12 +122,6 @@ def _draw_intervals(
     low, high = (values, values) if e.interval is None else (end[features] for end in e.interval)
     ax.hlines(y, low, high, color=text_color(), linewidth=1.2)
     return np.minimum(low, values), np.maximum(high, values)
-
-
-def _value_label(e: Explanation) -> str:
-    """What the length of a bar is; of attributions their mean size over the rows."""
-    name = e.evidence.quantity if e.kind == "importance" else f"mean |{e.evidence.quantity}|"
-    return name if name == e.units else f"{name} ({unit_label(e)})"
 
 
 def _bar_sizes(e: Explanation) -> np.ndarray[Any, np.dtype[np.float64]]:

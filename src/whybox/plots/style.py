@@ -39,6 +39,7 @@ __all__ = [
     "shorten_label",
     "style_axes",
     "text_color",
+    "value_label",
 ]
 
 POSITIVE: Final = "#d1495b"
@@ -270,6 +271,12 @@ def output_suffix(e: Explanation) -> str:
 def unit_label(e: Explanation) -> str:
     """Return what the numbers are measured in, as it stands in brackets beside an axis."""
     return e.units if e.named_units else "in units of the prediction"
+
+
+def value_label(e: Explanation) -> str:
+    """Return what a number is and what it is measured in; of attributions their mean size over the rows."""
+    name = e.evidence.quantity if e.kind == "importance" else f"mean |{e.evidence.quantity}|"
+    return name if name == e.units else f"{name} ({unit_label(e)})"
 
 
 def saliency_figure_hint(e: Explanation) -> str:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Table
 from whybox.explanation.explanation import Explanation
@@ -29,7 +30,13 @@ MAX_CLASS_COLUMNS: Final = 20  # classes that get a column
 @final
 @dataclass(frozen=True)
 class ReportData:
-    """Everything the sections draw on, computed once."""
+    """Everything the sections draw on, computed once.
+
+    Attributes:
+        model: as read. explanation: of the rows. performance: None where no truth is known, or where it is not defined.
+        y_name: of the truth. source: of the rows, in words. output, scale, players, background: as asked.
+        truth: one value a row, or None. role: what the rows are, ``"held-out"`` or ``"train"``; None: that was not said.
+    """
 
     model: Model
     explanation: Explanation
@@ -40,6 +47,8 @@ class ReportData:
     scale: str | None = None
     players: Any = None
     background: Table | None = None
+    truth: npt.NDArray[Any] | None = None
+    role: str | None = None
 
     @property
     def views(self) -> list[Explanation]:

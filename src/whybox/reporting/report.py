@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from whybox.data.table import Table, as_table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw_outputs
+from whybox.methods.importance.options import ROLES
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.models.base import Model
@@ -27,6 +28,7 @@ from whybox.reporting.facts import ReportData
 from whybox.reporting.network_report import network_report
 from whybox.reporting.page import html_page
 from whybox.reporting.performance import Performance, measure_performance
+from whybox.reporting.sections.importance import PERMUTATION_ID
 from whybox.reporting.sections.more_methods import method_block, methods_of_tables
 
 __all__ = ["report"]
@@ -44,6 +46,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     players: Any = None,
     title: str | None = None,
     source: str = "",
+    role: str | None = None,
     sections: Sequence[Section] = SECTIONS,
     methods: Sequence[str] | str | None = None,
     output_names: Sequence[str] | None = None,
@@ -64,7 +67,8 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         model, X, background, output, scale, players: as for ``whybox.explain``; of a network as for ``whybox.saliency``, output being its target.
         path: where to write; the file appears whole or not at all.
         y: the truth, one value a row, or the name of a column of X that holds it.
-        title: of the page. source: where the rows come from, in words. sections: which parts, in order.
+        title: of the page. source: where the rows come from, in words. role: of tables with y: whether X is ``"held-out"`` from training or what the model
+            was trained on, ``"train"``; scores and importance say so. sections: which parts, in order.
         methods: of networks, ids of saliency methods (None: gradient, integrated gradients, Grad-CAM where it fits); of other models, ids of methods of
             importance and kinds of effects that are shown beside those of every report. output_names: of networks only: names of the outputs.
         checks: of networks only: as for ``whybox.check``; None: those that a count of passes finds cheap, and the page says which and why.
@@ -96,12 +100,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     _check_path(path)
     reading = ReadingOptions(channel_axis=channel_axis, embedding=embedding, tokenizer=tokenizer, words=words)
     if is_network(model):
-        if any(given is not None for given in (y, players, scale)) or sections is not SECTIONS:
-            of_tables = [(Argument(name, example=""), ", ") for name in ("y", "players", "scale")]
-            of_tables[-1] = of_tables[-1][0], " and "
-            raise OptionError(
-                *of_tables, Argument("sections", example=""), " are for models of tables; leave them out for a network."
-            )
+        _refuse_of_tables({"y": y, "players": players, "scale": scale, "role": role}, sections)
         return network_report(
             model,
             X,
@@ -129,6 +128,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
         raise OptionError(
             Argument("sections"), " must be sections of whybox.reporting.contents.SECTIONS, not their names."
         )
+    _check_role(role, y)
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
     _check_shown(more, sections)
     adapted = as_model(model)
@@ -139,7 +139,9 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     behind = None if background is None else as_table(background, what="the background")
     explanation = explain(adapted, table, behind, output=output, scale=scale, players=players)
     performance = None if truth is None else _measure_performance(adapted, explanation, truth)
-    facts = ReportData(adapted, explanation, performance, truth_name, source, output, scale, players, behind)
+    facts = ReportData(
+        adapted, explanation, performance, truth_name, source, output, scale, players, behind, truth, role
+    )
     built = [
         (s.anchor, s.heading, _with_methods(s.build(facts), [m for m in more if m.section == s.anchor], facts, truth))
         for s in sections
@@ -154,6 +156,26 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     return explanation
 
 
+def _refuse_of_tables(given: Mapping[str, Any], sections: Sequence[Section]) -> None:
+    """Refuse, for a network, what only a report about a model of tables takes."""
+    if all(value is None for value in given.values()) and sections is SECTIONS:
+        return
+    names: list[Any] = [(Argument(name, example=""), ", ") for name in given]
+    names[-1] = names[-1][0], " and "
+    raise OptionError(
+        *names, Argument("sections", example=""), " are for models of tables; leave them out for a network."
+    )
+
+
+def _check_role(role: Any, y: Any) -> None:
+    if role not in (None, *ROLES):
+        raise OptionError(Argument("role", role), " is not known.", known=ROLES)
+    if role is not None and y is None:
+        raise OptionError(
+            Argument("role", role), " says which rows scores and importance are measured on; that takes the truth, ", Argument("y", example=""), "."
+        )  # fmt: skip
+
+
 def _check_shown(more: Sequence[MethodSpec], sections: Sequence[Section]) -> None:
     for spec in more:
         if spec.section not in {s.anchor for s in sections}:
@@ -166,8 +188,9 @@ def _check_shown(more: Sequence[MethodSpec], sections: Sequence[Section]) -> Non
 
 
 def _with_methods(html: str | None, more: Sequence[MethodSpec], facts: ReportData, truth: Any) -> str | None:
-    """A section with the methods that were named beside its own."""
-    blocks = [method_block(facts, spec, truth) for spec in more]
+    """A section with the methods that were named beside its own; of importance by permutation it shows that itself where there is a truth."""
+    own = () if truth is None else (PERMUTATION_ID,)
+    blocks = [method_block(facts, spec, truth) for spec in more if spec.method_id not in own]
     return "".join([html or "", *blocks]) if blocks else html
 
 

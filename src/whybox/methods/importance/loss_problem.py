@@ -14,7 +14,7 @@ from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, find_players
-from whybox.models.links import Outputs
+from whybox.models.links import PREDICTION_UNITS, Outputs
 from whybox.models.losses import (
     CLASS_LOSSES,
     Loss,
@@ -74,7 +74,7 @@ def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
         OptionError: there are no rows, or no such column.
     """
     if X is None:
-        raise OptionError("this importance is measured on rows: pass X.")
+        raise OptionError("this importance is measured on rows: pass ", Argument("X"), ".")
     table = as_table(X)
     if not isinstance(y, str):
         return table, y
@@ -176,8 +176,9 @@ def choose_loss(loss: Any, outputs: Outputs, labels: Sequence[str] | None) -> Lo
     chosen = as_loss(loss)
     of_classes = chosen.name in CLASS_LOSSES
     if of_classes and labels is None:
+        what = "numbers" if outputs.response_units == PREDICTION_UNITS else outputs.response_units
         raise OptionError(
-            Argument("loss", chosen.name), f" needs probabilities of classes; this model predicts {outputs.response_units}. Take ",
+            Argument("loss", chosen.name), f" needs probabilities of classes; this model predicts {what}. Take ",
             Argument("loss", "squared"), ".",
         )  # fmt: skip
     if not of_classes and labels is not None:

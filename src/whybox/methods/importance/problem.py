@@ -70,7 +70,7 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together. Others as for ``whybox.explain``.
         """
         if self.X is None:
-            raise OptionError(Argument("method", self.options.method), " averages over rows: pass X.")
+            raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), ".")
         explanation: Explanation = self.explain(self.model, self.X, **self._attribution_options)
         return explanation
 
@@ -81,7 +81,12 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together.
         """
         if self.X is None:
-            raise OptionError(Argument("method", self.options.method), " averages over rows: pass X, or how many rows.")
+            raise OptionError(
+                Argument("method", self.options.method),
+                " averages over rows: pass ",
+                Argument("X"),
+                ", or how many rows.",
+            )
         return self.plan_explain(self.model, self.X, **self._attribution_options)
 
 

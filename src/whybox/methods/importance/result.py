@@ -29,7 +29,7 @@ __all__ = ["PlayerValues", "exact_pair_values", "importance_result", "pair_value
 
 EXACT_NOTE: Final = "Exact for these rows: all pairs of two different rows (the U-statistic); the error is that of the rows as a sample of others like them."
 ROLE_NOTE: Final = (
-    "Whether these rows were held out from training or trained on was not said: give role='held-out' or role='train'."
+    "Whether these rows were held out from training or trained on was not said: give their role, 'held-out' or 'train'."
 )
 
 

@@ -6,6 +6,7 @@ from html import escape
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Table
 from whybox.explanation.axis_points import point_labels
@@ -25,7 +26,7 @@ from whybox.reporting.svg import html_figure
 if TYPE_CHECKING:
     from whybox.reporting.facts import ReportData
 
-__all__ = ["curve_figure", "effects_section", "evenly_taken", "top_features"]
+__all__ = ["curve_figure", "effects_section", "even_positions", "evenly_taken", "top_features"]
 
 MAX_FEATURES_DRAWN: Final = 6  # with a picture
 FEATURES_PAIRED: Final = 10  # that are paired up
@@ -65,9 +66,12 @@ SECTION: Final = Section("effects", "How each feature acts", 50, effects_section
 
 def evenly_taken(data: Table) -> Table:
     """Return the rows that effects are taken over: all, or as many as are enough."""
-    if len(data) <= MAX_ROWS:
-        return data
-    return data.rows(np.unique(np.linspace(0, len(data) - 1, MAX_ROWS).astype(np.int64)))
+    return data if len(data) <= MAX_ROWS else data.rows(even_positions(len(data), MAX_ROWS))
+
+
+def even_positions(count: int, most: int) -> npt.NDArray[np.int64]:
+    """Return positions of at most so many rows of `count`, spread evenly over them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def top_features(e: Explanation) -> list[str]:

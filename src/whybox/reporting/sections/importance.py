@@ -1,25 +1,138 @@
-"""Which features the model relies on, over all rows."""
+"""Which features matter, over all rows."""
 
 from __future__ import annotations
 
-from typing import Final
+from html import escape
+from typing import Any, Final
 
 import numpy as np
+import numpy.typing as npt
 
+from whybox.api.importance import importance
+from whybox.data.table import Floats
+from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.explanation.negligible import negligible_size
+from whybox.models.losses import class_labels
 from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
+from whybox.plots.dots import dots
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
+from whybox.reporting.sections.effects import even_positions
 from whybox.reporting.svg import html_figure
 
-__all__ = ["importance_section"]
+__all__ = ["PERMUTATION_ID", "importance_section", "importance_table"]
+
+
+PERMUTATION_ID: Final = "importance.permutation"
+MAX_ROWS: Final = 5000  # that importance by a loss is measured on
+_ROLES: Final = {
+    None: "",  # a note says so
+    "held-out": "These rows were held out from training. ",
+    "train": "The model was trained on these rows: the values say what it learned from them, not what a feature is worth for new rows. ",
+}
 
 
 def importance_section(f: ReportData) -> str:
-    """Which features the model relies on, over all rows."""
+    """Which features matter: with a truth, what each is worth to the predictions; and how far each moves them."""
+    if f.truth is None:
+        return _moved_predictions(f)
+    try:
+        worth = _worth(f, _permutation_importance(f, f.truth))
+    except (OptionError, InputError, UnsupportedModelError, LimitError) as reason:
+        worth = f"<p class=faint>Permutation importance, which measures against the truth, is not shown: {escape(str(reason))}</p>"
+    return f"{worth}<h3>How far each feature moves predictions</h3>{_moved_predictions(f)}"
+
+
+def _permutation_importance(f: ReportData, truth: npt.NDArray[Any]) -> Explanation:
+    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
+    at = even_positions(len(truth), MAX_ROWS)
+    of_classes = class_labels(f.model.outputs) is not None  # whose loss is about all of them
+    return importance(
+        f.model,
+        f.explanation.data.rows(at),
+        truth[at],
+        method="permutation",
+        role=f.role,
+        players=f.players,
+        output=None if of_classes else f.output,
+    )
+
+
+def _worth(f: ReportData, e: Explanation) -> str:
+    """The question, the rows and the error in words, the dots, and the numbers behind them."""
+    rows = e.evidence.rows
+    of = "" if rows == len(f.explanation) else f" of {len(f.explanation):,}, taken evenly,"
+    loss = e.evidence.settings["loss"]
+    words = (
+        f"<p>{escape(e.evidence.estimand.capitalize())} Each value is the increase of the mean {escape(loss)} loss over {rows:,} rows{of} "
+        f"when the feature's values come from another of them. {_ROLES[f.role]}Without any change the loss is {number_text(float(e.extras['baseline_loss'][1]))}. "
+        "The error is that of the rows as a sample: how far the values would move with other rows of the same kind.</p>"
+    )
+    some = len(e.feature_names) > MAX_FEATURES_DRAWN
+    which = f"The {MAX_FEATURES_DRAWN} features that are worth most" if some else "Each feature"
+    drawn = html_figure(
+        lambda: dots(e, max_display=MAX_FEATURES_DRAWN),
+        title=e.evidence.method,
+        description=f"{which}, with the {100 * float(e.extras['interval_level'][1]):g} % interval.",
+        table=importance_table(e),
+    )
+    of_model = f.explanation.evidence.notes  # which the page says elsewhere
+    notes = "".join(f"<p class=faint>{escape(note)}</p>" for note in e.evidence.notes if note not in of_model)
+    checks = "".join(f"{escape(label)}: {escape(text)}." for label, text in e.evidence.lines("spot_checks"))
+    return f"{words}{drawn}<p class=faint>Found by {escape(e.evidence.kernel)}. {checks}</p>{notes}"
+
+
+def importance_table(e: Explanation) -> str:
+    """Return the numbers of an importance, largest first: values with their errors, and whatever of intervals, ranks, tests and shares off the data there is."""
+    values = e.values if e.values.ndim == 1 else e.values.sum(axis=1)
+    order = np.argsort(-values, kind="stable")
+    top = order[:MAX_TABLE_LINES]
+    columns = {"Feature": [e.feature_names[j] for j in top]} | _number_columns(e, values, top)
+    groups = [", ".join(e.players.get(e.feature_names[j], ())) for j in top]
+    more = f" (largest {MAX_TABLE_LINES} of {len(order):,})" if len(order) > MAX_TABLE_LINES else ""
+    return html_table(
+        (*columns, "Columns"),
+        list(zip(*columns.values(), groups, strict=True)),
+        caption=f"{'With standard errors, in' if e.std_error is not None else 'In'} {e.units}{more}",
+        text=(len(columns),),
+    )
+
+
+def _number_columns(e: Explanation, values: Floats, top: npt.NDArray[np.intp]) -> dict[str, list[str]]:
+    quantity = e.evidence.quantity.capitalize()
+    out = {quantity: [number_text(float(values[j])) for j in top]}
+    if e.values.ndim > 1:  # summed over outputs
+        return out
+    if e.std_error is not None:
+        out[quantity] = [
+            f"{v} ± {number_text(float(e.std_error[j]), 2)}" for v, j in zip(out[quantity], top, strict=True)
+        ]
+    if e.interval is not None:
+        level = f"{100 * float(e.extras['interval_level'][1]):g} % interval"
+        out[level] = [" to ".join(number_text(float(end[j]), 3) for end in e.interval) for j in top]
+    if "rank_interval" in e.extras:
+        ends = e.extras["rank_interval"][1][top]
+        out["Rank"] = [f"{low:.0f} to {high:.0f}" if low < high else f"{low:.0f}" for low, high in ends]
+    for name in ("p_value", "q_value"):
+        if name in e.extras and not np.isnan(e.extras[name][1]).all():
+            out[name[0]] = [_text_or(p, "no test") for p in e.extras[name][1][top]]
+    if e.off_data is not None:
+        out["Changed rows off the data"] = [
+            "" if np.isnan(share) else f"{100 * share:.0f} %" for share in e.off_data[top]
+        ]
+    return out
+
+
+def _text_or(value: float, missing: str) -> str:
+    return missing if np.isnan(value) else number_text(float(value), 2)
+
+
+def _moved_predictions(f: ReportData) -> str:
+    """Mean absolute attributions: how far each feature moves predictions."""
     e = f.explanation
     size = np.abs(e.values).mean(axis=0)
     flat = size if size.ndim == 1 else size.sum(axis=1)
@@ -56,4 +169,4 @@ def importance_section(f: ReportData) -> str:
     )
 
 
-SECTION: Final = Section("importance", "What it relies on", 30, importance_section)
+SECTION: Final = Section("importance", "What matters", 30, importance_section)

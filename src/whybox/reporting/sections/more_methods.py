@@ -10,15 +10,14 @@ from whybox.api.importance import importance
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.figures import FIGURE_SPECS
-from whybox.explanation.html import number_text
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import resolve_effects
 from whybox.methods.effects.result import compute_effects
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find, load_options
-from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
-from whybox.reporting.page import html_table
+from whybox.reporting.facts import MAX_FEATURES_DRAWN, ReportData
 from whybox.reporting.sections.effects import curve_figure, evenly_taken, top_features
+from whybox.reporting.sections.importance import importance_table
 from whybox.reporting.svg import html_figure
 
 __all__ = ["method_block", "methods_of_tables"]
@@ -57,14 +56,11 @@ def method_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
 
 def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     used = (*spec.needs, *spec.takes)
-    asked: dict[str, Any] = {"players": f.players}
+    asked: dict[str, Any] = {"players": f.players} | ({"role": f.role} if "role" in spec.option_names else {})
     if "background" in used:  # attributions of the rows: the same as the report's own
         asked |= {"background": f.background, "output": f.output, "scale": f.scale}
     ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, method=spec.id, **asked)
-    values = ranking.values if ranking.values.ndim == 1 else ranking.values.sum(axis=1)
-    order = ranking.ordered(MAX_TABLE_LINES)
-    lines = [(ranking.feature_names[j], number_text(float(values[j]))) for j in order]
-    drawn = _importance_figure(ranking, spec, html_table(("Feature", spec.quantity.capitalize()), lines))
+    drawn = _importance_figure(ranking, spec, importance_table(ranking))
     return drawn + _how_computed(ranking)
 
 

@@ -16,6 +16,12 @@ from whybox.reporting.svg import html_figure
 
 __all__ = ["performance_section"]
 
+_TRAINED_ON: Final = {
+    None: "If the model was trained on these rows, the scores flatter it.",
+    "train": "The model was trained on these rows, so the scores flatter it.",
+    "held-out": "These rows were held out from training.",
+}
+
 
 def performance_section(f: ReportData) -> str | None:
     """How well the model does on these rows."""
@@ -29,7 +35,7 @@ def performance_section(f: ReportData) -> str | None:
         ("Score", "Value", "Meaning"), [(name, number_text(v), what) for name, v, what in p.scores], text=(2,)
     )
     against = "the target given" if f.y_name is None else f"the column <code>{escape(f.y_name)}</code>"
-    note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. If the model was trained on these rows, the scores flatter it.</p>"
+    note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. {_TRAINED_ON[f.role]}</p>"
     picture = _fit_figure(p) if p.task == "regression" else _confusion_figure(p)
     return f"<div class=cards>{cards}</div>{note}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
 

@@ -1,0 +1,120 @@
+"""What ``whybox importance`` prints, one line a feature, and the file that it writes."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+__all__ = ["SAVED_SUFFIX", "importance_lines", "write_importance"]
+
+SAVED_SUFFIX: Final = ".whybox"
+MAX_LINES: Final = 50  # features that are printed
+MAX_NAME_LENGTH: Final = 40
+
+
+def importance_lines(e: Any, out: Path | None) -> list[str]:
+    """Return the values as aligned lines, largest first: the value with its error, its interval and that of its rank, and p and q of a test.
+
+    Args:
+        e: an importance of one output. out: the file that holds all of it, or None.
+    """
+    from whybox.explanation.html import number_text
+
+    order = np.argsort(-e.values, kind="stable")
+    shown = order[:MAX_LINES]
+    names = [_shortened(e.feature_names[j]) for j in shown]
+    columns = {"feature": names, "value": [number_text(float(e.values[j])) for j in shown]}
+    if e.std_error is not None:
+        columns["+- error"] = [f"+- {number_text(float(e.std_error[j]), 2)}" for j in shown]
+    if e.interval is not None:
+        low, high = ([number_text(float(end[j]), 3) for j in shown] for end in e.interval)
+        columns[_interval_heading(e)] = [f"{a} to {b}" for a, b in zip(low, high, strict=True)]
+    columns |= _columns_of_extras(e, shown)
+    lines = _aligned(columns)
+    left = len(order) - len(shown)
+    if left:
+        where = f"all are in {out}" if out else "-o FILE writes all"
+        lines.append(f"and {left:,} smaller feature{'s' * (left > 1)}; {where}")
+    return lines
+
+
+def _columns_of_extras(e: Any, shown: Any) -> dict[str, list[str]]:
+    """Ranks, tests and what was measured on training rows, as far as there are any."""
+    from whybox.explanation.html import number_text
+
+    def of(name: str) -> Any:
+        return e.extras[name][1][shown]
+
+    out = {}
+    if "rank_interval" in e.extras:
+        out["rank"] = [f"{a:.0f}" if a == b else f"{a:.0f} to {b:.0f}" for a, b in of("rank_interval")]
+    for name in ("p_value", "q_value"):
+        if name in e.extras and not np.isnan(of(name)).all():
+            out[name[0]] = ["no test" if np.isnan(p) else number_text(float(p), 2) for p in of(name)]
+    if "train" in e.extras:
+        out["on training rows"] = [
+            f"{number_text(float(v))} +- {number_text(float(s), 2)}"
+            for v, s in zip(of("train"), of("train_error"), strict=True)
+        ]
+    if "off_data" in e.extras:
+        out["off the data"] = ["" if np.isnan(share) else f"{100 * share:.0f} %" for share in of("off_data")]
+    return out
+
+
+def _interval_heading(e: Any) -> str:
+    level = e.extras.get("interval_level")
+    return "interval" if level is None else f"{100 * float(level[1]):g} % interval"
+
+
+def _shortened(name: str) -> str:
+    line = " ".join(name.split())
+    return (
+        line if len(line) <= MAX_NAME_LENGTH else f"{line[: MAX_NAME_LENGTH // 2]}...{line[3 - MAX_NAME_LENGTH // 2 :]}"
+    )
+
+
+def _aligned(columns: Mapping[str, list[str]]) -> list[str]:
+    """Lines of a table: the first column set left, the others right."""
+    widths = [max(map(len, [heading, *cells])) for heading, cells in columns.items()]
+    lines = []
+    for cells in zip(*([heading, *cells] for heading, cells in columns.items()), strict=True):
+        first, *others = zip(cells, widths, strict=True)
+        lines.append("  ".join([first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]).rstrip())
+    return lines
+
+
+def write_importance(found: Mapping[str, Any], out: Path) -> None:
+    """Write the numbers of each method, one line a feature, and the evidence into the metadata where the format has a place for it.
+
+    Args:
+        found: method -> importance. out: where to; a ``.whybox`` file holds one of them whole.
+    """
+    import pyarrow as pa
+
+    from whybox.core.atomic_write import atomic_write
+    from whybox.data.table_files import table_writer
+
+    if out.suffix.lower() == SAVED_SUFFIX:
+        (only,) = found.values()
+        only.save(out)
+        return
+    tables = {method: e.to_arrow().replace_schema_metadata(None) for method, e in found.items()}
+    if len(tables) > 1:
+        tables = {m: t.add_column(0, "method", pa.array([m] * t.num_rows)) for m, t in tables.items()}
+    about = {
+        method: {
+            "units": e.units,
+            "players": {n: list(c) for n, c in e.players.items()},
+            "evidence": e.evidence.to_dict(),
+        }
+        for method, e in found.items()
+    }
+    with atomic_write(out) as part:
+        write = table_writer(part, out)
+        write(pa.concat_tables(tables.values(), promote_options="default"))
+        write.add_metadata("whybox", json.dumps({"kind": "importance", "methods": about}))
+        write.close()
