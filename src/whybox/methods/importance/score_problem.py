@@ -19,7 +19,7 @@ from whybox.methods.importance.loss_problem import resolve_for_loss, separate_tr
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, find_players
-from whybox.methods.importance.scorers import PREDICT_METHODS, Scorer, StandIn, resolve_scorer
+from whybox.methods.importance.scorers import PREDICT_METHODS, Scorer, StandIn, is_classifier, resolve_scorer
 from whybox.models.losses import class_probabilities, one_value_a_row, true_classes, true_numbers
 
 __all__ = ["ScoreProblem", "resolve_score_problem"]
@@ -123,7 +123,7 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
     else:
         resolved = resolve_model(problem.model, rows, replace(options, output=None, scale="response"))
         truth, order = _given_truth(y, len(rows), scorer), None
-        classes = np.asarray(estimator.classes_) if _is_classifier(estimator) else None
+        classes = np.asarray(estimator.classes_) if is_classifier(estimator) else None
     check_several_rows(resolved)
     players, linkage = find_players(resolved, options.players)
     agreement, checked = resolved.compare(check=check)
@@ -155,17 +155,6 @@ def _refuse_choice_of_outputs(options: ImportanceOptions, *, estimated: bool) ->
             raise OptionError(
                 Argument("scoring"), ": the scorer chooses what is predicted; leave ", Argument(name), " out."
             )
-
-
-def _is_classifier(estimator: Any) -> bool:
-    """Whether an estimator predicts classes, as scikit-learn sees it; of others, whether it knows classes."""
-    from sklearn.base import is_classifier
-
-    try:
-        answer = bool(is_classifier(estimator))
-    except Exception:  # an estimator of another kind
-        answer = True
-    return answer and hasattr(estimator, "classes_")
 
 
 def _predicted_by_model(

@@ -14,7 +14,7 @@ import numpy.typing as npt
 from whybox.errors import Argument, OptionError, WhyboxError, did_you_mean
 from whybox.methods.common.columns import Ints
 
-__all__ = ["PREDICT_METHODS", "Scorer", "StandIn", "resolve_scorer"]
+__all__ = ["PREDICT_METHODS", "Scorer", "StandIn", "is_classifier", "resolve_scorer"]
 
 PREDICT_METHODS: Final = ("predict", "predict_proba", "predict_log_proba", "decision_function")
 
@@ -104,6 +104,17 @@ def _takes_weights(function: Any) -> bool:
     except (TypeError, ValueError):
         return False
     return "sample_weight" in parameters
+
+
+def is_classifier(estimator: Any) -> bool:
+    """Whether an estimator predicts classes, as scikit-learn sees it; of others, whether it knows classes."""
+    import sklearn.base
+
+    try:
+        answer = bool(sklearn.base.is_classifier(estimator))
+    except Exception:  # an estimator of another kind
+        answer = True
+    return answer and hasattr(estimator, "classes_")
 
 
 @final
