@@ -237,6 +237,16 @@ def test_predictions_stay_within_what_is_allowed_and_planned(classes, scoring):
     assert abs(asked - e.evidence.model_calls) <= 2  # predict is asked about two rows to see what it returns
 
 
+def test_a_score_that_is_not_defined_without_a_group_has_no_error(classes):
+    """One row alone is of its class: without it there is no area under the curve."""
+    model, X, _ = classes
+    rare = np.array(["sick", *["healthy"] * 39])
+    e = wb.importance(model, X[:40], rare, scoring="roc_auc", max_evals=2000)
+    assert np.isfinite(e.values).all()
+    assert np.isnan(e.std_error).all()
+    assert any("there is no standard error" in note for note in e.evidence.notes)
+
+
 def test_faults_in_permuted_rows_are_found(classes, monkeypatch):
     model, X, labels = classes
     kept = Table.with_columns_from
@@ -274,5 +284,7 @@ def test_bad_input_is_refused_before_any_work(classes, numbers):
         wb.importance(model, X, [None, *labels[1:]], scoring="roc_auc")
     with pytest.raises(InputError, match="159 values for 160 rows"):
         wb.importance(model, X, labels[1:], scoring="roc_auc")
+    with pytest.raises(InputError, match="give 4 or more"):
+        wb.importance(model, X[:3], labels[:3], scoring="accuracy")
     with pytest.raises(LimitError, match="one round"):
         wb.importance(model, X, labels, scoring="roc_auc", max_evals=500)

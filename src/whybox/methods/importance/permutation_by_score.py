@@ -41,6 +41,9 @@ MAX_GROUPS_PREDICTED: Final = 10  # where the score itself asks the model about 
 MIN_GROUP: Final = 5  # rows of a group
 ROUNDS_PREDICTED: Final = 2  # for the jackknife, where the score itself asks the model
 KERNEL: Final = "scores of rows with a player's values from other rows of their group, spread evenly over them"
+UNDEFINED_NOTE: Final = (
+    "Without one of the groups the score is not a number for these rows, so there is no standard error."
+)
 _STREAM: Final = 0x5C0E
 
 
@@ -263,6 +266,7 @@ def _as_values(problem: ScoreProblem, game: _ScoredRows, groups: _RowGroups, rou
         f"The standard error is that of a jackknife over {count} groups of rows, because {problem.scorer.name} is a score of all rows together.",
         f"Estimated from {rounds.means.shape[1]} rounds of donors; brought to pairs of two different rows, to first order.",
         *rounds.warning(values),
+        *(() if np.isfinite(drops).all() else (UNDEFINED_NOTE,)),
     )
     return PlayerValues(
         values=values,

@@ -107,14 +107,14 @@ def find_players(resolved: ResolvedModel, players: Any) -> tuple[Players, Floats
     return resolve_players(resolved.model, names, players), None
 
 
-def check_several_rows(resolved: ResolvedModel) -> None:
-    """Refuse a single row.
+def check_several_rows(resolved: ResolvedModel, at_least: int = MIN_ROWS) -> None:
+    """Refuse fewer rows than can be compared with one another.
 
     Raises:
-        InputError: fewer than two rows have a weight.
+        InputError: fewer than so many rows have a weight.
     """
     weighted = int(np.count_nonzero(resolved.rows.weights))
-    if weighted < MIN_ROWS:
+    if weighted < at_least:
         raise InputError(
-            f"importance compares rows with one another; there {'is' if weighted == 1 else 'are'} {weighted} of positive weight, give more."
+            f"importance compares rows with one another; there {'is' if weighted == 1 else 'are'} {weighted} of positive weight, give {at_least} or more."
         )

@@ -233,7 +233,9 @@ def _notes(
     if len(solved.rows) < kept:
         notes.append(f"Over {len(solved.rows):,} of {kept:,} rows, drawn by the seed: as many as max_evals allows.")
     left_out = problem.players.count - len(players)
-    if left_out:
+    if left_out == 1:
+        notes.append("1 player changes no prediction of these rows: its value is exactly 0.")
+    elif left_out:
         notes.append(f"{left_out:,} players change no prediction of these rows: their values are exactly 0.")
     if size.exact:
         notes.append("Exact for these rows and this background: all coalitions were evaluated.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -23,6 +23,8 @@ from whybox.methods.importance.scorers import PREDICT_METHODS, Scorer, StandIn, 
 from whybox.models.losses import class_probabilities, one_value_a_row, true_classes, true_numbers
 
 __all__ = ["ScoreProblem", "resolve_score_problem"]
+
+MIN_ROWS: Final = 4  # two groups of two
 
 
 @final
@@ -124,7 +126,7 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
         resolved = resolve_model(problem.model, rows, replace(options, output=None, scale="response"))
         truth, order = _given_truth(y, len(rows), scorer), None
         classes = np.asarray(estimator.classes_) if is_classifier(estimator) else None
-    check_several_rows(resolved)
+    check_several_rows(resolved, MIN_ROWS)
     players, linkage = find_players(resolved, options.players)
     agreement, checked = resolved.compare(check=check)
     return ScoreProblem(
