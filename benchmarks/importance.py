@@ -1,11 +1,13 @@
-"""Importance: tests that hold their level, the error of drawn donors and of drawn coalitions, and the time that exact permutation importance takes.
+"""Importance: tests that hold their level, standard errors, the error of drawn donors and of drawn coalitions, and the time that exact permutation importance takes.
 
     python benchmarks/importance.py                  all parts, as Markdown tables
-    python benchmarks/importance.py --part tests     one of: tests, donors, sage, time
+    python benchmarks/importance.py --part tests     one of: tests, discoveries, errors, donors, sage, time
     python benchmarks/importance.py --tables 80      tables of the tests
 
 Tests: 500 rows of training and 500 held out, 8 columns in pairs of correlation 0.8; the first of two pairs have the coefficients 1 and 0.8, all others are
 nulls. Counted is how often a p-value is below 0.05. hidimstat is asked on the same tables where it is installed, with its default tests.
+Discoveries: 10 columns in pairs of a correlation, two of them with influence; what q-values of at most 0.1 call important.
+Errors: standard errors against the spread of the values over disjoint samples, and how often the intervals hold the mean of all samples.
 Donors: squared error of the values against those over all pairs of rows, at the same number of rows given to the model.
 Sage: squared error of the values against those over all coalitions, at the same number of rows given to the model, and how often 1.96 standard errors of
 coalitions hold the exact value; sage-importance is asked with the same rows and background where it is installed.
@@ -33,6 +35,7 @@ from trees import cpu, show  # beside this file
 
 warnings.filterwarnings("ignore")
 SIGNALS, FOLLOWERS = (0, 2), (1, 3)
+PARTS = ("tests", "discoveries", "errors", "donors", "sage", "time")
 
 
 def table(draw, n):
@@ -89,6 +92,73 @@ def tests(tables):
             cells = (share[list(c)].mean() for c in (SIGNALS, FOLLOWERS, others, nulls))
             lines.append([name, who, *(f"{100 * cell:.1f} %" for cell in cells)])
     table_of(["model", "who", "signals", "nulls that follow a signal", "other nulls", "all nulls"], lines)
+
+
+def discoveries(tables):
+    """The share of nulls among what q-values call important, and of signals that are found."""
+    from sklearn.linear_model import LinearRegression
+
+    lines = []
+    for correlation in (0.0, 0.8):
+        for method in ("conditional", "drop_column"):
+            false, found = [], []
+            for seed in range(tables):
+                draw = np.random.default_rng(5000 + seed)
+                samples = []
+                for _ in range(2):
+                    first = draw.normal(size=(300, 5))
+                    other = correlation * first + np.sqrt(1 - correlation**2) * draw.normal(size=(300, 5))
+                    truth = 0.5 * first[:, 0] + 0.4 * first[:, 1] + draw.normal(size=300)
+                    samples.append((np.column_stack([first, other]), truth))
+                train, held_out = samples
+                more = {"train": train} if method == "drop_column" else {"spot_checks": 0}
+                e = wb.importance(LinearRegression().fit(*train), *held_out, method=method, **more)
+                called = e.extras["q_value"][1] <= 0.1
+                false.append(called[2:].sum() / max(called.sum(), 1))
+                found.append(called[:2].mean())
+            lines.append([correlation, method, f"{100 * np.mean(false):.1f} %", f"{100 * np.mean(found):.1f} %"])
+    table_of(["correlation in pairs", "method", "nulls among the called", "signals called"], lines)
+
+
+def errors(tables):
+    """Standard errors over the spread, and the cover of intervals."""
+    from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestRegressor
+    from sklearn.linear_model import LinearRegression
+
+    def sample(draw, n):
+        X = draw.normal(size=(n, 4))
+        X[:, 1] = 0.7 * X[:, 0] + np.sqrt(0.51) * X[:, 1]
+        return X, X[:, 0] + 0.5 * X[:, 1] ** 2 + 0.4 * X[:, 2] + draw.normal(size=n)
+
+    X, y = sample(np.random.default_rng(0), 1500)
+    trees, linear = HistGradientBoostingRegressor(max_iter=40, max_leaf_nodes=8).fit(X, y), LinearRegression().fit(X, y)
+
+    def forest_of(Z, t, seed):
+        forest = RandomForestRegressor(40, min_samples_leaf=3, random_state=seed).fit(Z, t)
+        return wb.importance(forest, train=(Z, t), method="unbiased_impurity")
+
+    loss = {"spot_checks": 0, "role": "held-out"}
+    calls = {
+        "permutation of trees": lambda Z, t, seed: wb.importance(trees, Z, t, **loss),
+        "permutation of a black box": lambda Z, t, seed: wb.importance(trees.predict, Z, t, seed=seed, **loss),
+        "conditional": lambda Z, t, seed: wb.importance(trees, Z, t, method="conditional", seed=seed, **loss),
+        "drop_column": lambda Z, t, seed: wb.importance(linear, Z, t, method="drop_column", train=(X, y), **loss),
+        "shap": lambda Z, t, seed: wb.importance(trees, Z, spot_checks=0),
+        "pdp": lambda Z, t, seed: wb.importance(trees, Z, method="pdp", spot_checks=0),
+        "unbiased_impurity": forest_of,
+    }
+    lines = []
+    for name, call in calls.items():
+        draw, found = np.random.default_rng(1), []
+        for seed in range(tables):
+            Z, t = sample(draw, 150)
+            found.append(call(Z, t, seed))
+        values, error = np.array([e.values for e in found]), np.array([e.std_error for e in found])
+        ratio = np.sqrt((error**2).mean(axis=0)) / values.std(axis=0, ddof=1)
+        low, high = (np.array([e.interval[k] for e in found]) for k in (0, 1))
+        cover = ((low <= values.mean(axis=0)) & (values.mean(axis=0) <= high)).mean(axis=0)
+        lines.append([name, *(f"{r:.2f}, {100 * c:.0f} %" for r, c in zip(ratio, cover, strict=True))])
+    table_of(["method", "strong", "quadratic", "weak", "noise"], lines)
 
 
 def donors(repeats=60):
@@ -224,12 +294,19 @@ def time():
 def main():
     """Run the parts that are asked for."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=("tests", "donors", "sage", "time"), action="append")
+    parser.add_argument("--part", choices=PARTS, action="append")
     parser.add_argument("--tables", type=int, default=80)
     options = parser.parse_args()
-    for part in options.part or ("tests", "donors", "sage", "time"):
+    for part in options.part or PARTS:
         print(f"\n{part}\n")
-        {"tests": lambda: tests(options.tables), "donors": donors, "sage": sage, "time": time}[part]()
+        {
+            "tests": lambda: tests(options.tables),
+            "discoveries": lambda: discoveries(options.tables),
+            "errors": lambda: errors(options.tables),
+            "donors": donors,
+            "sage": sage,
+            "time": time,
+        }[part]()
 
 
 if __name__ == "__main__":

@@ -129,7 +129,7 @@ def test_weights(classes):
     w[:40] = 0
     e = wb.importance(model, X, labels, scoring="roc_auc", sample_weight=w, spot_checks=0, max_evals=1500)
     without = wb.importance(
-        model, X[40:], labels[40:], scoring="roc_auc", sample_weight=3 * w[40:], spot_checks=0, max_evals=1300
+        model, X[40:], labels[40:], scoring="roc_auc", sample_weight=3 * w[40:], spot_checks=0, max_evals=1500
     )
     assert float(e.extras["baseline_score"][1]) == pytest.approx(
         roc_auc_score(labels == "sick", model.decision_function(X), sample_weight=w)

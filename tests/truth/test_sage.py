@@ -206,9 +206,9 @@ def test_the_process_learns_on_one_game_and_is_applied_to_many():
     assert solution.variances(halves.mean(axis=1)).tobytes() == variances[:, 0].tobytes()
 
 
-def test_rows_and_background_are_drawn_where_predictions_do_not_suffice(rows, booster):
-    X, y = rows[0][["a", "c", "d"]].to_numpy(), rows[1]
-    predict = lambda Z: Z[:, 0] * Z[:, 1] + Z[:, 2]
+def test_rows_and_background_are_drawn_where_predictions_do_not_suffice(rows):
+    X, y = np.random.default_rng(0).normal(size=(150, 5)), rows[1]
+    predict = lambda Z: Z[:, 0] * Z[:, 1] + Z[:, 2] * Z[:, 3] - Z[:, 4]
     plain = wb.importance(predict, X, y, method="sage")
     assert plain.evidence.rows < len(X)
     assert any("of 150 rows, drawn by the seed" in note for note in plain.evidence.notes)

@@ -335,7 +335,7 @@ def test_impurity_importance_of_boosters_and_groups():
         wb.importance(model, method="impurity", spot_checks=5)
     with pytest.raises(
         OptionError,
-        match="method='gain' is not known. Known: 'permutation', 'conditional', 'drop_column', 'sage', 'shap', 'impurity'",
+        match="method='gain' is not known. Known: 'permutation', 'conditional', 'drop_column', ",
     ):
         wb.importance(model, method="gain")
     with pytest.raises(OptionError, match="pass X"):

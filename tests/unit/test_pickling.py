@@ -109,8 +109,8 @@ def test_every_kind_of_explanation(forest, frame):
         back = through(e)
         assert back.values.tobytes() == e.values.tobytes()
         assert back.evidence == e.evidence
-        assert {k: (d, a.tolist()) for k, (d, a) in back.extras.items()} == {
-            k: (d, a.tolist()) for k, (d, a) in e.extras.items()
+        assert {k: (d, a.tobytes()) for k, (d, a) in back.extras.items()} == {
+            k: (d, a.tobytes()) for k, (d, a) in e.extras.items()
         }
 
 

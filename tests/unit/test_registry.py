@@ -12,6 +12,7 @@ from whybox.errors import OptionError
 from whybox.methods.method_spec import FAMILIES, NEEDS, MethodSpec
 from whybox.methods.registry import family_ids, find, load, methods, of_id, options_of, register, registered
 from whybox.methods.saliency.base import Method
+from whybox.reporting.sections.more_methods import methods_of_tables
 
 EVERY = methods()
 
@@ -45,8 +46,14 @@ def test_methods_of_saliency_are_what_their_entries_say(method):
 def test_every_family_has_methods_and_their_ids_differ():
     assert {s.family for s in EVERY} == set(FAMILIES)
     assert len({s.method_id for s in EVERY}) == len(EVERY)
-    assert family_ids("importance") == ("permutation", "conditional", "drop_column", "sage", "shap", "impurity")
+    assert family_ids("importance")[:3] == ("permutation", "conditional", "drop_column")
+    assert {"sage", "shap", "pdp", "impurity", "unbiased_impurity"} <= set(family_ids("importance"))
     assert {s.family for s in methods(command="saliency")} == {"saliency"}
+
+
+def test_pdp_in_a_report_is_the_effect():
+    """Importance has a method of this id too."""
+    assert [s.method_id for s in methods_of_tables(["pdp", "shap"])] == ["effects.pdp", "importance.shap"]
 
 
 def test_options_have_their_defaults():

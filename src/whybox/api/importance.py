@@ -7,6 +7,7 @@ from dataclasses import replace
 from numbers import Integral
 from typing import Any, overload
 
+from whybox.api.effects import effects, plan_effects
 from whybox.api.explain import explain, plan_explain
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
@@ -63,27 +64,28 @@ def importance(
 
     Args:
         model: as for :func:`explain`; methods that compare predictions with the truth also take any estimator or function, as :func:`effects` does.
-        X: rows to average over; not needed for ``method="impurity"``. Held-out rows say what a feature is worth for new rows, training rows what the model
-            learned from it.
+        X: rows to average over; not needed for ``"impurity"`` and ``"unbiased_impurity"``. Held-out rows say what a feature is worth for new rows, training
+            rows what the model learned from it.
         y: the truth of each row, or the name of a column of X that holds it. Its classes are matched with the model's by name.
         method: ``"permutation"``: how much the loss grows when a feature's values come from another row. ``"conditional"``: when only the part of it does that
             the other features do not explain, with a test. ``"drop_column"``: when the model is trained again without the feature, with a test.
             ``"sage"``: Shapley values of the loss: what each feature takes off the loss of a model that knows none.
-            ``"shap"``: mean absolute attribution. ``"impurity"``: share of the impurity decrease (gain) in training. ``"auto"``: permutation where y is
-            given, else shap. Or an ``ImportanceOptions`` object in place of the options below, or a list of these. An option that the method does
-            not take is refused.
+            ``"shap"``: mean absolute attribution. ``"pdp"``: standard deviation of the partial dependence. ``"impurity"``: share of the impurity decrease
+            (gain) in training. ``"unbiased_impurity"``: the gain on out-of-bag rows, of scikit-learn's forests. ``"auto"``: permutation where y is given,
+            else shap. Or an ``ImportanceOptions`` object in place of the options below, or a list of these. An option that the method does not take is
+            refused.
         loss: ``"squared"``, ``"absolute"``, ``"pinball(0.9)"``, ``"poisson"``, ``"tweedie(1.5)"`` of numbers; ``"log"``, ``"brier"``, ``"zero_one"`` of the
             probabilities of classes. ``"auto"``: log of classes, else squared.
         scoring: of ``"permutation"``, in place of a loss: a score of all rows together, by its name in scikit-learn (``"roc_auc"``, ``"r2"``), as
             ``make_scorer`` makes it, or a function ``scorer(estimator, X, y)``. Values are the drop of the score.
         train: ``(rows, truth)`` of training: the same importance is measured on them too (``extras["train"]``, ``extras["train_error"]``). Of
-            ``"drop_column"``, what models are trained on.
+            ``"drop_column"``, what models are trained on; of ``"unbiased_impurity"``, what the forest was trained on, in the same order.
         fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
             0.5 or more) are one group; with a loss alone.
-        background, background_weight: as for :func:`explain`; of ``"shap"``, and of ``"sage"``, where None draws some of the rows. scale: of ``"shap"``.
-        output: which output, as for :func:`explain`; of a loss, the one that y is the truth of.
+        background, background_weight: as for :func:`explain`; of ``"shap"``, and of ``"sage"``, where None draws some of the rows.
+        output, scale: which output on which scale, as for :func:`explain`; of a loss, the output that y is the truth of, on the scale of predictions.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to call instead of reading it, as for :func:`effects`.
         tol: the Monte-Carlo error to reach where donors or coalitions are drawn, as a share of the largest value; None: 0.02.
@@ -171,4 +173,4 @@ def plan_importance(
 def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
     options.check_taken(find("importance", options.method))
-    return ImportanceProblem(model, X, y, options, explain, plan_explain)
+    return ImportanceProblem(model, X, y, options, explain, plan_explain, effects, plan_effects)

@@ -26,7 +26,10 @@ _DURATION_UNITS: Final = (
 def curve_spread(e: Labelled) -> float:
     """Return how far a curve moves the prediction: its standard deviation over the rows' values, of several outputs the largest."""
     share = e.extras["share"][1] if "share" in e.extras else None
-    values = e.values.mean(axis=0) if "row" in e.dims else e.values
+    values = e.values
+    if "row" in e.dims:
+        weights = e.extras["weight"][1] if "weight" in e.extras else np.ones(len(values))
+        values = np.tensordot(weights / weights.sum(), values, 1)
     flat = values.reshape(-1, values.shape[-1]) if "output" in e.dims else values.reshape(-1, 1)
     w = np.full(len(flat), 1.0 / len(flat)) if share is None or share.sum() == 0 else share.reshape(-1) / share.sum()
     known = np.nan_to_num(flat)

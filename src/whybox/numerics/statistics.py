@@ -21,6 +21,7 @@ __all__ = [
     "confidence_interval",
     "critical_value",
     "critical_values",
+    "folded_normal_mean",
     "format_mean",
     "jackknife_std_error",
     "kendall",
@@ -200,6 +201,23 @@ def mean_p_value(mean: float, std_error: float, freedom: float, *, limit: float 
     if std_error <= 0.0:
         return 0.0 if mean > limit else 1.0
     return float(stdtr(freedom, (limit - mean) / std_error))
+
+
+def folded_normal_mean(mean: npt.ArrayLike, deviation: npt.ArrayLike) -> Floats:
+    """Return the mean of the absolute value of a normal variable, shaped as the arguments are.
+
+    ``deviation sqrt(2 / pi) exp(-z^2 / 2) + mean (1 - 2 Phi(-z))`` with ``z = mean / deviation``; of no deviation the absolute mean itself.
+
+    References:
+        Leone, Nelson & Nottingham, The folded normal distribution, Technometrics 3 (1961).
+    """
+    from scipy.special import ndtr
+
+    centre, spread = np.broadcast_arrays(np.abs(mean).astype(np.float64), np.asarray(deviation, dtype=np.float64))
+    some = spread > 0.0
+    z = np.divide(centre, spread, out=np.full(centre.shape, np.inf), where=some)
+    near = np.where(some, spread, 0.0) * np.sqrt(2.0 / np.pi) * np.exp(-0.5 * z**2)
+    return np.asarray(near + centre * (1.0 - 2.0 * ndtr(-z)))
 
 
 def rows_needed(distance: float, deviation: float, level: float = 0.95, max_rows: int = 100_000) -> int | None:

@@ -16,7 +16,7 @@ from whybox.errors import Argument, InputError
 from whybox.methods.common.columns import Feature, Ints, feature_of
 from whybox.models.base import digest
 
-__all__ = ["WeightedRows", "weighted_rows"]
+__all__ = ["WeightedRows", "rows_of_positive_weight", "weighted_rows"]
 
 MAX_NUMBERS_CACHED: Final = 2**23  # of `Rows.distinct_rows`
 
@@ -108,3 +108,17 @@ def weighted_rows(table: Table, sample_weight: Any) -> WeightedRows:
             Argument("sample_weight"), " must be numbers, one a row; pass the column itself, not its name."
         )
     return WeightedRows(table, normalized_weights(sample_weight, len(table), "sample_weight", "row"))
+
+
+def rows_of_positive_weight(table: Table, sample_weight: Any) -> tuple[Table, Any, Ints]:
+    """Return the rows that count, their weights, and their positions; as given where all do.
+
+    Raises:
+        InputError: as :func:`weighted_rows`.
+    """
+    every = np.arange(len(table))
+    if sample_weight is None:
+        return table, None, every
+    weights = weighted_rows(table, sample_weight).weights
+    kept = np.flatnonzero(weights)
+    return (table, sample_weight, every) if len(kept) == len(table) else (table.rows(kept), weights[kept], kept)

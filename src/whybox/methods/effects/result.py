@@ -18,7 +18,7 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.curve_at import CurveAt
-from whybox.methods.effects.curves import Curve, grid_share, with_off_data
+from whybox.methods.effects.curves import Curve, grid_share, nearest_points, with_off_data
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import Evaluator
 from whybox.methods.effects.problem import EffectsProblem
@@ -136,7 +136,7 @@ def labelled_curve(
             **curve.extras,
             **off,
             **(_interval_extras(problem, curve, shape, dims) if curve.std_error is not None else {}),
-            **({"weight": (("row",), problem.rows.weights)} if rows else {}),
+            **(_rows_of_curves(problem, grid, points) if rows else {}),
         },
         again=_curve_function(problem, curve, np.ascontiguousarray(values)),
     )
@@ -175,6 +175,16 @@ def _data_near_points(
             known = np.isfinite(x)
             mass, edges = np.histogram(x[known], bins=_bin_edges(x[known]), weights=problem.rows.weights[known])
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
+    return out
+
+
+def _rows_of_curves(
+    problem: EffectsProblem, grid: Grid, points: Sequence[npt.NDArray[Any]]
+) -> dict[str, tuple[tuple[str, ...], Any]]:
+    """The weight of each row, and the point of its own curve that is nearest to its value, -1 where none is."""
+    out: dict[str, tuple[tuple[str, ...], Any]] = {"weight": (("row",), problem.rows.weights)}
+    if grid.shape == tuple(len(p) for p in points):
+        out["nearest_point"] = (("row",), nearest_points(problem.rows, grid).astype(np.float64))
     return out
 
 

@@ -16,7 +16,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions
-from whybox.methods.importance.loss_problem import LossProblem, resolve_for_loss, resolve_loss_problem, separate_truth
+from whybox.methods.importance.loss_problem import LossProblem, resolve_for_loss, resolve_loss_problem, training_rows
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import importance_result, paired_values
 from whybox.methods.importance.spot_checks import check_rows
@@ -47,7 +47,7 @@ def drop_column(problem: ImportanceProblem) -> Explanation:
         Lei et al., Distribution-free predictive inference for regression, Journal of the American Statistical Association 113 (2018), section 6.
     """
     began = time.perf_counter()
-    train, truth = _train_rows(problem)
+    train, truth = training_rows(problem)
     resolved = resolve_loss_problem(problem)
     fit = _trainer(problem)
     table, count = resolved.table, resolved.players.count
@@ -76,23 +76,6 @@ def drop_column(problem: ImportanceProblem) -> Explanation:
         spot_checks=checker.result,
     )
     return importance_result(resolved, found, seconds=time.perf_counter() - began)
-
-
-def _train_rows(problem: ImportanceProblem) -> tuple[Table, Any]:
-    """The training rows, and their truth as an array.
-
-    Raises:
-        OptionError: there are none, or not two things. InputError: a truth of another length.
-    """
-    if problem.options.train is None:
-        raise OptionError(
-            Argument("method", "drop_column"), " trains the model again: pass the rows and the truth of training, ", Argument("train", example="(X, y)"), "."
-        )  # fmt: skip
-    rows, truth = separate_truth(*problem.train_rows)
-    values = np.asarray(truth)
-    if values.ndim == 0 or len(values) != len(rows):
-        raise InputError(Argument("train"), f" has {len(rows):,} rows and another number of truths.")
-    return rows, values
 
 
 def _trainer(problem: ImportanceProblem) -> Callable[[Any, Any], Any]:
@@ -169,7 +152,7 @@ def plan_drop_column(problem: ImportanceProblem) -> Plan:
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
     """
-    _train_rows(problem)
+    training_rows(problem)
     _trainer(problem)
     resolved = resolve_loss_problem(problem, check=False)
     rows = len(resolved)

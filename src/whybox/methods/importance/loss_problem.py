@@ -6,11 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
+import numpy as np
+import numpy.typing as npt
+
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError, did_you_mean
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.rows import rows_of_positive_weight
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, find_players
@@ -21,11 +25,12 @@ from whybox.models.losses import (
     as_loss,
     class_labels,
     class_probabilities,
+    one_value_a_row,
     true_classes,
     true_numbers,
 )
 
-__all__ = ["LossProblem", "resolve_for_loss", "resolve_loss_problem", "separate_truth"]
+__all__ = ["LossProblem", "resolve_for_loss", "resolve_loss_problem", "separate_truth", "training_rows"]
 
 
 @final
@@ -86,6 +91,26 @@ def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
     return table.select([i for i in range(table.width) if i != position]), table[y]
 
 
+def training_rows(problem: ImportanceProblem) -> tuple[Table, npt.NDArray[Any]]:
+    """Return the rows of ``train``, and their truth as an array.
+
+    Raises:
+        OptionError: there are none, or not two things. InputError: a truth of another length.
+    """
+    if problem.options.train is None:
+        raise OptionError(
+            Argument("method", problem.options.method),
+            " needs the rows of training: pass the rows and the truth of training, ",
+            Argument("train", example="(X, y)"),
+            ".",
+        )
+    rows, truth = separate_truth(*problem.train_rows)
+    values = np.asarray(truth)
+    if values.ndim == 0 or len(values) != len(rows):
+        raise InputError(Argument("train"), f" has {len(rows):,} rows and another number of truths.")
+    return rows, values
+
+
 def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> LossProblem:
     """Read the model, align the rows, match the truth with the model's outputs, and choose the loss.
 
@@ -104,6 +129,10 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
             Argument("scale"),
             " out.",
         )
+    every = len(rows)
+    rows, weights, kept = rows_of_positive_weight(rows, options.sample_weight)
+    if len(kept) < every:
+        y, options = one_value_a_row(y, every)[kept], replace(options, sample_weight=weights)
     resolved, labels = resolve_for_loss(problem.model, rows, options)
     table = resolved.rows.table
     check_several_rows(resolved)

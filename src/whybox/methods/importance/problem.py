@@ -6,8 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, final
 
+from whybox.data.table import Floats, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.rows import rows_of_positive_weight, weighted_rows
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find
@@ -23,8 +25,8 @@ class ImportanceProblem:
     Attributes:
         model: any supported model. X: rows, or None. y: the truth, or None.
         options: all of them, of the method's own dataclass.
-        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. They are handed in, so that importance imports no
-            other method.
+        explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. effects, plan_effects: the same of curves,
+            (model, rows, features, kind, **options). They are handed in, so that importance imports no other method.
     """
 
     model: Any
@@ -33,6 +35,8 @@ class ImportanceProblem:
     options: ImportanceOptions
     explain: Callable[..., Any]
     plan_explain: Callable[..., Any]
+    effects: Callable[..., Any]
+    plan_effects: Callable[..., Any]
 
     @property
     def players(self) -> Any:
@@ -44,12 +48,17 @@ class ImportanceProblem:
         """The method in the registry of methods."""
         return find("importance", self.options.method)
 
+    def given_options(self, *names: str) -> dict[str, Any]:
+        """Return those of some options that the caller gave."""
+        given = self.options.given()
+        return {name: getattr(self.options, name) for name in names if name in given}
+
     @property
     def _attribution_options(self) -> dict[str, Any]:
         """Those options of an explanation that the caller gave."""
-        given = self.options.given()
-        names = ("background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks")
-        return {name: getattr(self.options, name) for name in names if name in given}
+        return self.given_options(
+            "background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks"
+        )
 
     @property
     def train_rows(self) -> tuple[Any, Any]:
@@ -64,15 +73,24 @@ class ImportanceProblem:
         return train[0], train[1]
 
     def explain_rows(self) -> Explanation:
-        """Explain the rows.
+        """Explain the rows that have some weight.
 
         Raises:
-            OptionError: there are no rows, or options that do not go together. Others as for ``whybox.explain``.
+            WhyboxError: as :meth:`explain_weighted_rows`.
+        """
+        return self.explain_weighted_rows()[0]
+
+    def explain_weighted_rows(self) -> tuple[Explanation, Floats]:
+        """Explain the rows that have some weight, and return their weights too, which sum to one.
+
+        Raises:
+            OptionError: there are no rows, or options that do not go together. InputError: weights that are none. Others as for ``whybox.explain``.
         """
         if self.X is None:
             raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), ".")
-        explanation: Explanation = self.explain(self.model, self.X, **self._attribution_options)
-        return explanation
+        table, weights, _ = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
+        explanation: Explanation = self.explain(self.model, table, **self._attribution_options)
+        return explanation, weighted_rows(table, weights).weights
 
     def plan_rows(self) -> Any:
         """Plan :meth:`explain_rows`; the rows may be a number of rows.

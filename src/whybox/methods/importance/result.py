@@ -10,20 +10,14 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.explanation.explanation import Explanation, as_labels, interval_extras
+from whybox.explanation.explanation import Explanation, as_labels
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
+from whybox.methods.importance.row_errors import errors_over_rows
 from whybox.methods.importance.rows_problem import RowsProblem
-from whybox.numerics.statistics import (
-    RunningMoments,
-    adjust_p_values,
-    mean_p_value,
-    rank_intervals,
-    skewed_interval,
-    std_error_of_mean,
-)
+from whybox.numerics.statistics import RunningMoments, mean_p_value
 
 __all__ = ["PlayerValues", "exact_pair_values", "importance_result", "pair_values", "paired_values"]
 
@@ -100,18 +94,16 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
     """Return the explanation of kind ``"importance"``: values, errors, intervals, tests and ranks of players, with the evidence."""
     options = problem.options
     weights = problem.weights if found.influence_weights is None else found.influence_weights
-    moments = RunningMoments(found.values.shape)
-    moments.add_rows(found.influence, weights)
-    error, freedom = _with_own_error(moments.std_error, found), max(moments.effective_count - 1.0, 1.0)
-    ends = skewed_interval(found.values, error, moments.skewness, options.level, freedom)
-    rank, *rank_ends = rank_intervals(found.values, _errors_of_differences(found, moments, weights), options.level)
-    p_value = np.full(len(found.values), np.nan) if found.p_value is None else found.p_value
+    errors = errors_over_rows(
+        found.values,
+        found.influence,
+        weights,
+        options.level,
+        monte_carlo_error=found.monte_carlo_error,
+        p_value=found.p_value,
+    )
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
-        **interval_extras(np.stack(ends, axis=-1), ("feature",), options.level),
-        "p_value": (("feature",), p_value),
-        "q_value": (("feature",), adjust_p_values(p_value, "benjamini-yekutieli")),
-        "rank": (("feature",), rank.astype(np.float64)),
-        "rank_interval": (("feature", "bound"), np.column_stack(rank_ends)),
+        **errors.extras,
         **found.extras,
     }
     if found.baseline is not None:
@@ -128,7 +120,7 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
         coords={"feature": as_labels(players.names)},
         base=np.zeros(()),
         units=problem.units,
-        std_error=error,
+        std_error=errors.std_error,
         evidence=make_evidence(
             problem,
             problem.rows,
@@ -136,7 +128,7 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
             kernel=found.kernel,
             exact=found.exact,
             calls=found.predictions,
-            notes=(*notes, *found.notes),
+            notes=(*notes, *found.notes, *errors.notes),
             seed=options.seed,
             seconds=seconds,
             spot_checks=found.spot_checks,
@@ -148,21 +140,3 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
         },
         extras=extras,
     )
-
-
-def _errors_of_differences(found: PlayerValues, moments: RunningMoments, weights: Floats) -> Floats:
-    """Standard errors of the differences of any two values, (players, players)."""
-    centred = weights[:, None] * (found.influence - moments.mean)
-    products = centred.T @ centred
-    squares = np.diag(products)
-    both = np.maximum(squares[:, None] + squares[None, :] - 2.0 * products, 0.0)
-    error = std_error_of_mean(both, moments.effective_count)
-    if found.monte_carlo_error is None:
-        return error
-    own = found.monte_carlo_error**2
-    return np.asarray(np.sqrt(error**2 + own[:, None] + own[None, :]))
-
-
-def _with_own_error(error: Floats, found: PlayerValues) -> Floats:
-    """Standard errors over rows, (players,), with the error that the values have for these rows added."""
-    return error if found.monte_carlo_error is None else np.hypot(error, found.monte_carlo_error)

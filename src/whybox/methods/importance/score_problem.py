@@ -15,6 +15,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.rows import rows_of_positive_weight
 from whybox.methods.importance.loss_problem import resolve_for_loss, separate_truth
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
@@ -119,6 +120,12 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
         raise OptionError(
             Argument("scoring", scorer.name), f" calls an estimator, and a {type(problem.model).__name__} is none; give the name of a score."
         )  # fmt: skip
+    every = len(rows)
+    rows, weights, kept = rows_of_positive_weight(rows, options.sample_weight)
+    if len(kept) < every:
+        one_value_a_row(y, every)
+        y = y.iloc[kept] if hasattr(y, "iloc") else np.asarray(y)[kept]
+        options = replace(options, sample_weight=weights)
     _refuse_choice_of_outputs(options, estimated=estimator is not None)
     if estimator is None:
         resolved, truth, classes, order = _predicted_by_model(problem.model, rows, y, options, scorer)

@@ -22,7 +22,7 @@ from whybox.reporting.svg import html_figure
 
 __all__ = ["method_block", "methods_of_tables"]
 
-_FAMILIES: Final = ("importance", "effects")  # whose methods can be named
+_FAMILIES: Final = ("effects", "importance")  # whose methods can be named; "pdp" is the effect
 
 
 def methods_of_tables(named: Sequence[str]) -> list[MethodSpec]:
