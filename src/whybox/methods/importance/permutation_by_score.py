@@ -38,7 +38,9 @@ __all__ = ["permutation_by_score", "plan_permutation_by_score"]
 
 MAX_GROUPS: Final = 20
 MAX_GROUPS_PREDICTED: Final = 10  # where the score itself asks the model about the rows, anew without each group
-MIN_GROUP: Final = 5  # rows of a group
+MIN_GROUP: Final = (
+    8  # rows of a group, where there are several groups; in small ones weights of donors are not those of all rows
+)
 ROUNDS_PREDICTED: Final = 2  # for the jackknife, where the score itself asks the model
 KERNEL: Final = "scores of rows with a player's values from other rows of their group, spread evenly over them"
 UNDEFINED_NOTE: Final = (
