@@ -87,6 +87,9 @@ def everything():
     yield "interaction", wb.explain(model, rows[:2], order=2)
     yield "importance", wb.importance(model, rows[:20])
     yield "importance_impurity", wb.importance(several, method="impurity")
+    truth, methods = 30 * rows["age"] + rows["bp"], ["permutation", "conditional", "impurity"]
+    copied = rows.assign(bmi=rows["age"] + 0.01 * rows["bmi"])
+    yield "agreement", wb.importance(model, copied, truth, method=methods, train=(rows, truth), role="train")
     yield "interaction_size", wb.interactions(model, rows[:20])
     yield "interaction_size_sampled", wb.interactions(lambda t: t["age"] * t["bmi"], rows, sample=20)
     yield "effect", wb.effects(model, rows[:20], ["age"], grid=4)["age"]

@@ -5,6 +5,7 @@ import functools
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.stats
 from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifier, RandomForestRegressor
 from sklearn.inspection import permutation_importance
 from sklearn.svm import LinearSVC
@@ -206,6 +207,25 @@ def test_ranks_and_their_intervals():
         rank_intervals(values, apart, 1.5)
 
 
+def test_ranks_of_few_rows_take_student_s_t():
+    """Two values differ up to the level at which the t-test of their paired differences, of 11 degrees of freedom, says so."""
+    X = np.random.default_rng(4).normal(size=(12, 2)) + np.array([0.0, 1.0])  # what is lost without the other column
+    difference = X[:, 1] - X[:, 0]
+    certainty = 1 - 2 * scipy.stats.t.sf(difference.mean() / scipy.stats.sem(difference), 11)
+    for level, apart in ((certainty - 1e-6, True), (certainty + 1e-6, False)):
+        e = wb.importance(
+            lambda rows: np.full(len(rows), 3.0),
+            X,
+            np.zeros(12),
+            method="drop_column",
+            train=(X, np.zeros(12)),
+            fit=lambda rows, truth: lambda left: np.sqrt(9.0 + left[:, 0]),
+            level=level,
+        )
+        assert np.allclose(e.values, X.mean(axis=0)[::-1])
+        assert e.extras["rank_interval"][1].tolist() == ([[1, 1], [2, 2]] if apart else [[1, 2], [1, 2]])
+
+
 def test_training_rows_stand_beside_held_out_ones(forest):
     model, X, y = forest
     e = wb.importance(model, X, y, train=(X[:20], y[:20]), role="held-out")
@@ -314,3 +334,19 @@ def test_train_that_is_not_two_things_is_refused_before_any_work(forest):
     _, X, y = forest
     with pytest.raises(OptionError, match="two things"):
         wb.importance(functools.partial(pytest.fail, "evaluated"), X, y, train=X)
+
+
+def test_groups_of_dependent_columns_are_those_of_every_method(forest):
+    model, X, _ = forest
+    copied = X.assign(b=X.a * 2)
+    groups = {"a + b": ["a", "b"]}
+    for method in ("shap", "impurity"):
+        e = wb.importance(model, copied, method=method, players="auto")
+        assert e.values.tobytes() == wb.importance(model, copied, method=method, players=groups).values.tobytes()
+        assert e.feature_names == ("a + b", "c", "d", "e")
+        assert e.extras["linkage"][1].shape == (4, 4)
+    assert wb.plan(wb.importance, model, copied, method="shap", players="auto").rows == 40
+    with pytest.raises(OptionError, match="pass rows, X"):
+        wb.importance(model, method="impurity", players="auto")
+    with pytest.raises(OptionError, match="pass rows, X"):
+        wb.plan(wb.importance, model, 100, method="shap", players="auto")

@@ -123,6 +123,20 @@ def test_columns_that_are_encoded_are_the_users_own_and_groups_add_up():
     assert float(grouped["noise"]) == pytest.approx(e.values[2] + e.values[3])
 
 
+def test_dependent_columns_are_found_among_the_training_rows():
+    X, y = table(0)
+    X["copy"] = X.number**3
+    forest = RandomForestRegressor(5, random_state=0).fit(X, y)
+    e = wb.importance(forest, method="unbiased_impurity", train=(X, y), players="auto")
+    asked = {"number + copy": ["number", "copy"]}
+    assert e.feature_names == ("two", "number + copy", "few", "many")
+    assert (
+        e.values.tobytes()
+        == wb.importance(forest, method="unbiased_impurity", train=(X, y), players=asked).values.tobytes()
+    )
+    assert e.extras["linkage"][1].shape == (4, 4)
+
+
 def test_samples_that_cannot_be_drawn_again_are_refused():
     X, y = table(3, 60)
     forest = RandomForestRegressor(3, max_depth=3, random_state=0).fit(X, y)

@@ -202,7 +202,10 @@ def test_a_method_of_importance(write, tmp_path):
         )
     ):
         found = wb.importance(model, X, method=["shap", "half"])
-        assert np.allclose(found["half"].values, found["shap"].values / 2)
+        own = found.extras["own_values"][1]
+        assert list(found.coords["method"]) == ["shap", "half"]
+        assert np.allclose(own[:, 1], own[:, 0] / 2)
+        assert np.allclose(found.values[:, 1], found.values[:, 0])
         plan = wb.plan(wb.importance, model, X, method="half")
         assert (plan.method, plan.rows) == ("Half the importance", len(X))
         assert "not predicted" in str(plan)

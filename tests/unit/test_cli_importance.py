@@ -160,6 +160,21 @@ def test_several_methods_go_into_one_table_and_each_gets_what_it_takes(folder, c
         "permutation": "importance.permutation",
         "shap": "importance.shap",
     }
+    assert about["findings"] == []
+    assert printed.endswith("where the methods disagree by more than their errors:\n  nowhere\n")
+
+
+def test_what_several_methods_compare_to_is_printed_and_saved(folder, capsys):
+    deep = RandomForestRegressor(5, random_state=0).fit(zoo.X()[:300], zoo.y()[:300])
+    joblib.dump(deep, folder / "deep.joblib")
+    asked = ("--method", "permutation", "--method", "impurity", "--train", "@train.parquet", "-o", "@both.whybox")
+    assert run(folder, "@deep.joblib", "@held.csv", *TARGET, *asked, "--trust-pickle") == 0
+    printed = capsys.readouterr().out
+    saved = wb.load(folder / "both.whybox")
+    assert saved.kind == "agreement"
+    assert list(saved.coords["method"]) == ["permutation", "impurity"]
+    assert any("overfitting" in sentence for sentence in saved.findings)
+    assert printed.endswith("".join(f"  {sentence}\n" for sentence in saved.findings))
 
 
 def test_a_pickle_is_evaluated_or_trained_again_only_if_it_is_trusted(folder, capsys):
@@ -240,7 +255,6 @@ def test_a_method_may_need_training_rows_alone(folder, capsys):
         (("@held.csv", "target=progression"), 2, "Did you mean --target progression?"),
         (("@held.csv", *TARGET, "-o", "@held.csv"), 2, "is the same file as DATA"),
         (("@held.csv", *TARGET, "--train", "@train.parquet", "-o", "@train.parquet"), 2, "is the same file as a file that is read"),
-        (("@held.csv", *TARGET, "--method", "permutation", "--method", "conditional", "-o", "@x.whybox"), 2, "such a file holds one method"),
         (("@held.csv", *TARGET, "-o", "@x.json"), 2, "the result is a file of type .parquet"),
     ],
 )  # fmt: skip

@@ -9,12 +9,15 @@ from typing import Any, overload
 
 from whybox.api.effects import effects, plan_effects
 from whybox.api.explain import explain, plan_explain
-from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
 from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
+from whybox.methods.importance.agreement import agreement
+from whybox.methods.importance.choose import options_of_methods, single_options, uses_y
+from whybox.methods.importance.copies import grouped_problem, plan_with_groups
+from whybox.methods.importance.loss_problem import separate_truth
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem, check_truth
 from whybox.methods.registry import find, load
@@ -53,13 +56,11 @@ def importance(  # the promise of the public surface
 @overload
 def importance(
     model: Any, X: Any = None, y: Any = None, *, method: list[Any] | tuple[Any, ...], **options: Any
-) -> dict[str, Explanation]: ...
+) -> Explanation: ...
 
 
 @shows_first_overload
-def importance(
-    model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, **options: Any
-) -> Explanation | dict[str, Explanation]:
+def importance(model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, **options: Any) -> Explanation:
     """Rank features over all rows: which ones does the model rely on, and what are they worth to it?
 
     Args:
@@ -72,8 +73,8 @@ def importance(
             ``"sage"``: Shapley values of the loss: what each feature takes off the loss of a model that knows none.
             ``"shap"``: mean absolute attribution. ``"pdp"``: standard deviation of the partial dependence. ``"impurity"``: share of the impurity decrease
             (gain) in training. ``"unbiased_impurity"``: the gain on out-of-bag rows, of scikit-learn's forests. ``"auto"``: permutation where y is given,
-            else shap. Or an ``ImportanceOptions`` object in place of the options below, or a list of these. An option that the method does not take is
-            refused.
+            else shap. Or an ``ImportanceOptions`` object in place of the options below. An option that the method does not take is refused.
+            A list of these asks them all: each option goes to the methods that take it, and is refused where none does.
         loss: ``"squared"``, ``"absolute"``, ``"pinball(0.9)"``, ``"poisson"``, ``"tweedie(1.5)"`` of numbers; ``"log"``, ``"brier"``, ``"zero_one"`` of the
             probabilities of classes. ``"auto"``: log of classes, else squared.
         scoring: of ``"permutation"``, in place of a loss: a score of all rows together, by its name in scikit-learn (``"roc_auc"``, ``"r2"``), as
@@ -83,7 +84,7 @@ def importance(
         fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
-            0.5 or more) are one group; with a loss alone.
+            0.5 or more) are one group; it needs rows, also with ``"impurity"``.
         background, background_weight: as for :func:`explain`; of ``"shap"``, and of ``"sage"``, where None draws some of the rows.
         output, scale: which output on which scale, as for :func:`explain`; of a loss, the output that y is the truth of, on the scale of predictions.
         sample_weight: one weight a row of X.
@@ -95,10 +96,12 @@ def importance(
         spot_checks: as for :func:`explain`.
 
     Returns:
-        Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs) of ``"shap"``; a list of methods gives a dict, method -> Explanation.
+        Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs) of ``"shap"``.
         With a loss or a score also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``p_value`` and ``q_value`` (NaN where the method has no
         test), ``baseline_loss`` or ``baseline_score``; of permutation ``off_data``, the share of changed rows that lie where there are no data; of sage
-        ``monte_carlo_error``, ``loss_without_features``, ``additivity_gap``.
+        ``monte_carlo_error``, ``loss_without_features``, ``additivity_gap``. A list of methods gives one of kind
+        ``"agreement"``: (features, methods), shares of each method's largest value, with ``findings``, a sentence for each feature that they judge differently by
+        more than their errors. Where ``"permutation"`` is among them, columns that depend on each other are permuted together too.
 
     Raises:
         OptionError: unknown method, or arguments that do not go with it. InputError: a truth that does not fit. Others as for :func:`explain`.
@@ -113,24 +116,31 @@ def importance(
         >>> ranking.feature_names[ranking.values.argmax()]
         's5'
     """
-    chosen = _chosen(y, method, options)
-    rows = as_table(X) if isinstance(chosen, dict) and X is not None else X  # once: a reader gives its rows once
-    return for_each(chosen, lambda each: _importance(_make_problem(model, rows, y, each)))
+    if isinstance(method, (list, tuple)):
+        return _agreement(_problems(model, X, y, method, options))
+    return _importance(_make_problem(model, X, y, single_options(y, method, options)))
 
 
-def _chosen(y: Any, method: Any, options: dict[str, Any]) -> ImportanceOptions | dict[str, ImportanceOptions]:
-    """The options, with the method that "auto" means."""
-    auto = "shap" if y is None else "permutation"
+def _problems(model: Any, X: Any, y: Any, methods: Any, options: dict[str, Any]) -> dict[str, ImportanceProblem]:
+    """What each method of a list is asked; the truth goes to those that use it."""
+    chosen = options_of_methods(y, methods, options)
+    uses_truth = [name for name in chosen if uses_y(name)]
+    if y is not None and not uses_truth:
+        check_truth(y, next(iter(chosen)))
+    rows = X if X is None or isinstance(X, Integral) else as_table(X)  # once: a reader gives its rows once
+    if isinstance(y, str) and uses_truth:
+        check_truth(y, uses_truth[0])
+        rows, y = separate_truth(rows, y)
+    return {name: _make_problem(model, rows, y if uses_y(name) else None, each) for name, each in chosen.items()}
 
-    def named(each: Any) -> Any:
-        if isinstance(each, ImportanceOptions):
-            return replace(each, method=auto) if each.method == AUTO else each
-        return auto if isinstance(each, str) and each == AUTO else each
 
-    several = isinstance(method, (list, tuple))
-    return chosen_options(
-        ImportanceOptions, "method", [named(m) for m in method] if several else named(method), options
-    )
+def _agreement(problems: dict[str, ImportanceProblem]) -> Explanation:
+    found = {name: _importance(problem) for name, problem in problems.items()}
+    together, note = None, ""
+    if "permutation" in found:
+        grouped, note = grouped_problem(problems["permutation"], tuple(found["permutation"].players.values()))
+        together = None if grouped is None else _importance(grouped)
+    return agreement(found, together, (note,) if note else ())
 
 
 def _importance(problem: ImportanceProblem) -> Explanation:
@@ -146,6 +156,7 @@ def _importance(problem: ImportanceProblem) -> Explanation:
         raise InputError(Argument("train"), ": ", *error.message, known=error.known, hint=error.hint) from error
     assert trained.std_error is not None  # noqa: S101  # importance by a loss has one
     extras = {"train": (trained.dims, trained.values), "train_error": (trained.dims, trained.std_error)}
+    extras |= {f"train_{name}": trained.extras[name] for name in ("interval", "rank", "rank_interval")}
     return replace(ranking, extras={**ranking.extras, **extras})
 
 
@@ -153,21 +164,26 @@ def plan_importance(
     model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, **options: Any
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`importance`; of `"shap"` and `"impurity"`, `X` may be a number of rows. What a method cannot tell of its cost is NaN."""
-    chosen = _chosen(y, method, options)
+    if isinstance(method, (list, tuple)):
+        problems = _problems(model, X, y, method, options)
+        plans = {name: _plan(problem) for name, problem in problems.items()}
+        alone = plans.get("permutation")
+        if isinstance(alone, MethodPlan):
+            plans["permutation"] = plan_with_groups(problems["permutation"], alone)
+        return plans
     rows = X if X is None or isinstance(X, Integral) else as_table(X)
+    return _plan(_make_problem(model, rows, y, single_options(y, method, options)))
 
-    def plan_with(each: ImportanceOptions) -> Plan:
-        spec = find("importance", each.method)
-        problem = _make_problem(model, rows, y, each)
-        if spec.plan:
-            method_plan: Plan = load(spec.plan)(problem)
-            return method_plan
-        count = 0 if rows is None else int(rows) if isinstance(rows, Integral) else len(rows)
-        return MethodPlan(
-            method=spec.title, method_id=spec.method_id, kernel=spec.cost or spec.summary, exact=spec.exact, rows=count
-        )
 
-    return for_each(chosen, plan_with)
+def _plan(problem: ImportanceProblem) -> Plan:
+    spec, rows = problem.spec, problem.X
+    if spec.plan:
+        method_plan: Plan = load(spec.plan)(problem)
+        return method_plan
+    count = 0 if rows is None else int(rows) if isinstance(rows, Integral) else len(rows)
+    return MethodPlan(
+        method=spec.title, method_id=spec.method_id, kernel=spec.cost or spec.summary, exact=spec.exact, rows=count
+    )
 
 
 def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:

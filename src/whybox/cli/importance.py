@@ -266,24 +266,26 @@ def plans_of(q: ImportanceQuestion, path: str | None) -> list[Any]:
 def _importance(options: argparse.Namespace) -> None:
     from whybox.api.importance import importance
     from whybox.data.table_files import WRITABLE_SUFFIXES
+    from whybox.methods.importance.agreement import agreement
     from whybox.models.base import Model
 
     out = None
     if options.out is not None:
         out = resolve_output(options, (*WRITABLE_SUFFIXES, SAVED_SUFFIX), [options.train])
-        if out.suffix.lower() == SAVED_SUFFIX and len(options.method or ()) > 1:
-            raise OptionError(
-                f"-o {options.out}: such a file holds one method; write a table, or one method at a time."
-            )
     q = question_of(options)
     if not isinstance(q.model, Model):
         for plan in plans_of(q, options.data):
             print(f"whybox: {plan.method}: at most {plan.model_calls:,.0f} predictions of the model", file=sys.stderr)
     found = {method: q.run(importance, method, options.data) for method in q.options}
+    compared = agreement(found, None, ()) if len(found) > 1 else None
     if out is not None:
-        write_importance(found, out)
+        write_importance(found, compared, out)
     for e in found.values():
         _print_importance(e, out)
+    if compared is not None:
+        print("where the methods disagree by more than their errors:")
+        for sentence in compared.findings or ("nowhere",):
+            print(f"  {sentence}")
 
 
 def _print_importance(e: Any, out: Path | None) -> None:

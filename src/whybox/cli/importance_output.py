@@ -87,11 +87,11 @@ def _aligned(columns: Mapping[str, list[str]]) -> list[str]:
     return lines
 
 
-def write_importance(found: Mapping[str, Any], out: Path) -> None:
+def write_importance(found: Mapping[str, Any], compared: Any, out: Path) -> None:
     """Write the numbers of each method, one line a feature, and the evidence into the metadata where the format has a place for it.
 
     Args:
-        found: method -> importance. out: where to; a ``.whybox`` file holds one of them whole.
+        found: method -> importance. compared: several of them as one, else None. out: where to; a ``.whybox`` file holds the only one, or what several compare to.
     """
     import pyarrow as pa
 
@@ -99,8 +99,7 @@ def write_importance(found: Mapping[str, Any], out: Path) -> None:
     from whybox.data.table_files import table_writer
 
     if out.suffix.lower() == SAVED_SUFFIX:
-        (only,) = found.values()
-        only.save(out)
+        (next(iter(found.values())) if compared is None else compared).save(out)
         return
     tables = {method: e.to_arrow().replace_schema_metadata(None) for method, e in found.items()}
     if len(tables) > 1:
@@ -116,5 +115,6 @@ def write_importance(found: Mapping[str, Any], out: Path) -> None:
     with atomic_write(out) as part:
         write = table_writer(part, out)
         write(pa.concat_tables(tables.values(), promote_options="default"))
-        write.add_metadata("whybox", json.dumps({"kind": "importance", "methods": about}))
+        findings = {} if compared is None else {"findings": compared.findings}
+        write.add_metadata("whybox", json.dumps({"kind": "importance", "methods": about, **findings}))
         write.close()

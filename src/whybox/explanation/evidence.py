@@ -51,6 +51,7 @@ class Evidence:
         by_position: of tables: whether columns that have names were taken by position, because the model knows no names.
         unseen: of tables: column -> what its rows hold of categories that training did not have (``rows``, ``different``, ``categories`` by name).
         spot_checks: what was recomputed of this answer by a second way; None: a file from before there were such checks.
+        parts: of several methods side by side: method -> its own evidence.
         unknown: fields of a file that a newer version of whybox wrote, as they stand there; they are shown, and saved again.
     """
 
@@ -84,6 +85,7 @@ class Evidence:
     quantity: str = "attribution"
     signed: bool = True
     spot_checks: SpotChecks | None = None
+    parts: dict[str, Evidence] = field(default_factory=dict)
     unknown: dict[str, Any] = field(default_factory=dict)
 
     def __str__(self) -> str:
@@ -93,7 +95,7 @@ class Evidence:
         """Return plain data, as it is saved."""
         data = asdict(self)
         unknown: dict[str, Any] = data.pop("unknown")
-        return data | unknown
+        return data | {"parts": {name: part.to_dict() for name, part in self.parts.items()}} | unknown
 
     @classmethod
     def from_dict(cls, data: dict[str, Any]) -> Evidence:
@@ -115,6 +117,8 @@ class Evidence:
         values |= {name: tuple(values[name]) for name in ("notes", "operators") if name in values}
         if isinstance(values.get("spot_checks"), dict):
             values["spot_checks"] = SpotChecks.from_dict(values["spot_checks"])
+        if "parts" in values:
+            values["parts"] = {name: cls.from_dict(part) for name, part in values["parts"].items()}
         if "method_id" not in values:
             values |= method_before_ids(data)
         return cls(**values, unknown={name: value for name, value in data.items() if name not in declared})
@@ -123,7 +127,9 @@ class Evidence:
     def warnings(self) -> list[str]:
         """Marks of notes about numbers that may not be trusted: words in capitals before a colon (``NOT CONVERGED: ...``), sorted."""
         marks = {note.partition(":")[0] for note in self.notes}
-        return sorted(mark for mark in marks if mark.isupper())
+        return sorted(
+            {mark for mark in marks if mark.isupper()}.union(*(part.warnings for part in self.parts.values()))
+        )
 
     @property
     def caution(self) -> str:
@@ -146,8 +152,10 @@ class Evidence:
         for key in keys:
             if key not in EVIDENCE_LINES:
                 raise OptionError(f"evidence has no line {key!r}.{did_you_mean(key, EVIDENCE_LINES)}")
-        entries = [*(self._of_network() if self.passes else self._of_model()), *self._method_lines()]
-        return [(label, text) for key, label, text in entries if not keys or key in keys]
+        own = [*(self._of_network() if self.passes else self._of_model()), *self._method_lines()]
+        shown = [(label, text) for key, label, text in own if not keys or key in keys]
+        of_parts = [(name, line) for name, part in self.parts.items() for line in part.lines(*keys)]
+        return [*shown, *((f"{line[0]} ({name})", line[1]) for name, line in of_parts if line not in shown)]
 
     def _method_lines(self) -> list[_EvidenceLine]:
         return [

@@ -29,6 +29,7 @@ EXPLANATION_KINDS: Final = {
     "attribution": ("row", "feature", "output"),
     "interaction": ("row", "feature", "feature_2", "output"),
     "importance": ("feature", "output"),
+    "agreement": ("feature", "method"),
     "effect": ("row", "point", "point_2", "output"),
     "interaction_size": ("feature", "feature_2", "output"),
     # of saliency, the axes between rows and outputs stand in the network's own order
@@ -196,6 +197,13 @@ class Explanation:
         return None if found is None else found[1]
 
     @property
+    def findings(self) -> tuple[str, ...]:
+        """Sentences about features that several methods judge differently, each once; see the docs of importance. Empty where there are none."""
+        found = self.extras.get("finding")
+        lines = [] if found is None else [line for text in found[1].reshape(-1) for line in str(text).split("\n")]
+        return tuple(dict.fromkeys(line for line in lines if line))
+
+    @property
     def interval(self) -> tuple[Floats, Floats] | None:
         """Lower and upper ends of the confidence interval of each value, shaped as the values are; None where there is none.
 
@@ -303,7 +311,7 @@ class Explanation:
                 del dims[axis]
             else:
                 coords[dim] = coords[dim][index]
-        kept = {dim: label for dim, label in coords.items() if dim in dims or dim in ("row", "output")}
+        kept = {dim: label for dim, label in coords.items() if dim in dims or dim in ("row", "output", "method")}
         return replace(
             self,
             values=values.copy(),
@@ -318,15 +326,16 @@ class Explanation:
         )
 
     def ordered(self, most: int | None = None) -> npt.NDArray[np.intp]:
-        """Return feature positions by falling mean absolute value over every other axis; at most `most`."""
+        """Return feature positions by falling mean absolute value over every other axis, of an agreement mean value; at most `most`."""
         axes = tuple(i for i, d in enumerate(self.dims) if d != "feature")
-        size = np.abs(self.values).mean(axis=axes) if axes else np.abs(self.values)
+        sizes = np.nan_to_num(self.values) if self.kind == "agreement" else np.abs(self.values)
+        size = sizes.mean(axis=axes) if axes else sizes
         order = np.argsort(-size, kind="stable")
         return order if most is None else order[:most]
 
     @property
     def plot(self) -> Figures:
-        """Figures: ``e.plot.bar()``, ``.dots()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns its axes."""
+        """Figures: ``e.plot.bar()``, ``.dots()``, ``.agreement()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns axes."""
         return Figures(self)
 
     def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
@@ -380,11 +389,13 @@ class Explanation:
         axes = axes or f"{float(self.values):.6g}"
         exact = "exact" if self.evidence.exact else "not exact"
         about = f" of {' x '.join(self.players)}" if self.kind == "effect" else ""
+        if self.kind == "agreement" and "method" not in self.dims:  # one method was picked
+            about = f", {self.coords['method'][0]} alone"
         residual = f"; residual {self.evidence.residual:.2g}" if self.evidence.additive else ""
         notes = f"; {', '.join(self.evidence.warnings)}, see .evidence.notes" if self.evidence.warnings else ""
-        return (
-            f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{notes})"
-        )
+        count = len(self.findings)
+        findings = f"; {count} finding{'s' * (count != 1)}, see .findings" if count else ""
+        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{findings}{notes})"
 
 
 def _order_dims(dims: Iterable[str]) -> tuple[Any, ...]:

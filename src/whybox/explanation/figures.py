@@ -38,6 +38,7 @@ class FigureSpec:
 FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
     "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "saliency")),
     "dots": FigureSpec("whybox.plots.dots:dots", ("importance",)),
+    "agreement": FigureSpec("whybox.plots.agreement:agreement", ("agreement",)),
     "beeswarm": FigureSpec("whybox.plots.beeswarm:beeswarm", ("attribution", "saliency")),
     "waterfall": FigureSpec("whybox.plots.waterfall:waterfall", ("attribution",)),
     "scatter": FigureSpec("whybox.plots.scatter:scatter", ("attribution", "interaction", "saliency")),

@@ -42,13 +42,15 @@ def table_html(e: Labelled) -> str:
         body = _curve_line(flat)
     elif flat.dims == ("row", "feature"):
         body = _attribution_table(flat)
+    elif flat.dims == ("feature", "method"):
+        body = _agreement_table(flat)
     else:
         body = _saliency_table(flat) if e.kind == "saliency" and "row" in flat.dims else _feature_table(flat)
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
     axes = ", ".join(_counted_features(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b> in {escape(e.units)}: {axes}{many}. '
-        f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{evidence_html(e)}</div>"
+        f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{_findings_list(e)}{evidence_html(e)}</div>"
     )
 
 
@@ -171,6 +173,37 @@ def _feature_table(e: Labelled) -> str:
     more = len(e.feature_names) - len(order)
     tail = f'<tr><td colspan="3" style="text-align:left">and {more} more</td></tr>' if more else ""
     return f"<table>{lines}{tail}</table>"
+
+
+def _agreement_table(e: Labelled) -> str:
+    """One line a feature, one column a method: its share of the largest, and the rank with its interval."""
+    order = e.ordered(MAX_FEATURES_SHOWN)
+    ranks = e.extras["rank"][1]
+    ends = e.extras["rank_interval"][1]
+    most = float(np.nanmax(np.abs(e.values), initial=0.0))
+    lines = []
+    for j in order:
+        cells = "".join(
+            f'<td style="padding-right:10px">{_bar_cell(float(e.values[j, k]), most)} '
+            f"{number_text(float(e.values[j, k]), 2)}<br>rank {escape(_rank_text(ranks[j, k], ends[j, k]))}</td>"
+            for k in range(e.values.shape[1])
+        )
+        lines.append(f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td>{cells}</tr>')
+    head = "".join(f'<th style="text-align:left">{escape(str(name))}</th>' for name in e.coords["method"])
+    more = f"<div>and {len(e) - len(order)} more features</div>" if len(e) > len(order) else ""
+    return f'<div style="overflow-x:auto"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>{more}'
+
+
+def _rank_text(rank: float, ends: Floats) -> str:
+    """``3 (2 to 5)``; the rank alone where it is certain or its interval is not known."""
+    low, high = (float(end) for end in ends)
+    return f"{rank:.0f}" if np.isnan(low) or low == high else f"{rank:.0f} ({low:.0f} to {high:.0f})"
+
+
+def _findings_list(e: Labelled) -> str:
+    """What methods disagree about, one sentence a line."""
+    lines = "".join(f"<li>{escape(sentence)}</li>" for sentence in e.findings)
+    return f"<ul>{lines}</ul>" if lines else ""
 
 
 def _column_heading(name: str) -> str:

@@ -50,6 +50,8 @@ class Labelled(Protocol):
     @property
     def output_names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
+    def findings(self) -> tuple[str, ...]: ...  # noqa: D102
+    @property
     def method_id(self) -> str: ...  # noqa: D102
     def ordered(self, most: int | None = None) -> npt.NDArray[Any]: ...  # noqa: D102
     def __len__(self) -> int: ...

@@ -7,10 +7,13 @@ from typing import Any, Final, final
 
 from whybox.errors import OptionError, quoted_list
 
-__all__ = ["FAMILIES", "NEEDS", "MethodSpec", "Option"]
+__all__ = ["FAMILIES", "NEEDS", "QUESTIONS", "MethodSpec", "Option"]
 
 FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "saliency")
 NEEDS: Final = ("trees", "linear", "predict", "gradients", "layer", "y", "background", "train")
+# what a method of importance measures, by which sentences of an agreement are chosen: the loss without a feature, whatever the others; given the others; of a model
+# trained without it; how far predictions move; what was gained in training; "": something else
+QUESTIONS: Final = ("", "loss", "given_others", "refit", "size", "gain")
 
 
 @final
@@ -33,6 +36,7 @@ class MethodSpec:
         quantity: what one number is, as the axis of a figure says it.
         exact: whether the numbers are exact for what was asked. signed: whether they have a sign about zero.
         additive: whether they add up to the prediction less the base.
+        question: of importance, what it measures, of QUESTIONS.
         figures: names of the figures that draw the result (explanation/figures.py).
         section: anchor of the section of the report that shows it; None: no section. command: command of ``whybox`` that computes it; None: none.
         cost: what a row costs, in words, for the docs.
@@ -54,6 +58,7 @@ class MethodSpec:
     exact: bool = True
     signed: bool = True
     additive: bool = False
+    question: str = ""
     figures: tuple[str, ...] = ()
     section: str | None = None
     command: str | None = None
@@ -63,6 +68,10 @@ class MethodSpec:
         if self.family not in FAMILIES:
             raise OptionError(
                 f"family={self.family!r} of method {self.id!r} is not known; families are {quoted_list(FAMILIES)}."
+            )
+        if self.question not in QUESTIONS:
+            raise OptionError(
+                f"method {self.id!r}: question={self.question!r} is not known; it is one of {quoted_list(QUESTIONS)}."
             )
         for name in (*self.needs, *self.takes):
             if name not in NEEDS:

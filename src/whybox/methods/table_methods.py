@@ -187,6 +187,7 @@ TABLE_METHODS: Final = (
     _importance(
         id="permutation",
         title="Permutation importance",
+        question="loss",
         summary="how much the mean loss grows when a feature's values come from another row; exact, over all pairs of rows, for tree ensembles that are read",
         reference="Breiman, Machine Learning 45 (2001); Fisher, Rudin and Dominici, Journal of Machine Learning Research 20 (2019)",
         run="permutation:permutation",
@@ -201,6 +202,7 @@ TABLE_METHODS: Final = (
     _importance(
         id="conditional",
         title="Conditional importance",
+        question="given_others",
         summary="how much the mean loss grows when the part of a feature that the others do not explain comes from another row, with a test",
         reference="Watson and Wright, Machine Learning 110 (2021), doi:10.1007/s10994-021-06030-6",
         run="conditional:conditional",
@@ -215,6 +217,7 @@ TABLE_METHODS: Final = (
     _importance(
         id="drop_column",
         title="Importance by dropping columns",
+        question="refit",
         summary="how much the mean loss grows when the model is trained again without a feature, with a test",
         reference="Lei et al., Journal of the American Statistical Association 113 (2018), doi:10.1080/01621459.2017.1307116",
         run="drop_column:drop_column",
@@ -243,6 +246,7 @@ TABLE_METHODS: Final = (
     _importance(
         id="shap",
         title="Mean |TreeShap| over the rows",
+        question="size",
         summary="mean absolute attribution over the rows",
         reference=_LUNDBERG,
         run="mean_abs_shap:mean_abs_shap",
@@ -258,6 +262,7 @@ TABLE_METHODS: Final = (
     _importance(
         id="pdp",
         title="Standard deviation of the partial dependence",
+        question="size",
         summary="how far the partial dependence spreads over the feature's values",
         reference="Greenwell, Boehmke and McCarthy, arXiv:1805.04755 (2018)",
         run="pdp_spread:pdp_spread",
@@ -272,6 +277,7 @@ TABLE_METHODS: Final = (
     _importance(
         id="impurity",
         title="Impurity decrease in training",
+        question="gain",
         summary="share of the impurity decrease (gain) in training",
         reference="Breiman et al., Classification and Regression Trees (1984)",
         run="impurity:impurity_importance",

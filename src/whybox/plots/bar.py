@@ -54,6 +54,8 @@ def bar(
     """
     if e.kind == "interaction":
         raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
+    if e.kind == "agreement":
+        raise OptionError("bar shows one importance; several methods side by side are drawn by plot.agreement.")
     if e.kind == "saliency" and set(e.dims) - {"row", "output"} != {"feature"}:
         raise OptionError(f"bar shows features of tables.{saliency_figure_hint(e)}")
     if "feature" not in e.dims or e.kind == "interaction_size":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from typing import Final
 
 import numpy as np
@@ -67,7 +67,8 @@ def impurity_importance(problem: ImportanceProblem) -> Explanation:
             Argument("method", "shap"),
             ".",
         )
-    players = resolve_players(model, model.inputs.names, problem.players)
+    grouped, extras = replace(problem, model=model).with_groups()
+    players = resolve_players(model, model.inputs.names, grouped.players)
     values = np.zeros(players.count)
     inner = model.left >= 0
     np.add.at(values, players.of_column[model.feature[inner]], model.gain[inner])
@@ -103,4 +104,5 @@ def impurity_importance(problem: ImportanceProblem) -> Explanation:
             name: tuple(model.inputs.names[i] for i in members)
             for name, members in zip(players.names, players.members, strict=True)
         },
+        extras=extras,
     )

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from numbers import Integral
 from typing import Any, final
+
+import numpy.typing as npt
 
 from whybox.data.table import Floats, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.rows import rows_of_positive_weight, weighted_rows
-from whybox.methods.importance.options import ImportanceOptions
+from whybox.methods.importance.dependence_groups import dependence_groups
+from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find
+from whybox.models.prepare_rows import prepare_rows
+from whybox.models.registry import as_model
 
 __all__ = ["ImportanceProblem", "check_truth"]
+
+Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
 
 @final
@@ -54,8 +62,8 @@ class ImportanceProblem:
         return {name: getattr(self.options, name) for name in names if name in given}
 
     @property
-    def _attribution_options(self) -> dict[str, Any]:
-        """Those options of an explanation that the caller gave."""
+    def attribution_options(self) -> dict[str, Any]:
+        """Those options of the explanation of the rows that the caller gave."""
         return self.given_options(
             "background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks"
         )
@@ -72,8 +80,29 @@ class ImportanceProblem:
             raise OptionError(Argument("train"), " takes two things, (rows, truth).")
         return train[0], train[1]
 
+    def with_groups(self) -> tuple[ImportanceProblem, Extras]:
+        """Return the problem with the groups that ``players="auto"`` finds in its rows, and the extras that show them; else itself.
+
+        Raises:
+            OptionError: there are no rows. Others as for ``whybox.explain``.
+        """
+        if not (isinstance(self.players, str) and self.players == AUTO):
+            return self, {}
+        if self.X is None or isinstance(self.X, Integral):
+            raise OptionError(
+                Argument("players", AUTO),
+                " looks for columns that depend on each other: pass rows, ",
+                Argument("X"),
+                ".",
+            )
+        model = as_model(self.model)
+        table = prepare_rows(model, self.X).table
+        groups, linkage = dependence_groups(weighted_rows(table, None), model.inputs.group_columns())
+        grouped = replace(self, model=model, options=replace(self.options, players=groups or None))
+        return grouped, {"linkage": (("join", "column"), linkage)}
+
     def explain_rows(self) -> Explanation:
-        """Explain the rows that have some weight.
+        """Explain the rows that have some weight; where groups of columns were found in them, ``linkage`` is in the extras.
 
         Raises:
             WhyboxError: as :meth:`explain_weighted_rows`.
@@ -89,8 +118,10 @@ class ImportanceProblem:
         if self.X is None:
             raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), ".")
         table, weights, _ = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
-        explanation: Explanation = self.explain(self.model, table, **self._attribution_options)
-        return explanation, weighted_rows(table, weights).weights
+        grouped, extras = replace(self, X=table).with_groups()
+        explanation: Explanation = self.explain(grouped.model, table, **grouped.attribution_options)
+        found = replace(explanation, extras={**explanation.extras, **extras})
+        return found, weighted_rows(table, weights).weights
 
     def plan_rows(self) -> Any:
         """Plan :meth:`explain_rows`; the rows may be a number of rows.
@@ -105,7 +136,8 @@ class ImportanceProblem:
                 Argument("X"),
                 ", or how many rows.",
             )
-        return self.plan_explain(self.model, self.X, **self._attribution_options)
+        grouped, _ = self.with_groups()
+        return self.plan_explain(grouped.model, self.X, **grouped.attribution_options)
 
 
 def check_truth(y: Any, method: str) -> None:

@@ -20,7 +20,9 @@ from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
 from whybox.methods.common.spot_checks import SpotChecker
+from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.loss_problem import training_rows
+from whybox.methods.importance.options import AUTO
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.row_errors import errors_over_rows
 from whybox.models.base import Model
@@ -47,13 +49,15 @@ class ForestProblem:
 
     Attributes:
         forest: the estimator. resolved: the model as it is read, and the rows. players: groups of the user's columns. truth: (rows, outputs), numbers, or for each
-            class whether it is the row's own. agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them.
+            class whether it is the row's own. linkage: of ``players="auto"``, see `dependence_groups`; else None. agreement, n_rows_checked: as
+            :meth:`ResolvedModel.compare` returns them.
     """
 
     forest: Any
     resolved: ResolvedModel
     players: Players
     truth: Floats
+    linkage: Floats | None
     agreement: float
     n_rows_checked: int
 
@@ -143,7 +147,11 @@ def unbiased_impurity(problem: ImportanceProblem) -> Explanation:
         players={
             name: tuple(names[i] for i in members) for name, members in zip(players.names, players.members, strict=True)
         },
-        extras={**errors.extras, "monte_carlo_error": (("feature",), monte_carlo_error)},
+        extras={
+            **errors.extras,
+            "monte_carlo_error": (("feature",), monte_carlo_error),
+            **({} if resolved.linkage is None else {"linkage": (("join", "column"), resolved.linkage)}),
+        },
     )
 
 
@@ -179,8 +187,11 @@ def _resolve(problem: ImportanceProblem, *, check: bool = True) -> ForestProblem
     resolved = resolve_model(problem.model, table, problem.options)
     labels, rows = class_labels(resolved.model.outputs), len(table)
     truth = true_numbers(y, rows)[:, None] if labels is None else np.eye(len(labels))[true_classes(y, labels, rows)]
-    players = resolve_players(resolved.model, resolved.rows.table.names, problem.players)
-    return ForestProblem(forest, resolved, players, truth, *resolved.compare(check=check))
+    given, linkage = problem.players, None
+    if isinstance(given, str) and given == AUTO:
+        given, linkage = dependence_groups(resolved.rows, resolved.model.inputs.group_columns())
+    players = resolve_players(resolved.model, resolved.rows.table.names, given)
+    return ForestProblem(forest, resolved, players, truth, linkage, *resolved.compare(check=check))
 
 
 def _gains_of_trees(problem: ForestProblem, checker: SpotChecker) -> Iterator[tuple[Floats, npt.NDArray[np.bool_]]]:
