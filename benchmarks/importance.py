@@ -1,7 +1,7 @@
-"""Importance: tests that hold their level, standard errors, the error of drawn donors, and the time that exact permutation importance takes.
+"""Importance: tests that hold their level, standard errors, the error of drawn donors and of drawn coalitions, and the time that exact permutation importance takes.
 
     python benchmarks/importance.py                  all parts, as Markdown tables
-    python benchmarks/importance.py --part tests     one of: tests, discoveries, errors, donors, time
+    python benchmarks/importance.py --part tests     one of: tests, discoveries, errors, donors, sage, time
     python benchmarks/importance.py --tables 80      tables of the tests
 
 Tests: 500 rows of training and 500 held out, 8 columns in pairs of correlation 0.8; the first of two pairs have the coefficients 1 and 0.8, all others are
@@ -9,6 +9,8 @@ nulls. Counted is how often a p-value is below 0.05. hidimstat is asked on the s
 Discoveries: 10 columns in pairs of a correlation, two of them with influence; what q-values of at most 0.1 call important.
 Errors: standard errors against the spread of the values over disjoint samples, and how often the intervals hold the mean of all samples.
 Donors: squared error of the values against those over all pairs of rows, at the same number of rows given to the model.
+Sage: squared error of the values against those over all coalitions, at the same number of rows given to the model, and how often 1.96 standard errors of
+coalitions hold the exact value; sage-importance is asked with the same rows and background where it is installed.
 Time: CPU seconds of this process, one thread, 20,000 rows and 20 features, 200 trees, or a forest of 100 grown to purity. The call includes reading the
 model and comparing it with its own predict; the kernel alone is the sums over all pairs of rows.
 """
@@ -34,7 +36,7 @@ from trees import cpu, show  # beside this file
 
 warnings.filterwarnings("ignore")
 SIGNALS, FOLLOWERS = (0, 2), (1, 3)
-PARTS = ("tests", "discoveries", "errors", "donors", "time")
+PARTS = ("tests", "discoveries", "errors", "donors", "sage", "time")
 
 
 def table(draw, n):
@@ -191,6 +193,74 @@ def donors(repeats=60):
     )
 
 
+class Counted:
+    """A model's predictions, and how many rows they were asked for."""
+
+    def __init__(self, function):
+        self.function, self.rows = function, 0
+
+    def __call__(self, rows):
+        self.rows += len(rows)
+        return self.function(rows)
+
+
+def sage(repeats=10):
+    """Squared error of Shapley values of the loss, at the same model rows."""
+    import xgboost
+
+    draw = np.random.default_rng(0)
+    X = draw.normal(size=(2000, 10))
+    y = X[:, 0] * X[:, 1] + np.sin(2 * X[:, 2]) + X[:, 3:7].sum(axis=1) * (X[:, 7] > 0) + draw.normal(size=2000)
+    model = xgboost.XGBRegressor(n_estimators=200, max_depth=5, n_jobs=1).fit(X, y)
+    rows, truth, background = X[:128], y[:128], X[1000:1016]
+    options = {"method": "sage", "background": background, "spot_checks": 0}
+    exact = wb.importance(model, rows, truth, max_evals=10**7, **options)
+    lines = []
+    for budget in (200_000, 400_000):
+        for who, estimate in sage_estimates(model, rows, truth, options).items():
+            found = [estimate(budget, seed) for seed in range(repeats)]
+            values, errors, asked = (np.array([f[k] for f in found]) for k in range(3))
+            off = values - exact.values
+            error = (off**2).sum(axis=1).mean() / (exact.values**2).sum()
+            held = np.mean(np.abs(off) <= 1.96 * errors)
+            lines.append([who, f"{asked.mean():,.0f}", f"{error:.1e}", f"{100 * held:.0f} %"])
+    table_of(
+        ["who", "rows given to the model", "squared error over that of the values", "1.96 errors hold the value"], lines
+    )
+
+
+def sage_estimates(model, rows, truth, options):
+    """Name -> (budget, seed) -> values, errors, rows given to the model."""
+
+    def ours(budget, seed):
+        counted = Counted(model.predict)
+        e = wb.importance(counted, rows, truth, max_evals=budget, tol=1e-9, seed=seed, **options)
+        return e.values, e.extras["monte_carlo_error"][1], counted.rows
+
+    out = {"whybox": ours}
+    if find_spec("sage"):
+        import sage as peer
+
+        def theirs(kind, batch, amount):
+            def estimate(budget, seed):
+                counted = Counted(model.predict)
+                imputer = peer.MarginalImputer(counted, options["background"])
+                found = kind(imputer, "mse", random_state=seed)(
+                    rows, truth, batch_size=batch, detect_convergence=False, bar=False, **amount(budget)
+                )
+                return found.values, found.std, counted.rows
+
+            return estimate
+
+        name, behind, width = f"sage-importance {version('sage-importance')}", len(options["background"]), rows.shape[1]
+        each = behind * (width + 1)  # rows that a permutation takes; the kernel's samples are pairs
+        out[f"{name}, permutations"] = theirs(
+            peer.PermutationEstimator, 50, lambda budget: {"n_permutations": budget // each}
+        )
+        out[f"{name}, kernel"] = theirs(peer.KernelEstimator, 100, lambda budget: {"n_samples": budget // (2 * behind)})
+    return out
+
+
 def time():
     """The call, its kernel alone, and scikit-learn's."""
     import lightgbm
@@ -254,6 +324,7 @@ def main():
             "discoveries": lambda: discoveries(options.tables),
             "errors": lambda: errors(options.tables),
             "donors": donors,
+            "sage": sage,
             "time": time,
         }[part]()
 

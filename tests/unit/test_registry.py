@@ -47,7 +47,7 @@ def test_every_family_has_methods_and_their_ids_differ():
     assert {s.family for s in EVERY} == set(FAMILIES)
     assert len({s.method_id for s in EVERY}) == len(EVERY)
     assert family_ids("importance")[:3] == ("permutation", "conditional", "drop_column")
-    assert {"shap", "pdp", "impurity", "unbiased_impurity"} <= set(family_ids("importance"))
+    assert {"sage", "shap", "pdp", "impurity", "unbiased_impurity"} <= set(family_ids("importance"))
     assert {s.family for s in methods(command="saliency")} == {"saliency"}
 
 

@@ -42,6 +42,7 @@ def importance(  # the promise of the public surface
     scale: str | None = None,
     sample_weight: Any = None,
     response_method: str | None = None,
+    scoring: Any = None,
     fit: Callable[..., Any] | None = None,
     tol: float | None = None,
     max_evals: int | None = None,
@@ -69,31 +70,36 @@ def importance(model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, 
         y: the truth of each row, or the name of a column of X that holds it. Its classes are matched with the model's by name.
         method: ``"permutation"``: how much the loss grows when a feature's values come from another row. ``"conditional"``: when only the part of it does that
             the other features do not explain, with a test. ``"drop_column"``: when the model is trained again without the feature, with a test.
+            ``"sage"``: Shapley values of the loss: what each feature takes off the loss of a model that knows none.
             ``"shap"``: mean absolute attribution. ``"pdp"``: standard deviation of the partial dependence. ``"impurity"``: share of the impurity decrease
             (gain) in training. ``"unbiased_impurity"``: the gain on out-of-bag rows, of scikit-learn's forests. ``"auto"``: permutation where y is given,
             else shap. Or an ``ImportanceOptions`` object in place of the options below. An option that the method does not take is refused.
             A list of these asks them all: each option goes to the methods that take it, and is refused where none does.
         loss: ``"squared"``, ``"absolute"``, ``"pinball(0.9)"``, ``"poisson"``, ``"tweedie(1.5)"`` of numbers; ``"log"``, ``"brier"``, ``"zero_one"`` of the
             probabilities of classes. ``"auto"``: log of classes, else squared.
+        scoring: of ``"permutation"``, in place of a loss: a score of all rows together, by its name in scikit-learn (``"roc_auc"``, ``"r2"``), as
+            ``make_scorer`` makes it, or a function ``scorer(estimator, X, y)``. Values are the drop of the score.
         train: ``(rows, truth)`` of training: the same importance is measured on them too (``extras["train"]``, ``extras["train_error"]``). Of
             ``"drop_column"``, what models are trained on; of ``"unbiased_impurity"``, what the forest was trained on, in the same order.
         fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
             0.5 or more) are one group; it needs rows, also with ``"impurity"``.
-        background, background_weight: as for :func:`explain`; of ``"shap"`` alone.
+        background, background_weight: as for :func:`explain`; of ``"shap"``, and of ``"sage"``, where None draws some of the rows.
         output, scale: which output on which scale, as for :func:`explain`; of a loss, the output that y is the truth of, on the scale of predictions.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to call instead of reading it, as for :func:`effects`.
-        tol: the Monte-Carlo error to reach where donors are drawn, as a share of the largest value; None: 0.02.
-        max_evals: most predictions of single rows in total; None: 200 a row of X. Where they do not suffice, ``extras["converged"]`` is False and a note says so.
+        tol: the Monte-Carlo error to reach where donors or coalitions are drawn, as a share of the largest value; None: 0.02.
+        max_evals: most predictions of single rows in total; None: 200 a row of X (``"sage"``: more for few rows). Where they do not suffice,
+            ``extras["converged"]`` is False and a note says so.
         level: confidence of intervals. seed: of what is drawn; exact methods draw nothing. n_jobs: threads of tree ensembles.
         spot_checks: as for :func:`explain`.
 
     Returns:
         Explanation of kind ``"importance"``: ``values`` (features,), or (features, outputs) of ``"shap"``.
-        With a loss also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``baseline_loss``, ``p_value`` and ``q_value`` (NaN where the
-        method has no test); of permutation ``off_data``, the share of changed rows that lie where there are no data. A list of methods gives one of kind
+        With a loss or a score also ``std_error``, ``interval``, and in ``extras`` ``rank``, ``rank_interval``, ``p_value`` and ``q_value`` (NaN where the method has no
+        test), ``baseline_loss`` or ``baseline_score``; of permutation ``off_data``, the share of changed rows that lie where there are no data; of sage
+        ``monte_carlo_error``, ``loss_without_features``, ``additivity_gap``. A list of methods gives one of kind
         ``"agreement"``: (features, methods), shares of each method's largest value, with ``findings``, a sentence for each feature that they judge differently by
         more than their errors. Where ``"permutation"`` is among them, columns that depend on each other are permuted together too.
 

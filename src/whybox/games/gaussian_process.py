@@ -18,6 +18,7 @@ means, are ours.
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from math import comb, factorial
 from typing import Final, final
 
@@ -26,7 +27,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 
-__all__ = ["CoalitionProcess"]
+__all__ = ["CoalitionProcess", "LinearSolution"]
 
 MEAN_VARIANCE: Final = 1e3  # variance of the mean over that of pairs of players, while weights are learnt
 DECAYS_TRIED: Final = (0.003, 0.01, 0.03, 0.1, 0.3)  # variance of size k + 2 over that of size k
@@ -44,6 +45,38 @@ ERROR_FACTOR: Final = 1.1  # of errors: weights, decay and noise were chosen by 
 MAX_PAIRS_FOR_LEARNING: Final = (
     400  # pairs by which weights, decay and noise are chosen; the work grows with their cube
 )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LinearSolution:
+    """The process with weights, decay and noise chosen: Shapley values are a linear map of half the differences of pairs.
+
+    Attributes:
+        regression: (players, pairs + 1), the map of the regression on single players. complement: (pairs + 1, rest), a basis of what that does not explain.
+        observed: (rest, players), covariances of values with that rest. inverse: (rest, rest), of the covariance of the rest.
+        prior: (players,), variances of values before the rest is known.
+    """
+
+    regression: Floats
+    complement: Floats
+    observed: Floats
+    inverse: Floats
+    prior: Floats
+
+    def values(self, halves: Floats) -> Floats:
+        """Return the values of one game, (players,), or of several, (players, games), from half the differences, (pairs + 1,) or (pairs + 1, games)."""
+        weighted = self.inverse @ (self.complement.T @ halves)
+        return np.asarray(2 * self.regression @ halves + self.observed.T @ weighted)
+
+    def variances(self, halves: Floats) -> Floats:
+        """Return the variances of the values of one game, (players,), from half the differences, (pairs + 1,)."""
+        residual = self.complement.T @ halves
+        freedom, weighted = len(residual), self.inverse @ residual
+        wider = 1 + 1.2 / freedom  # Student's t of few pairs is wider than a normal
+        scale = max(float(residual @ weighted) / freedom, _left_out_scale(self.complement[:-1], self.inverse, weighted))
+        explained = np.einsum("ni,ni->i", self.observed, self.inverse @ self.observed)
+        return np.asarray(np.maximum(self.prior - explained, 0.0) * scale * (ERROR_FACTOR * wider) ** 2)
 
 
 @final
@@ -71,11 +104,17 @@ class CoalitionProcess:
 
     def __call__(self, halves: Floats, means: Floats) -> tuple[Floats, Floats]:
         """Return values and variances, (players, outputs), from half the differences of pairs (pairs + 1, outputs) and their means (pairs, outputs)."""
-        outputs = [
-            self._posterior_values(halves[:, k], self._interaction_weights(means[:, k])) for k in range(halves.shape[1])
-        ]
-        values, variances = zip(*outputs, strict=True)
+        solutions = [self.learn(halves[:, k], means[:, k]) for k in range(halves.shape[1])]
+        values = [solution.values(halves[:, k]) for k, solution in enumerate(solutions)]
+        variances = [solution.variances(halves[:, k]) for k, solution in enumerate(solutions)]
         return np.stack(values, axis=1), np.stack(variances, axis=1)
+
+    def learn(self, halves: Floats, means: Floats) -> LinearSolution:
+        """Choose weights, decay and noise by one game, from half the differences of pairs (pairs + 1,) and their means (pairs,).
+
+        The solution may then be applied to other games on the same coalitions: the mean of their values is the value of their mean.
+        """
+        return self._solve(halves, self._interaction_weights(means))
 
     def _interaction_weights(self, means: Floats) -> Floats:
         """Return how much each player takes part in interactions: the energy of its pairs of players, in a process on the means of pairs."""
@@ -92,8 +131,8 @@ class CoalitionProcess:
             w /= w.mean()
         return w
 
-    def _posterior_values(self, halves: Floats, w: Floats) -> tuple[Floats, Floats]:
-        """Return values and variances, (players,), of one output, from half the differences, (pairs + 1,)."""
+    def _solve(self, halves: Floats, w: Floats) -> LinearSolution:
+        """Return the solution for these weights, with the decay and noise that are most likely for half the differences, (pairs + 1,)."""
         signs, regression, complement = self._signs, self._pseudo_inverse, self._complement
         terms = self._mixed_covariances(w)
         decay, noise = self._most_likely(halves, [t[0] for t in terms])
@@ -107,12 +146,7 @@ class CoalitionProcess:
         beyond_regression = slopes - 2 * covariance @ regression.T
         prior += 4 * np.einsum("in,in->i", regression, regression @ covariance - slopes.T)
         inverse = np.asarray(np.linalg.inv(complement.T @ covariance @ complement), dtype=np.float64)
-        residual, observed = complement.T @ halves, complement.T @ beyond_regression
-        freedom, weighted = len(residual), inverse @ residual
-        wider = 1 + 1.2 / freedom  # Student's t of few pairs is wider than a normal
-        scale = max(float(residual @ weighted) / freedom, _left_out_scale(complement[:-1], inverse, weighted))
-        posterior = np.maximum(prior - np.einsum("ni,ni->i", observed, inverse @ observed), 0.0)
-        return 2 * regression @ halves + observed.T @ weighted, posterior * scale * (ERROR_FACTOR * wider) ** 2
+        return LinearSolution(regression, complement, complement.T @ beyond_regression, inverse, prior)
 
     def _mixed_covariances(self, w: Floats) -> list[tuple[Floats, ...]]:
         """Return the terms for these weights, mixed with a share of those of equal weights."""

@@ -57,7 +57,7 @@ class PairRows:
         watched: (any number, 3) row, player, point: whose numbers are returned too.
     """
 
-    truth: Floats
+    truth: Floats | Ints
     weights: Floats
     own_points: npt.NDArray[np.int32]
     point_weights: Sequence[Floats]

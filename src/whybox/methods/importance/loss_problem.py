@@ -4,23 +4,20 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError, did_you_mean
-from whybox.games.players import Players, resolve_players
+from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
-from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
-from whybox.methods.importance.dependence_groups import dependence_groups
+from whybox.methods.common.rows import rows_of_positive_weight
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.method_spec import MethodSpec
-from whybox.models.base import Model
+from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, find_players
 from whybox.models.links import PREDICTION_UNITS, Outputs
 from whybox.models.losses import (
     CLASS_LOSSES,
@@ -32,82 +29,35 @@ from whybox.models.losses import (
     true_classes,
     true_numbers,
 )
-from whybox.models.prepare_rows import PreparedRows
 
 __all__ = ["LossProblem", "resolve_for_loss", "resolve_loss_problem", "separate_truth", "training_rows"]
 
-MIN_ROWS: Final = 2
-
 
 @final
-@dataclass(frozen=True, eq=False)
-class LossProblem:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class LossProblem(RowsProblem):
     """Rows, their truth, and what a model loses on them.
 
     Attributes:
-        resolved: the model and the rows, on the scale of predictions. players: groups of the user's columns.
         truth: (rows,) numbers, or positions of the true classes. loss: of each row.
         labels: of the classes, in the order of probabilities; None: the model predicts numbers.
-        options: as given. spec: the method. agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them.
-        linkage: of ``players="auto"``, see `dependence_groups`; else None.
     """
 
-    resolved: ResolvedModel
-    players: Players
-    truth: npt.NDArray[Any]
+    truth: Floats | Ints
     loss: Loss
     labels: tuple[str, ...] | None
-    options: ImportanceOptions
-    spec: MethodSpec
-    agreement: float
-    n_rows_checked: int
-    linkage: Floats | None = None
-
-    @property
-    def model(self) -> Model:
-        """The model, read or a black box."""
-        return self.resolved.model
-
-    @property
-    def rows(self) -> WeightedRows:
-        """The rows, aligned with the model, with weights that sum to one."""
-        return self.resolved.rows
-
-    @property
-    def table(self) -> Table:
-        """The rows, aligned with the model."""
-        return self.rows.table
-
-    @property
-    def weights(self) -> Floats:
-        """Weights of the rows, which sum to one."""
-        return self.rows.weights
-
-    def __len__(self) -> int:
-        """Return the number of rows."""
-        return len(self.rows)
-
-    @property
-    def selection(self) -> OutputSelection:
-        """The outputs that the loss is about, on the scale of predictions."""
-        return self.resolved.selection
-
-    @property
-    def repeat_check(self) -> RepeatCheck:
-        """Rows on which the model is evaluated several times."""
-        return self.resolved.repeat_check
-
-    @property
-    def prepared_rows(self) -> PreparedRows:
-        """The rows as they were given, with remarks."""
-        return self.resolved.prepared_rows
 
     @property
     def units(self) -> str:
         """Units of an increase of the loss, in words: which loss, and what it is measured in."""
         return f"{self.loss.name} loss, {self.loss.units}"
 
-    def losses(self, predictions: Floats, rows: npt.NDArray[np.int64] | slice = slice(None)) -> Floats:
+    @property
+    def measure(self) -> dict[str, str]:
+        """What is compared, for the settings of the evidence."""
+        return {"loss": self.loss.name}
+
+    def losses(self, predictions: Floats, rows: Ints | slice = slice(None)) -> Floats:
         """Return the loss of each of some rows, (rows,).
 
         Args:
@@ -185,17 +135,24 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
         y, options = one_value_a_row(y, every)[kept], replace(options, sample_weight=weights)
     resolved, labels = resolve_for_loss(problem.model, rows, options)
     table = resolved.rows.table
-    weighted = int(np.count_nonzero(resolved.rows.weights))
-    if weighted < MIN_ROWS:
-        raise InputError(
-            f"importance compares rows with one another; there {'is' if weighted == 1 else 'are'} {weighted} of positive weight, give more."
-        )
-    truth: npt.NDArray[Any] = true_numbers(y, len(table)) if labels is None else true_classes(y, labels, len(table))
-    players, linkage = _resolve_players(resolved, options.players)
+    check_several_rows(resolved)
+    truth: Floats | Ints = true_numbers(y, len(table)) if labels is None else true_classes(y, labels, len(table))
+    players, linkage = find_players(resolved, options.players)
     loss = choose_loss(options.loss, resolved.model.outputs, labels)
     loss.check_truth(truth)
     agreement, checked = resolved.compare(check=check)
-    return LossProblem(resolved, players, truth, loss, labels, options, problem.spec, agreement, checked, linkage)
+    return LossProblem(
+        resolved=resolved,
+        players=players,
+        options=options,
+        spec=problem.spec,
+        agreement=agreement,
+        n_rows_checked=checked,
+        linkage=linkage,
+        truth=truth,
+        loss=loss,
+        labels=labels,
+    )
 
 
 def resolve_for_loss(model: Any, rows: Any, options: ImportanceOptions) -> tuple[ResolvedModel, tuple[str, ...] | None]:
@@ -215,14 +172,6 @@ def resolve_for_loss(model: Any, rows: Any, options: ImportanceOptions) -> tuple
             Argument("output", output), ": a loss of classes is about all of them; leave ", Argument("output"), " out."
         )
     return resolved, labels
-
-
-def _resolve_players(resolved: ResolvedModel, players: Any) -> tuple[Players, Floats | None]:
-    names = resolved.rows.table.names
-    if isinstance(players, str) and players == AUTO:
-        groups, linkage = dependence_groups(resolved.rows, resolved.model.inputs.group_columns())
-        return resolve_players(resolved.model, names, groups), linkage
-    return resolve_players(resolved.model, names, players), None
 
 
 def _one_number(outputs: Outputs, output: Any) -> OutputSelection:

@@ -10,14 +10,14 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.extrapolation import OffDataShare
-from whybox.methods.importance.loss_problem import LossProblem
+from whybox.methods.importance.rows_problem import RowsProblem
 
 __all__ = ["mean_off_data"]
 
 MAX_POINTS: Final = 20  # values of a feature, from whose shares the mean is taken
 
 
-def mean_off_data(problem: LossProblem) -> Floats:
+def mean_off_data(problem: RowsProblem) -> Floats:
     """Return the share of changed rows that are off the data, the mean over each feature's own values, (players,); NaN for players of several columns.
 
     See :mod:`whybox.methods.common.extrapolation` for when a changed row is off the data.

@@ -30,6 +30,7 @@ class ImportanceOptions(PredictionOptions):
     loss: Any = option(
         AUTO, "loss of a row: squared, absolute, pinball(level), log, brier, zero_one, poisson, tweedie(power)"
     )
+    scoring: Any = option(None, "score of all rows together, in place of a loss: roc_auc, r2, any name of scikit-learn")
     train: Any = option(None, "training rows and their truth", as_text=False)
     role: str | None = option(None, "what the rows are: held-out or train", choices=(None, *ROLES))
     players: Any = option(None, "columns that share the credit as one, or auto", as_text=False)
@@ -45,6 +46,10 @@ class ImportanceOptions(PredictionOptions):
             find("importance", self.method)
         if self.role not in (None, *ROLES):
             raise OptionError(Argument("role", self.role), " is not known.", known=ROLES)
+        if self.scoring is not None and self.loss != AUTO:
+            raise OptionError(
+                Argument("scoring"), " and ", Argument("loss"), " do not go together: one of them is compared."
+            )
         object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
         tol = self.tol
         if tol is not None and (isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1):

@@ -10,6 +10,7 @@ from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem
 from whybox.methods.importance.off_data import mean_off_data
 from whybox.methods.importance.permutation_by_predictions import planned_rounds, sampled_pairs
+from whybox.methods.importance.permutation_by_score import permutation_by_score, plan_permutation_by_score
 from whybox.methods.importance.permutation_of_trees import TreePairs, pair_differences, tree_pairs
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import PlayerValues, exact_pair_values, importance_result
@@ -25,7 +26,7 @@ def permutation(problem: ImportanceProblem) -> Explanation:
     The value is the mean over all ordered pairs of two different rows of ``loss(row i with the player's values of row j) - loss(row i)``, a U-statistic. Of tree
     ensembles that are read it is exact: all pairs are taken, nothing is drawn. Else donors are drawn, see `permutation_by_predictions`. The standard error is
     that of the rows as a sample (of Hajek's projection): ``sd(r_i + d_i) / sqrt(n)``, with r_i the mean of row i over its donors and d_i the mean over the rows
-    that got the values of row i.
+    that got the values of row i. With ``scoring``, a score of all rows together in place of a loss, see `permutation_by_score`.
 
     Args:
         problem: a model, rows and their truth.
@@ -40,6 +41,8 @@ def permutation(problem: ImportanceProblem) -> Explanation:
         Breiman, Machine Learning 45 (2001); Fisher, Rudin & Dominici, Journal of Machine Learning Research 20 (2019), equation 3; Hajek, Annals of
         Mathematical Statistics 39 (1968).
     """
+    if problem.options.scoring is not None:
+        return permutation_by_score(problem)
     began = time.perf_counter()
     resolved = resolve_loss_problem(problem)
     trees = tree_pairs(resolved)
@@ -72,6 +75,8 @@ def plan_permutation(problem: ImportanceProblem) -> Plan:
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
     """
+    if problem.options.scoring is not None:
+        return plan_permutation_by_score(problem)
     resolved = resolve_loss_problem(problem, check=False)
     count, players, trees = len(resolved), resolved.players.count, tree_pairs(resolved)
     by_leaves = isinstance(trees, TreePairs)

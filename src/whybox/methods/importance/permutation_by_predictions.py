@@ -10,7 +10,6 @@ Of few rows, where as many predictions as there are pairs are allowed, all pairs
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, final
 
@@ -19,7 +18,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
-from whybox.methods.importance.even_donors import EvenDonors
+from whybox.methods.importance.donor_rounds import DonorRounds, donors_in_order, run_rounds
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.prediction_budget import allowed_rounds
 from whybox.methods.importance.result import PlayerValues, exact_pair_values, pair_values
@@ -27,45 +26,23 @@ from whybox.methods.importance.spot_checks import PermutationChecks
 
 __all__ = ["planned_rounds", "sampled_pairs"]
 
-DEFAULT_TOL: Final = 0.02  # Monte-Carlo error, as a share of the largest value
-MAX_BLOCK: Final = 8  # rounds of a block
-BLOCKS: Final = 4  # from whose spread the Monte-Carlo error is taken; that of fewer tells little
-ROUNDING: Final = 1e-9  # of the mean loss; a Monte-Carlo error below that is none
 KERNEL_ALL: Final = "every row with a player's values from every other row"
 KERNEL: Final = "rows with a player's values from other rows, spread evenly over them"
 
 
 @final
 class _PlayerSums:
-    """What the rounds of one player found.
-
-    Attributes:
-        round_means: the mean difference of each round.
-    """
+    """What the rounds of one player found, row by row."""
 
     def __init__(self, rows: int) -> None:
         self._differences: list[Floats] = []
         self._donors: list[Ints] = []
-        self.round_means: list[float] = []
         self._rows = rows
 
-    def add(self, differences: Floats, donors: Ints, weights: Floats) -> None:
+    def add(self, differences: Floats, donors: Ints) -> None:
         """Add a round: the loss of each row with its donor's values less its loss as it is, and its donor, (rows,) each."""
         self._differences.append(differences)
         self._donors.append(donors)
-        self.round_means.append(float(weights @ differences))
-
-    @property
-    def mean(self) -> float:
-        """The mean difference of all rounds."""
-        return float(np.mean(self.round_means))
-
-    def monte_carlo_error(self, block: int) -> float:
-        """Standard error of :attr:`mean` for these rows, from the spread of blocks; of few blocks from that of rounds, which is too large rather than too small."""
-        means = np.array(self.round_means)
-        if len(means) >= BLOCKS * block:
-            means = means.reshape(-1, block).mean(axis=1)
-        return float(means.std(ddof=1) / np.sqrt(len(means))) if len(means) > 1 else float("nan")
 
     def pair_sums(self, weights: Floats) -> tuple[Floats, Floats]:
         """Return estimates of the sums over pairs, of rows and of donors, (rows,) each; see `PairDifferences`.
@@ -100,36 +77,23 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
     checks = PermutationChecks(problem, float(len(problem) * problem.players.count * rounds))
     if rounds >= len(problem) - 1:
         return _all_pairs(problem, evaluator, own, baseline, checks)
-    block = rounds // -(-rounds // MAX_BLOCK)
     rng = np.random.default_rng([options.seed % 2**63, _STREAM])
-    donors = [_even_donors(problem, members, rng) for members in problem.players.members]
+    kept = np.flatnonzero(weights > 0)
+    donors = [donors_in_order(problem, kept, members, weights, rng) for members in problem.players.members]
     sums = [_PlayerSums(len(problem)) for _ in donors]
-    tol, converged = DEFAULT_TOL if options.tol is None else options.tol, False
-    for turn in range(rounds // block):
-        for player, circle in enumerate(donors):
-            if turn:
-                circle.draw_places()
-            for k in range(block):
-                chosen = circle.shifted(k / block)
-                outputs = _evaluate(problem, evaluator, player, chosen, own)
-                checks.observe_donors(player, chosen, outputs)
-                sums[player].add(problem.losses(outputs) - baseline, chosen, weights)
-        if max(s.monte_carlo_error(block) for s in sums) <= max(
-            tol * max(abs(s.mean) for s in sums), ROUNDING * abs(float(weights @ baseline))
-        ):
-            converged = True
-            break
+
+    def evaluate(player: int, chosen: Ints) -> float:
+        outputs = _evaluate(problem, evaluator, player, chosen, own)
+        checks.observe_donors(player, chosen, outputs)
+        differences = problem.losses(outputs) - baseline
+        sums[player].add(differences, chosen)
+        return float(weights @ differences)
+
+    found = run_rounds(problem, donors, rounds, evaluate, float(weights @ baseline))
     problem.repeat_check.check_after()
     checks.check_predictions()
     return _as_values(
-        problem,
-        sums,
-        block,
-        converged,
-        reason,
-        baseline=baseline,
-        predictions=evaluator.spent,
-        spot_checks=checks.result,
+        problem, sums, found, reason, baseline=baseline, predictions=evaluator.spent, spot_checks=checks.result
     )
 
 
@@ -140,13 +104,6 @@ def planned_rounds(problem: LossProblem) -> int:
         LimitError: `max_evals` does not allow one.
     """
     return min(allowed_rounds(problem, "round"), len(problem) - 1)
-
-
-def _even_donors(problem: LossProblem, members: Sequence[int], rng: np.random.Generator) -> EvenDonors:
-    """Donors in the order of a player's values, ties at random."""
-    kept = np.flatnonzero(problem.weights > 0)
-    codes = [problem.rows.feature(p).codes[kept] for p in members]
-    return EvenDonors(kept[np.lexsort((rng.random(len(kept)), *codes[::-1]))], problem.weights, rng)
 
 
 _STREAM: Final = 0x1E47
@@ -192,13 +149,12 @@ def _evaluate(problem: LossProblem, evaluator: HybridEvaluator, player: int, don
 
 
 def _as_values(
-    problem: LossProblem, sums: list[_PlayerSums], block: int, converged: bool, reason: str, **found: Any
+    problem: LossProblem, sums: list[_PlayerSums], rounds: DonorRounds, reason: str, **found: Any
 ) -> PlayerValues:
     """The estimates of the rounds, with their Monte-Carlo error; `found` are the other fields."""
     pairs = [s.pair_sums(problem.weights) for s in sums]
     of_row, of_donor = (np.column_stack([p[k] for p in pairs]) for k in (0, 1))
-    errors = np.array([s.monte_carlo_error(block) for s in sums])
-    estimated = f"Estimated from {len(sums[0].round_means)} rounds of donors, because {reason}; brought to pairs of two different rows (the U-statistic)."
+    estimated = f"Estimated from {rounds.means.shape[1]} rounds of donors, because {reason}; brought to pairs of two different rows (the U-statistic)."
     values = pair_values(
         problem,
         of_row,
@@ -206,11 +162,10 @@ def _as_values(
         kernel=KERNEL,
         exact=False,
         notes=(estimated,),
-        extras={"converged": ((), np.array(converged)), "monte_carlo_error": (("feature",), errors)},
+        extras={
+            "converged": ((), np.array(rounds.converged)),
+            "monte_carlo_error": (("feature",), rounds.errors),
+        },
         **found,
     )
-    if converged:
-        return values
-    largest = np.abs(values.values).max()
-    warning = f"NOT CONVERGED: the largest Monte-Carlo error is {errors.max():.2g}, and the largest value {largest:.2g}; raise max_evals."
-    return replace(values, notes=(*values.notes, warning))
+    return replace(values, notes=(*values.notes, *rounds.warning(values.values)))

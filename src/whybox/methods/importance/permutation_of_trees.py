@@ -174,7 +174,7 @@ def _natively(problem: LossProblem, trees: TreePairs, checks: PermutationChecks)
     own = predictions(found.own_outputs)
     changed, unchanged = np.split(predictions(found.watched_outputs), 2)
     checks.note(which, changed)
-    checks.check_differences(rows, changed, unchanged, found.watched_differences[: len(which)])
+    checks.check_differences(problem, rows, changed, unchanged, found.watched_differences[: len(which)])
     _observe_players_not_read(problem, trees, checks, own)
     of_row, of_donor = np.zeros((2, len(trees.X), problem.players.count))
     for k, (curve, sums) in enumerate(zip(curves, found.at_points, strict=True)):

@@ -6,18 +6,19 @@ from typing import Final
 
 from whybox.errors import Argument, LimitError
 from whybox.methods.common.spot_checks import spot_predictions
-from whybox.methods.importance.loss_problem import LossProblem
+from whybox.methods.importance.rows_problem import RowsProblem
 
-__all__ = ["allowed_rounds"]
+__all__ = ["DEFAULT_PREDICTIONS_A_ROW", "DEFAULT_TOL", "allowed_rounds"]
 
 DEFAULT_PREDICTIONS_A_ROW: Final = 200  # of all players together
+DEFAULT_TOL: Final = 0.02  # Monte-Carlo error to reach, as a share of the largest value
 
 
-def allowed_rounds(problem: LossProblem, what: str) -> int:
+def allowed_rounds(problem: RowsProblem, what: str, others: int = 0) -> int:
     """Return how many rounds are allowed: in one, every row is predicted once with each player changed. One at least.
 
     Args:
-        what: what the method calls a round, for the message.
+        what: what the method calls a round, for the message. others: predictions of the method besides the rounds and the rows as they are.
 
     Raises:
         LimitError: `max_evals` does not allow one.
@@ -25,8 +26,8 @@ def allowed_rounds(problem: LossProblem, what: str) -> int:
     count, limit = len(problem), problem.options.max_evals
     a_round = count * problem.players.count
     if limit is None:
-        return max(1, DEFAULT_PREDICTIONS_A_ROW // problem.players.count)
-    others = problem.n_rows_checked + count + spot_predictions(problem.options.spot_checks, limit)
+        return max(1, (DEFAULT_PREDICTIONS_A_ROW * count - others) // a_round)
+    others += problem.n_rows_checked + count + spot_predictions(problem.options.spot_checks, limit)
     if limit < others + a_round:
         raise LimitError(
             f"one {what} of all players takes {others + a_round:,} predictions of single rows. Pass fewer rows, join players, or raise ",

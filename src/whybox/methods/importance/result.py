@@ -1,4 +1,4 @@
-"""The result of importance by a loss: values with errors, intervals and ranks, and their evidence."""
+"""The result of importance on rows with their truth: values with errors, intervals and ranks, and their evidence."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.row_errors import errors_over_rows
+from whybox.methods.importance.rows_problem import RowsProblem
 from whybox.numerics.statistics import RunningMoments, mean_p_value
 
 __all__ = ["PlayerValues", "exact_pair_values", "importance_result", "pair_values", "paired_values"]
@@ -33,8 +34,9 @@ class PlayerValues:
 
     Attributes:
         values: (players,). influence: (rows, players), what each row contributes: values are weighted means of it but for a constant, and their errors follow from
-            its spread over rows.
-        baseline: (rows,), the loss of each row as it is.
+            its spread over rows. influence_weights: (rows,), which sum to one; None: those of the problem's rows.
+        baseline: (rows,), the loss of each row as it is; None: there is none.
+        monte_carlo_error: (players,), the error that the values have for these rows, added to that over rows; None: there is none, or the influence holds it.
         kernel: what computed it. exact: whether the values have no error of their own for these rows. predictions: of single rows, for this.
         p_value: (players,), NaN where there is no test; None: the method has none. test: which test that is, in words.
         notes: for the reader. extras: further numbers, name -> (dims, array). spot_checks: what was recomputed.
@@ -42,10 +44,12 @@ class PlayerValues:
 
     values: Floats
     influence: Floats
-    baseline: Floats
+    baseline: Floats | None
     kernel: str
     exact: bool
     predictions: int
+    influence_weights: Floats | None = None
+    monte_carlo_error: Floats | None = None
     p_value: Floats | None = None
     test: str = ""
     notes: tuple[str, ...] = ()
@@ -86,15 +90,24 @@ def paired_values(problem: LossProblem, differences: Floats, **found: Any) -> Pl
     )
 
 
-def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: float) -> Explanation:
+def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: float) -> Explanation:
     """Return the explanation of kind ``"importance"``: values, errors, intervals, tests and ranks of players, with the evidence."""
     options = problem.options
-    errors = errors_over_rows(found.values, found.influence, problem.weights, options.level, p_value=found.p_value)
+    weights = problem.weights if found.influence_weights is None else found.influence_weights
+    errors = errors_over_rows(
+        found.values,
+        found.influence,
+        weights,
+        options.level,
+        monte_carlo_error=found.monte_carlo_error,
+        p_value=found.p_value,
+    )
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         **errors.extras,
         **found.extras,
-        "baseline_loss": ((), np.array(float(problem.weights @ found.baseline))),
     }
+    if found.baseline is not None:
+        extras["baseline_loss"] = ((), np.array(float(problem.weights @ found.baseline)))
     if problem.linkage is not None:
         extras["linkage"] = (("join", "column"), problem.linkage)
     test = () if not found.test else (f"p-values: {found.test}; q-values: Benjamini and Yekutieli.",)
@@ -120,7 +133,7 @@ def importance_result(problem: LossProblem, found: PlayerValues, *, seconds: flo
             seconds=seconds,
             spot_checks=found.spot_checks,
             units=problem.units,
-            settings={"loss": problem.loss.name, "role": options.role or "not said", "level": options.level},
+            settings={**problem.measure, "role": options.role or "not said", "level": options.level},
         ),
         players={
             name: tuple(names[i] for i in members) for name, members in zip(players.names, players.members, strict=True)

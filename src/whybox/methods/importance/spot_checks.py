@@ -21,6 +21,7 @@ from whybox.methods.common.spot_rows import (
     rows_alone,
 )
 from whybox.methods.importance.loss_problem import LossProblem
+from whybox.methods.importance.rows_problem import RowsProblem
 from whybox.models.blackbox import BlackBox
 
 __all__ = ["PermutationChecks", "check_rows", "planned_checks"]
@@ -29,7 +30,7 @@ SUM_ROUNDING: Final = 1e-9  # relative: of sums of many losses in two orders
 NUMBER_ROUNDING: Final = 1e-12  # of a loss, relative to the numbers that it compares
 
 
-def planned_checks(problem: LossProblem, work: float) -> int:
+def planned_checks(problem: RowsProblem, work: float) -> int:
     """Return how many predictions of single rows the checks make of the model's own predict, for an answer that takes `work` of them."""
     return 0 if problem.model.own_predict is None else spot_predictions(problem.options.spot_checks, work)
 
@@ -45,7 +46,7 @@ class PermutationChecks:
         players, rows, donors: what is checked, one each: the prediction of a row with a player's values of another.
     """
 
-    def __init__(self, problem: LossProblem, work: float = 0.0) -> None:
+    def __init__(self, problem: RowsProblem, work: float = 0.0) -> None:
         self._problem, self._checker = problem, SpotChecker()
         alone = rows_alone(problem.model)
         asked = spot_predictions(problem.options.spot_checks, work)
@@ -62,6 +63,10 @@ class PermutationChecks:
     def result(self) -> SpotChecks:
         """What was recomputed; nothing where no checks are wanted."""
         return self._checker.result if self._predictions else NOT_CHECKED
+
+    def rows_of(self, player: int) -> Ints:
+        """Return the rows of which a prediction with this player changed is asked for."""
+        return np.unique(self.rows[self.players == player])
 
     def observe_donors(self, player: int, donors: Ints, predictions: Floats) -> None:
         """Note some of the predictions of rows with the values of the answer's own donors, (rows,) and (rows, outputs): in the first round of a player."""
@@ -85,17 +90,18 @@ class PermutationChecks:
         for k, prediction in zip(which.tolist(), predictions, strict=True):
             self._predictions[k] = prediction.copy()
 
-    def check_differences(self, rows: Ints, changed: Floats, unchanged: Floats, differences: Floats) -> None:
+    def check_differences(
+        self, problem: LossProblem, rows: Ints, changed: Floats, unchanged: Floats, differences: Floats
+    ) -> None:
         """Take losses of native code a second time, by NumPy.
 
         Args:
-            rows: of which the predictions are. changed, unchanged: (rows, outputs), with and without the other row's values.
+            problem: with the losses. rows: of which the predictions are. changed, unchanged: (rows, outputs), with and without the other row's values.
             differences: (rows,), of their losses.
 
         Raises:
             SpotCheckError: one differs by more than rounding explains.
         """
-        problem = self._problem
         if not len(rows):
             return
         after, before = problem.losses(changed, rows), problem.losses(unchanged, rows)
@@ -164,7 +170,7 @@ class PermutationChecks:
         return FeaturePoints(tuple(rows.feature(p) for p in members), table, labels)
 
 
-def check_rows(problem: LossProblem, checker: SpotChecker, rows: Table, n_rows: int, *, what: str) -> None:
+def check_rows(problem: RowsProblem, checker: SpotChecker, rows: Table, n_rows: int, *, what: str) -> None:
     """Ask a model that is read for its own predictions of some rows that were made, and compare our reading of them; a black box is asked about all of them in any case.
 
     Args:
