@@ -17,10 +17,10 @@ namespace whybox {
 namespace {
 
 constexpr int kLanes = 16;
-using Mask = std::int64_t;  // all ones or zero, one per lane, so that compilers vectorise the choice
+using LaneMask = std::int64_t;  // all ones or zero, one per lane, so that compilers vectorise the choice
 
 struct PlayerCondition {  // what the path so far requires of one player
-    Mask met[kLanes];
+    LaneMask met[kLanes];
     double share = 1.0;
     int occurrences = 0;
 };
@@ -28,7 +28,7 @@ struct PlayerCondition {  // what the path so far requires of one player
 class PathInteractions {
 public:
     PathInteractions(const Ensemble& e, Players players, double* out) : e_(e), players_(players), out_(out), conditions_(players.count) {
-        for (auto& c : conditions_) std::fill_n(c.met, kLanes, Mask{-1});
+        for (auto& c : conditions_) std::fill_n(c.met, kLanes, LaneMask{-1});
     }
 
     void run_block(Rows x, std::size_t first, std::span<const QuadratureView> rules) {
@@ -73,19 +73,19 @@ private:
     void descend(std::int32_t id, int depth) {
         const Node& node = root_[id];
         if (node.left < 0) return visit_leaf(node, depth);
-        Mask left[kLanes];
+        LaneMask left[kLanes];
         const double* x = columns_.data() + static_cast<std::size_t>(node.feature) * kLanes;
-        for (int l = 0; l < kLanes; ++l) left[l] = -static_cast<Mask>(goes_left(e_, node, x[l]));
+        for (int l = 0; l < kLanes; ++l) left[l] = -static_cast<LaneMask>(goes_left(e_, node, x[l]));
         follow_edge(node, node.left, left, depth);
         for (auto& m : left) m = ~m;
         follow_edge(node, node.right, left, depth);
     }
 
-    void follow_edge(const Node& node, std::int32_t child, const Mask* side, int depth) {
+    void follow_edge(const Node& node, std::int32_t child, const LaneMask* side, int depth) {
         const int player = players_.of_column[node.feature];
         PlayerCondition& c = conditions_[player];
         const double ratio = Ensemble::cover_share(node, root_[child]), share = c.share * ratio, old_share = c.share;
-        Mask previous_met[kLanes], any_met = 0;
+        LaneMask previous_met[kLanes], any_met = 0;
         std::copy_n(c.met, kLanes, previous_met);
         for (int l = 0; l < kLanes; ++l) any_met |= c.met[l] &= side[l];
         if (share > 0 || any_met) {  // else every product below is zero

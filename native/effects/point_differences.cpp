@@ -7,7 +7,7 @@
 namespace whybox {
 namespace {
 
-constexpr std::size_t kBlockNumbers = std::size_t{1} << 16;  // numbers in a block of rows
+constexpr std::size_t kNumbersPerBlock = std::size_t{1} << 16;  // numbers in a block of rows
 
 // A row with one player's values replaced takes another path from the first node where it goes to the other side; if there is none, it reaches the row's own leaf.
 class PointDifferences {
@@ -76,7 +76,7 @@ private:
 
 void point_differences(const Ensemble& e, std::span<const PlayerPoints> points_of_players, Rows x, const std::int32_t* low, const std::int32_t* high, double* out) {
     const std::size_t players = points_of_players.size(), cells = players * static_cast<std::size_t>(e.outputs()),
-        block = std::clamp<std::size_t>(kBlockNumbers / (cells + x.columns + 2 * players), 8, 1024);
+        block = std::clamp<std::size_t>(kNumbersPerBlock / (cells + x.columns + 2 * players), 8, 1024);
     PointDifferences shifts(e, points_of_players);
     std::vector<PointDifferences::Points> points(block * players);
     std::fill_n(out, x.rows * cells, 0.0);

@@ -46,15 +46,15 @@ struct Lanes<float> {
     static I clear_bit(I i, M m, int bit) { return _mm256_andnot_si256(_mm256_and_si256(_mm256_castps_si256(m), _mm256_set1_epi32(1 << bit)), i); }
     template <int kind>
     static M less(const float* x, float t) {
-        constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
-        return _mm256_cmp_ps(load(x), broadcast(t), op[kind]);
+        constexpr int predicates[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ}, predicate = predicates[kind];
+        return _mm256_cmp_ps(load(x), broadcast(t), predicate);
     }
     template <int kind>
     static M less(const double* x, double t) {
-        constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
+        constexpr int predicates[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ}, predicate = predicates[kind];
         const __m256d v = _mm256_set1_pd(t);
-        const int low = _mm256_movemask_pd(_mm256_cmp_pd(_mm256_load_pd(x), v, op[kind]));
-        const int high = _mm256_movemask_pd(_mm256_cmp_pd(_mm256_load_pd(x + 4), v, op[kind]));
+        const int low = _mm256_movemask_pd(_mm256_cmp_pd(_mm256_load_pd(x), v, predicate));
+        const int high = _mm256_movemask_pd(_mm256_cmp_pd(_mm256_load_pd(x + 4), v, predicate));
         return from_bits(static_cast<std::uint32_t>(low | high << 4));
     }
     static F gather(const float* t, I i) { return _mm256_i32gather_ps(t, i, 4); }
@@ -102,8 +102,8 @@ struct Lanes<double> {
     static I clear_bit(I i, M m, int bit) { return _mm256_andnot_si256(_mm256_and_si256(_mm256_castpd_si256(m), _mm256_set1_epi64x(std::int64_t{1} << bit)), i); }
     template <int kind>
     static M less(const double* x, double t) {
-        constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
-        return _mm256_cmp_pd(load(x), broadcast(t), op[kind]);
+        constexpr int predicates[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ}, predicate = predicates[kind];
+        return _mm256_cmp_pd(load(x), broadcast(t), predicate);
     }
     using S = I;
     static F sub(F a, F b) { return _mm256_sub_pd(a, b); }

@@ -8,13 +8,13 @@ namespace whybox::avx512 {
 
 template <int kind>
 inline __mmask16 compare(const float* x, float t) {
-    constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
-    return _mm512_cmp_ps_mask(_mm512_load_ps(x), _mm512_set1_ps(t), op[kind]);
+    constexpr int predicates[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ}, predicate = predicates[kind];
+    return _mm512_cmp_ps_mask(_mm512_load_ps(x), _mm512_set1_ps(t), predicate);
 }
 template <int kind>
 inline __mmask8 compare(const double* x, double t) {
-    constexpr int op[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ};
-    return _mm512_cmp_pd_mask(_mm512_load_pd(x), _mm512_set1_pd(t), op[kind]);
+    constexpr int predicates[] = {_CMP_LT_OQ, _CMP_NGE_UQ, _CMP_LE_OQ, _CMP_NGT_UQ}, predicate = predicates[kind];
+    return _mm512_cmp_pd_mask(_mm512_load_pd(x), _mm512_set1_pd(t), predicate);
 }
 
 // Which of 64 numbers, aligned, are below the cut.

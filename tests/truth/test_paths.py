@@ -403,14 +403,14 @@ def test_expected_gradients_cover_a_product():
 def test_expected_gradients_cover_a_long_run():
     net, x, behind = cnn(nn.ReLU), pictures(2), pictures(30, seed=7)
     for reduce in ("sum", None):
-        long = wb.saliency(net, x, 0, EG, background=behind, samples=8192, seed=1000, reduce=reduce)
+        long = wb.saliency(net, x, 0, EG, background=behind, samples=2048, seed=1000, reduce=reduce)
         inside = []
-        for seed in range(12):
+        for seed in range(8):
             e = wb.saliency(net, x, 0, EG, background=behind, samples=256, seed=seed, reduce=reduce, spot_checks=0)
             inside.append(np.abs(e.values - long.values) <= 1.96 * e.std_error)
             assert e.std_error.shape == e.values.shape
         assert 0.90 <= np.mean(inside) <= 0.99
-        assert long.std_error.mean() < e.std_error.mean() / 5
+        assert long.std_error.mean() < e.std_error.mean() / 2
 
 
 def test_expected_gradients_say_when_they_do_not_add_up():
