@@ -143,7 +143,7 @@ class Part:
                 return function(owner, *args, **more)
             finally:
                 self.seconds += time.process_time() - began
-                self.plan = getattr(owner, "plan", self.plan)
+                self.plan = getattr(owner, "kernel_plan", self.plan)
 
         return timed
 
