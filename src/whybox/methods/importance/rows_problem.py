@@ -21,25 +21,22 @@ from whybox.methods.method_spec import MethodSpec
 from whybox.models.base import Model
 from whybox.models.prepare_rows import PreparedRows
 
-__all__ = ["RowsProblem", "check_several_rows", "find_players"]
+__all__ = ["ModelRows", "RowsProblem", "check_several_rows", "find_players"]
 
 MIN_ROWS: Final = 2
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
-class RowsProblem(ABC):
+class ModelRows:
     """A model, rows with weights, and players.
 
     Attributes:
-        resolved: the model and the rows, on the scale of predictions. players: groups of the user's columns.
-        options: as given. spec: the method. agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them.
+        resolved: the model and the rows. players: groups of the user's columns. agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them.
         linkage: of ``players="auto"``, see `dependence_groups`; else None.
     """
 
     resolved: ResolvedModel
     players: Players
-    options: ImportanceOptions
-    spec: MethodSpec
     agreement: float
     n_rows_checked: int
     linkage: Floats | None = None
@@ -70,7 +67,7 @@ class RowsProblem(ABC):
 
     @property
     def selection(self) -> OutputSelection:
-        """The outputs that are compared with the truth, on the scale of predictions."""
+        """The outputs that the values are about."""
         return self.resolved.selection
 
     @property
@@ -82,6 +79,18 @@ class RowsProblem(ABC):
     def prepared_rows(self) -> PreparedRows:
         """The rows as they were given, with remarks."""
         return self.resolved.prepared_rows
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RowsProblem(ModelRows, ABC):
+    """Rows on which predictions are compared with the truth; the model is on the scale of predictions.
+
+    Attributes:
+        options: as given. spec: the method.
+    """
+
+    options: ImportanceOptions
+    spec: MethodSpec
 
     @property
     @abstractmethod

@@ -15,15 +15,12 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import NOT_CHECKED, SpotChecker, spot_rng
 from whybox.methods.common.spot_rows import (
     FeaturePoints,
-    PositionLabel,
     RowCell,
-    RowRecomputation,
-    output_label,
     rows_alone,
 )
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.sage_game import GameSize, LossGame
-from whybox.methods.importance.spot_checks import planned_checks
+from whybox.methods.importance.spot_checks import compare_cells, planned_checks
 from whybox.models.blackbox import BlackBox
 
 __all__ = ["SageChecks", "planned_sage_checks"]
@@ -89,14 +86,8 @@ class SageChecks:
             points = self._points(columns, self._donor[those]) if columns else None
             cells += [RowCell(int(self._row[k]), points, i if points else 0) for i, k in enumerate(those)]
             order += those.tolist()
-        recompute = RowRecomputation(problem.model, problem.table, problem.selection, self._checker, alone=self._alone)
-        recomputed, allowed = recompute(cells)
-
-        def label_of(at: tuple[int, ...]) -> PositionLabel:
-            return [*cells[at[0]].position_label, *output_label(problem.selection, at[1])]
-
         answer = np.stack([self._predictions[k] for k in order])
-        self._checker.compare(answer, recomputed, allowed, way=recompute.description, where=label_of)
+        compare_cells(problem, self._checker, cells, answer, alone=self._alone)
 
     def check_sum(self, values: Floats, baseline: Floats, game: LossGame, rows: Ints) -> None:
         """Hold the sum of the values against the loss of the mean prediction of the background, less the loss of the rows' own predictions.

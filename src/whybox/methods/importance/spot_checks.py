@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final, final
 
 import numpy as np
@@ -24,7 +25,7 @@ from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.rows_problem import RowsProblem
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["PermutationChecks", "check_rows", "planned_checks"]
+__all__ = ["PermutationChecks", "check_rows", "compare_cells", "planned_checks"]
 
 SUM_ROUNDING: Final = 1e-9  # relative: of sums of many losses in two orders
 NUMBER_ROUNDING: Final = 1e-12  # of a loss, relative to the numbers that it compares
@@ -133,14 +134,8 @@ class PermutationChecks:
             points = self._points_of_donors(player, self.donors[those])
             cells += [RowCell(int(self.rows[k]), points, i) for i, k in enumerate(those)]
             order += those.tolist()
-        recompute = RowRecomputation(problem.model, problem.table, problem.selection, self._checker, alone=self._alone)
-        recomputed, allowed = recompute(cells)
-
-        def label_of(at: tuple[int, ...]) -> PositionLabel:
-            return [*cells[at[0]].position_label, *output_label(problem.selection, at[1])]
-
         answer = np.stack([self._predictions[k] for k in order])
-        self._checker.compare(answer, recomputed, allowed, way=recompute.description, where=label_of)
+        compare_cells(problem, self._checker, cells, answer, alone=self._alone)
 
     def check_sums(self, of_row: Floats, of_donor: Floats) -> None:
         """Add sums over all pairs up by donors.
@@ -168,6 +163,26 @@ class PermutationChecks:
         table = rows.table.rows(donors)
         labels = tuple(object_cells(table, p) for p in members)
         return FeaturePoints(tuple(rows.feature(p) for p in members), table, labels)
+
+
+def compare_cells(
+    problem: RowsProblem, checker: SpotChecker, cells: Sequence[RowCell], answer: Floats, *, alone: int
+) -> None:
+    """Compare predictions of rows with some cells of other rows, (cells, outputs), with the model's own.
+
+    Args:
+        checker: counts them. alone: how many rows are also asked for one by one.
+
+    Raises:
+        SpotCheckError: one differs by more than rounding explains.
+    """
+    recompute = RowRecomputation(problem.model, problem.table, problem.selection, checker, alone=alone)
+    recomputed, allowed = recompute(cells)
+
+    def label_of(at: tuple[int, ...]) -> PositionLabel:
+        return [*cells[at[0]].position_label, *output_label(problem.selection, at[1])]
+
+    checker.compare(answer, recomputed, allowed, way=recompute.description, where=label_of)
 
 
 def check_rows(problem: RowsProblem, checker: SpotChecker, rows: Table, n_rows: int, *, what: str) -> None:

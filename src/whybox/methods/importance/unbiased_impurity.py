@@ -13,21 +13,16 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation, as_labels
-from whybox.games.players import Players, resolve_players
+from whybox.games.players import Players
 from whybox.methods.common.evidence import make_evidence
-from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.plan import MethodPlan, Plan
-from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.resolved_model import resolve_model
 from whybox.methods.common.spot_checks import SpotChecker
-from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.loss_problem import training_rows
-from whybox.methods.importance.options import AUTO
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.row_errors import errors_over_rows
-from whybox.models.base import Model
+from whybox.methods.importance.rows_problem import ModelRows, find_players
 from whybox.models.losses import class_labels, true_classes, true_numbers
-from whybox.models.prepare_rows import PreparedRows
 
 if TYPE_CHECKING:
     from whybox.adapters.sklearn.bagging import BaggedTree
@@ -43,43 +38,16 @@ ROUNDING: Final = 1e-8  # relative: of means of the truth at nodes, in two order
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class ForestProblem:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class ForestProblem(ModelRows):
     """A forest, its rows of training and their truth.
 
     Attributes:
-        forest: the estimator. resolved: the model as it is read, and the rows. players: groups of the user's columns. truth: (rows, outputs), numbers, or for each
-            class whether it is the row's own. linkage: of ``players="auto"``, see `dependence_groups`; else None. agreement, n_rows_checked: as
-            :meth:`ResolvedModel.compare` returns them.
+        forest: the estimator. truth: (rows, outputs), numbers, or for each class whether it is the row's own.
     """
 
     forest: Any
-    resolved: ResolvedModel
-    players: Players
     truth: Floats
-    linkage: Floats | None
-    agreement: float
-    n_rows_checked: int
-
-    @property
-    def model(self) -> Model:
-        """The model as it is read."""
-        return self.resolved.model
-
-    @property
-    def selection(self) -> OutputSelection:
-        """The outputs."""
-        return self.resolved.selection
-
-    @property
-    def repeat_check(self) -> RepeatCheck:
-        """Rows on which a model would be evaluated several times."""
-        return self.resolved.repeat_check
-
-    @property
-    def prepared_rows(self) -> PreparedRows:
-        """The rows as they were given, with remarks."""
-        return self.resolved.prepared_rows
 
 
 def unbiased_impurity(problem: ImportanceProblem) -> Explanation:
@@ -121,7 +89,7 @@ def unbiased_impurity(problem: ImportanceProblem) -> Explanation:
     values, influence = trees.mean(axis=0), 2.0 * gains[seen] / times_out[seen, None]
     weights = np.full(len(influence), 1.0 / max(len(influence), 1))
     errors = errors_over_rows(values, influence, weights, options.level, monte_carlo_error=monte_carlo_error)
-    players, model, names = resolved.players, resolved.model, resolved.resolved.rows.table.names
+    players, model, names = resolved.players, resolved.model, resolved.table.names
     units = "squared units of the truth" if class_labels(model.outputs) is None else "Gini impurity"
     return Explanation(
         kind="importance",
@@ -187,11 +155,17 @@ def _resolve(problem: ImportanceProblem, *, check: bool = True) -> ForestProblem
     resolved = resolve_model(problem.model, table, problem.options)
     labels, rows = class_labels(resolved.model.outputs), len(table)
     truth = true_numbers(y, rows)[:, None] if labels is None else np.eye(len(labels))[true_classes(y, labels, rows)]
-    given, linkage = problem.players, None
-    if isinstance(given, str) and given == AUTO:
-        given, linkage = dependence_groups(resolved.rows, resolved.model.inputs.group_columns())
-    players = resolve_players(resolved.model, resolved.rows.table.names, given)
-    return ForestProblem(forest, resolved, players, truth, linkage, *resolved.compare(check=check))
+    players, linkage = find_players(resolved, problem.players)
+    agreement, checked = resolved.compare(check=check)
+    return ForestProblem(
+        forest=forest,
+        resolved=resolved,
+        players=players,
+        truth=truth,
+        linkage=linkage,
+        agreement=agreement,
+        n_rows_checked=checked,
+    )
 
 
 def _gains_of_trees(problem: ForestProblem, checker: SpotChecker) -> Iterator[tuple[Floats, npt.NDArray[np.bool_]]]:
@@ -202,7 +176,7 @@ def _gains_of_trees(problem: ForestProblem, checker: SpotChecker) -> Iterator[tu
     """
     from whybox.adapters.sklearn.bagging import bagged_trees
 
-    X = problem.model.inputs.matrix_in_blocks(problem.resolved.rows.table)
+    X = problem.model.inputs.matrix_in_blocks(problem.table)
     for number, tree in enumerate(bagged_trees(problem.forest, X)):
         out = tree.counts == 0
         inside, outside = (_sums_at_nodes(tree, used, problem.truth) for used in (tree.counts, out.astype(np.float64)))
