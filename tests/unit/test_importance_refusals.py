@@ -1,4 +1,4 @@
-"""Importance refuses what cannot be before any long work, and boosting of few rows takes one thread."""
+"""Importance refuses what cannot be before any long work, boosting of few rows takes one thread, and a printed result shows the largest features."""
 
 import numpy as np
 import pandas as pd
@@ -6,6 +6,7 @@ import pytest
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
+from sklearn.tree import DecisionTreeRegressor
 from threadpoolctl import threadpool_info, threadpool_limits
 
 import whybox as wb
@@ -84,3 +85,19 @@ def test_boosting_of_few_rows_takes_one_thread(monkeypatch):
         after = {pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == "openmp"}
     assert set(seen) == {1}
     assert after == {2}
+
+
+def test_a_printed_importance_shows_its_largest_features(fitted):
+    model, X, y = fitted
+    e = wb.importance(model, X, y)
+    assert f"largest: a {e.values[0]:.3g}, " in repr(e)
+    assert "largest" not in repr(e["a"])
+    several = wb.importance(model, X, y, method=["permutation", "pdp"])
+    assert "largest:" not in repr(several)
+
+
+def test_impurity_says_what_it_measures_and_that_there_are_no_rows(fitted):
+    _, X, y = fitted
+    e = wb.importance(DecisionTreeRegressor(max_depth=2).fit(X, y), method="impurity")
+    assert e.evidence.estimand == "how much did the splits on the feature gain in training?"
+    assert "not compared: there are no rows" in str(e.evidence)
