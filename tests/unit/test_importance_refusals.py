@@ -101,3 +101,11 @@ def test_impurity_says_what_it_measures_and_that_there_are_no_rows(fitted):
     e = wb.importance(DecisionTreeRegressor(max_depth=2).fit(X, y), method="impurity")
     assert e.evidence.estimand == "how much did the splits on the feature gain in training?"
     assert "not compared: there are no rows" in str(e.evidence)
+
+
+@pytest.mark.parametrize(("name", "ours"), [("random_state", "seed"), ("n_repeats", "max_evals")])
+@pytest.mark.parametrize("method", ["auto", ["permutation", "pdp"]])
+def test_names_of_other_libraries_are_refused_with_ours(fitted, name, ours, method):
+    model, X, y = fitted
+    with pytest.raises(OptionError, match=f"{name}= is no option here; write {ours}="):
+        wb.importance(model, X, y, method=method, **{name: 5})
