@@ -5,24 +5,30 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from numbers import Integral
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from whybox.api.effects import effects, plan_effects
 from whybox.api.explain import explain, plan_explain
 from whybox.data.table import as_table
-from whybox.errors import Argument, InputError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.importance.agreement import agreement
 from whybox.methods.importance.choose import options_of_methods, single_options, uses_y
 from whybox.methods.importance.copies import grouped_problem, plan_with_groups
-from whybox.methods.importance.loss_problem import separate_truth
+from whybox.methods.importance.loss_problem import read_train, separate_truth
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem, check_truth
 from whybox.methods.registry import find, load
 
 __all__ = ["importance", "plan_importance"]
+
+SLOW_METHODS: Final = (
+    "sage",
+    "drop_column",
+    "conditional",
+)  # of a list they run last: a refusal of another comes before their work
 
 
 @overload
@@ -130,12 +136,15 @@ def _problems(model: Any, X: Any, y: Any, methods: Any, options: dict[str, Any])
     rows = X if X is None or isinstance(X, Integral) else as_table(X)  # once: a reader gives its rows once
     if isinstance(y, str) and uses_truth:
         check_truth(y, uses_truth[0])
+        _check_truth_column(model, y)
         rows, y = separate_truth(rows, y)
     return {name: _make_problem(model, rows, y if uses_y(name) else None, each) for name, each in chosen.items()}
 
 
 def _agreement(problems: dict[str, ImportanceProblem]) -> Explanation:
-    found = {name: _importance(problem) for name, problem in problems.items()}
+    quick_first = sorted(problems, key=lambda name: SLOW_METHODS.index(name) if name in SLOW_METHODS else -1)
+    answers = {name: _importance(problems[name]) for name in quick_first}
+    found = {name: answers[name] for name in problems}
     together, note = None, ""
     if "permutation" in found:
         grouped, note = grouped_problem(problems["permutation"], tuple(found["permutation"].players.values()))
@@ -189,4 +198,11 @@ def _plan(problem: ImportanceProblem) -> Plan:
 def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
     options.check_taken(find("importance", options.method))
-    return ImportanceProblem(model, X, y, options, explain, plan_explain, effects, plan_effects)
+    _check_truth_column(model, y)
+    return read_train(ImportanceProblem(model, X, y, options, explain, plan_explain, effects, plan_effects))
+
+
+def _check_truth_column(model: Any, y: Any) -> None:
+    """Refuse a column that an estimator was trained on as the truth."""
+    if isinstance(y, str) and y in tuple(getattr(model, "feature_names_in_", ())):
+        raise OptionError(Argument("y", y), " is a column that the model reads, so it cannot be the truth.")

@@ -240,7 +240,9 @@ class Evidence:
             (
                 "agreement",
                 "Our predictions of these rows differ from the model's own by",
-                f"{self.agreement:.2g}" if self.model_calls else "not compared: there is no live model",
+                f"{self.agreement:.2g}"
+                if self.model_calls
+                else f"not compared: there {'is no live model' if self.rows else 'are no rows'}",
             ),
             *self._of_spot_checks(),
             ("model", "Model", self.model),

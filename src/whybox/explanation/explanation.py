@@ -395,7 +395,17 @@ class Explanation:
         notes = f"; {', '.join(self.evidence.warnings)}, see .evidence.notes" if self.evidence.warnings else ""
         count = len(self.findings)
         findings = f"; {count} finding{'s' * (count != 1)}, see .findings" if count else ""
-        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{findings}{notes})"
+        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{self._largest_text()}{findings}{notes})"
+
+    def _largest_text(self) -> str:
+        """The three largest features of an importance, for its repr."""
+        from whybox.explanation.html import number_text
+
+        if self.kind != "importance" or self.dims != ("feature",):
+            return ""
+        order = [i for i in np.argsort(-self.values, kind="stable")[:3] if np.isfinite(self.values[i])]
+        largest = ", ".join(f"{self.feature_names[i]} {number_text(float(self.values[i]), 3)}" for i in order)
+        return f"; largest: {largest}" if largest else ""
 
 
 def _order_dims(dims: Iterable[str]) -> tuple[Any, ...]:

@@ -184,11 +184,13 @@ def _agreement_table(e: Labelled) -> str:
     lines = []
     for j in order:
         cells = "".join(
-            f'<td style="padding-right:10px">{_bar_cell(float(e.values[j, k]), most)} '
+            f'<td style="padding-right:10px;white-space:nowrap">{_bar_cell(float(e.values[j, k]), most)} '
             f"{number_text(float(e.values[j, k]), 2)}<br>rank {escape(_rank_text(ranks[j, k], ends[j, k]))}</td>"
             for k in range(e.values.shape[1])
         )
-        lines.append(f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td>{cells}</tr>')
+        lines.append(
+            f'<tr><td style="{_NAME_STYLE};min-width:8em;max-width:22em">{escape(e.feature_names[j])}</td>{cells}</tr>'
+        )
     head = "".join(f'<th style="text-align:left">{escape(str(name))}</th>' for name in e.coords["method"])
     more = f"<div>and {len(e) - len(order)} more features</div>" if len(e) > len(order) else ""
     return f'<div style="overflow-x:auto"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>{more}'

@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, replace
-from typing import Any
+from typing import Any, Final
 
 from whybox.errors import Argument, OptionError, quoted_list
 from whybox.methods.common.options import make_options
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.registry import find
+
+_OTHER_NAMES: Final = {  # of scikit-learn's permutation_importance and of shap -> ours
+    "random_state": "seed",
+    "n_repeats": "max_evals",
+    "scorer": "scoring",
+    "metric": "scoring",
+    "data": "background",
+    "weights": "sample_weight",
+    "groups": "players",
+}
 
 __all__ = ["options_of_methods", "single_options", "uses_y"]
 
@@ -26,6 +36,7 @@ def single_options(y: Any, method: Any, given: Mapping[str, Any]) -> ImportanceO
     Raises:
         OptionError: as the dataclass itself, or options both by name and in an object.
     """
+    _check_names(given)
     if isinstance(method, ImportanceOptions):
         options = make_options(ImportanceOptions, method, given)
     else:
@@ -44,6 +55,7 @@ def options_of_methods(y: Any, methods: Sequence[Any], given: Mapping[str, Any])
     """
     if not methods:
         raise OptionError(Argument("method", example=""), " is empty: name at least one.")
+    _check_names(given)
     make_options(ImportanceOptions, None, given)  # a name that is no option, or a value that cannot be
     out: dict[str, ImportanceOptions] = {}
     taken: set[str] = set()
@@ -69,6 +81,17 @@ def options_of_methods(y: Any, methods: Sequence[Any], given: Mapping[str, Any])
             f": none of the methods {quoted_list(list(out))} that are named by their id takes it.",
         )
     return out
+
+
+def _check_names(given: Mapping[str, Any]) -> None:
+    """Refuse the names that other libraries have for options, and say ours.
+
+    Raises:
+        OptionError: there is one.
+    """
+    for name in given:
+        if name in _OTHER_NAMES:
+            raise OptionError(Argument(name, example=""), " is no option here; write ", Argument(_OTHER_NAMES[name], example=""), ".")  # fmt: skip
 
 
 def _option_names(method: str) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ References:
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any, Final, final
 
 import numpy as np
@@ -29,6 +30,7 @@ MAX_ONE_HOT: Final = 20  # categories of a predictor, the most common ones
 MAX_CLASSES: Final = 30  # of a category that is predicted; the rarer ones are one class together
 MAX_BOOSTED_CLASSES: Final = 8  # more take a logistic regression: boosting grows a tree a class
 MIN_BOOSTED_ROWS: Final = 200
+ONE_THREAD_ROWS: Final = 20_000  # with fewer, threads of boosting wait for each other longer than they work
 RIDGE_PENALTIES: Final = (1e-6, 1e-4, 1e-2, 0.1, 1.0)  # a row
 
 
@@ -220,6 +222,13 @@ def _relative_weights(w: Floats) -> Floats | None:
     return None if len(w) == 0 or np.ptp(w) <= 1e-12 * w.max() else w / w.mean()
 
 
+def _boosting_threads(rows: int) -> AbstractContextManager[Any]:
+    """One thread for scikit-learn's boosting of few rows; the numbers are the same with any number of threads."""
+    from threadpoolctl import threadpool_limits
+
+    return threadpool_limits(1, user_api="openmp") if rows < ONE_THREAD_ROWS else nullcontext()
+
+
 def _fit_mean(P: Floats, y: Floats, w: Floats, classes: int, seed: int) -> Any:
     """A regression of numbers, as a function of predictors: ridge, and boosting of what it leaves."""
     del classes
@@ -236,8 +245,16 @@ def _fit_mean(P: Floats, y: Floats, w: Floats, classes: int, seed: int) -> Any:
         return lambda Q: np.asarray(ridge.predict(Q))[:, None]
     boosted = HistGradientBoostingRegressor(
         max_iter=100, max_leaf_nodes=15, early_stopping=True, n_iter_no_change=5, random_state=seed % 2**32
-    ).fit(P, left, sample_weight=share)
-    return lambda Q: np.asarray(ridge.predict(Q) + boosted.predict(Q))[:, None]
+    )
+    with _boosting_threads(len(y)):
+        boosted.fit(P, left, sample_weight=share)
+
+    def means(Q: Floats) -> Floats:
+        with _boosting_threads(len(Q)):
+            rest = boosted.predict(Q)
+        return np.asarray(ridge.predict(Q) + rest)[:, None]
+
+    return means
 
 
 def _fit_classes(P: Floats, y: Ints, w: Floats, classes: int, seed: int) -> Any:
@@ -260,11 +277,13 @@ def _fit_classes(P: Floats, y: Ints, w: Floats, classes: int, seed: int) -> Any:
         )
     else:
         model = LogisticRegression(C=1.0, max_iter=300)
-    model.fit(P, y, sample_weight=share)
+    with _boosting_threads(len(y)):
+        model.fit(P, y, sample_weight=share)
 
     def chances(Q: Floats) -> Floats:
         out = np.zeros((len(Q), classes))
-        out[:, seen] = model.predict_proba(Q)
+        with _boosting_threads(len(Q)):
+            out[:, seen] = model.predict_proba(Q)
         floor = 1.0 / (len(y) + classes)
         return np.asarray((1 - floor) * out + floor * prior)
 

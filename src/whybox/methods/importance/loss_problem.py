@@ -30,7 +30,7 @@ from whybox.models.losses import (
     true_numbers,
 )
 
-__all__ = ["LossProblem", "resolve_for_loss", "resolve_loss_problem", "separate_truth", "training_rows"]
+__all__ = ["LossProblem", "read_train", "resolve_for_loss", "resolve_loss_problem", "separate_truth", "training_rows"]
 
 
 @final
@@ -91,6 +91,29 @@ def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
     return table.select([i for i in range(table.width) if i != position]), table[y]
 
 
+def read_train(problem: ImportanceProblem) -> ImportanceProblem:
+    """Return the problem with the rows of ``train`` as a table: this refuses before any work what cannot be, and a reader gives its rows once.
+
+    Raises:
+        OptionError: there are none and the method needs them, or no pair. InputError: rows that are no table, or a truth of another length.
+    """
+    if problem.options.train is None:
+        if "train" in problem.spec.needs:
+            raise _no_training_rows(problem.options.method)
+        return problem
+    X, y = problem.train_rows
+    rows = as_table(X, what="the rows of train")
+    if not isinstance(y, str) and hasattr(y, "__len__") and len(y) != len(rows):
+        raise InputError(Argument("train"), f" has {len(rows):,} rows and another number of truths, {len(y):,}.")
+    return replace(problem, options=replace(problem.options, train=(rows, y)))
+
+
+def _no_training_rows(method: str) -> OptionError:
+    return OptionError(
+        Argument("method", method), " needs the rows of training: pass the rows and the truth of training, ", Argument("train", example="(X, y)"), "."
+    )  # fmt: skip
+
+
 def training_rows(problem: ImportanceProblem) -> tuple[Table, npt.NDArray[Any]]:
     """Return the rows of ``train``, and their truth as an array.
 
@@ -98,12 +121,7 @@ def training_rows(problem: ImportanceProblem) -> tuple[Table, npt.NDArray[Any]]:
         OptionError: there are none, or not two things. InputError: a truth of another length.
     """
     if problem.options.train is None:
-        raise OptionError(
-            Argument("method", problem.options.method),
-            " needs the rows of training: pass the rows and the truth of training, ",
-            Argument("train", example="(X, y)"),
-            ".",
-        )
+        raise _no_training_rows(problem.options.method)
     rows, truth = separate_truth(*problem.train_rows)
     values = np.asarray(truth)
     if values.ndim == 0 or len(values) != len(rows):

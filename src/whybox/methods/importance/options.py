@@ -47,9 +47,11 @@ class ImportanceOptions(PredictionOptions):
         if self.role not in (None, *ROLES):
             raise OptionError(Argument("role", self.role), " is not known.", known=ROLES)
         if self.scoring is not None and self.loss != AUTO:
+            raise OptionError(Argument("scoring"), " and ", Argument("loss"), " do not go together: give one of them.")
+        if self.fit is not None and not callable(self.fit):
             raise OptionError(
-                Argument("scoring"), " and ", Argument("loss"), " do not go together: one of them is compared."
-            )
+                Argument("fit", example=""), f" must be a function of (rows, truth) that trains a model, not a {type(self.fit).__name__}."
+            )  # fmt: skip
         object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
         tol = self.tol
         if tol is not None and (isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1):

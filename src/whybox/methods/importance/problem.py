@@ -77,7 +77,7 @@ class ImportanceProblem:
         """
         train = self.options.train
         if not isinstance(train, (tuple, list)) or len(train) != 2:
-            raise OptionError(Argument("train"), " takes two things, (rows, truth).")
+            raise OptionError(Argument("train"), " must be a pair: ", Argument("train", example="(rows, truth)"), ".")
         return train[0], train[1]
 
     def with_groups(self) -> tuple[ImportanceProblem, Extras]:

@@ -54,8 +54,12 @@ class Scorer:
             raise
         except Exception as error:  # any library's
             line = (str(error).strip().splitlines() or [""])[0][:200]
+            metric = "" if hasattr(self.function, "_score_func") else (
+                " It must be a function scorer(estimator, X, y); sklearn.metrics.make_scorer makes one of a metric of (y_true, y_pred)."
+            )  # fmt: skip
             raise OptionError(
-                Argument("scoring", self.name), f" fails on this model and truth ({type(error).__name__}: {line})."
+                Argument("scoring", self.name),
+                f" fails on this model and truth ({type(error).__name__}: {line}).{metric}",
             ) from error
         try:
             return float(score)
