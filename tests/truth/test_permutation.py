@@ -239,6 +239,13 @@ def test_training_rows_stand_beside_held_out_ones(forest):
     assert any("held out" in note for note in own.evidence.notes)
 
 
+def test_the_cost_of_training_rows_is_counted(forest):
+    model, X, y = forest
+    alone = wb.importance(model, X, y, role="held-out").evidence
+    both = wb.importance(model, X, y, role="held-out", train=(X, y)).evidence
+    assert both.model_calls == 2 * alone.model_calls > 0
+
+
 def test_the_truth_may_be_a_column(forest):
     model, X, y = forest
     e = wb.importance(model, X.assign(target=y), "target")

@@ -166,7 +166,9 @@ def _importance(problem: ImportanceProblem) -> Explanation:
     assert trained.std_error is not None  # noqa: S101  # importance by a loss has one
     extras = {"train": (trained.dims, trained.values), "train_error": (trained.dims, trained.std_error)}
     extras |= {f"train_{name}": trained.extras[name] for name in ("interval", "rank", "rank_interval")}
-    return replace(ranking, extras={**ranking.extras, **extras})
+    own, other = ranking.evidence, trained.evidence
+    evidence = replace(own, model_calls=own.model_calls + other.model_calls, seconds=own.seconds + other.seconds)
+    return replace(ranking, evidence=evidence, extras={**ranking.extras, **extras})
 
 
 def plan_importance(
