@@ -64,12 +64,23 @@ class LossProblem(RowsProblem):
             predictions: (rows, outputs) of the selection. rows: which rows they are of.
 
         Raises:
-            InputError, OptionError: the loss is not defined for the truth or the predictions.
+            InputError, OptionError: the loss is not defined for the truth or the predictions, or gives no finite number of a row.
         """
-        classes = self.labels is not None
-        return self.loss(
-            self.truth[rows], class_probabilities(self.model.outputs, predictions) if classes else predictions[:, 0]
+        classes, truth = self.labels is not None, self.truth[rows]
+        losses = np.asarray(
+            self.loss(truth, class_probabilities(self.model.outputs, predictions) if classes else predictions[:, 0])
         )
+        if losses.shape != truth.shape:
+            raise OptionError(
+                Argument("loss", self.loss.name),
+                f" gives an array of the shape {losses.shape} for {len(truth):,} rows; it must give one number a row.",
+            )
+        if (bad := ~np.isfinite(losses)).any():
+            raise OptionError(
+                Argument("loss", self.loss.name),
+                f" is NaN or infinite for {int(bad.sum()):,} of {bad.size:,} predictions, the first being {predictions[bad][0].tolist()}.",
+            )
+        return losses
 
 
 def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
