@@ -10,6 +10,7 @@ class LossCurves {
     using F = typename V::F;
     static constexpr int kGroupVectors = kGroupRows / V::width;
     static constexpr double kMinProbability = 0x1p-52, kMaxLogLoss = 36.04365338911715;  // -log of it
+    static constexpr double kRounding = 1e-12;  // means of leaves below that are 0 but for rounding
     static constexpr double kTied = 1e-10;  // probabilities that differ by a smaller share are equal but for rounding (whybox.models.losses)
 
 public:
@@ -92,7 +93,9 @@ private:
         }
     }
 
-    static F log_loss(const F& probability) {
+    // Of probabilities that are means of leaves: sums of many leaves leave rounding where the probability is 0.
+    static F log_loss(const F& mean) {
+        const F probability = V::blend(V::below(mean, V::broadcast(kRounding)), V::broadcast(0.0), mean);
         return negative(LaneMath::log(V::min(V::broadcast(1.0), V::max(V::broadcast(kMinProbability), probability))));
     }
 

@@ -431,6 +431,27 @@ def test_classes_with_equal_votes_are_ties_in_every_sum(classes, monkeypatch):
         np.testing.assert_allclose(e.values, want, rtol=0, atol=1e-12)
 
 
+def test_classes_without_a_vote_have_no_probability_in_any_sum(monkeypatch):
+    """Sums along a curve leave 1e-16 where no tree votes for a class; the log loss would take that for a probability."""
+    draw = np.random.default_rng(9)
+    n = 120
+    X = draw.normal(size=(n, 2))
+    y = np.digitize(X[:, 0] + draw.normal(size=n), [-1.0, 1.0])
+    model = RandomForestClassifier(20, random_state=0).fit(X, y)
+
+    def log_loss(rows, truth):
+        p = model.predict_proba(rows)[np.arange(len(rows)), truth]
+        return -np.log(np.maximum(p, np.finfo(float).eps))
+
+    changed = np.column_stack([np.repeat(X[:, 0], n), np.tile(X[:, 1], n)])  # row i with the value of row j, at j n + i
+    want = (log_loss(changed, np.tile(y, n)).mean() - log_loss(X, y).mean()) * n / (n - 1)
+    ways = [{}, {"MAX_NUMBERS_IN_FULL": 0}, {"_kernel_loss": lambda *_: None}]
+    for way in ways:
+        for name, value in way.items():
+            monkeypatch.setattr(permutation_of_trees, name, value)
+        assert wb.importance(model, X, y, loss="log").values[0] == pytest.approx(want, rel=1e-12)
+
+
 def test_too_many_losses_take_predictions(forest, monkeypatch):
     model, X, y = forest
     monkeypatch.setattr(permutation_of_trees, "MAX_NUMBERS", 0)
