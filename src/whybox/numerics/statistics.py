@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from collections.abc import Sequence
-from numbers import Real
 from typing import Any, Final, Literal, final
 
 import numpy as np
@@ -103,7 +102,7 @@ def critical_value(level: float = 0.95, freedom: float | None = None) -> float:
     """
     from scipy.special import ndtri, stdtrit
 
-    if isinstance(level, bool) or not isinstance(level, Real) or not 0 < level < 1:
+    if isinstance(level, bool) or not isinstance(level, (int, float, np.floating)) or not 0 < level < 1:
         raise OptionError(Argument("level", level), " must lie between 0 and 1, as 0.95 does.")
     upper = (1 + float(level)) / 2
     return float(ndtri(upper) if freedom is None else stdtrit(freedom, upper))

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from numbers import Real
 from typing import Any, Final
+
+import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, quoted_list
@@ -53,7 +54,9 @@ class ImportanceOptions(PredictionOptions):
             )
         object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
         tol = self.tol
-        if tol is not None and (isinstance(tol, bool) or not isinstance(tol, Real) or not 0 < tol < 1):
+        if tol is not None and (
+            isinstance(tol, bool) or not isinstance(tol, (int, float, np.floating)) or not 0 < tol < 1
+        ):
             raise OptionError(Argument("tol", tol), " must lie between 0 and 1: a share of the largest value.")
         object.__setattr__(self, "tol", None if tol is None else float(tol))
 
