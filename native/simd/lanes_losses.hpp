@@ -10,6 +10,8 @@ class LossCurves {
     using F = typename V::F;
     static constexpr int kGroupVectors = kGroupRows / V::width;
     static constexpr double kMinProbability = 0x1p-52, kMaxLogLoss = 36.04365338911715;  // -log of it
+    static constexpr double kRounding = 1e-12;  // means of leaves below that are 0 but for rounding
+    static constexpr double kTied = 1e-10;  // probabilities that differ by a smaller share are equal but for rounding (whybox.models.losses)
 
 public:
     static void values(const LossCurve& c) {
@@ -80,7 +82,7 @@ private:
                 return each(c, [&](const F& p, const F& y) { return log_loss(V::blend(V::below(y, one), V::sub(one, p), p)); });
             case LossKind::zero_one:
                 return each(c, [&](const F& p, const F& y) {
-                    const F second = V::blend(V::below(V::sub(one, p), p), one, V::broadcast(0.0));
+                    const F second = V::blend(V::below(V::sub(one, p), V::mul(V::broadcast(1.0 - kTied), p)), one, V::broadcast(0.0));
                     return absolute(V::sub(second, y));
                 });
             default:  // squared; of the second class's probability: brier
@@ -91,7 +93,9 @@ private:
         }
     }
 
-    static F log_loss(const F& probability) {
+    // Of probabilities that are means of leaves: sums of many leaves leave rounding where the probability is 0.
+    static F log_loss(const F& mean) {
+        const F probability = V::blend(V::below(mean, V::broadcast(kRounding)), V::broadcast(0.0), mean);
         return negative(LaneMath::log(V::min(V::broadcast(1.0), V::max(V::broadcast(kMinProbability), probability))));
     }
 
@@ -125,15 +129,20 @@ private:
 
     static F of_probabilities(const LossCurve& c, double* p, const F& truth) {
         const F one = V::broadcast(1.0), zero = V::broadcast(0.0), scale = V::broadcast(c.loss.scale);
-        F best = V::load(p), best_class = zero, of_truth = best;
+        const bool softmax = c.loss.link == Link::softmax;
+        F best = V::load(p), of_truth = best;
         for (std::int64_t i = 1; i < c.outputs; ++i) {
             const F value = V::load(p + i * kGroupRows), number = V::broadcast(static_cast<double>(i));
-            best_class = V::blend(V::below(best, value), number, best_class);
             best = V::max(best, value);
             of_truth = V::blend(V::below(truth, number), of_truth, value);
         }
-        if (c.loss.kind == LossKind::zero_one) return V::min(one, absolute(V::sub(best_class, truth)));
-        const bool softmax = c.loss.link == Link::softmax;
+        if (c.loss.kind == LossKind::zero_one) {
+            const F least = softmax ? V::sub(best, V::broadcast(kTied / c.loss.scale)) : V::sub(best, V::mul(V::broadcast(kTied), absolute(best)));
+            F likeliest = zero;  // the first of those that are the largest, but for rounding
+            for (std::int64_t i = c.outputs - 1; i >= 0; --i)
+                likeliest = V::blend(V::below(V::load(p + i * kGroupRows), least), likeliest, V::broadcast(static_cast<double>(i)));
+            return V::min(one, absolute(V::sub(likeliest, truth)));
+        }
         if (!softmax && c.loss.kind == LossKind::log) return log_loss(of_truth);
         F sum = zero;
         for (std::int64_t i = 0; softmax && i < c.outputs; ++i) {

@@ -89,6 +89,14 @@ def test_a_copy_is_worth_nothing_beyond_the_other(mixed):
     assert float(together["a twice"]) > 10 * max(abs(e.values[:2]))
 
 
+def test_others_explain_no_share_of_a_constant():
+    """Also of one whose mean is not exactly its value."""
+    X = np.column_stack([np.random.default_rng(0).normal(size=30), np.full(30, 0.1), np.full(30, np.nan)])
+    model = RandomForestRegressor(2, random_state=0).fit(X, X[:, 0])
+    e = wb.importance(model, X, X[:, 0], method="conditional")
+    assert np.isnan(e.extras["explained_by_others"][1]).tolist() == [False, True, True]
+
+
 def test_new_values_are_as_the_own_ones_given_the_others(mixed):
     """A number, its missing values and a category keep their share; a number keeps its relation to the others."""
     draw = np.random.default_rng(0)

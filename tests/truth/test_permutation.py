@@ -434,6 +434,20 @@ def test_losses_that_native_code_does_not_have_are_of_whole_curves(forest):
     assert positive.evidence.kernel.endswith("by NumPy")
 
 
+@pytest.mark.parametrize("method", ["permutation", "conditional", "sage"])
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [(lambda t, p: np.where(p > 0, np.nan, p), "is NaN or infinite for"), (lambda t, p: p.mean(), "one number a row")],
+)
+def test_losses_that_are_no_finite_number_a_row_are_refused(forest, function, words, method):
+    """Also where nothing is recomputed; infinite predictions have infinite losses."""
+    model, X, y = forest
+    with pytest.raises(OptionError, match=words):
+        wb.importance(model, X, y, method=method, loss=Loss("own", "own units", function), spot_checks=0)
+    with pytest.raises(OptionError, match="is NaN or infinite for"):
+        wb.importance(lambda rows: np.where(rows["a"] > 0, np.inf, 1.0), X, y, method=method)
+
+
 def test_a_fault_in_native_losses_is_found(forest, monkeypatch):
     model, X, y = forest
     right = permutation_of_trees._kernel_loss

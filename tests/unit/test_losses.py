@@ -23,6 +23,7 @@ from whybox.models.losses import (
     as_loss,
     class_labels,
     class_probabilities,
+    likeliest_classes,
     true_classes,
     true_numbers,
 )
@@ -82,6 +83,12 @@ def test_means_of_losses_of_classes_are_scikit_learn_s(classes):
         else:
             squares = ((p - np.eye(classes)[truth]) ** 2).sum(axis=1)
             assert mean["brier"] == pytest.approx(np.average(squares, weights=w), rel=1e-12)
+
+
+def test_of_classes_that_are_equal_but_for_rounding_the_first_is_the_most_probable():
+    p = np.array([[0.3, 0.1 + 0.2, 0.4], [0.3, 0.1 + 0.2, 0.1], [0.5, np.nextafter(0.5, 1), 0.0], [0.49, 0.51, 0.0]])
+    assert likeliest_classes(p).tolist() == [2, 0, 0, 1]
+    assert LOSSES["zero_one"](np.array([2, 0, 1, 1]), p).tolist() == [0.0, 0.0, 1.0, 0.0]
 
 
 def test_losses_have_names_units_and_survive_pickling():

@@ -96,6 +96,10 @@ def test_levels_lie_between_0_and_1(level):
         critical_value(level)
 
 
+def test_a_level_may_be_a_number_of_numpy():
+    assert critical_value(np.float32(0.5)) == critical_value(0.5)
+
+
 def test_intervals_of_means_are_those_of_scipy():
     draw = np.random.default_rng(0)
     for n in (2, 5, 20, 60):

@@ -25,12 +25,14 @@ __all__ = [
     "as_loss",
     "class_labels",
     "class_probabilities",
+    "likeliest_classes",
     "one_value_a_row",
     "true_classes",
     "true_numbers",
 ]
 
 ClassPositions = npt.NDArray[np.int64]
+TIED: Final = 1e-10  # probabilities that differ by a smaller share are equal but for rounding, here and in native code
 _LOSS_PATTERN: Final = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\)\s*)?")
 _TRUTH_AS_TEXT: Final[dict[str, bool | int]] = {"True": True, "False": False, "1": 1, "0": 0}
 
@@ -143,7 +145,19 @@ def _brier_score(classes: ClassPositions, probabilities: Floats) -> Floats:
 
 
 def _zero_one(classes: ClassPositions, probabilities: Floats) -> Floats:
-    return np.asarray(probabilities.argmax(axis=1) != classes, dtype=np.float64)
+    return np.asarray(likeliest_classes(probabilities) != classes, dtype=np.float64)
+
+
+def likeliest_classes(probabilities: Floats) -> ClassPositions:
+    """Return the position of each row's most probable class, (rows,); of several that are equal but for rounding, the first.
+
+    A forest of which half of the trees vote for each of two classes gives both the probability 0.5, and a sum in another order is not quite that.
+
+    Args:
+        probabilities: (rows, classes).
+    """
+    largest = probabilities.max(axis=1, keepdims=True)
+    return np.asarray((probabilities >= largest - TIED * np.abs(largest)).argmax(axis=1))
 
 
 def _true_class_probability(classes: ClassPositions, probabilities: Floats) -> Floats:
@@ -169,8 +183,8 @@ def as_loss(loss: str | Loss) -> Loss:
 
     ``"log"`` is the negative log-probability of the true class, at most 36 (probabilities below 2.2e-16 count as that); ``"brier"`` the squared
     distance of probabilities from the true class, of the second class alone where there are two; ``"zero_one"`` 1 where another class is the
-    most probable. ``"poisson"`` and ``"tweedie"`` are unit deviances, ``"tweedie(2)"`` being that of the gamma distribution. Means over rows are
-    scikit-learn's metrics.
+    most probable, of equal ones the first. ``"poisson"`` and ``"tweedie"`` are unit deviances, ``"tweedie(2)"`` being that of the gamma distribution. Means
+    over rows are scikit-learn's metrics.
 
     Raises:
         OptionError: unknown name, or a parameter outside its range.

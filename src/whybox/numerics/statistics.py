@@ -102,9 +102,9 @@ def critical_value(level: float = 0.95, freedom: float | None = None) -> float:
     """
     from scipy.special import ndtri, stdtrit
 
-    if isinstance(level, bool) or not isinstance(level, (int, float)) or not 0 < level < 1:
+    if isinstance(level, bool) or not isinstance(level, (int, float, np.floating)) or not 0 < level < 1:
         raise OptionError(Argument("level", level), " must lie between 0 and 1, as 0.95 does.")
-    upper = (1 + level) / 2
+    upper = (1 + float(level)) / 2
     return float(ndtri(upper) if freedom is None else stdtrit(freedom, upper))
 
 

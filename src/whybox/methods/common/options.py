@@ -93,6 +93,7 @@ class PredictionOptions:
 
     def __post_init__(self) -> None:
         critical_value(self.level)
+        object.__setattr__(self, "level", float(self.level))
         object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
         object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
         object.__setattr__(self, "spot_checks", check_spot_checks(self.spot_checks))

@@ -171,6 +171,8 @@ class ConditionalValues:
 
 
 def _ratio(residuals: Floats, values: Floats, weights: Floats) -> float:
+    if not np.ptp(values, axis=0).any():
+        return float("nan")  # a constant; its sum of squares is that of the mean's rounding
     w = weights / weights.sum()
     total = float((w @ (values - w @ values) ** 2).sum())
     return float((w @ residuals**2).sum()) / total if total > 0 else float("nan")

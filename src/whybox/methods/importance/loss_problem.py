@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -29,8 +29,13 @@ from whybox.models.losses import (
     true_classes,
     true_numbers,
 )
+from whybox.models.trees import TreeEnsemble
 
 __all__ = ["LossProblem", "read_train", "resolve_for_loss", "resolve_loss_problem", "separate_truth", "training_rows"]
+
+ROUNDING: Final = (
+    1e-12  # probabilities that are means of leaves are 0 but for rounding below that, here and in native code
+)
 
 
 @final
@@ -64,12 +69,24 @@ class LossProblem(RowsProblem):
             predictions: (rows, outputs) of the selection. rows: which rows they are of.
 
         Raises:
-            InputError, OptionError: the loss is not defined for the truth or the predictions.
+            InputError, OptionError: the loss is not defined for the truth or the predictions, or gives no finite number of a row.
         """
-        classes = self.labels is not None
-        return self.loss(
-            self.truth[rows], class_probabilities(self.model.outputs, predictions) if classes else predictions[:, 0]
-        )
+        truth, outputs = self.truth[rows], self.model.outputs
+        compared = predictions[:, 0] if self.labels is None else class_probabilities(outputs, predictions)
+        if self.labels is not None and outputs.additive_probability and isinstance(self.model, TreeEnsemble):
+            compared = np.where(np.abs(compared) < ROUNDING, 0.0, compared)
+        losses = np.asarray(self.loss(truth, compared))
+        if losses.shape != truth.shape:
+            raise OptionError(
+                Argument("loss", self.loss.name),
+                f" gives an array of the shape {losses.shape} for {len(truth):,} rows; it must give one number a row.",
+            )
+        if (bad := ~np.isfinite(losses)).any():
+            raise OptionError(
+                Argument("loss", self.loss.name),
+                f" is NaN or infinite for {int(bad.sum()):,} of {bad.size:,} predictions, the first being {predictions[bad][0].tolist()}.",
+            )
+        return losses
 
 
 def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:

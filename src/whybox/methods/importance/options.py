@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, fields
 from typing import Any, Final
 
+import numpy as np
+
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, quoted_list
 from whybox.methods.common.options import PredictionOptions, option
@@ -54,8 +56,11 @@ class ImportanceOptions(PredictionOptions):
             )  # fmt: skip
         object.__setattr__(self, "seed", check_whole_number("seed", self.seed, None))
         tol = self.tol
-        if tol is not None and (isinstance(tol, bool) or not isinstance(tol, (int, float)) or not 0 < tol < 1):
+        if tol is not None and (
+            isinstance(tol, bool) or not isinstance(tol, (int, float, np.floating)) or not 0 < tol < 1
+        ):
             raise OptionError(Argument("tol", tol), " must lie between 0 and 1: a share of the largest value.")
+        object.__setattr__(self, "tol", None if tol is None else float(tol))
 
     def given(self) -> list[str]:
         """Names of the options that are not at their default, but for the method itself."""

@@ -21,7 +21,7 @@ from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, find_players
 from whybox.methods.importance.scorers import PREDICT_METHODS, Scorer, StandIn, is_classifier, resolve_scorer
-from whybox.models.losses import class_probabilities, one_value_a_row, true_classes, true_numbers
+from whybox.models.losses import class_probabilities, likeliest_classes, one_value_a_row, true_classes, true_numbers
 
 __all__ = ["ScoreProblem", "resolve_score_problem"]
 
@@ -100,7 +100,7 @@ class ScoreProblem(RowsProblem):
         def probabilities() -> Floats:
             return class_probabilities(self.model.outputs, predict())[:, order]
 
-        return {"predict_proba": probabilities, "predict": lambda: classes[probabilities().argmax(axis=1)]}
+        return {"predict_proba": probabilities, "predict": lambda: classes[likeliest_classes(probabilities())]}
 
 
 def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> ScoreProblem:
