@@ -267,7 +267,7 @@ def test_a_column_without_influence_has_no_sign_and_its_error_covers_zero():
         ({"sample_weight": np.r_[1.0, np.zeros(29)]}, "1 of positive weight"),
         ({"level": 1.5}, "level"),
         ({"role": "test"}, "role"),
-        ({"train": 3}, "two things"),
+        ({"train": 3}, "must be a pair"),
         ({"tol": 2}, "tol"),
     ],
 )

@@ -341,7 +341,7 @@ def test_the_evidence_says_what_was_recomputed(forest):
 
 def test_train_that_is_not_two_things_is_refused_before_any_work(forest):
     _, X, y = forest
-    with pytest.raises(OptionError, match="two things"):
+    with pytest.raises(OptionError, match="must be a pair"):
         wb.importance(functools.partial(pytest.fail, "evaluated"), X, y, train=X)
 
 
