@@ -98,6 +98,12 @@ def test_ten_thousand_sound_answers_of_the_zoo(name):
     assert sum(zoo_runs(name, options, 4, rng) for options in OPTIONS) >= 12
 
 
+def test_a_target_that_was_transformed_is_turned_back_where_no_row_differs():
+    link = adapted("TransformedTargetRegressor")[0].outputs.link
+    assert link(np.zeros((0, 1))).shape == (0, 1)
+    assert np.isfinite(link(np.zeros((2, 1)))).all()
+
+
 # Numbers of every size, and answers without any.
 
 

@@ -230,6 +230,8 @@ class _InverseTransform:
     transformer: Any
 
     def __call__(self, raw: Floats) -> Floats:
+        if not raw.size:  # transformers refuse no rows
+            return raw
         with suppress_warnings():
             flat = self.transformer.inverse_transform(raw.reshape(-1, raw.shape[-1]))
         return np.asarray(flat, dtype=np.float64).reshape(raw.shape)
