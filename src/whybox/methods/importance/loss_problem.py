@@ -17,7 +17,7 @@ from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
 from whybox.methods.common.rows import rows_of_positive_weight
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, find_players
+from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, compared_rows
 from whybox.models.links import PREDICTION_UNITS, Outputs
 from whybox.models.losses import (
     CLASS_LOSSES,
@@ -31,7 +31,15 @@ from whybox.models.losses import (
 )
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["LossProblem", "read_train", "resolve_for_loss", "resolve_loss_problem", "separate_truth", "training_rows"]
+__all__ = [
+    "LossProblem",
+    "drop_weightless",
+    "read_train",
+    "resolve_for_loss",
+    "resolve_loss_problem",
+    "separate_truth",
+    "training_rows",
+]
 
 ROUNDING: Final = (
     1e-12  # probabilities that are means of leaves are 0 but for rounding below that, here and in native code
@@ -108,6 +116,20 @@ def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
     return table.select([i for i in range(table.width) if i != position]), table[y]
 
 
+def drop_weightless(rows: Table, y: Any, options: ImportanceOptions) -> tuple[Table, Any, ImportanceOptions]:
+    """Return the rows of some weight, their truth, and the options with their weights.
+
+    Raises:
+        InputError: weights that are none, or a truth of another length.
+    """
+    count = len(rows)
+    rows, weights, kept = rows_of_positive_weight(rows, options.sample_weight)
+    if len(kept) == count:
+        return rows, y, options
+    values = one_value_a_row(y, count)
+    return rows, y.iloc[kept] if hasattr(y, "iloc") else values[kept], replace(options, sample_weight=weights)
+
+
 def read_train(problem: ImportanceProblem) -> ImportanceProblem:
     """Return the problem with the rows of ``train`` as a table: this refuses before any work what cannot be, and a reader gives its rows once.
 
@@ -164,30 +186,15 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
             Argument("scale"),
             " out.",
         )
-    every = len(rows)
-    rows, weights, kept = rows_of_positive_weight(rows, options.sample_weight)
-    if len(kept) < every:
-        y, options = one_value_a_row(y, every)[kept], replace(options, sample_weight=weights)
+    rows, y, options = drop_weightless(rows, y, options)
     resolved, labels = resolve_for_loss(problem.model, rows, options)
     table = resolved.rows.table
     check_several_rows(resolved)
     truth: Floats | Ints = true_numbers(y, len(table)) if labels is None else true_classes(y, labels, len(table))
-    players, linkage = find_players(resolved, options.players)
     loss = choose_loss(options.loss, resolved.model.outputs, labels)
     loss.check_truth(truth)
-    agreement, checked = resolved.compare(check=check)
-    return LossProblem(
-        resolved=resolved,
-        players=players,
-        options=options,
-        spec=problem.spec,
-        agreement=agreement,
-        n_rows_checked=checked,
-        linkage=linkage,
-        truth=truth,
-        loss=loss,
-        labels=labels,
-    )
+    compared = compared_rows(resolved, options.players, check=check)
+    return LossProblem(**compared, options=options, spec=problem.spec, truth=truth, loss=loss, labels=labels)
 
 
 def resolve_for_loss(model: Any, rows: Any, options: ImportanceOptions) -> tuple[ResolvedModel, tuple[str, ...] | None]:

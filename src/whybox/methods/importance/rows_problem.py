@@ -21,7 +21,7 @@ from whybox.methods.method_spec import MethodSpec
 from whybox.models.base import Model
 from whybox.models.prepare_rows import PreparedRows
 
-__all__ = ["ModelRows", "RowsProblem", "check_several_rows", "find_players"]
+__all__ = ["ModelRows", "RowsProblem", "check_several_rows", "compared_rows"]
 
 MIN_ROWS: Final = 2
 
@@ -103,17 +103,23 @@ class RowsProblem(ModelRows, ABC):
         """What is compared, for the settings of the evidence."""
 
 
-def find_players(resolved: ResolvedModel, players: Any) -> tuple[Players, Floats | None]:
-    """Return the players, and the linkage where the dependence of columns decides them.
+def compared_rows(resolved: ResolvedModel, players: Any, *, check: bool) -> dict[str, Any]:
+    """Return the fields of :class:`ModelRows`: find the players, and compare the model with its own predict, last of all.
+
+    Args:
+        resolved: the model and the rows. players: as the caller gave them. check: False where there is only a plan to make, and nothing is compared yet.
 
     Raises:
-        OptionError, UnsupportedModelError: as :func:`resolve_players`.
+        OptionError, UnsupportedModelError: as :func:`resolve_players`. ModelMismatchError: our reading is not the model's own predict.
     """
-    names = resolved.rows.table.names
+    linkage = None
     if isinstance(players, str) and players == AUTO:
-        groups, linkage = dependence_groups(resolved.rows, resolved.model.inputs.group_columns())
-        return resolve_players(resolved.model, names, groups), linkage
-    return resolve_players(resolved.model, names, players), None
+        players, linkage = dependence_groups(resolved.rows, resolved.model.inputs.group_columns())
+    found = resolve_players(resolved.model, resolved.rows.table.names, players)
+    agreement, checked = resolved.compare(check=check)
+    return {
+        "resolved": resolved, "players": found, "linkage": linkage, "agreement": agreement, "n_rows_checked": checked,
+    }  # fmt: skip
 
 
 def check_several_rows(resolved: ResolvedModel, at_least: int = MIN_ROWS) -> None:

@@ -15,11 +15,10 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import rows_of_positive_weight
-from whybox.methods.importance.loss_problem import resolve_for_loss, separate_truth
+from whybox.methods.importance.loss_problem import drop_weightless, resolve_for_loss, separate_truth
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, find_players
+from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, compared_rows
 from whybox.methods.importance.scorers import PREDICT_METHODS, Scorer, StandIn, is_classifier, resolve_scorer
 from whybox.models.losses import class_probabilities, likeliest_classes, one_value_a_row, true_classes, true_numbers
 
@@ -120,12 +119,7 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
         raise OptionError(
             Argument("scoring", scorer.name), f" calls an estimator, and a {type(problem.model).__name__} is none; give the name of a score."
         )  # fmt: skip
-    every = len(rows)
-    rows, weights, kept = rows_of_positive_weight(rows, options.sample_weight)
-    if len(kept) < every:
-        one_value_a_row(y, every)
-        y = y.iloc[kept] if hasattr(y, "iloc") else np.asarray(y)[kept]
-        options = replace(options, sample_weight=weights)
+    rows, y, options = drop_weightless(rows, y, options)
     _refuse_choice_of_outputs(options, estimated=estimator is not None)
     if estimator is None:
         resolved, truth, classes, order = _predicted_by_model(problem.model, rows, y, options, scorer)
@@ -134,16 +128,10 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
         truth, order = _given_truth(y, len(rows), scorer), None
         classes = np.asarray(estimator.classes_) if is_classifier(estimator) else None
     check_several_rows(resolved, MIN_ROWS)
-    players, linkage = find_players(resolved, options.players)
-    agreement, checked = resolved.compare(check=check)
     return ScoreProblem(
-        resolved=resolved,
-        players=players,
+        **compared_rows(resolved, options.players, check=check),
         options=options,
         spec=problem.spec,
-        agreement=agreement,
-        n_rows_checked=checked,
-        linkage=linkage,
         truth=truth,
         scorer=scorer,
         estimator=estimator,

@@ -21,7 +21,7 @@ from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.importance.loss_problem import training_rows
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.row_errors import errors_over_rows
-from whybox.methods.importance.rows_problem import ModelRows, find_players
+from whybox.methods.importance.rows_problem import ModelRows, compared_rows
 from whybox.models.losses import class_labels, true_classes, true_numbers
 
 if TYPE_CHECKING:
@@ -155,17 +155,7 @@ def _resolve(problem: ImportanceProblem, *, check: bool = True) -> ForestProblem
     resolved = resolve_model(problem.model, table, problem.options)
     labels, rows = class_labels(resolved.model.outputs), len(table)
     truth = true_numbers(y, rows)[:, None] if labels is None else np.eye(len(labels))[true_classes(y, labels, rows)]
-    players, linkage = find_players(resolved, problem.players)
-    agreement, checked = resolved.compare(check=check)
-    return ForestProblem(
-        forest=forest,
-        resolved=resolved,
-        players=players,
-        truth=truth,
-        linkage=linkage,
-        agreement=agreement,
-        n_rows_checked=checked,
-    )
+    return ForestProblem(forest=forest, truth=truth, **compared_rows(resolved, problem.players, check=check))
 
 
 def _gains_of_trees(problem: ForestProblem, checker: SpotChecker) -> Iterator[tuple[Floats, npt.NDArray[np.bool_]]]:
