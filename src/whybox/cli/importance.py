@@ -30,7 +30,6 @@ from whybox.cli.shared import (
     resolve_output,
 )
 from whybox.errors import Argument, InputError, OptionError, quoted_list
-from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find, load_options, methods
 
 __all__ = ["ImportanceQuestion", "add_command", "add_question", "plans_of", "question_of"]
@@ -115,17 +114,15 @@ class ImportanceQuestion:
 
     def run(self, verb: Callable[..., Any], method: str, path: str | None) -> Any:
         """Call a verb with what the method takes; errors about a cell name its place in the file at `path`."""
+        from whybox.methods.importance.choose import uses_y
+
         spec, options = find("importance", method), self.options[method]
         model = self.estimator if "train" in spec.needs else self.model
-        y = self.y if _uses_truth(spec) else None
+        y = self.y if uses_y(method) else None
         if self.rows is None:
             return verb(model, None, y, method=options)
         rows = self.rows if self.y is None or y is not None else self.rows.drop_columns([self.y])
         return name_rows(lambda rows: verb(model, rows, y, method=options), rows, str(path))
-
-
-def _uses_truth(spec: MethodSpec) -> bool:
-    return "y" in (*spec.needs, *spec.takes)
 
 
 def question_of(options: argparse.Namespace) -> ImportanceQuestion:
@@ -208,6 +205,7 @@ def _chosen_options(options: argparse.Namespace) -> dict[str, Any]:
     Raises:
         OptionError: a value out of range, or an option that no method takes.
     """
+    from whybox.methods.importance.choose import uses_y
     from whybox.methods.importance.problem import check_truth
 
     if options.train is not None and options.y is None:
@@ -234,9 +232,9 @@ def _chosen_options(options: argparse.Namespace) -> dict[str, Any]:
                 Argument(name),
                 f" is no option of {which if len(ids) == 1 else f'any of {which}'}; {options.command.prog} --help says which methods take it.",
             )
-    y_is_used = any(map(_uses_truth, specs)) or options.train is not None
+    y_is_used = any(uses_y(spec.id) for spec in specs) or options.train is not None
     for spec in specs:
-        if _uses_truth(spec) or not y_is_used:
+        if uses_y(spec.id) or not y_is_used:
             check_truth(options.y, spec.id)
     return {
         method: type(each)(method=method, **{name: getattr(each, name) for name in taken[method]})

@@ -11,7 +11,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.importance.even_donors import EvenDonors
-from whybox.methods.importance.prediction_budget import DEFAULT_TOL
+from whybox.methods.importance.prediction_budget import DEFAULT_TOL, not_converged_note
 from whybox.methods.importance.rows_problem import RowsProblem
 
 __all__ = ["DonorRounds", "donors_in_order", "run_rounds"]
@@ -44,12 +44,7 @@ class DonorRounds:
 
     def warning(self, values: Floats) -> tuple[str, ...]:
         """A note where the error is not small enough, for these values, (players,); else none."""
-        if self.converged:
-            return ()
-        largest = np.abs(values).max()
-        return (
-            f"NOT CONVERGED: the largest Monte-Carlo error is {self.errors.max():.2g}, and the largest value {largest:.2g}; raise max_evals.",
-        )
+        return () if self.converged else (not_converged_note(self.errors, values),)
 
 
 def run_rounds(

@@ -59,7 +59,7 @@ def pdp_spread(problem: ImportanceProblem) -> Explanation:
     values, influence = np.stack([v for v, _ in found]), np.stack([i for _, i in found], axis=1)
     one, level = each[0], problem.options.level
     errors = errors_over_rows(values, influence, one.extras["weight"][1], level)
-    exact = all(map(_has_all_values, each))
+    thinned = [next(iter(c.players)) for c in each if not _has_all_values(c)]
     return Explanation(
         kind="importance",
         values=values,
@@ -72,8 +72,8 @@ def pdp_spread(problem: ImportanceProblem) -> Explanation:
             one.evidence,
             **problem.spec.evidence_fields(),
             estimand=problem.spec.estimand,
-            exact=exact,
-            notes=(*_notes(each), NOTE, *(() if exact else (_grid_note(each),)), *errors.notes),
+            exact=not thinned,
+            notes=(*_notes(each), NOTE, *_grid_note(thinned), *errors.notes),
             settings={"level": level},
         ),
         players={name: members for c in each for name, members in c.players.items()},
@@ -138,10 +138,10 @@ def _has_all_values(curve: Explanation) -> bool:
     return numbers is None or len(np.unique(numbers[~np.isnan(numbers)])) <= len(curve.grid)
 
 
-def _grid_note(curves: Sequence[Explanation]) -> str:
-    many = [next(iter(c.players)) for c in curves if not _has_all_values(c)]
-    named = ", ".join(many[:3]) + (" ..." if len(many) > 3 else "")
-    return f"Features with many values ({named}) are evaluated at {MAX_POINTS} quantiles of them."
+def _grid_note(thinned: Sequence[str]) -> tuple[str, ...]:
+    """A note about the features that are evaluated at some of their values, if there are any."""
+    named = ", ".join(thinned[:3]) + (" ..." if len(thinned) > 3 else "")
+    return (f"Features with many values ({named}) are evaluated at {MAX_POINTS} quantiles of them.",) if thinned else ()
 
 
 def _notes(curves: Sequence[Explanation]) -> tuple[str, ...]:

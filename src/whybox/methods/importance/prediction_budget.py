@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
+from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.methods.common.spot_checks import spot_predictions
 from whybox.methods.importance.rows_problem import RowsProblem
 
-__all__ = ["DEFAULT_PREDICTIONS_A_ROW", "DEFAULT_TOL", "allowed_rounds"]
+__all__ = ["DEFAULT_PREDICTIONS_A_ROW", "DEFAULT_TOL", "allowed_rounds", "not_converged_note"]
 
 DEFAULT_PREDICTIONS_A_ROW: Final = 200  # of all players together
 DEFAULT_TOL: Final = 0.02  # Monte-Carlo error to reach, as a share of the largest value
@@ -34,3 +37,8 @@ def allowed_rounds(problem: RowsProblem, what: str, others: int = 0) -> int:
             Argument("max_evals", limit), ".",
         )  # fmt: skip
     return (limit - others) // a_round
+
+
+def not_converged_note(errors: Floats, values: Floats) -> str:
+    """Return what to tell the reader where the predictions that are allowed do not make the Monte-Carlo errors as small as asked; (players,) each."""
+    return f"NOT CONVERGED: the largest Monte-Carlo error is {errors.max():.2g}, and the largest value {np.abs(values).max():.2g}; raise max_evals."

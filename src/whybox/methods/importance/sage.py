@@ -19,7 +19,7 @@ from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.importance.background_rows import given_background
 from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem
-from whybox.methods.importance.prediction_budget import DEFAULT_TOL
+from whybox.methods.importance.prediction_budget import DEFAULT_TOL, not_converged_note
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import PlayerValues, importance_result
 from whybox.methods.importance.sage_checks import SageChecks, planned_sage_checks
@@ -244,9 +244,7 @@ def _notes(
         f"Estimated from {solved.count:,} of {2.0 ** len(players):.3g} coalitions; the error of that is in monte_carlo_error, and is added to that over rows."
     )
     if not solved.converged:
-        notes.append(
-            f"NOT CONVERGED: the largest Monte-Carlo error is {error.max():.2g}, and the largest value {np.abs(values).max():.2g}; raise max_evals."
-        )
+        notes.append(not_converged_note(error, values))
     return tuple(notes)
 
 

@@ -15,12 +15,11 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import NOT_CHECKED, SpotChecker, spot_rng
 from whybox.methods.common.spot_rows import (
     FeaturePoints,
-    RowCell,
     rows_alone,
 )
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.sage_game import GameSize, LossGame
-from whybox.methods.importance.spot_checks import compare_cells, planned_checks
+from whybox.methods.importance.spot_checks import compare_noted, planned_checks
 from whybox.models.blackbox import BlackBox
 
 __all__ = ["SageChecks", "planned_sage_checks"]
@@ -77,17 +76,14 @@ class SageChecks:
         """
         if not self._predictions:
             return
-        problem, noted = self._problem, np.array(list(self._predictions))
-        cells: list[RowCell] = []
-        order: list[int] = []
-        for coalition in np.unique(self._coalition[noted]).tolist():
-            those = noted[self._coalition[noted] == coalition]
+
+        def points_of(coalition: int, which: Ints) -> FeaturePoints | None:
             columns = game.absent_columns(coalitions[coalition])
-            points = self._points(columns, self._donor[those]) if columns else None
-            cells += [RowCell(int(self._row[k]), points, i if points else 0) for i, k in enumerate(those)]
-            order += those.tolist()
-        answer = np.stack([self._predictions[k] for k in order])
-        compare_cells(problem, self._checker, cells, answer, alone=self._alone)
+            return self._points(columns, self._donor[which]) if columns else None
+
+        compare_noted(
+            self._problem, self._checker, self._predictions, self._coalition, self._row, points_of, alone=self._alone
+        )
 
     def check_sum(self, values: Floats, baseline: Floats, game: LossGame, rows: Ints) -> None:
         """Hold the sum of the values against the loss of the mean prediction of the background, less the loss of the rows' own predictions.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping
 from typing import Final, final
 
 import numpy as np
@@ -25,7 +25,7 @@ from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.rows_problem import RowsProblem
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["PermutationChecks", "check_rows", "compare_cells", "planned_checks"]
+__all__ = ["PermutationChecks", "check_rows", "compare_noted", "planned_checks"]
 
 SUM_ROUNDING: Final = 1e-9  # relative: of sums of many losses in two orders
 NUMBER_ROUNDING: Final = 1e-12  # of a loss, relative to the numbers that it compares
@@ -126,16 +126,15 @@ class PermutationChecks:
         """
         if not self._predictions:
             return
-        problem, noted = self._problem, np.array(list(self._predictions))
-        cells: list[RowCell] = []
-        order: list[int] = []
-        for player in np.unique(self.players[noted]).tolist():
-            those = noted[self.players[noted] == player]
-            points = self._points_of_donors(player, self.donors[those])
-            cells += [RowCell(int(self.rows[k]), points, i) for i, k in enumerate(those)]
-            order += those.tolist()
-        answer = np.stack([self._predictions[k] for k in order])
-        compare_cells(problem, self._checker, cells, answer, alone=self._alone)
+        compare_noted(
+            self._problem,
+            self._checker,
+            self._predictions,
+            self.players,
+            self.rows,
+            lambda player, which: self._points_of_donors(player, self.donors[which]),
+            alone=self._alone,
+        )
 
     def check_sums(self, of_row: Floats, of_donor: Floats) -> None:
         """Add sums over all pairs up by donors.
@@ -165,23 +164,41 @@ class PermutationChecks:
         return FeaturePoints(tuple(rows.feature(p) for p in members), table, labels)
 
 
-def compare_cells(
-    problem: RowsProblem, checker: SpotChecker, cells: Sequence[RowCell], answer: Floats, *, alone: int
+def compare_noted(
+    problem: RowsProblem,
+    checker: SpotChecker,
+    noted: Mapping[int, Floats],
+    groups: Ints,
+    rows: Ints,
+    points_of: Callable[[int, Ints], FeaturePoints | None],
+    *,
+    alone: int,
 ) -> None:
-    """Compare predictions of rows with some cells of other rows, (cells, outputs), with the model's own.
+    """Compare predictions of rows with some cells of other rows with the model's own.
 
     Args:
-        checker: counts them. alone: how many rows are also asked for one by one.
+        checker: counts them. noted: position in `groups` and `rows` -> what the answer took the prediction to be, (outputs,).
+        groups, rows: which cells are changed, a player or a coalition, and in which row. points_of: (group, positions) -> the cells that it takes there; None: its own.
+        alone: how many rows are also asked for one by one.
 
     Raises:
         SpotCheckError: one differs by more than rounding explains.
     """
+    positions = np.array(list(noted))
+    cells: list[RowCell] = []
+    order: list[int] = []
+    for group in np.unique(groups[positions]).tolist():
+        those = positions[groups[positions] == group]
+        points = points_of(group, those)
+        cells += [RowCell(int(rows[k]), points, 0 if points is None else i) for i, k in enumerate(those)]
+        order += those.tolist()
     recompute = RowRecomputation(problem.model, problem.table, problem.selection, checker, alone=alone)
     recomputed, allowed = recompute(cells)
 
     def label_of(at: tuple[int, ...]) -> PositionLabel:
         return [*cells[at[0]].position_label, *output_label(problem.selection, at[1])]
 
+    answer = np.stack([noted[k] for k in order])
     checker.compare(answer, recomputed, allowed, way=recompute.description, where=label_of)
 
 
