@@ -18,9 +18,11 @@ import zoo
 from whybox.cli.importance_output import importance_lines
 from whybox.cli.main import main
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.importance_cells import importance_cells
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.registry import family_ids, find, methods, registered
 from whybox.models.registry import as_model
+from whybox.reporting.sections.importance import importance_table
 
 TARGET = ("--target", "progression")
 
@@ -106,6 +108,17 @@ def test_a_line_says_value_error_interval_ranks_and_test():
     assert len({len(line) for line in lines}) == 1  # right-aligned
     flat = wb.importance(model, method="impurity")
     assert importance_lines(flat, None)[0].split() == ["feature", "value"]
+
+
+def test_a_rank_without_an_interval_stands_alone():
+    """Of more than 2,000 features ranks have none; the command line and the report say so alike."""
+    model, rows = zoo.built("RandomForestRegressor")
+    e = wb.importance(model, rows[:40], zoo.y()[:40])
+    ends = np.full((len(e), 2), np.nan)
+    e = replace(e, extras={**e.extras, "rank_interval": (("feature", "bound"), ends)})
+    order = np.argsort(-e.values)
+    assert importance_cells(e, order)["rank"] == [f"{rank:.0f}" for rank in e.extras["rank"][1][order]]
+    assert "nan" not in " ".join(importance_lines(e, None)) + importance_table(e)
 
 
 def test_of_many_features_the_largest_are_printed():

@@ -23,6 +23,7 @@ def importance_lines(e: Any, out: Path | None) -> list[str]:
         e: an importance of one output. out: the file that holds all of it, or None.
     """
     from whybox.explanation.html import number_text
+    from whybox.explanation.importance_cells import importance_cells, interval_heading
 
     order = np.argsort(-e.values, kind="stable")
     shown = order[:MAX_LINES]
@@ -30,44 +31,21 @@ def importance_lines(e: Any, out: Path | None) -> list[str]:
     columns = {"feature": names, "value": [number_text(float(e.values[j])) for j in shown]}
     if e.std_error is not None:
         columns["+- error"] = [f"+- {number_text(float(e.std_error[j]), 2)}" for j in shown]
-    if e.interval is not None:
-        low, high = ([number_text(float(end[j]), 3) for j in shown] for end in e.interval)
-        columns[_interval_heading(e)] = [f"{a} to {b}" for a, b in zip(low, high, strict=True)]
-    columns |= _columns_of_extras(e, shown)
+    cells = importance_cells(e, shown)
+    off_data = cells.pop("off_data", None)
+    columns |= {interval_heading(e) if name == "interval" else name: texts for name, texts in cells.items()}
+    if "train" in e.extras:
+        trained = (e.extras[name][1][shown] for name in ("train", "train_error"))
+        texts = [f"{number_text(float(v))} +- {number_text(float(s), 2)}" for v, s in zip(*trained, strict=True)]
+        columns["on training rows"] = texts
+    if off_data is not None:
+        columns["off the data"] = off_data
     lines = _aligned(columns)
     left = len(order) - len(shown)
     if left:
         where = f"all are in {out}" if out else "-o FILE writes all"
         lines.append(f"and {left:,} smaller feature{'s' * (left > 1)}; {where}")
     return lines
-
-
-def _columns_of_extras(e: Any, shown: Any) -> dict[str, list[str]]:
-    """Ranks, tests and what was measured on training rows, as far as there are any."""
-    from whybox.explanation.html import number_text
-
-    def of(name: str) -> Any:
-        return e.extras[name][1][shown]
-
-    out = {}
-    if "rank_interval" in e.extras:
-        out["rank"] = [f"{a:.0f}" if a == b else f"{a:.0f} to {b:.0f}" for a, b in of("rank_interval")]
-    for name in ("p_value", "q_value"):
-        if name in e.extras and not np.isnan(of(name)).all():
-            out[name[0]] = ["no test" if np.isnan(p) else number_text(float(p), 2) for p in of(name)]
-    if "train" in e.extras:
-        out["on training rows"] = [
-            f"{number_text(float(v))} +- {number_text(float(s), 2)}"
-            for v, s in zip(of("train"), of("train_error"), strict=True)
-        ]
-    if "off_data" in e.extras:
-        out["off the data"] = ["" if np.isnan(share) else f"{100 * share:.0f} %" for share in of("off_data")]
-    return out
-
-
-def _interval_heading(e: Any) -> str:
-    level = e.extras.get("interval_level")
-    return "interval" if level is None else f"{100 * float(level[1]):g} % interval"
 
 
 def _shortened(name: str) -> str:

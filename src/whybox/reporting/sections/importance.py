@@ -13,6 +13,7 @@ from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
+from whybox.explanation.importance_cells import importance_cells, interval_heading
 from whybox.explanation.negligible import negligible_size
 from whybox.models.losses import class_labels
 from whybox.numerics.rounding import ratio_above_rounding
@@ -111,24 +112,8 @@ def _number_columns(e: Explanation, values: Floats, top: npt.NDArray[np.intp]) -
         out[quantity] = [
             f"{v} ± {number_text(float(e.std_error[j]), 2)}" for v, j in zip(out[quantity], top, strict=True)
         ]
-    if e.interval is not None:
-        level = f"{100 * float(e.extras['interval_level'][1]):g} % interval"
-        out[level] = [" to ".join(number_text(float(end[j]), 3) for end in e.interval) for j in top]
-    if "rank_interval" in e.extras:
-        ends = e.extras["rank_interval"][1][top]
-        out["Rank"] = [f"{low:.0f} to {high:.0f}" if low < high else f"{low:.0f}" for low, high in ends]
-    for name in ("p_value", "q_value"):
-        if name in e.extras and not np.isnan(e.extras[name][1]).all():
-            out[name[0]] = [_text_or(p, "no test") for p in e.extras[name][1][top]]
-    if e.off_data is not None:
-        out["Changed rows off the data"] = [
-            "" if np.isnan(share) else f"{100 * share:.0f} %" for share in e.off_data[top]
-        ]
-    return out
-
-
-def _text_or(value: float, missing: str) -> str:
-    return missing if np.isnan(value) else number_text(float(value), 2)
+    headings = {"interval": interval_heading(e), "rank": "Rank", "off_data": "Changed rows off the data"}
+    return out | {headings.get(name, name): cells for name, cells in importance_cells(e, top).items()}
 
 
 def _moved_predictions(f: ReportData) -> str:
