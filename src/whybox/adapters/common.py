@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Iterator, Sized
-from contextlib import contextmanager
+from collections.abc import Callable, Sized
 from dataclasses import dataclass
 from typing import Any, final
 
 import numpy as np
 
 from whybox.core.label_choice import class_names
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats
 from whybox.errors import ModelMismatchError, UnsupportedModelError
 
@@ -22,16 +21,7 @@ __all__ = [
     "import_path",
     "refuse_one_class",
     "refuse_overridden",
-    "suppress_warnings",
 ]
-
-
-@contextmanager
-def suppress_warnings() -> Iterator[None]:
-    """Suppress a library's warnings about names and dtypes while its predict is called on our rows."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
 
 
 def as_columns(values: Any) -> Floats:

@@ -10,7 +10,7 @@ from typing import Any, final
 
 from whybox.errors import Argument, OptionError
 
-__all__ = ["OutputPart", "first_line", "parameter_names"]
+__all__ = ["OutputPart", "parameter_names"]
 
 
 @final
@@ -95,8 +95,3 @@ def parameter_names(function: Callable[..., Any], *, required: bool = False) -> 
     if required:
         return tuple(p.name for p in plain if p.default is p.empty)
     return (*(p.name for p in plain), *("**" for p in found if p.kind == p.VAR_KEYWORD))
-
-
-def first_line(error: BaseException) -> str:
-    """The first line of an error message, in short."""
-    return str(error).strip().partition("\n")[0][:200]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
+from whybox.core.library_calls import first_line
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError, ModelMismatchError, WhyboxError
 from whybox.models.base import Model, OwnPredict, Scale
@@ -24,7 +25,7 @@ def call_own_predict(own: OwnPredict, table: Table, *, what: str = "these rows")
     except (WhyboxError, MemoryError):
         raise
     except Exception as error:  # libraries raise errors of any type
-        message = (str(error).strip().splitlines() or [""])[0][:300]
+        message = first_line(error, 300)
         if type(error).__name__ == "NotFittedError":  # of scikit-learn, XGBoost and others
             raise InputError(f"the model is not fitted; call fit first ({message}).") from error
         raise InputError(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -12,6 +11,7 @@ from typing import Any, final
 import numpy as np
 
 from whybox.core.label_choice import class_names
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.agreement import call_own_predict
@@ -234,8 +234,7 @@ class _TableFunction:
 
     def call_function(self, table: Table) -> Any:
         """Return what the function gives, as it is."""
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # remarks about feature names and dtypes, once a batch
+        with suppress_warnings():
             return self.function(table.native if self.is_function else table.for_transformers())
 
     def __call__(self, table: Table) -> Floats:

@@ -12,9 +12,10 @@ import numpy as np
 from whybox.adapters.catboost.document import read_document
 from whybox.adapters.catboost.encoders import CatBoostEncoder
 from whybox.adapters.catboost.losses import raw_units
-from whybox.adapters.common import as_columns, class_names, import_path, refuse_overridden, suppress_warnings
+from whybox.adapters.common import as_columns, class_names, import_path, refuse_overridden
 from whybox.adapters.files.strict_document import parse_json
 from whybox.adapters.verification.verify import Domain, verify_trees
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict

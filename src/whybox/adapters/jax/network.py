@@ -25,7 +25,8 @@ from whybox.adapters.jax.modules import (
     make_body,
     parameter_path,
 )
-from whybox.adapters.network_outputs import OutputPart, first_line, parameter_names
+from whybox.adapters.network_outputs import OutputPart, parameter_names
+from whybox.core.library_calls import first_line
 from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pullback
 

@@ -15,11 +15,11 @@ from whybox.adapters.common import (
     import_path,
     refuse_one_class,
     refuse_overridden,
-    suppress_warnings,
 )
 from whybox.adapters.lightgbm.encoders import encoder_of_estimator
 from whybox.adapters.lightgbm.text_format import read_text_model
 from whybox.adapters.verification.verify import Domain, PredictOfRounds, verify_trees
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict, Scale

@@ -8,8 +8,9 @@ from typing import Any, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, import_path, suppress_warnings
+from whybox.adapters.common import as_columns, import_path
 from whybox.adapters.verification.verify import Domain, PredictOfRounds, verify_trees
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict, Scale

@@ -8,10 +8,11 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.common import as_columns, class_names, import_path, refuse_one_class, suppress_warnings
+from whybox.adapters.common import as_columns, class_names, import_path, refuse_one_class
 from whybox.adapters.sklearn.assemble import UnverifiedModel, fitted_attribute, number_inputs
 from whybox.adapters.sklearn.trees import class_shares, read_tree
 from whybox.adapters.verification.verify import Domain
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, is_missing
 from whybox.errors import UnknownFieldError, UnsupportedModelError
 from whybox.kernels import tree_shap as kernels

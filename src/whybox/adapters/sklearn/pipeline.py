@@ -9,10 +9,11 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.adapters.common import FittedPart, as_columns, suppress_warnings
+from whybox.adapters.common import FittedPart, as_columns
 from whybox.adapters.sklearn.assemble import wrap_model
 from whybox.adapters.sklearn.categories import categories_of_steps
 from whybox.adapters.sklearn.column_lineage import ColumnSources, trace_columns
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import InputError, UnsupportedModelError, WhyboxError
 from whybox.models.base import Model, Scale

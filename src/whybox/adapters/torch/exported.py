@@ -13,10 +13,10 @@ from typing import Any, Final
 
 import torch
 
-from whybox.adapters.network_outputs import first_line
 from whybox.adapters.torch.archive_safety import check_archive
 from whybox.adapters.torch.module import TorchNetwork, wrap
 from whybox.adapters.torch.training_mode import refuse_training
+from whybox.core.library_calls import first_line
 from whybox.errors import Argument, ModelFileError, UnsupportedModelError, UntrustedPickleError
 
 __all__ = ["Program", "read"]

@@ -13,8 +13,8 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from whybox.adapters.network_outputs import first_line
 from whybox.adapters.torch.state import State, without_compilation
+from whybox.core.library_calls import first_line
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
 from whybox.models.differentiable import Array, Differentiable, Indices, consecutive_slice
 

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import torch
 from torch.overrides import TorchFunctionMode
 
-from whybox.adapters.network_outputs import first_line
+from whybox.core.library_calls import first_line
 from whybox.errors import UnsupportedModelError
 
 __all__ = ["NO_KERNEL", "DetachDetector", "input_gradients", "reached_leaves", "refuse_without_kernel"]

@@ -22,8 +22,8 @@ from torch.fx import GraphModule, Node
 from torch.fx.experimental.proxy_tensor import make_fx
 from torch.fx.node import map_arg
 
-from whybox.adapters.network_outputs import first_line
 from whybox.adapters.torch.dispatch_tracer import NumpyGuard, RecordedGraph, record_operators
+from whybox.core.library_calls import first_line
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 
 __all__ = ["INSTEAD_HINT", "Graph", "capture", "operator_name"]

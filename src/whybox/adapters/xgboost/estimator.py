@@ -15,13 +15,13 @@ from whybox.adapters.common import (
     import_path,
     refuse_one_class,
     refuse_overridden,
-    suppress_warnings,
 )
 from whybox.adapters.files.strict_document import CheckedNode
 from whybox.adapters.files.ubjson import parse_ubjson
 from whybox.adapters.verification.verify import Domain, PredictOfRounds, verify_linear, verify_trees
 from whybox.adapters.xgboost.category_names import DamagedNamesEncoder
 from whybox.adapters.xgboost.document import RELATIVE_ROUNDING, ReadContext, read_document
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, OwnPredict

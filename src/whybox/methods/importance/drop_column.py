@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from whybox.core.library_calls import first_line
 from whybox.core.progress import progress_counter
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError, OptionError
@@ -101,9 +102,8 @@ def _fit(fit: Callable[[Any, Any], Any], rows: Any, truth: Any, player: str) -> 
     try:
         refit = fit(rows, truth)
     except Exception as error:  # any library's
-        line = (str(error).strip().splitlines() or [""])[0][:200]
         raise OptionError(
-            f"training without {player!r} fails ({type(error).__name__}: {line}). A pipeline that names its columns needs ", Argument("fit", example=""),
+            f"training without {player!r} fails ({type(error).__name__}: {first_line(error)}). A pipeline that names its columns needs ", Argument("fit", example=""),
             ", a function of (rows, truth) that trains one of the columns that are left.",
         ) from error  # fmt: skip
     if refit is None:

@@ -9,7 +9,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats, as_table
-from whybox.errors import Argument, LimitError, OptionError
+from whybox.errors import Argument, LimitError
 from whybox.explanation.explanation import Explanation, as_labels
 from whybox.methods.common.columns import feature_of
 from whybox.methods.common.plan import Plan
@@ -100,8 +100,7 @@ def _rows(problem: ImportanceProblem) -> Any:
     Raises:
         OptionError: there are none. LimitError: their curves do not fit.
     """
-    if problem.X is None:
-        raise OptionError(Argument("method", problem.options.method), " averages over rows: pass ", Argument("X"), ".")
+    problem.check_rows_given()
     table = as_table(problem.X)
     points = min(MAX_POINTS, len(table))
     most = MAX_CURVE_BYTES // (8 * points * table.width)

@@ -80,6 +80,15 @@ class ImportanceProblem:
             raise OptionError(Argument("train"), " must be a pair: ", Argument("train", example="(rows, truth)"), ".")
         return train[0], train[1]
 
+    def check_rows_given(self, end: str = ".") -> None:
+        """Refuse a call without rows; `end` of the message.
+
+        Raises:
+            OptionError: there are none.
+        """
+        if self.X is None:
+            raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), end)
+
     def with_groups(self) -> tuple[ImportanceProblem, Extras]:
         """Return the problem with the groups that ``players="auto"`` finds in its rows, and the extras that show them; else itself.
 
@@ -115,8 +124,7 @@ class ImportanceProblem:
         Raises:
             OptionError: there are no rows, or options that do not go together. InputError: weights that are none. Others as for ``whybox.explain``.
         """
-        if self.X is None:
-            raise OptionError(Argument("method", self.options.method), " averages over rows: pass ", Argument("X"), ".")
+        self.check_rows_given()
         table, weights, _ = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
         grouped, extras = replace(self, X=table).with_groups()
         explanation: Explanation = self.explain(grouped.model, table, **grouped.attribution_options)
@@ -129,13 +137,7 @@ class ImportanceProblem:
         Raises:
             OptionError: there are no rows, or options that do not go together.
         """
-        if self.X is None:
-            raise OptionError(
-                Argument("method", self.options.method),
-                " averages over rows: pass ",
-                Argument("X"),
-                ", or how many rows.",
-            )
+        self.check_rows_given(", or how many rows.")
         grouped, _ = self.with_groups()
         return self.plan_explain(grouped.model, self.X, **grouped.attribution_options)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final, final
@@ -10,6 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.series import is_missing
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError, OptionError
@@ -19,7 +19,7 @@ from whybox.methods.importance.loss_problem import drop_weightless, resolve_for_
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, compared_rows
-from whybox.methods.importance.scorers import PREDICT_METHODS, Scorer, StandIn, is_classifier, resolve_scorer
+from whybox.methods.importance.scorers import SCORED_METHODS, Scorer, StandIn, is_classifier, resolve_scorer
 from whybox.models.losses import class_probabilities, likeliest_classes, one_value_a_row, true_classes, true_numbers
 
 __all__ = ["ScoreProblem", "resolve_score_problem"]
@@ -85,11 +85,10 @@ class ScoreProblem(RowsProblem):
 
             def ask(method: str) -> npt.NDArray[Any]:
                 count(len(table))
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore")  # remarks about feature names and dtypes, once a call
+                with suppress_warnings():
                     return np.asarray(getattr(self.estimator, method)(table.for_transformers()))
 
-            names = [m for m in PREDICT_METHODS if hasattr(self.estimator, m)]
+            names = [m for m in SCORED_METHODS if hasattr(self.estimator, m)]
             return {name: lambda name=name: ask(name) for name in names}  # type: ignore[misc]  # a default binds the name
         classes, order = self.classes, self.class_order
         if classes is None or order is None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -11,12 +10,18 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.library_calls import first_line, suppress_warnings
 from whybox.errors import Argument, OptionError, WhyboxError, did_you_mean
 from whybox.methods.common.columns import Ints
 
-__all__ = ["PREDICT_METHODS", "Scorer", "StandIn", "is_classifier", "resolve_scorer"]
+__all__ = ["SCORED_METHODS", "Scorer", "StandIn", "is_classifier", "resolve_scorer"]
 
-PREDICT_METHODS: Final = ("predict", "predict_proba", "predict_log_proba", "decision_function")
+SCORED_METHODS: Final = (
+    "predict",
+    "predict_proba",
+    "predict_log_proba",
+    "decision_function",
+)  # of an estimator, that scorers call
 
 
 @final
@@ -47,19 +52,17 @@ class Scorer:
         """
         more = {} if weights is None else {"sample_weight": weights}
         try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")  # about scores that are not defined: they are NaN
+            with suppress_warnings():  # about scores that are not defined: they are NaN
                 score = self.function(estimator, X, y, **more)
         except (WhyboxError, MemoryError):
             raise
         except Exception as error:  # any library's
-            line = (str(error).strip().splitlines() or [""])[0][:200]
             metric = "" if hasattr(self.function, "_score_func") else (
                 " It must be a function scorer(estimator, X, y); sklearn.metrics.make_scorer makes one of a metric of (y_true, y_pred)."
             )  # fmt: skip
             raise OptionError(
                 Argument("scoring", self.name),
-                f" fails on this model and truth ({type(error).__name__}: {line}).{metric}",
+                f" fails on this model and truth ({type(error).__name__}: {first_line(error)}).{metric}",
             ) from error
         try:
             return float(score)
