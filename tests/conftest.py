@@ -35,6 +35,7 @@ def pytest_collection():
     gc.disable()
     result = yield
     gc.freeze()
+    gc.set_threshold(50_000, 20, 20)  # what a figure leaves behind is more than the usual 700 objects
     gc.enable()
     return result
 

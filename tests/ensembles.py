@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from dataclasses import dataclass, replace
+from functools import lru_cache
 
 import numpy as np
 
@@ -253,6 +255,12 @@ def rows_of(rng, e, n):
 
 def large_situation(seed, *, most_leaves=2000, rows=23):
     """A random model of one to three trees, each of up to `most_leaves` leaves, with what is asked of it."""
+    drawn = _drawn_situation(seed, most_leaves, rows)
+    return replace(drawn, rng=copy.deepcopy(drawn.rng))
+
+
+@lru_cache(maxsize=64)
+def _drawn_situation(seed, most_leaves, rows):
     rng = np.random.default_rng([seed, 12])
     columns = int(rng.integers(2, 6))
     style = str(rng.choice(list(STYLES)))

@@ -57,7 +57,7 @@ def test_every_method_of_every_kind_of_model_is_on_the_scale_it_is_read_on(case)
         with pytest.raises(UnsupportedModelError, match="pass the model itself"):
             as_model(estimator.predict)
         return
-    model = as_model(estimator)
+    model = zoo.adapted(case.name)
     table = prepare_rows(model, rows).table
     for name in PREDICT_METHODS:
         method = bound_method(getattr(estimator, name, None))

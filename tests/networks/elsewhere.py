@@ -88,6 +88,7 @@ def pictures(found):
             options = dict(FEW.get(method, {}))
             if name == "attending":
                 options.pop("layer", None)
+                options["spot_checks"] = 0  # of the convolutional one, numbers are computed again
             if method == "expected_gradients":
                 options.update(background=x[::-1] + 1, samples=32)
             here = maps(net, x, 1, method, **options)

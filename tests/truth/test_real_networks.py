@@ -41,8 +41,9 @@ def corners(values):
 
 @pytest.fixture(scope="module")
 def maps(net, mosaics):
-    """Maps of the mosaics, each made once."""
-    return cache(lambda method, target: wb.saliency(net, mosaics, target, method))
+    """Maps of the mosaics, each made once; numbers are computed again for the cat alone."""
+    spot = {CUP: {"spot_checks": 0}}
+    return cache(lambda method, target: wb.saliency(net, mosaics, target, method, **spot.get(target, {})))
 
 
 @pytest.mark.parametrize("method", ["gradcam", "layercam"])
@@ -64,7 +65,7 @@ def test_differences_add_up_through_the_whole_network(net, mosaics):
 
 def test_the_network_knows_what_it_sees_and_is_left_as_it_was(net):
     before = {k: v.clone() for k, v in net.state_dict().items()}
-    e = wb.saliency(net, torch.cat([prepared(data.chelsea()), prepared(data.coffee())]))
+    e = wb.saliency(net, torch.cat([prepared(data.chelsea(), 160), prepared(data.coffee(), 160)]))
     assert e.extras["target"][1].tolist() == [CAT, CUP]
     assert all(torch.equal(v, before[k]) for k, v in net.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in net.parameters())

@@ -55,13 +55,21 @@ def test_rows_in_containers_are_explained_as_the_frame_is(forest, name):
     assert len(wb.explain(model, rows, containers(rows)[name])) == len(rows)  # as a background
 
 
-@pytest.mark.parametrize("name", NAMES)
-def test_everything_that_takes_rows_takes_containers(forest, name, tmp_path):
+@pytest.fixture(scope="module")
+def frame_answers(forest):
+    """An effect and an importance of the rows as a frame."""
     model, rows = forest
-    want = wb.effects(model, rows, ["bmi"], grid=3)["bmi"]
+    effect = wb.effects(model, rows, ["bmi"], grid=3)["bmi"]
+    return effect, wb.importance(model, rows).values.tobytes()
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_everything_that_takes_rows_takes_containers(forest, frame_answers, name, tmp_path):
+    model, rows = forest
+    want, importance = frame_answers
     curves = wb.effects(model, containers(rows)[name], ["bmi"], grid=3, refits=[model] * 3)
     assert curves["bmi"].values.tobytes() == want.values.tobytes()
-    assert wb.importance(model, containers(rows)[name]).values.tobytes() == wb.importance(model, rows).values.tobytes()
+    assert wb.importance(model, containers(rows)[name]).values.tobytes() == importance
     assert wb.interactions(model, containers(rows)[name]).shape == (5, 5)
     assert len(wb.regions(model, containers(rows)[name], "bmi", depth=1)) >= 1
     assert wb.plan(wb.explain, model, containers(rows)[name]).rows == 20

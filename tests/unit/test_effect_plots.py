@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from functools import cache
+
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -31,12 +33,17 @@ def two(frame):
     return np.column_stack([one(frame), -one(frame)])
 
 
+@cache
+def effect_of(feature, kind):
+    return wb.effects(one, rows(), feature, kind)[0]
+
+
 @pytest.mark.parametrize("style", ["default", "dark_background"])
 @pytest.mark.parametrize("kind", ["pdp", "ice", "c-ice", "ale", "marginal"])
 @pytest.mark.parametrize("feature", ["real $x$", "word", "day", "whole"])
 def test_every_kind_of_curve_of_every_kind_of_feature_fits_in_its_figure(kind, feature, style):
     with plt.style.context(style):
-        ax = wb.effects(one, rows(), feature, kind)[0].plot.curve()
+        ax = effect_of(feature, kind).plot.curve()
         inside(ax.figure)
     assert ax.get_xlabel().replace("\\", "") == feature
 

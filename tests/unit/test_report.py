@@ -41,6 +41,12 @@ class Page(HTMLParser):
         self.text.append(data)
 
 
+@pytest.fixture
+def _labels_anywhere(monkeypatch):
+    """Where labels stand is half of the time of a figure, and the same for every model."""
+    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
+
+
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory):
     folder = tmp_path_factory.mktemp("reports")
@@ -123,6 +129,7 @@ def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
     assert not any("truth" in note for note in e.evidence.notes)
 
 
+@pytest.mark.usefixtures("_labels_anywhere")
 def test_names_are_escaped(tmp_path):
     from sklearn.ensemble import RandomForestRegressor
 
@@ -173,15 +180,15 @@ def test_classes_are_never_matched_by_their_order(tmp_path, words):
         "XGBRanker",
     ],
 )
-def test_reports_on_unusual_models(tmp_path, monkeypatch, name):
-    # where labels stand is half of the time, and the same for every model
-    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
+@pytest.mark.usefixtures("_labels_anywhere")
+def test_reports_on_unusual_models(tmp_path, name):
     model, rows = zoo.built(name)
     rows = rows[:120]
     wb.report(model, rows, tmp_path / "r.html", background=rows[:20] if "gblinear" in name else None)
     assert (tmp_path / "r.html").stat().st_size > 50_000
 
 
+@pytest.mark.usefixtures("_labels_anywhere")
 def test_size_stays_bounded_with_many_rows_and_features(tmp_path):
     import xgboost
 
@@ -237,6 +244,7 @@ def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["named.html"]
 
 
+@pytest.mark.usefixtures("_labels_anywhere")
 @pytest.mark.parametrize("name", ["RandomForestRegressor", "LGBMClassifier, multiclass"])
 @pytest.mark.parametrize("most", [20_000, 150])  # of more rows, effects are taken over some
 def test_a_report_asks_the_model_once_about_each_row(tmp_path, monkeypatch, name, most):
@@ -259,6 +267,7 @@ def test_a_report_asks_the_model_once_about_each_row(tmp_path, monkeypatch, name
     assert "Which features act together" in text
 
 
+@pytest.mark.usefixtures("_labels_anywhere")
 def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
     """The rows are not compared once more, and not a bit changes."""
     from whybox.reporting.sections import effects as section
@@ -298,6 +307,7 @@ def test_every_section_is_declared_in_its_own_file_and_shows_the_methods_of_the_
     assert shown <= {s.anchor for s in SECTIONS}
 
 
+@pytest.mark.usefixtures("_labels_anywhere")
 def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
     """The shap block is about the same players, output, scale and background as the report; with the defaults it would be another question."""
     from unittest.mock import patch

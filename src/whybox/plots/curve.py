@@ -392,15 +392,7 @@ def _draw_histogram(ax: Axes, e: Explanation, positions: npt.NDArray[Any], *, ba
         masses, edges = e.extras["histogram"][1], e.extras["histogram_edges"][1]
         x = edges.astype(np.int64).astype("datetime64[us]") if positions.dtype.kind == "M" else edges
         heights = HISTOGRAM_HEIGHT * masses / max(float(masses.max()), 1e-12)
-        ax.bar(
-            x[:-1],
-            heights,
-            width=np.diff(x),
-            align="edge",
-            color=faint_text_color(0.25),
-            transform=along_bottom,
-            zorder=0,
-        )
+        ax.stairs(heights, x, baseline=0, fill=True, color=faint_text_color(0.25), transform=along_bottom, zorder=0)
         known = _is_known(positions)
         if not known.all() and "share" in e.extras and positions.dtype.kind != "M":
             missing_at, span = (
@@ -423,7 +415,6 @@ def _draw_off_data_strip(ax: Axes, e: Explanation, positions: npt.NDArray[Any], 
     off_data = e.off_data
     if off_data is None:
         return
-    along_top = ax.get_xaxis_transform()
     known = _is_known(positions) if not bars else np.ones(len(positions), dtype=bool)
     x = positions[known]
     if not bars and len(x) > 1:
@@ -432,17 +423,20 @@ def _draw_off_data_strip(ax: Axes, e: Explanation, positions: npt.NDArray[Any], 
         right = np.concatenate([(x_numbers[1:] + x_numbers[:-1]) / 2, x_numbers[-1:]])
     else:
         left, right = x.astype(np.float64) - 0.36, x.astype(np.float64) + 0.36
-    for a, b, share in zip(left, right, np.nan_to_num(off_data[known]), strict=True):
-        if share > 0.1:
-            ax.fill_between(
-                [a, b],
-                0.975,
-                1.0,
-                color=POSITIVE,
-                alpha=float(min(share, 1.0)),
-                linewidth=0,
-                transform=along_top,
-                zorder=4,
-            )
+    shares = np.nan_to_num(off_data[known])
+    shown = shares > 0.1
+    if shown.any():
+        from matplotlib.collections import PolyCollection
+        from matplotlib.colors import to_rgba
+
+        left, right, shares = left[shown], right[shown], np.minimum(shares[shown], 1.0)
+        corners = [[(a, 0.975), (b, 0.975), (b, 1.0), (a, 1.0)] for a, b in zip(left, right, strict=True)]
+        colors = [to_rgba(POSITIVE, float(share)) for share in shares]
+        ax.add_collection(
+            PolyCollection(corners, facecolors=colors, linewidths=0, transform=ax.get_xaxis_transform(), zorder=4),
+            autolim=False,
+        )
+        ax.update_datalim([(left.min(), 0.0), (right.max(), 0.0)], updatey=False)
+        ax.autoscale_view(scaley=False)
     if explain and np.nanmax(off_data, initial=0.0) > 0.1:
         add_note(ax, f"red: off the data, up to {100 * float(np.nanmax(off_data)):.0f} % of rows")
