@@ -157,3 +157,11 @@ class EffectSums:
     def surface(self, which: int, out: _F) -> None: ...
 
 def instruction_sets() -> list[tuple[str, int, int, int, int]]: ...
+def nearest_squares(
+    x: _F,
+    points: _F,
+    itself: npt.NDArray[np.int64],
+    starts: npt.NDArray[np.int64],
+    instructions: str,
+    out: _F,
+) -> None: ...

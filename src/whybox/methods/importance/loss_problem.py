@@ -172,7 +172,7 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
     """Read the model, align the rows, match the truth with the model's outputs, and choose the loss.
 
     Args:
-        problem: as the caller gave it. check: False where there is only a plan to make, and the model's own predict is not compared yet.
+        problem: as the caller gave it. check: False where the model's own predict is not compared yet: there is only a plan to make, or it comes later.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -91,6 +91,15 @@ class RowsProblem(ModelRows, ABC):
 
     options: ImportanceOptions
     spec: MethodSpec
+
+    def compared(self) -> Self:
+        """Return the problem with what :meth:`ResolvedModel.compare` finds, where that was left for later.
+
+        Raises:
+            ModelMismatchError: our reading is not the model's own predict. InputError: the library refuses the rows.
+        """
+        agreement, checked = self.resolved.compare()
+        return replace(self, agreement=agreement, n_rows_checked=checked)
 
     @property
     @abstractmethod
