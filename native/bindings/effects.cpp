@@ -76,7 +76,12 @@ void bind_effects(nb::module_& m) {
             const auto edges = c.edges(column);
             require(out.size() == edges.size(), "out has the wrong size");
             std::copy(edges.begin(), edges.end(), out.data());
-        }, "column"_a, "out"_a.noconvert());
+        }, "column"_a, "out"_a.noconvert())
+        .def("find", [](const ValueIntervals& c, std::size_t column, Vector<double> x, Out<std::uint32_t> out) {
+            require(column < c.columns() && out.size() == x.size(), "there is no such column, or out has the wrong size");
+            nb::gil_scoped_release release;
+            c.find(column, x.data(), 1, x.size(), out.data());
+        }, "column"_a, "x"_a.noconvert(), "out"_a.noconvert());
     nb::class_<EffectGrid>(m, "EffectGrid")
         .def(nb::init<const Ensemble&, const ValueIntervals&, const Vector<std::int32_t>&, const Vector<std::int64_t>&, const Vector<double>&,
             const Vector<std::int64_t>&>(),
