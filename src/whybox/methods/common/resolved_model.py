@@ -84,16 +84,16 @@ class ResolvedModel:
         blocks = self.rows.table.blocks(ROWS_COMPARED)
         return np.concatenate([call_own_predict(own, block, what="these rows") for _, block in blocks])
 
-    def compare_known(self, X: Floats, raw: Floats, theirs: Floats | None) -> float:
+    def compare_known(self, X: Floats, raw: Floats, theirs: Floats) -> float:
         """Compare as :meth:`compare`, where the outputs are known; return the largest difference.
 
         Args:
-            X: the rows, encoded. raw: our raw outputs of them, (rows, outputs). theirs: as :meth:`own_predictions` returned them.
+            X: the rows, encoded. raw: our raw outputs of them, (rows, outputs). theirs: those of :meth:`own_predictions`.
 
         Raises:
             ModelMismatchError: a difference that rounding does not explain.
         """
-        return 0.0 if theirs is None else compare_outputs(self.model, self.rows.table, X, raw, theirs, row="row")
+        return compare_outputs(self.model, self.rows.table, X, raw, theirs, row="row")
 
 
 def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedModel:

@@ -59,9 +59,11 @@ def permutation(problem: ImportanceProblem) -> Explanation:
 
 def _exact(problem: LossProblem, trees: TreePairs) -> tuple[LossProblem, PlayerValues]:
     """The values over all pairs, and the problem, compared with the model's own predict: the outputs of the rows are known from the pairs."""
-    theirs, checks = problem.resolved.own_predictions(), PermutationChecks(problem)
+    theirs = None if problem.is_compared else problem.resolved.own_predictions()
+    checks = PermutationChecks(problem)
     pairs = pair_differences(problem, trees, checks)
-    problem = replace(problem, agreement=problem.resolved.compare_known(trees.X, pairs.raw, theirs))
+    if theirs is not None:
+        problem = replace(problem, agreement=problem.resolved.compare_known(trees.X, pairs.raw, theirs))
     checks.check_predictions()
     checks.check_sums(pairs.of_row, pairs.of_donor)
     found = exact_pair_values(
