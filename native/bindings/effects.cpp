@@ -8,6 +8,7 @@
 #include "bindings/arrays.hpp"
 #include "effects/curves.hpp"
 #include "effects/effects.hpp"
+#include "effects/nearest.hpp"
 #include "simd/instruction_sets.hpp"
 
 namespace whybox::bindings {
@@ -75,7 +76,12 @@ void bind_effects(nb::module_& m) {
             const auto edges = c.edges(column);
             require(out.size() == edges.size(), "out has the wrong size");
             std::copy(edges.begin(), edges.end(), out.data());
-        }, "column"_a, "out"_a.noconvert());
+        }, "column"_a, "out"_a.noconvert())
+        .def("find", [](const ValueIntervals& c, std::size_t column, Vector<double> x, Out<std::uint32_t> out) {
+            require(column < c.columns() && out.size() == x.size(), "there is no such column, or out has the wrong size");
+            nb::gil_scoped_release release;
+            c.find(column, x.data(), 1, x.size(), out.data());
+        }, "column"_a, "x"_a.noconvert(), "out"_a.noconvert());
     nb::class_<EffectGrid>(m, "EffectGrid")
         .def(nb::init<const Ensemble&, const ValueIntervals&, const Vector<std::int32_t>&, const Vector<std::int64_t>&, const Vector<double>&,
             const Vector<std::int64_t>&>(),
@@ -195,6 +201,16 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release release;
             s.surface(which, out.data());
         }, "which"_a, "out"_a.noconvert());
+    m.def("nearest_squares", [](Matrix x, Matrix points, Vector<std::int64_t> itself, Vector<std::int64_t> starts, const char* instructions, Out<double> out) {
+        require(x.shape(1) == points.shape(1) && itself.size() == points.shape(0), "points must have the columns of the rows, and one entry of itself each");
+        require(starts.size() > 0 && starts(0) >= 0 && starts(starts.size() - 1) <= static_cast<std::int64_t>(points.shape(0)), "parts must lie among the points");
+        for (std::size_t p = 1; p < starts.size(); ++p) require(starts(p - 1) <= starts(p), "parts must come in order");
+        for (std::size_t k = 0; k < itself.size(); ++k) require(itself(k) < static_cast<std::int64_t>(x.shape(0)), "there is no such row");
+        require(out.size() == (starts.size() - 1) * x.shape(0), "out must be parts x rows");
+        const auto& set = whybox::instruction_set(instructions);
+        nb::gil_scoped_release release;
+        whybox::nearest_squares(rows(x), rows(points), itself.data(), span(starts), set, out.data());
+    }, "x"_a.noconvert(), "points"_a.noconvert(), "itself"_a.noconvert(), "starts"_a.noconvert(), "instructions"_a, "out"_a.noconvert());
 }
 
 }  // namespace whybox::bindings

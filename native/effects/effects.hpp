@@ -23,6 +23,7 @@ class ValueIntervals {
 public:
     explicit ValueIntervals(const Ensemble& e);
 
+    std::size_t columns() const { return edges_.size(); }
     std::span<const double> edges(std::size_t column) const { return edges_[column]; }
     std::uint32_t missing_index(std::size_t column) const { return static_cast<std::uint32_t>(edges_[column].size()) + 1; }
     void find(std::size_t column, const double* x, std::size_t stride, std::size_t count, std::uint32_t* out) const;

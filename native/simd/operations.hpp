@@ -15,7 +15,7 @@
 //   zero_index set_bit clear_bit   indices: all zero; one bit set or cleared in the lanes of a mask
 //   less<kind>(x, t)               mask of an aligned vector of columns against a threshold (program.hpp, Compare)
 //   gather(t, i)                   t[i] in every lane; Table<bits>(t).at(i): the same from a table of 2^bits entries, at least four, loaded once
-// and for double alone, where leaves are bits (lanes_leaves.hpp), rows are (lanes_bits.hpp) and for losses (lanes_losses.hpp):
+// and for double alone, where leaves are bits (lanes_leaves.hpp), rows are (lanes_bits.hpp), for losses (lanes_losses.hpp) and distances (lanes_nearest.hpp):
 //   to_bits(m), sub(a, b)          the inverse of from_bits; a - b
 //   div, min, max, below(a, b)     a / b; the smaller and the larger, b where either is NaN; mask of a < b
 //   S, all_bits, and_bits, or_bits 64 bits a lane: all ones; a and b; a or b

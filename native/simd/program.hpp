@@ -150,6 +150,18 @@ struct RowPartition {
     bool has_points[2];
 };
 
+// Squared distances of a group of rows to the nearest of some points.
+constexpr int kNearestGroup = 32;
+struct NearestRows {
+    std::int64_t dimensions, stride;  // stride: rows of all groups
+    const double* rows;               // dimensions x stride
+    std::int64_t first_row;           // of the group
+    const double* points;             // points x dimensions
+    const std::int64_t* itself;       // points: the row that is this point and not compared with it; -1: none
+    std::int64_t first_point, last_point;
+    double* out;                      // 32; infinite where there is no other point
+};
+
 struct InstructionSet {
     const char* name;
     bool (*available)();
@@ -169,6 +181,7 @@ struct InstructionSet {
     void (*curve_losses)(const LossCurve& curve);  // the same, and these are added up
     void (*exponentials)(double* values, std::size_t count);  // in place; count is a multiple of eight
     void (*logarithms)(double* values, std::size_t count);
+    void (*nearest_squares)(const NearestRows& rows);
     LaneKernels<float, float> single;
     LaneKernels<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
     LaneKernels<double, double> exact;

@@ -74,6 +74,41 @@ TEST(exponentials_and_logarithms) {
     }
 }
 
+// A group of rows against single distances, and every set against the plain one, to the bit.
+TEST(nearest_points_of_rows) {
+    Random random(6);
+    constexpr std::size_t rows = kNearestGroup, points = 9;
+    for (std::int64_t dimensions = 1; dimensions <= 4; ++dimensions) {
+        AlignedArray<double> x, got, want;
+        x.resize(static_cast<std::size_t>(dimensions) * 2 * rows), got.resize(rows), want.resize(rows);
+        std::vector<double> y(points * static_cast<std::size_t>(dimensions));
+        std::vector<std::int64_t> itself(points, -1);
+        for (std::size_t i = 0; i < x.size(); ++i) x[i] = random.between(-1, 1);
+        for (auto& v : y) v = random.between(-1, 1);
+        itself[2] = rows + 5, itself[4] = 5, itself[7] = rows + 31;
+        for (const std::int64_t first_row : {std::int64_t{0}, static_cast<std::int64_t>(rows)})
+            for (const std::int64_t last : {2, 5, 9}) {
+                for (std::size_t i = 0; i < rows; ++i) {
+                    want[i] = kInf;
+                    for (std::int64_t k = 2; k < last; ++k) {
+                        double square = 0;
+                        for (std::int64_t d = 0; d < dimensions; ++d) {
+                            const double difference = x[static_cast<std::size_t>(d) * 2 * rows + static_cast<std::size_t>(first_row) + i] - y[static_cast<std::size_t>(k * dimensions + d)];
+                            square += difference * difference;
+                        }
+                        if (itself[static_cast<std::size_t>(k)] != first_row + static_cast<std::int64_t>(i)) want[i] = std::min(want[i], square);
+                    }
+                }
+                for (const auto* s : instruction_sets()) {
+                    s->nearest_squares({dimensions, 2 * static_cast<std::int64_t>(rows), x.data(), first_row, y.data(), itself.data(), 2, last, got.data()});
+                    std::size_t wrong = 0;
+                    for (std::size_t i = 0; i < rows; ++i) wrong += got[i] != want[i];
+                    CHECK_FOR(wrong == 0, s->name);
+                }
+            }
+    }
+}
+
 TEST(sets_of_rows_as_bits) {
     Random random(3);
     for (const std::size_t words : {8, 16, 64}) {

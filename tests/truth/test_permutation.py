@@ -15,7 +15,13 @@ from sklearn.tree import DecisionTreeRegressor
 import whybox as wb
 import zoo
 from whybox.api.importance import _make_problem
-from whybox.errors import InputError, LimitError, OptionError, SpotCheckError, UnsupportedModelError
+from whybox.errors import (
+    InputError,
+    LimitError,
+    OptionError,
+    SpotCheckError,
+    UnsupportedModelError,
+)
 from whybox.methods.importance import permutation_of_trees
 from whybox.methods.importance.loss_problem import resolve_loss_problem
 from whybox.methods.importance.options import ImportanceOptions

@@ -190,6 +190,30 @@ def test_what_several_methods_compare_to_is_printed_and_saved(folder, capsys):
     assert printed.endswith("".join(f"  {sentence}\n" for sentence in saved.findings))
 
 
+def test_copies_of_columns_are_permuted_together_as_in_python(folder, capsys):
+    draw = np.random.default_rng(0)
+    rows = pd.DataFrame(draw.normal(size=(400, 3)), columns=list("abc")).assign(d=lambda x: x["a"] + 0.01 * x["b"])
+    rows["progression"] = rows["a"] + rows["d"] + 0.1 * draw.normal(size=400)
+    train, some = rows[:300], rows[300:]
+    model = RandomForestRegressor(10, max_features=1, max_depth=6, random_state=0)
+    model.fit(without(train, "progression"), train["progression"])
+    joblib.dump(model, folder / "copies.joblib")
+    some.to_csv(folder / "copies.csv", index=False)
+    methods = ("--method", "permutation", "--method", "impurity")
+    asked = ("@copies.joblib", "@copies.csv", *TARGET, *methods, "--trust-pickle")
+    assert run(folder, *asked, "-o", "@copies.whybox") == 0
+    capsys.readouterr()
+    saved = wb.load(folder / "copies.whybox")
+    rows = pd.read_csv(folder / "copies.csv")
+    e = wb.importance(model, rows, "progression", method=["permutation", "impurity"])
+    assert saved.extras["group"][1].tolist() == e.extras["group"][1].tolist() == ["a + d", "", "", "a + d"]
+    np.testing.assert_allclose(saved.extras["together"][1], e.extras["together"][1])
+    assert saved.findings == e.findings
+    plan = wb.plan(wb.importance, model, rows, "progression", method=["permutation", "impurity"])["permutation"]
+    assert main(["plan", "importance", *(a.replace("@", f"{folder}/") for a in asked), "--no-verify"]) == 0
+    assert f"{plan.model_calls:,.0f}" in capsys.readouterr().out
+
+
 def test_a_pickle_is_evaluated_or_trained_again_only_if_it_is_trusted(folder, capsys):
     joblib.dump(SVR(C=100).fit(zoo.X()[:300], zoo.y()[:300]), folder / "svr.joblib")
     asked = ("@svr.joblib", "@held.csv", *TARGET, "--max-evals", "2000")

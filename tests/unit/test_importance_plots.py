@@ -121,8 +121,8 @@ def test_a_value_that_is_not_known_stands_last_and_the_others_keep_their_place(i
 def test_the_largest_are_drawn_and_how_many_are_left_out_is_said(importance):
     ax = importance.plot.dots(max_display=3)
     assert features_of(ax) == [importance.feature_names[j] for j in np.argsort(-importance.values)[:3]]
-    assert ax.get_xlabel().endswith("\n5 smaller features are left out")
-    assert importance.plot.dots(max_display=7).get_xlabel().endswith("\n1 smaller feature is left out")
+    assert ax.get_xlabel().endswith("\n5 smaller features not shown")
+    assert importance.plot.dots(max_display=7).get_xlabel().endswith("\n1 smaller feature not shown")
     with pytest.raises(OptionError, match="max_display=0 must be at least 1"):
         importance.plot.dots(max_display=0)
 

@@ -3,9 +3,11 @@
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.calibration import CalibratedClassifierCV
 from sklearn.ensemble import HistGradientBoostingRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.metrics import r2_score
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 from threadpoolctl import threadpool_info, threadpool_limits
 
@@ -62,6 +64,25 @@ def test_the_truth_is_no_column_of_the_model(fitted, method):
     model, X, _ = fitted
     with pytest.raises(OptionError, match="y='b' is a column that the model reads"):
         wb.importance(model, X, "b", method=method)
+
+
+def test_a_classifier_without_probabilities_is_told_what_to_do(fitted):
+    _, X, y = fitted
+    classes = (y > 0).to_numpy()
+    model = LinearSVC().fit(X, classes)
+    with pytest.raises(UnsupportedModelError, match=r"CalibratedClassifierCV .* scoring='roc_auc'"):
+        wb.importance(model, X, classes)
+    advised = (
+        wb.importance(CalibratedClassifierCV(model, cv=3).fit(X, classes), X, classes),
+        wb.importance(model, X, classes, method="permutation", scoring="roc_auc"),
+    )
+    assert [e.values.argmax() for e in advised] == [0, 0]
+
+
+def test_an_unknown_score_lists_usual_ones_first(fitted):
+    model, X, y = fitted
+    with pytest.raises(OptionError, match=r"no scorer of scikit-learn. Known: 'accuracy', .*'r2', 'roc_auc' and "):
+        wb.importance(model, X, y, scoring="xyzzy")
 
 
 def test_a_metric_in_place_of_a_scorer(fitted):

@@ -14,6 +14,7 @@ import zoo
 from whybox.cli.main import main
 from whybox.errors import OptionError
 from whybox.explanation.html import number_text
+from whybox.methods.common.resolved_model import ResolvedModel
 from whybox.reporting.contents import SECTIONS
 
 MATTERS = [s for s in SECTIONS if s.anchor == "importance"]
@@ -64,6 +65,25 @@ def test_the_role_of_the_rows_is_said_or_asked_for(tmp_path):
         page(tmp_path, model, rows, y=y, role="test")
     with pytest.raises(OptionError, match="role='train' says which rows .* that takes the truth, y="):
         page(tmp_path, model, rows, role="train")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("target", "write y="), ("rol", "Did you mean 'role'"), ("zzz", "Known: 'y'")]
+)
+def test_an_unknown_option_is_refused_as_everywhere(tmp_path, name, text):
+    with pytest.raises(OptionError, match=f"{name}= is no option here.*{text}"):
+        wb.report(None, None, tmp_path / "r.html", **{name: 1})
+
+
+def test_rows_that_were_explained_are_not_compared_again(tmp_path, monkeypatch):
+    model, rows = zoo.built("RandomForestRegressor")
+    compared = []
+    monkeypatch.setattr(ResolvedModel, "own_predictions", lambda self: compared.append(len(self.rows)))
+    text = page(tmp_path, model, rows[:80], y=zoo.y()[:80], role="held-out")
+    assert compared == []
+    monkeypatch.undo()
+    e = wb.importance(model, rows[:80], zoo.y()[:80], role="held-out")
+    assert f"± {number_text(float(e.std_error[0]), 2)}</td>" in text
 
 
 def test_without_a_truth_it_is_the_mean_size_of_attributions(tmp_path):

@@ -22,7 +22,13 @@ from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem, check_truth
 from whybox.methods.registry import find, load
 
-__all__ = ["importance", "plan_importance"]
+__all__ = [
+    "importance",
+    "importance_of_compared_rows",
+    "importance_together",
+    "plan_importance",
+    "plan_importance_together",
+]
 
 SLOW_METHODS: Final = (
     "sage",
@@ -127,6 +133,20 @@ def importance(model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, 
     return _importance(_make_problem(model, X, y, single_options(y, method, options)))
 
 
+def importance_of_compared_rows(
+    model: Any, X: Any, y: Any, options: ImportanceOptions, agreement: float
+) -> Explanation:
+    """Return :func:`importance` by one method, of rows that were compared with the model's own predict before.
+
+    Args:
+        agreement: the largest difference that was found.
+
+    Raises:
+        WhyboxError: as :func:`importance`.
+    """
+    return _importance(replace(_make_problem(model, X, y, options), agreement=agreement))
+
+
 def _problems(model: Any, X: Any, y: Any, methods: Any, options: dict[str, Any]) -> dict[str, ImportanceProblem]:
     """What each method of a list is asked; the truth goes to those that use it."""
     chosen = options_of_methods(y, methods, options)
@@ -147,9 +167,27 @@ def _agreement(problems: dict[str, ImportanceProblem]) -> Explanation:
     found = {name: answers[name] for name in problems}
     together, note = None, ""
     if "permutation" in found:
-        grouped, note = grouped_problem(problems["permutation"], tuple(found["permutation"].players.values()))
-        together = None if grouped is None else _importance(grouped)
+        together, note = _together(problems["permutation"], found["permutation"])
     return agreement(found, together, (note,) if note else ())
+
+
+def importance_together(
+    model: Any, X: Any, y: Any, *, method: ImportanceOptions, alone: Explanation
+) -> tuple[Explanation | None, str]:
+    """Permute columns that depend on each other together, as a list of methods does; None where there are none, and why they were not looked for, or nothing.
+
+    Args:
+        method: the options of permutation importance. alone: what it found.
+
+    Raises:
+        WhyboxError: as :func:`importance`.
+    """
+    return _together(_make_problem(model, X, y, method), alone)
+
+
+def _together(problem: ImportanceProblem, alone: Explanation) -> tuple[Explanation | None, str]:
+    grouped, note = grouped_problem(problem, tuple(alone.players.values()))
+    return None if grouped is None else _importance(grouped), note
 
 
 def _importance(problem: ImportanceProblem) -> Explanation:
@@ -160,7 +198,7 @@ def _importance(problem: ImportanceProblem) -> Explanation:
     ranking = run(problem)
     of_train = replace(problem.options, train=None, role="train", sample_weight=None)
     try:
-        trained = run(replace(problem, X=X, y=y, options=of_train))
+        trained = run(replace(problem, X=X, y=y, options=of_train, agreement=None))
     except InputError as error:
         raise InputError(Argument("train"), ": ", *error.message, known=error.known, hint=error.hint) from error
     assert trained.std_error is not None  # noqa: S101  # importance by a loss has one
@@ -178,12 +216,21 @@ def plan_importance(
     if isinstance(method, (list, tuple)):
         problems = _problems(model, X, y, method, options)
         plans = {name: _plan(problem) for name, problem in problems.items()}
-        alone = plans.get("permutation")
-        if isinstance(alone, MethodPlan):
-            plans["permutation"] = plan_with_groups(problems["permutation"], alone)
+        if "permutation" in plans:
+            plans["permutation"] = _plan_together(problems["permutation"], plans["permutation"])
         return plans
     rows = X if X is None or isinstance(X, Integral) else as_table(X)
     return _plan(_make_problem(model, rows, y, single_options(y, method, options)))
+
+
+def plan_importance_together(model: Any, X: Any, y: Any, *, method: ImportanceOptions) -> Plan:
+    """Plan permutation importance among other methods: with :func:`importance_together`."""
+    problem = _make_problem(model, as_table(X), y, method)
+    return _plan_together(problem, _plan(problem))
+
+
+def _plan_together(problem: ImportanceProblem, alone: Plan) -> Plan:
+    return plan_with_groups(problem, alone) if isinstance(alone, MethodPlan) else alone
 
 
 def _plan(problem: ImportanceProblem) -> Plan:

@@ -6,6 +6,7 @@ import argparse
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -256,15 +257,17 @@ def _typed_options(options: argparse.Namespace, kind: type[Any]) -> dict[str, An
 
 def plans_of(q: ImportanceQuestion, path: str | None) -> list[Any]:
     """Return the plan of each method; `path` is that of the rows."""
-    from whybox.api.importance import plan_importance
+    from whybox.api.importance import plan_importance, plan_importance_together
 
-    return [q.run(plan_importance, method, path) for method in q.options]
+    def verb_of(method: str) -> Any:
+        return plan_importance_together if len(q.options) > 1 and method == "permutation" else plan_importance
+
+    return [q.run(verb_of(method), method, path) for method in q.options]
 
 
 def _importance(options: argparse.Namespace) -> None:
     from whybox.api.importance import importance
     from whybox.data.table_files import WRITABLE_SUFFIXES
-    from whybox.methods.importance.agreement import agreement
     from whybox.models.base import Model
 
     out = None
@@ -275,7 +278,7 @@ def _importance(options: argparse.Namespace) -> None:
         for plan in plans_of(q, options.data):
             print(f"whybox: {plan.method}: at most {plan.model_calls:,.0f} predictions of the model", file=sys.stderr)
     found = {method: q.run(importance, method, options.data) for method in q.options}
-    compared = agreement(found, None, ()) if len(found) > 1 else None
+    compared = _compared(q, found, options.data) if len(found) > 1 else None
     if out is not None:
         write_importance(found, compared, out)
     for e in found.values():
@@ -284,6 +287,18 @@ def _importance(options: argparse.Namespace) -> None:
         print("where the methods disagree by more than their errors:")
         for sentence in compared.findings or ("nowhere",):
             print(f"  {sentence}")
+
+
+def _compared(q: ImportanceQuestion, found: Mapping[str, Any], path: str | None) -> Any:
+    """The methods side by side, with columns that depend on each other permuted together, as in Python."""
+    from whybox.api.importance import importance_together
+    from whybox.methods.importance.agreement import agreement
+
+    together, note = None, ""
+    if "permutation" in found:
+        verb = partial(importance_together, alone=found["permutation"])
+        together, note = q.run(verb, "permutation", path)
+    return agreement(found, together, (note,) if note else ())
 
 
 def _print_importance(e: Any, out: Path | None) -> None:

@@ -17,6 +17,7 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = [
     "compare_mixed_rows",
+    "compare_outputs",
     "compare_with_own_predict",
     "draw_mixed_rows",
     "mismatch_advice",
@@ -53,13 +54,26 @@ def compare_with_own_predict(model: Model, table: Table, X: Floats, *, rows: str
     Raises:
         ModelMismatchError: they differ by more than rounding. InputError: the library refuses the rows.
     """
-    own = model.own_predict
-    if own is None:
+    if model.own_predict is None:
         return 0.0
-    theirs = call_own_predict(own, table, what=rows)
+    theirs = call_own_predict(model.own_predict, table, what=rows)
+    return compare_outputs(model, table, X, raw_outputs(model, X), theirs, row=row)
+
+
+def compare_outputs(model: Model, table: Table, X: Floats, raw: Floats, theirs: Floats, *, row: str) -> float:
+    """Compare our raw outputs of encoded rows with predictions of the model's own predict; return the largest difference.
+
+    Args:
+        raw, theirs: (rows, outputs). row: what a row is called in messages.
+
+    Raises:
+        ModelMismatchError: they differ by more than rounding.
+    """
+    own = model.own_predict
+    assert own is not None  # noqa: S101  # it made the predictions
     return compare_predictions(
         model,
-        raw_outputs(model, X),
+        raw,
         theirs,
         scale=own.scale,
         relative=own.relative_rounding,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import numpy as np
 
@@ -13,6 +14,7 @@ from whybox.models.trees import TreeEnsemble
 __all__ = [
     "individual_curves",
     "joint_partial_dependence",
+    "nearest_squares",
     "overall_interaction",
     "pair_interaction",
     "partial_dependence",
@@ -74,3 +76,12 @@ def overall_interaction(e: TreeEnsemble, columns: Columns, X: Floats, w: Floats)
 
 def _subtract_mean(values: Floats, w: Floats) -> Floats:
     return np.asarray(values - w @ values / w.sum())
+
+
+def nearest_squares(rows: Floats, points: Floats, itself: Sequence[int], starts: Sequence[int]) -> Floats:
+    """Squared distance of each row to the nearest point of each part, (parts, rows); a point that is the row itself does not count."""
+    squares = ((rows[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
+    for k, row in enumerate(itself):
+        if row >= 0:
+            squares[row, k] = np.inf
+    return np.array([squares[:, a:b].min(axis=1, initial=np.inf) for a, b in pairwise(starts)]).reshape(-1, len(rows))

@@ -108,8 +108,9 @@ def point_index_of_rows(e: TreeEnsemble, columns: Sequence[int], points: Floats,
 
 def interval_index(e: TreeEnsemble, column: int, x: Floats) -> Ints:
     """Return which interval of a column each value lies in, in increasing order; NaN is the last one."""
-    edges = interval_edges(e, column)
-    return np.asarray(np.where(np.isnan(x), len(edges) + 1, np.searchsorted(edges, x, side="left")), dtype=np.int64)
+    out = np.empty(len(x), dtype=np.uint32)
+    native_intervals(e).find(column, np.ascontiguousarray(x, dtype=np.float64), out)
+    return out.astype(np.int64)
 
 
 def native_intervals(e: TreeEnsemble) -> _native.ValueIntervals:

@@ -49,7 +49,7 @@ def dots(
     under its name.
 
     Args:
-        e: an importance. output: which of several outputs. max_display: how many features; how many are left out is said below.
+        e: an importance. output: which of several outputs. max_display: how many features; how many are not shown is said below.
         ax: where to draw. title: instead of the method and its loss.
 
     Returns:
@@ -75,8 +75,8 @@ def dots(
     _label_features(ax, e, top, y)
     _set_limits(ax, np.concatenate(ends), len(top))
     smaller = len(order) - len(top)
-    left_out = f"\n{smaller:,} smaller feature{'s are' if smaller > 1 else ' is'} left out" if smaller else ""
-    ax.set_xlabel(value_label(e) + left_out)
+    more = f"\n{smaller:,} smaller feature{'s' * (smaller > 1)} not shown" if smaller else ""
+    ax.set_xlabel(value_label(e) + more)
     add_caution(ax, e)
     style_axes(ax)
     _add_legend(ax, title if title is not None else f"{_method_and_loss(e)}{output_suffix(e)}")

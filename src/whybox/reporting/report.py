@@ -17,6 +17,7 @@ from whybox.data.table import Table, as_table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw_outputs
+from whybox.methods.common.options import refuses_unknown_options
 from whybox.methods.importance.options import ROLES
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.saliency.options import ReadingOptions
@@ -34,6 +35,7 @@ from whybox.reporting.sections.more_methods import method_block, methods_of_tabl
 __all__ = ["report"]
 
 
+@refuses_unknown_options
 def report(  # noqa: PLR0913  # the promise of the public surface
     model: Any,
     X: Any,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -15,15 +15,16 @@ from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
 __all__ = [
     "Coordinates",
+    "CorrelationRatios",
     "RowRanges",
     "coordinates_of",
-    "correlation_ratio",
     "dependence",
     "rank_coordinates",
     "row_ranges",
 ]
 
 _CORRELATION_BINS: Final = 10
+_BLOCK_DIMENSIONS: Final = 64  # coordinates that are added up together
 SIGNIFICANCE: Final = 0.05  # of dependence, over all pairs together
 
 
@@ -62,7 +63,7 @@ class Coordinates:
 
 
 def row_ranges(feature: Feature, bins: int = _CORRELATION_BINS) -> RowRanges:
-    """Return the ranges of a feature, ten or so many, between which :func:`correlation_ratio` compares others."""
+    """Return the ranges of a feature, ten or so many, between which :class:`CorrelationRatios` compares others."""
     gap = feature.codes < 0
     count = max(len(feature.unique), 1)
     if feature.numbers is None:
@@ -77,17 +78,58 @@ def row_ranges(feature: Feature, bins: int = _CORRELATION_BINS) -> RowRanges:
 
 
 def coordinates_of(feature: Feature) -> Coordinates:
-    """Return a feature as :func:`rank_coordinates`, with what :func:`correlation_ratio` needs of them."""
+    """Return a feature as :func:`rank_coordinates`, with what :class:`CorrelationRatios` needs of them."""
     values = rank_coordinates(feature)
     rounding = float((rounding_floor(values) ** 2).sum())
     return Coordinates(values, values.mean(axis=0), float(values.var(axis=0).sum()), rounding)
 
 
-def correlation_ratio(ranges: RowRanges, other: Coordinates) -> float:
-    """Correlation ratio: the share of another feature's variance that lies between the ranges of this one."""
-    means = np.column_stack([np.bincount(ranges.of_row, c) / ranges.size for c in other.values.T])
-    between = (ranges.size[:, None] * (means - other.mean) ** 2).sum() / len(other.values)
-    return float(ratio_above_rounding(between, other.variance, other.rounding))
+@final
+class CorrelationRatios:
+    """Correlation ratios of one feature with many others, whose coordinates are kept side by side, some features at a time.
+
+    Args:
+        coordinates: of each of the others; read once.
+    """
+
+    def __init__(self, coordinates: Iterable[Coordinates]) -> None:
+        self._blocks: list[tuple[Floats, Floats]] = []  # coordinates of some features, and their means
+        self._place: list[
+            tuple[int, int, int]
+        ] = []  # of each feature: its block, where it begins there, and where it ends
+        limits: list[tuple[float, float]] = []
+        block: list[Coordinates] = []
+        width = 0
+        for c in coordinates:
+            block.append(c)
+            self._place.append((len(self._blocks), width, width + c.values.shape[1]))
+            limits.append((c.variance, c.rounding))
+            width += c.values.shape[1]
+            if width >= _BLOCK_DIMENSIONS:
+                self._keep(block)
+                block, width = [], 0
+        if block:
+            self._keep(block)
+        self._variance, self._rounding = np.array(limits).reshape(-1, 2).T
+
+    def _keep(self, block: list[Coordinates]) -> None:
+        self._blocks.append((np.column_stack([c.values for c in block]), np.concatenate([c.mean for c in block])))
+
+    def __call__(self, ranges: RowRanges) -> Floats:
+        """Return the share of each other feature's variance that lies between the ranges of this one, (features,)."""
+        from scipy.sparse import csr_matrix
+
+        rows = len(ranges.of_row)
+        of_range = csr_matrix((np.ones(rows), ranges.of_row, np.arange(rows + 1)), shape=(rows, len(ranges.size))).T
+        size = ranges.size[:, None]
+        squares = [size * ((of_range @ values) / size - mean) ** 2 for values, mean in self._blocks]
+        between = [np.ascontiguousarray(squares[k][:, a:b]).sum() / rows for k, a, b in self._place]
+        return ratio_above_rounding(between, self._variance, self._rounding)
+
+    def coordinates(self, feature: int) -> Floats:
+        """Return the coordinates of one of the features, (rows, dimensions)."""
+        block, first, end = self._place[feature]
+        return self._blocks[block][0][:, first:end]
 
 
 def dependence(features: Sequence[Feature]) -> Floats:

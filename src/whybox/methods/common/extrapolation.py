@@ -23,8 +23,9 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.kernels.nearest import nearest_squares
 from whybox.methods.common.columns import Feature, Ints
-from whybox.methods.common.dependence import coordinates_of, correlation_ratio, row_ranges
+from whybox.methods.common.dependence import CorrelationRatios, coordinates_of, row_ranges
 from whybox.methods.common.rows import WeightedRows
 
 __all__ = ["OffDataShare"]
@@ -35,6 +36,7 @@ MIN_NEIGHBOURS: Final = 20
 MIN_HALVED: Final = 8  # neighbours, of whom either half tells how far they usually are
 MAX_PARTNERS: Final = 3
 MAX_SPARSE_COLUMNS: Final = 500  # of a sparse matrix, columns among which partners are looked for
+MAX_SMALL_CODE: Final = 2**16  # codes of so many values are sorted in one pass
 USUAL_SHARE: Final = 0.95
 HALF_PAIRS: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of quarters of the neighbours: three times two
 
@@ -58,7 +60,8 @@ class OffDataShare:
         rng = np.random.default_rng(0)
         chosen = rng.choice(count, ROWS_CHANGED, replace=False) if count > ROWS_CHANGED else np.arange(count)
         self._sample = np.sort(chosen)
-        self._coordinates = {p: coordinates_of(rows.feature(p)) for p in _candidate_columns(rows)}
+        self._candidates = _candidate_columns(rows)
+        self._ratios = CorrelationRatios(coordinates_of(rows.feature(p)) for p in self._candidates)
 
     def __call__(
         self, feature: Feature, points: npt.NDArray[Any], at: Ints, *, errors_wanted: bool = True
@@ -76,8 +79,6 @@ class OffDataShare:
             return outside, np.zeros(len(points))
         shares, errors = np.zeros((2, len(points)))
         known: dict[bytes, tuple[float, float]] = {}
-        # used for every point: fresh memory each time would cost more than the distances
-        scratch = np.empty((2, max(len(self._sample), MAX_NEIGHBOURS) * MAX_NEIGHBOURS))
         weights, changed = self.rows.weights[self._sample], partners[self._sample]
         weights = weights / weights.sum()
         for g, near in enumerate(self._neighbour_rows(feature, points, at)):
@@ -86,20 +87,18 @@ class OffDataShare:
                 continue
             key = near.tobytes()
             if key not in known:
-                off = _is_off_data(changed, partners[near], self._sample, near, scratch, halves=errors_wanted)
-                share, error = _share_and_error(off, weights)
-                known[key] = share, error if errors_wanted else np.nan
+                off = _is_off_data(changed, partners[near], self._sample, near, halves=errors_wanted)
+                known[key] = _share_and_error(off, weights, errors_wanted)
             shares[g], errors[g] = known[key]
         return np.maximum(shares, outside), np.where(outside > shares, 0.0, errors)
 
     def _partner_coordinates(self, feature: Feature) -> Floats | None:
         """Coordinates of the features that depend most on this one, (rows, dimensions)."""
-        others = [p for p in self._coordinates if p != feature.position]
-        ranges = row_ranges(feature)
-        scores = {p: correlation_ratio(ranges, self._coordinates[p]) for p in others}
-        best = max(scores.values(), default=0.0)
-        top = sorted((p for p in others if scores[p] > best / 2), key=lambda p: -scores[p])[:MAX_PARTNERS]
-        return np.column_stack([self._coordinates[p].values for p in top]) if top else None
+        others = [i for i, p in enumerate(self._candidates) if p != feature.position]
+        scores = self._ratios(row_ranges(feature))
+        best = max((scores[i] for i in others), default=0.0)
+        top = sorted((i for i in others if scores[i] > best / 2), key=lambda i: -scores[i])[:MAX_PARTNERS]
+        return np.column_stack([self._ratios.coordinates(i) for i in top]) if top else None
 
     def _neighbour_rows(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> list[Ints]:
         """Rows nearest to each point: those of the category, or a window of ranks around a number."""
@@ -108,22 +107,37 @@ class OffDataShare:
             return [missing if v is None else _thin_evenly(np.flatnonzero(at == g)) for g, v in enumerate(points)]
         x = feature.numbers
         assert x is not None  # noqa: S101  # only categories have none
-        known = np.flatnonzero(np.isfinite(x))
-        order = known[np.argsort(x[known], kind="stable")]
+        order, ordered = _in_order(feature, x)
         size = min(len(order), max(MIN_NEIGHBOURS, min(MAX_NEIGHBOURS, len(order) // 20)))
-        ordered = x[order]
+        places = feature.place(points)
+        lows, highs = (np.searchsorted(ordered, places, side) for side in ("left", "right"))
         out = []
-        for place in feature.place(points):
+        for place, low, high in zip(places, lows, highs, strict=True):
             if np.isnan(place):
                 out.append(missing)
                 continue
-            low, high = np.searchsorted(ordered, place, "left"), np.searchsorted(ordered, place, "right")
             if high - low >= size:  # many rows have this very value
                 out.append(_thin_evenly(order[low:high]))
                 continue
             start = int(np.clip((low + high) // 2 - size // 2, 0, len(order) - size))
             out.append(order[start : start + size])
         return out
+
+
+def _in_order(feature: Feature, x: Floats) -> tuple[Ints, Floats]:
+    """Return the rows with a finite number in its order, ties as they stand, and these numbers."""
+    known = np.flatnonzero(np.isfinite(x))
+    codes = feature.codes[known]
+    plain = (
+        feature.kind in {"number", "integer"} and not feature.number_origin
+    )  # of others several values may be one float
+    if plain and len(known) == len(feature.unique):  # a row for each value: its code is its rank
+        order = np.empty_like(known)
+        order[codes] = known
+    else:
+        small = plain and len(feature.unique) <= MAX_SMALL_CODE
+        order = known[np.argsort(codes.astype(np.uint16) if small else x[known], kind="stable")]
+    return order, x[order]
 
 
 def _candidate_columns(rows: WeightedRows) -> list[int]:
@@ -141,41 +155,37 @@ def _thin_evenly(rows: Ints) -> Ints:
 
 
 def _is_off_data(
-    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints, scratch: Floats, *, halves: bool
+    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints, *, halves: bool
 ) -> npt.NDArray[np.bool_]:
     """Return whether each changed row is farther from its nearest neighbour than neighbours usually are, (1 + halves, changed rows).
 
     First of all neighbours, then, where `halves` are wanted, of each half of them where they are enough. A row is no neighbour of its own.
     """
-    order, starts = _split_into_quarters(len(neighbours))
-    neighbours, neighbour_rows = neighbours[order], neighbour_rows[order]
-    between = _squared_distances(neighbours, neighbours, scratch).copy()
-    np.fill_diagonal(between, np.inf)
-    squares = _squared_distances(changed, neighbours, scratch)
+    halves = halves and len(neighbours) >= MIN_HALVED
+    if halves:
+        order, starts = _split_into_quarters(len(neighbours))
+        neighbours, neighbour_rows = neighbours[order], neighbour_rows[order]
+    else:
+        starts = np.array([0, len(neighbours)])
     itself = np.searchsorted(changed_rows, neighbour_rows)  # changed rows are in order
-    among = np.flatnonzero(changed_rows[np.minimum(itself, len(changed_rows) - 1)] == neighbour_rows)
-    squares[itself[among], among] = np.inf
-    if not halves or len(neighbours) < MIN_HALVED:
-        nearest, own = (_root(d.min(axis=1)) for d in (squares, between))
-        off = np.asarray(nearest > _usual_distance(own) + 1e-12)[None]
-        # as many lines as with halves: sums over rows are then the same to the bit
+    itself[changed_rows[np.minimum(itself, len(changed_rows) - 1)] != neighbour_rows] = -1
+    own = np.sqrt(nearest_squares(neighbours, neighbours, np.arange(len(neighbours)), starts))
+    nearest = np.sqrt(nearest_squares(changed, neighbours, itself, starts))
+    off = np.asarray(nearest.min(axis=0) > _usual_distance(own.min(axis=0)) + 1e-12)[None]
+    if not halves:  # as many lines as with halves: sums over rows are then the same to the bit
         return off if len(neighbours) < MIN_HALVED else np.repeat(off, 1 + len(HALF_PAIRS), axis=0)
-    own, nearest = (_root(np.minimum.reduceat(d, starts, axis=1)).T for d in (between, squares))
-    out = np.empty((1 + len(HALF_PAIRS), len(changed)), dtype=bool)
-    out[0] = nearest.min(axis=0) > _usual_distance(own.min(axis=0)) + 1e-12
     one, two = np.array(HALF_PAIRS).T
-    quarter = np.repeat(np.arange(4), np.diff([*starts.tolist(), len(neighbours)]))
+    quarter = np.repeat(np.arange(4), np.diff(starts))
     inside = (quarter == one[:, None]) | (quarter == two[:, None])
     usual = _usual_distances(np.where(inside, np.minimum(own[one], own[two]), np.inf), inside.sum(axis=1))
-    out[1:] = np.minimum(nearest[one], nearest[two]) > usual[:, None] + 1e-12
-    return out
+    return np.concatenate([off, np.minimum(nearest[one], nearest[two]) > usual[:, None] + 1e-12])
 
 
 @lru_cache(maxsize=256)
 def _split_into_quarters(count: int) -> tuple[Ints, Ints]:
-    """Return an order of neighbours, at random, in which quarters of them stand together, and where each begins."""
+    """Return an order of neighbours, at random, in which quarters of them stand together, and where each begins, and the last ends."""
     quarter = np.random.default_rng(0).permutation(count) % 4
-    return np.argsort(quarter, kind="stable"), np.searchsorted(np.sort(quarter), np.arange(4))
+    return np.argsort(quarter, kind="stable"), np.searchsorted(np.sort(quarter), np.arange(5))
 
 
 def _usual_distance(distances: Floats) -> float:
@@ -189,26 +199,14 @@ def _usual_distances(distances: Floats, counts: Ints) -> Floats:
     return np.asarray(np.sort(distances, axis=1)[np.arange(len(at)), at])
 
 
-def _share_and_error(off: npt.NDArray[np.bool_], weights: Floats) -> tuple[float, float]:
-    """Return the share of changed rows that are off the data, and its standard error; NaN where too few neighbours could be halved."""
+def _share_and_error(off: npt.NDArray[np.bool_], weights: Floats, error_wanted: bool) -> tuple[float, float]:
+    """Return the share of changed rows that are off the data, and its standard error; NaN where it is not wanted, or too few neighbours could be halved."""
     shares = off @ weights
-    if len(shares) == 1:
+    if not error_wanted or len(shares) == 1:
         return float(shares[0]), float("nan")
     of_rows = float((weights**2 * (off[0] - shares[0]) ** 2).sum())
     of_neighbours = float((((shares[1::2] - shares[2::2]) / 2.0) ** 2).mean())
     return float(shares[0]), float(np.sqrt(of_rows + of_neighbours))
-
-
-def _squared_distances(a: Floats, b: Floats, scratch: Floats) -> Floats:
-    """Squared distances, (rows of a, rows of b), in memory of `scratch`; by rounding some may be a little below zero."""
-    squares, products = (part[: len(a) * len(b)].reshape(len(a), len(b)) for part in scratch)
-    np.add((a**2).sum(axis=1)[:, None], (b**2).sum(axis=1)[None, :], out=squares)
-    np.matmul(2.0 * a, b.T, out=products)
-    return np.asarray(np.subtract(squares, products, out=squares))
-
-
-def _root(squares: Floats) -> Floats:
-    return np.asarray(np.sqrt(np.maximum(squares, 0.0)))
 
 
 def _outside_data(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from functools import wraps
 from inspect import Parameter, signature
-from typing import Any, TypeVar, get_overloads
+from typing import Any, Final, TypeVar, cast, get_overloads
 
 from whybox.core.validation import check_whole_number
 from whybox.core.workers import check_jobs
@@ -13,8 +14,17 @@ from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["PredictionOptions", "check_max_evals", "make_options", "option", "parameters_of", "shows_first_overload"]
+__all__ = [
+    "PredictionOptions",
+    "check_max_evals",
+    "make_options",
+    "option",
+    "parameters_of",
+    "refuses_unknown_options",
+    "shows_first_overload",
+]
 
+OTHER_NAMES: Final = {"target": "y", "truth": "y", "labels": "y", "y_true": "y"}  # of options; ours
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Options = TypeVar("_Options")
 
@@ -63,6 +73,25 @@ def shows_first_overload(function: _Function) -> _Function:
     """Give a verb the signature of its first overload, which names every option; at run time they all go into one options object."""
     function.__signature__ = signature(get_overloads(function)[0])  # type: ignore[attr-defined]  # read by inspect
     return function
+
+
+def refuses_unknown_options(function: _Function) -> _Function:
+    """Let a verb refuse options that it does not take as all verbs do, in place of Python's TypeError."""
+    known = [name for name, p in signature(function).parameters.items() if p.kind is Parameter.KEYWORD_ONLY]
+
+    @wraps(function)
+    def checked(*args: Any, **options: Any) -> Any:
+        for name in options:
+            if name not in signature(function).parameters:
+                no_option = Argument(name, example="")
+                if name in OTHER_NAMES:
+                    raise OptionError(
+                        no_option, " is no option here; write ", Argument(OTHER_NAMES[name], example=""), "."
+                    )
+                raise OptionError(no_option, f" is no option here.{did_you_mean(name, known)}")
+        return function(*args, **options)
+
+    return cast("_Function", checked)
 
 
 def check_max_evals(max_evals: Any) -> int | None:

@@ -6,14 +6,17 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Final, final
 
+import numpy as np
+
 from whybox.data.cells import snapshot_table
-from whybox.data.table import Table, as_table
-from whybox.kernels.predict import compare_with_own_predict
+from whybox.data.table import Floats, Table, as_table
+from whybox.kernels.predict import compare_outputs, compare_with_own_predict
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.options import PredictionOptions
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.rows import WeightedRows, weighted_rows
+from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.models.columns_read import narrow_to_columns_read
@@ -68,6 +71,29 @@ class ResolvedModel:
             X = model.inputs.matrix_of_block(block, start)
             worst = max(worst, compare_with_own_predict(model, block, X, rows="these rows", row="row"))
         return worst, len(table)
+
+    def own_predictions(self) -> Floats | None:
+        """Return the predictions of the rows by the model's own predict, (rows, outputs); None of a black box, or where there is no own predict.
+
+        Raises:
+            InputError: the library refuses the rows.
+        """
+        own = self.model.own_predict
+        if own is None or isinstance(self.model, BlackBox):
+            return None
+        blocks = self.rows.table.blocks(ROWS_COMPARED)
+        return np.concatenate([call_own_predict(own, block, what="these rows") for _, block in blocks])
+
+    def compare_known(self, X: Floats, raw: Floats, theirs: Floats) -> float:
+        """Compare as :meth:`compare`, where the outputs are known; return the largest difference.
+
+        Args:
+            X: the rows, encoded. raw: our raw outputs of them, (rows, outputs). theirs: those of :meth:`own_predictions`.
+
+        Raises:
+            ModelMismatchError: a difference that rounding does not explain.
+        """
+        return compare_outputs(self.model, self.rows.table, X, raw, theirs, row="row")
 
 
 def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedModel:

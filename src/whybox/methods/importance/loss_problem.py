@@ -172,7 +172,7 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
     """Read the model, align the rows, match the truth with the model's outputs, and choose the loss.
 
     Args:
-        problem: as the caller gave it. check: False where there is only a plan to make, and the model's own predict is not compared yet.
+        problem: as the caller gave it. check: False where the model's own predict is not compared yet: there is only a plan to make, or it comes later.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -193,7 +193,7 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
     truth: Floats | Ints = true_numbers(y, len(table)) if labels is None else true_classes(y, labels, len(table))
     loss = choose_loss(options.loss, resolved.model.outputs, labels)
     loss.check_truth(truth)
-    compared = compared_rows(resolved, options.players, check=check)
+    compared = compared_rows(resolved, options.players, check=check, known=problem.agreement)
     return LossProblem(**compared, options=options, spec=problem.spec, truth=truth, loss=loss, labels=labels)
 
 
@@ -224,8 +224,12 @@ def _one_number(outputs: Outputs, output: Any) -> OutputSelection:
     """
     if outputs.negative_class is not None or "decision function" in (outputs.raw_units, outputs.response_units):
         raise UnsupportedModelError(
-            "this classifier gives no probabilities, so there is no loss of a row to compare with the true class. Pass one that does, or a function of rows "
-            "that returns them (predict_proba)."
+            "this classifier gives no probabilities, so there is no loss of a row to compare with the true class. Pass one that does (scikit-learn's "
+            "CalibratedClassifierCV makes one of it), or take a score of predictions: ",
+            Argument("method", "permutation"),
+            " with ",
+            Argument("scoring", "roc_auc"),
+            ".",
         )
     selection = resolve_output(outputs, output, "response")
     if len(selection.names) > 1:

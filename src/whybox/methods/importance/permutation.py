@@ -44,21 +44,29 @@ def permutation(problem: ImportanceProblem) -> Explanation:
     if problem.options.scoring is not None:
         return permutation_by_score(problem)
     began = time.perf_counter()
-    resolved = resolve_loss_problem(problem)
+    resolved = resolve_loss_problem(problem, check=False)
     trees = tree_pairs(resolved)
-    found = sampled_pairs(resolved, trees) if isinstance(trees, str) else _exact(resolved, trees)
+    if isinstance(trees, str):
+        resolved = resolved.compared()
+        found = sampled_pairs(resolved, trees)
+    else:
+        resolved, found = _exact(resolved, trees)
     off_data = {"off_data": (("feature",), mean_off_data(resolved))}
     return importance_result(
         resolved, replace(found, extras={**found.extras, **off_data}), seconds=time.perf_counter() - began
     )
 
 
-def _exact(problem: LossProblem, trees: TreePairs) -> PlayerValues:
+def _exact(problem: LossProblem, trees: TreePairs) -> tuple[LossProblem, PlayerValues]:
+    """The values over all pairs, and the problem, compared with the model's own predict: the outputs of the rows are known from the pairs."""
+    theirs = None if problem.is_compared else problem.resolved.own_predictions()
     checks = PermutationChecks(problem)
     pairs = pair_differences(problem, trees, checks)
+    if theirs is not None:
+        problem = replace(problem, agreement=problem.resolved.compare_known(trees.X, pairs.raw, theirs))
     checks.check_predictions()
     checks.check_sums(pairs.of_row, pairs.of_donor)
-    return exact_pair_values(
+    found = exact_pair_values(
         problem,
         pairs.of_row,
         pairs.of_donor,
@@ -67,6 +75,7 @@ def _exact(problem: LossProblem, trees: TreePairs) -> PlayerValues:
         predictions=0,
         spot_checks=checks.result,
     )
+    return problem, found
 
 
 def plan_permutation(problem: ImportanceProblem) -> Plan:

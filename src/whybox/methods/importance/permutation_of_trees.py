@@ -41,12 +41,13 @@ class PairDifferences:
 
     Attributes:
         of_row: (rows, players), the sum over donors j of w_j D_ij. of_donor: (rows, players), the sum over rows i of w_i D_ij.
-        baseline: (rows,), the loss of each row as it is.
+        baseline: (rows,), the loss of each row as it is. raw: (rows, outputs), the raw outputs of each row as it is.
     """
 
     of_row: Floats
     of_donor: Floats
     baseline: Floats
+    raw: Floats
 
 
 @final
@@ -120,7 +121,8 @@ def pair_differences(problem: LossProblem, trees: TreePairs, checks: Permutation
 def _of_whole_curves(problem: LossProblem, trees: TreePairs, checks: PermutationChecks) -> PairDifferences:
     model, X, curves = trees.model, trees.X, trees.curves
     selection, link = problem.selection, model.outputs.link
-    own = selection.from_raw(predict(model, X), link)
+    own_raw = predict(model, X)
+    own = selection.from_raw(own_raw, link)
     of_row, of_donor = np.zeros((2, len(X), problem.players.count))
     at_points = [np.zeros(len(c.weight)) for c in curves]
     for part, blocks in effects.individual_curve_blocks(
@@ -138,7 +140,7 @@ def _of_whole_curves(problem: LossProblem, trees: TreePairs, checks: Permutation
     for curve, sums in zip(curves, at_points, strict=True):
         of_donor[:, curve.player] = sums[curve.at]
     _observe_players_not_read(problem, trees, checks, own)
-    return PairDifferences(of_row, of_donor, problem.losses(own))
+    return PairDifferences(of_row, of_donor, problem.losses(own), own_raw)
 
 
 def _natively(problem: LossProblem, trees: TreePairs, checks: PermutationChecks) -> PairDifferences:
@@ -179,7 +181,9 @@ def _natively(problem: LossProblem, trees: TreePairs, checks: PermutationChecks)
     of_row, of_donor = np.zeros((2, len(trees.X), problem.players.count))
     for k, (curve, sums) in enumerate(zip(curves, found.at_points, strict=True)):
         of_row[:, curve.player], of_donor[:, curve.player] = found.of_row[:, k], sums[curve.at]
-    return PairDifferences(of_row, of_donor, problem.losses(own))
+    every_output = loss.outputs == len(model.base_values)
+    raw = found.own_outputs if every_output else predict(model, trees.X)
+    return PairDifferences(of_row, of_donor, problem.losses(own), raw)
 
 
 def _observe_players_not_read(problem: LossProblem, trees: TreePairs, checks: PermutationChecks, own: Floats) -> None:

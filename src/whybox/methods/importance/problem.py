@@ -35,6 +35,7 @@ class ImportanceProblem:
         options: all of them, of the method's own dataclass.
         explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. effects, plan_effects: the same of curves,
             (model, rows, features, kind, **options). They are handed in, so that importance imports no other method.
+        agreement: how far our reading is from the model's own predict at most, where these rows were compared before: they are not compared again. None: they were not.
     """
 
     model: Any
@@ -45,6 +46,7 @@ class ImportanceProblem:
     plan_explain: Callable[..., Any]
     effects: Callable[..., Any]
     plan_effects: Callable[..., Any]
+    agreement: float | None = None
 
     @property
     def players(self) -> Any:

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
-from typing import Any, Final
+from dataclasses import dataclass, replace
+from typing import Any, Final, Self
 
 import numpy as np
 
@@ -93,6 +93,22 @@ class RowsProblem(ModelRows, ABC):
     spec: MethodSpec
 
     @property
+    def is_compared(self) -> bool:
+        """Whether our reading of the rows was compared with the model's own predict, or there is none."""
+        return not np.isnan(self.agreement)
+
+    def compared(self) -> Self:
+        """Return the problem with what :meth:`ResolvedModel.compare` finds, where that was left for later.
+
+        Raises:
+            ModelMismatchError: our reading is not the model's own predict. InputError: the library refuses the rows.
+        """
+        if self.is_compared:
+            return self
+        agreement, checked = self.resolved.compare()
+        return replace(self, agreement=agreement, n_rows_checked=checked)
+
+    @property
     @abstractmethod
     def units(self) -> str:
         """Units of the values, in words."""
@@ -103,11 +119,12 @@ class RowsProblem(ModelRows, ABC):
         """What is compared, for the settings of the evidence."""
 
 
-def compared_rows(resolved: ResolvedModel, players: Any, *, check: bool) -> dict[str, Any]:
+def compared_rows(resolved: ResolvedModel, players: Any, *, check: bool, known: float | None = None) -> dict[str, Any]:
     """Return the fields of :class:`ModelRows`: find the players, and compare the model with its own predict, last of all.
 
     Args:
-        resolved: the model and the rows. players: as the caller gave them. check: False where there is only a plan to make, and nothing is compared yet.
+        resolved: the model and the rows. players: as the caller gave them. check: False where nothing is compared yet: there is only a plan to make,
+            or it comes later. known: as for :meth:`ResolvedModel.compare`.
 
     Raises:
         OptionError, UnsupportedModelError: as :func:`resolve_players`. ModelMismatchError: our reading is not the model's own predict.
@@ -116,7 +133,7 @@ def compared_rows(resolved: ResolvedModel, players: Any, *, check: bool) -> dict
     if isinstance(players, str) and players == AUTO:
         players, linkage = dependence_groups(resolved.rows, resolved.model.inputs.group_columns())
     found = resolve_players(resolved.model, resolved.rows.table.names, players)
-    agreement, checked = resolved.compare(check=check)
+    agreement, checked = resolved.compare(check=check, known=known)
     return {
         "resolved": resolved, "players": found, "linkage": linkage, "agreement": agreement, "n_rows_checked": checked,
     }  # fmt: skip

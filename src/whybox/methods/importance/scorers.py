@@ -23,6 +23,17 @@ SCORED_METHODS: Final = (
     "decision_function",
 )  # of an estimator, that scorers call
 
+USUAL_SCORES: Final = (
+    "accuracy",
+    "average_precision",
+    "balanced_accuracy",
+    "f1",
+    "neg_mean_absolute_error",
+    "neg_root_mean_squared_error",
+    "r2",
+    "roc_auc",
+)  # of classes and of numbers: a message lists them before those of clusters
+
 
 @final
 @dataclass(frozen=True)
@@ -84,10 +95,12 @@ def resolve_scorer(scoring: Any, *, weighted: bool) -> Scorer:
     if isinstance(scoring, str):
         from sklearn.metrics import get_scorer, get_scorer_names
 
-        if scoring not in get_scorer_names():
+        names = get_scorer_names()
+        if scoring not in names:
+            usual_first = sorted(names, key=lambda name: (name not in USUAL_SCORES, name))
             raise OptionError(
                 Argument("scoring", scoring),
-                f" is no scorer of scikit-learn.{did_you_mean(scoring, get_scorer_names())} Give one of its names, or a function scorer(estimator, X, y).",
+                f" is no scorer of scikit-learn.{did_you_mean(scoring, usual_first)} Give one of its names, or a function scorer(estimator, X, y).",
             )
         function: Any = get_scorer(scoring)
         name = scoring

@@ -8,13 +8,14 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.api.importance import importance
+from whybox.api.importance import importance_of_compared_rows
 from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.explanation.importance_cells import importance_cells, interval_heading
 from whybox.explanation.negligible import negligible_size
+from whybox.methods.importance.options import ImportanceOptions
 from whybox.models.losses import class_labels
 from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
@@ -52,14 +53,15 @@ def _permutation_importance(f: ReportData, truth: npt.NDArray[Any]) -> Explanati
     assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
     at = even_positions(len(truth), MAX_ROWS)
     of_classes = class_labels(f.model.outputs) is not None  # whose loss is about all of them
-    return importance(
+    options = ImportanceOptions(
+        method="permutation", role=f.role, players=f.players, output=None if of_classes else f.output
+    )
+    return importance_of_compared_rows(
         f.model,
         f.explanation.data.rows(at),
         truth[at],
-        method="permutation",
-        role=f.role,
-        players=f.players,
-        output=None if of_classes else f.output,
+        options,
+        f.explanation.evidence.agreement,  # explaining these rows has compared each of them
     )
 
 
