@@ -58,7 +58,7 @@ def evaluate_masked(
             problem.spot_record.add_masked(problem.net, rows, numbers, xs, drawn, scores)
         if not np.isfinite(scores).all():
             raise UnsupportedModelError(
-                f"the network's outputs are NaN or infinite for a row whose masked positions hold {replacement.description}; choose another baseline."
+                f"the {problem.net.noun}'s outputs are NaN or infinite for a row whose masked positions hold {replacement.description}; choose another baseline."
             )
         start = 0
         for cut in (*(np.flatnonzero(np.diff(rows)) + 1), len(rows)):
