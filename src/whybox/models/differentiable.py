@@ -111,6 +111,15 @@ class Differentiable(ABC):
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
         """``total[rows[i]] += more[i]`` for each i; rows may repeat. May change `total`; use what is returned."""
 
+    def choose(self, mask: Array, a: Array, b: Array) -> Array:
+        """Return ``a`` where the mask is 1 and ``b`` where it is 0: floats (m, ...); `a` and `b` may have one row, and the mask other axes of length 1."""
+        return a * mask + b * (1 - mask)
+
+    def numbers_at(self, a: Array, rows: Indices, numbers: Indices) -> npt.NDArray[Any]:
+        """Return these numbers of flattened rows of an array, as numpy: (rows, numbers)."""
+        taken = self.numpy(self.take(a, rows))
+        return np.asarray(taken.reshape(len(rows), -1)[:, numbers])
+
     @abstractmethod
     def forward(self, x: tuple[Array, ...]) -> Array:
         """Return the outputs, (rows, ...), without keeping anything for derivatives."""

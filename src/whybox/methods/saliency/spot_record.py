@@ -213,18 +213,17 @@ class SpotRecord:
         here = np.flatnonzero(np.isin(rows, self.rows))
         if not len(here):
             return
-        chosen = [None if m is None else m[here] for m in masks]
+        everyone = len(here) == len(rows)
+        chosen = [m if m is None or everyone else m[here] for m in masks]
         kept = tuple(
             np.ones((len(here), places.number_indices.size)) if m is None else places.of_masks(m).astype(np.float64)
             for m, places in zip(chosen, self.input_positions, strict=True)
         )
         points = tuple(
-            places.numbers_of(net.numpy(net.take(x, here))) for x, places in zip(xs, self.input_positions, strict=True)
+            net.numbers_at(x, here, places.number_indices.reshape(-1))
+            for x, places in zip(xs, self.input_positions, strict=True)
         )
-        hidden = tuple(
-            np.zeros(len(here)) if m is None else (1 - m.reshape(len(here), -1).astype(np.float64)).sum(axis=1)
-            for m in chosen
-        )
+        hidden = tuple(np.zeros(len(here)) if m is None else _hidden_positions(m) for m in chosen)
         self.masked_blocks.append(
             MaskedBlock(rows[here], numbers[0][here], numbers[1][here], points, kept, hidden, scores[here])
         )
@@ -296,6 +295,14 @@ class SpotRecord:
         parts = self.whole_masks[row]
         joined = [_join_arrays([of[i] for of in parts]) for i in range(len(self.input_positions))]
         return [None if m is None else m.reshape(len(m), -1) for m in joined]
+
+
+def _hidden_positions(masks: npt.NDArray[Any]) -> Floats:
+    """How many positions each mask hides; of masks of shares, their sum."""
+    flat = masks.reshape(len(masks), -1)
+    if flat.dtype == bool:
+        return (flat.shape[1] - np.count_nonzero(flat, axis=1)).astype(np.float64)
+    return np.asarray((1 - flat.astype(np.float64)).sum(axis=1))
 
 
 def _take_rows(a: npt.NDArray[Any] | None, at: Indices) -> npt.NDArray[Any] | None:
