@@ -129,7 +129,9 @@ class FunctionNetwork(Differentiable):
             bits = np.repeat(bits, a.shape[-1], axis=-1)
         np.negative(bits, out=bits)
         a, b = np.ascontiguousarray(a), np.ascontiguousarray(b)
-        chosen = np.bitwise_and(bits, a.view(whole) ^ b.view(whole))
+        differs = a.view(whole) ^ b.view(whole)
+        room = bits if bits.shape[1:] == a.shape[1:] else None  # a new array costs as much as the operation
+        chosen = np.bitwise_and(bits, differs, out=room)
         chosen ^= b.view(whole)
         return chosen.view(a.dtype)
 
