@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from whybox.games import local_linear
 from whybox.methods.saliency import (
     cam,
     expected_gradients,
@@ -158,6 +159,13 @@ def wrong_probability(patch, seed):
     patch.setattr(rise.Rise, "_estimate_map", estimate)
 
 
+def wrong_kernel(patch, seed):
+    right = local_linear.size_weights
+    law = local_linear.size_law
+    patch.setattr(local_linear, "size_weights", lambda players, width: right(players, 1.1 * width))
+    patch.setattr(local_linear, "size_law", lambda players, width: law(players, 1.1 * width))
+
+
 def banzhaf_for_shapley(patch, seed):
     from whybox.games.indices import BANZHAF
 
@@ -189,15 +197,17 @@ def channels_weighted_by_others(patch, seed):
 _ALL = (
     ("gradient", {}), ("gradient_x_input", {}), ("smoothgrad", {"samples": 6}), ("vargrad", {"samples": 6}), ("integrated_gradients", {}),
     ("integrated_gradients", {"steps": 5}), ("expected_gradients", {"samples": 32}), ("occlusion", {"window": 2}), ("ablation", {"patches": 2}),
-    ("rise", {"samples": 30}), ("shapley", {"patches": 2}), ("gradcam", {}), ("layercam", {}), ("scorecam", {}), ("deeplift", {}), ("guided_backprop", {}),
+    ("rise", {"samples": 30}), ("shapley", {"patches": 2}), ("lime", {"patches": 2}),
+    ("lime", {"patches": 3, "samples": 60}), ("gradcam", {}), ("layercam", {}), ("scorecam", {}), ("deeplift", {}), ("guided_backprop", {}),
 )  # fmt: skip
+_LIME = tuple(m for m in _ALL if m[0] == "lime")
 _NOISY = tuple(m for m in _ALL if m[0] in ("smoothgrad", "vargrad"))
 FAULTS = {
     one_percent: _ALL,
     ten_percent: _ALL,
     rows_shifted: _ALL,
     places_shifted: _ALL,
-    wrong_errors: tuple(m for m in _ALL if m[0] in ("smoothgrad", "expected_gradients", "rise")),
+    wrong_errors: (*(m for m in _ALL if m[0] in ("smoothgrad", "expected_gradients", "rise")), _LIME[1]),
     wrong_target: tuple(m for m in _ALL if m[0] in ("gradient", "smoothgrad", "integrated_gradients", "gradcam", "guided_backprop"))[:-1],
     predictions_of_other_rows: (("gradient", {}), ("occlusion", {"window": 2}), ("gradcam", {})),
     channels_swapped: (("gradient_x_input", {}),),
@@ -207,9 +217,10 @@ FAULTS = {
     wrong_weights: (("integrated_gradients", {}),),
     no_control_variate: (("expected_gradients", {"samples": 32}),),
     neighbouring_window: (("occlusion", {"window": 2}),),
-    neighbouring_part: (("ablation", {"patches": 2}), ("shapley", {"patches": 2})),
-    replacement_of_ones: (("occlusion", {"window": 2}), ("ablation", {"patches": 2}), ("rise", {"samples": 30}), ("shapley", {"patches": 2}), ("scorecam", {})),
+    neighbouring_part: (("ablation", {"patches": 2}), ("shapley", {"patches": 2}), *_LIME),
+    replacement_of_ones: (("occlusion", {"window": 2}), ("ablation", {"patches": 2}), ("rise", {"samples": 30}), ("shapley", {"patches": 2}), *_LIME, ("scorecam", {})),
     wrong_probability: (("rise", {"samples": 30}),),
+    wrong_kernel: _LIME,
     banzhaf_for_shapley: (("shapley", {"patches": 2}),),
     transposed_grid: (("gradcam", {}), ("layercam", {})),
     transposed_drawing: (("gradcam", {}),),

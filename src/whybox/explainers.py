@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from whybox.methods.saliency.gradients import SmoothGrad as SmoothGrad
     from whybox.methods.saliency.gradients import VarGrad as VarGrad
     from whybox.methods.saliency.integrated_gradients import IntegratedGradients as IntegratedGradients
+    from whybox.methods.saliency.lime import LimeParts as LimeParts
     from whybox.methods.saliency.occlusion import Occlusion as Occlusion
     from whybox.methods.saliency.rise import Rise as Rise
     from whybox.methods.saliency.segment_shapley import ShapleyParts as ShapleyParts

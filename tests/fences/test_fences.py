@@ -292,6 +292,7 @@ PUBLIC = {
         "Index",
         "IntegratedGradients",
         "LayerCam",
+        "LimeParts",
         "LinearShap",
         "Occlusion",
         "Rise",
@@ -480,7 +481,7 @@ def test_public_names_are_loaded_when_first_used():
         told = {alias.asname or alias.name for n in block.body for alias in n.names}
         assert told == set(module.__all__) - {"__version__"}, name
     saliency = {spec.run.partition(":")[2] for spec in methods("saliency")}
-    assert len(saliency) == 16
+    assert len(saliency) == 17
     assert saliency <= set(whybox.explainers.__all__)
 
 

@@ -74,6 +74,13 @@ def test_python_about_networks_runs(tmp_path, monkeypatch):
     assert (tmp_path / "cat.whybox").is_file()
 
 
+def test_python_about_functions_runs():
+    pytest.importorskip("sklearn")
+    names = {}
+    run([b for b in python_of("docs/saliency.md") if "classifier_fn" in b], "docs/saliency.md", names)
+    assert names["e"].extras["part"][1].shape == (2, 16)
+
+
 @pytest.mark.parametrize("page", EVERY_PAGE)
 def test_commands_of_a_page_are_understood(page):
     parser, _ = build_parser()

@@ -109,7 +109,8 @@ def network(obj: Any, output: Any = None) -> Differentiable:
     """Wrap a neural network.
 
     Args:
-        obj: a torch module, a model of Keras 3, a module of equinox or flax.nnx; functions of JAX through whybox.networks.jax.
+        obj: a torch module, a model of Keras 3, a module of equinox or flax.nnx; functions of JAX through whybox.networks.jax; any other function of
+            arrays has outputs, but no derivatives and no layers.
         output: which of several outputs.
 
     Raises:
@@ -122,11 +123,12 @@ def network(obj: Any, output: Any = None) -> Differentiable:
         wrapper: Callable[[Any, Any], Differentiable] = import_module(module_name).network
         return wrapper(obj, output)
     if callable(obj) and not hasattr(obj, "predict"):
-        raise UnsupportedModelError(
-            "a function does not say how it takes rows; of JAX: whybox.networks.jax(function, params)."
-        )
+        from whybox.adapters.function import network as function_network
+
+        return function_network(obj, output)
     raise UnsupportedModelError(
-        f"saliency maps are for neural networks (torch, keras, equinox, flax, jax); it got {type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
+        "saliency maps are for neural networks (torch, keras, equinox, flax, jax) and functions of arrays; it got "
+        f"{type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
     )
 
 

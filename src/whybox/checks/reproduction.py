@@ -163,7 +163,8 @@ def _check_mode(subject: CheckSubject) -> Check:
     with subject.net.session():  # refuses a network in train mode
         pass
     difference = subject.explanations[0].evidence.agreement
-    reason = "the network is in eval mode, and a row's output does not change with the other rows in its batch (largest difference"
+    mode = "the network is in eval mode, and " if subject.net.has_derivatives else ""
+    reason = f"{mode}a row's output does not change with the other rows in its batch (largest difference"
     return Check(NUMERICAL, "eval mode", "pass", difference, f"{reason} {difference:.2g}).")
 
 

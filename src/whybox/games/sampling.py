@@ -27,7 +27,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.gaussian_process import CoalitionProcess
 
-__all__ = ["CoalitionDesign", "draw_design", "estimate_values", "min_evaluations"]
+__all__ = ["CoalitionDesign", "draw_design", "draw_of_size", "estimate_values", "min_evaluations"]
 
 Coalitions = npt.NDArray[np.bool_]
 MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
@@ -134,7 +134,7 @@ def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> Co
         which = np.searchsorted(cumulated / cumulated[-1], (np.arange(count) + draw.random()) / count)
         counts = np.bincount(np.minimum(which, len(group) - 1), minlength=len(group))
         drawn = [
-            _drawn_of_size(players, size, int(n), population[size], draw)
+            draw_of_size(players, size, int(n), population[size], draw)
             for size, n in zip(group, counts, strict=True)
             if n
         ]
@@ -157,7 +157,7 @@ def _pairs_for_process(players: int, left: int, draw: np.random.Generator) -> Co
     counts = {size: int(n) for size, n in wanted.items()}
     for size in sorted(wanted, key=lambda s: counts[s] - wanted[s])[: left - sum(counts.values())]:
         counts[size] += 1
-    parts += [_drawn_of_size(players, size, n, population[size], draw) for size, n in counts.items() if n]
+    parts += [draw_of_size(players, size, n, population[size], draw) for size, n in counts.items() if n]
     return np.concatenate(parts)
 
 
@@ -180,9 +180,9 @@ def _grouped_sizes(sizes: list[int], share: dict[int, float], left: int) -> list
     return list(zip(groups, map(int, counts), strict=True))
 
 
-def _all_of_size(players: int, size: int) -> Coalitions:
-    """All coalitions of a size; of half the players only those with the first one, the others being their complements."""
-    half = 2 * size == players
+def _all_of_size(players: int, size: int, *, paired: bool = True) -> Coalitions:
+    """All coalitions of a size; in pairs, of half the players only those with the first one, the others being their complements."""
+    half = paired and 2 * size == players
     rest = range(1, players) if half else range(players)
     members = [((0, *c) if half else c) for c in combinations(rest, size - half)]
     out = np.zeros((len(members), players), dtype=bool)
@@ -190,16 +190,18 @@ def _all_of_size(players: int, size: int) -> Coalitions:
     return out
 
 
-def _drawn_of_size(players: int, size: int, count: int, population: int, draw: np.random.Generator) -> Coalitions:
-    """`count` different coalitions of a size, of which there are `population`."""
+def draw_of_size(
+    players: int, size: int, count: int, population: int, draw: np.random.Generator, *, paired: bool = True
+) -> Coalitions:
+    """Draw `count` different coalitions of a size, of which there are `population`; all where they are so few. `paired`: one of each pair only."""
     if population <= MAX_COALITIONS_LISTED:
-        every = _all_of_size(players, size)
+        every = _all_of_size(players, size, paired=paired)
         return every[np.sort(draw.choice(len(every), size=min(count, len(every)), replace=False))]
     different: dict[bytes, Coalitions] = {}
     while len(different) < count:
         coalition = np.zeros(players, dtype=bool)
         coalition[draw.permutation(players)[:size]] = True
-        if 2 * size == players and not coalition[0]:
+        if paired and 2 * size == players and not coalition[0]:
             coalition = ~coalition
         different[coalition.tobytes()] = coalition
     return np.array(list(different.values()))

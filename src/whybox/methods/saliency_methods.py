@@ -185,4 +185,15 @@ SALIENCY_METHODS: Final = (
         exact=False,
         cost="`samples` forwards; for each row and output also 6 ms of arithmetic at 200 samples, 50 at 512, half a second from 2,000",
     ),
+    _map(
+        "lime",
+        "lime:LimeParts",
+        "LIME",
+        "coefficients of parts in a linear model of the score, fitted to masked rows: exact where `samples` suffices for all masks, else stratified, with standard errors",
+        "Ribeiro, Singh and Guestrin 2016, arXiv:1602.04938",
+        needs=("predict",),
+        takes=("background",),
+        exact=False,
+        cost="`samples` forwards",
+    ),
 )  # fmt: skip

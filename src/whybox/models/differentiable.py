@@ -50,7 +50,7 @@ class Differentiable(ABC):
     Attributes:
         kind: description of the network. library: its library.
         output_names: labels of its outputs, () when unknown.
-        channels: where its images have their channels, ``"first"`` or ``"last"``.
+        channels: where its images have their channels, ``"first"``, ``"last"``, or ``"by size"``: on that of the two axes that has at most four.
         max_batch_size: number of rows to evaluate together.
         arithmetic: the number type that it computes in, as text.
         passes: counts rows, see PassCounter; shared by copies of this network.
@@ -60,7 +60,7 @@ class Differentiable(ABC):
     kind: str
     library: str
     output_names: tuple[str, ...] = ()
-    channels: Literal["first", "last"] = "first"
+    channels: Literal["first", "last", "by size"] = "first"
     max_batch_size: int = 32
     arithmetic: str = "float32"
     passes: PassCounter = field(default_factory=PassCounter, repr=False)
@@ -69,6 +69,21 @@ class Differentiable(ABC):
     def fresh_copy(self) -> Self:
         """Return the same network with a new pass counter and no remarks."""
         return replace(self, passes=PassCounter(), remarks=[])
+
+    @property
+    def noun(self) -> str:
+        """What it is, in messages."""
+        return "network"
+
+    @property
+    def input_advice(self) -> str:
+        """What to do if it does not take its inputs."""
+        return "Pass the arrays that it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
+
+    @property
+    def has_derivatives(self) -> bool:
+        """Whether derivatives and layers can be reached; else it has outputs alone."""
+        return True
 
     @property
     def may_break_device(self) -> bool:
@@ -95,6 +110,15 @@ class Differentiable(ABC):
     @abstractmethod
     def add_at(self, total: Array, rows: Indices, more: Array) -> Array:
         """``total[rows[i]] += more[i]`` for each i; rows may repeat. May change `total`; use what is returned."""
+
+    def choose(self, mask: Array, a: Array, b: Array) -> Array:
+        """Return ``a`` where the mask is 1 and ``b`` where it is 0: floats (m, ...); `a` and `b` may have one row, and the mask other axes of length 1."""
+        return a * mask + b * (1 - mask)
+
+    def numbers_at(self, a: Array, rows: Indices, numbers: Indices) -> npt.NDArray[Any]:
+        """Return these numbers of flattened rows of an array, as numpy: (rows, numbers)."""
+        taken = self.numpy(self.take(a, rows))
+        return np.asarray(taken.reshape(len(rows), -1)[:, numbers])
 
     @abstractmethod
     def forward(self, x: tuple[Array, ...]) -> Array:

@@ -20,7 +20,7 @@ __all__ = ["RemoteModel"]
 @final
 @dataclass(frozen=True)
 class RemoteModel:
-    """A function of rows that is called in batches, and again after some errors; itself a function of rows.
+    """A function of rows, or of arrays, that is called in batches, and again after some errors; itself such a function.
 
     Pass it wherever a function of rows is taken, for example to :func:`whybox.effects`.
 
@@ -79,6 +79,11 @@ class RemoteModel:
         Raises:
             ModelError: a batch failed more often than `retries`. InputError, DtypeError: what came back is not one number a row (or several).
         """
+        if getattr(rows, "ndim", 2) > 2:  # pictures, series: no table
+            size = self.batch_size or len(rows)
+            return np.concatenate(
+                [self._call_checked(r, len(r)) for r in (rows[i : i + size] for i in range(0, len(rows), size))]
+            )
         table = as_table(rows)
         if self.batch_size is None or len(table) <= self.batch_size:
             return self._call_checked(rows, len(table))

@@ -14,6 +14,7 @@ from whybox.models.differentiable import Differentiable
 
 __all__ = ["Input", "resolve_inputs"]
 
+MAX_COLOUR_CHANNELS: Final = 4  # of pictures: grey, red, green and blue, transparency
 _POSITION_NAMES: Final = {2: ("y", "x"), 3: ("z", "y", "x")}
 
 
@@ -65,7 +66,8 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
     Args:
         net: its library decides where channels are.
         inputs: an array, tensor, frame or list of equal arrays; a tuple of these for a network of several inputs.
-        channel_axis: ``"auto"``: inputs with four axes are pictures and with five volumes, channels as in the library; others have no channels.
+        channel_axis: ``"auto"``: inputs with four axes are pictures and with five volumes, channels as in the library (of functions of arrays: the axis 1 or -1
+            that has at most four); others have no channels.
             None: no channels. A number: that axis, rows being axis 0.
 
     Raises:
@@ -163,7 +165,7 @@ def _resolve_channel_axis(net: Differentiable, x: npt.NDArray[Any], axis: Any) -
     if axis == "auto":
         if x.ndim not in (4, 5):
             return None
-        return 1 if net.channels == "first" else x.ndim - 1
+        return _channels_by_size(x) if net.channels == "by size" else 1 if net.channels == "first" else x.ndim - 1
     if axis is None:
         return None
     if isinstance(axis, bool) or not isinstance(axis, (int, np.integer)) or not -x.ndim < axis < x.ndim or axis == 0:
@@ -171,6 +173,26 @@ def _resolve_channel_axis(net: Differentiable, x: npt.NDArray[Any], axis: Any) -
             Argument("channel_axis", axis), f": the input has {x.ndim} axes, and the first holds the rows."
         )
     return int(axis) % x.ndim
+
+
+def _channels_by_size(x: npt.NDArray[Any]) -> int:
+    """The axis of the channels of pictures or volumes: axis 1 or the last one, whichever has at most four.
+
+    Raises:
+        OptionError: both have, or neither.
+    """
+    found = [axis for axis in (1, x.ndim - 1) if x.shape[axis] <= MAX_COLOUR_CHANNELS]
+    if len(found) != 1:
+        raise OptionError(
+            f"the input has the shape {x.shape}, and a function does not say which axis holds the channels: give ",
+            Argument("channel_axis", 1),
+            ", ",
+            Argument("channel_axis", -1),
+            ", or ",
+            Argument("channel_axis", None),
+            " for none.",
+        )
+    return found[0]
 
 
 def _dim_names(ndim: int, channel: int | None) -> tuple[str, ...]:

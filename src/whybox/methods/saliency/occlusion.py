@@ -58,7 +58,7 @@ def evaluate_masked(
             problem.spot_record.add_masked(problem.net, rows, numbers, xs, drawn, scores)
         if not np.isfinite(scores).all():
             raise UnsupportedModelError(
-                f"the network's outputs are NaN or infinite for a row whose masked positions hold {replacement.description}; choose another baseline."
+                f"the {problem.net.noun}'s outputs are NaN or infinite for a row whose masked positions hold {replacement.description}; choose another baseline."
             )
         start = 0
         for cut in (*(np.flatnonzero(np.diff(rows)) + 1), len(rows)):
@@ -100,7 +100,9 @@ class _MaskedRows:
             if truth:  # stays so: networks use it as a mask
                 out.append((full & m) | (self._reference_rows(i, where, refs) & ~m))
                 continue
-            out.append(full * m + self._reference_rows(i, where, refs) * (1 - m))
+            reference = self._reference_rows(i, where, refs)
+            whole = mask.dtype == bool and not problem.inputs[i].without_gradient
+            out.append(problem.net.choose(m, full, reference) if whole else full * m + reference * (1 - m))
         return tuple(out)
 
     def _reference_rows(self, input_index: int, where: Indices, refs: Indices) -> Array:

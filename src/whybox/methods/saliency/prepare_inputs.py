@@ -220,7 +220,7 @@ def _layer_outputs(
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise
-            raise input_refusal(error, len(some[0]), inputs) from error
+            raise input_refusal(net, error, len(some[0]), inputs) from error
         parts.append(net.numpy(out))
     embedded = np.concatenate(parts)
     if embedded.ndim != 3 or len(embedded) != len(arrays[0]):

@@ -278,7 +278,7 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     first = net.numpy(outputs)
     if first.dtype.kind == "c":
         raise UnsupportedModelError(
-            f"the network's outputs are complex numbers ({first.dtype}), and a map needs one real number a row; take .abs() or .real in a "
+            f"the {net.noun}'s outputs are complex numbers ({first.dtype}), and a map needs one real number a row; take .abs() or .real in a "
             "function: ",
             Argument("target", example=""),
             "lambda outputs: outputs.abs()[:, 0].",
@@ -344,24 +344,20 @@ def first_pass(
     assert failed is not None  # noqa: S101  # for the types
     if user_function:
         raise failed
-    raise input_refusal(failed, len(sample[0]), inputs) from failed
+    raise input_refusal(net, failed, len(sample[0]), inputs) from failed
 
 
 def _is_picture(x: npt.NDArray[Any]) -> bool:
     return x.dtype == np.uint8 and x.ndim > 2
 
 
-def input_refusal(error: Exception, count: int, inputs: tuple[Input, ...]) -> InputError:
+def input_refusal(net: Differentiable, error: Exception, count: int, inputs: tuple[Input, ...]) -> InputError:
     """The error for a network that cannot compute with these inputs; it names their types and shapes."""
     given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
     message = " ".join(str(error).split())
-    advice = (
-        BYTES_HINT
-        if any(_is_picture(i.x) for i in inputs)
-        else "Pass the arrays that it is called with, rows first: one array, or a tuple (a dict by name) of several; it must take any number of rows."
-    )
+    advice = BYTES_HINT if any(_is_picture(i.x) for i in inputs) else net.input_advice
     return InputError(
-        f"the network does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}. {advice}"
+        f"the {net.noun} does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}. {advice}"
     )
 
 
@@ -434,7 +430,7 @@ class RowOutputs:
         """
         if not np.isfinite(outputs).all():
             raise UnsupportedModelError(
-                "the network's outputs for some rows are NaN or infinite; there is nothing to explain there."
+                f"the {net.noun}'s outputs for some rows are NaN or infinite; there is nothing to explain there."
             )
         self.outputs[rows], self.is_evaluated[rows] = outputs, True
         here = np.flatnonzero(rows == min(1, len(self.is_evaluated) - 1))
@@ -447,8 +443,9 @@ class RowOutputs:
             raise UnsupportedModelError(
                 f"a row's output changes with the other rows in its batch or with its position among them ("
                 f"{own.ravel()[0]:.6g} here, {self.output_elsewhere.ravel()[0]:.6g} elsewhere): "
-                "batch statistics, numbers quantised by the range of a whole batch (dynamic int8), or noise at prediction time. Such a network has no map of a single row; use "
-                "running statistics (track_running_stats=True) and eval mode, explain it before quantisation, or wrap it in a module that takes it row by row."
+                "batch statistics, numbers quantised by the range of a whole batch (dynamic int8), or noise at prediction time. "
+                f"Such a {net.noun} has no map of a single row; use statistics of the training (track_running_stats=True and eval mode), explain it before quantisation, "
+                "or wrap it so that it takes one row at a time."
             )
 
 

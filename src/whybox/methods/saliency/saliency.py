@@ -7,9 +7,10 @@ from typing import Any, Final, overload
 
 import numpy as np
 
-from whybox.errors import Argument, OptionError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
+from whybox.methods.registry import methods
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.options import CALL_OPTIONS, SaliencyOptions
@@ -60,7 +61,8 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
     """Show which parts of the input a network's output depends on.
 
     Args:
-        net: a torch module in eval mode, a model of Keras 3, a module of equinox or flax.nnx; see whybox.networks for functions of JAX and for files.
+        net: a torch module in eval mode, a model of Keras 3, a module of equinox or flax.nnx; see whybox.networks for functions of JAX and for files. Any other
+            function of arrays, (rows, ...) -> (rows,) or (rows, outputs), for methods that need no derivatives; it is called with NumPy arrays.
         inputs: (rows, ...): array, tensor or frame; a tuple of these for a network of several inputs, a dict of them by name; or a text, a list of texts, a list
             of pairs of texts (``[(question, context), ...]``).
         target: None: the only output, or the largest in each row. A name (see `output_names`), a number (the name of an output where one is called so,
@@ -71,7 +73,8 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
         background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
         reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
             ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
-        channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them; of series class activation maps take the features.
+        channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them (of a function: on the axis 1 or -1 that has at
+            most four); of series class activation maps take the features.
             None: none. A number: that axis.
         output: which of several outputs of the network (a key, a position, an attribute).
         output_names: names of the outputs, of the classes.
@@ -122,7 +125,10 @@ def _run_one_method(
     if call.background is not None and not method.takes_background:
         raise OptionError(Argument("method", method.name), " takes no background.")
     network = as_network(net, call.output)
-    network = replace(network.fresh_copy(), output_names=tuple(map(str, call.output_names or ())))
+    if not network.has_derivatives:
+        _refuse_derivatives(network, method)
+    names = network.output_names if call.output_names is None else call.output_names
+    network = replace(network.fresh_copy(), output_names=tuple(map(str, names)))
     with network.session():
         computing: Differentiable = network if call.dtype is None else network.with_dtype(call.dtype)
         prepared = prepare_inputs(computing, inputs, method, call, background=call.background)
@@ -142,6 +148,23 @@ def _run_one_method(
         recipe = make_recipe(problem, prepared.method, target_is_function=callable(target), **kept)
         explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe, call.spot_checks)
     return prepared.label_results(explanations)
+
+
+def _refuse_derivatives(network: Differentiable, method: Method) -> None:
+    """Check that a method needs nothing but outputs.
+
+    Raises:
+        UnsupportedModelError: it needs derivatives or layers; the message names the methods that do not.
+    """
+    if not method.needs_gradients and not method.needs_channels:
+        return
+    others = ", ".join(repr(spec.id) for spec in methods("saliency") if "predict" in spec.needs)
+    needed = "derivatives" if method.needs_gradients else "layers"
+    raise UnsupportedModelError(
+        Argument("method", method.name),
+        f" needs {needed}, and {network.kind} has none. Use a method that needs outputs alone ({others}), or pass the network itself; a function of JAX: "
+        "whybox.networks.jax(function, params).",
+    )
 
 
 def _precision_note(problem: SaliencyProblem, method: Method) -> str:

@@ -19,6 +19,7 @@ from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, Scor
 from whybox.methods.saliency.expected_gradients import ExpectedGradients
 from whybox.methods.saliency.gradients import Gradient, GradientInput, SmoothGrad, VarGrad
 from whybox.methods.saliency.integrated_gradients import IntegratedGradients
+from whybox.methods.saliency.lime import LimeParts
 from whybox.methods.saliency.occlusion import Occlusion
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.rise import Rise
@@ -38,7 +39,7 @@ MIN_ROWS: Final = 2  # that may be evaluated alone
 MAX_ROWS_SHARE: Final = 0.01  # of all rows, where that is more
 
 _GRADIENT_METHODS: Final = (Gradient, GradientInput, SmoothGrad, VarGrad, IntegratedGradients, ExpectedGradients)
-_MASKING_METHODS: Final = (Occlusion, Ablation, Rise, ShapleyParts)
+_MASKING_METHODS: Final = (Occlusion, Ablation, Rise, ShapleyParts, LimeParts)
 _CAM_METHODS: Final = (GradCam, GradCamPlusPlus, LayerCam, ScoreCam)
 _RULE_METHODS: Final = (DeepLift, GuidedBackprop)
 

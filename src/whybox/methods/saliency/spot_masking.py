@@ -15,11 +15,13 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.gradient_check import unit_roundoff
+from whybox.methods.saliency.lime import LimeParts
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import Occlusion
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.segment_shapley import ShapleyParts
+from whybox.methods.saliency.spot_lime import lime_numbers
 from whybox.methods.saliency.spot_record import MaskedBlock, RecordedPositions, SpotRecord
 from whybox.methods.saliency.spot_rows import RecomputedNumbers, compare_with_map, outputs_alone, score_tolerance
 
@@ -176,6 +178,9 @@ def _recompute_numbers(
     if isinstance(method, ShapleyParts):
         width = int(np.prod(problem.inputs[i].x.shape[1:]))
         return _shapley_numbers(record, one.first_copies, scores, own, i, row, width)
+    if isinstance(method, LimeParts):
+        shown = np.concatenate(record.watched_masks[row])[one.first_copies]
+        return lime_numbers(method, shown, kept, one.n_hidden, scores, shape)
     gone = kept == 0
     drops = own - scores
     total = (gone * drops[:, None]).sum(axis=0)

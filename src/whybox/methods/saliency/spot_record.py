@@ -125,6 +125,7 @@ class SpotRecord:
     Attributes:
         rows: recorded rows, in the order in which they are checked. input_positions: of each input. targets: recorded targets.
         whole_masks: of the first recorded rows, their whole masks; empty: none are kept.
+        watched_positions: of recorded rows one position of each part that may be masked, for each input; whether each mask shows it is in `watched_masks`.
         point_blocks, masked_blocks: what was evaluated. sampled_points: for each recorded row one of its point_blocks, whole: (position among its points, inputs); of masks
             (mask number, reference, masks). layer_outputs: of each recorded row what a layer outputs, and its gradient for each recorded target, if any.
     """
@@ -134,6 +135,8 @@ class SpotRecord:
     targets: tuple[int, ...]
     rng: np.random.Generator
     whole_masks: dict[int, list[tuple[npt.NDArray[np.bool_] | None, ...]]] = field(default_factory=dict)
+    watched_positions: dict[int, tuple[Indices | None, ...]] = field(default_factory=dict)
+    watched_masks: dict[int, list[npt.NDArray[np.bool_]]] = field(default_factory=dict)
     point_blocks: list[PointBlock] = field(default_factory=list)
     masked_blocks: list[MaskedBlock] = field(default_factory=list)
     sampled_points: dict[int, tuple[int, Any]] = field(default_factory=dict)
@@ -155,6 +158,23 @@ class SpotRecord:
         kept = int(np.clip(WHOLE_MASK_POSITIONS // positions, *WHOLE_MASK_ROWS))
         whole: Any = {int(row): [] for row in chosen[:kept]} if whole_masks else {}
         return cls(chosen, places, tuple(map(int, some)), rng, whole)
+
+    def watch_parts(self, labels: Sequence[npt.NDArray[np.intp] | None], parts_of_rows: Sequence[Indices]) -> None:
+        """Keep, for the recorded rows, whether each mask shows each part: at one position of it, which is much less than the whole mask.
+
+        Args:
+            labels: for each input the part of each position, (1 or rows, ...), as masks have their axes. parts_of_rows: the parts of each row that may be masked.
+        """
+        for row in self.rows.tolist():
+            flat = [None if of is None else of[min(row, len(of) - 1)].reshape(-1) for of in labels]
+            places: list[Indices | None] = []
+            for of in flat:
+                if of is None:
+                    places.append(None)
+                    continue
+                numbers, first = np.unique(of, return_index=True)
+                places.append(first[np.isin(numbers, parts_of_rows[row])])
+            self.watched_positions[row], self.watched_masks[row] = tuple(places), []
 
     def add_points(
         self, net: Differentiable, rows: Indices, xs: Sequence[Array], grads: Sequence[Sequence[Array | None]]
@@ -193,18 +213,17 @@ class SpotRecord:
         here = np.flatnonzero(np.isin(rows, self.rows))
         if not len(here):
             return
-        chosen = [None if m is None else m[here] for m in masks]
+        everyone = len(here) == len(rows)
+        chosen = [m if m is None or everyone else m[here] for m in masks]
         kept = tuple(
             np.ones((len(here), places.number_indices.size)) if m is None else places.of_masks(m).astype(np.float64)
             for m, places in zip(chosen, self.input_positions, strict=True)
         )
         points = tuple(
-            places.numbers_of(net.numpy(net.take(x, here))) for x, places in zip(xs, self.input_positions, strict=True)
+            net.numbers_at(x, here, places.number_indices.reshape(-1))
+            for x, places in zip(xs, self.input_positions, strict=True)
         )
-        hidden = tuple(
-            np.zeros(len(here)) if m is None else (1 - m.reshape(len(here), -1).astype(np.float64)).sum(axis=1)
-            for m in chosen
-        )
+        hidden = tuple(np.zeros(len(here)) if m is None else _hidden_positions(m) for m in chosen)
         self.masked_blocks.append(
             MaskedBlock(rows[here], numbers[0][here], numbers[1][here], points, kept, hidden, scores[here])
         )
@@ -212,6 +231,15 @@ class SpotRecord:
             mine = np.flatnonzero(rows[here] == row)
             if len(mine):
                 self.whole_masks[row].append(tuple(None if m is None else m[mine].astype(bool) for m in chosen))
+        for row, places in self.watched_positions.items():
+            mine = np.flatnonzero(rows[here] == row)
+            if len(mine):
+                shown = [
+                    m[mine].reshape(len(mine), -1)[:, p] > 0
+                    for m, p in zip(chosen, places, strict=True)
+                    if m is not None and p is not None
+                ]
+                self.watched_masks[row].append(np.concatenate(shown, axis=1))
         for n, k in enumerate(here.tolist()):
             row = int(rows[k])
             if self._keeps_next(row):
@@ -267,6 +295,14 @@ class SpotRecord:
         parts = self.whole_masks[row]
         joined = [_join_arrays([of[i] for of in parts]) for i in range(len(self.input_positions))]
         return [None if m is None else m.reshape(len(m), -1) for m in joined]
+
+
+def _hidden_positions(masks: npt.NDArray[Any]) -> Floats:
+    """How many positions each mask hides; of masks of shares, their sum."""
+    flat = masks.reshape(len(masks), -1)
+    if flat.dtype == bool:
+        return (flat.shape[1] - np.count_nonzero(flat, axis=1)).astype(np.float64)
+    return np.asarray((1 - flat.astype(np.float64)).sum(axis=1))
 
 
 def _take_rows(a: npt.NDArray[Any] | None, at: Indices) -> npt.NDArray[Any] | None:
