@@ -46,8 +46,8 @@ def network() -> nn.Module:
         nn.AdaptiveAvgPool2d(6), nn.Flatten(), nn.Linear(576, 10), nn.Softmax(1),
     ).eval()  # fmt: skip
     with torch.no_grad():
-        for p in net.parameters():
-            p *= 6
+        for parameter in net.parameters():
+            parameter.mul_(6)
     return net
 
 
@@ -92,7 +92,9 @@ def pictures_of_224(repeats: int, seeds: int) -> None:
         with torch.no_grad():
             return net(torch.from_numpy(np.asarray(images, dtype=np.float32).transpose(0, 3, 1, 2))).numpy()
 
-    first = lambda a: np.ascontiguousarray(a.transpose(2, 0, 1))
+    def first(a: np.ndarray) -> np.ndarray:
+        return np.ascontiguousarray(a.transpose(2, 0, 1))
+
     ways: dict[str, Callable[[int], np.ndarray]] = {
         "lime 0.2.0.1, a function": lambda seed: by_package(x, parts, classifier, seed),
         "lime 0.2.0.1, batches of 32": lambda seed: by_package(x, parts, classifier, seed, batch_size=32),

@@ -301,7 +301,7 @@ def _hidden_positions(masks: npt.NDArray[Any]) -> Floats:
     """How many positions each mask hides; of masks of shares, their sum."""
     flat = masks.reshape(len(masks), -1)
     if flat.dtype == bool:
-        return (flat.shape[1] - np.count_nonzero(flat, axis=1)).astype(np.float64)
+        return np.asarray(flat.shape[1] - np.count_nonzero(flat, axis=1), dtype=np.float64)
     return np.asarray((1 - flat.astype(np.float64)).sum(axis=1))
 
 
