@@ -75,6 +75,12 @@ SEEN = {
     "cancellation": (0.5, 0),
     "product": (1.5, 1.5),
 }  # covariance with a mask of p = 1/2, over p
+LOCAL = {
+    "linear": (3, -1.5),
+    "and": (0.7693, 0.7693),
+    "cancellation": (1, 0),
+    "product": (4.6157, 4.6157),
+}  # the regression over all eight masks, weighted by their cosine distance; the third input gets a hundredth, because weights tie the parts
 GUIDED = {
     "linear": None,
     "and": (1, 1),
@@ -97,6 +103,7 @@ TABLE = {
     "occlusion": (LEFT_OUT, {}, 1e-5),
     "ablation": (LEFT_OUT, {}, 1e-5),
     "shapley": (SHARED, {}, 1e-5),
+    "lime": (LOCAL, {}, 0.05),
     "rise": (SEEN, {"samples": 4000}, 0.15),
 }
 CAMS = ("gradcam", "gradcam++", "layercam", "scorecam")
