@@ -217,3 +217,21 @@ def test_notes_say_where_the_fit_is_poor_and_where_few_masks_have_weight():
 def test_wrong_options_are_refused(options, error, message):
     with pytest.raises(error, match=message):
         wb.saliency(pooled_cnn(2), rows(1, 2, 8, 9), 1, "lime", patches=(3, 4), **options)
+
+
+@pytest.mark.parametrize("scale", [1e-9, 1.0, 1e9])
+def test_a_score_that_is_linear_in_its_parts_has_errors_of_rounding_and_raises_no_alarm(scale):
+    """Its residuals are rounding alone, which two ways of computing share no digit of."""
+    rng = np.random.default_rng(3)
+    weights = scale * rng.normal(size=(3, 24, 24))
+    e = wb.saliency(
+        lambda a: (a * weights).sum(axis=(1, 2, 3)),
+        rng.normal(size=(2, 3, 24, 24)),
+        method="lime",
+        patches=4,
+        samples=90,
+    )
+    assert not e.evidence.exact
+    assert e.evidence.spot_checks.numbers > 0
+    assert e.std_error.max() <= 1e-12 * np.abs(e.extras["part"][1]).max()
+    np.testing.assert_allclose(e.extras["r_squared"][1], 1.0, atol=1e-12)

@@ -51,7 +51,8 @@ def lime_numbers(  # what was recorded
             variance[k] = squares[j + 1] / size**2
     if not undrawn.any():
         return RecomputedNumbers(value.reshape(shape), allowed.reshape(shape))
-    slack = 1e-6 * variance + 1e-300
+    # residuals that are rounding alone, of a score that is linear in its parts, move each standard error as much as its coefficient
+    slack = 1e-6 * variance + (2 * np.sqrt(variance) + allowed) * allowed
     return RecomputedNumbers(*(a.reshape(shape) for a in (value, allowed, variance, slack)))
 
 
