@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from numbers import Integral
 from typing import Any, Final, overload
@@ -28,6 +28,7 @@ __all__ = [
     "importance_together",
     "plan_importance",
     "plan_importance_together",
+    "side_by_side",
 ]
 
 SLOW_METHODS: Final = (
@@ -165,9 +166,18 @@ def _agreement(problems: dict[str, ImportanceProblem]) -> Explanation:
     quick_first = sorted(problems, key=lambda name: SLOW_METHODS.index(name) if name in SLOW_METHODS else -1)
     answers = {name: _importance(problems[name]) for name in quick_first}
     found = {name: answers[name] for name in problems}
-    together, note = None, ""
-    if "permutation" in found:
-        together, note = _together(problems["permutation"], found["permutation"])
+    return side_by_side(found, lambda alone: _together(problems["permutation"], alone))
+
+
+def side_by_side(
+    found: Mapping[str, Explanation], permute_together: Callable[[Explanation], tuple[Explanation | None, str]]
+) -> Explanation:
+    """Compare what several methods found; where permutation is among them, dependent columns are permuted together too.
+
+    Args:
+        found: method -> its importance. permute_together: what permutation found -> as :func:`importance_together` returns.
+    """
+    together, note = permute_together(found["permutation"]) if "permutation" in found else (None, "")
     return agreement(found, together, (note,) if note else ())
 
 

@@ -291,14 +291,9 @@ def _importance(options: argparse.Namespace) -> None:
 
 def _compared(q: ImportanceQuestion, found: Mapping[str, Any], path: str | None) -> Any:
     """The methods side by side, with columns that depend on each other permuted together, as in Python."""
-    from whybox.api.importance import importance_together
-    from whybox.methods.importance.agreement import agreement
+    from whybox.api.importance import importance_together, side_by_side
 
-    together, note = None, ""
-    if "permutation" in found:
-        verb = partial(importance_together, alone=found["permutation"])
-        together, note = q.run(verb, "permutation", path)
-    return agreement(found, together, (note,) if note else ())
+    return side_by_side(found, lambda alone: q.run(partial(importance_together, alone=alone), "permutation", path))
 
 
 def _print_importance(e: Any, out: Path | None) -> None:

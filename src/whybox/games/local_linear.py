@@ -89,17 +89,24 @@ class LocalFit:
 
 def size_weights(players: int, kernel_width: float) -> Floats:
     """Return the weight of a coalition of each size, (players + 1,)."""
-    distance = 1 - np.sqrt(np.arange(players + 1) / players)
-    return np.asarray(np.exp(-(distance**2) / (2 * kernel_width**2)))
+    return np.asarray(np.exp(_log_weights(players, kernel_width)))
 
 
 def size_law(players: int, kernel_width: float) -> Floats:
     """Return the share of each size in the weighted law, (players + 1,): proportional to the number of its coalitions times their weight."""
-    distance = 1 - np.sqrt(np.arange(players + 1) / players)
-    logs = np.array([lgamma(players + 1) - lgamma(m + 1) - lgamma(players - m + 1) for m in range(players + 1)])
-    logs = logs - distance**2 / (2 * kernel_width**2)
+    logs = _log_counts(players) + _log_weights(players, kernel_width)
     law = np.exp(logs - logs.max())
     return np.asarray(law / law.sum())
+
+
+def _log_weights(players: int, kernel_width: float) -> Floats:
+    distance = 1 - np.sqrt(np.arange(players + 1) / players)
+    return np.asarray(-(distance**2) / (2 * kernel_width**2))
+
+
+def _log_counts(players: int) -> Floats:
+    """Log of the number of coalitions of each size."""
+    return np.array([lgamma(players + 1) - lgamma(m + 1) - lgamma(players - m + 1) for m in range(players + 1)])
 
 
 def min_local_evaluations(players: int) -> int:
@@ -115,9 +122,7 @@ def draw_local_design(players: int, evaluations: int, kernel_width: float, draw:
         players: 1 or more. evaluations: at least ``min_local_evaluations(players)``. draw: random numbers.
     """
     law, weights = size_law(players, kernel_width), size_weights(players, kernel_width)
-    log_mean = lgamma(players + 1) - players * np.log(2.0)  # of the law with probability 1/2
-    logs = np.array([log_mean - lgamma(m + 1) - lgamma(players - m + 1) for m in range(players + 1)])
-    mean_weight = float((np.exp(logs) * weights).sum())
+    mean_weight = float((np.exp(_log_counts(players) - players * np.log(2.0)) * weights).sum())
     if players < 30 and 2**players <= evaluations:
         every = all_coalitions(players)
         own = weights[every.sum(axis=1)]

@@ -93,10 +93,9 @@ class CorrelationRatios:
     """
 
     def __init__(self, coordinates: Iterable[Coordinates]) -> None:
-        self._blocks: list[tuple[Floats, Floats]] = []  # coordinates of some features, and their means
-        self._place: list[
-            tuple[int, int, int]
-        ] = []  # of each feature: its block, where it begins there, and where it ends
+        # coordinates of some features, and their means; then of each feature its block, where it begins there, and where it ends
+        self._blocks: list[tuple[Floats, Floats]] = []
+        self._place: list[tuple[int, int, int]] = []
         limits: list[tuple[float, float]] = []
         block: list[Coordinates] = []
         width = 0

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import wraps
 from inspect import Parameter, signature
@@ -56,8 +56,12 @@ def make_options(kind: type[_Options], options: _Options | None, given: Mapping[
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
     for name in given:
         if name not in known:
-            raise OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known)}")
+            raise _unknown_option(name, known)
     return kind(**given)
+
+
+def _unknown_option(name: str, known: Sequence[str]) -> OptionError:
+    return OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known)}")
 
 
 def parameters_of(kind: type[Any], *without: str) -> list[Parameter]:
@@ -77,18 +81,18 @@ def shows_first_overload(function: _Function) -> _Function:
 
 def refuses_unknown_options(function: _Function) -> _Function:
     """Let a verb refuse options that it does not take as all verbs do, in place of Python's TypeError."""
-    known = [name for name, p in signature(function).parameters.items() if p.kind is Parameter.KEYWORD_ONLY]
+    parameters = signature(function).parameters
+    known = [name for name, p in parameters.items() if p.kind is Parameter.KEYWORD_ONLY]
 
     @wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
         for name in options:
-            if name not in signature(function).parameters:
-                no_option = Argument(name, example="")
-                if name in OTHER_NAMES:
-                    raise OptionError(
-                        no_option, " is no option here; write ", Argument(OTHER_NAMES[name], example=""), "."
-                    )
-                raise OptionError(no_option, f" is no option here.{did_you_mean(name, known)}")
+            if name in parameters:
+                continue
+            if name in OTHER_NAMES:
+                ours = Argument(OTHER_NAMES[name], example="")
+                raise OptionError(Argument(name, example=""), " is no option here; write ", ours, ".")
+            raise _unknown_option(name, known)
         return function(*args, **options)
 
     return cast("_Function", checked)
