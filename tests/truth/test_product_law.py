@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from itertools import product
 
@@ -12,8 +13,10 @@ import zoo
 from ensembles import random_ensemble, random_rows
 from whybox.data.table import as_table
 from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.kernels import product_law, reference
+from whybox.kernels.compiled_trees import forced_kernel, instruction_sets
 from whybox.kernels.predict import raw_outputs
-from whybox.kernels.product_law import PlayerLaw, expected_outputs
+from whybox.kernels.product_law import PlayerLaw, ProductLaw, expected_outputs
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.models.trees import TreeEnsemble
 
@@ -28,6 +31,7 @@ CASES = [
     dict(columns=1, depth=5),
     dict(spread=1000, columns=2),
 ]
+each_set = pytest.mark.parametrize("name", [s.name for s in instruction_sets()])
 SHARES = [(0.5, 0.5), (0.9, 0.1), (1e-13, 1.0), (1.0, 1e-13), (1.0, 1e-200), (1e-200, 1.0)]  # q and 1 - q
 
 
@@ -165,6 +169,79 @@ def test_every_kind_of_model(case):
     got, slopes = expected_outputs(model, laws.players, law_of)
     near(got, expected, np.max(model.rounding_scale), 1e-12)
     near(slopes, differences, np.max(model.rounding_scale), 1e-12)
+
+
+def by_specification(e, laws, law_of):
+    tables = ([getattr(law, name) for law in laws] for name in ("columns", "mass", "derivative"))
+    columns, mass, derivative = tables
+    return reference.product_law(e, columns, [law.points() for law in laws], mass, derivative, law_of)
+
+
+@each_set
+@pytest.mark.parametrize("case", range(len(CASES)))
+@pytest.mark.parametrize("n_laws", [1, 4, 5, 8, 9, 16, 17, 40])
+def test_native_kernel_equals_the_specification(case, n_laws, name):
+    """Tables of 4, 8 and 16 laws, and players with more, alone and beside others that have few."""
+    e = random_ensemble(case, **CASES[case])
+    laws = random_laws(e, case + 5, laws=n_laws, points=9)
+    if n_laws > 16 and len(laws.players) > 1:
+        first = laws.players[0]
+        laws.players[0] = replace(first, mass=first.mass[:3], derivative=first.derivative[:3])
+    law_of = laws.rows(45)
+    want = by_specification(e, laws.players, law_of)
+    with forced_kernel(instructions=name):
+        got = expected_outputs(e, laws.players, law_of)
+    scale = np.max(e.rounding_scale)
+    near(got[0], want[0], scale, 1e-14)
+    near(got[1], want[1], scale * np.max([np.abs(law.derivative).sum(axis=1).max() for law in laws.players]), 1e-14)
+
+
+@each_set
+@pytest.mark.parametrize("n_laws", [3, 7, 40])
+def test_numbers_of_a_row_do_not_depend_on_other_rows_nor_on_threads(n_laws, name, monkeypatch):
+    e = random_ensemble(6, trees=7, depth=6, columns=4, outputs=2)
+    laws = random_laws(e, 3, laws=n_laws, points=12)
+    law_of = laws.rows(150)
+    with forced_kernel(instructions=name):
+        together = expected_outputs(e, laws.players, law_of, threads=3)
+        # few laws of a player are in a table; the same rows with laws of their own are not
+        single = [
+            expected_outputs(e, [only(law, k) for law, k in zip(laws.players, row, strict=True)], 0 * row[None])
+            for row in law_of[:20]
+        ]
+        monkeypatch.setattr(product_law, "MAX_TABLE_BYTES", 1)  # one tree at a time
+        kept = ProductLaw(e, laws.players)
+        apart = [
+            kept.expected_outputs(law_of[some], threads=2) for some in (slice(0, 1), slice(1, 70), slice(70, None))
+        ]
+    for k in range(2):
+        assert np.concatenate([part[k] for part in apart]).tobytes() == together[k].tobytes()
+        assert np.concatenate([part[k] for part in single]).tobytes() == together[k][:20].tobytes()
+
+
+def only(law, k):
+    """A player with one of its laws."""
+    return replace(law, mass=law.mass[[k]], derivative=law.derivative[[k]])
+
+
+def test_kept_laws_are_pickled_and_give_the_same_numbers():
+    e = random_ensemble(2, depth=5)
+    laws = random_laws(e, 4)
+    law_of = laws.rows(9)
+    kept = ProductLaw(e, laws.players)
+    first = kept.expected_outputs(law_of)
+    again = pickle.loads(pickle.dumps(kept)).expected_outputs(law_of)
+    for k in range(2):
+        assert first[k].tobytes() == kept.expected_outputs(law_of)[k].tobytes() == again[k].tobytes()
+
+
+def test_a_model_without_splits_and_no_rows():
+    e = random_ensemble(0, depth=0, trees=2)
+    expected, slopes = expected_outputs(e, [], np.zeros((3, 0), dtype=np.int64))
+    assert expected.tobytes() == np.repeat(raw_outputs(e, np.zeros((1, 4))), 3, axis=0).tobytes()
+    assert slopes.shape == (3, 0, 1)
+    laws = random_laws(e, 4)
+    assert expected_outputs(e, laws.players, laws.rows(0))[1].shape == (0, 3, 1)
 
 
 def test_bad_laws_are_refused():
