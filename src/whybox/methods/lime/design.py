@@ -56,7 +56,7 @@ def sample_cells(background: Table, distributions: tuple[PlayerDistribution, ...
     for d, draw in zip(distributions, draws, strict=True):
         rows[:, list(d.columns)] = np.maximum(draw.row, 0)[:, None]
         if d.is_continuous.any():
-            numbers[d.columns[0]] = d.numbers(draw.value)
+            numbers[d.columns[0]] = d.numbers(draw.number)
     return (
         background.columns_at_rows(rows).with_columns_of_values(numbers)
         if numbers

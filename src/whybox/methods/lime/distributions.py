@@ -9,7 +9,7 @@ Source: lime_tabular of Ribeiro et al. (2016), doi:10.1145/2939672.2939778; Garr
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -37,11 +37,13 @@ class Draw:
 
     Attributes:
         piece: (draws,) of each. row: (draws,) the background row whose cells it has, -1 for a number that was drawn inside a bin. value: (draws,) that number.
+        number: (draws,), the number of either; NaN where it is missing, or no number.
     """
 
     piece: Ints
     row: Ints
     value: Floats
+    number: Floats
 
 
 @final
@@ -73,6 +75,7 @@ class PlayerDistribution:
         shares: (pieces,) of the background, which sum to one.
         mean, std, low, high: (pieces,) of the normal distribution of a bin; NaN where the piece consists of background rows.
         atom_rows, atom_piece, atom_share: (atoms,) background rows of the other pieces, ordered by piece, and the share that each has of its piece.
+        atom_numbers: (atoms,) of a column of numbers, NaN elsewhere.
         is_date: whether numbers are microseconds. number_origin: what is added to a number that is drawn.
     """
 
@@ -86,6 +89,7 @@ class PlayerDistribution:
     atom_rows: Ints
     atom_piece: Ints
     atom_share: Floats
+    atom_numbers: Floats
     is_date: bool = False
     number_origin: int = 0
 
@@ -121,9 +125,11 @@ class PlayerDistribution:
             p = piece[continuous]
             inside = np.clip((u[continuous] - ends[p]) / self.shares[p], 0.0, 1.0)
             value[continuous] = truncated_quantile(inside, self.mean[p], self.std[p], self.low[p], self.high[p])
+        number = value.copy()
         if not continuous.all():
-            row[~continuous] = self.atom_rows[self._atom_index(u[~continuous], piece[~continuous])]
-        return Draw(piece.astype(np.int64), row, value)
+            atoms = self._atom_index(u[~continuous], piece[~continuous])
+            row[~continuous], number[~continuous] = self.atom_rows[atoms], self.atom_numbers[atoms]
+        return Draw(piece.astype(np.int64), row, value, number)
 
     def _atom_index(self, u: Floats, piece: Ints) -> Ints:
         """Which atom lies at `u`, inside its piece."""
@@ -223,10 +229,10 @@ class BinnedColumn:
         piece = self.piece_of_bin[bins]
         outside = (numbers < self.limits[0]) | (numbers > self.limits[1])
         piece = np.where(missing, self.missing_piece, np.where(outside, _UNSEEN, piece))
-        conditions = [
-            f"{self.feature.name} missing" if gone else self._own_value_words(v) if p < 0 else self._bin_words(int(b))
-            for gone, v, p, b in zip(missing, numbers, piece, bins, strict=True)
-        ]
+        conditions = self._words_of_bins[bins]
+        conditions[missing] = f"{self.feature.name} missing"
+        for i in np.flatnonzero(~missing & (piece < 0)):
+            conditions[i] = self._own_value_words(float(numbers[i]))
         return _single_pieces(piece, conditions, numbers)
 
     def _whole_line(self, numbers: Floats) -> RowRegions:
@@ -240,6 +246,10 @@ class BinnedColumn:
         deviation = float(np.nanstd(self.feature.numbers)) if self.feature.numbers is not None else 0.0
         words = f"{self.feature.name}, each {edge_texts(np.array([deviation]))[0]}"
         return _single_pieces(np.zeros(len(numbers), dtype=np.int64), [words] * len(numbers), numbers)
+
+    @cached_property
+    def _words_of_bins(self) -> npt.NDArray[np.object_]:
+        return np.array([self._bin_words(b) for b in range(len(self.edges) + 1)], dtype=object)
 
     def _bin_words(self, b: int) -> str:
         name, words, n = self.feature.name, self.edge_words, len(self.edges)
@@ -299,7 +309,7 @@ class BinnedColumn:
         return tuple(words)
 
 
-def _single_pieces(piece: Ints, conditions: Sequence[str], numbers: Floats) -> RowRegions:
+def _single_pieces(piece: Ints, conditions: Iterable[str], numbers: Floats) -> RowRegions:
     first = np.maximum(piece, 0).astype(np.int64)
     return RowRegions(first, np.where(piece < 0, first, first + 1), tuple(conditions), numbers)
 
@@ -406,8 +416,10 @@ def join_columns(
     is_date = len(columns) == 1 and only.feature.kind == "datetime"
     origin = only.feature.number_origin if len(columns) == 1 else 0
     share = weights[atom_rows] / shares[atom_piece]
+    numbers = only.feature.numbers if len(columns) == 1 else None
+    atom_numbers = np.full(len(atom_rows), np.nan) if numbers is None else numbers[atom_rows]
     return PlayerDistribution(
-        name, columns_at, shares, mean, std, low, high, atom_rows, atom_piece, share, is_date, origin
+        name, columns_at, shares, mean, std, low, high, atom_rows, atom_piece, share, atom_numbers, is_date, origin
     ), kinds
 
 
