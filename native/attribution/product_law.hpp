@@ -23,14 +23,8 @@ public:
 
     const Grid& grid;
 
-    struct PointSet { std::uint32_t begin, count; };  // ranges of points
-    struct Edges {  // of a node
-        PointSet sides[2];
-        std::int32_t previous;  // the last edge above of the same player: twice its node's position among the player's, plus its side; -1: there is none
-    };
-
-    std::span<const Range> ranges(const PointSet& s) const { return {ranges_.data() + s.begin, s.count}; }
-    const Edges& edges(std::int32_t node) const { return edges_[static_cast<std::size_t>(node)]; }
+    const EdgePoints* edges() const { return edges_.data(); }  // of all nodes
+    const Range* ranges() const { return ranges_.data(); }
     const std::vector<std::int32_t>& nodes_of(std::size_t player) const { return nodes_of_[player]; }
     std::size_t trees() const { return trees_.size(); }
     std::int64_t first_node(std::size_t tree) const { return first_node_[tree]; }
@@ -43,7 +37,7 @@ private:
     std::int32_t add_leaf(const Node& n, double weight);
 
     std::vector<ProductNode> nodes_;
-    std::vector<Edges> edges_;
+    std::vector<EdgePoints> edges_;
     Ranges ranges_;
     std::vector<ProductTree> trees_;
     std::vector<std::int64_t> first_node_;             // of each tree, and the end
@@ -63,7 +57,8 @@ struct PlayerLaws {
 class ProductTables {
 public:
     // The trees from `first` on whose tables take no more than max_bytes, at least one tree.
-    ProductTables(const ProductPaths& paths, const PlayerLaws& laws, std::size_t first, std::size_t max_bytes, int threads);
+    ProductTables(const ProductPaths& paths, const PlayerLaws& laws, std::size_t first, std::size_t max_bytes, const InstructionSet& set,
+        int threads);
 
     TreeRange trees() const { return trees_; }
     std::size_t bytes() const { return tables_.size() * sizeof(double); }
@@ -76,9 +71,9 @@ private:
     struct LawRows { const double *mass, *derivative; std::int64_t laws; };  // of one player
 
     bool by_row(std::size_t player) const { return laws_[player].laws > table_laws_; }  // its laws are too many: a block of rows has tables of its own
-    template <int laws>
-    void fill(std::size_t player, const std::int64_t* law_of_lane, double* tables) const;
-    void fill_player(std::size_t player, const std::int64_t* law_of_lane, double* tables) const;
+    struct Scratch { AlignedArray<double> sums, states; };
+    void fill(std::size_t player, const std::int64_t* law_of_lane, const ProductKernels& kernels, Scratch& scratch, double* tables) const;
+    std::size_t table_kind() const { return table_laws_ == 4 ? 0 : table_laws_ == 8 ? 1 : 2; }
 
     const ProductPaths& paths_;
     std::vector<LawRows> laws_;

@@ -18,7 +18,7 @@ struct LawTables {
     std::size_t players, outputs;
 
     LawTables(const whybox::ProductPaths& paths, Vector<double> masses, Vector<double> derivatives, Vector<std::int64_t> laws_of_players, std::size_t first_tree,
-            std::size_t max_bytes, int threads)
+            std::size_t max_bytes, const char* instructions, int threads)
         : mass(std::move(masses)), derivative(std::move(derivatives)), laws(std::move(laws_of_players)), players(paths.grid.players()),
             outputs(static_cast<std::size_t>(paths.grid.e.outputs())) {
         require(laws.size() == players && first_tree < paths.trees() && threads > 0, "laws of each player, and a tree to begin with");
@@ -28,8 +28,9 @@ struct LawTables {
             size += static_cast<std::size_t>(laws(j)) * paths.grid.points(j);
         }
         require(mass.size() == size && derivative.size() == size, "masses and derivatives must be laws x points of each player");
+        const auto& set = whybox::instruction_set(instructions);
         nb::gil_scoped_release release;
-        tables = std::make_unique<whybox::ProductTables>(paths, whybox::PlayerLaws{span(mass), span(derivative), span(laws)}, first_tree, max_bytes, threads);
+        tables = std::make_unique<whybox::ProductTables>(paths, whybox::PlayerLaws{span(mass), span(derivative), span(laws)}, first_tree, max_bytes, set, threads);
     }
 
     // law_of: rows x players
@@ -48,9 +49,9 @@ struct LawTables {
 void bind_product_law(nb::module_& m) {
     nb::class_<whybox::ProductPaths>(m, "ProductPaths")
         .def("tables", [](const whybox::ProductPaths& paths, Vector<double> mass, Vector<double> derivative, Vector<std::int64_t> laws, std::size_t first_tree,
-            std::size_t max_bytes, int threads) {
-            return new LawTables(paths, std::move(mass), std::move(derivative), std::move(laws), first_tree, max_bytes, threads);
-        }, nb::keep_alive<0, 1>(), "mass"_a.noconvert(), "derivative"_a.noconvert(), "laws"_a.noconvert(), "first_tree"_a, "max_bytes"_a, "threads"_a);
+            std::size_t max_bytes, const char* instructions, int threads) {
+            return new LawTables(paths, std::move(mass), std::move(derivative), std::move(laws), first_tree, max_bytes, instructions, threads);
+        }, nb::keep_alive<0, 1>(), "mass"_a.noconvert(), "derivative"_a.noconvert(), "laws"_a.noconvert(), "first_tree"_a, "max_bytes"_a, "instructions"_a, "threads"_a);
     nb::class_<LawTables>(m, "LawTables")
         .def_prop_ro("last_tree", [](const LawTables& t) { return t.tables->trees().last; })
         .def_prop_ro("bytes", [](const LawTables& t) { return t.tables->bytes(); })

@@ -36,7 +36,6 @@ private:
     std::vector<std::int32_t> cuts_;
 };
 
-struct Range { std::uint32_t from, to; };  // of grid points
 using Ranges = std::vector<Range>;
 
 struct PlayerPoints {  // the points of one player, as the caller gives them

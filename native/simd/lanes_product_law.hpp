@@ -1,6 +1,7 @@
 // Trees whose columns are independent, for rows in lanes: masses on the way down, sums over leaves on the way up, two numbers looked up at an edge.
 #pragma once
 
+#include "simd/lanes_law_tables.hpp"
 #include "simd/lanes_split.hpp"
 
 namespace whybox::WHYBOX_ISA {
@@ -52,7 +53,7 @@ private:
         const ProductNode n = t_.nodes[id];
         const double* const table = t_.tables + (id - t_.first_node) * (4 * kLaws);
         side<false>(n, table, depth);
-        side<true>(n, table + 2 * kLaws, depth);
+        side<true>(n, table + kLaws, depth);
     }
 
     template <bool right>
@@ -69,7 +70,7 @@ private:
             for (int g = 0; g < vectors; ++g) V::store(below + g * V::width, product[g]);
             visit(child, depth + 1);
         }
-        const Laws changes(table + kLaws);
+        const Laws changes(table + 2 * kLaws);
         F change[vectors];
         for (int g = 0; g < vectors; ++g) change[g] = changes.at(index + g * V::width);
         const double *const value = leaf(child), *const below = sums(depth + 1);
@@ -89,7 +90,7 @@ private:
 };
 
 constexpr ProductKernels product_kernels() {
-    return {kVectors * Lanes<double>::width, &Lanes<double>::law_index,
+    return {kVectors * Lanes<double>::width, &Lanes<double>::law_index, {&fill_law_tables<4>, &fill_law_tables<8>, &fill_law_tables<16>},
             {&ProductWalk<2, kVectors>::trees, &ProductWalk<3, kVectors>::trees, &ProductWalk<4, kVectors>::trees},
             &ProductWalk<3, kGroupRows / Lanes<double>::width>::trees};
 }

@@ -162,8 +162,9 @@ struct NearestRows {
     double* out;                      // 32; infinite where there is no other point
 };
 
-// Trees whose columns are independent (attribution/product_law.hpp). A node has four tables, an entry a law of its player: for the left child, then for
-// the right one, its mass as a share of the node's, and by how much the derivative of its mass, as a share of that mass, is above the node's.
+// Trees whose columns are independent (attribution/product_law.hpp). A node has four tables, an entry a law of its player: the masses of the
+// left and of the right child as a share of the node's, then by how much the derivative of each child's mass, as a share of that mass, is above the
+// node's.
 struct ProductNode { std::int32_t player, child[2]; };  // child: another node, or ~leaf
 struct ProductTree { std::int32_t root, first_output; };
 struct ProductTrees {
@@ -183,9 +184,37 @@ struct ProductBlock {
     double* results;                // (players + 1) x outputs x rows, added to: the derivative for each player, then the expectation
 };
 
+struct Range { std::uint32_t from, to; };        // of grid points
+struct PointSet { std::uint32_t begin, count; };  // ranges of points
+struct EdgePoints {  // of a node: the points of its player that meet all splits down to each child
+    PointSet sides[2];
+    std::int32_t previous;  // the last edge above of the same player: twice its node's position among the player's, plus its side; -1: there is none
+};
+
+// The nodes of one player, and its laws: as many side by side as the tables have entries.
+struct LawEdges {
+    const double *mass, *derivative;  // laws x points
+    const std::int64_t* law_of_lane;
+    std::int64_t points, count, first, first_node;  // count: nodes; first: position among the player's nodes
+    const std::int32_t* nodes;
+    const EdgePoints* edges;  // of every node
+    const Range* ranges;
+    double* sums;    // scratch, law_sums(points) x 2 x laws
+    double* states;  // scratch, count x 8 x laws: of both edges of a node, the mass twice and the derivative divided by it twice
+    double* tables;  // from the first node on
+};
+constexpr std::int64_t kPointBlock = 16;
+constexpr std::int64_t law_sums(std::int64_t points) {
+    const std::int64_t blocks = (points + kPointBlock - 1) / kPointBlock;
+    std::int64_t levels = 1;
+    while (std::int64_t{1} << levels < blocks) ++levels;
+    return 3 * points + levels * blocks;
+}
+
 struct ProductKernels {
     int rows;  // of a block
     std::int64_t (*law_index)(std::int64_t law);
+    void (*fill_tables[3])(const LawEdges& edges);  // tables of 4, 8, 16 laws
     void (*add[3])(const ProductTrees& trees, const ProductBlock& block);  // tables of 4, 8, 16 laws
     void (*add_eight)(const ProductTrees& trees, const ProductBlock& block);  // blocks of kGroupRows, tables of 8 laws
 };

@@ -166,6 +166,7 @@ class ProductPaths:
         laws: npt.NDArray[np.int64],
         first_tree: int,
         max_bytes: int,
+        instructions: str,
         threads: int,
     ) -> LawTables: ...
 

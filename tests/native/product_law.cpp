@@ -91,7 +91,7 @@ void compare(const Ensemble& e, const LawsFixture& a, Random& random, std::size_
                 Values expected, derivative(rows * players * outputs);
                 for (std::size_t i = 0; i < rows; ++i) expected.insert(expected.end(), e.base.begin(), e.base.end());
                 for (std::size_t first = 0; first < e.trees();) {
-                    const ProductTables tables(paths, a.all(), first, max_bytes, threads);
+                    const ProductTables tables(paths, a.all(), first, max_bytes, *set, threads);
                     tables.run(law_of.data(), rows, *set, threads, expected.data(), derivative.data());
                     CHECK(tables.trees().last > first);
                     first = tables.trees().last;

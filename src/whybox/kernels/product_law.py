@@ -134,7 +134,7 @@ class ProductLaw:
         )
         n_laws = np.array([law.n_laws for law in self.laws], dtype=np.int64)
         max_bytes = MAX_TABLE_BYTES // (threads if n_laws.max() > MAX_LAWS_IN_TABLES else 1)
-        tables = paths.native.tables(mass, derivative, n_laws, first, max_bytes, threads)
+        tables = paths.native.tables(mass, derivative, n_laws, first, max_bytes, fastest_instructions(), threads)
         if first == 0 and tables.last_tree == self.ensemble.n_trees and tables.bytes <= MAX_TABLE_BYTES:
             self._kept = tables
         return tables
