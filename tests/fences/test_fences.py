@@ -264,6 +264,7 @@ PUBLIC = {
         "Plan",
         "RemoteModel",
         "__version__",
+        "anchors",
         "check",
         "concat",
         "effects",
@@ -272,17 +273,20 @@ PUBLIC = {
         "explainers",
         "importance",
         "interactions",
+        "lime",
         "load",
         "networks",
         "plan",
         "regions",
         "report",
         "saliency",
+        "submodular_pick",
         "typing",
     ],
     "whybox.networks": ["exported", "jax"],
     "whybox.explainers": [
         "Ablation",
+        "Anchors",
         "DeepLift",
         "ExpectedGradients",
         "GradCam",
@@ -293,6 +297,7 @@ PUBLIC = {
         "Index",
         "IntegratedGradients",
         "LayerCam",
+        "Lime",
         "LinearShap",
         "Occlusion",
         "Rise",
@@ -363,6 +368,7 @@ def test_errors_are_one_tree_and_the_docstring_draws_it():
 
 def test_every_public_docstring_says_what_it_raises():
     for name in (
+        "anchors",
         "check",
         "effects",
         "explain",
@@ -373,6 +379,7 @@ def test_every_public_docstring_says_what_it_raises():
         "regions",
         "report",
         "saliency",
+        "submodular_pick",
     ):
         doc = inspect.getdoc(getattr(whybox, name))
         assert "Raises:" in doc, name

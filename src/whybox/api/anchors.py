@@ -66,7 +66,7 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
         >>> model = RandomForestClassifier(20, random_state=0).fit(X, y)
         >>> e = wb.anchors(model, X[:1], X)
         >>> str(e.extras["rule"][1][0]), bool(e.extras["certified"][1][0])
-        ('IF petal length (cm) <= 1.6', True)
+        ('IF petal width (cm) <= 0.3', True)
     """
     options = AnchorsOptions(
         precision=precision,
