@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from dataclasses import replace
 from itertools import product
 
@@ -186,6 +187,14 @@ def test_what_cannot_be_certified_says_so():
     assert any("want of predictions" in note for note in few.evidence.notes)
     with pytest.raises(LimitError, match="at least 640 predictions"):
         wb.anchors(noise, background[:4], background, max_evals=1_000)
+
+
+def test_a_kept_explainer_is_pickled_and_gives_the_same():
+    model = DecisionTreeClassifier(max_depth=3, random_state=0).fit(X, X[:, 0])
+    for kept in (model, model.predict_proba):
+        explainer = wb.explainers.Anchors(kept, X, discretizer=EDGES)
+        e = explainer(X[:5])
+        assert np.array_equal(pickle.loads(pickle.dumps(explainer))(X[:5]).values, e.values)
 
 
 def test_max_size_is_kept():
