@@ -17,6 +17,8 @@ VERBS = {
     "interactions": "`wb.interactions(model, X)`",
     "regions": "`wb.regions(model, X, feature)`",
     "importance": "`wb.importance(model, X, method=...)`",
+    "lime": "`wb.lime(model, X, background, method=...)`",
+    "anchors": "`wb.anchors(model, X, background)`",
     "saliency": "`wb.saliency(net, inputs, method=...)`",
 }
 

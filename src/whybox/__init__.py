@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from whybox import explainers as explainers
     from whybox import networks as networks
     from whybox import typing as typing
+    from whybox.api.anchors import anchors as anchors
     from whybox.api.effects import effects as effects
     from whybox.api.explain import explain as explain
     from whybox.api.importance import importance as importance
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from whybox.explanation.concat import concat as concat
     from whybox.explanation.effects import Effects as Effects
     from whybox.explanation.explanation import Explanation as Explanation
+    from whybox.explanation.submodular_pick import submodular_pick as submodular_pick
     from whybox.methods.common.plan import Plan as Plan
     from whybox.methods.saliency.saliency import saliency as saliency
     from whybox.models.remote import RemoteModel as RemoteModel
@@ -38,6 +40,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULE_OF_NAME = {
+    "anchors": "whybox.api.anchors",
     "check": "whybox.checks.check",
     "concat": "whybox.explanation.concat",
     "Effects": "whybox.explanation.effects",
@@ -54,6 +57,7 @@ _MODULE_OF_NAME = {
     "RemoteModel": "whybox.models.remote",
     "report": "whybox.reporting.report",
     "saliency": "whybox.methods.saliency.saliency",
+    "submodular_pick": "whybox.explanation.submodular_pick",
 }
 _MODULES = ("errors", "explainers", "networks", "typing")
 
@@ -63,6 +67,7 @@ __all__ = [
     "Plan",
     "RemoteModel",
     "__version__",
+    "anchors",
     "check",
     "concat",
     "effects",
@@ -78,6 +83,7 @@ __all__ = [
     "regions",
     "report",
     "saliency",
+    "submodular_pick",
     "typing",
 ]
 

@@ -30,6 +30,7 @@ EXPLANATION_KINDS: Final = {
     "interaction": ("row", "feature", "feature_2", "output"),
     "importance": ("feature", "output"),
     "local": ("width", "row", "feature", "output"),
+    "rule": ("row", "feature"),
     "agreement": ("feature", "method"),
     "effect": ("row", "point", "point_2", "output"),
     "interaction_size": ("feature", "feature_2", "output"),

@@ -18,6 +18,7 @@ __all__ = [
     "RunningMoments",
     "abs_rank_correlations",
     "adjust_p_values",
+    "binomial_bounds",
     "confidence_interval",
     "critical_value",
     "critical_values",
@@ -133,6 +134,24 @@ def confidence_interval(
     """
     middle, half = np.asarray(estimate, dtype=np.float64), critical_value(level, freedom) * np.asarray(std_error)
     return np.asarray(middle - half), np.asarray(middle + half)
+
+
+def binomial_bounds(successes: npt.ArrayLike, trials: npt.ArrayLike, error: npt.ArrayLike) -> tuple[Floats, Floats]:
+    """Return the exact lower and upper bound of a probability, each wrong with a chance of at most `error`; shaped as the arguments broadcast.
+
+    Args:
+        successes, trials: counts; of no trials the bounds are 0 and 1. error: of each bound, between 0 and 1.
+
+    Source: Clopper and Pearson, Biometrika 26 (1934), doi:10.1093/biomet/26.4.404.
+    """
+    from scipy.special import betaincinv
+
+    k, n, a = np.broadcast_arrays(
+        np.asarray(successes, dtype=np.float64), np.asarray(trials, dtype=np.float64), np.asarray(error)
+    )
+    low = np.where(k > 0, betaincinv(np.maximum(k, 1.0), n - k + 1.0, a), 0.0)
+    high = np.where(k < n, betaincinv(k + 1.0, np.maximum(n - k, 1.0), 1.0 - a), 1.0)
+    return np.asarray(low), np.asarray(high)
 
 
 def skewed_interval(

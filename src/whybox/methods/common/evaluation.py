@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Final, final
 
 import numpy as np
@@ -364,14 +365,14 @@ def _check_outputs(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: 
 
 def prediction_function(model: Model, output: OutputSelection) -> Callable[[Table], Floats]:
     """Return a function of aligned rows: the outputs chosen, on their scale, (rows, outputs)."""
-    if isinstance(model, BlackBox):
-        own = model.own_predict
-        assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-        return lambda table: output.select_predictions(
-            call_own_predict(own, table, what="rows with some of their values replaced")
-        )
+    return partial(_black_box_outputs if isinstance(model, BlackBox) else _read_outputs, model, output)
 
-    def predict(table: Table) -> Floats:
-        return output.from_raw(raw_outputs(model, model.inputs.matrix(table)), model.outputs.link)
 
-    return predict
+def _black_box_outputs(model: Model, output: OutputSelection, table: Table) -> Floats:
+    own = model.own_predict
+    assert own is not None  # noqa: S101  # a black box is nothing but its own predict
+    return output.select_predictions(call_own_predict(own, table, what="rows with some of their values replaced"))
+
+
+def _read_outputs(model: Model, output: OutputSelection, table: Table) -> Floats:
+    return output.from_raw(raw_outputs(model, model.inputs.matrix(table)), model.outputs.link)

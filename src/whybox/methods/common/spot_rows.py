@@ -93,19 +93,27 @@ class RowRecomputation:
 
     Args:
         model, selection: as of the answer. table: its rows. checker: counts what that takes.
-        alone: how many of the first cells are asked about a second time, alone.
+        alone: how many of the first cells are asked about a second time, alone. rows: what is asked about, in words.
     """
 
     def __init__(
-        self, model: Model, table: Table, selection: OutputSelection, checker: SpotChecker, *, alone: int = 0
+        self,
+        model: Model,
+        table: Table,
+        selection: OutputSelection,
+        checker: SpotChecker,
+        *,
+        alone: int = 0,
+        rows: str = "rows with the feature set to a point",
     ) -> None:
+        self._rows = rows
         self.model, self.table, self.selection, self._checker, self._alone = model, table, selection, checker, alone
         self._library: str | None = None  # how the library of a model file was asked
 
     @property
     def description(self) -> str:
         """How cells are recomputed, in words that follow "were recomputed"."""
-        own, rows = self.model.own_predict, "rows with the feature set to a point"
+        own, rows = self.model.own_predict, self._rows
         if own is not None:
             return f"by asking {own.call_name} about {rows}"
         return f"by a plain NumPy reading of {rows}" if self._library is None else f"{self._library} about {rows}"

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
 from whybox.methods.common.columns import Ints
-from whybox.methods.lime.distributions import Draw, PlayerDistribution
+from whybox.methods.common.piecewise import Draw, PlayerDistribution
 from whybox.methods.lime.problem import LimeProblem
 
 __all__ = ["LocalDesign", "Sample", "sample_cells", "sample_of"]

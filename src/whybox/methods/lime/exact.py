@@ -19,12 +19,12 @@ from whybox.data.table import Floats
 from whybox.kernels.product_law import PlayerLaw, ProductLaw, expected_outputs
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.piecewise import PlayerDistribution
 from whybox.methods.lime.design import LocalDesign, sample_of
-from whybox.methods.lime.distributions import PlayerDistribution
 from whybox.methods.lime.problem import Neighbourhood
-from whybox.methods.lime.truncated_normal import mass_below
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
+from whybox.numerics.truncated_normal import mass_below
 
 __all__ = ["ExactLaws", "ExactValues", "exact_unavailable", "exact_values"]
 

@@ -12,13 +12,10 @@ import numpy.typing as npt
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
 from whybox.games.players import Players, resolve_players
+from whybox.methods.common.bins import check_named_edges
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
-from whybox.methods.lime.bins import check_named_edges
-from whybox.methods.lime.distributions import (
+from whybox.methods.common.piecewise import (
     BinnedColumn,
     PlayerDistribution,
     RowRegions,
@@ -26,6 +23,9 @@ from whybox.methods.lime.distributions import (
     join_columns,
     player_regions,
 )
+from whybox.methods.common.repeatability import RepeatCheck
+from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
 from whybox.methods.lime.options import LimeOptions
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox

@@ -20,9 +20,9 @@ import numpy.typing as npt
 from whybox.data.cells import cell_positions
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, DtypeError, InputError, OptionError
+from whybox.methods.common.bins import bin_edges, edge_texts
 from whybox.methods.common.columns import Feature, Ints, feature_of
-from whybox.methods.lime.bins import bin_edges, edge_texts
-from whybox.methods.lime.truncated_normal import truncated_mean, truncated_quantile
+from whybox.numerics.truncated_normal import truncated_mean, truncated_quantile
 
 __all__ = ["BinnedColumn", "Draw", "PlayerDistribution", "RowRegions", "bin_column", "join_columns", "player_regions"]
 

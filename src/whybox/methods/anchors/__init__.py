@@ -1,0 +1,1 @@
+"""Anchors: conditions on few features under which a classifier nearly always keeps its prediction."""

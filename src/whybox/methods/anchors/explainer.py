@@ -1,0 +1,161 @@
+"""The explainer of anchors: the model and the background are read once, rows are explained as they come."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from functools import cached_property
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, Final, final
+
+import numpy as np
+
+from whybox.data.table import Floats
+from whybox.errors import Argument, LimitError
+from whybox.explanation.explanation import Explanation
+from whybox.kernels.predict import compare_with_own_predict
+from whybox.methods.anchors.evaluate import DrawEvaluator
+from whybox.methods.anchors.law import RuleLaw
+from whybox.methods.anchors.options import AnchorsOptions
+from whybox.methods.anchors.problem import AnchorsProblem, resolve_rows, resolve_setting
+from whybox.methods.anchors.result import rule_explanation
+from whybox.methods.anchors.rounds import find_rules
+from whybox.methods.anchors.screening import POOL_DRAWS, SharedPool, draw_pool
+from whybox.methods.anchors.search import MIN_BUDGET, RuleProblem
+from whybox.methods.anchors.spot_checks import check_rules
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.evaluation import prediction_function
+from whybox.methods.common.options import make_options, parameters_of
+from whybox.models.blackbox import BlackBox
+
+__all__ = ["Anchors"]
+
+EVALS_A_ROW: Final = 20_000
+POOL_SHARE: Final = 4  # the shared sample takes at most one in so many of the predictions allowed
+
+
+@final
+class Anchors:
+    """Anchors of tables: for each row, conditions under which the model keeps its class with a promised precision.
+
+    Args:
+        model: a classifier, or a function of rows that gives labels or probabilities.
+        background: rows (m, d) that rules are tried on, like those of training.
+        options: an AnchorsOptions object (whybox.methods.anchors.options), in place of those by name that follow; see :func:`whybox.anchors`.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+
+    __signature__: ClassVar[Signature] = Signature(
+        [
+            Parameter("model", Parameter.POSITIONAL_OR_KEYWORD),
+            Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *parameters_of(AnchorsOptions),
+        ]
+    )
+
+    def __init__(self, model: Any, background: Any = None, options: AnchorsOptions | None = None, **given: Any) -> None:
+        self.options = make_options(AnchorsOptions, options, given)
+        self.setting = resolve_setting(model, background, self.options)
+        self.law = RuleLaw(self.setting)
+
+    @cached_property
+    def _pool(self) -> SharedPool:
+        """The sample that all rows share, drawn at the first call."""
+        allowed = self.options.max_evals
+        draws = POOL_DRAWS if allowed is None else min(POOL_DRAWS, max(1, allowed // POOL_SHARE))
+        return draw_pool(self.law, DrawEvaluator(self.setting), draws)
+
+    def __call__(self, X: Any) -> Explanation:
+        """Explain rows.
+
+        Args:
+            X: (n, d) with the model's columns.
+
+        Returns:
+            Explanation of kind ``"rule"``; see :func:`whybox.anchors`.
+
+        Raises:
+            InputError: the rows do not fit. LimitError: ``max_evals`` is too small for these rows. ModelMismatchError: our reading is not the model's own predict.
+        """
+        began = time.perf_counter()
+        problem = resolve_rows(self.setting, X)
+        problem.repeat_check.check_before()
+        outputs, difference = self._outputs(problem)
+        problem = replace(problem, agreement=max(problem.agreement, difference))
+        answers = self.setting.reader.answers(outputs)
+        kinds, which = np.unique(np.column_stack([problem.own, answers]), axis=0, return_inverse=True)
+        which = which.reshape(-1).astype(np.int64)
+        drawn_before = "_pool" in self.__dict__
+        budget = self._budget(len(problem.rows), len(kinds))
+        pool = self._pool
+        evaluator = DrawEvaluator(self.setting)
+        problems = [self._rule_problem(k[:-1].astype(np.int64), float(k[-1]), budget) for k in kinds]
+        found = find_rules(self.law, evaluator, pool, problems)
+        problem.repeat_check.check_after()
+        calls = evaluator.spent + (0 if drawn_before else len(pool)) + len(problem.rows)
+        checks = check_rules(problem, found, which, answers, evaluator.spent)
+        return rule_explanation(
+            problem,
+            [found[k] for k in which],
+            outputs,
+            answers,
+            spot_checks=checks,
+            calls=calls,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _budget(self, rows: int, problems: int) -> int:
+        """Predictions that each different problem may take.
+
+        Raises:
+            LimitError: too few for one test.
+        """
+        allowed = self.options.max_evals
+        if allowed is None:
+            return EVALS_A_ROW
+        pool = min(POOL_DRAWS, max(1, allowed // POOL_SHARE))
+        each = (allowed - pool - rows) // max(problems, 1)
+        if each < MIN_BUDGET:
+            raise LimitError(
+                f"anchors take at least {MIN_BUDGET:,} predictions for each of {problems:,} different rows, beside the sample that all rows share: more than ",
+                Argument("max_evals", example=f"{allowed:,}"),
+                ". Pass fewer rows, or raise ",
+                Argument("max_evals"),
+                ".",
+            )
+        return each
+
+    def _rule_problem(self, own: Ints, answer: float, budget: int) -> RuleProblem:
+        setting, options = self.setting, self.options
+        inside = setting.pieces == own
+        weights = setting.background.weights
+        usable = inside.any(axis=0) & ~inside.all(axis=0)
+        return RuleProblem(
+            own,
+            answer,
+            usable,
+            inside,
+            weights,
+            options.precision,
+            1.0 - options.level,
+            setting.players.count if options.max_size is None else options.max_size,
+            budget,
+        )
+
+    def _outputs(self, problem: AnchorsProblem) -> tuple[Floats, float]:
+        """Outputs of the rows; of a model that is read compared with its own predict."""
+        model = problem.model
+        predict = prediction_function(model, problem.selection)
+        if isinstance(model, BlackBox):
+            return predict(problem.rows), 0.0
+        model.inputs.confirm_structure(problem.rows)
+        matrix = model.inputs.matrix(problem.rows)
+        difference = compare_with_own_predict(model, problem.rows, matrix, rows="these rows", row="row")
+        return predict(problem.rows), difference
+
+    def __repr__(self) -> str:
+        s = self.setting
+        return f"Anchors({s.model.kind}, {len(s.background):,} background rows)"

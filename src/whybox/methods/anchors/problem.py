@@ -1,0 +1,208 @@
+"""The problem of anchors, resolved before any work: the model, its classes, the background in pieces, and the own piece of each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.data.table import Table, as_table
+from whybox.errors import Argument, InputError, OptionError
+from whybox.games.players import Players, resolve_players
+from whybox.methods.anchors.classes import ClassReader, resolve_classes
+from whybox.methods.anchors.options import AnchorsOptions
+from whybox.methods.common.bins import check_named_edges
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.evaluation import prediction_function
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.piecewise import (
+    BinnedColumn,
+    PlayerDistribution,
+    RowRegions,
+    bin_column,
+    join_columns,
+    player_regions,
+)
+from whybox.methods.common.repeatability import RepeatCheck
+from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
+
+__all__ = ["AnchorsProblem", "AnchorsSetting", "resolve_rows", "resolve_setting"]
+
+MIN_BACKGROUND: Final = 2
+ROWS_OF_CLASSES: Final = 256  # background rows whose outputs say whether they are those of classes
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class AnchorsSetting:
+    """A model, and the background rows that rules are tried on.
+
+    Attributes:
+        options: as given. resolved: the model with the background. reader: of its classes. players: groups of the user's columns.
+        columns: for each player its columns in pieces. distributions: for each player which background rows each piece has. kinds: as :func:`join_columns`.
+        agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them, of the background.
+    """
+
+    options: AnchorsOptions
+    resolved: ResolvedModel
+    reader: ClassReader
+    players: Players
+    columns: tuple[tuple[BinnedColumn, ...], ...]
+    distributions: tuple[PlayerDistribution, ...]
+    kinds: tuple[Ints, ...]
+    agreement: float
+    n_rows_checked: int
+
+    @property
+    def model(self) -> Model:
+        """The model, read or a black box."""
+        return self.resolved.model
+
+    @property
+    def background(self) -> WeightedRows:
+        """The background rows with their weights."""
+        return self.resolved.rows
+
+    @property
+    def selection(self) -> OutputSelection:
+        """The outputs that are evaluated."""
+        return self.reader.selection
+
+    @cached_property
+    def pieces(self) -> Ints:
+        """The piece of every background row, (background rows, players)."""
+        out = np.empty((len(self.background), self.players.count), dtype=np.int64)
+        for p, d in enumerate(self.distributions):
+            out[d.atom_rows, p] = d.atom_piece
+        return out
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class AnchorsProblem:
+    """Rows to explain.
+
+    Attributes:
+        setting: of the explainer. rows: aligned with the model. prepared_rows: as they were given, with remarks.
+        regions: for each player the own piece of each row.
+        agreement, n_rows_checked: of the rows and the background together.
+    """
+
+    setting: AnchorsSetting
+    rows: Table
+    prepared_rows: PreparedRows
+    regions: tuple[RowRegions, ...]
+    agreement: float
+    n_rows_checked: int
+
+    @property
+    def options(self) -> AnchorsOptions:
+        """As given."""
+        return self.setting.options
+
+    @property
+    def model(self) -> Model:
+        """The model, read or a black box."""
+        return self.setting.model
+
+    @property
+    def selection(self) -> OutputSelection:
+        """The outputs that are evaluated."""
+        return self.setting.selection
+
+    @property
+    def repeat_check(self) -> RepeatCheck:
+        """Rows on which the model is evaluated several times."""
+        return self.setting.resolved.repeat_check
+
+    @cached_property
+    def own(self) -> Ints:
+        """The own piece of each row, (rows, players); -1 where no background row has anything like the row's cell."""
+        return np.column_stack([np.where(r.is_unseen, -1, r.first) for r in self.regions])
+
+
+def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> AnchorsSetting:
+    """Read the model, and cut the background into pieces.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    if background is None:
+        raise OptionError(
+            "anchors are tried on rows of a background: pass rows like those of training, ",
+            Argument("background", example="X_train"),
+            ".",
+        )
+    given = as_table(background, what="the background")
+    rows, weights, _ = rows_of_positive_weight(given, options.background_weight)
+    if len(rows) < MIN_BACKGROUND:
+        raise InputError(
+            Argument("background"),
+            " has one row of positive weight, so there is nothing to try a rule on; pass rows like those of training.",
+        )
+    if rows.is_matrix:
+        raise InputError("anchors take cells from other rows, which a sparse matrix does not allow; pass dense rows.")
+    resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
+    reader = _resolve_reader(resolved, options)
+    resolved = replace(resolved, selection=reader.selection)
+    table, shares = resolved.rows.table, resolved.rows.weights
+    players = resolve_players(resolved.model, table.names, options.players)
+    check_named_edges(options.discretizer, table.names)
+    categories = resolved.model.inputs.encoder.learned_categories(table)
+    columns, distributions, kinds = [], [], []
+    for name, members in zip(players.names, players.members, strict=True):
+        own = tuple(
+            bin_column(
+                table,
+                p,
+                shares,
+                discretizer=options.discretizer,
+                y=None,
+                seed=options.seed,
+                as_category=p in categories,
+                window=False,
+            )
+            for p in members
+        )
+        found, pieces = join_columns(name, own, shares, drawn_inside=False)
+        columns.append(own)
+        distributions.append(found)
+        kinds.append(pieces)
+    agreement, checked = resolved.compare()
+    return AnchorsSetting(
+        options, resolved, reader, players, tuple(columns), tuple(distributions), tuple(kinds), agreement, checked
+    )
+
+
+def _resolve_reader(resolved: ResolvedModel, options: AnchorsOptions) -> ClassReader:
+    """How the class is read, checked on some background rows."""
+    model, table = resolved.model, resolved.rows.table
+    selection = resolve_classes(model, None, options.output).selection
+    some = np.unique(np.linspace(0, len(table) - 1, min(len(table), ROWS_OF_CLASSES)).astype(np.int64))
+    outputs = prediction_function(model, selection)(table.rows(some))
+    return resolve_classes(model, outputs, options.output)
+
+
+def resolve_rows(setting: AnchorsSetting, X: Any) -> AnchorsProblem:
+    """Find the own piece of each row.
+
+    Raises:
+        WhyboxError: see whybox.errors.
+    """
+    prepared = prepare_rows(setting.model, as_table(X))
+    table = prepared.table
+    if table.is_matrix:
+        raise InputError("the rows are a sparse matrix and the background is not; pass both dense.")
+    weights = setting.background.weights
+    regions = tuple(
+        player_regions(columns, kinds, table, weights)
+        for columns, kinds in zip(setting.columns, setting.kinds, strict=True)
+    )
+    own = len(table) if setting.model.own_predict is not None and not isinstance(setting.model, BlackBox) else 0
+    return AnchorsProblem(setting, table, prepared, regions, setting.agreement, setting.n_rows_checked + own)

@@ -1,0 +1,117 @@
+"""Rules worth trying, found on one sample of changed background rows that all explained rows share: it costs no predictions of a row's own.
+
+The sample only proposes. Its rows meet a rule by chance, which is another law than the promised one, so no number of it is reported.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.methods.anchors.evaluate import DrawEvaluator
+from whybox.methods.anchors.law import RuleLaw
+from whybox.methods.anchors.problem import AnchorsSetting
+from whybox.methods.common.columns import Ints
+
+__all__ = ["Rule", "SharedPool", "coverage", "draw_pool", "own_cells", "pieces_of", "screened_rules", "success_score"]
+
+Rule = tuple[int, ...]  # players whose condition holds, in the order in which they were added
+Flags = npt.NDArray[np.bool_]
+POOL_DRAWS: Final = 12_000
+UNCHANGED_SHARE: Final = (
+    3  # one in so many draws is a background row as it is; in the others half of the features are replaced
+)
+MIN_SUPPORT: Final = 40  # draws that meet a rule, below which nothing is said of it
+BEAM: Final = 6  # rules that are made longer
+MAX_SCREENED: Final = 5  # conditions of a screened rule
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SharedPool:
+    """Changed background rows with their predicted classes.
+
+    Attributes:
+        pieces: (draws, players). answers: (draws,), as :meth:`ClassReader.answers`.
+    """
+
+    pieces: Ints
+    answers: Floats
+
+    def __len__(self) -> int:
+        """Return the number of draws."""
+        return len(self.pieces)
+
+
+def draw_pool(law: RuleLaw, evaluator: DrawEvaluator, draws: int) -> SharedPool:
+    """Draw the sample and evaluate it."""
+    setting = law.setting
+    rng = np.random.default_rng([setting.options.seed % 2**63, 0])
+    base = law.background_rows((rng.permutation(draws) + rng.random(draws)) / draws)
+    sources = np.repeat(base[:, None], setting.players.count, axis=1)
+    changed = rng.random(sources.shape) < 0.5
+    changed[: draws // UNCHANGED_SHARE] = False
+    for p in range(setting.players.count):
+        sources[changed[:, p], p] = law.background_rows(rng.random(int(changed[:, p].sum())))
+    outputs = evaluator.outputs(sources, what="anchors, the shared sample")
+    return SharedPool(pieces_of(setting, sources), setting.reader.answers(outputs))
+
+
+def pieces_of(setting: AnchorsSetting, sources: Ints) -> Ints:
+    """Return the piece of each cell of draws, (draws, players)."""
+    return np.asarray(np.take_along_axis(setting.pieces, sources, axis=0))
+
+
+def own_cells(pieces: Ints, own: Ints) -> Flags:
+    """Return which cells lie in the own pieces of a row, (draws, players)."""
+    return np.asarray(pieces == own)
+
+
+def success_score(successes: Floats, trials: Floats) -> Floats:
+    """Return a share less one standard error, with one success and one failure added: how rules of different support are compared."""
+    share = (successes + 1.0) / (trials + 2.0)
+    return np.asarray(share - np.sqrt(share * (1.0 - share) / (trials + 2.0)))
+
+
+def screened_rules(
+    inside: Flags, agrees: Flags, usable: Flags, precision: float, max_size: int
+) -> tuple[list[Rule], list[Rule]]:
+    """Return the rules that reach the precision in the sample, and the best rules of the last round, best first.
+
+    Args:
+        inside: (draws, players), which cells meet the row's conditions. agrees: (draws,), which draws have the row's class.
+        usable: (players,), which conditions may be used. precision: to reach. max_size: most conditions.
+    """
+    reached: list[Rule] = [()] if agrees.mean() >= precision else []
+    frontier: list[tuple[Rule, Ints]] = [((), np.arange(len(agrees)))]
+    best: list[Rule] = [()]
+    for _ in range(min(max_size, MAX_SCREENED)):
+        found: dict[frozenset[int], tuple[float, Rule, Ints]] = {}
+        for rule, draws in frontier:
+            cells, right = inside[draws], agrees[draws]
+            trials = cells.sum(axis=0).astype(np.float64)
+            successes = cells[right].sum(axis=0).astype(np.float64)
+            score = success_score(successes, trials)
+            for p in np.flatnonzero(usable & (trials >= MIN_SUPPORT)).tolist():
+                longer = (*rule, p)
+                if p in rule or frozenset(longer) in found:
+                    continue
+                if successes[p] >= precision * trials[p]:
+                    reached.append(longer)
+                found[frozenset(longer)] = (float(score[p]), longer, draws)
+        if not found:
+            break
+        order = sorted(found.values(), key=lambda each: (-each[0], sorted(each[1])))[:BEAM]
+        frontier = [(rule, draws[inside[draws, rule[-1]]]) for _, rule, draws in order]
+        best = [rule for _, rule, _ in order]
+    return reached, best
+
+
+def coverage(inside: Flags, weights: Floats, rule: Sequence[int]) -> float:
+    """Return the weighted share of background rows that meet every condition of a rule; `inside` is (background rows, players)."""
+    return float(weights[inside[:, list(rule)].all(axis=1)].sum())

@@ -1,0 +1,232 @@
+"""The search of one rule: try what the shared sample proposes under each rule's own law, confirm, and make a rule longer where none is confirmed.
+
+A rule is confirmed by draws of its own that had no part in choosing it. The error is shared out: test k of a row has the part 1 / (k (k + 1)) of it, which adds
+up to one over any number of tests, and in a test every look at the growing sample has an equal part, half for each bound. So all bounds that a row's search ever
+computes hold together with the promised confidence.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Sequence
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.methods.anchors.screening import Rule, coverage, screened_rules, success_score
+from whybox.methods.common.columns import Ints
+from whybox.numerics.statistics import binomial_bounds
+
+__all__ = ["MIN_BUDGET", "Draws", "FoundRule", "Request", "RuleProblem", "search"]
+
+LOOKS: Final = (128, 256, 512, 1024, 2048)  # draws of a rule when its bounds are computed
+MIN_BUDGET: Final = 640  # predictions of one round of scouts and one look
+SCOUT_DRAWS: Final = 64  # by which it is decided whether a rule is tested
+EXPLORE_DRAWS: Final = 384  # of a rule that is to be made longer
+KEPT_DRAWS: Final = 32  # whose cells are kept for checks
+MAX_SCOUTED: Final = 8  # rules that are tried at a time
+MAX_LONGER: Final = 3  # of those made longer by one condition
+Flags = npt.NDArray[np.bool_]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RuleProblem:
+    """A row's own pieces and its class; rows that share both share the rule.
+
+    Attributes:
+        own: (players,). answer: what the model predicts. usable: (players,), conditions that some background rows meet and some do not.
+        inside, weights: (background rows, players), which meet the conditions; and their weights. precision, error: as asked. max_size: most conditions.
+        budget: most predictions.
+    """
+
+    own: Ints
+    answer: float
+    usable: Flags
+    inside: Flags
+    weights: Floats
+    precision: float
+    error: float
+    max_size: int
+    budget: int
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Draws:
+    """Draws under a rule: which have the row's class, (draws,); which cells meet the row's conditions, (draws, players); sources and outputs of them."""
+
+    agrees: Flags
+    inside: Flags
+    sources: Ints
+    outputs: Floats
+
+    def and_more(self, other: Draws) -> Draws:
+        """Return both together."""
+        names = ("agrees", "inside", "sources", "outputs")
+        return Draws(*(np.concatenate([getattr(self, n), getattr(other, n)]) for n in names))
+
+    def first(self, count: int) -> Draws:
+        """Return them with the cells and outputs of the first alone, for checks."""
+        return Draws(self.agrees, self.inside[:count], self.sources[:count], self.outputs[:count])
+
+
+Request = list[tuple[Rule, int]]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class FoundRule:
+    """What a search found.
+
+    Attributes:
+        rule: its conditions in the order in which they were added. draws: those that confirmed it. bounds: of its precision. certified: whether the lower
+            bound reaches the precision. coverage: share of the background. spent: predictions of the search. tests: how many rules were tested.
+        out_of_budget: whether the search ended for want of predictions.
+    """
+
+    rule: Rule
+    draws: Draws
+    bounds: tuple[float, float]
+    certified: bool
+    coverage: float
+    spent: int
+    tests: int
+    out_of_budget: bool
+
+    @property
+    def precision(self) -> float:
+        """Share of the draws that kept the class; NaN where none was made."""
+        return float(self.draws.agrees.mean()) if len(self.draws.agrees) else float("nan")
+
+
+class _OutOfBudgetError(Exception):
+    """The predictions allowed are spent."""
+
+
+@final
+@dataclass
+class _Search:
+    problem: RuleProblem
+    spent: int = 0
+    tests: int = 0
+    best: FoundRule | None = None
+
+    def ask(self, request: Request) -> Generator[Request, list[Draws], list[Draws]]:
+        """Have draws made, if the budget allows."""
+        count = sum(n for _, n in request)
+        if self.spent + count > self.problem.budget:
+            raise _OutOfBudgetError
+        self.spent += count
+        return (yield request)
+
+    def test(self, rule: Rule) -> Generator[Request, list[Draws], bool]:
+        """Draw under a rule until its lower bound reaches the precision, or it is plain that it will not."""
+        problem = self.problem
+        self.tests += 1
+        error = problem.error / (self.tests * (self.tests + 1)) / len(LOOKS) / 2.0
+        draws: Draws | None = None
+        for look in LOOKS:
+            more = look - (0 if draws is None else len(draws.agrees))
+            try:
+                (new,) = yield from self.ask([(rule, more)])
+            except _OutOfBudgetError:
+                if self.best is None and draws is not None:
+                    self._note(rule, draws, error, certified=False)
+                raise
+            draws = new if draws is None else draws.and_more(new)
+            agree = int(draws.agrees.sum())
+            low, _ = binomial_bounds(agree, look, error)
+            if low >= problem.precision:
+                self._note(rule, draws, error, certified=True)
+                return True
+            if not _has_hope(agree, look, error, problem.precision):
+                break
+        assert draws is not None  # noqa: S101  # there is one look at least
+        self._note(rule, draws, error, certified=False)
+        return False
+
+    def _note(self, rule: Rule, draws: Draws, error: float, *, certified: bool) -> None:
+        low, high = binomial_bounds(int(draws.agrees.sum()), len(draws.agrees), error)
+        if certified or self.best is None or float(low) > self.best.bounds[0]:
+            share = coverage(self.problem.inside, self.problem.weights, rule)
+            self.best = FoundRule(rule, draws, (float(low), float(high)), certified, share, 0, 0, out_of_budget=False)
+
+    def try_rules(self, rules: Sequence[Rule]) -> Generator[Request, list[Draws], list[tuple[float, Rule]] | None]:
+        """Scout some rules and test those that look right, largest coverage first; None: one is confirmed, else the rules with their scores, best first."""
+        problem = self.problem
+        answers = yield from self.ask([(rule, SCOUT_DRAWS) for rule in rules])
+        shares = [float(each.agrees.mean()) for each in answers]
+        for rule, share in zip(rules, shares, strict=True):
+            if share >= problem.precision and (yield from self.test(rule)):
+                return None
+        scores = [float(success_score(np.array(s * SCOUT_DRAWS), np.array(float(SCOUT_DRAWS)))) for s in shares]
+        return sorted(zip(scores, rules, strict=True), key=lambda each: (-each[0], len(each[1]), sorted(each[1])))
+
+    def lengthen(self, rule: Rule) -> Generator[Request, list[Draws], list[Rule]]:
+        """Return the longer rules that promise most, by draws under the rule that meet one more condition."""
+        (draws,) = yield from self.ask([(rule, EXPLORE_DRAWS)])
+        trials = draws.inside.sum(axis=0).astype(np.float64)
+        score = success_score(draws.inside[draws.agrees].sum(axis=0).astype(np.float64), trials)
+        order = np.argsort(-score, kind="stable").tolist()
+        return [(*rule, p) for p in order if self.problem.usable[p] and p not in rule]
+
+
+def search(problem: RuleProblem, inside: Flags, agrees: Flags) -> Generator[Request, list[Draws], FoundRule]:
+    """Search the rule of a row: yields what is to be drawn, takes the draws, and returns what it found.
+
+    Args:
+        problem: of the row. inside, agrees: of the shared sample, as :func:`screened_rules` takes them.
+    """
+    state = _Search(problem)
+    out_of_budget = False
+    try:
+        yield from _search(state, inside, agrees)
+    except _OutOfBudgetError:
+        out_of_budget = True
+    found = state.best
+    if found is None:  # nothing could be tested: the rule without conditions, of which nothing is known
+        nothing = Draws(
+            np.zeros(0, dtype=bool), inside[:0], np.zeros((0, len(problem.own)), dtype=np.int64), np.zeros((0, 0))
+        )
+        found = FoundRule((), nothing, (0.0, 1.0), certified=False, coverage=1.0, spent=0, tests=0, out_of_budget=True)
+    return FoundRule(
+        found.rule,
+        found.draws.first(KEPT_DRAWS),
+        found.bounds,
+        found.certified,
+        found.coverage,
+        state.spent,
+        state.tests,
+        out_of_budget,
+    )
+
+
+def _search(state: _Search, inside: Flags, agrees: Flags) -> Generator[Request, list[Draws], None]:
+    problem = state.problem
+    size = min(problem.max_size, int(problem.usable.sum()))
+    reached, best = screened_rules(inside, agrees, problem.usable, problem.precision, size)
+    by_coverage = sorted(reached, key=lambda r: (-coverage(problem.inside, problem.weights, r), len(r), sorted(r)))
+    tried = yield from state.try_rules(by_coverage[:MAX_SCOUTED] if reached else best[:MAX_SCOUTED])
+    if tried is None:
+        return
+    rule = tried[0][1]
+    while len(rule) < size:
+        longer = yield from state.lengthen(rule)
+        children = sorted(longer[:MAX_LONGER], key=lambda r: (-coverage(problem.inside, problem.weights, r), sorted(r)))
+        tried = yield from state.try_rules(children)
+        if tried is None:
+            return
+        rule = tried[0][1]
+    if state.best is None:  # every rule was turned down before a test: its longest gets its bounds
+        yield from state.test(rule)
+
+
+def _has_hope(agree: int, look: int, error: float, precision: float) -> bool:
+    """Whether the largest look would confirm the precision if the share so far, and one standard error more, held on."""
+    share = agree / look
+    share = min(1.0, share + float(np.sqrt(max(share * (1.0 - share), 1.0 / look) / look)))
+    low, _ = binomial_bounds(share * LOOKS[-1], LOOKS[-1], error)
+    return bool(low >= precision)
