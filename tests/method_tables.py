@@ -17,6 +17,7 @@ VERBS = {
     "interactions": "`wb.interactions(model, X)`",
     "regions": "`wb.regions(model, X, feature)`",
     "importance": "`wb.importance(model, X, method=...)`",
+    "lime": "`wb.lime(model, X, background, method=...)`",
     "saliency": "`wb.saliency(net, inputs, method=...)`",
 }
 
