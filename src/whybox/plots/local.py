@@ -91,7 +91,7 @@ def local(
     if marks is not None:
         ax.plot(marks[top], y, "D", markersize=5.5, markerfacecolor=background_color(), color=text_color(), zorder=4)
         low, high = np.minimum(low, marks[top]), np.maximum(high, marks[top])
-    _write_values(ax, values, low, high, y)
+    _write_values(ax, values, low, high, y, apart=5 if marks is None else 8)
     ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
     labels = condition_labels(e)
     ax.set_yticks(y, [labels[j] for j in top])
@@ -183,13 +183,13 @@ def _draw_interval(
     return np.minimum(np.minimum(low, values), 0.0), np.maximum(np.maximum(high, values), 0.0)
 
 
-def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.NDArray[np.intp]) -> None:
+def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.NDArray[np.intp], *, apart: int) -> None:
     """Write each value beside its bar, on the side it points to."""
     for at, value, left, right in zip(y, values, low, high, strict=True):
         ax.annotate(
             number_text(float(value), 3, sign=True).replace("-", "\N{MINUS SIGN}"),
             (right if value >= 0 else left, at),
-            xytext=(5 if value >= 0 else -5, 0),
+            xytext=(apart if value >= 0 else -apart, 0),
             textcoords="offset points",
             ha="left" if value >= 0 else "right",
             va="center",
