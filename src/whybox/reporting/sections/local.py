@@ -25,6 +25,7 @@ from whybox.reporting.svg import html_figure
 
 __all__ = ["disagreements", "local_section"]
 
+Ranks = npt.NDArray[np.intp]  # 0 for the largest
 MAX_BACKGROUND: Final = 5_000  # rows that values are drawn from
 MAX_EVALS: Final = 20_000  # predictions, where values are sampled
 MAX_OUTPUTS: Final = 2  # as the section on single decisions
@@ -137,24 +138,26 @@ def disagreements(e: Explanation, attributions: Explanation) -> tuple[str, ...]:
     """
     position = {name: j for j, name in enumerate(attributions.feature_names)}
     other = attributions.values[[position[name] for name in e.feature_names]]
-    ranks = [np.argsort(np.argsort(-np.abs(v), kind="stable"), kind="stable") for v in (e.values, other)]
-    out = []
-    for of, elsewhere, words, other_words in (
-        (*ranks, "the local values", "the Shapley values"),
-        (*ranks[::-1], "the Shapley values", "the local values"),
-    ):
-        first = int(of.argmin())
-        if elsewhere[first] >= FIRST_FEATURES:
-            out.append(
-                f"{e.feature_names[first]} is first by {words} and number {elsewhere[first] + 1} by {other_words}."
-            )
-    differing = _signs_differ(e, attributions, other) & (np.minimum(*ranks) < FIRST_FEATURES)
+    of_local, of_shapley = (np.argsort(np.argsort(-np.abs(v), kind="stable"), kind="stable") for v in (e.values, other))
+    out = [
+        *_first_elsewhere(e, of_local, of_shapley, "the local values", "the Shapley values"),
+        *_first_elsewhere(e, of_shapley, of_local, "the Shapley values", "the local values"),
+    ]
+    differing = _signs_differ(e, attributions, other) & (np.minimum(of_local, of_shapley) < FIRST_FEATURES)
     out += [
         f"{e.feature_names[j]} has opposite signs: {number_text(float(e.values[j]), 3, sign=True)} locally, "
         f"{number_text(float(other[j]), 3, sign=True)} as a Shapley value."
         for j in np.flatnonzero(differing)
     ]
     return tuple(out)
+
+
+def _first_elsewhere(e: Explanation, ranks: Ranks, elsewhere: Ranks, words: str, other_words: str) -> list[str]:
+    """A sentence, where the feature that is first by one is not among the first of the other."""
+    first = int(ranks.argmin())
+    if elsewhere[first] < FIRST_FEATURES:
+        return []
+    return [f"{e.feature_names[first]} is first by {words} and number {elsewhere[first] + 1} by {other_words}."]
 
 
 def _signs_differ(e: Explanation, attributions: Explanation, other: Floats) -> npt.NDArray[np.bool_]:
