@@ -375,6 +375,7 @@ def test_every_public_docstring_says_what_it_raises():
         "explain",
         "importance",
         "interactions",
+        "lime",
         "load",
         "plan",
         "regions",

@@ -9,11 +9,12 @@ from typing import Any, Final
 
 import numpy as np
 
+from whybox.cli.text_table import aligned_lines, short_name
+
 __all__ = ["SAVED_SUFFIX", "importance_lines", "write_importance"]
 
 SAVED_SUFFIX: Final = ".whybox"
 MAX_LINES: Final = 50  # features that are printed
-MAX_NAME_LENGTH: Final = 40
 
 
 def importance_lines(e: Any, out: Path | None) -> list[str]:
@@ -27,7 +28,7 @@ def importance_lines(e: Any, out: Path | None) -> list[str]:
 
     order = np.argsort(-e.values, kind="stable")
     shown = order[:MAX_LINES]
-    names = [_shortened(e.feature_names[j]) for j in shown]
+    names = [short_name(e.feature_names[j]) for j in shown]
     columns = {"feature": names, "value": [number_text(float(e.values[j])) for j in shown]}
     if e.std_error is not None:
         columns["+- error"] = [f"+- {number_text(float(e.std_error[j]), 2)}" for j in shown]
@@ -40,28 +41,11 @@ def importance_lines(e: Any, out: Path | None) -> list[str]:
         columns["on training rows"] = texts
     if off_data is not None:
         columns["off the data"] = off_data
-    lines = _aligned(columns)
+    lines = aligned_lines(columns)
     left = len(order) - len(shown)
     if left:
         where = f"all are in {out}" if out else "-o FILE writes all"
         lines.append(f"and {left:,} smaller feature{'s' * (left > 1)}; {where}")
-    return lines
-
-
-def _shortened(name: str) -> str:
-    line = " ".join(name.split())
-    return (
-        line if len(line) <= MAX_NAME_LENGTH else f"{line[: MAX_NAME_LENGTH // 2]}...{line[3 - MAX_NAME_LENGTH // 2 :]}"
-    )
-
-
-def _aligned(columns: Mapping[str, list[str]]) -> list[str]:
-    """Lines of a table: the first column set left, the others right."""
-    widths = [max(map(len, [heading, *cells])) for heading, cells in columns.items()]
-    lines = []
-    for cells in zip(*([heading, *cells] for heading, cells in columns.items()), strict=True):
-        first, *others = zip(cells, widths, strict=True)
-        lines.append("  ".join([first[0].ljust(first[1]), *(text.rjust(width) for text, width in others)]).rstrip())
     return lines
 
 

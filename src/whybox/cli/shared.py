@@ -312,18 +312,24 @@ def column_of(name: str, option: str, rows: Any, path: str) -> Any:
     return rows.column(name)
 
 
-def name_rows(compute: Callable[[Any], Any], rows: Any, path: str, before: int = 0) -> Any:
+def name_rows(
+    compute: Callable[[Any], Any], rows: Any, path: str, before: int = 0, positions: Sequence[int] | None = None
+) -> Any:
     """Compute something of rows of a file; errors about a cell name its place in the file.
 
     Args:
         compute: what is called. rows: what it is called with. path: of the file. before: how many rows of the file come before these.
+        positions: of rows that were picked, their positions in the file.
     """
     from whybox.data.table_files import non_numeric_cell
 
     try:
         return compute(rows)
     except NonFiniteError as error:
-        row = "a row" if error.row is None else f"row {before + error.row + 1:,} of {Path(path).name}"
+        at = error.row
+        if at is not None:
+            at = before + at if positions is None else int(positions[at])
+        row = "a row" if at is None else f"row {at + 1:,} of {Path(path).name}"
         raise InputError(*(p.replace("{row}", row) if isinstance(p, str) else p for p in error.message)) from None
     except DtypeError as error:
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))

@@ -16,7 +16,7 @@ from whybox.explanation.explanation import Explanation
 
 __all__ = ["concat"]
 
-JOINABLE_KINDS: Final = ("attribution", "interaction", "saliency")  # every number is of one row alone
+JOINABLE_KINDS: Final = ("attribution", "interaction", "local", "saliency")  # every number is of one row alone
 BASE_ROUNDING: Final = 1e-6  # of a network's score without its input: it moves with the rows beside it
 
 
@@ -27,7 +27,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
     seconds, the worst of every check. Parts cut from one explanation count once.
 
     Args:
-        explanations: attributions, interactions or saliency maps with a row axis.
+        explanations: attributions, interactions, local values or saliency maps with a row axis.
 
     Returns:
         Explanation of the same kind with all rows.
@@ -56,13 +56,14 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
     for part in parts:
         if part.evidence not in evidence:  # those cut from one explanation share it
             evidence.append(part.evidence)
+    axis = first.dims.index("row")
     return replace(
         first,
-        values=np.concatenate([part.values for part in parts]),
+        values=np.concatenate([part.values for part in parts], axis=axis),
         coords={**first.coords, "row": _row_labels(parts)},
         base=_common_base(parts),
         prediction=_join_axis([part.prediction for part in parts]),
-        std_error=_join_axis([part.std_error for part in parts]),
+        std_error=_join_axis([part.std_error for part in parts], axis),
         data=join_tables([part.data for part in parts if part.data is not None]),
         extras=_join_extras(parts),
         evidence=merge_evidence(evidence),
@@ -90,7 +91,7 @@ def _check_joinable(part: Any) -> None:
         raise OptionError(
             f"an explanation of kind {part.kind!r} is taken over all rows together, so it cannot be joined from parts: compute it with all rows."
         )
-    if part.dims[:1] != ("row",):
+    if "row" not in part.dims:
         raise OptionError(
             "concat joins rows, and one of the parts has no row axis; keep it with a list or slice: e[[3]] or e[3:4]."
         )
@@ -122,9 +123,9 @@ def _check_alike(one: Explanation, other: Explanation) -> None:
         )
 
 
-def _join_axis(arrays: Sequence[npt.NDArray[Any] | None]) -> npt.NDArray[Any] | None:
+def _join_axis(arrays: Sequence[npt.NDArray[Any] | None], axis: int = 0) -> npt.NDArray[Any] | None:
     given = [a for a in arrays if a is not None]
-    return np.concatenate(given) if given else None
+    return np.concatenate(given, axis=axis) if given else None
 
 
 def _common_base(parts: Sequence[Explanation]) -> npt.NDArray[Any]:

@@ -262,8 +262,10 @@ _COMMON_FIELDS: Final = {  # what parts of one explanation have in common, in wo
     "model": "model",
     "seed": "seed",
     "background_rows": "background",
-    "settings": "settings",
 }
+
+
+_FOUND_SETTINGS: Final = ("draws",)  # of the settings, what a method finds enough and parts may differ in
 
 
 def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
@@ -309,6 +311,10 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
         passes=_total_passes([p.passes for p in parts if p.passes]),
         operators=tuple(dict.fromkeys(name for p in parts for name in p.operators)),
         unknown={name: value for p in reversed(parts) for name, value in p.unknown.items()},
+        settings={
+            name: min(p.settings.get(name, value) for p in parts) if name in _FOUND_SETTINGS else value
+            for name, value in first.settings.items()
+        },
     )
 
 
@@ -319,6 +325,7 @@ def _refuse_differing(one: Evidence, other: Evidence) -> None:
         OptionError: they differ in what was explained, or how.
     """
     differing = {label: (getattr(one, name), getattr(other, name)) for name, label in _COMMON_FIELDS.items()}
+    differing["settings"] = _asked_settings(one), _asked_settings(other)
     for name in ("model", "background"):
         differing[f"SHA-256 of the {name}"] = (one.fingerprints.get(name), other.fingerprints.get(name))
     for label, (first_value, second_value) in differing.items():
@@ -327,6 +334,10 @@ def _refuse_differing(one: Evidence, other: Evidence) -> None:
                 f"these parts are not of one explanation: their {label} differs ({first_value!r} and {second_value!r}). "
                 "Put together only what the same model, background and options gave."
             )
+
+
+def _asked_settings(evidence: Evidence) -> dict[str, Any]:
+    return {name: value for name, value in evidence.settings.items() if name not in _FOUND_SETTINGS}
 
 
 def _distinct_text(values: Iterable[str]) -> str:

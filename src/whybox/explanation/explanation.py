@@ -53,6 +53,7 @@ EXPLANATION_KINDS: Final = {
         "output",
     ),
 }
+_PICKED_LABELS_KEPT: Final = ("width", "row", "output", "method")  # of axes from which one entry was picked
 PAIR_SEPARATOR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
 
 
@@ -66,7 +67,7 @@ class Explanation:
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
-        base: value when every feature is absent, () or (outputs,); ``base_values`` has it for each row.
+        base: value when every feature is absent, () or (outputs,), NaN of local values; ``base_values`` has it for each row.
         prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs); None where there are no rows.
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
@@ -164,7 +165,7 @@ class Explanation:
             return self.extras["base"][1]
         if "row" not in self.dims:
             return self.base
-        return np.broadcast_to(self.base, (len(self), *self.base.shape))
+        return np.broadcast_to(self.base, (len(self.coords["row"]), *self.base.shape))
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -313,7 +314,7 @@ class Explanation:
                 del dims[axis]
             else:
                 coords[dim] = coords[dim][index]
-        kept = {dim: label for dim, label in coords.items() if dim in dims or dim in ("row", "output", "method")}
+        kept = {dim: label for dim, label in coords.items() if dim in dims or dim in _PICKED_LABELS_KEPT}
         return replace(
             self,
             values=values.copy(),
@@ -337,7 +338,7 @@ class Explanation:
 
     @property
     def plot(self) -> Figures:
-        """Figures: ``e.plot.bar()``, ``.dots()``, ``.agreement()``, ``.beeswarm()``, ``.waterfall()``, ``.scatter(feature)``, ``.heatmap()``, ``.curve()``; each returns axes."""
+        """Figures by name, each returns axes: ``e.plot.bar()``, ``.dots()``, ``.agreement()``, ``.local()``, ``.beeswarm()``, ``.waterfall()``, ``.heatmap()``."""
         return Figures(self)
 
     def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
@@ -383,7 +384,10 @@ class Explanation:
 
     def _repr_html_(self) -> str:
         from whybox.explanation.html import table_html
+        from whybox.explanation.local_html import local_html
 
+        if self.kind == "local" and "feature" in self.dims:
+            return local_html(self)
         return table_html(self)
 
     def __repr__(self) -> str:

@@ -18,6 +18,8 @@ __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 TABLE_LAYOUTS = ("auto", "wide", "long")
 INTERVAL_BOUNDS = ("low", "high")  # of an interval
+WIDE_KINDS = ("attribution", "local")  # one number a row and feature
+FIRST_LOCAL_COLUMNS = ("width", "row", "feature", "output", "condition", "local", "std_error", "interval_low", "interval_high", "rank", "share")  # fmt: skip
 ExtraArray = tuple[tuple[str, ...], npt.NDArray[Any]]
 
 
@@ -30,8 +32,9 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
             installed of these).
             Row labels become the index in pandas. Other libraries have no index: there they are the first columns, ``row``, or one column an
             index level under its name.
-        layout: ``"wide"``: one row a row, one column a feature (``feature|output`` where there are several outputs), then
-            ``base_value`` and ``prediction``. ``"long"``: one row a number. ``"auto"``: wide for attributions, else long.
+        layout: ``"wide"``, of attributions and local values: one row a row, one column a feature (``feature|output`` where there are several outputs), then
+            ``base_value`` (of local values ``local_prediction``) and ``prediction``. ``"long"``: one row a number. ``"auto"``: wide for attributions, else
+            long.
 
     Raises:
         OptionError: unknown layout, or wide for what has no rows.
@@ -141,10 +144,9 @@ def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[An
         raise OptionError(Argument("layout", layout), " is not known.", known=TABLE_LAYOUTS)
     if _resolve_layout(e, layout) == "long":
         return _long_columns(e)
-    if e.kind != "attribution":
-        raise OptionError(
-            f"an explanation of kind {e.kind!r} has no wide layout; use ", Argument("layout", "long"), "."
-        )
+    if e.kind not in WIDE_KINDS or "width" in e.dims:
+        what = "a sweep of kernel widths" if "width" in e.dims else f"an explanation of kind {e.kind!r}"
+        raise OptionError(f"{what} has no wide layout; use ", Argument("layout", "long"), ".")
     return _wide_columns(e)
 
 
@@ -153,16 +155,19 @@ def _wide_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     values = e.values if rows else e.values[None]
     values = values if "feature" in e.dims else values[:, None]
     n = len(values)
-    features = e.feature_names if "feature" in e.dims else ("attribution",)
+    features = e.feature_names if "feature" in e.dims else (e.kind,)
+    base_name, base = ("base_value", np.broadcast_to(e.base, (n, *e.base.shape)))
+    if e.kind == "local":  # whose values do not start from a base
+        base_name, base = "local_prediction", e.extras["local_prediction"][1].reshape(n, *e.base.shape)
     prediction = None if e.prediction is None else (e.prediction if rows else np.asarray(e.prediction)[None])
     out: dict[str, npt.NDArray[Any]] = {}
     if "output" not in e.dims:
         out = {name: values[:, j] for j, name in enumerate(features)}
-        extra = {"base_value": np.full(n, float(e.base))} | ({} if prediction is None else {"prediction": prediction})
+        extra = {base_name: base} | ({} if prediction is None else {"prediction": prediction})
     else:
         for k, output in enumerate(e.output_names):
             out |= {f"{name}|{output}": values[:, j, k] for j, name in enumerate(features)}
-        extra = {f"base_value|{o}": np.full(n, e.base[k]) for k, o in enumerate(e.output_names)}
+        extra = {f"{base_name}|{o}": base[:, k] for k, o in enumerate(e.output_names)}
         if prediction is not None:
             extra |= {f"prediction|{o}": prediction[:, k] for k, o in enumerate(e.output_names)}
     for name, column in extra.items():
@@ -231,4 +236,7 @@ def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
         if set(dims) <= set(e.dims):
             spread = array.reshape([n if d in dims else 1 for d, n in zip(e.dims, shape, strict=True)])
             out[name] = np.broadcast_to(spread, shape).reshape(-1)
-    return out
+    if e.kind != "local":
+        return out
+    first = [name for name in FIRST_LOCAL_COLUMNS if name in out]
+    return {name: out[name] for name in (*first, *out)}

@@ -36,14 +36,15 @@ class FigureSpec:
 
 
 FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
-    "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "saliency")),
+    "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "local", "saliency")),
     "dots": FigureSpec("whybox.plots.dots:dots", ("importance",)),
     "agreement": FigureSpec("whybox.plots.agreement:agreement", ("agreement",)),
-    "beeswarm": FigureSpec("whybox.plots.beeswarm:beeswarm", ("attribution", "saliency")),
+    "local": FigureSpec("whybox.plots.local:local", ("local",)),
+    "beeswarm": FigureSpec("whybox.plots.beeswarm:beeswarm", ("attribution", "local", "saliency")),
     "waterfall": FigureSpec("whybox.plots.waterfall:waterfall", ("attribution",)),
-    "scatter": FigureSpec("whybox.plots.scatter:scatter", ("attribution", "interaction", "saliency")),
+    "scatter": FigureSpec("whybox.plots.scatter:scatter", ("attribution", "interaction", "local", "saliency")),
     "heatmap": FigureSpec(
-        "whybox.plots.heatmap:heatmap", ("attribution", "interaction", "interaction_size", "saliency")
+        "whybox.plots.heatmap:heatmap", ("attribution", "interaction", "interaction_size", "local", "saliency")
     ),
     "curve": FigureSpec("whybox.plots.curve:curve", ("effect",)),
     "overlay": FigureSpec("whybox.plots.saliency_image:overlay", ("saliency",)),

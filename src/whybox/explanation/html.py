@@ -12,11 +12,20 @@ from whybox.data.table import Floats
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible_size
 
-__all__ = ["effects_html", "evidence_html", "number_text", "table_html"]
+__all__ = [
+    "NAME_STYLE",
+    "bar_cell",
+    "effects_html",
+    "evidence_html",
+    "framed_table",
+    "largest_size",
+    "number_text",
+    "table_html",
+]
 
 MAX_ROWS_SHOWN = 8
 MAX_FEATURES_SHOWN = 12
-_NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
+NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 _POSITIVE, _NEGATIVE = "#d1495b", "#2e86c1"
 
 
@@ -46,11 +55,16 @@ def table_html(e: Labelled) -> str:
         body = _agreement_table(flat)
     else:
         body = _saliency_table(flat) if e.kind == "saliency" and "row" in flat.dims else _feature_table(flat)
+    return framed_table(e, f"{body}{_findings_list(e)}")
+
+
+def framed_table(e: Labelled, body: str) -> str:
+    """Return a table as HTML, below a line that says what it is of and above the evidence."""
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
     axes = ", ".join(_counted_features(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b> in {escape(e.units)}: {axes}{many}. '
-        f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{_findings_list(e)}{evidence_html(e)}</div>"
+        f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{evidence_html(e)}</div>"
     )
 
 
@@ -98,8 +112,8 @@ def effects_html(effects: Mapping[Any, Labelled], names: Sequence[Any]) -> str:
     names = names[:MAX_FEATURES_SHOWN]
     most = max((curve_spread(effects[n]) for n in names), default=0.0)
     lines = "".join(
-        f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
-        f'<td>{_bar_cell(curve_spread(effects[n]), most)}</td><td style="text-align:right">{number_text(curve_spread(effects[n]))}</td></tr>'
+        f'<tr><td style="{NAME_STYLE};max-width:22em">{escape(n if isinstance(n, str) else " x ".join(n))}</td>'
+        f'<td>{bar_cell(curve_spread(effects[n]), most)}</td><td style="text-align:right">{number_text(curve_spread(effects[n]))}</td></tr>'
         for n in names
     )
     more = len(effects) - len(names)
@@ -121,7 +135,7 @@ def _curve_line(e: Labelled) -> str:
     shown = np.unique(np.linspace(0, len(values) - 1, count).astype(np.int64))
     most = float(np.abs(np.nan_to_num(values)).max(initial=0.0))
     lines = "".join(
-        f'<tr><td style="{_NAME_STYLE}">{escape(w)}</td><td>{_bar_cell(float(values[i]), most)}</td><td style="text-align:right">{number_text(float(values[i]))}</td></tr>'
+        f'<tr><td style="{NAME_STYLE}">{escape(w)}</td><td>{bar_cell(float(values[i]), most)}</td><td style="text-align:right">{number_text(float(values[i]))}</td></tr>'
         for i, w in zip(shown, point_labels(e.coords["point"][shown]) if len(shown) else (), strict=True)
     )
     return f"<table>{lines}</table>"
@@ -130,13 +144,14 @@ def _curve_line(e: Labelled) -> str:
 def evidence_html(e: Labelled) -> str:
     """Return the evidence as a folded list."""
     items = "".join(
-        f'<tr><td style="text-align:left;padding:1px 10px 1px 0;white-space:normal;min-width:8em">{escape(k)}</td><td style="{_NAME_STYLE}">{escape(v)}</td></tr>'
+        f'<tr><td style="text-align:left;padding:1px 10px 1px 0;white-space:normal;min-width:8em">{escape(k)}</td><td style="{NAME_STYLE}">{escape(v)}</td></tr>'
         for k, v in e.evidence.lines()
     )
     return f"<details><summary>Evidence</summary><table>{items}</table></details>"
 
 
-def _bar_cell(value: float, most: float) -> str:
+def bar_cell(value: float, most: float) -> str:
+    """Return a value as a bar to the right or left of the middle; `most` fills half of the cell."""
     width = 0.0 if most == 0 or not np.isfinite(value) else 50 * abs(value) / most
     left = 50 if value >= 0 else 50 - width
     return (
@@ -145,8 +160,8 @@ def _bar_cell(value: float, most: float) -> str:
     )
 
 
-def _largest_size(e: Labelled, values: Floats) -> float:
-    """The largest value, of which bars are shares; zero where all are rounding."""
+def largest_size(e: Labelled, values: Floats) -> float:
+    """Return the largest value, of which bars are shares; zero where all are rounding."""
     most = float(np.abs(values).max(initial=0.0))
     return most if most > negligible_size(e).max() else 0.0
 
@@ -164,9 +179,9 @@ def _feature_table(e: Labelled) -> str:
     if e.kind == "importance" and not axes:
         error = e.std_error
         order = np.argsort(-values, kind="stable")[:MAX_FEATURES_SHOWN]  # a negative one is not large
-    most = _largest_size(e, values[order])
+    most = largest_size(e, values[order])
     lines = "".join(
-        f'<tr><td style="{_NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td><td>{_bar_cell(float(values[j]), most)}</td>'
+        f'<tr><td style="{NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td><td>{bar_cell(float(values[j]), most)}</td>'
         f'<td style="text-align:right">{number_text(float(values[j]))}{"" if error is None else f" ± {number_text(float(error[j]), 2)}"}</td></tr>'
         for j in order
     )
@@ -184,12 +199,12 @@ def _agreement_table(e: Labelled) -> str:
     lines = []
     for j in order:
         cells = "".join(
-            f'<td style="padding-right:10px;white-space:nowrap">{_bar_cell(float(e.values[j, k]), most)} '
+            f'<td style="padding-right:10px;white-space:nowrap">{bar_cell(float(e.values[j, k]), most)} '
             f"{number_text(float(e.values[j, k]), 2)}<br>rank {escape(_rank_text(ranks[j, k], ends[j, k]))}</td>"
             for k in range(e.values.shape[1])
         )
         lines.append(
-            f'<tr><td style="{_NAME_STYLE};min-width:8em;max-width:22em">{escape(e.feature_names[j])}</td>{cells}</tr>'
+            f'<tr><td style="{NAME_STYLE};min-width:8em;max-width:22em">{escape(e.feature_names[j])}</td>{cells}</tr>'
         )
     head = "".join(f'<th style="text-align:left">{escape(str(name))}</th>' for name in e.coords["method"])
     more = f"<div>and {len(e) - len(order)} more features</div>" if len(e) > len(order) else ""
@@ -216,7 +231,7 @@ def _attribution_table(e: Labelled) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(MAX_FEATURES_SHOWN)
     head = "".join(_column_heading(e.feature_names[j]) for j in order)
-    most = _largest_size(e, e.values[:MAX_ROWS_SHOWN, order])
+    most = largest_size(e, e.values[:MAX_ROWS_SHOWN, order])
     lines = []
     for i in range(min(MAX_ROWS_SHOWN, len(e.values))):
         cells = "".join(

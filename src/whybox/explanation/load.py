@@ -128,9 +128,22 @@ def _build_explanation(
         std_error=arrays.get("std_error"),
         data=data,
         players={name: tuple(columns) for name, columns in page["players"].items()},
-        extras={name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()},
+        extras=_read_extras(page, arrays),
         again=_curve_function(page.get("at"), arrays, [coords[d] for d in page["dims"] if d.startswith("point")]),
     )
+
+
+def _read_extras(
+    page: dict[str, Any], arrays: dict[str, npt.NDArray[Any]]
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """Further numbers by name; texts come as positions among the different ones."""
+    out = {name: (tuple(dims), arrays[f"extra.{name}"]) for name, dims in page.get("extras", {}).items()}
+    for name, levels in page.get("texts", {}).items():
+        dims, codes = out[name]
+        if codes.size and not 0 <= codes.min() <= codes.max() < len(levels):
+            raise ExplanationFileError(f"extras[{name!r}] points at texts that are not there; the file is damaged.")
+        out[name] = dims, as_labels([*map(str, levels), ""])[codes]
+    return out
 
 
 def _read_index(data: bytes | None, rows: int) -> Any:

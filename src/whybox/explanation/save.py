@@ -89,12 +89,20 @@ def write_archive(e: Labelled, target: Any) -> None:
             **({"shape": list(e.data.native.shape), "absent": e.data.absent} if e.data.is_matrix else {}),
         },
     }
+    texts = {name: _coded_texts(array) for name, (_, array) in e.extras.items() if array.dtype == object}
+    if texts:
+        page["texts"] = {name: levels for name, (levels, _) in texts.items()}
     saved_curve = None if e.again is None else e.again.saved_curve()
     page["at"] = _curve_settings(saved_curve)
-    arrays = {"values": e.values, "base": e.base, "prediction": e.prediction, "std_error": e.std_error}
+    arrays: dict[str, npt.NDArray[Any] | None] = {
+        "values": e.values,
+        "base": e.base,
+        "prediction": e.prediction,
+        "std_error": e.std_error,
+    }
     if e.data is not None and e.data.is_matrix:
         arrays |= {f"data.{part}": getattr(e.data.native, part) for part in SPARSE_ARRAYS}
-    arrays |= {f"extra.{name}": array for name, (_, array) in e.extras.items()}
+    arrays |= {f"extra.{name}": texts[name][1] if name in texts else array for name, (_, array) in e.extras.items()}
     if isinstance(saved_curve, StepFunction):
         arrays |= {"at.values": saved_curve.values} | {
             f"at.edges.{i}": axis.edges for i, axis in enumerate(saved_curve.axes)
@@ -127,6 +135,14 @@ def _add_member(archive: zipfile.ZipFile, name: str, data: bytes) -> None:
     info = zipfile.ZipInfo(name, _ZIP_TIMESTAMP)
     info.compress_type = zipfile.ZIP_DEFLATED
     archive.writestr(info, data)
+
+
+def _coded_texts(texts: npt.NDArray[Any]) -> tuple[list[str], npt.NDArray[np.int64]]:
+    """An array of texts as its different ones, and the position of each among them."""
+    levels = list(dict.fromkeys(map(str, texts.reshape(-1))))
+    position = {text: i for i, text in enumerate(levels)}
+    codes = np.array([position[str(text)] for text in texts.reshape(-1)], dtype=np.int64)
+    return levels, codes.reshape(texts.shape)
 
 
 def _plain_value(values: npt.NDArray[Any]) -> list[Any]:

@@ -15,10 +15,10 @@ from whybox.plots.style import (
     distinct_labels,
     name_of,
     one_output,
+    other_figure_hint,
     others_label,
     output_suffix,
     palette,
-    saliency_figure_hint,
     style_axes,
     text_color,
     value_label,
@@ -37,12 +37,12 @@ __all__ = ["bar"]
 def bar(
     e: Explanation, *, output: Any = None, max_display: int = 12, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
-    """Draw mean absolute attributions (or an importance) as bars, largest on top; several outputs are stacked.
+    """Draw mean absolute attributions or local values (or an importance) as bars, largest on top; several outputs are stacked.
 
     An importance whose numbers have a sign is drawn with it, and with its interval as a line.
 
     Args:
-        e: attributions or an importance. output: one of several outputs; None stacks them all.
+        e: attributions, local values or an importance. output: one of several outputs; None stacks them all.
         max_display: how many features; the others are summed in a last bar, but for numbers with a sign, which do not add up.
         ax: where to draw. title: instead of the usual one.
 
@@ -57,7 +57,9 @@ def bar(
     if e.kind == "agreement":
         raise OptionError("bar shows one importance; several methods side by side are drawn by plot.agreement.")
     if e.kind == "saliency" and set(e.dims) - {"row", "output"} != {"feature"}:
-        raise OptionError(f"bar shows features of tables.{saliency_figure_hint(e)}")
+        raise OptionError(f"bar shows features of tables.{other_figure_hint(e)}")
+    if "width" in e.dims:
+        raise OptionError(f"bar shows local values for one kernel width.{other_figure_hint(e)}")
     if "feature" not in e.dims or e.kind == "interaction_size":
         raise OptionError(
             "bar shows attributions or importances; an effect is drawn by curve, sizes of interactions by heatmap."

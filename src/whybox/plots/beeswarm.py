@@ -17,13 +17,13 @@ from whybox.plots.style import (
     faint_text_color,
     name_of,
     one_output,
+    other_figure_hint,
     others_label,
     output_suffix,
-    saliency_figure_hint,
+    row_value_label,
     scale_to_percentiles,
     style_axes,
     text_color,
-    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def beeswarm(
         raise OptionError("a beeswarm shows attributions; for interactions use heatmap.")
     if e.dims != ("row", "feature"):
         raise OptionError(
-            f"a beeswarm shows attributions of several rows{'' if e.kind == 'saliency' else '; for one row use waterfall'}.{saliency_figure_hint(e)}"
+            f"a beeswarm shows attributions of several rows{'' if e.kind in ('saliency', 'local') else '; for one row use waterfall'}.{other_figure_hint(e)}"
         )
     n = len(e.values)
     rows = np.sort(np.random.default_rng(0).choice(n, MAX_POINTS, replace=False)) if n > MAX_POINTS else np.arange(n)
@@ -80,8 +80,10 @@ def beeswarm(
     ax.set_yticks(range(len(names) - 1, -1, -1), names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     drawn = f"; {len(rows):,} of {n:,} rows drawn" if len(rows) < n else ""
-    ax.set_xlabel(f"attribution ({unit_label(e)}){drawn}" + ("\ngrey: missing, text or groups" if grey else ""))
-    ax.set_title(title if title is not None else f"Attributions of {n:,} rows{output_suffix(e)}", loc="left")
+    ax.set_xlabel(row_value_label(e) + drawn + ("\ngrey: missing, text or groups" if grey else ""))
+    ax.set_title(
+        title if title is not None else f"{row_value_label(e, plural=True)} of {n:,} rows{output_suffix(e)}", loc="left"
+    )
     add_caution(ax, e)
     style_axes(ax)
     if new:

@@ -14,9 +14,10 @@ from whybox.plots.style import (
     diverging_colormap,
     name_of,
     one_output,
+    other_figure_hint,
     others_label,
     output_suffix,
-    saliency_figure_hint,
+    row_value_label,
     text_color,
     thousands_formatter,
     unit_label,
@@ -58,7 +59,7 @@ def heatmap(
             )
         return _pair_heatmap(e, max_display, ax, title)
     if e.dims != ("row", "feature"):
-        raise OptionError(f"a heatmap shows attributions of several rows, or interactions.{saliency_figure_hint(e)}")
+        raise OptionError(f"a heatmap shows attributions of several rows, or interactions.{other_figure_hint(e)}")
     order = e.ordered(max_display)
     rest = e.ordered()[max_display:]
     table = e.values[:, order]
@@ -90,7 +91,10 @@ def heatmap(
     )
     add_caution(ax, e)
     _add_color_bar(
-        ax, image, f"attribution ({unit_label(e)})", title if title is not None else f"Attributions{output_suffix(e)}"
+        ax,
+        image,
+        row_value_label(e),
+        title if title is not None else f"{row_value_label(e, plural=True)}{output_suffix(e)}",
     )
     return ax
 

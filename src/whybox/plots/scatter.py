@@ -20,15 +20,15 @@ from whybox.plots.style import (
     faint_text_color,
     name_of,
     one_output,
+    other_figure_hint,
     output_suffix,
     palette,
     percentile_labels,
-    saliency_figure_hint,
+    row_value_label,
     scale_to_percentiles,
     style_axes,
     text_color,
     thousands_formatter,
-    unit_label,
 )
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def scatter(
     """
     e = one_output(e, output, "scatter")
     if e.dims not in (("row", "feature"), ("row", "feature", "feature_2")):
-        raise OptionError(f"a scatter shows attributions of several rows.{saliency_figure_hint(e)}")
+        raise OptionError(f"a scatter shows attributions of several rows.{other_figure_hint(e)}")
     name = _feature_name(e, feature)
     values = shown_values(e, name)
     if values is None:
@@ -90,7 +90,7 @@ def scatter(
     ax.scatter(x[rows], y[rows], s=12, c=shades, linewidths=0, alpha=0.8, rasterized=True, zorder=2)
     ax.axhline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
     ax.set_xlabel(name_of(e, name, 60) + (f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""))
-    ax.set_ylabel(f"attribution ({unit_label(e)})")
+    ax.set_ylabel(row_value_label(e))
     ax.set_title(title if title is not None else f"{name_of(e, name, 40)}{output_suffix(e)}", loc="left")
     add_caution(ax, e)
     style_axes(ax, grid="both")

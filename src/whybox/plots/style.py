@@ -35,7 +35,9 @@ __all__ = [
     "faint_text_color",
     "name_of",
     "one_output",
+    "other_figure_hint",
     "palette",
+    "row_value_label",
     "shorten_label",
     "style_axes",
     "text_color",
@@ -279,8 +281,18 @@ def value_label(e: Explanation) -> str:
     return name if name == e.units else f"{name} ({unit_label(e)})"
 
 
-def saliency_figure_hint(e: Explanation) -> str:
-    """Which figure draws a saliency map of this kind, as the end of a message; nothing for other explanations and maps of tables."""
+def row_value_label(e: Explanation, *, plural: bool = False) -> str:
+    """Return what a number of one row is: an attribution, or a local value."""
+    name = "local value" if e.kind == "local" else "attribution"
+    return f"{name}s".capitalize() if plural else f"{name} ({unit_label(e)})"
+
+
+def other_figure_hint(e: Explanation) -> str:
+    """Which figure draws local values or a saliency map of this kind, as the end of a message; nothing for other explanations and maps of tables."""
+    if "width" in e.dims:
+        return " These are local values for several kernel widths; pick one, e[0], or draw a row over the widths: e[:, 0].plot.local()."
+    if e.kind == "local":
+        return " Local values of one row are drawn by plot.local."
     if e.kind != "saliency":
         return ""
     dims = set(e.dims) - {"row", "output"}

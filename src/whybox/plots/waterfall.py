@@ -18,9 +18,9 @@ from whybox.plots.style import (
     faint_text_color,
     name_of,
     one_output,
+    other_figure_hint,
     others_label,
     output_suffix,
-    saliency_figure_hint,
     shorten_label,
     style_axes,
     text_color,
@@ -60,7 +60,7 @@ def waterfall(
     if e.kind == "interaction":
         raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
-        raise OptionError(f"a waterfall shows attributions of one row.{saliency_figure_hint(e)}")
+        raise OptionError(f"a waterfall shows attributions of one row.{other_figure_hint(e)}")
     if "feature" not in e.dims:
         raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
     if e.dims == ("row", "feature"):

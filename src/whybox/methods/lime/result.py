@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
+from whybox.explanation.local_rows import MAX_GAP, MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evidence import make_evidence
@@ -25,9 +26,6 @@ from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["local_explanation"]
 
-MIN_R_SQUARED: Final = 0.5  # below it, or beyond the next two, a note warns
-MIN_EFFECTIVE: Final = 0.1
-MAX_GAP: Final = 0.25  # of the spread of the answers near the row
 LIME_DRAWS: Final = 5_000  # of the lime package, for its ridge
 
 Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
@@ -99,6 +97,7 @@ def local_explanation(
     evidence = replace(
         evidence,
         background_rows=len(background),
+        quantity=spec.quantity if options.discretizer is not None else "coefficient of the local linear model",
         fingerprints={**evidence.fingerprints, "background": background.fingerprint},
     )
     return Explanation(
@@ -113,7 +112,7 @@ def local_explanation(
         evidence=evidence,
         data=table,
         players={n: tuple(table.names[i] for i in m) for n, m in zip(players.names, players.members, strict=True)},
-        extras={name: (d, np.ascontiguousarray(a)) for name, (d, a) in extras.items()},
+        extras={name: (d, np.asarray(a, order="C")) for name, (d, a) in extras.items()},
     )
 
 
@@ -244,7 +243,7 @@ def _guards(extras: Extras, prediction: Floats) -> tuple[str, ...]:
         notes.append(
             f"R squared is below {MIN_R_SQUARED} for {poor:,} of {n:,} rows: features act together or not in steps there, and the values tell little of the model."
         )
-    few = int((extras["effective_size"][1] < MIN_EFFECTIVE).sum())
+    few = int((extras["effective_size"][1] < MIN_EFFECTIVE_SIZE).sum())
     if few:
         notes.append(
             f"The kernel is narrow for {few:,} of {n:,} rows: under a tenth of draws from the background would count."

@@ -17,7 +17,7 @@ from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 from whybox.reporting.svg import html_figure
 
-__all__ = ["decisions_section"]
+__all__ = ["chosen_rows", "decisions_section"]
 
 
 def decisions_section(f: ReportData) -> str:
@@ -29,14 +29,15 @@ def decisions_section(f: ReportData) -> str:
     for e in f.views[:2]:
         if f.name(e):
             out.append(f"<h3>{escape(f.name(e))}</h3>")
-        out += [_decision_figure(e, position, why) for position, why in _chosen_rows(f, e)]
+        out += [_decision_figure(e, position, why) for position, why in chosen_rows(f, e)]
     return "".join(out)
 
 
 SECTION: Final = Section("decisions", "Single decisions", 70, decisions_section)
 
 
-def _chosen_rows(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
+def chosen_rows(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
+    """Return the positions of the rows that are shown, each with the reason in words."""
     assert e.prediction is not None  # noqa: S101  # explanations of rows have predictions
     p = np.asarray(e.prediction)
     order = np.argsort(p, kind="stable")

@@ -1,0 +1,51 @@
+"""What ``whybox lime`` prints: for each row and output the largest values with their conditions."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from whybox.cli.text_table import aligned_lines, short_name
+
+__all__ = ["lime_lines"]
+
+MAX_FEATURES_PRINTED: Final = 10
+MAX_CONDITION_LENGTH: Final = 60
+
+
+def lime_lines(e: Any) -> list[str]:
+    """Return the local values as lines: of each row and output its predictions, warnings, and a line for each of the largest features.
+
+    Args:
+        e: local values with a row axis.
+    """
+    before = (slice(None),) * e.dims.index("row")
+    lines: list[str] = []
+    for i in range(len(e.coords["row"])):
+        one = e[(*before, i)]
+        for k in range(len(e.output_names)) if "output" in e.dims else [None]:
+            lines += _row_lines(one if k is None else one[..., k])
+    return lines
+
+
+def _row_lines(e: Any) -> list[str]:
+    from whybox.explanation.html import number_text
+    from whybox.explanation.local_rows import certified_text, local_headline, local_warnings, row_name
+
+    order = e.ordered(MAX_FEATURES_PRINTED)
+    conditions = e.extras["condition"][1]
+    columns = {"condition": [short_name(str(conditions[j]), MAX_CONDITION_LENGTH) for j in order]}
+    if "width" in e.dims:
+        head, remarks = [f"row {row_name(e)}"], []
+        columns |= {
+            f"width {number_text(float(width), 3)}": [number_text(float(v)) for v in values[order]]
+            for width, values in zip(e.coords["width"], e.values, strict=True)
+        }
+    else:
+        head = [local_headline(e)]
+        remarks = [text for text in (*local_warnings(e), certified_text(e)) if text]
+        columns["value"] = [number_text(float(e.values[j])) for j in order]
+        if e.std_error is not None:
+            columns["+- error"] = [f"+- {number_text(float(e.std_error[j]), 2)}" for j in order]
+    left = len(e.feature_names) - len(order)
+    more = [f"  and {left:,} smaller feature{'s' * (left > 1)}"] if left else []
+    return [*head, *(f"  {text}" for text in remarks), *(f"  {line}" for line in aligned_lines(columns)), *more]

@@ -1,0 +1,81 @@
+"""What a notebook shows of local values: each feature of the first rows with its condition, and of a sweep one column a width."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Any, Final
+
+import numpy.typing as npt  # noqa: TC002  # as elsewhere
+
+from whybox.explanation.html import NAME_STYLE, bar_cell, framed_table, largest_size, number_text
+from whybox.explanation.labelled import Labelled
+from whybox.explanation.local_rows import certified_text, local_headline, local_warnings
+
+__all__ = ["local_html"]
+
+MAX_ROWS_SHOWN: Final = 3
+MAX_FEATURES_SHOWN: Final = 6
+MAX_FEATURES_OF_ONE: Final = 12
+MAX_WIDTHS_SHOWN: Final = 8
+
+
+def local_html(e: Labelled) -> str:
+    """Return the first rows of local values as HTML; of several outputs the first."""
+    return framed_table(e, _first_rows(e[..., 0] if "output" in e.dims else e))
+
+
+def _first_rows(e: Labelled) -> str:
+    if "row" not in e.dims:
+        return _row_block(e, MAX_FEATURES_OF_ONE)
+    at = (slice(None),) * e.dims.index("row")
+    count = len(e.coords["row"])
+    shown = min(MAX_ROWS_SHOWN, count)
+    blocks = "".join(_row_block(e[(*at, i)], MAX_FEATURES_SHOWN) for i in range(shown))
+    return blocks + (f"<div>and {count - shown:,} more rows; e[{shown}] is the next</div>" if count > shown else "")
+
+
+def _row_block(e: Labelled, most: int) -> str:
+    order = e.ordered(most)
+    left = len(e.feature_names) - len(order)
+    more = f"<div>and {left:,} more feature{'s' * (left > 1)}</div>" if left else ""
+    if "width" in e.dims:
+        return _widths_table(e, order) + more
+    remarks = [text for text in (*local_warnings(e), certified_text(e)) if text]
+    marked = f"<div><b>{escape('; '.join(remarks))}.</b></div>" if remarks else ""
+    conditions = e.extras["condition"][1]
+    largest = largest_size(e, e.values)
+    lines = "".join(
+        f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(conditions[j]))}</td><td>{bar_cell(float(e.values[j]), largest)}</td>'
+        f'<td style="text-align:right;white-space:nowrap">{number_text(float(e.values[j]))}{_error_text(e, int(j))}</td></tr>'
+        for j in order
+    )
+    head = local_headline(e)
+    return (
+        f'<div style="margin-top:6px">{escape(head[0].upper() + head[1:])}.</div>{marked}<table>{lines}</table>{more}'
+    )
+
+
+def _error_text(e: Labelled, j: int) -> str:
+    return "" if e.std_error is None else f" ± {number_text(float(e.std_error[j]), 2)}"
+
+
+def _widths_table(e: Labelled, order: npt.NDArray[Any]) -> str:
+    """One line a feature, one column a width of the kernel."""
+    widths = range(min(len(e.coords["width"]), MAX_WIDTHS_SHOWN))
+    conditions = e.extras["condition"][1]
+    head = "".join(
+        f'<th style="text-align:right;padding-left:10px">width {number_text(float(e.coords["width"][k]), 3)}</th>'
+        for k in widths
+    )
+    lines = "".join(
+        f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(conditions[j]))}</td>'
+        + "".join(
+            f'<td style="text-align:right">{number_text(float(e.values[k, j]))}{"" if e.std_error is None else f" ± {number_text(float(e.std_error[k, j]), 2)}"}</td>'
+            for k in widths
+        )
+        + "</tr>"
+        for j in order
+    )
+    left = len(e.coords["width"]) - len(widths)
+    more = f"<div>and {left:,} more widths</div>" if left else ""
+    return f'<div style="margin-top:6px">Row {escape(str(e.coords["row"][0]))}.</div><table><tr><th></th>{head}</tr>{lines}</table>{more}'

@@ -1,0 +1,92 @@
+"""What is said beside the local values of one row: the predictions in words, and where a linear model describes little."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+
+from whybox.errors import OptionError
+from whybox.explanation.html import number_text
+from whybox.explanation.labelled import Labelled
+from whybox.models.links import PREDICTION_UNITS
+from whybox.numerics.rounding import rounding_floor
+
+__all__ = [
+    "MAX_GAP",
+    "MIN_EFFECTIVE_SIZE",
+    "MIN_R_SQUARED",
+    "certified_text",
+    "local_headline",
+    "local_numbers",
+    "local_warnings",
+    "row_name",
+]
+
+MIN_R_SQUARED: Final = 0.5  # below it, or beyond the next two, a linear model describes little
+MIN_EFFECTIVE_SIZE: Final = 0.1
+MAX_GAP: Final = 0.25  # of the spread of outputs near the row
+
+
+def local_warnings(e: Labelled) -> tuple[str, ...]:
+    """Return why the values of one row and one output are to be read with care, a sentence each; none where there is no reason.
+
+    Raises:
+        OptionError: several rows, outputs or widths.
+    """
+    r_squared, effective, gap, spread = (_number(e, name) for name in ("r_squared", "effective_size", "gap", "spread"))
+    rounding = float(rounding_floor(np.array([_number(e, "intercept"), _number(e, "local_prediction")])))
+    out = []
+    if r_squared < MIN_R_SQUARED:
+        out.append(f"R squared {number_text(r_squared, 2)}: a linear model describes little here")
+    if effective < MIN_EFFECTIVE_SIZE:
+        out.append(f"effective size {number_text(effective, 2)}: few draws lie near this row at this kernel width")
+    if abs(gap) > max(MAX_GAP * spread, rounding):
+        out.append(f"the local model misses the prediction by {number_text(abs(gap), 3)}")
+    return tuple(out)
+
+
+def local_headline(e: Labelled) -> str:
+    """Return the row, its prediction, that of the local model, and R squared where no warning says it, of one row and one output.
+
+    Raises:
+        OptionError: several rows, outputs or widths.
+    """
+    return f"row {row_name(e)}: {local_numbers(e)}"
+
+
+def row_name(e: Labelled) -> str:
+    """Return the label of the row, and the output where it has a name."""
+    names = [str(name) for name in e.coords.get("output", ())]
+    label = e.extras.get("label")
+    if names in ([], [PREDICTION_UNITS]) and label is not None:
+        names = [str(label[1])]
+    output = "" if names in ([], [PREDICTION_UNITS]) else f", output {names[0]}"
+    return f"{e.coords['row'][0]}{output}"
+
+
+def local_numbers(e: Labelled) -> str:
+    """Return the prediction, that of the local model, and R squared where no warning says it, of one row and one output."""
+    prediction = "" if e.prediction is None else f"prediction {number_text(float(e.prediction), 3)}, "
+    r_squared = _number(e, "r_squared")
+    described = f", R squared {number_text(r_squared, 2)}" if r_squared >= MIN_R_SQUARED else ""
+    return f"{prediction}local model {number_text(_number(e, 'local_prediction'), 3)}{described}"
+
+
+def certified_text(e: Labelled) -> str:
+    """Return how many of the largest values of one row are settled, in words; "" where all are.
+
+    Raises:
+        OptionError: several rows, outputs or widths.
+    """
+    settled, of = int(_number(e, "certified")), len(e.feature_names)
+    if settled >= of:
+        return ""
+    return "order not settled" if settled == 0 else f"order settled for the first {settled}"
+
+
+def _number(e: Labelled, name: str) -> float:
+    array: Any = e.extras[name][1]
+    if np.ndim(array):
+        raise OptionError("these are several rows, outputs or kernel widths; pick one of each: e[0].")
+    return float(array)

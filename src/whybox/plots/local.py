@@ -1,0 +1,286 @@
+"""Local values of one row: a bar for each feature, named by the row's own region of it; of several kernel widths lines over the widths."""
+
+from __future__ import annotations
+
+from textwrap import fill
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.errors import Argument, OptionError
+from whybox.explanation.html import number_text
+from whybox.explanation.local_rows import certified_text, local_numbers, local_warnings, row_name
+from whybox.plots.style import (
+    NEGATIVE,
+    POSITIVE,
+    add_caution,
+    axes_or_new,
+    background_color,
+    distinct_labels,
+    faint_text_color,
+    one_output,
+    palette,
+    shorten_label,
+    style_axes,
+    text_color,
+    unit_label,
+)
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from whybox.data.table import Floats
+    from whybox.explanation.explanation import Explanation
+
+__all__ = ["condition_labels", "local"]
+
+MAX_LINES_DRAWN: Final = 6  # features of a sweep
+MAX_NAME_LENGTH: Final = 30  # of a feature inside its condition
+MAX_SIDE_LENGTH: Final = 26  # of what stands before and behind the name
+MAX_TITLE_LENGTH: Final = 40
+TEXT_WIDTH: Final = 56  # characters of a line above the axes
+UNSETTLED_ALPHA: Final = 0.5
+MAX_TICKS: Final = 12  # that each width has a tick of its own
+LONG_AXIS: Final = 10.0  # ratio of widths from which on their axis is logarithmic
+
+
+def local(
+    e: Explanation,
+    row: Any = None,
+    *,
+    output: Any = None,
+    max_display: int = 10,
+    beside: Explanation | None = None,
+    ax: Axes | None = None,
+    title: str | None = None,
+) -> Axes:
+    """Draw one row's local values as bars, largest on top, with their intervals; features whose order is not settled are paler.
+
+    Several kernel widths are drawn as lines over the widths, one for each of the largest features. What says that a linear model describes little stands
+    above the axes.
+
+    Args:
+        e: local values. row: position of the row, where there are several. output: which of several outputs.
+        max_display: how many features; how many are left out is said below. Of lines at most 6.
+        beside: attributions of the same row and output, drawn as diamonds. ax: where to draw. title: instead of the usual one.
+
+    Returns:
+        The axes.
+
+    Raises:
+        OptionError: not local values of one row, no output named where there are several, or attributions with other features beside them.
+    """
+    e = _one_row(one_output(e, output, "plot of local values"), row)
+    if max_display < 1:
+        raise OptionError(Argument("max_display", max_display), " must be at least 1.")
+    if "width" in e.dims:
+        if beside is not None:
+            raise OptionError("a sweep of kernel widths has no place for ", Argument("beside"), "; pick one width.")
+        return _draw_widths(e, min(max_display, MAX_LINES_DRAWN), ax, title)
+    marks = None if beside is None else _marks_of(e, beside)
+    top = e.ordered(max_display)
+    ax = axes_or_new(ax, 8.4, 2.1 + 0.34 * len(top))
+    y = np.arange(len(top))[::-1]
+    settled = _settled(e, top)
+    values = e.values[top]
+    colors = [POSITIVE if v >= 0 else NEGATIVE for v in values]
+    for at, value, color, sure in zip(y, values, colors, settled, strict=True):
+        ax.barh(at, value, height=0.62, color=color, alpha=1.0 if sure else UNSETTLED_ALPHA)
+    low, high = _draw_interval(ax, e, top, y)
+    if marks is not None:
+        ax.plot(marks[top], y, "D", markersize=5.5, markerfacecolor=background_color(), color=text_color(), zorder=4)
+        low, high = np.minimum(low, marks[top]), np.maximum(high, marks[top])
+    _write_values(ax, values, low, high, y, apart=5 if marks is None else 8)
+    ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
+    labels = condition_labels(e)
+    ax.set_yticks(y, [labels[j] for j in top])
+    ax.set_ylim(-0.6, len(top) - 0.4)
+    _set_limits(ax, low, high)
+    ax.set_xlabel(_axis_words(e, len(top), marks is not None))
+    _write_head(ax, e, top, settled, title)
+    add_caution(ax, e)
+    style_axes(ax)
+    return ax
+
+
+def _one_row(e: Explanation, row: Any) -> Explanation:
+    if e.kind != "local":
+        raise OptionError("local shows local values, wb.lime(model, X, background).")
+    if "feature" not in e.dims:
+        raise OptionError(
+            "local shows all features of a row, and one was picked here; draw the local values as they came."
+        )
+    if "row" not in e.dims:
+        if row is not None:
+            raise OptionError("these local values are of one row only; leave ", Argument("row"), " out.")
+        return e
+    before = (slice(None),) * e.dims.index("row")
+    if row is None:
+        first = "e[:, 0]" if before else "e[0]"
+        raise OptionError(
+            f"local shows one of the {len(e.coords['row'])} rows; say which: local(",
+            Argument("row", 0),
+            f"), or slice first: {first}.plot.local(). Over all rows there are plot.bar and plot.heatmap.",
+        )
+    return e[(*before, int(row))]
+
+
+def _marks_of(e: Explanation, beside: Explanation) -> Floats:
+    """Attributions in the order of the local values' features."""
+    if beside.dims != ("feature",) or set(beside.feature_names) != set(e.feature_names):
+        raise OptionError(Argument("beside"), " must be attributions of one row and output, with the same features.")
+    position = {name: j for j, name in enumerate(beside.feature_names)}
+    return beside.values[[position[name] for name in e.feature_names]]
+
+
+def condition_labels(e: Explanation) -> list[str]:
+    """Return the condition of each feature of one row, shortened so that its numbers stay and features are told apart."""
+    names = distinct_labels(e.feature_names, MAX_NAME_LENGTH)
+    labels = []
+    for name, words in zip(e.feature_names, map(str, e.extras["condition"][1]), strict=True):
+        columns = e.players.get(name, ())
+        before, found, behind = words.partition(name)
+        if found and len(columns) < 2:
+            labels.append(f"{_short_side(before)}{names[name]}{_short_side(behind)}")
+        else:
+            labels.append(_short_conjunction(words, len(columns)))
+    return labels
+
+
+def _short_conjunction(words: str, columns: int) -> str:
+    """The conditions of a player's columns, as many as have room; the others are counted."""
+    parts = words.split(" and ")
+    shown = len(parts)
+    while shown > 1 and len(" and ".join(parts[:shown])) > 2 * MAX_SIDE_LENGTH:
+        shown -= 1
+    more = f" and {columns - shown:,} more" if shown < min(len(parts), columns) else ""
+    return shorten_label(" and ".join(parts[:shown]), 2 * MAX_SIDE_LENGTH) + more
+
+
+def _short_side(text: str) -> str:
+    """What stands on one side of the name, its blanks kept."""
+    short = shorten_label(text, MAX_SIDE_LENGTH)
+    return f"{' ' * text.startswith(' ')}{short}{' ' * (text.endswith(' ') and bool(short))}"
+
+
+def _settled(e: Explanation, top: npt.NDArray[np.intp]) -> npt.NDArray[np.bool_]:
+    """Which of the features drawn are among those whose order is settled; all where values are exact."""
+    if e.std_error is None:
+        return np.ones(len(top), dtype=bool)
+    return np.arange(len(top)) < int(e.extras["certified"][1])
+
+
+def _draw_interval(
+    ax: Axes, e: Explanation, top: npt.NDArray[np.intp], y: npt.NDArray[np.intp]
+) -> tuple[Floats, Floats]:
+    """Draw the intervals, and return the lower and upper ends of what is drawn, zero among them."""
+    values = e.values[top]
+    ends = e.interval
+    low, high = (values, values) if ends is None else (end[top] for end in ends)
+    if ends is not None:
+        ax.hlines(y, low, high, color=text_color(), linewidth=1.2, zorder=3)
+    return np.minimum(np.minimum(low, values), 0.0), np.maximum(np.maximum(high, values), 0.0)
+
+
+def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.NDArray[np.intp], *, apart: int) -> None:
+    """Write each value beside its bar, on the side it points to."""
+    for at, value, left, right in zip(y, values, low, high, strict=True):
+        ax.annotate(
+            number_text(float(value), 3, sign=True).replace("-", "\N{MINUS SIGN}"),
+            (right if value >= 0 else left, at),
+            xytext=(apart if value >= 0 else -apart, 0),
+            textcoords="offset points",
+            ha="left" if value >= 0 else "right",
+            va="center",
+            fontsize="small",
+            color=text_color(),
+        )
+
+
+def _set_limits(ax: Axes, low: Floats, high: Floats) -> None:
+    """Leave room for the numbers beside the bars."""
+    lowest, highest = float(low.min()), float(high.max())
+    span = highest - lowest if highest > lowest else 1.0
+    ax.set_xlim(lowest - (0.16 if lowest < 0 else 0.03) * span, highest + (0.16 if highest > 0 else 0.03) * span)
+
+
+def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:
+    lines = [e.evidence.quantity, f"({unit_label(e)})"]
+    if has_marks:
+        lines.append("diamonds: Shapley values of the same row")
+    if e.interval is not None:
+        lines.append(f"lines: {100 * float(e.extras['interval_level'][1]):g} % intervals")
+    left = len(e.feature_names) - shown
+    if left:
+        lines.append(f"{left:,} smaller feature{'s are' if left > 1 else ' is'} left out")
+    return "\n".join(lines)
+
+
+def _write_head(
+    ax: Axes, e: Explanation, top: npt.NDArray[np.intp], settled: npt.NDArray[np.bool_], title: str | None
+) -> None:
+    """Write the title, and between it and the axes what speaks against the picture."""
+    marks = [*local_warnings(e)]
+    if not settled.all() and len(top) > 1:
+        marks.append(f"{certified_text(e)} (paler: not settled)")
+    lines = [line for mark in (local_numbers(e), *marks) for line in fill(mark, TEXT_WIDTH).split("\n")]
+    height = 1.25 * _small_points()
+    for i, line in enumerate(reversed(lines)):
+        ax.annotate(
+            line,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 4 + height * i),
+            textcoords="offset points",
+            ha="left",
+            va="bottom",
+            fontsize="small",
+            fontweight="bold" if line not in local_numbers(e) else "normal",
+            color=text_color(),
+        )
+    ax.set_title(title if title is not None else _usual_title(e), loc="left", pad=7 + height * len(lines))
+
+
+def _usual_title(e: Explanation) -> str:
+    return f"Row {shorten_label(row_name(e), MAX_TITLE_LENGTH)}"
+
+
+def _small_points() -> float:
+    from matplotlib.font_manager import FontProperties
+
+    return float(FontProperties(size="small").get_size_in_points())
+
+
+def _draw_widths(e: Explanation, most: int, ax: Axes | None, title: str | None) -> Axes:
+    """One line a feature over the widths of the kernel; hollow where a linear model describes little."""
+    widths = np.asarray(e.coords["width"], dtype=np.float64)
+    order = np.argsort(widths, kind="stable")
+    top = e.ordered(most)
+    poor = np.array([bool(local_warnings(e[int(k)])) for k in order])
+    new = ax is None
+    ax = axes_or_new(ax, 8.6, 4.2)
+    labels, behind = condition_labels(e), background_color()
+    ax.axhline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
+    for color, j in zip(palette(len(top)), top, strict=True):
+        values = e.values[order, j]
+        if e.interval is not None:
+            ax.fill_between(widths[order], *(end[order, j] for end in e.interval), color=color, alpha=0.2, linewidth=0)
+        ax.plot(widths[order], values, "-", color=color, linewidth=1.6, label=labels[j])
+        ax.plot(widths[order][~poor], values[~poor], "o", color=color, markersize=5)
+        ax.plot(widths[order][poor], values[poor], "o", color=color, markersize=5, markerfacecolor=behind)
+    if widths.min() * LONG_AXIS < widths.max():
+        ax.set_xscale("log")
+        ax.minorticks_off()
+    if len(widths) <= MAX_TICKS:
+        ax.set_xticks(widths[order], [number_text(float(width), 3) for width in widths[order]])
+    marked = "\nhollow: a linear model describes little there" if poor.any() else ""
+    left = len(e.feature_names) - len(top)
+    smaller = f"\n{left:,} smaller feature{'s are' if left > 1 else ' is'} left out" if left else ""
+    ax.set_xlabel(f"kernel width{marked}{smaller}")
+    ax.set_ylabel(fill(f"{e.evidence.quantity} ({unit_label(e)})", 34))
+    ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0) if new else None)
+    ax.set_title(title if title is not None else f"{_usual_title(e)} over kernel widths", loc="left")
+    add_caution(ax, e)
+    style_axes(ax, grid="y")
+    return ax

@@ -1,0 +1,182 @@
+"""Single decisions by linear models near them (LIME), beside the Shapley values of the same rows."""
+
+from __future__ import annotations
+
+from html import escape
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.api.lime import lime
+from whybox.data.table import Floats
+from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.html import number_text
+from whybox.explanation.local_rows import local_warnings
+from whybox.numerics.statistics import critical_value
+from whybox.plots.local import local
+from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
+from whybox.reporting.page import html_table
+from whybox.reporting.section import Section
+from whybox.reporting.sections.decisions import chosen_rows
+from whybox.reporting.sections.effects import even_positions
+from whybox.reporting.svg import html_figure
+
+__all__ = ["disagreements", "local_section"]
+
+Ranks = npt.NDArray[np.intp]  # 0 for the largest
+MAX_BACKGROUND: Final = 5_000  # rows that values are drawn from
+MAX_EVALS: Final = 20_000  # predictions, where values are sampled
+MAX_OUTPUTS: Final = 2  # as the section on single decisions
+MAX_FEATURES: Final = 8
+FIRST_FEATURES: Final = 3  # that a feature which is first by the other method should be among
+MIN_SHARE: Final = 0.1  # of the largest value, that a sign counts from
+
+
+def local_section(f: ReportData) -> str | None:
+    """Return the rows of the section on single decisions, by their local values, and where these and Shapley values disagree."""
+    views = f.views[:MAX_OUTPUTS]
+    chosen = [chosen_rows(f, e) for e in views]
+    positions = sorted({position for rows in chosen for position, _ in rows})
+    try:
+        found = _local_values(f, positions)
+    except (OptionError, InputError, UnsupportedModelError, LimitError) as reason:
+        return f"<p class=faint>Local values are not shown: {escape(str(reason))}</p>"
+    out = [_introduction(f, found)]
+    for e, rows in zip(views, chosen, strict=True):
+        if f.name(e):
+            out.append(f"<h3>{escape(f.name(e))}</h3>")
+        of_output = _of_output(found, e)
+        for position, why in rows:
+            out.append(_local_figure(of_output[positions.index(position)], e[position], why))
+    return "".join([*out, _how_computed(found)])
+
+
+SECTION: Final = Section("local", "This decision, locally", 75, local_section)
+
+
+def _local_values(f: ReportData, positions: list[int]) -> Explanation:
+    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
+    data = f.explanation.data
+    background = data if f.background is None else f.background
+    return lime(
+        f.model,
+        data.rows(np.asarray(positions)),
+        background.rows(even_positions(len(background), MAX_BACKGROUND)),
+        output=f.output,
+        scale=f.scale,
+        players=f.players,
+        max_evals=MAX_EVALS,
+    )
+
+
+def _of_output(found: Explanation, e: Explanation) -> Explanation:
+    """The local values of the output that an explanation is about."""
+    if "output" not in found.dims:
+        return found
+    return found[..., found.output_names.index(str(e.coords["output"][0]))]
+
+
+def _introduction(f: ReportData, found: Explanation) -> str:
+    count = found.evidence.background_rows
+    own = f"No background was given, so values are drawn from these rows themselves ({count:,} of them)."
+    drawn = own if f.background is None else f"Values are drawn from {count:,} background rows."
+    return (
+        "<p>A linear model near each of these rows (LIME). A bar is what it adds where a feature lies in the row's own region, which is written beside the bar. "
+        f"All features are drawn independently; a draw counts more, the more of its features lie in the row's own regions. {drawn} "
+        "Diamonds are the Shapley values of the same row, which share out the whole way from the base to the prediction. "
+        "Where the two disagree, a feature's effect depends on other features.</p>"
+    )
+
+
+def _local_figure(e: Explanation, attributions: Explanation, why: str) -> str:
+    same = e.units == attributions.units and set(e.feature_names) == set(attributions.feature_names)
+    row = str(e.coords["row"][0])
+    sentences = disagreements(e, attributions) if same else ()
+    said_html = "".join(f"<p>{escape(text)}</p>" for text in sentences)
+    warnings = "".join(f" {text[0].upper()}{text[1:]}." for text in local_warnings(e))
+    drawn = html_figure(
+        lambda: local(e, beside=attributions if same else None, max_display=MAX_FEATURES),
+        title=f"Row {row}, locally",
+        description=f"Row {row}: {why}.{warnings}",
+        table=_local_table(e, attributions if same else None),
+    )
+    return f"<div class=decision>{drawn}{said_html}</div>"
+
+
+def _local_table(e: Explanation, attributions: Explanation | None) -> str:
+    order = e.ordered(MAX_TABLE_LINES)
+    head = ["Feature", "Own region", f"Local value ({e.units})", "Share of the background"]
+    columns = [
+        [e.feature_names[j] for j in order],
+        [str(e.extras["condition"][1][j]) for j in order],
+        [_value_text(e, int(j)) for j in order],
+        [f"{100 * float(e.extras['share'][1][j]):.3g} %" for j in order],
+    ]
+    if attributions is not None:
+        position = {name: j for j, name in enumerate(attributions.feature_names)}
+        head.append("Shapley value")
+        columns.append(
+            [number_text(float(attributions.values[position[e.feature_names[j]]]), sign=True) for j in order]
+        )
+    left = len(e.feature_names) - len(order)
+    caption = f"The largest {len(order)} of {len(order) + left:,}" if left else ""
+    return html_table(tuple(head), list(zip(*columns, strict=True)), caption=caption, text=(1,))
+
+
+def _value_text(e: Explanation, j: int) -> str:
+    error = "" if e.std_error is None else f" ± {number_text(float(e.std_error[j]), 2)}"
+    return number_text(float(e.values[j]), sign=True) + error
+
+
+def disagreements(e: Explanation, attributions: Explanation) -> tuple[str, ...]:
+    """Return where local values and attributions of the same row disagree, a sentence each: on which feature is first, and on signs beyond their errors.
+
+    Args:
+        e: local values of one row and output. attributions: of the same row, output and features, in any order.
+    """
+    position = {name: j for j, name in enumerate(attributions.feature_names)}
+    other = attributions.values[[position[name] for name in e.feature_names]]
+    of_local, of_shapley = (np.argsort(np.argsort(-np.abs(v), kind="stable"), kind="stable") for v in (e.values, other))
+    out = [
+        *_first_elsewhere(e, of_local, of_shapley, "the local values", "the Shapley values"),
+        *_first_elsewhere(e, of_shapley, of_local, "the Shapley values", "the local values"),
+    ]
+    differing = _signs_differ(e, attributions, other) & (np.minimum(of_local, of_shapley) < FIRST_FEATURES)
+    out += [
+        f"{e.feature_names[j]} has opposite signs: {number_text(float(e.values[j]), 3, sign=True)} locally, "
+        f"{number_text(float(other[j]), 3, sign=True)} as a Shapley value."
+        for j in np.flatnonzero(differing)
+    ]
+    return tuple(out)
+
+
+def _first_elsewhere(e: Explanation, ranks: Ranks, elsewhere: Ranks, words: str, other_words: str) -> list[str]:
+    """A sentence, where the feature that is first by one is not among the first of the other."""
+    first = int(ranks.argmin())
+    if elsewhere[first] < FIRST_FEATURES:
+        return []
+    return [f"{e.feature_names[first]} is first by {words} and number {elsewhere[first] + 1} by {other_words}."]
+
+
+def _signs_differ(e: Explanation, attributions: Explanation, other: Floats) -> npt.NDArray[np.bool_]:
+    """Where both are on other sides of zero, beyond their errors and by a share of the largest."""
+    position = {name: j for j, name in enumerate(attributions.feature_names)}
+    sure = np.ones(len(other), dtype=bool)
+    for values, error in (
+        (e.values, e.std_error),
+        (
+            other,
+            None if attributions.std_error is None else attributions.std_error[[position[n] for n in e.feature_names]],
+        ),
+    ):
+        size = np.abs(values)
+        bound = MIN_SHARE * size.max(initial=0.0)
+        sure &= size > (bound if error is None else np.maximum(bound, critical_value(0.95) * error))
+    return sure & (e.values * other < 0)
+
+
+def _how_computed(e: Explanation) -> str:
+    lines = "".join(f"{escape(label)}: {escape(text)}. " for label, text in e.evidence.lines("kernel", "spot_checks"))
+    return f"<p class=faint>{lines}</p>"
