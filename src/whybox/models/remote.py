@@ -79,6 +79,10 @@ class RemoteModel:
         Raises:
             ModelError: a batch failed more often than `retries`. InputError, DtypeError: what came back is not one number a row (or several).
         """
+        if isinstance(rows, list) and rows and isinstance(rows[0], str):  # texts
+            size = max(self.batch_size or len(rows), 1)
+            parts = [rows[at : at + size] for at in range(0, len(rows), size)]
+            return np.concatenate([self._call_checked(part, len(part)) for part in parts])
         table = as_table(rows)
         if self.batch_size is None or len(table) <= self.batch_size:
             return self._call_checked(rows, len(table))

@@ -1,0 +1,1 @@
+"""Local linear surrogates: LIME of tables and of texts."""
