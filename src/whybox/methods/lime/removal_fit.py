@@ -8,6 +8,7 @@ surrogate of a replicate is fitted to other replicates, so that each replicate i
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final, final
 
 import numpy as np
@@ -23,6 +24,7 @@ Masks = npt.NDArray[np.bool_]
 FOLDS: Final = 4
 SIZE_COLUMNS: Final = 3  # of the surrogate: the constant, and two functions of the number of words present
 RIDGES: Final = (0.01, 0.1)  # beside the mean diagonal, where the draws are few for so many columns
+DRAWS_A_COLUMN: Final = 6  # with so many, smaller surrogates are not tried
 JITTER: Final = 1e-13  # beside the mean diagonal, so that words that are never absent in a fold do no harm
 
 
@@ -63,11 +65,14 @@ def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Fl
     """
     replicates, draws, d = present.shape
     surrogate = _Surrogate(law, present.reshape(-1, d), outputs.reshape(replicates * draws, -1), weights.reshape(-1))
-    coefficients, residuals = surrogate.cross_fit(np.repeat(np.arange(replicates) % FOLDS, draws))
+    of_fold = np.arange(replicates) * FOLDS // replicates
+    coefficients, residuals = surrogate.cross_fit(np.searchsorted(of_fold, np.arange(FOLDS + 1)) * draws)
     left = (weights.reshape(-1, 1) * residuals).reshape(replicates, draws, -1)
-    covariance = np.matmul((present - law.presence).transpose(0, 2, 1), left) / draws
+    total = left.sum(axis=1, keepdims=True)  # (replicates, 1, outputs)
+    covariance = (
+        np.matmul(surrogate.presence.reshape(present.shape).transpose(0, 2, 1), left) - law.presence * total
+    ) / draws
     projected, mean = surrogate.project(coefficients)
-    of_fold = np.arange(replicates) % FOLDS
     each = projected[of_fold] + np.stack([law.solve(c) for c in covariance])
     if alpha:
         each = np.stack([law.shrink(e, alpha) for e in each])
@@ -76,9 +81,9 @@ def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Fl
         each.mean(axis=0),
         (mean[of_fold] + left.mean(axis=1)).mean(axis=0),
         0.0,  # shrunk already
-        present.reshape(-1, d),
-        outputs.reshape(replicates * draws, -1),
-        weights.reshape(-1) / weights.size,
+        surrogate.presence,
+        surrogate.outputs,
+        surrogate.weights / weights.size,
     )
     return WordFit(
         fit.values,
@@ -91,7 +96,13 @@ def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Fl
 
 
 def _finish(
-    law: RemovalLaw, values: Floats, mean: Floats, alpha: float, present: Masks, outputs: Floats, probability: Floats
+    law: RemovalLaw,
+    values: Floats,
+    mean: Floats,
+    alpha: float,
+    present: Masks | Floats,
+    outputs: Floats,
+    probability: Floats,
 ) -> WordFit:
     values = law.shrink(values, alpha) if alpha else values
     intercept = mean - law.presence * values.sum(axis=0)
@@ -110,57 +121,67 @@ class _Surrogate:
     """
 
     def __init__(self, law: RemovalLaw, present: Masks, outputs: Floats, weights: Floats) -> None:
-        self.law, self.present, self.outputs, self.weights = law, present, outputs, weights
+        self.law, self.outputs, self.weights = law, outputs, weights
+        self.presence = present.astype(np.float64)
         t = np.sqrt(law.n_words / (law.sizes + 1.0))
-        t = t - law.size_mean(t)
-        self._of_size = np.stack([np.ones_like(t), t, t**2], axis=1)
-        sizes = present.sum(axis=1)
-        self._size_columns = self._of_size[sizes]
-        self._t, self._t_of_draw = t, t[sizes][:, None]
+        self._t = t - law.size_mean(t)
+        self._of_size = np.stack([np.ones_like(t), self._t, self._t**2], axis=1)
+        self._sizes = present.sum(axis=1)
         share = law.sizes / law.n_words
-        self._spread = (share * (1.0 - share) + (share - law.presence) ** 2)[sizes]
+        self._spread = (share * (1.0 - share) + (share - law.presence) ** 2)[self._sizes]
         scale = outputs.var(axis=0)
         self.output_scale = np.where(scale > 0.0, scale, 1.0)
 
-    def cross_fit(self, fold: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
-        """Return the coefficients without each fold, (folds, columns, outputs), and what they leave of it, (draws, outputs)."""
-        d, n = self.law.n_words, len(fold)
-        folds = int(fold.max()) + 1
-        fitted = n * (folds - 1) // folds
-        kinds = [SIZE_COLUMNS, SIZE_COLUMNS + d, SIZE_COLUMNS + 2 * d]
-        kinds = [k for k in kinds if k <= max(1.5 * fitted, SIZE_COLUMNS)] or kinds[:1]
-        columns = self._columns(kinds[-1])
-        weighted = columns * self.weights[:, None]
-        grams, products = [], []
-        for k in range(folds):
-            own = fold == k
-            grams.append(weighted[own].T @ columns[own])
-            products.append(weighted[own].T @ self.outputs[own])
+    def cross_fit(self, ends: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+        """Fit without each fold.
+
+        Args:
+            ends: (folds + 1,): where folds begin and end among the draws.
+
+        Returns:
+            Coefficients without each fold, (folds, columns, outputs), and what they leave of it, (draws, outputs).
+        """
+        folds = [slice(a, b) for a, b in pairwise(ends.tolist())]
+        fitted = len(self.outputs) * (len(folds) - 1) // len(folds)
+        widths = self._widths(fitted)
+        root = np.sqrt(self.weights)[:, None]
+        columns, outputs = self._columns(widths[-1], root), self.outputs * root  # both weighted
+        grams = [columns[f].T @ columns[f] for f in folds]
+        products = [columns[f].T @ outputs[f] for f in folds]
         gram, product = np.sum(grams, axis=0), np.sum(products, axis=0)
+        influence = self.weights * self._spread
         best: tuple[float, Floats, Floats] | None = None
-        for width in kinds[-2:]:
+        for width in widths:
             for ridge in (JITTER,) if 3 * width <= fitted else RIDGES:
                 coefficients = np.stack(
-                    [_solve_ridge(gram - grams[k], product - products[k], width, ridge) for k in range(folds)]
+                    [_solve_ridge(gram - g, product - p, width, ridge) for g, p in zip(grams, products, strict=True)]
                 )
-                residuals = np.empty_like(self.outputs)
-                for k in range(folds):
-                    own = fold == k
-                    residuals[own] = self.outputs[own] - columns[own, :width] @ coefficients[k]
-                loss = ((self.weights**2 * self._spread)[:, None] * residuals**2 / self.output_scale).sum()
+                residuals = np.concatenate(
+                    [outputs[f] - columns[f, :width] @ c for f, c in zip(folds, coefficients, strict=True)]
+                )
+                loss = float((influence @ residuals**2 / self.output_scale).sum())
                 if best is None or loss < best[0]:
-                    best = float(loss), coefficients, residuals
+                    best = loss, coefficients, residuals
         assert best is not None  # noqa: S101  # there is always the constant
-        return best[1], best[2]
+        return best[1], best[2] / root
 
-    def _columns(self, width: int) -> Floats:
+    def _widths(self, fitted: int) -> list[int]:
+        """Numbers of columns to try: all of them where there are draws enough, else also fewer."""
         d = self.law.n_words
-        columns = np.empty((len(self.present), width))
-        columns[:, :SIZE_COLUMNS] = self._size_columns
+        if fitted >= DRAWS_A_COLUMN * (SIZE_COLUMNS + 2 * d):
+            return [SIZE_COLUMNS + 2 * d]
+        widths = [SIZE_COLUMNS, SIZE_COLUMNS + d, SIZE_COLUMNS + 2 * d]
+        return [w for w in widths if w <= 1.5 * fitted] or widths[:1]
+
+    def _columns(self, width: int, root: Floats) -> Floats:
+        """The columns, each row multiplied by the root of its weight."""
+        d = self.law.n_words
+        columns = np.empty((len(self.presence), width))
+        np.multiply(self._of_size[self._sizes], root, out=columns[:, :SIZE_COLUMNS])
         if width > SIZE_COLUMNS:
-            columns[:, SIZE_COLUMNS : SIZE_COLUMNS + d] = self.present
+            np.multiply(self.presence, root, out=columns[:, SIZE_COLUMNS : SIZE_COLUMNS + d])
         if width > SIZE_COLUMNS + d:
-            np.multiply(self.present, self._t_of_draw, out=columns[:, SIZE_COLUMNS + d :])
+            np.multiply(self.presence, root * self._t[self._sizes, None], out=columns[:, SIZE_COLUMNS + d :])
         return columns
 
     def project(self, coefficients: Floats) -> tuple[Floats, Floats]:

@@ -30,6 +30,9 @@ __all__ = ["MAX_EVALS", "PREDICTED", "LocalTexts", "TextSettings", "WordCoeffici
 MAX_EVALS: Final = 2000  # predictions a text
 PREDICTED: Final = "predicted"  # the output that the model predicts for each text
 ROUNDS: Final = 4  # of draws, each as many as all before it
+PREDICTIONS_OF_CHECKS: Final = (
+    16  # kept for checks and the full text, so that draws do not depend on how the model is read
+)
 MIN_DRAWS: Final = 64  # of a text whose words are not enumerated
 
 
@@ -176,7 +179,7 @@ def _law(words: TextWords, settings: TextSettings) -> RemovalLaw | None:
 
 def _check_budget(split: Sequence[TextWords], settings: TextSettings) -> None:
     for row, words in enumerate(split):
-        needed = min(2**words.n_words if words.n_words < 60 else MIN_DRAWS, MIN_DRAWS) + 16
+        needed = min(2**words.n_words if words.n_words < 60 else MIN_DRAWS, MIN_DRAWS) + PREDICTIONS_OF_CHECKS
         if settings.budget < needed:
             raise OptionError(
                 Argument("max_evals", settings.budget),
@@ -219,7 +222,7 @@ class _TextProblem:
         evaluate.check_before(checked)
         prediction = evaluate(np.ones((1, d), dtype=bool))[0]
         chosen = [int(np.argmax(prediction))] if self.predicted else list(range(len(prediction)))
-        left = settings.budget - evaluate.spent - evaluate.predictions_after
+        left = settings.budget - PREDICTIONS_OF_CHECKS
         if self.law is None or (d < 60 and 2**d <= left):
             fit, looks, effective = self._enumerate(evaluate, chosen), 1, 1.0
         else:
@@ -255,7 +258,7 @@ class _TextProblem:
         assert self.law is not None  # noqa: S101  # a text of one word is enumerated
         law, settings, d = self.law, self.settings, self.words.n_words
         replicates = 32 if budget >= 1024 else 16 if budget >= 256 else 8
-        each = _round_sizes(budget // replicates, 2 if settings.top is None else ROUNDS)
+        each = _round_sizes(budget // replicates, settings.top is not None)
         proposal, mixture, drawn = size_proposal(law), np.zeros(d), 0
         masks: list[Any] = []
         outputs: list[Floats] = []
@@ -296,8 +299,11 @@ class _TextProblem:
         return all(c.certified >= wanted for c in certificates)
 
 
-def _round_sizes(total: int, rounds: int) -> list[int]:
-    """Draws of each round: each as many as all before it, the first at least 4; fewer rounds where the total is small."""
+def _round_sizes(total: int, several: bool) -> list[int]:
+    """Draws of each round: a first quarter, by which the rest is placed; or, where they may end early, each as many as all before it, and the first at least 4."""
+    if not several:
+        return [total // 4, total - total // 4] if total >= 16 else [total]
+    rounds = ROUNDS
     while rounds > 1 and total < 4 * 2 ** (rounds - 1):
         rounds -= 1
     ends = [round(total / 2**k) for k in range(rounds - 1, -1, -1)]

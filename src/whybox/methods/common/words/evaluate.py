@@ -178,11 +178,6 @@ class MaskEvaluator:
                 )
         self._compare(outputs, again)
 
-    @property
-    def predictions_after(self) -> int:
-        """Predictions that :meth:`check_after` takes."""
-        return 0 if self.counter is not None else TEXTS_REPEATED
-
     def check_after(self, present: Masks) -> None:
         """Evaluate some texts again, after the work.
 

@@ -141,7 +141,14 @@ class _Columns:
         self._model = model
         self.seen: set[int] = set()
 
+        self._counted: dict[str, Counter[int]] = {}
+
     def count(self, text: str) -> Counter[int]:
+        if text not in self._counted:
+            self._counted[text] = self._count_new(text)
+        return self._counted[text]
+
+    def _count_new(self, text: str) -> Counter[int]:
         found = (self._model.columns.get(word) for word in self._model.analyze(text))
         counted = Counter(int(c) for c in found if c is not None)
         self.seen.update(counted)
