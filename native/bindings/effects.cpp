@@ -5,6 +5,7 @@
 #include <utility>
 #include <vector>
 
+#include "attribution/product_law.hpp"
 #include "bindings/arrays.hpp"
 #include "effects/curves.hpp"
 #include "effects/effects.hpp"
@@ -160,6 +161,10 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release release;
             whybox::point_differences(g.grid->e, g.points_of_players, rows(x), low.data(), high.data(), out.data());
         }, "x"_a.noconvert(), "low"_a.noconvert(), "high"_a.noconvert(), "out"_a.noconvert())
+        .def("product_paths", [](const EffectGrid& g) {
+            nb::gil_scoped_release release;
+            return new whybox::ProductPaths(*g.grid);
+        }, nb::keep_alive<0, 1>())
         .def("effect_sums", [](const EffectGrid& g, Vector<std::int32_t> first, Vector<std::int32_t> second, const char* instructions) {
             require(first.size() == second.size(), "pairs have two players");
             std::vector<EffectSums::Pair> pairs;

@@ -59,4 +59,5 @@ NB_MODULE(_native, m) {
              }, "out"_a.noconvert());
     bind_attribution(m, ensemble);
     bind_effects(m);
+    bind_product_law(m);
 }

@@ -137,6 +137,24 @@ struct Lanes<double> {
         explicit Table(const double* table) : t(table) {}
         F at(I i) const { return gather(t, i); }
     };
+    static std::int64_t law_index(std::int64_t i) { return 2 * i | (2 * i + 1) << 32; }  // of both halves of the number
+    template <int bits>
+    struct Laws {
+        const double* t;
+        __m256 part[bits == 3 ? 2 : 1];
+        explicit Laws(const double* table) : t(table) {
+            if constexpr (bits <= 3) for (int k = 0; k < bits - 1; ++k) part[k] = _mm256_castpd_ps(_mm256_load_pd(table + 4 * k));
+        }
+        F at(const std::int64_t* p) const {
+            const I i = _mm256_load_si256(reinterpret_cast<const __m256i*>(p));
+            if constexpr (bits > 3) return _mm256_i64gather_pd(t, _mm256_and_si256(i, _mm256_set1_epi64x(0xff)), 4);
+            else {
+                const __m256 low = _mm256_permutevar8x32_ps(part[0], i);
+                if constexpr (bits == 2) return _mm256_castps_pd(low);
+                else return _mm256_castps_pd(_mm256_blendv_ps(low, _mm256_permutevar8x32_ps(part[1], i), _mm256_castsi256_ps(_mm256_slli_epi32(i, 28))));  // bit 3 is the sign
+            }
+        }
+    };
 };
 
 }  // namespace whybox::avx2

@@ -165,6 +165,13 @@ struct Lanes<double> {
                         _mm512_permutex2var_pd(part[from], i, part[from + 1]));
         }
     };
+    static std::int64_t law_index(std::int64_t i) { return i; }
+    template <int bits>
+    struct Laws {
+        Table<bits> table;
+        explicit Laws(const double* t) : table(t) {}
+        F at(const std::int64_t* p) const { return table.at(_mm512_load_si512(p)); }
+    };
 };
 
 }  // namespace whybox::avx512

@@ -5,6 +5,7 @@
 #include "simd/lanes_leaves.hpp"
 #include "simd/lanes_look_up.hpp"
 #include "simd/lanes_losses.hpp"
+#include "simd/lanes_product_law.hpp"
 #include "simd/lanes_walk.hpp"
 
 namespace whybox::WHYBOX_ISA {
@@ -44,7 +45,7 @@ extern const InstructionSet kSet;
 
 constexpr InstructionSet kernels(const char* name, bool (*available)()) {
     return {name, available, &compare_left, &intervals_below, &intersect, &count_intersection, &sum_weights, &partition_rows, &add_curves, &LossCurves::values,
-        &LossCurves::losses, &LossCurves::sums, &exponentials, &logarithms, lane_kernels<float, float>(), lane_kernels<float, double>(), lane_kernels<double, double>()};
+        &LossCurves::losses, &LossCurves::sums, &exponentials, &logarithms, product_kernels(), lane_kernels<float, float>(), lane_kernels<float, double>(), lane_kernels<double, double>()};
 }
 
 }  // namespace whybox::WHYBOX_ISA

@@ -20,6 +20,7 @@
 //   div, min, max, below(a, b)     a / b; the smaller and the larger, b where either is NaN; mask of a < b
 //   S, all_bits, and_bits, or_bits 64 bits a lane: all ones; a and b; a or b
 //   bits_of(a), number_of(s)       the bits of a number, and the number of these bits; shift_left<n>(s), shift_right<n>(s)
+//   law_index(i), Laws<bits>(t).at(p)   for lane l, t[i] where law_index(i) stands in p[l]; of a table of 2^bits entries, 4 to 16
 //   and_unless_below(a, x, c, b)   a where the integer x < c, else a and b
 //   leading_zeros(a)               number of zeros before the first one, the highest bit being the first
 // Beside them:

@@ -85,6 +85,13 @@ struct Lanes {
         explicit Table(const T* table) : t(table) {}
         F at(const I& i) const { return gather(t, i); }
     };
+    static std::int64_t law_index(std::int64_t i) { return i; }
+    template <int bits>
+    struct Laws {
+        const T* t;
+        explicit Laws(const T* table) : t(table) {}
+        F at(const std::int64_t* p) const { F r; for (int l = 0; l < width; ++l) r.v[l] = t[p[l]]; return r; }
+    };
 };
 
 }  // namespace whybox::plain

@@ -150,6 +150,34 @@ struct RowPartition {
     bool has_points[2];
 };
 
+// Trees whose columns are independent (attribution/product_law.hpp). A node has four tables, an entry a law of its player: for the left child, then for
+// the right one, its mass as a share of the node's, and by how much the derivative of its mass, as a share of that mass, is above the node's.
+struct ProductNode { std::int32_t player, child[2]; };  // child: another node, or ~leaf
+struct ProductTree { std::int32_t root, first_output; };
+struct ProductTrees {
+    const ProductNode* nodes;
+    const ProductTree* trees;
+    const double* leaf_values;  // leaves x leaf_width, times the trees' weights
+    const double* tables;       // from the first node on
+    std::int64_t count, first_node;
+    std::int32_t leaf_width, outputs, players;
+};
+
+// One block of rows and the buffers to work on it. Every pointer is aligned to 64 bytes.
+struct ProductBlock {
+    const std::int64_t* law_index;  // players x rows, as ProductKernels::law_index makes it
+    double* products;               // (depth + 2) x rows
+    double* sums;                   // (depth + 2) x leaf_width x rows
+    double* results;                // (players + 1) x outputs x rows, added to: the derivative for each player, then the expectation
+};
+
+struct ProductKernels {
+    int rows;  // of a block
+    std::int64_t (*law_index)(std::int64_t law);
+    void (*add[3])(const ProductTrees& trees, const ProductBlock& block);  // tables of 4, 8, 16 laws
+    void (*add_eight)(const ProductTrees& trees, const ProductBlock& block);  // blocks of kGroupRows, tables of 8 laws
+};
+
 struct InstructionSet {
     const char* name;
     bool (*available)();
@@ -169,6 +197,7 @@ struct InstructionSet {
     void (*curve_losses)(const LossCurve& curve);  // the same, and these are added up
     void (*exponentials)(double* values, std::size_t count);  // in place; count is a multiple of eight
     void (*logarithms)(double* values, std::size_t count);
+    ProductKernels products;
     LaneKernels<float, float> single;
     LaneKernels<float, double> mixed;    // float32 arithmetic over columns that are compared in float64
     LaneKernels<double, double> exact;

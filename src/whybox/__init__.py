@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from whybox.api.explain import explain as explain
     from whybox.api.importance import importance as importance
     from whybox.api.interactions import interactions as interactions
+    from whybox.api.lime import lime as lime
     from whybox.api.load import load as load
     from whybox.api.plan import plan as plan
     from whybox.api.regions import regions as regions
@@ -45,6 +46,7 @@ _MODULE_OF_NAME = {
     "explain": "whybox.api.explain",
     "importance": "whybox.api.importance",
     "interactions": "whybox.api.interactions",
+    "lime": "whybox.api.lime",
     "load": "whybox.api.load",
     "Plan": "whybox.methods.common.plan",
     "plan": "whybox.api.plan",
@@ -69,6 +71,7 @@ __all__ = [
     "explainers",
     "importance",
     "interactions",
+    "lime",
     "load",
     "networks",
     "plan",

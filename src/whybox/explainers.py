@@ -14,6 +14,7 @@ from whybox.methods.registry import methods
 
 if TYPE_CHECKING:
     from whybox.games.indices import Index as Index
+    from whybox.methods.lime.explainer import Lime as Lime
     from whybox.methods.saliency.backprop_rules import DeepLift as DeepLift
     from whybox.methods.saliency.backprop_rules import GuidedBackprop as GuidedBackprop
     from whybox.methods.saliency.cam import GradCam as GradCam
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 _SALIENCY_NAMES: Final = {name: place for place, _, name in (spec.run.partition(":") for spec in methods("saliency"))}
 _MODULE_OF_NAME: Final = {
     "Index": "whybox.games.indices",
+    "Lime": "whybox.methods.lime.explainer",
     "LinearShap": "whybox.methods.shap.explainers",
     "Saliency": "whybox.methods.saliency.explainer",
     "TreeShap": "whybox.methods.shap.explainers",

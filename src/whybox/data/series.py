@@ -48,16 +48,17 @@ def _pandas_na() -> Any:
     return pandas.NA if pandas is not None else None
 
 
-def like_array(dtype: np.dtype[Any], values: Sequence[Any]) -> npt.NDArray[Any]:
+def like_array(dtype: np.dtype[Any], values: Sequence[Any] | npt.NDArray[Any]) -> npt.NDArray[Any]:
     """Return values as an array of `dtype`, or of a wider dtype if `dtype` cannot hold them exactly; objects stay as they are, floats are rounded."""
     if dtype.kind == "O":
         objects = np.empty(len(values), dtype=object)
         for i, value in enumerate(values):
             objects[i] = value
         return objects
-    array = np.array([np.nan if is_missing(v) else v for v in values])
+    plain = isinstance(values, np.ndarray) and values.dtype.kind in "fiub"
+    array = np.asarray(values) if plain else np.array([np.nan if is_missing(v) else v for v in values])
     if array.dtype.kind not in "fiub":
-        raise DtypeError(f"an array of {dtype} cannot hold these values: {quoted_list(values)}.")
+        raise DtypeError(f"an array of {dtype} cannot hold these values: {quoted_list(list(values))}.")
     with np.errstate(invalid="ignore"):
         in_dtype = array.astype(dtype)
     return in_dtype if dtype.kind == "f" or np.array_equal(in_dtype, array) else array
@@ -120,7 +121,9 @@ def like_series(template: Any, values: list[Any], library: str, name: str) -> An
         try:
             return temporal_series(template, dates, library)
         except Exception as error:  # as below
-            raise DtypeError(f"column {name!r} cannot hold these values: {quoted_list(values)} ({error}).") from error
+            raise DtypeError(
+                f"column {name!r} cannot hold these values: {quoted_list(list(values))} ({error})."
+            ) from error
     for dtype in (template.type if library == "pyarrow" else template.dtype, None):
         try:
             if library == "pandas":
@@ -130,7 +133,9 @@ def like_series(template: Any, values: list[Any], library: str, name: str) -> An
             return module.chunked_array([_arrow_array(module, template, values, dtype)])
         except Exception as error:  # each library has errors of its own for what a dtype cannot hold
             last_error = error
-    raise DtypeError(f"column {name!r} cannot hold these values: {quoted_list(values)} ({last_error}).") from last_error
+    raise DtypeError(
+        f"column {name!r} cannot hold these values: {quoted_list(list(values))} ({last_error})."
+    ) from last_error
 
 
 def _keeps_missing_as_is(template: Any, value: Any, library: str) -> bool:

@@ -204,6 +204,23 @@ class Table:
         native = interleave_cells(self.native, other.native, taken, self.library)
         return None if native is None else replace(self, native=native)
 
+    def columns_at_rows(self, rows: npt.NDArray[np.int64]) -> Table:
+        """Return rows of which each cell comes from a row of its own: cell (i, j) is that of row ``rows[i, j]``; `rows` is (any number, columns)."""
+        if isinstance(self.native, np.ndarray):
+            return replace(self, native=np.take_along_axis(self.native, rows, axis=0), labels=None, index=None)
+        if self.is_matrix:
+            raise InputError("cells of a sparse matrix cannot be taken from a row each; pass dense rows.")
+        if self.is_pandas:
+            native = self.native.iloc[rows[:, 0]].reset_index(drop=True)
+            for p in range(1, self.width):
+                native.isetitem(p, self.native_column(p).iloc[rows[:, p]].set_axis(native.index))
+            return replace(self, native=native, labels=None, index=None)
+        base = self.rows(np.zeros(len(rows), dtype=np.int64))
+        columns = [self.series(p)[rows[:, p].tolist()] for p in range(self.width)]
+        return replace(
+            self, native=nw.from_native(base.native, eager_only=True).select(*columns).to_native(), labels=None
+        )
+
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
         """Return these rows with new values in one column, in its dtype or, if that cannot hold them, in their own; see data/series.py."""
         return self.with_columns_of_values({position: values})

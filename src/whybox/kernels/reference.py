@@ -7,7 +7,7 @@ player takes part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from itertools import combinations
 from typing import Any
@@ -28,7 +28,16 @@ from whybox.models.trees import (
     TreeEnsemble,
 )
 
-__all__ = ["expectation", "goes_left", "interventional", "is_left_of", "leaf_indices", "path_dependent", "predict"]
+__all__ = [
+    "expectation",
+    "goes_left",
+    "interventional",
+    "is_left_of",
+    "leaf_indices",
+    "path_dependent",
+    "predict",
+    "product_law",
+]
 
 ZERO_THRESHOLD = float(np.float32(1e-35))
 Bools = npt.NDArray[np.bool_]
@@ -230,6 +239,46 @@ def interventional(
             total = (alive * signs * table[s, t]) @ weights
             _add_to_cells(out, target, total[:, None] * leaf.value, leaf.first_output)
     return out
+
+
+def product_law(
+    e: TreeEnsemble,
+    columns: Sequence[Sequence[int]],
+    points: Sequence[Floats],
+    mass: Sequence[Floats],
+    derivative: Sequence[Floats],
+    law_of: npt.NDArray[np.int64],
+) -> tuple[Floats, Floats]:
+    """Expectation when players are independent, sum over leaves of v prod_k M_k, and for each player j sum of v D_j prod_(k != j) M_k.
+
+    M_k is the mass of the player's points that meet the leaf's conditions on it, D_k the sum of their derivatives.
+
+    Args:
+        columns: of each player. points: for each player (points, its columns). mass, derivative: for each player (laws, points).
+        law_of: (rows, players), the law that each row gives to each player.
+
+    Returns:
+        (rows, outputs), base included, and (rows, players, outputs).
+    """
+    player_of = np.zeros(e.inputs.width, dtype=np.int32)
+    for j, of_player in enumerate(columns):
+        player_of[list(of_player)] = j
+    expected = np.tile(e.base_values, (len(law_of), 1))
+    slopes = np.zeros((len(law_of), len(columns), len(e.base_values)))
+    for leaf in _leaves_of(e, player_of):
+        M, D = np.ones((2, *law_of.shape))
+        for j, steps in leaf.path_steps.items():
+            inside = np.ones(len(points[j]), dtype=bool)
+            for n, left in steps:
+                inside &= goes_left(e, n, points[j][:, columns[j].index(int(e.feature[n]))]) == left
+            M[:, j] = mass[j][:, inside].sum(axis=1)[law_of[:, j]]
+            D[:, j] = derivative[j][:, inside].sum(axis=1)[law_of[:, j]]
+        outputs = slice(leaf.first_output, leaf.first_output + len(leaf.value))
+        expected[:, outputs] += M.prod(axis=1)[:, None] * leaf.value
+        for j in leaf.path_steps:
+            others = np.delete(M, j, axis=1).prod(axis=1)
+            slopes[:, j, outputs] += (D[:, j] * others)[:, None] * leaf.value
+    return expected, slopes
 
 
 def _add_to_cells(out: Floats, target: tuple[int, ...], value: Floats, first: int) -> None:

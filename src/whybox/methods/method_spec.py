@@ -9,7 +9,7 @@ from whybox.errors import OptionError, quoted_list
 
 __all__ = ["FAMILIES", "NEEDS", "QUESTIONS", "MethodSpec", "Option"]
 
-FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "saliency")
+FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "lime", "saliency")
 NEEDS: Final = ("trees", "linear", "predict", "gradients", "layer", "y", "background", "train")
 # what a method of importance measures, by which sentences of an agreement are chosen: the loss without a feature, whatever the others; given the others; of a model
 # trained without it; how far predictions move; what was gained in training; "": something else
@@ -27,7 +27,8 @@ class MethodSpec:
         summary: one sentence without a full stop: what the numbers are.
         reference: where the method was published.
         run: ``"module:name"`` of what computes it. shap: a class of explainers; effects: a class of methods/effects/kinds.py; interactions, regions,
-            importance: a function of the problem; saliency: the frozen dataclass that is both the options and the method.
+            importance: a function of the problem; lime: a class of explainers;
+            saliency: the frozen dataclass that is both the options and the method.
         options: ``"module:Dataclass"``, a frozen dataclass of the method's options; empty: it has none of its own.
         option_names: of a family that has one dataclass for all its methods, the options that this one takes; empty: all.
         plan: ``"module:function"`` of what says its cost beforehand; empty: its family knows, or nothing can be said.

@@ -16,6 +16,17 @@ _LOSS_OPTIONS: Final = (
     "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
 )  # fmt: skip  # that every importance by a loss takes
 _LOSS_FIELDS: Final[dict[str, Any]] = {"quantity": "increase of the loss", "exact": False, "figures": ("dots", "bar")}
+_LIME: Final[dict[str, Any]] = {
+    "family": "lime",
+    "reference": "Ribeiro, Singh and Guestrin, KDD 2016, doi:10.1145/2939672.2939778; Garreau and von Luxburg (2020), arXiv:2008.11092",
+    "run": "whybox.methods.lime.explainer:Lime",
+    "options": "whybox.methods.lime.options:LimeOptions",
+    "estimand": "local: mean output inside the row's own region of a feature less that outside, all features drawn independently from the background and weighted towards the row",
+    "quantity": "effect of being in the row's own region",
+    "figures": ("local", "bar"),
+    "section": "local",
+    "command": "lime",
+}
 _LUNDBERG: Final = "Lundberg et al., Nature Machine Intelligence 2 (2020), doi:10.1038/s42256-019-0138-9"
 
 
@@ -95,6 +106,24 @@ TABLE_METHODS: Final = (
         section="attributions",
         command="explain",
         cost="one walk of the trees a background row",
+    ),
+    MethodSpec(
+        id="exact",
+        title="LIME, exact",
+        summary="coefficients of a linear model near a row, without a sample: of trees and linear models on their additive scale",
+        needs=("background",),
+        takes=("trees", "linear"),
+        cost="less than two predicts a row",
+        **_LIME,
+    ),
+    MethodSpec(
+        id="sampled",
+        title="LIME, sampled",
+        summary="coefficients of a linear model near a row with standard errors, from one sample for all rows",
+        needs=("predict", "background"),
+        exact=False,
+        cost="about 1,000 predictions or more, for all rows together",
+        **_LIME,
     ),
     _effect(
         "pdp",

@@ -36,10 +36,12 @@ class BlackBox(Model):
     Attributes:
         probe_rows: rows that it was evaluated on to learn its output shape.
         batch_size: most rows that it takes in one call; None: any number.
+        gives_labels: whether its outputs are numbers that label classes.
     """
 
     probe_rows: int = 0
     batch_size: int | None = None
+    gives_labels: bool = False
 
     @cached_property
     def fingerprint(self) -> str:
@@ -122,6 +124,7 @@ def as_black_box(
         else (),
         probe_rows=len(first),
         batch_size=obj.batch_size if isinstance(obj, RemoteModel) else None,
+        gives_labels=labels,
     )
 
 

@@ -1,1 +1,1 @@
-"""Local linear surrogates: LIME of tables and of texts."""
+"""LIME: a linear model of what each feature does near a row, for tables and texts."""

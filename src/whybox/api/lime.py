@@ -1,0 +1,110 @@
+"""Explain each row by a linear model near it."""
+
+from __future__ import annotations
+
+from typing import Any, overload
+
+from whybox.api.method_choice import chosen_options, for_each
+from whybox.data.table import as_table
+from whybox.explanation.explanation import Explanation
+from whybox.methods.common.options import shows_first_overload
+from whybox.methods.lime.explainer import Lime
+from whybox.methods.lime.options import LimeOptions
+
+__all__ = ["lime"]
+
+
+@overload
+def lime(  # the promise of the public surface
+    model: Any,
+    X: Any,
+    background: Any = None,
+    method: str | LimeOptions = "auto",
+    *,
+    output: Any = None,
+    scale: str | None = None,
+    y: Any = None,
+    top: int | None = None,
+    discretizer: Any = "quartile",
+    neighbourhood: str = "lime",
+    kernel_width: Any = None,
+    alpha: float | None = None,
+    players: Any = None,
+    background_weight: Any = None,
+    tol: float | None = None,
+    max_evals: int | None = None,
+    level: float = 0.95,
+    response_method: str | None = None,
+    seed: int = 0,
+    n_jobs: int | None = None,
+    spot_checks: int | None = None,
+) -> Explanation: ...
+
+
+@overload
+def lime(
+    model: Any, X: Any, background: Any = None, *, method: list[Any] | tuple[Any, ...], **options: Any
+) -> dict[str, Explanation]: ...
+
+
+@shows_first_overload
+def lime(
+    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+) -> Explanation | dict[str, Explanation]:
+    """Explain each row by a linear model near it (LIME): how does the output change when a feature leaves the row's own range?
+
+    Every feature is cut into bins of the background (a category is a bin, a missing value too). Samples take each feature from the background by itself, and
+    weigh the more, the more features lie in the row's own bins. A feature's value is its coefficient in the weighted linear model: what being in the row's bin adds.
+
+    Args:
+        model: any model that :func:`effects` takes: read where it can be, else evaluated; or a function of rows.
+        X: rows to explain, (n, d).
+        background: rows that values are drawn from, like those of training, (m, d).
+        method: ``"auto"``: exact for tree ensembles and linear models on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
+        output: which class or output, as for :func:`explain`. ``"predicted"``: of each row the class with the largest output; ``extras["label"]`` names it.
+        scale: as for :func:`explain`. None: the additive scale: log-odds of boosted classifiers, probabilities of forests.
+        y: the truth of the background rows, for ``discretizer="entropy"``.
+        top: how many of the largest values are to be settled before sampling stops; None: 5.
+        discretizer: ``"quartile"``, ``"decile"``, ``"entropy"``, or edges by name, ``{"age": [30, 50]}``. None: numbers are not cut; a value is for one
+            standard deviation.
+        neighbourhood: ``"lime"``: bins of the background, in which numbers follow a normal distribution, as in the lime package. ``"row"``: the quarter of
+            the background around each row's own value, and numbers that the background has.
+        kernel_width: how fast weights fall with features that leave their bins. None: 0.75 times the root of the number of features. A list: one answer for
+            each, along an axis ``width``.
+        alpha: the penalty of the lime package's ridge (there 1), for comparison with it; None: no penalty.
+        players: ``{"address": ["street", "city"]}``: columns that are drawn together, and count as one.
+        background_weight: one weight a background row.
+        tol: stop when every standard error is at most this share of the row's largest value. None: when the `top` are settled, or errors are under 0.02 of it.
+        max_evals: most predictions of single rows in total; None: 2,000 for each row of X, at least 20,000.
+        level: confidence of intervals. response_method: as for :func:`effects`. seed: draws the sample. n_jobs: threads of tree ensembles.
+        spot_checks: as for :func:`explain`.
+
+    Returns:
+        Explanation of kind ``"local"``: ``values`` (n, features), or (n, features, outputs); ``std_error`` None where exact. In ``extras``, each with a row
+        axis: ``condition`` (words), ``share`` of the background in that bin, ``intercept``, ``local_prediction`` of the linear model, ``gap`` between it and
+        the model's, ``r_squared`` and ``spread`` (estimated from a sample), ``effective_size``, ``label``, ``certified`` (how many of the largest values are
+        settled), ``rank`` (values that cannot be told apart share one), ``converged``.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+
+    Examples:
+        >>> from sklearn.datasets import load_diabetes
+        >>> from sklearn.ensemble import RandomForestRegressor
+        >>> import whybox as wb
+        >>> X, y = load_diabetes(return_X_y=True, as_frame=True)
+        >>> model = RandomForestRegressor(20, max_depth=4, random_state=0).fit(X[:300], y[:300])
+        >>> e = wb.lime(model, X[300:305], X[:300])
+        >>> e.evidence.exact
+        True
+        >>> e.extras["condition"][1][0, e.feature_names.index("s5")]
+        '-0.00422 < s5 <= 0.0298'
+    """
+    chosen = chosen_options(LimeOptions, "method", method, options)
+    rows = as_table(X)
+    behind = None if background is None else as_table(background, what="the background")
+
+    def explain_with(each: LimeOptions) -> Explanation:
+        return Lime(model, behind, each)(rows)
+
+    return for_each(chosen, explain_with)

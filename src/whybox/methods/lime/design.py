@@ -1,0 +1,153 @@
+"""What a linear model near a row is fitted on: whether each feature lies in the row's own region, how samples are weighed, and what is known of both.
+
+Columns are independent, also after the weights, so the weighted covariance of the design is diagonal and known: a coefficient is one weighted mean,
+not the solution of a regression.
+
+Source: Garreau and von Luxburg, Looking deeper into tabular LIME (2020), arXiv:2008.11092.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats, Table
+from whybox.methods.common.columns import Ints
+from whybox.methods.lime.distributions import Draw, PlayerDistribution
+from whybox.methods.lime.problem import LimeProblem
+
+__all__ = ["LocalDesign", "Sample", "sample_cells", "sample_of"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Sample:
+    """Rows that were drawn from the background's distribution of each player.
+
+    Attributes:
+        pieces: (draws, players), the piece of each. values: (draws, players), numbers that were drawn, NaN elsewhere. table: the rows.
+    """
+
+    pieces: Ints
+    values: Floats
+    table: Table
+
+    def __len__(self) -> int:
+        """Return the number of draws."""
+        return len(self.pieces)
+
+
+def sample_of(background: Table, distributions: tuple[PlayerDistribution, ...], u: Floats) -> Sample:
+    """Return the rows at uniform numbers, (draws, players)."""
+    draws = [d.draw(u[:, p]) for p, d in enumerate(distributions)]
+    pieces = np.column_stack([d.piece for d in draws])
+    return Sample(pieces, np.column_stack([d.value for d in draws]), sample_cells(background, distributions, draws))
+
+
+def sample_cells(background: Table, distributions: tuple[PlayerDistribution, ...], draws: list[Draw]) -> Table:
+    """Return rows with the cells that were drawn for each player."""
+    count = len(draws[0].piece)
+    rows = np.zeros((count, background.width), dtype=np.int64)
+    numbers: dict[int, Any] = {}
+    for d, draw in zip(distributions, draws, strict=True):
+        rows[:, list(d.columns)] = np.maximum(draw.row, 0)[:, None]
+        if d.is_continuous.any():
+            numbers[d.columns[0]] = d.numbers(draw.value)
+    return (
+        background.columns_at_rows(rows).with_columns_of_values(numbers)
+        if numbers
+        else background.columns_at_rows(rows)
+    )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LocalDesign:
+    """The design of every row of a problem.
+
+    A column of it is 1 where a feature lies in the row's own region, else 0; of a number that is not cut into bins, its place in standard deviations.
+
+    Attributes:
+        problem: the problem.
+    """
+
+    problem: LimeProblem
+
+    @cached_property
+    def is_scaled(self) -> npt.NDArray[np.bool_]:
+        """Which players are numbers that are not cut into bins, (players,)."""
+        return np.array([d.is_unbounded for d in self.problem.distributions])
+
+    @cached_property
+    def own_place(self) -> Floats:
+        """Place of each row's own number in standard deviations, (rows, players); 0 for other players."""
+        out = np.zeros(self.problem.first.shape)
+        for p in np.flatnonzero(self.is_scaled):
+            d = self.problem.distributions[p]
+            out[:, p] = (self.problem.regions[p].numbers - d.mean[0]) / d.std[0]
+        return out
+
+    @cached_property
+    def centre(self) -> Floats:
+        """Weighted mean of the design, (rows, players)."""
+        w2 = self.problem.width**2
+        return np.asarray(np.where(self.is_scaled, self.own_place / (1.0 + w2), self.problem.own_chance))
+
+    @cached_property
+    def variance(self) -> Floats:
+        """Weighted variance of the design, (rows, players); 0 where it is constant."""
+        w2 = self.problem.width**2
+        binned = self.problem.own_chance * self.problem.other_chance
+        return np.asarray(np.where(self.is_scaled, w2 / (1.0 + w2), binned))
+
+    @cached_property
+    def own_value(self) -> Floats:
+        """The design at the row itself, (rows, players)."""
+        return np.asarray(np.where(self.is_scaled, self.own_place, 1.0))
+
+    @cached_property
+    def log_mean_weight(self) -> Floats:
+        """Log of the mean weight of a sample, (rows,)."""
+        return np.asarray(self._log_mean_of_powers(1.0).sum(axis=1))
+
+    @cached_property
+    def effective_size(self) -> Floats:
+        """Effective share of a sample that is not drawn for the row, (rows,): squared mean of the weights over the mean of their squares."""
+        return np.asarray(np.exp((2.0 * self._log_mean_of_powers(1.0) - self._log_mean_of_powers(2.0)).sum(axis=1)))
+
+    def _log_mean_of_powers(self, power: float) -> Floats:
+        """Log of the mean of each player's weight to a power, (rows, players)."""
+        problem, s = self.problem, power / self.problem.width**2
+        binned = np.log(problem.share + problem.other_share * np.exp(-0.5 * s))
+        scaled = -0.5 * np.log1p(s) - 0.5 * self.own_place**2 * s / (1.0 + s)
+        return np.asarray(np.where(self.is_scaled, scaled, binned))
+
+    def places(self, sample: Sample) -> Floats:
+        """Return the numbers of a sample in standard deviations, (draws, players); 0 for other players."""
+        out = np.zeros(sample.pieces.shape)
+        for p in np.flatnonzero(self.is_scaled):
+            d = self.problem.distributions[p]
+            out[:, p] = (sample.values[:, p] - d.mean[0]) / d.std[0]
+        return out
+
+    def of_row(self, row: int, sample: Sample, places: Floats | None) -> tuple[Floats, Floats]:
+        """Return the design of one row at every draw, (draws, players), and the weight of every draw over the mean weight, (draws,).
+
+        Args:
+            places: as :meth:`places` returns them; None where no player is scaled.
+        """
+        problem = self.problem
+        inside = (sample.pieces >= problem.first[row]) & (sample.pieces < problem.last[row])
+        half = 0.5 / problem.width**2
+        if places is None:
+            outside = inside.shape[1] - np.count_nonzero(inside, axis=1)
+            by_count = np.exp(-half * np.arange(inside.shape[1] + 1) - self.log_mean_weight[row])
+            return inside.astype(np.float64), by_count[outside]
+        outside = np.count_nonzero(~inside & ~self.is_scaled, axis=1)
+        distance = ((places - self.own_place[row]) ** 2)[:, self.is_scaled].sum(axis=1)
+        design = np.where(self.is_scaled, places, inside)
+        return design, np.exp(-half * (outside + distance) - self.log_mean_weight[row])

@@ -1,0 +1,430 @@
+"""What a feature's values are drawn from: pieces of the background in order, each with its share.
+
+The values of a number lie in bins; in each they follow a normal distribution with the bin's mean and standard deviation, cut off at its ends, as in the lime
+package. A category, a missing value and a bin with one value are pieces of their own. Every piece is an interval of [0, 1), so one uniform number draws
+a value, and a row's own region is a range of pieces.
+
+Source: lime_tabular of Ribeiro et al. (2016), doi:10.1145/2939672.2939778; Garreau and von Luxburg (2020), arXiv:2008.11092.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.cells import cell_positions
+from whybox.data.table import Floats, Table
+from whybox.errors import Argument, DtypeError, InputError, OptionError
+from whybox.methods.common.columns import Feature, Ints, feature_of
+from whybox.methods.lime.bins import bin_edges, edge_texts
+from whybox.methods.lime.truncated_normal import truncated_mean, truncated_quantile
+
+__all__ = ["BinnedColumn", "Draw", "PlayerDistribution", "RowRegions", "bin_column", "join_columns", "player_regions"]
+
+WINDOW_SHARE: Final = 0.25  # of the background, around a row's own value
+_UNSEEN: Final = -1
+
+
+@final
+@dataclass(frozen=True)
+class Draw:
+    """Values that were drawn for one player.
+
+    Attributes:
+        piece: (draws,) of each. row: (draws,) the background row whose cells it has, -1 for a number that was drawn inside a bin. value: (draws,) that number.
+    """
+
+    piece: Ints
+    row: Ints
+    value: Floats
+
+
+@final
+@dataclass(frozen=True)
+class RowRegions:
+    """The own region of each row: pieces ``first`` to ``last`` (excluded), (rows,) each; empty where the background has nothing like the row's cell.
+
+    ``conditions`` (rows,) says it in words. ``numbers`` (rows,) are the row's own, NaN for other cells.
+    """
+
+    first: Ints
+    last: Ints
+    conditions: tuple[str, ...]
+    numbers: Floats
+
+    @property
+    def is_unseen(self) -> npt.NDArray[np.bool_]:
+        """Which rows have a cell that the background never has."""
+        return np.asarray(self.first == self.last)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PlayerDistribution:
+    """The distribution of the cells of one player.
+
+    Attributes:
+        name: of the player. columns: positions of the user's columns.
+        shares: (pieces,) of the background, which sum to one.
+        mean, std, low, high: (pieces,) of the normal distribution of a bin; NaN where the piece consists of background rows.
+        atom_rows, atom_piece, atom_share: (atoms,) background rows of the other pieces, ordered by piece, and the share that each has of its piece.
+        is_date: whether numbers are microseconds. number_origin: what is added to a number that is drawn.
+    """
+
+    name: str
+    columns: tuple[int, ...]
+    shares: Floats
+    mean: Floats
+    std: Floats
+    low: Floats
+    high: Floats
+    atom_rows: Ints
+    atom_piece: Ints
+    atom_share: Floats
+    is_date: bool = False
+    number_origin: int = 0
+
+    def __len__(self) -> int:
+        """Return the number of pieces."""
+        return len(self.shares)
+
+    @property
+    def ends(self) -> Floats:
+        """Cumulated shares, (pieces + 1,), from 0 to 1."""
+        ends = np.concatenate([[0.0], np.cumsum(self.shares)])
+        ends[-1] = 1.0
+        return ends
+
+    @property
+    def is_unbounded(self) -> bool:
+        """Whether it is a number that is not cut into bins."""
+        return len(self) == 1 and bool(np.isinf(self.low[0]))
+
+    @property
+    def is_continuous(self) -> npt.NDArray[np.bool_]:
+        """Which pieces are bins in which numbers are drawn."""
+        return np.asarray(~np.isnan(self.std))
+
+    def draw(self, u: Floats) -> Draw:
+        """Return the values at `u`, (draws,), numbers of [0, 1)."""
+        ends = self.ends
+        piece = np.clip(np.searchsorted(ends, u, side="right") - 1, 0, len(self) - 1)
+        continuous = self.is_continuous[piece]
+        row = np.full(len(u), _UNSEEN, dtype=np.int64)
+        value = np.full(len(u), np.nan)
+        if continuous.any():
+            p = piece[continuous]
+            inside = np.clip((u[continuous] - ends[p]) / self.shares[p], 0.0, 1.0)
+            value[continuous] = truncated_quantile(inside, self.mean[p], self.std[p], self.low[p], self.high[p])
+        if not continuous.all():
+            row[~continuous] = self.atom_rows[self._atom_index(u[~continuous], piece[~continuous])]
+        return Draw(piece.astype(np.int64), row, value)
+
+    def _atom_index(self, u: Floats, piece: Ints) -> Ints:
+        """Which atom lies at `u`, inside its piece."""
+        ends = self.ends[self.atom_piece] + self.shares[self.atom_piece] * self._share_up_to
+        first, last = (np.searchsorted(self.atom_piece, piece, side=side) for side in ("left", "right"))
+        return np.asarray(np.clip(np.searchsorted(ends, u, side="right"), first, last - 1), dtype=np.int64)
+
+    @cached_property
+    def _share_up_to(self) -> Floats:
+        """Share of its piece up to and with each atom."""
+        total = np.cumsum(self.atom_share)
+        first = np.searchsorted(self.atom_piece, self.atom_piece, side="left")
+        return np.asarray(total - np.concatenate([[0.0], total])[first])
+
+    def numbers(self, value: Floats) -> npt.NDArray[Any]:
+        """Return numbers that were drawn as cells of the column: dates where it holds dates."""
+        if self.is_date:
+            cells = np.full(len(value), np.datetime64("NaT"), dtype="M8[us]")
+            known = ~np.isnan(value)
+            cells[known] = np.rint(value[known]).astype(np.int64).astype("M8[us]")
+            return cells
+        return value if not self.number_origin else value + self.number_origin
+
+    def piece_means(self) -> Floats:
+        """Return the mean number of each piece, (pieces,); NaN of a piece that consists of background rows."""
+        means = np.full(len(self), np.nan)
+        c = self.is_continuous
+        means[c] = truncated_mean(self.mean[c], self.std[c], self.low[c], self.high[c])
+        return means
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BinnedColumn:
+    """One column of the background in pieces.
+
+    Attributes:
+        feature: the column, coded. edges: of a number, inner edges; () else. limits: of a number, smallest and largest value.
+        piece_of_bin: which piece each bin is, -1 for an empty one; of a category, each value. missing_piece: that of missing values, or -1.
+        piece_of_row: (background rows,). continuous: whether numbers are drawn inside bins. window: whether a row's own region is a window around its value.
+        texts: of edges and limits, or of values.
+    """
+
+    feature: Feature
+    edges: Floats
+    limits: tuple[float, float]
+    piece_of_bin: Ints
+    missing_piece: int
+    piece_of_row: Ints
+    window: bool
+    edge_words: tuple[str, ...]
+    scaled: bool = False
+
+    @property
+    def is_number(self) -> bool:
+        """Whether it holds numbers or dates."""
+        return self.feature.kind != "category"
+
+    @property
+    def pieces(self) -> int:
+        """How many pieces there are."""
+        return int(self.piece_of_row.max(initial=-1)) + 1
+
+    def regions(self, rows: Table, weights: Floats) -> RowRegions:
+        """Return the own regions of rows whose columns are those of the background.
+
+        Raises:
+            DtypeError: the column holds numbers here and something else there.
+        """
+        own = feature_of(rows, self.feature.position)
+        if (own.kind == "category") == self.is_number and len(own.unique):
+            raise DtypeError(
+                f"column {own.name!r} holds {'numbers' if own.kind != 'category' else 'categories'} in the rows and "
+                f"{'numbers' if self.is_number else 'categories'} in the background; give both the same type."
+            )
+        if not self.is_number:
+            return self._category_regions(own)
+        numbers = np.full(len(own.codes), np.nan)
+        known = own.codes >= 0
+        numbers[known] = self.feature.place(own.unique)[own.codes[known]]
+        return self._windows(numbers, weights) if self.window else self._bin_regions(numbers)
+
+    def _category_regions(self, own: Feature) -> RowRegions:
+        at = np.array([*cell_positions(list(self.feature.unique), list(own.unique)), _UNSEEN], dtype=np.int64)
+        code = at[own.codes]  # a missing value reads the last entry
+        piece = np.where(code >= 0, self.piece_of_bin[code], _UNSEEN) if len(self.piece_of_bin) else code
+        piece = np.where(own.codes < 0, self.missing_piece, piece)
+        words = [_value_words(self.feature.name, v) for v in own.unique]
+        conditions = [words[c] if c >= 0 else f"{self.feature.name} missing" for c in own.codes]
+        return _single_pieces(piece, conditions, np.full(len(piece), np.nan))
+
+    def _bin_regions(self, numbers: Floats) -> RowRegions:
+        missing = np.isnan(numbers)
+        if self.scaled:
+            return self._whole_line(numbers)
+        bins = np.searchsorted(self.edges, np.where(missing, 0.0, numbers), side="left")
+        piece = self.piece_of_bin[bins]
+        outside = (numbers < self.limits[0]) | (numbers > self.limits[1])
+        piece = np.where(missing, self.missing_piece, np.where(outside, _UNSEEN, piece))
+        conditions = [
+            f"{self.feature.name} missing" if gone else self._own_value_words(v) if p < 0 else self._bin_words(int(b))
+            for gone, v, p, b in zip(missing, numbers, piece, bins, strict=True)
+        ]
+        return _single_pieces(piece, conditions, numbers)
+
+    def _whole_line(self, numbers: Floats) -> RowRegions:
+        """Regions of numbers that are not cut: all of the line."""
+        if np.isnan(numbers).any():
+            raise InputError(
+                f"column {self.feature.name!r} is missing in some rows; ",
+                Argument("discretizer", None),
+                " gives a value for each standard deviation, where missing values have no place. Use 'quartile'.",
+            )
+        deviation = float(np.nanstd(self.feature.numbers)) if self.feature.numbers is not None else 0.0
+        words = f"{self.feature.name}, each {edge_texts(np.array([deviation]))[0]}"
+        return _single_pieces(np.zeros(len(numbers), dtype=np.int64), [words] * len(numbers), numbers)
+
+    def _bin_words(self, b: int) -> str:
+        name, words, n = self.feature.name, self.edge_words, len(self.edges)
+        if self.limits[0] == self.limits[1]:
+            return f"{name} = {edge_texts(np.array(self.limits[:1]), dates=self._is_date)[0]}"
+        if b == 0:
+            return f"{name} <= {words[0]}"
+        return f"{name} > {words[n - 1]}" if b == n else f"{words[b - 1]} < {name} <= {words[b]}"
+
+    @property
+    def _is_date(self) -> bool:
+        return self.feature.kind == "datetime"
+
+    def _own_value_words(self, value: float) -> str:
+        low, high = edge_texts(np.array(self.limits), dates=self._is_date)
+        own = edge_texts(np.array([value]), dates=self._is_date)[0]
+        return f"{self.feature.name} = {own} (the background has {low} to {high}, and nothing like it)"
+
+    def _windows(self, numbers: Floats, weights: Floats) -> RowRegions:
+        """Whole values within an eighth of the background on either side of a row's own."""
+        values = self.feature.place(self.feature.unique)
+        share = np.bincount(self.feature.codes[self.feature.codes >= 0], weights[self.feature.codes >= 0], len(values))
+        ends = np.cumsum(share)
+        middle = ends - share / 2.0
+        total = float(ends[-1])
+        missing = np.isnan(numbers)
+        x = np.where(missing, values[0], numbers)
+        at = np.clip(np.searchsorted(values, x, side="left"), 0, len(values) - 1)
+        rank = np.where(values[at] == x, middle[at], ends[at] - share[at])
+        half = WINDOW_SHARE * total / 2.0
+        centre = np.clip(rank, half, total - half)
+        first = np.searchsorted(middle, centre - half, side="left")
+        last = np.searchsorted(middle, centre + half, side="right")
+        inside = values[at] == x
+        first = np.where(inside, np.minimum(first, at), first)
+        last = np.where(inside, np.maximum(last, at + 1), last)
+        outside = (x < self.limits[0]) | (x > self.limits[1]) | (first >= last)
+        first, last = np.where(outside, 0, first), np.where(outside, 0, last)
+        gone = 0 if self.missing_piece < 0 else self.missing_piece
+        first = np.where(missing, gone, first)
+        last = np.where(missing, gone + (self.missing_piece >= 0), last)
+        return RowRegions(
+            first.astype(np.int64), last.astype(np.int64), self._window_words(numbers, first, last, values), numbers
+        )
+
+    def _window_words(self, numbers: Floats, first: Ints, last: Ints, values: Floats) -> tuple[str, ...]:
+        name, words = self.feature.name, []
+        for x, a, b in zip(numbers, first, last, strict=True):
+            if np.isnan(x):
+                words.append(f"{name} missing")
+            elif a == b:
+                words.append(self._own_value_words(float(x)))
+            else:
+                low, high = edge_texts(values[[a, b - 1]], dates=self._is_date) if b - a > 1 else [""] * 2
+                same = edge_texts(values[[a]], dates=self._is_date)[0]
+                words.append(f"{low} <= {name} <= {high}" if b - a > 1 else f"{name} = {same}")
+        return tuple(words)
+
+
+def _single_pieces(piece: Ints, conditions: Sequence[str], numbers: Floats) -> RowRegions:
+    first = np.maximum(piece, 0).astype(np.int64)
+    return RowRegions(first, np.where(piece < 0, first, first + 1), tuple(conditions), numbers)
+
+
+def _value_words(name: str, value: Any) -> str:
+    return f"{name} = {value}"
+
+
+def bin_column(  # a column has this many choices
+    background: Table,
+    position: int,
+    weights: Floats,
+    *,
+    discretizer: Any,
+    y: Any,
+    seed: int,
+    as_category: bool,
+    window: bool,
+) -> BinnedColumn:
+    """Cut a column of the background into pieces.
+
+    Args:
+        background: aligned rows. position: of the column. weights: (rows,), which sum to one.
+        discretizer, y, seed: as of the options. as_category: whether the model reads its numbers as categories. window: whether each value is a piece.
+
+    Raises:
+        OptionError: as :func:`bin_edges`.
+    """
+    feature = feature_of(background, position)
+    numbers = feature.numbers
+    if as_category or feature.kind == "category" or numbers is None or not len(feature.unique):
+        if feature.kind != "category":
+            feature = replace(feature, kind="category")
+        kinds = len(feature.unique)
+        piece = np.where(feature.codes < 0, kinds, feature.codes)
+        missing = kinds if (feature.codes < 0).any() else _UNSEEN
+        return BinnedColumn(feature, np.empty(0), (np.nan, np.nan), np.arange(kinds), missing, piece, False, ())
+    known = ~np.isnan(numbers)
+    values = numbers[known]
+    limits = float(values.min()), float(values.max())
+    if window:
+        kinds = len(feature.unique)
+        piece = np.where(known, feature.codes, kinds)
+        missing = kinds if not known.all() else _UNSEEN
+        return BinnedColumn(feature, np.empty(0), limits, np.arange(kinds), missing, piece, True, ())
+    if discretizer is None:
+        if not known.all():
+            raise OptionError(
+                Argument("discretizer", None),
+                f" gives a value for each standard deviation, and column {feature.name!r} has missing values, which have no place on that scale. "
+                "Use 'quartile', which makes them a bin of their own.",
+            )
+        one = np.zeros(len(numbers), dtype=np.int64)
+        return BinnedColumn(
+            feature, np.empty(0), limits, np.zeros(1, dtype=np.int64), _UNSEEN, one, False, (), scaled=True
+        )
+    truth = None if y is None else np.asarray(y)[known]
+    edges = bin_edges(feature.name, values, weights[known], discretizer, truth, seed)
+    bins = np.searchsorted(edges, values, side="left")
+    present = np.unique(bins)
+    piece_of_bin = np.full(len(edges) + 1, _UNSEEN, dtype=np.int64)
+    piece_of_bin[present] = np.arange(len(present))
+    piece = np.full(len(numbers), len(present), dtype=np.int64)
+    piece[known] = piece_of_bin[bins]
+    missing = len(present) if not known.all() else _UNSEEN
+    words = tuple(edge_texts(edges, dates=feature.kind == "datetime"))
+    return BinnedColumn(feature, edges, limits, piece_of_bin, missing, piece, False, words)
+
+
+def join_columns(
+    name: str, columns: Sequence[BinnedColumn], weights: Floats, *, drawn_inside: bool
+) -> tuple[PlayerDistribution, Ints]:
+    """Return the distribution of a player of one column or several, and of each of its pieces those of the columns, (pieces, columns).
+
+    The columns of one player are drawn together, from one background row.
+
+    Args:
+        name: of the player. columns: its columns. weights: of the background rows. drawn_inside: whether numbers are drawn inside bins.
+    """
+    pieces = np.column_stack([c.piece_of_row for c in columns])
+    kinds, piece = np.unique(pieces, axis=0, return_inverse=True)
+    piece = piece.reshape(-1).astype(np.int64)
+    shares: Floats = np.asarray(np.bincount(piece, weights, len(kinds)), dtype=np.float64)
+    mean, std, low, high = (np.full(len(kinds), np.nan) for _ in range(4))
+    only = columns[0]
+    if len(columns) == 1 and only.is_number and drawn_inside and not only.window:
+        numbers = only.feature.numbers
+        assert numbers is not None  # noqa: S101  # of numbers and dates
+        limits = (-np.inf, np.inf) if only.scaled else only.limits
+        bounds = np.concatenate([[limits[0]], only.edges, [limits[1]]])
+        for b, k in enumerate(only.piece_of_bin):
+            if k < 0:
+                continue
+            inside = piece == k
+            w, v = weights[inside] / shares[k], numbers[inside]
+            centre = float(w @ v)
+            deviation = float(np.sqrt(w @ (v - centre) ** 2))
+            if np.ptp(v) > 0 and deviation > 0 and bounds[b + 1] > bounds[b]:
+                mean[k], std[k], low[k], high[k] = centre, deviation, bounds[b], bounds[b + 1]
+    order = np.argsort(piece, kind="stable")
+    atom_rows = order[np.isnan(std)[piece[order]]].astype(np.int64)
+    atom_piece = piece[atom_rows]
+    columns_at = tuple(c.feature.position for c in columns)
+    is_date = len(columns) == 1 and only.feature.kind == "datetime"
+    origin = only.feature.number_origin if len(columns) == 1 else 0
+    share = weights[atom_rows] / shares[atom_piece]
+    return PlayerDistribution(
+        name, columns_at, shares, mean, std, low, high, atom_rows, atom_piece, share, is_date, origin
+    ), kinds
+
+
+def player_regions(columns: Sequence[BinnedColumn], kinds: Ints, rows: Table, weights: Floats) -> RowRegions:
+    """Return the own regions of rows for a player of these columns.
+
+    Args:
+        columns, kinds: as :func:`join_columns` takes and returns them. rows: aligned. weights: of the background rows.
+
+    Raises:
+        DtypeError: as :meth:`BinnedColumn.regions`.
+    """
+    each = [c.regions(rows, weights) for c in columns]
+    if len(each) == 1:
+        return each[0]
+    conditions = [" and ".join(words) for words in zip(*(r.conditions for r in each), strict=True)]
+    piece_of = {tuple(k): i for i, k in enumerate(kinds.tolist())}
+    own = np.column_stack([np.where(r.is_unseen, _UNSEEN, r.first) for r in each])
+    piece = np.array([piece_of.get(tuple(k), _UNSEEN) for k in own.tolist()], dtype=np.int64)
+    return _single_pieces(piece, conditions, np.full(len(piece), np.nan))

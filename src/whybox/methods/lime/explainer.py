@@ -1,0 +1,122 @@
+"""The explainer of LIME: the model and the background are read once, rows are explained as they come."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, final
+
+from whybox.data.table import Floats, as_table
+from whybox.explanation.explanation import Explanation
+from whybox.kernels.predict import compare_with_own_predict
+from whybox.methods.common.evaluation import HybridEvaluator, prediction_function
+from whybox.methods.common.options import make_options, parameters_of
+from whybox.methods.common.spot_checks import NOT_CHECKED
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.local_model import chosen_method, exact_model, sampled_model
+from whybox.methods.lime.options import LimeOptions
+from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
+from whybox.methods.lime.result import local_explanation
+from whybox.methods.lime.shared_sample import SharedSample
+from whybox.methods.registry import find
+from whybox.models.blackbox import BlackBox
+
+__all__ = ["Lime"]
+
+
+@final
+class Lime:
+    """LIME of tables: near each row, how the output changes when a feature leaves the row's own region.
+
+    Args:
+        model: any model that :func:`whybox.effects` takes.
+        background: rows (m, d) that values are drawn from, like those of training.
+        options: a LimeOptions object (whybox.methods.lime.options), in place of those by name that follow; see :func:`whybox.lime`.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+
+    __signature__: ClassVar[Signature] = Signature(
+        [
+            Parameter("model", Parameter.POSITIONAL_OR_KEYWORD),
+            Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *parameters_of(LimeOptions),
+        ]
+    )
+
+    def __init__(self, model: Any, background: Any = None, options: LimeOptions | None = None, **given: Any) -> None:
+        self.options = make_options(LimeOptions, options, given)
+        self.neighbourhood = resolve_neighbourhood(model, background, self.options)
+        self.method, self._reason = chosen_method(self.neighbourhood)
+        evaluator = HybridEvaluator(self.neighbourhood.model, self.neighbourhood.selection)
+        self._spread = SharedSample(self.neighbourhood, evaluator)
+        self._calls = 0
+
+    def __call__(self, X: Any) -> Explanation:
+        """Explain rows.
+
+        Args:
+            X: (n, d) with the model's columns.
+
+        Returns:
+            Explanation of kind ``"local"``, or with several kernel widths a sweep of these; see :func:`whybox.lime`.
+
+        Raises:
+            InputError: the rows do not fit. LimitError: more predictions than ``max_evals``. ModelMismatchError: our reading is not the model's own predict.
+        """
+        widths = self.options.widths
+        rows = as_table(X)
+        if widths is None:
+            return self._explain(rows, None)
+        from whybox.methods.lime.width_sweep import join_widths
+
+        return join_widths(widths, [self._explain(rows, width) for width in widths])
+
+    def _explain(self, X: Any, width: float | None) -> Explanation:
+        began = time.perf_counter()
+        problem = resolve_rows(self.neighbourhood, X, width)
+        problem.repeat_check.check_before()
+        prediction, difference = self._predictions(problem)
+        own = (
+            len(problem.rows)
+            if problem.model.own_predict is not None and not isinstance(problem.model, BlackBox)
+            else 0
+        )
+        agreement = max(problem.agreement, difference)
+        problem = replace(problem, agreement=agreement, n_rows_checked=problem.n_rows_checked + own)
+        design = LocalDesign(problem)
+        if self.method == "exact":
+            model, calls = exact_model(design, self._spread), 0
+        else:
+            evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
+            model = sampled_model(design, evaluated)
+            calls = evaluated + model.found.predictions
+        problem.repeat_check.check_after()
+        self._calls += 1
+        return local_explanation(
+            design,
+            model,
+            prediction,
+            spec=find("lime", self.method),
+            spot_checks=NOT_CHECKED,
+            reason=self._reason,
+            calls=calls,
+            seconds=time.perf_counter() - began,
+        )
+
+    def _predictions(self, problem: LimeProblem) -> tuple[Floats, float]:
+        """Predictions of the rows on the scale explained; of a model that is read compared with its own predict."""
+        model = problem.model
+        if isinstance(model, BlackBox):
+            return prediction_function(model, problem.selection)(problem.rows), 0.0
+        model.inputs.confirm_structure(problem.rows)
+        matrix = model.inputs.matrix(problem.rows)
+        difference = compare_with_own_predict(model, problem.rows, matrix, rows="these rows", row="row")
+        return prediction_function(model, problem.selection)(problem.rows), difference
+
+    def __repr__(self) -> str:
+        n = self.neighbourhood
+        return f"Lime({n.model.kind}, {len(n.background):,} background rows, {self.method})"

@@ -1,0 +1,255 @@
+"""The answer for all rows: exact or sampled coefficients, and how well a linear model with them follows the model near each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.errors import Argument, InputError, LimitError, UnsupportedModelError
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.lime.certify import Certificate, certify
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.exact import exact_unavailable, exact_values
+from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, add_narrow_values
+from whybox.methods.lime.options import LimeOptions
+from whybox.methods.lime.problem import Neighbourhood
+from whybox.methods.lime.sampled import local_spread, local_values
+from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSample
+
+__all__ = [
+    "FREEDOM",
+    "LocalModel",
+    "certificates",
+    "chosen_method",
+    "default_evals",
+    "exact_model",
+    "sampled_model",
+    "settled",
+]
+
+DEFAULT_TOP: Final = 5
+DEFAULT_TOL: Final = 0.02
+DEFAULT_EVALS_A_ROW: Final = 2_000
+MIN_DEFAULT_EVALS: Final = 20_000
+FIRST_DRAWS: Final = 64  # of each scrambling
+MIN_DRAWS: Final = 8
+SPREAD_DRAWS: Final = 64  # of each scrambling, for the spread of outputs around exact values
+MIN_EFFECTIVE_DRAWS: Final = 10.0
+FREEDOM: Final = REPLICATES - 1  # of the errors
+MAX_LOOKS: Final = 12  # how often a growing sample may be looked at
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LocalModel:
+    """Coefficients near each row and what goes with them.
+
+    Attributes:
+        found: the coefficients. exact: whether they have no error. kernel: what computed them, in words. converged: (rows,), whether the largest are settled,
+            or known to be as good as equal. draws: of the sample. notes: for the reader.
+    """
+
+    found: LocalValues
+    exact: bool
+    kernel: str
+    converged: npt.NDArray[np.bool_]
+    draws: int
+    looks: int = 1
+    notes: tuple[str, ...] = ()
+
+
+def chosen_method(neighbourhood: Neighbourhood) -> tuple[str, str | None]:
+    """Return ``"exact"`` or ``"sampled"``, and why exact is not possible, if it is not.
+
+    Raises:
+        UnsupportedModelError: exact was asked for, and is not possible.
+    """
+    wanted = neighbourhood.options.method
+    reason = exact_unavailable(neighbourhood) if wanted != "sampled" else None
+    if wanted == "exact" and reason is not None:
+        raise UnsupportedModelError(
+            Argument("method", "exact"), f" is not possible: {reason}. Leave ", Argument("method"), " out to sample."
+        )
+    return ("sampled" if wanted == "sampled" or reason is not None else "exact"), reason
+
+
+def exact_model(design: LocalDesign, spread: SharedSample) -> LocalModel:
+    """Return exact coefficients; only the spread of outputs, for R squared, is taken from a sample.
+
+    Args:
+        spread: a sample of the explainer, which grows here if it is empty.
+    """
+    problem = design.problem
+    exact = exact_values(design)
+    selection = problem.selection
+    values, mean = selection.select_values(exact.values), selection.select_predictions(exact.mean)
+    if not spread.samples:
+        spread.grow(SPREAD_DRAWS)
+    variance = local_spread(design, spread)
+    found = LocalValues(values, None, mean, variance, spread.evaluator.spent)
+    return LocalModel(found, True, "exact", np.ones(len(values), dtype=bool), spread.draws * REPLICATES)
+
+
+def default_evals(options: LimeOptions, rows: int) -> int:
+    """How many predictions of single rows may be made."""
+    return options.max_evals if options.max_evals is not None else max(DEFAULT_EVALS_A_ROW * rows, MIN_DEFAULT_EVALS)
+
+
+def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
+    """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
+
+    Args:
+        reserved: predictions that are made besides.
+
+    Raises:
+        LimitError: the fewest draws take more predictions than allowed. InputError: no draw has weight near a row. NonFiniteError: an output is NaN.
+    """
+    problem, options = design.problem, design.problem.options
+    evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
+    left = default_evals(options, len(problem.rows)) - reserved
+    near = design.effective_size >= MIN_EFFECTIVE_SHARE
+    narrow = np.flatnonzero(~near).astype(np.int64)
+    unseen = int(problem.is_unseen[near].sum())
+    first = _first_draws(design, left, unseen, bool(near.any()))
+    if design.is_scaled.any():
+        _refuse_far_rows(design, left)
+        near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
+    moved = problem.first.shape[1] + 1
+    for_narrow = 0
+    if len(narrow):
+        share = left * len(narrow) // len(problem.rows)
+        each = min(max(1, share // (len(narrow) * moved * REPLICATES)), FIRST_DRAWS)
+        for_narrow = 2 ** int(np.log2(each)) * REPLICATES  # a power of two, as Sobol points want it
+        if len(narrow) * for_narrow * moved > left:
+            raise LimitError(
+                f"LIME with so narrow a kernel takes {len(narrow) * for_narrow * moved:,} predictions of single rows, more than ",
+                Argument("max_evals", example=f"{left + reserved:,}"),
+                ". Pass fewer rows, a wider ",
+                Argument("kernel_width"),
+                ", or raise ",
+                Argument("max_evals"),
+                ".",
+            )
+        left -= len(narrow) * for_narrow * moved
+    sample = SharedSample(problem.neighbourhood, evaluator)
+    looks = 0
+    done = np.zeros(len(problem.rows), dtype=bool)
+    found: LocalValues | None = None
+    while near.any():
+        sample.grow(first if not sample.samples else sample.draws)
+        looks += 1
+        found = local_values(design, sample, near)
+        done = settled(found, options, looks=MAX_LOOKS)
+        following = sample.draws * REPLICATES
+        if done[near].all() or evaluator.spent + following > left or looks == MAX_LOOKS:
+            break
+    if found is None:
+        n, count = problem.first.shape
+        outputs = len(problem.selection.names)
+        empty = np.zeros((n, count, outputs))
+        found = LocalValues(empty, empty.copy(), np.zeros((n, outputs)), np.zeros((n, outputs)), 0)
+    notes = found.notes
+    if len(narrow):
+        assert found.std_error is not None  # noqa: S101  # sampled
+        add_narrow_values(
+            design, evaluator, narrow, for_narrow, found.values, found.std_error, found.mean, found.variance
+        )
+        done = settled(found, options, looks=MAX_LOOKS)
+        drawn = (
+            f"{len(narrow):,} row{'s' * (len(narrow) != 1)} of {len(problem.rows):,} had draws of their own, because the kernel is narrow: "
+            f"{for_narrow:,} for each, with every feature moved across its border."
+        )
+        notes = (*notes, drawn)
+    found = replace(found, predictions=evaluator.spent, notes=notes)
+    kernel = (
+        "one sample for all rows"
+        if near.all()
+        else "draws of each row's own"
+        if not near.any()
+        else "one sample, and draws of some rows' own"
+    )
+    return LocalModel(found, False, kernel, done, sample.draws * REPLICATES, MAX_LOOKS, notes)
+
+
+def _first_draws(design: LocalDesign, left: int, unseen: int, any_near: bool) -> int:
+    """How many draws each scrambling begins with.
+
+    Raises:
+        LimitError: even the fewest are too many.
+    """
+    if not any_near:
+        return FIRST_DRAWS
+    draws = FIRST_DRAWS
+    while draws > MIN_DRAWS and draws * REPLICATES * (1 + unseen) > left:
+        draws //= 2
+    needed = draws * REPLICATES * (1 + unseen)
+    if needed > left:
+        because = f", {unseen:,} of them pairs with cells that the background never has" if unseen else ""
+        raise LimitError(
+            f"LIME takes {needed:,} predictions of single rows at least{because}, more than ",
+            Argument("max_evals", example=f"{left:,}"),
+            " leaves. Pass fewer rows, or raise ",
+            Argument("max_evals"),
+            ".",
+        )
+    return draws
+
+
+def _refuse_far_rows(design: LocalDesign, left: int) -> None:
+    """Refuse rows that no draw lies near.
+
+    Raises:
+        InputError: there is one.
+    """
+    effective = design.effective_size * left
+    far = effective < MIN_EFFECTIVE_DRAWS
+    if far.any():
+        row = int(effective.argmin())
+        raise InputError(
+            f"row {design.problem.rows.row_labels[row]!r} lies so far from the background that {left:,} draws count there as {effective[row]:.2g}. Use a wider ",
+            Argument("kernel_width"),
+            ", or bins: ",
+            Argument("discretizer", "quartile"),
+            ".",
+        )
+
+
+def settled(found: LocalValues, options: LimeOptions, *, looks: int) -> npt.NDArray[np.bool_]:
+    """Which rows have their largest values settled, or known to be as good as equal, in every output, (rows,)."""
+    values, errors = found.values, found.std_error
+    if errors is None:
+        return np.ones(len(values), dtype=bool)
+    top = min(DEFAULT_TOP if options.top is None else options.top, values.shape[1])
+    tol = DEFAULT_TOL if options.tol is None else options.tol
+    largest = np.abs(values).max(axis=1, initial=0.0)
+    as_good = errors.max(axis=1, initial=0.0) <= tol * largest
+    out = as_good.all(axis=1)
+    if options.tol is not None:
+        return np.asarray(out)
+    for row in np.flatnonzero(~out):
+        out[row] = all(
+            as_good[row, k] or _certificate(values[row, :, k], errors[row, :, k], options, looks).certified >= top
+            for k in range(values.shape[2])
+        )
+    return np.asarray(out)
+
+
+def _certificate(values: Floats, errors: Floats | None, options: LimeOptions, looks: int) -> Certificate:
+    return certify(values, errors, level=options.level, freedom=None if errors is None else FREEDOM, looks=looks)
+
+
+def certificates(found: LocalValues, options: LimeOptions, looks: int) -> tuple[Ints, Ints]:
+    """Return how many of the largest values are settled, (rows, outputs), and the rank of each value, (rows, players, outputs)."""
+    n, count, outputs = found.values.shape
+    certified, rank = np.zeros((n, outputs), dtype=np.int64), np.zeros((n, count, outputs), dtype=np.int64)
+    for row in range(n):
+        for k in range(outputs):
+            error = None if found.std_error is None else found.std_error[row, :, k]
+            one = _certificate(found.values[row, :, k], error, options, looks)
+            certified[row, k], rank[row, :, k] = one.certified, one.rank
+    return certified, rank

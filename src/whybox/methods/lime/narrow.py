@@ -1,0 +1,111 @@
+"""LIME near a row that a common sample hardly reaches: draws from the row's own weighted distribution, and each feature moved across its border.
+
+With a narrow kernel nearly all weight of a common sample lies on few draws. Here every draw has the same weight. For each draw the model is evaluated as it is
+and with one feature after the other taken from the other side, and the coefficient is the mean difference.
+
+Source: GLIME, Tan, Tian & Li (2023), arXiv:2311.15722, for drawing from the weighted distribution.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+
+from whybox.data.table import Floats, Table
+from whybox.errors import Argument
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.lime.design import LocalDesign, sample_of
+from whybox.methods.lime.problem import LimeProblem
+from whybox.methods.lime.shared_sample import REPLICATES, uniform_numbers
+
+__all__ = ["MIN_EFFECTIVE_SHARE", "add_narrow_values", "weighted_draws"]
+
+MIN_EFFECTIVE_SHARE: Final = 0.1  # of a common sample; below it a row has draws of its own
+
+
+def weighted_draws(problem: LimeProblem, row: int, u: Floats) -> tuple[Table, Table]:
+    """Return draws from a row's weighted distribution, and partners with every feature on the other side of its border.
+
+    Args:
+        row: its position. u: (draws, players, 3), uniform: which side, where inside the own region, where outside.
+
+    Returns:
+        Two tables of (draws) rows. Where a side has nothing, both have the other.
+    """
+    count = len(problem.distributions)
+    own, other = np.empty((len(u), count)), np.empty((len(u), count))
+    for p, d in enumerate(problem.distributions):
+        ends = d.ends
+        low, high = ends[problem.first[row, p]], ends[problem.last[row, p]]
+        own[:, p] = low + u[:, p, 1] * (high - low)
+        outside = u[:, p, 2] * problem.other_share[row, p]
+        other[:, p] = np.where(outside < low, outside, high + (outside - low))
+    empty_own = problem.share[row] <= 0
+    empty_other = problem.other_share[row] <= 0
+    own, other = np.where(empty_own, other, own), np.where(empty_other, own, other)
+    below_one = np.nextafter(1.0, 0.0)
+    is_own = u[:, :, 0] < problem.own_chance[row]
+    tables = []
+    for here in (np.where(is_own, own, other), np.where(is_own, other, own)):
+        table = sample_of(
+            problem.neighbourhood.background.table, problem.distributions, np.clip(here, 0.0, below_one)
+        ).table
+        tables.append(table)
+    base, partner = tables
+    unseen = np.flatnonzero(problem.is_unseen[row])
+    if len(unseen):
+        columns = [c for p in unseen for c in problem.distributions[p].columns]
+        at = np.full((len(u), base.width), 0)
+        mine = problem.rows.rows(np.array([row])).columns_at_rows(at)
+        partner = partner.with_columns_from(mine, columns)
+    return base, partner
+
+
+def add_narrow_values(  # four arrays to write into
+    design: LocalDesign,
+    evaluator: HybridEvaluator,
+    rows: Ints,
+    draws: int,
+    values: Floats,
+    errors: Floats,
+    mean: Floats,
+    variance: Floats,
+) -> None:
+    """Write the coefficients of some rows, their errors, and mean and variance of the output into arrays of all rows.
+
+    Args:
+        design: of all rows, none of their numbers in standard deviations. rows: positions. draws: for each row, a multiple of the number of scramblings.
+
+    Raises:
+        LimitError: more predictions than allowed. NonFiniteError: an output is NaN.
+    """
+    problem = design.problem
+    count = len(problem.distributions)
+    patterns = [(), *(d.columns for d in problem.distributions)]
+    moved = np.flatnonzero((design.variance.max(axis=0) > 0) | problem.is_unseen.any(axis=0))
+    evaluator.check_limit(
+        len(rows) * draws * (len(moved) + 1),
+        what="LIME with so narrow a kernel",
+        smaller=("a wider ", Argument("kernel_width")),
+    )
+    for row in rows.tolist():
+        here = np.flatnonzero((design.variance[row] > 0) | problem.is_unseen[row])
+        seeds = [np.random.default_rng([problem.options.seed % 2**63, int(row), r]) for r in range(REPLICATES)]
+        each = draws // REPLICATES
+        u = np.concatenate([uniform_numbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
+        base, partner = weighted_draws(problem, int(row), u)
+        pattern = np.repeat(np.concatenate([[0], here + 1]), draws)
+        at = np.tile(np.arange(draws), len(here) + 1)
+        hybrids, outputs = evaluator.evaluate_hybrids(
+            base, partner, at, at, pattern, patterns, what="LIME, a narrow kernel"
+        )
+        found = outputs[hybrids].reshape(len(here) + 1, draws, -1)
+        is_own = u[:, here, 0] < problem.own_chance[row, here]
+        sign = np.where(is_own & ~problem.is_unseen[row, here], 1.0, -1.0).T[:, :, None]
+        differences = (sign * (found[0] - found[1:])).reshape(len(here), REPLICATES, each, -1).mean(axis=2)
+        values[row], errors[row] = 0.0, 0.0
+        values[row, here] = differences.mean(axis=1)
+        errors[row, here] = differences.std(axis=1, ddof=1) / np.sqrt(REPLICATES)
+        mean[row], variance[row] = found[0].mean(axis=0), found[0].var(axis=0)

@@ -1,0 +1,147 @@
+"""Options of LIME."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.core.validation import check_positive, check_whole_number
+from whybox.core.workers import check_jobs
+from whybox.errors import Argument, OptionError
+from whybox.methods.common.options import PredictionOptions, check_max_evals, option
+from whybox.methods.common.spot_checks import check_spot_checks
+from whybox.methods.registry import family_ids
+from whybox.numerics.statistics import critical_value
+
+__all__ = ["AUTO", "DISCRETIZERS", "NEIGHBOURHOODS", "PREDICTED", "LimeOptions"]
+
+AUTO: Final = "auto"
+PREDICTED: Final = "predicted"  # as an output: of each row the class that is predicted
+DISCRETIZERS: Final = ("quartile", "decile", "entropy")
+NEIGHBOURHOODS: Final = ("lime", "row")
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LimeOptions:
+    """What ``wb.lime`` and the explainer take beside model, rows and background; see there for each in full.
+
+    Raises:
+        OptionError: a value that is not known or out of range.
+    """
+
+    method: str = option(AUTO, "auto, exact or sampled")
+    output: Any = option(None, "name of a class or output, all, or predicted: of each row its own class")
+    scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
+    y: Any = option(None, "the truth of the background rows, for the entropy discretizer", as_text=False)
+    top: int | None = option(None, "how many of the largest values are to be settled; 5 where not given")
+    discretizer: Any = option(
+        "quartile",
+        "quartile, decile, entropy, none (a value for each standard deviation), or edges by name",
+        as_text=False,
+    )
+    neighbourhood: str = option(
+        "lime", "lime: bins of the background; row: around the row's own values", choices=NEIGHBOURHOODS
+    )
+    kernel_width: Any = option(None, "width of the kernel; 0.75 times the root of the number of features")
+    alpha: float | None = option(None, "ridge penalty of the lime package, for comparison; none where not given")
+    players: Any = option(None, "columns that are changed together", as_text=False)
+    background_weight: Any = option(None, "one weight a background row", as_text=False)
+    tol: float | None = option(None, "standard error to reach, as a share of the largest value; 0.02")
+    max_evals: int | None = option(None, "most predictions of single rows; 2,000 a row, at least 20,000")
+    level: float = option(0.95, "confidence of the intervals")
+    response_method: str | None = option(None, "method of the estimator to evaluate instead of reading it")
+    seed: int = option(0, "draws the sample, and what is checked")
+    n_jobs: int | None = option(None, "threads of tree ensembles")
+    spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
+
+    def __post_init__(self) -> None:
+        known = (AUTO, *family_ids("lime"))
+        if not isinstance(self.method, str) or self.method not in known:
+            raise OptionError(Argument("method", self.method), " is not known here.", known=known)
+        if self.neighbourhood not in NEIGHBOURHOODS:
+            raise OptionError(Argument("neighbourhood", self.neighbourhood), " is not known.", known=NEIGHBOURHOODS)
+        self._check_discretizer()
+        self._check_width()
+        for name, value in (("alpha", self.alpha), ("tol", self.tol)):
+            if value is not None and not (name == "alpha" and value == 0):
+                check_positive(name, value)
+        if self.top is not None:
+            check_whole_number("top", self.top)
+        check_whole_number("seed", self.seed, None)
+        critical_value(self.level)
+        object.__setattr__(self, "level", float(self.level))
+        object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
+        object.__setattr__(self, "n_jobs", check_jobs(self.n_jobs))
+        object.__setattr__(self, "spot_checks", check_spot_checks(self.spot_checks))
+
+    def _check_discretizer(self) -> None:
+        given = self.discretizer
+        if given is not None and not isinstance(given, Mapping) and given not in DISCRETIZERS:
+            raise OptionError(
+                Argument("discretizer", given),
+                " is not known. Use one of these, edges by name ({'age': [30, 50]}), or None for a value for each standard deviation.",
+                known=DISCRETIZERS,
+            )
+        if (given == "entropy") != (self.y is not None):
+            if self.y is None:
+                raise OptionError(
+                    Argument("discretizer", "entropy"),
+                    " chooses edges by the truth of the background rows: pass ",
+                    Argument("y"),
+                    ".",
+                )
+            raise OptionError(
+                Argument("y"), " is used by ", Argument("discretizer", "entropy"), " alone; leave it out."
+            )
+        if self.neighbourhood == "row" and given != "quartile":
+            raise OptionError(
+                Argument("neighbourhood", "row"),
+                " has windows of a quarter of the background around each row's own values; leave ",
+                Argument("discretizer"),
+                " out.",
+            )
+
+    def _check_width(self) -> None:
+        width = self.kernel_width
+        if width is None:
+            return
+        widths = width if isinstance(width, (Sequence, np.ndarray)) and not isinstance(width, str) else [width]
+        if not len(widths):
+            raise OptionError(Argument("kernel_width"), " is an empty list; give one width or several.")
+        for one in widths:
+            if callable(one):
+                raise OptionError(
+                    Argument("kernel_width"),
+                    " takes a width. A kernel of your own is not a product over features, so no value is known exactly, and it is not supported.",
+                )
+            check_positive("kernel_width", one)
+
+    @property
+    def widths(self) -> tuple[float, ...] | None:
+        """The widths of a sweep; None where there is one width."""
+        width = self.kernel_width
+        if isinstance(width, (Sequence, np.ndarray)):
+            return tuple(float(w) for w in width)
+        return None
+
+    @property
+    def predicted_class(self) -> bool:
+        """Whether each row is explained for its own predicted class."""
+        return isinstance(self.output, str) and self.output == PREDICTED
+
+    @property
+    def prediction_options(self) -> PredictionOptions:
+        """What is needed to read the model."""
+        return PredictionOptions(
+            output="all" if self.predicted_class else self.output,
+            scale=self.scale,
+            response_method=self.response_method,
+            max_evals=self.max_evals,
+            n_jobs=self.n_jobs,
+            level=self.level,
+            spot_checks=self.spot_checks,
+        )

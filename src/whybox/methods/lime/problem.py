@@ -1,0 +1,288 @@
+"""The problem of LIME, resolved before any work: the model, the distribution of each player, and the own region of each row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats, Table, as_table
+from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
+from whybox.games.players import Players, resolve_players
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.repeatability import RepeatCheck
+from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.lime.bins import check_named_edges
+from whybox.methods.lime.distributions import (
+    BinnedColumn,
+    PlayerDistribution,
+    RowRegions,
+    bin_column,
+    join_columns,
+    player_regions,
+)
+from whybox.methods.lime.options import LimeOptions
+from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
+
+__all__ = ["DEFAULT_WIDTH", "LimeProblem", "Neighbourhood", "resolve_neighbourhood", "resolve_rows"]
+
+DEFAULT_WIDTH: Final = 0.75  # times the root of the number of players, as in lime
+MIN_BACKGROUND: Final = 2
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class Neighbourhood:
+    """A model, and what the values of its features are drawn from.
+
+    Attributes:
+        options: as given. resolved: the model, with the background as the rows that are averaged over. players: groups of the user's columns.
+        columns: for each player its columns in pieces. distributions: of each player. kinds: as :func:`join_columns` returns them.
+        agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them, of the background.
+    """
+
+    options: LimeOptions
+    resolved: ResolvedModel
+    players: Players
+    columns: tuple[tuple[BinnedColumn, ...], ...]
+    distributions: tuple[PlayerDistribution, ...]
+    kinds: tuple[Ints, ...]
+    agreement: float
+    n_rows_checked: int
+
+    @property
+    def model(self) -> Model:
+        """The model, read or a black box."""
+        return self.resolved.model
+
+    @property
+    def background(self) -> WeightedRows:
+        """The background rows with their weights."""
+        return self.resolved.rows
+
+    @property
+    def selection(self) -> OutputSelection:
+        """Which outputs are explained."""
+        return self.resolved.selection
+
+    @property
+    def default_width(self) -> float:
+        """The kernel width where none is given."""
+        return DEFAULT_WIDTH * float(np.sqrt(self.players.count))
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LimeProblem:
+    """Rows to explain, each with its own region in every player's distribution.
+
+    Attributes:
+        neighbourhood: of the explainer. rows: aligned with the model. prepared_rows: as they were given, with remarks. width: of the kernel.
+        regions: for each player those of the rows. agreement, n_rows_checked: of the rows and the background together.
+    """
+
+    neighbourhood: Neighbourhood
+    rows: Table
+    prepared_rows: PreparedRows
+    regions: tuple[RowRegions, ...]
+    width: float
+    agreement: float
+    n_rows_checked: int
+
+    @property
+    def options(self) -> LimeOptions:
+        """As given."""
+        return self.neighbourhood.options
+
+    @property
+    def model(self) -> Model:
+        """The model, read or a black box."""
+        return self.neighbourhood.model
+
+    @property
+    def selection(self) -> OutputSelection:
+        """Which outputs are explained."""
+        return self.neighbourhood.selection
+
+    @property
+    def repeat_check(self) -> RepeatCheck:
+        """Rows on which the model is evaluated several times."""
+        return self.neighbourhood.resolved.repeat_check
+
+    @property
+    def distributions(self) -> tuple[PlayerDistribution, ...]:
+        """Of each player."""
+        return self.neighbourhood.distributions
+
+    @property
+    def decay(self) -> float:
+        """What a feature outside the row's own region multiplies the weight of a sample by."""
+        return float(np.exp(-0.5 / self.width**2))
+
+    @cached_property
+    def first(self) -> Ints:
+        """First piece of each own region, (rows, players)."""
+        return np.column_stack([r.first for r in self.regions])
+
+    @cached_property
+    def last(self) -> Ints:
+        """The piece after the last of each own region, (rows, players)."""
+        return np.column_stack([r.last for r in self.regions])
+
+    @cached_property
+    def is_unseen(self) -> npt.NDArray[np.bool_]:
+        """Where a row has a cell that the background never has, (rows, players)."""
+        return np.asarray(self.first == self.last)
+
+    @cached_property
+    def share(self) -> Floats:
+        """Share of the background inside each own region, (rows, players)."""
+        out = np.empty(self.first.shape)
+        for p, d in enumerate(self.distributions):
+            ends = d.ends
+            out[:, p] = ends[self.last[:, p]] - ends[self.first[:, p]]
+        return out
+
+    @cached_property
+    def other_share(self) -> Floats:
+        """Share of the background outside each own region, (rows, players), added up, not subtracted from one."""
+        out = np.empty(self.first.shape)
+        for p, d in enumerate(self.distributions):
+            up, down = np.concatenate([[0.0], np.cumsum(d.shares)]), np.concatenate([[0.0], np.cumsum(d.shares[::-1])])
+            out[:, p] = up[self.first[:, p]] + down[len(d) - self.last[:, p]]
+        return out
+
+    @cached_property
+    def own_chance(self) -> Floats:
+        """Probability of being inside the own region once samples are weighted, q, (rows, players)."""
+        return np.asarray(self.share / (self.share + self.other_share * self.decay))
+
+    @cached_property
+    def other_chance(self) -> Floats:
+        """One less :attr:`own_chance`, without a subtraction."""
+        outside = self.other_share * self.decay
+        return np.asarray(outside / (self.share + outside))
+
+    @cached_property
+    def is_varying(self) -> npt.NDArray[np.bool_]:
+        """Where something inside and something outside the own region can be drawn, so that a coefficient is a contrast of the two."""
+        return np.asarray((self.share > 0) & (self.other_share > 0))
+
+
+def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> Neighbourhood:
+    """Read the model, and cut the background into pieces.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    if background is None:
+        raise OptionError(
+            "LIME draws values of features from a background: pass rows like those of training, ",
+            Argument("background", example="X_train"),
+            ".",
+        )
+    given = as_table(background, what="the background")
+    rows, weights, kept = rows_of_positive_weight(given, options.background_weight)
+    if len(rows) < MIN_BACKGROUND:
+        raise InputError(
+            Argument("background"),
+            " has one row of positive weight, so there is nothing to draw from; pass rows like those of training.",
+        )
+    if rows.is_matrix:
+        raise InputError(
+            "LIME draws values of each column by itself, which leaves few cells of a sparse matrix absent; pass the columns that matter as a dense table, "
+            "or for word counts the texts themselves, with the Pipeline that counts them as the model."
+        )
+    resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
+    _refuse_labels(resolved.model)
+    players = resolve_players(resolved.model, resolved.rows.table.names, options.players)
+    check_named_edges(options.discretizer, resolved.rows.table.names)
+    y = None if options.y is None else _truth(options.y, len(given))[kept]
+    columns, distributions, kinds = [], [], []
+    categories = resolved.model.inputs.encoder.learned_categories(resolved.rows.table)
+    for name, members in zip(players.names, players.members, strict=True):
+        own = tuple(
+            bin_column(
+                resolved.rows.table,
+                p,
+                resolved.rows.weights,
+                discretizer=options.discretizer,
+                y=y,
+                seed=options.seed,
+                as_category=p in categories,
+                window=options.neighbourhood == "row" and len(members) == 1,
+            )
+            for p in members
+        )
+        found, pieces = join_columns(name, own, resolved.rows.weights, drawn_inside=options.neighbourhood == "lime")
+        columns.append(own)
+        distributions.append(found)
+        kinds.append(pieces)
+    agreement, checked = resolved.compare()
+    return Neighbourhood(
+        options, resolved, players, tuple(columns), tuple(distributions), tuple(kinds), agreement, checked
+    )
+
+
+def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = None) -> LimeProblem:
+    """Find the own region of each row.
+
+    Args:
+        neighbourhood: of the explainer. X: rows. width: of the kernel; None: that of the options.
+
+    Raises:
+        WhyboxError: see whybox.errors.
+    """
+    options = neighbourhood.options
+    prepared = prepare_rows(neighbourhood.model, as_table(X))
+    table = prepared.table
+    if table.is_matrix:
+        raise InputError("the rows are a sparse matrix and the background is not; pass both dense.")
+    weights = neighbourhood.background.weights
+    regions = tuple(
+        player_regions(columns, kinds, table, weights)
+        for columns, kinds in zip(neighbourhood.columns, neighbourhood.kinds, strict=True)
+    )
+    chosen = width if width is not None else options.kernel_width
+    return LimeProblem(
+        neighbourhood,
+        table,
+        prepared,
+        regions,
+        neighbourhood.default_width if chosen is None else float(chosen),
+        neighbourhood.agreement,
+        neighbourhood.n_rows_checked,
+    )
+
+
+def _refuse_labels(model: Model) -> None:
+    own = model.own_predict
+    if isinstance(model, BlackBox) and model.gives_labels:
+        called = "it" if own is None else own.call_name
+        raise UnsupportedModelError(
+            f"{called} gives labels of classes, which have no size to explain; pass the method that gives probabilities or scores."
+        )
+
+
+def _truth(y: Any, rows: int) -> npt.NDArray[Any]:
+    """The truth of the background rows.
+
+    Raises:
+        InputError: it is not one a row. OptionError: it does not look like classes.
+    """
+    values = np.asarray(y)
+    if values.ndim != 1 or len(values) != rows:
+        raise InputError(Argument("y"), f" must have one value for each of the {rows:,} background rows.")
+    if values.dtype.kind == "f" and len(np.unique(values)) > max(20, rows // 10):
+        raise OptionError(
+            Argument("discretizer", "entropy"),
+            " separates classes, and y holds many different numbers; use 'quartile' or 'decile'.",
+        )
+    return values

@@ -1,0 +1,257 @@
+"""The answer of LIME as an explanation: coefficients with their conditions, errors and ranks, and what says how far to trust them."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
+from whybox.explanation.spot_checks import SpotChecks
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.evidence import make_evidence
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.rows import weighted_rows
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.local_model import FREEDOM, LocalModel, certificates
+from whybox.methods.lime.options import LimeOptions
+from whybox.methods.lime.problem import LimeProblem
+from whybox.methods.method_spec import MethodSpec
+from whybox.models.links import PREDICTION_UNITS
+from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
+from whybox.numerics.statistics import confidence_interval
+
+__all__ = ["local_explanation"]
+
+MIN_R_SQUARED: Final = 0.5  # below it, or beyond the next two, a note warns
+MIN_EFFECTIVE: Final = 0.1
+MAX_GAP: Final = 0.25  # of the spread of the answers near the row
+LIME_DRAWS: Final = 5_000  # of the lime package, for its ridge
+
+Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
+
+
+def local_explanation(
+    design: LocalDesign,
+    model: LocalModel,
+    prediction: Floats,
+    *,
+    spec: MethodSpec,
+    spot_checks: SpotChecks,
+    reason: str | None,
+    calls: int,
+    seconds: float,
+) -> Explanation:
+    """Return the explanation.
+
+    Args:
+        design, model: the problem and its answer. prediction: (rows, outputs), of the rows. spec: the method. reason: why the answer is not exact, in words.
+        calls: predictions of single rows beside those that checked. seconds: wall time.
+    """
+    problem, options, found = design.problem, design.problem.options, model.found
+    values, error = _penalized(design, found.values, found.std_error)
+    numbers = _goodness(design, model, prediction)
+    certified, rank = certificates(found, options, model.looks)
+    picked = _Picker(problem, prediction)
+    dims = ("row", "feature", *picked.axis)
+    row_dims = ("row", *picked.axis)
+    extras: Extras = {
+        "condition": (("row", "feature"), _conditions(problem)),
+        "share": (("row", "feature"), problem.share),
+        "effective_size": (("row",), np.clip(design.effective_size, 0.0, 1.0)),
+        "label": (("row",), picked.labels),
+        "converged": (("row",), model.converged),
+        "certified": (row_dims, picked(certified)),
+        "rank": (dims, picked(rank)),
+        **{name: (row_dims, picked(each)) for name, each in numbers.items()},
+    }
+    values, prediction = picked(values), picked(prediction)
+    if error is not None:
+        error = picked(error)
+        extras |= interval_extras(
+            np.stack(confidence_interval(values, error, options.level, FREEDOM), axis=-1), dims, options.level
+        )
+    coords: dict[str, Any] = {
+        "row": problem.rows.row_labels,
+        "feature": as_labels(problem.neighbourhood.players.names),
+        "output": as_labels(picked.names),
+    }
+    evidence = make_evidence(
+        problem,
+        weighted_rows(problem.rows, None),
+        spec=spec,
+        kernel=model.kernel,
+        exact=model.exact,
+        calls=calls,
+        notes=_notes(problem, model, extras, prediction, reason),
+        seed=options.seed,
+        seconds=seconds,
+        spot_checks=spot_checks,
+        settings=_settings(design, model),
+    )
+    table = problem.rows
+    players = problem.neighbourhood.players
+    from dataclasses import replace
+
+    background = problem.neighbourhood.background
+    evidence = replace(
+        evidence,
+        background_rows=len(background),
+        fingerprints={**evidence.fingerprints, "background": background.fingerprint},
+    )
+    return Explanation(
+        kind="local",
+        values=np.ascontiguousarray(values),
+        dims=dims,
+        coords=coords,
+        base=np.full(values.shape[2:], np.nan),
+        prediction=np.ascontiguousarray(prediction),
+        units=_units(problem.selection, design),
+        std_error=None if error is None else np.ascontiguousarray(error),
+        evidence=evidence,
+        data=table,
+        players={n: tuple(table.names[i] for i in m) for n, m in zip(players.names, players.members, strict=True)},
+        extras={name: (d, np.ascontiguousarray(a)) for name, (d, a) in extras.items()},
+    )
+
+
+class _Picker:
+    """Takes from arrays (rows, ..., outputs) what the result keeps: all outputs, the only one, or of each row its own predicted class."""
+
+    def __init__(self, problem: LimeProblem, prediction: Floats) -> None:
+        selection: OutputSelection = problem.selection
+        self._predicted: Ints | None = None
+        if problem.options.predicted_class:
+            self._predicted = prediction.argmax(axis=1)
+            self.names: tuple[str, ...] = (PREDICTION_UNITS,)
+            self.labels = as_labels([selection.names[k] for k in self._predicted])
+            self.axis: tuple[str, ...] = ()
+        else:
+            self.names = selection.names
+            self.axis = ("output",) if selection.has_output_axis else ()
+            label = "each output" if self.axis else selection.names[0]
+            self.labels = as_labels([label] * len(prediction))
+
+    def __call__(self, array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        if self._predicted is not None:
+            return np.asarray(
+                np.take_along_axis(array, self._predicted.reshape(-1, *(1,) * (array.ndim - 1)), axis=-1)[..., 0]
+            )
+        return array if self.axis else array[..., 0]
+
+
+def _penalized(design: LocalDesign, values: Floats, error: Floats | None) -> tuple[Floats, Floats | None]:
+    """Shrink coefficients as the ridge of the lime package does with its 5,000 draws, where that was asked for."""
+    alpha = design.problem.options.alpha
+    if not alpha:
+        return values, error
+    information = design.variance * LIME_DRAWS * np.exp(design.log_mean_weight)[:, None]
+    shrink = (information / (information + alpha))[:, :, None]
+    return values * shrink, None if error is None else error * shrink
+
+
+def _goodness(design: LocalDesign, model: LocalModel, prediction: Floats) -> dict[str, Floats]:
+    """Intercept, local prediction, gap and R squared, (rows, outputs) each."""
+    found = model.found
+    variance = design.variance[:, :, None]
+    square = found.values**2 - (0.0 if found.std_error is None else found.std_error**2)
+    inside = np.where(variance > 0, found.values, 0.0)
+    intercept = found.mean - (inside * design.centre[:, :, None]).sum(axis=1)
+    local = intercept + (found.values * np.where(variance > 0, design.own_value[:, :, None], 1.0)).sum(axis=1)
+    explained = np.maximum((np.where(variance > 0, square, 0.0) * variance).sum(axis=1), 0.0)
+    floor = rounding_floor(np.concatenate([prediction, found.mean])) ** 2
+    r_squared = np.minimum(ratio_above_rounding(explained, found.variance, floor, np.nan), 1.0)
+    return {
+        "intercept": intercept,
+        "local_prediction": local,
+        "gap": local - prediction,
+        "r_squared": r_squared,
+        "spread": np.sqrt(found.variance),
+    }
+
+
+def _conditions(problem: LimeProblem) -> npt.NDArray[Any]:
+    out = np.empty(problem.first.shape, dtype=object)
+    for p, regions in enumerate(problem.regions):
+        out[:, p] = regions.conditions
+    return out
+
+
+def _units(selection: OutputSelection, design: LocalDesign) -> str:
+    return (
+        f"{selection.units} per standard deviation"
+        if design.is_scaled.all() and design.is_scaled.size
+        else selection.units
+    )
+
+
+def _settings(design: LocalDesign, model: LocalModel) -> dict[str, Any]:
+    problem = design.problem
+    options: LimeOptions = problem.options
+    discretizer = options.discretizer
+    if discretizer is not None and not isinstance(discretizer, str):
+        discretizer = {str(name): np.asarray(edges).tolist() for name, edges in discretizer.items()}
+    return {
+        "method": "lime",
+        "neighbourhood": options.neighbourhood,
+        "discretizer": "none" if discretizer is None else discretizer,
+        "kernel_width": problem.width,
+        "alpha": options.alpha or 0.0,
+        "draws": model.draws,
+        "draws_for": "the spread of outputs alone" if model.exact else "every number",
+    }
+
+
+def _notes(
+    problem: LimeProblem, model: LocalModel, extras: Extras, prediction: Floats, reason: str | None
+) -> tuple[str, ...]:
+    notes = [*problem.prepared_rows.remarks(), *problem.model.notes, *model.notes]
+    if reason is not None:
+        notes.append(f"Sampled, because {reason}.")
+    if not model.exact:
+        notes.append("Rows share draws, so their errors are not independent of each other.")
+    left = int((~model.converged).sum())
+    if left:
+        notes.append(
+            f"Of {left:,} row{'s' * (left != 1)} the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
+        )
+    if problem.is_unseen.any():
+        p = int(np.flatnonzero(problem.is_unseen.any(axis=0))[0])
+        row = int(np.flatnonzero(problem.is_unseen[:, p])[0])
+        notes.append(
+            f"{int(problem.is_unseen.sum()):,} cells are like none of the background ({problem.regions[p].conditions[row]}): their values compare the cell itself "
+            "with the background."
+        )
+    constant = [
+        n
+        for n, d in zip(problem.neighbourhood.players.names, problem.distributions, strict=True)
+        if len(d) == 1 and not d.is_unbounded
+    ]
+    if constant:
+        notes.append(f"Constant in the background, so their values are exactly 0: {', '.join(constant[:8])}.")
+    return (*dict.fromkeys(notes), *_guards(extras, prediction))
+
+
+def _guards(extras: Extras, prediction: Floats) -> tuple[str, ...]:
+    """What says that a linear model is no good description near some rows."""
+    notes = []
+    r_squared, spread, gap = extras["r_squared"][1], extras["spread"][1], extras["gap"][1]
+    n = len(prediction)
+    poor = int((r_squared < MIN_R_SQUARED).reshape(n, -1).any(axis=1).sum())
+    if poor:
+        notes.append(
+            f"R squared is below {MIN_R_SQUARED} for {poor:,} of {n:,} rows: features act together or not in steps there, and the values tell little of the model."
+        )
+    few = int((extras["effective_size"][1] < MIN_EFFECTIVE).sum())
+    if few:
+        notes.append(
+            f"The kernel is narrow for {few:,} of {n:,} rows: under a tenth of draws from the background would count."
+        )
+    far = int((np.abs(gap) > MAX_GAP * np.maximum(spread, 1e-300)).reshape(n, -1).any(axis=1).sum())
+    if far:
+        notes.append(
+            f"For {far:,} of {n:,} rows the local model misses the prediction by more than a quarter of the spread of outputs; see extras['gap']."
+        )
+    return tuple(notes)

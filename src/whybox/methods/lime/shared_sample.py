@@ -1,0 +1,93 @@
+"""One sample for all rows: independent scramblings of a Sobol sequence, which grow until the answer is settled.
+
+The error of a mean is taken from the spread of the scramblings: no formula for the variance knows how evenly such points lie.
+
+Source: Owen (1997), Monte Carlo variance of scrambled net quadrature, doi:10.1137/S0036142994277468.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final, final
+
+import numpy as np
+from scipy.stats import qmc
+
+from whybox.data.table import Floats
+from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.lime.design import Sample, sample_of
+from whybox.methods.lime.problem import Neighbourhood
+
+__all__ = ["REPLICATES", "LocalValues", "SharedSample", "uniform_numbers"]
+
+REPLICATES: Final = 16  # independent scramblings
+MAX_SOBOL_PLAYERS: Final = 21201  # that SciPy has directions for
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class LocalValues:
+    """Coefficients of a linear model near each row.
+
+    Attributes:
+        values: (rows, players, outputs). std_error: the same shape, None where exact. mean: (rows, outputs), weighted mean of the output.
+        variance: (rows, outputs), weighted variance of the output, from a sample. replicates: (replicates, rows, players, outputs), None where exact.
+        predictions: of single rows, beside those of the rows themselves. notes: for the reader.
+    """
+
+    values: Floats
+    std_error: Floats | None
+    mean: Floats
+    variance: Floats
+    predictions: int
+    notes: tuple[str, ...] = ()
+
+
+@final
+@dataclass
+class SharedSample:
+    """A sample that grows by doubling, each scrambling by the next points of its own sequence.
+
+    Attributes:
+        neighbourhood: what it is drawn from. evaluator: of the model. samples: what was drawn so far, one each time. outputs: of each.
+    """
+
+    neighbourhood: Neighbourhood
+    evaluator: HybridEvaluator
+    samples: list[Sample] = field(default_factory=list)
+    outputs: list[Floats] = field(default_factory=list)
+    _engines: list[Callable[[int], Floats]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        count = len(self.neighbourhood.distributions)
+        for r in range(REPLICATES):
+            self._engines.append(
+                uniform_numbers(count, np.random.default_rng([self.neighbourhood.options.seed % 2**63, r]))
+            )
+
+    @property
+    def draws(self) -> int:
+        """How many draws each scrambling has."""
+        return sum(map(len, self.samples)) // REPLICATES
+
+    def grow(self, draws: int) -> None:
+        """Draw so many more for each scrambling, and evaluate the model on them.
+
+        Raises:
+            LimitError: more predictions than allowed. NonFiniteError: an output is NaN.
+        """
+        u = np.concatenate([engine(draws) for engine in self._engines])
+        background = self.neighbourhood.background.table
+        sample = sample_of(background, self.neighbourhood.distributions, u)
+        what = f"LIME, {len(u):,} sampled rows"
+        self.samples.append(sample)
+        self.outputs.append(self.evaluator.evaluate_rows(sample.table, np.arange(len(u)), what=what))
+
+
+def uniform_numbers(count: int, rng: np.random.Generator) -> Callable[[int], Floats]:
+    """A scrambled Sobol sequence; independent numbers beyond the columns that it has directions for."""
+    if count > MAX_SOBOL_PLAYERS:
+        return lambda n: rng.random((n, count))
+    engine = qmc.Sobol(count, scramble=True, seed=rng)
+    return lambda n: np.asarray(engine.random(n))
