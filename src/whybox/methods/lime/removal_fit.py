@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.lime.removal_law import RemovalLaw
-from whybox.numerics.rounding import varies
+from whybox.numerics.rounding import FLOAT64_ROUNDING, varies
 
 __all__ = ["WordFit", "fit_enumerated", "fit_replicates"]
 
@@ -35,6 +35,7 @@ class WordFit:
 
     Attributes:
         values, std_error: (words, outputs); None: exact. intercept, r_squared: (outputs,); NaN for an output that does not vary.
+        spread: (outputs,), standard deviation of the output under the law. rounding: (outputs,), how uncertain coefficients are by rounding.
         freedom: degrees of freedom of the standard errors. squared_residuals: (draws,), of the surrogate, all outputs together.
     """
 
@@ -42,6 +43,8 @@ class WordFit:
     std_error: Floats | None
     intercept: Floats
     r_squared: Floats
+    spread: Floats
+    rounding: Floats
     freedom: int | None = None
     squared_residuals: Floats | None = None
 
@@ -90,6 +93,8 @@ def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Fl
         each.std(axis=0, ddof=1) / np.sqrt(replicates),
         fit.intercept,
         fit.r_squared,
+        fit.spread,
+        fit.rounding,
         replicates - 1,
         (residuals**2 / surrogate.output_scale).sum(axis=1),
     )
@@ -109,7 +114,8 @@ def _finish(
     total = (probability[:, None] * (outputs - mean) ** 2).sum(axis=0)
     left = (probability[:, None] * (outputs - intercept - present @ values) ** 2).sum(axis=0)
     some = np.array([varies(column) for column in outputs.T]) & (total > 0.0)
-    return WordFit(values, None, intercept, np.where(some, 1.0 - left / np.where(some, total, 1.0), np.nan))
+    r_squared = np.where(some, 1.0 - left / np.where(some, total, 1.0), np.nan)
+    return WordFit(values, None, intercept, r_squared, np.sqrt(total), FLOAT64_ROUNDING * np.abs(outputs).max(axis=0))
 
 
 @final

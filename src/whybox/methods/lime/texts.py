@@ -23,12 +23,15 @@ from whybox.methods.lime.certify import Certificate, certify
 from whybox.methods.lime.removal_draws import all_subsets, draw_masks, size_proposal, subset_law
 from whybox.methods.lime.removal_fit import WordFit, fit_enumerated, fit_replicates
 from whybox.methods.lime.removal_law import KERNEL_WIDTH, RemovalLaw
+from whybox.numerics.rounding import FLOAT64_ROUNDING
 from whybox.numerics.statistics import critical_value
 
 __all__ = ["MAX_EVALS", "PREDICTED", "LocalTexts", "TextSettings", "WordCoefficients", "explain_texts"]
 
 MAX_EVALS: Final = 2000  # predictions a text
 PREDICTED: Final = "predicted"  # the output that the model predicts for each text
+DEFAULT_TOP: Final = 5
+DEFAULT_TOL: Final = 0.02  # of the largest coefficient
 ROUNDS: Final = 4  # of draws, each as many as all before it
 PREDICTIONS_OF_CHECKS: Final = (
     16  # kept for checks and the full text, so that draws do not depend on how the model is read
@@ -43,7 +46,9 @@ class TextSettings:
 
     Attributes:
         output, scale: as of ``whybox.explain``; ``output="predicted"``: the class that the model predicts for each text.
-        top: how many of the largest coefficients shall be settled; draws end when they are. None: `max_evals` is spent.
+        top: how many of the largest coefficients are to be settled before draws stop; None: 5.
+        tol: stop when every standard error is at most this share of the largest coefficient, and not before; 0: `max_evals` is spent. None: when the `top` are
+            settled, or errors are under 0.02 of it.
         tokenizer: what words are, see :func:`whybox.methods.common.words.split.split_text`: None for what stands between non-word characters.
         by_position: whether each occurrence of a word counts alone. mask_string: what replaces an absent word; None: it is left out.
         kernel_width: of lime, for cosine distances times 100. alpha: lime's ridge penalty (lime itself takes 1); None: none.
@@ -54,6 +59,7 @@ class TextSettings:
     output: Any = None
     scale: Any = None
     top: int | None = None
+    tol: float | None = None
     tokenizer: Any = None
     by_position: bool = False
     mask_string: str | None = None
@@ -71,8 +77,9 @@ class TextSettings:
                 check_whole_number(name, getattr(self, name))
         if self.kernel_width is not None:
             check_positive("kernel_width", self.kernel_width)
-        if self.alpha is not None and self.alpha != 0:
-            check_positive("alpha", self.alpha)
+        for name in ("alpha", "tol"):
+            if getattr(self, name) is not None and getattr(self, name) != 0:
+                check_positive(name, getattr(self, name))
         check_whole_number("seed", self.seed, 0)
         critical_value(self.level)
 
@@ -90,7 +97,7 @@ class WordCoefficients:
     Attributes:
         words: the text and its words, in reading order, with the start and end of each. fit: coefficients, (words, outputs), and how well they fit.
         prediction: of the full text, (outputs,). label: names of the outputs explained.
-        certificates: of each output. converged: whether `top` of each output are settled (True if none was asked).
+        certificates: of each output. converged: whether `top` of each output are settled, or errors as small as asked.
         effective_size: of the draws under the weighted law, as a share of their number; 1 where all masks were enumerated.
         spent, distinct: predictions, and different texts among them. reading: how texts were given to the model. notes: for the evidence.
     """
@@ -124,7 +131,8 @@ class LocalTexts:
     """Local linear models of several texts.
 
     Attributes:
-        texts: as given. rows: of each. settings: as given. model: of texts. output: the outputs explained.
+        texts: as given. rows: of each. settings: as given. model: of texts.
+        output: the outputs explained. is_predicted: whether each text has the one of them that is predicted for it.
     """
 
     texts: tuple[str, ...]
@@ -132,6 +140,7 @@ class LocalTexts:
     settings: TextSettings
     model: TextModel
     output: OutputSelection
+    is_predicted: bool = False
 
 
 def explain_texts(model: Any, texts: str | Sequence[str], settings: TextSettings | None = None) -> LocalTexts:
@@ -168,7 +177,7 @@ def explain_texts(model: Any, texts: str | Sequence[str], settings: TextSettings
         _TextProblem(row, words, law, read, output, settings, predicted).run()
         for row, (words, law) in enumerate(zip(split, laws, strict=True))
     ]
-    return LocalTexts(rows, tuple(explained), settings, read, output)
+    return LocalTexts(rows, tuple(explained), settings, read, output, predicted)
 
 
 def _law(words: TextWords, settings: TextSettings) -> RemovalLaw | None:
@@ -235,7 +244,7 @@ class _TextProblem:
             prediction[chosen],
             tuple(self.output.names[k] for k in chosen),
             certificates,
-            settings.top is None or self._is_settled(certificates),
+            self._is_settled(fit, certificates),
             effective,
             evaluate.spent,
             evaluate.distinct,
@@ -247,7 +256,9 @@ class _TextProblem:
         alpha = self.settings.alpha or 0.0
         if self.law is None:
             empty, full = evaluate(np.array([[False], [True]]))[:, chosen]
-            return WordFit((full - empty)[None], None, empty, np.where(full != empty, 1.0, np.nan))
+            r_squared = np.where(full != empty, 1.0, np.nan)
+            rounding = FLOAT64_ROUNDING * np.maximum(np.abs(full), np.abs(empty))
+            return WordFit((full - empty)[None], None, empty, r_squared, np.abs(full - empty) / 2, rounding)
         present = all_subsets(self.words.n_words)
         return fit_enumerated(self.law, present, evaluate(present)[:, chosen], subset_law(self.law, present), alpha)
 
@@ -258,7 +269,8 @@ class _TextProblem:
         assert self.law is not None  # noqa: S101  # a text of one word is enumerated
         law, settings, d = self.law, self.settings, self.words.n_words
         replicates = 32 if budget >= 1024 else 16 if budget >= 256 else 8
-        each = _round_sizes(budget // replicates, settings.top is not None)
+        several = settings.tol != 0
+        each = _round_sizes(budget // replicates, several)
         proposal, mixture, drawn = size_proposal(law), np.zeros(d), 0
         masks: list[Any] = []
         outputs: list[Floats] = []
@@ -276,11 +288,11 @@ class _TextProblem:
             effective = float(weights.sum() ** 2 / (weights**2).sum() / weights.size)
             fit = fit_replicates(law, present, np.concatenate(outputs, axis=1), weights, settings.alpha or 0.0)
             if look + 1 < len(each):
-                if settings.top is not None and self._is_settled(self._certify(fit, len(each))):
+                if several and self._is_settled(fit, self._certify(fit, len(each))):
                     break
                 proposal = size_proposal(law, sizes.reshape(-1), fit.squared_residuals)
         assert fit is not None  # noqa: S101  # there is a round
-        return fit, len(each) if settings.top is not None else 1, effective
+        return fit, len(each) if several else 1, effective
 
     def _certify(self, fit: WordFit, looks: int) -> tuple[Certificate, ...]:
         return tuple(
@@ -290,13 +302,21 @@ class _TextProblem:
                 level=self.settings.level,
                 freedom=fit.freedom,
                 looks=looks,
+                rounding=float(fit.rounding[k]),
             )
             for k in range(fit.values.shape[1])
         )
 
-    def _is_settled(self, certificates: Sequence[Certificate]) -> bool:
-        wanted = min(self.settings.top or 0, self.words.n_words)
-        return all(c.certified >= wanted for c in certificates)
+    def _is_settled(self, fit: WordFit, certificates: Sequence[Certificate]) -> bool:
+        """Whether the largest coefficients of every output are settled, or all are known well enough."""
+        if fit.std_error is None:
+            return True
+        tol = DEFAULT_TOL if self.settings.tol is None else self.settings.tol
+        precise = fit.std_error.max(axis=0) <= tol * np.abs(fit.values).max(axis=0)
+        if self.settings.tol is not None:
+            return bool(precise.all())
+        wanted = min(DEFAULT_TOP if self.settings.top is None else self.settings.top, self.words.n_words)
+        return all(p or c.certified >= wanted for p, c in zip(precise.tolist(), certificates, strict=True))
 
 
 def _round_sizes(total: int, several: bool) -> list[int]:

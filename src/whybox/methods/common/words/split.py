@@ -101,7 +101,10 @@ def split_text(
             " takes every character.",
         )
     players: dict[Any, int] = {}
-    pieces, player_of, spans, words = [], [], [], []
+    pieces: list[str] = []
+    player_of: list[int] = []
+    spans: Spans = []
+    words: list[str] = []
     end = 0
     for position, (start, stop) in enumerate(found):
         if start > end:

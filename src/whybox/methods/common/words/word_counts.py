@@ -99,7 +99,9 @@ def mask_counter(words: TextWords, model: WordCountModel, seed: np.random.Genera
     if crowd > MAX_BLOCK_WORDS:
         return f"{crowd} different words touch each other without white space"
     mask = words.mask_string or ""
-    known, constant, change, tables = _Columns(model), Counter[int](), {}, []
+    known, constant = _Columns(model), Counter[int]()
+    change: dict[int, Counter[int]] = {}
+    tables: list[tuple[tuple[int, ...], list[Counter[int]]]] = []
     for block in blocks:
         players = block.players
         ways = list(product((0, 1), repeat=len(players)))
