@@ -38,7 +38,7 @@ def read_word_counts(pipeline: Any, method: str) -> WordCountModel | str:
     weigh = _counts_to_weights(first)
     binary = bool(first.binary)
     return WordCountModel(
-        analyze=_Silent(analyze),
+        analyze=analyze,
         preprocess=preprocess,
         splits_at_non_words=first.token_pattern == WORD_RUNS,
         columns=first.vocabulary_,
@@ -76,6 +76,7 @@ def _counts_to_weights(vectorizer: Any) -> Callable[[Any], Any] | None:
     """The weights that a TfidfVectorizer gives counts; None for a CountVectorizer."""
     if type(vectorizer).__name__ == "CountVectorizer":
         return None
+    from scipy.sparse import csr_matrix
     from sklearn.feature_extraction.text import TfidfTransformer
 
     weigh = TfidfTransformer(
@@ -84,6 +85,8 @@ def _counts_to_weights(vectorizer: Any) -> Callable[[Any], Any] | None:
         smooth_idf=vectorizer.smooth_idf,
         sublinear_tf=vectorizer.sublinear_tf,
     )
+    with suppress_warnings():
+        weigh.fit(csr_matrix((1, len(vectorizer.vocabulary_))))  # it wants to be fitted, also without idf
     if vectorizer.use_idf:
         weigh.idf_ = vectorizer.idf_
     return _Weigh(weigh, vectorizer.dtype)
@@ -97,18 +100,6 @@ class _Weigh:
 
     def __call__(self, counts: Any) -> Any:
         return self.transformer.transform(counts.astype(self.dtype, copy=False), copy=False)
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _Silent:
-    """An analyzer without its warnings about stop words."""
-
-    analyze: Callable[[str], list[str]]
-
-    def __call__(self, text: str) -> list[str]:
-        with suppress_warnings():
-            return list(self.analyze(text))
 
 
 @final
