@@ -39,12 +39,14 @@ def draw_masks(proposal: Floats, replicates: int, each: int, n_words: int, seed:
     round_of = start // n_words + np.arange(replicates)[:, None] * (each + 1)
     _, order_of = np.unique(round_of, return_inverse=True)
     order_of = order_of.reshape(-1)
-    orders = seed.permuted(
-        np.broadcast_to(np.arange(n_words, dtype=np.int32), (int(order_of[-1]) + 1, n_words)), axis=1
-    )
-    place = orders[order_of] - (start.reshape(-1, 1) % n_words).astype(np.int32)
-    place += np.where(place < 0, np.int32(n_words), np.int32(0))
-    return np.asarray(place >= removed.reshape(-1, 1))
+    kind = np.uint16 if n_words < 2**15 else np.uint32
+    orders = seed.permuted(np.broadcast_to(np.arange(n_words, dtype=kind), (int(order_of[-1]) + 1, n_words)), axis=1)
+    place = orders[order_of]
+    place -= (start.reshape(-1, 1) % n_words).astype(kind)
+    place = np.minimum(
+        place, place + kind(n_words)
+    )  # below zero, unsigned numbers are large, and words more brings them back
+    return np.asarray(place >= removed.reshape(-1, 1).astype(kind))
 
 
 def all_subsets(n_words: int) -> Masks:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,10 +22,11 @@ __all__ = ["WordFit", "fit_enumerated", "fit_replicates"]
 
 Masks = npt.NDArray[np.bool_]
 FOLDS: Final = 4
+ADDITIVE: Final = 1e-3  # of the variance: if a surrogate leaves less, it is fitted again in double precision
 SIZE_COLUMNS: Final = 3  # of the surrogate: the constant, and two functions of the number of words present
 RIDGES: Final = (0.01, 0.1)  # beside the mean diagonal, where the draws are few for so many columns
 DRAWS_A_COLUMN: Final = 6  # with so many, smaller surrogates are not tried
-JITTER: Final = 1e-13  # beside the mean diagonal, so that words that are never absent in a fold do no harm
+JITTER: Final = 100.0  # roundings beside the mean diagonal, so that words that are never absent in a fold do no harm
 
 
 @final
@@ -69,7 +70,12 @@ def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Fl
     replicates, draws, d = present.shape
     surrogate = _Surrogate(law, present.reshape(-1, d), outputs.reshape(replicates * draws, -1), weights.reshape(-1))
     of_fold = np.arange(replicates) * FOLDS // replicates
-    coefficients, residuals = surrogate.cross_fit(np.searchsorted(of_fold, np.arange(FOLDS + 1)) * draws)
+    ends = np.searchsorted(of_fold, np.arange(FOLDS + 1)) * draws
+    coefficients, residuals = surrogate.cross_fit(ends, np.float32)
+    if (
+        residuals.var(axis=0) < ADDITIVE * surrogate.output_scale
+    ).any():  # rounding of single precision is not small beside it
+        coefficients, residuals = surrogate.cross_fit(ends, np.float64)
     left = (weights.reshape(-1, 1) * residuals).reshape(replicates, draws, -1)
     total = left.sum(axis=1, keepdims=True)  # (replicates, 1, outputs)
     covariance = (
@@ -128,21 +134,20 @@ class _Surrogate:
 
     def __init__(self, law: RemovalLaw, present: Masks, outputs: Floats, weights: Floats) -> None:
         self.law, self.outputs, self.weights = law, outputs, weights
-        self.presence = present.astype(np.float64)
+        self.present, self.presence = present, present.astype(np.float64)
         t = np.sqrt(law.n_words / (law.sizes + 1.0))
         self._t = t - law.size_mean(t)
         self._of_size = np.stack([np.ones_like(t), self._t, self._t**2], axis=1)
         self._sizes = present.sum(axis=1)
         share = law.sizes / law.n_words
         self._spread = (share * (1.0 - share) + (share - law.presence) ** 2)[self._sizes]
-        scale = outputs.var(axis=0)
-        self.output_scale = np.where(scale > 0.0, scale, 1.0)
+        self.output_scale = np.array([column.var() if varies(column) else 1.0 for column in outputs.T])
 
-    def cross_fit(self, ends: npt.NDArray[np.int64]) -> tuple[Floats, Floats]:
+    def cross_fit(self, ends: npt.NDArray[np.int64], dtype: type[Any]) -> tuple[Floats, Floats]:
         """Fit without each fold.
 
         Args:
-            ends: (folds + 1,): where folds begin and end among the draws.
+            ends: (folds + 1,): where folds begin and end among the draws. dtype: in which the surrogate is fitted and evaluated.
 
         Returns:
             Coefficients without each fold, (folds, columns, outputs), and what they leave of it, (draws, outputs).
@@ -150,15 +155,15 @@ class _Surrogate:
         folds = [slice(a, b) for a, b in pairwise(ends.tolist())]
         fitted = len(self.outputs) * (len(folds) - 1) // len(folds)
         widths = self._widths(fitted)
-        root = np.sqrt(self.weights)[:, None]
-        columns, outputs = self._columns(widths[-1], root), self.outputs * root  # both weighted
+        root = np.sqrt(self.weights)[:, None].astype(dtype)
+        columns, outputs = self._columns(widths[-1], root), (self.outputs * root).astype(dtype)  # both weighted
         grams = [columns[f].T @ columns[f] for f in folds]
         products = [columns[f].T @ outputs[f] for f in folds]
         gram, product = np.sum(grams, axis=0), np.sum(products, axis=0)
         influence = self.weights * self._spread
         best: tuple[float, Floats, Floats] | None = None
         for width in widths:
-            for ridge in (JITTER,) if 3 * width <= fitted else RIDGES:
+            for ridge in (JITTER * float(np.finfo(dtype).eps),) if 3 * width <= fitted else RIDGES:
                 coefficients = np.stack(
                     [_solve_ridge(gram - g, product - p, width, ridge) for g, p in zip(grams, products, strict=True)]
                 )
@@ -169,7 +174,7 @@ class _Surrogate:
                 if best is None or loss < best[0]:
                     best = loss, coefficients, residuals
         assert best is not None  # noqa: S101  # there is always the constant
-        return best[1], best[2] / root
+        return best[1].astype(np.float64), (best[2] / root).astype(np.float64)
 
     def _widths(self, fitted: int) -> list[int]:
         """Numbers of columns to try: all of them where there are draws enough, else also fewer."""
@@ -182,12 +187,13 @@ class _Surrogate:
     def _columns(self, width: int, root: Floats) -> Floats:
         """The columns, each row multiplied by the root of its weight."""
         d = self.law.n_words
-        columns = np.empty((len(self.presence), width))
-        np.multiply(self._of_size[self._sizes], root, out=columns[:, :SIZE_COLUMNS])
+        columns = np.empty((len(self.present), width), dtype=root.dtype)
+        columns[:, :SIZE_COLUMNS] = self._of_size[self._sizes] * root
         if width > SIZE_COLUMNS:
-            np.multiply(self.presence, root, out=columns[:, SIZE_COLUMNS : SIZE_COLUMNS + d])
+            np.multiply(self.present, root, out=columns[:, SIZE_COLUMNS : SIZE_COLUMNS + d])
         if width > SIZE_COLUMNS + d:
-            np.multiply(self.presence, root * self._t[self._sizes, None], out=columns[:, SIZE_COLUMNS + d :])
+            scaled = (root * self._t[self._sizes, None]).astype(root.dtype)
+            np.multiply(self.present, scaled, out=columns[:, SIZE_COLUMNS + d :])
         return columns
 
     def project(self, coefficients: Floats) -> tuple[Floats, Floats]:
@@ -212,11 +218,12 @@ class _Surrogate:
 
 def _solve_ridge(gram: Floats, product: Floats, width: int, ridge: float) -> Floats:
     """Return least squares with a penalty on all but the functions of size."""
-    from scipy.linalg import lapack
+    from scipy.linalg import get_lapack_funcs
 
     own = gram[:width, :width].copy()
     own[np.diag_indices(width)] += ridge * np.trace(own) / width
-    _, solution, failed = lapack.dposv(own, product[:width])
+    (solve,) = get_lapack_funcs(("posv",), (own,))
+    _, solution, failed = solve(own, product[:width])
     if failed:
         solution = np.linalg.lstsq(own, product[:width], rcond=None)[0]
     return np.asarray(solution)

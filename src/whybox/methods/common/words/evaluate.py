@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from typing import Final, final
 
 import numpy as np
@@ -77,6 +78,7 @@ class MaskEvaluator:
         self.batch_size, self.max_evals, self.spent = batch_size or own, max_evals, 0
         self._write = TextWriter(words)
         self._known: dict[bytes, int] = {}
+        self._output_of = np.empty(0, dtype=np.int64)  # of each known mask
         self._known_texts: dict[str, int] = {}
         self._outputs: Floats = np.empty((0, len(output.names)))
 
@@ -96,29 +98,27 @@ class MaskEvaluator:
         """
         packed = np.packbits(present, axis=1)
         width, flat = packed.shape[1], packed.tobytes()
-        keys = [flat[at : at + width] for at in range(0, len(packed) * width, width)]
-        new = {key: at for at, key in reversed(list(enumerate(keys))) if key not in self._known}
-        if new:
-            self._evaluate_new(present, sorted(new.values()), keys)
-        return self._outputs[[self._known[key] for key in keys]]
+        known, before = self._known, len(self._known)
+        index = np.array(
+            [known.setdefault(flat[at : at + width], len(known)) for at in range(0, len(packed) * width, width)],
+            dtype=np.int64,
+        )
+        if len(known) > before:
+            highest = np.maximum.accumulate(np.concatenate([[before - 1], index]))
+            self._evaluate_new(present[highest[1:] > highest[:-1]])
+        return self._outputs[self._output_of[index]]
 
-    def _evaluate_new(self, present: Masks, at: list[int], keys: list[bytes]) -> None:
-        masks = present[at]
+    def _evaluate_new(self, present: Masks) -> None:
+        """Evaluate masks that are not known yet; some of them may give the same text."""
         if self.counter is not None:
-            start = len(self._outputs)
-            self._remember(self._of_counts(masks))
-            self._known.update((keys[k], start + n) for n, k in enumerate(at))
-            return
-        texts = self._write(masks)
-        start = len(self._outputs)
-        new = [t for t in dict.fromkeys(texts) if t not in self._known_texts]
-        self._known_texts.update((t, start + n) for n, t in enumerate(new))
-        if new:
-            self._remember(self._of_texts(new))
-        self._known.update((keys[k], self._known_texts[t]) for k, t in zip(at, texts, strict=True))
-
-    def _remember(self, outputs: Floats) -> None:
-        self._outputs = np.concatenate([self._outputs, outputs])
+            found, places = self._of_counts(present), np.arange(len(present)) + len(self._outputs)
+        else:
+            texts, known, before = self._write(present), self._known_texts, len(self._known_texts)
+            places = np.array([known.setdefault(text, len(known)) for text in texts], dtype=np.int64)
+            new = list(islice(known, before, None))
+            found = self._of_texts(new) if new else self._outputs[:0]
+        self._outputs = np.concatenate([self._outputs, found])
+        self._output_of = np.concatenate([self._output_of, places])
 
     def _spend(self, count: int) -> None:
         if self.max_evals is not None and self.spent + count > self.max_evals:

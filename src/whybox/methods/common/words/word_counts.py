@@ -17,7 +17,6 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.table import Floats
 from whybox.methods.common.words.masked_texts import TextWriter
 from whybox.methods.common.words.split import TextWords
 from whybox.models.word_counts import WordCountModel
@@ -25,8 +24,9 @@ from whybox.models.word_counts import WordCountModel
 __all__ = ["MaskCounter", "mask_counter"]
 
 Masks = npt.NDArray[np.bool_]
+Counts = npt.NDArray[np.float32]
 MAX_BLOCK_WORDS: Final = 8  # different words that touch each other: 2^8 texts of a block are analyzed
-TEXTS_COMPARED: Final = 12  # masked texts whose words are counted both ways, before any prediction
+TEXTS_COMPARED: Final = 8  # masked texts whose words are counted both ways, before any prediction
 _WHITE_SPACE: Final = re.compile(r"(\s)")
 _NO_WORD: Final = re.compile(r"\W+")
 _SIGMA: Final = "\N{GREEK CAPITAL LETTER SIGMA}"  # whose small letter depends on what follows, past an apostrophe too
@@ -60,18 +60,19 @@ class MaskCounter:
     """
 
     columns: npt.NDArray[np.int64]
-    constant: Floats
-    change: Floats
-    tables: tuple[tuple[tuple[int, ...], Floats], ...]
+    constant: Counts
+    change: Counts
+    tables: tuple[tuple[tuple[int, ...], Counts], ...]
     model: WordCountModel
 
-    def counts(self, present: Masks) -> Floats:
-        """Return counts, (masks, counted)."""
-        out = self.constant + present @ self.change
+    def counts(self, present: Masks) -> Counts:
+        """Return counts, (masks, counted), in single precision, which holds whole numbers up to 16 million exactly."""
+        out = present.astype(np.float32) @ self.change
+        out += self.constant
         for players, table in self.tables:
             powers = 2 ** np.arange(len(players) - 1, -1, -1)
             out += table[present[:, list(players)] @ powers]
-        return np.asarray(out)
+        return out
 
     def matrix(self, present: Masks) -> Any:
         """Return counts as the model's first step gives them: a sparse matrix (masks, columns of the model)."""
@@ -79,12 +80,12 @@ class MaskCounter:
 
         counts = self.counts(present)
         there = counts != 0.0
+        starts = np.concatenate([[0], np.cumsum(np.count_nonzero(there, axis=1))])
         position = np.flatnonzero(there)
-        starts = np.concatenate([[0], np.cumsum(there.sum(axis=1))])
-        indices = self.columns[position % max(len(self.columns), 1)]
         kind = np.int32 if max(self.model.n_columns, len(position)) < 2**31 else np.int64
+        indices = np.tile(self.columns.astype(kind), len(counts))[position]
         data = counts.reshape(-1)[position].astype(self.model.dtype)
-        return csr_matrix((data, indices.astype(kind), starts.astype(kind)), shape=(len(present), self.model.n_columns))
+        return csr_matrix((data, indices, starts.astype(kind)), shape=(len(present), self.model.n_columns))
 
 
 def mask_counter(words: TextWords, model: WordCountModel, seed: np.random.Generator) -> MaskCounter | str:
@@ -117,8 +118,8 @@ def mask_counter(words: TextWords, model: WordCountModel, seed: np.random.Genera
     columns = np.array(sorted(known.seen), dtype=np.int64)
     place = {column: at for at, column in enumerate(columns.tolist())}
 
-    def dense(rows: Sequence[Counter[int]]) -> Floats:
-        out = np.zeros((len(rows), len(columns)))
+    def dense(rows: Sequence[Counter[int]]) -> Counts:
+        out = np.zeros((len(rows), len(columns)), dtype=np.float32)
         for row, counter in zip(out, rows, strict=True):
             for column, count in counter.items():
                 row[place[column]] = count
