@@ -75,53 +75,79 @@ ProductTrees ProductPaths::view(TreeRange trees) const {
 namespace {
 
 // Sums of a player's masses and derivatives over ranges of points, for `laws` laws side by side. No sum is a difference of others, so that small ones keep
-// all their digits. Blocks of two, four, eight, ... points hold the sums from each point to the middle of its block: a range lies on both sides of
-// the middle of one block.
+// all their digits. Points stand in blocks of sixteen, with the sums from each point to the ends of its block. Pairs of blocks, fours, eights, ... hold the
+// sums from each block to the middle of them: any range of several blocks lies on both sides of one such middle.
 template <int laws>
 class RangeSums {
 public:
     static constexpr std::size_t kEntry = 2 * laws;  // masses, derivatives
 
     // law_of_lane: which law each lane has.
-    RangeSums(const double* mass, const double* derivative, std::size_t points, const std::int64_t* law_of_lane) : points_(points) {
-        const std::size_t levels = std::max<std::size_t>(1, static_cast<std::size_t>(std::bit_width(points - 1)));
-        sums_.resize(levels * points * kEntry);
+    RangeSums(const double* mass, const double* derivative, std::size_t points, const std::int64_t* law_of_lane)
+        : points_(points), blocks_((points + kBlock - 1) / kBlock), levels_(std::max<std::size_t>(1, static_cast<std::size_t>(std::bit_width(blocks_ - 1)))),
+          sums_(std::make_unique_for_overwrite<double[]>((3 * points_ + levels_ * blocks_) * kEntry)), alone_(sums_.get()), to_end_(alone_ + points_ * kEntry),
+          from_begin_(to_end_ + points_ * kEntry), of_blocks_(from_begin_ + points_ * kEntry) {
+        const double *masses[laws], *derivatives[laws];
         for (std::size_t l = 0; l < laws; ++l) {
-            const auto first = static_cast<std::size_t>(law_of_lane[l]) * points;
-            for (std::size_t p = 0; p < points; ++p) {
-                sums_[p * kEntry + l] = mass[first + p];
-                sums_[p * kEntry + laws + l] = derivative[first + p];
-            }
+            const std::size_t first = static_cast<std::size_t>(law_of_lane[l]) * points;
+            masses[l] = mass + first, derivatives[l] = derivative + first;
         }
-        for (std::size_t level = 1; level < levels; ++level) {
+        for (std::size_t p = 0; p < points_; ++p) {
+            double* const to = alone_ + p * kEntry;
+            for (std::size_t l = 0; l < laws; ++l) to[l] = masses[l][p], to[laws + l] = derivatives[l][p];
+        }
+        for (std::size_t block = 0; block < blocks_; ++block) {
+            const std::size_t first = block * kBlock, end = std::min(first + kBlock, points_);
+            accumulate(alone_, to_end_, first, end, end);
+            accumulate(alone_, from_begin_, first, first, end);
+            std::copy_n(to_end_ + first * kEntry, kEntry, of_blocks_ + block * kEntry);
+        }
+        for (std::size_t level = 1; level < levels_; ++level) {
             const std::size_t half = std::size_t{1} << level;
-            for (std::size_t middle = half; middle - half < points; middle += 2 * half) {
-                const std::size_t end = std::min(middle + half, points), last = std::min(middle, points);
-                for (std::size_t p = last; p-- > middle - half;) accumulate(level, p, p + 1 < last ? at(level, p + 1) : nullptr);
-                for (std::size_t p = middle; p < end; ++p) accumulate(level, p, p > middle ? at(level, p - 1) : nullptr);
-            }
+            for (std::size_t first = 0; first < blocks_; first += 2 * half)
+                accumulate(of_blocks_, of_blocks_ + level * blocks_ * kEntry, first, std::min(first + half, blocks_), std::min(first + 2 * half, blocks_));
         }
     }
 
     void add(const Range& r, double* to) const {
-        const std::size_t first = r.from, last = r.to - 1;
-        const std::size_t level = first == last ? 0 : static_cast<std::size_t>(std::bit_width(first ^ last)) - 1;
-        const double *a = at(level, first), *b = at(level, last);
-        if (first == last) for (std::size_t k = 0; k < kEntry; ++k) to[k] += a[k];
-        else for (std::size_t k = 0; k < kEntry; ++k) to[k] += a[k] + b[k];
+        const std::size_t first = r.from, last = r.to - 1, first_block = first / kBlock, last_block = last / kBlock;
+        if (first_block == last_block) {
+            if (first % kBlock == 0) return add(from_begin_ + last * kEntry, to);
+            for (std::size_t p = first; p <= last; ++p) add(alone_ + p * kEntry, to);
+            return;
+        }
+        add(to_end_ + first * kEntry, to);
+        if (first_block + 1 < last_block) add_blocks(first_block + 1, last_block - 1, to);
+        add(from_begin_ + last * kEntry, to);
     }
 
 private:
-    std::size_t points_;
-    AlignedArray<double> sums_;  // levels x points x entry; level 0: of each point alone
+    static constexpr std::size_t kBlock = 16;
 
-    double* at(std::size_t level, std::size_t point) { return sums_.data() + (level * points_ + point) * kEntry; }
-    const double* at(std::size_t level, std::size_t point) const { return sums_.data() + (level * points_ + point) * kEntry; }
+    std::size_t points_, blocks_, levels_;
+    std::unique_ptr<double[]> sums_;
+    double *alone_, *to_end_, *from_begin_, *of_blocks_;  // in sums_: of points, three times; levels x blocks, level 0: of each block alone
 
-    void accumulate(std::size_t level, std::size_t point, const double* sum) {
-        double* const to = at(level, point);
-        const double* const alone = at(0, point);
-        for (std::size_t k = 0; k < kEntry; ++k) to[k] = sum ? alone[k] + sum[k] : alone[k];
+    static void add(const double* entry, double* to) {
+        for (std::size_t k = 0; k < kEntry; ++k) to[k] += entry[k];
+    }
+
+    void add_blocks(std::size_t first, std::size_t last, double* to) const {
+        const std::size_t level = first == last ? 0 : static_cast<std::size_t>(std::bit_width(first ^ last)) - 1;
+        const double* const sums = of_blocks_ + level * blocks_ * kEntry;
+        add(sums + first * kEntry, to);
+        if (first != last) add(sums + last * kEntry, to);
+    }
+
+    // Of first .. end - 1, the sums from each entry to the middle: before it up to the middle, from it on from the middle.
+    static void accumulate(const double* alone, double* to, std::size_t first, std::size_t middle, std::size_t end) {
+        for (std::size_t i = middle; i-- > first;) add_to(alone + i * kEntry, i + 1 < middle ? to + (i + 1) * kEntry : nullptr, to + i * kEntry);
+        for (std::size_t i = middle; i < end; ++i) add_to(alone + i * kEntry, i > middle ? to + (i - 1) * kEntry : nullptr, to + i * kEntry);
+    }
+
+    static void add_to(const double* alone, const double* sum, double* to) {
+        if (!sum) std::copy_n(alone, kEntry, to);
+        else for (std::size_t k = 0; k < kEntry; ++k) to[k] = sum[k] + alone[k];
     }
 };
 
@@ -176,12 +202,18 @@ void ProductTables::fill(std::size_t player, const std::int64_t* law_of_lane, do
         for (int side = 0; side < 2; ++side, state += 2 * laws, to += 2 * laws) {
             double sum[2 * laws] = {};
             for (const Range& r : paths_.ranges(edges.sides[side])) sums.add(r, sum);
+            // everything is read before anything is stored: the compiler must assume that a store changes it
+            double before[2 * laws], entry[2 * laws];
+            std::copy_n(above, 2 * laws, before);
             for (int l = 0; l < laws; ++l) {
-                const double mass = sum[l], share = sum[laws + l] / (mass > 0 ? mass : 1);
-                to[l] = mass / (above[l] > 0 ? above[l] : 1);
-                to[laws + l] = share - above[laws + l];
-                state[l] = mass, state[laws + l] = share;
+                const double mass = sum[l], one_or_mass = mass > 0 ? mass : 1.0, mass_above = before[l], one_or_above = mass_above > 0 ? mass_above : 1.0;
+                const double share = sum[laws + l] / one_or_mass;
+                entry[l] = mass / one_or_above;
+                entry[laws + l] = share - before[laws + l];
+                sum[laws + l] = share;
             }
+            std::copy_n(entry, 2 * laws, to);
+            std::copy_n(sum, 2 * laws, state);
         }
     }
 }

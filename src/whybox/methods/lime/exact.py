@@ -16,17 +16,17 @@ from scipy.special import ndtr
 
 from whybox.core.workers import thread_count
 from whybox.data.table import Floats
-from whybox.kernels.product_law import PlayerLaw, expected_outputs
+from whybox.kernels.product_law import PlayerLaw, ProductLaw, expected_outputs
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Ints
 from whybox.methods.lime.design import LocalDesign, sample_of
 from whybox.methods.lime.distributions import PlayerDistribution
-from whybox.methods.lime.problem import LimeProblem, Neighbourhood
+from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.truncated_normal import mass_below
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["exact_unavailable", "exact_values"]
+__all__ = ["ExactLaws", "ExactValues", "exact_unavailable", "exact_values"]
 
 DRAWS_COMPARED: Final = 256  # rows with numbers drawn inside bins, encoded to see that they arrive as they are
 _ROOT_2PI: Final = float(np.sqrt(2.0 * np.pi))
@@ -86,106 +86,168 @@ class ExactValues:
     mean: Floats
 
 
-def exact_values(design: LocalDesign) -> ExactValues:
+@final
+class ExactLaws:
+    """The laws of the players that the trees read, made once for a background and a width; tables of the native kernel are kept with them.
+
+    Args:
+        neighbourhood: with the model, a tree ensemble, and the background.
+
+    Attributes:
+        players: those that the trees read.
+    """
+
+    def __init__(self, neighbourhood: Neighbourhood) -> None:
+        model = neighbourhood.model
+        assert isinstance(model, TreeEnsemble)  # noqa: S101  # of trees
+        self.model = model
+        read = [
+            np.intersect1d(model_columns(neighbourhood, p), model.columns_read)
+            for p in range(neighbourhood.players.count)
+        ]
+        self.players = [p for p, columns in enumerate(read) if len(columns)]
+        self.columns = [read[p] for p in self.players]
+        self.matrix = model.inputs.matrix(neighbourhood.background.table)
+        self._distributions = [neighbourhood.distributions[p] for p in self.players]
+        self._by_piece: list[_PieceMasses | None] = [
+            None if d.is_unbounded else _piece_masses(d, model, columns, self.matrix)
+            for d, columns in zip(self._distributions, self.columns, strict=True)
+        ]
+        self._kept: dict[float, ProductLaw] = {}
+
+    def of_rows(self, design: LocalDesign) -> tuple[ProductLaw, Ints]:
+        """Return the laws, and which of its player's laws each row has, (rows, players read)."""
+        problem = design.problem
+        if design.is_scaled.any() or problem.options.neighbourhood == "row":
+            return self._of_these_rows(design)
+        unseen = problem.is_unseen[:, self.players]
+        pieces = np.array([len(d) for d in self._distributions])
+        law_of = np.where(unseen, pieces, problem.first[:, self.players])
+        if problem.width not in self._kept:
+            laws = [
+                self._law(i, np.arange(len(d) + 1), np.append(np.arange(len(d)) + 1, len(d)), problem.decay)
+                for i, d in enumerate(self._distributions)
+            ]
+            self._kept = {problem.width: ProductLaw(self.model, laws)}
+        return self._kept[problem.width], law_of.astype(np.int64)
+
+    def _of_these_rows(self, design: LocalDesign) -> tuple[ProductLaw, Ints]:
+        """Laws where regions differ from row to row: one for each different region, or row."""
+        problem, laws = design.problem, []
+        law_of = np.zeros((len(problem.rows), len(self.players)), dtype=np.int64)
+        for i, p in enumerate(self.players):
+            if design.is_scaled[p]:
+                laws.append(_scaled_law(design, self.model, p, int(self.columns[i][0])))
+                law_of[:, i] = np.arange(len(problem.rows))
+                continue
+            regions = np.column_stack([problem.first[:, p], problem.last[:, p]])
+            kinds, which = np.unique(regions, axis=0, return_inverse=True)
+            law_of[:, i] = which.reshape(-1)
+            laws.append(self._law(i, kinds[:, 0], kinds[:, 1], problem.decay))
+        return ProductLaw(self.model, laws), law_of
+
+    def _law(self, i: int, first: Ints, last: Ints, decay: float) -> PlayerLaw:
+        """Masses and derivatives for some own regions; an empty one takes the background as it is."""
+        found, d = self._by_piece[i], self._distributions[i]
+        assert found is not None  # noqa: S101  # of players that are cut into pieces
+        own, other, share, rest = _inside_outside(d, found.masses, first, last)
+        q = share / (share + rest * decay)
+        not_q = rest * decay / (share + rest * decay)
+        varying = ((share > 0) & (rest > 0))[:, None]
+        derivative = np.where(varying, own - other, 0.0)
+        columns = tuple(int(c) for c in self.columns[i])
+        return PlayerLaw(columns, q[:, None] * own + not_q[:, None] * other, derivative, found.edges, found.atoms)
+
+    def unseen_values(self, design: LocalDesign, law: ProductLaw, law_of: Ints, own: Floats, values: Floats) -> None:
+        """Write the values of cells that the background never has: the mean with the cell less the mean with cells of the background.
+
+        A derivative does not depend on the masses of its own player, so an even mixture of the two stands there.
+
+        Args:
+            own: (rows, model columns), encoded. values: (rows, players, outputs), to write into.
+        """
+        pairs = [
+            (row, i)
+            for i, p in enumerate(self.players)
+            for row in np.flatnonzero(design.problem.is_unseen[:, p]).tolist()
+        ]
+        if not pairs:
+            return
+        laws, chosen = [], law_of[[row for row, _ in pairs]].copy()
+        for i, known in enumerate(law.laws):
+            here = [k for k, (_, of) in enumerate(pairs) if of == i]
+            chosen[here, i] = known.n_laws + np.arange(len(here))
+            laws.append(
+                self._with_cells(
+                    known, own[[pairs[k][0] for k in here]][:, self.columns[i]], law_of[[pairs[k][0] for k in here], i]
+                )
+            )
+        slopes = expected_outputs(self.model, laws, chosen, threads=thread_count(design.problem.options.n_jobs))[1]
+        for k, (row, i) in enumerate(pairs):
+            values[row, self.players[i]] = slopes[k, i]
+
+    def _with_cells(self, law: PlayerLaw, cells: Floats, law_of: Ints) -> PlayerLaw:
+        """A law for each cell beside the laws that there are."""
+        atoms, mass, derivative = law.atoms, law.mass, law.derivative
+        if law.edges is not None:
+            own = np.zeros((len(cells), mass.shape[1]))
+            own[np.arange(len(cells)), interval_index(self.model, law.columns[0], cells[:, 0])] = 1.0
+        else:
+            assert atoms is not None  # noqa: S101  # one of the two
+            added = np.zeros((law.n_laws, len(cells)))
+            mass, derivative = np.concatenate([mass, added], axis=1), np.concatenate([derivative, added], axis=1)
+            own = np.concatenate([np.zeros((len(cells), len(atoms))), np.eye(len(cells))], axis=1)
+            atoms = np.concatenate([atoms, cells])
+        other = mass[law_of]
+        return PlayerLaw(
+            law.columns,
+            np.concatenate([mass, 0.5 * (own + other)]),
+            np.concatenate([derivative, own - other]),
+            law.edges,
+            atoms,
+        )
+
+
+def exact_values(design: LocalDesign, laws: ExactLaws | None) -> ExactValues:
     """Return the coefficients of all rows for all outputs of the model.
+
+    Args:
+        laws: of a tree ensemble; None: the model is linear.
 
     Raises:
         NonFiniteError and others: as the model refuses rows.
     """
-    problem, model = design.problem, design.problem.model
-    matrix = model.inputs.matrix(problem.neighbourhood.background.table)
-    own = model.inputs.matrix(problem.rows)
-    if isinstance(model, Linear):
-        return _linear_values(design, model, matrix, own)
-    assert isinstance(model, TreeEnsemble)  # noqa: S101  # resolved
-    read = [p for p in range(problem.first.shape[1]) if len(_columns_read(problem, model, p))]
-    laws, law_of = [], np.zeros((len(problem.rows), len(read)), dtype=np.int64)
-    for i, p in enumerate(read):
-        law, law_of[:, i] = _player_law(design, model, p, matrix)
-        laws.append(law)
-    threads = thread_count(problem.options.n_jobs)
-    mean, slopes = expected_outputs(model, laws, law_of, threads=threads)
+    problem = design.problem
+    own = problem.model.inputs.matrix(problem.rows)
+    if laws is None:
+        return _linear_values(design, problem.model.inputs.matrix(problem.neighbourhood.background.table), own)
+    law, law_of = laws.of_rows(design)
+    mean, slopes = law.expected_outputs(law_of, threads=thread_count(problem.options.n_jobs))
     values = np.zeros((len(problem.rows), problem.first.shape[1], mean.shape[1]))
-    values[:, read] = slopes
+    values[:, laws.players] = slopes
     values[design.variance <= 0] = 0.0
-    for i, p in enumerate(read):
-        rows = np.flatnonzero(problem.is_unseen[:, p])
-        if len(rows):
-            values[rows, p] = _unseen_contrasts(
-                laws, law_of, i, own[rows][:, _columns_read(problem, model, p)], model, rows, threads
-            )
+    laws.unseen_values(design, law, law_of, own, values)
     return ExactValues(values, mean)
 
 
-def _columns_read(problem: LimeProblem, model: TreeEnsemble, player: int) -> Ints:
-    return np.intersect1d(model_columns(problem.neighbourhood, player), model.columns_read)
+@final
+@dataclass(frozen=True, eq=False)
+class _PieceMasses:
+    """Mass of each class of values, or of each atom, in each piece of a player, (pieces, classes)."""
+
+    masses: Floats
+    edges: Floats | None
+    atoms: Floats | None
 
 
-def _unseen_contrasts(  # one player of many
-    laws: list[PlayerLaw], law_of: Ints, i: int, cells: Floats, model: TreeEnsemble, rows: Ints, threads: int
-) -> Floats:
-    """Means with the row's own cell less means with cells of the background, (rows, outputs)."""
-    law, chosen = laws[i], law_of[rows].copy()
-    own_mass = np.zeros((len(rows), law.mass.shape[1]))
-    if law.edges is not None:
-        own_mass[np.arange(len(rows)), _class_of(model, law.columns[0], law.edges, cells[:, 0])] = 1.0
-        other = law.mass[law_of[rows, i]]
-        changed = PlayerLaw(law.columns, other, own_mass - other, edges=law.edges)
-    else:
-        assert law.atoms is not None  # noqa: S101  # one of the two
-        atoms = np.concatenate([law.atoms, cells])
-        before = np.concatenate([law.mass[law_of[rows, i]], np.zeros((len(rows), len(rows)))], axis=1)
-        after = np.concatenate([np.zeros((len(rows), len(law.atoms))), np.eye(len(rows))], axis=1)
-        changed = PlayerLaw(law.columns, before, after - before, atoms=atoms)
-    return _contrast(model, [*laws[:i], changed, *laws[i + 1 :]], chosen, i, threads)
-
-
-def _contrast(model: TreeEnsemble, laws: list[PlayerLaw], law_of: Ints, i: int, threads: int) -> Floats:
-    """The derivative where it stands on classes without mass: the difference of two expectations."""
-    law, n = laws[i], len(law_of)
-    after = law.mass + law.derivative
-    law_of = law_of.copy()
-    law_of[:, i] = np.arange(n)
-    out = []
-    for mass in (after, law.mass):
-        fixed = PlayerLaw(law.columns, mass, np.zeros_like(mass), edges=law.edges, atoms=law.atoms)
-        out.append(expected_outputs(model, [*laws[:i], fixed, *laws[i + 1 :]], law_of, threads=threads)[0])
-    return np.asarray(out[0] - out[1])
-
-
-def _class_of(model: TreeEnsemble, column: int, edges: Floats, values: Floats) -> Ints:
-    """The class of each value; missing ones are in the last."""
-    del edges
-    return np.asarray(interval_index(model, column, values), dtype=np.int64)
-
-
-def _player_law(design: LocalDesign, model: TreeEnsemble, player: int, matrix: Floats) -> tuple[PlayerLaw, Ints]:
-    """The law of one player: masses and derivatives, one for each different own region, and which each row has."""
-    problem = design.problem
-    d, columns = problem.distributions[player], _columns_read(problem, model, player)
-    if d.is_unbounded:
-        return _scaled_law(design, model, player, int(columns[0])), np.arange(len(problem.rows))
-    continuous = bool(d.is_continuous.any())
-    if continuous or len(columns) == 1:
+def _piece_masses(d: PlayerDistribution, model: TreeEnsemble, columns: Ints, matrix: Floats) -> _PieceMasses:
+    if len(columns) == 1:
         edges = interval_edges(model, int(columns[0]))
-        masses = _class_masses(d, model, int(columns[0]), edges, matrix)
-        atoms = None
-    else:
-        edges, cells = None, matrix[d.atom_rows][:, columns]
-        atoms, which = np.unique(cells, axis=0, return_inverse=True, equal_nan=False)
-        masses = np.zeros((len(d), len(atoms)))
-        np.add.at(masses, (d.atom_piece, which.reshape(-1)), d.atom_share)
-    kinds, law_of = np.unique(
-        np.column_stack([problem.first[:, player], problem.last[:, player]]), axis=0, return_inverse=True
-    )
-    law_of = law_of.reshape(-1)
-    first_row = np.array([int(np.flatnonzero(law_of == k)[0]) for k in range(len(kinds))])
-    own, other = _inside_outside(d, masses, kinds[:, 0], kinds[:, 1])
-    q, rest = problem.own_chance[first_row, player, None], problem.other_chance[first_row, player, None]
-    varying = problem.is_varying[first_row, player, None]
-    mass = q * own + rest * other
-    derivative = np.where(varying, own - other, 0.0)
-    return PlayerLaw(tuple(int(c) for c in columns), mass, derivative, edges=edges, atoms=atoms), law_of
+        return _PieceMasses(_class_masses(d, model, int(columns[0]), edges, matrix), edges, None)
+    atoms, which = np.unique(matrix[d.atom_rows][:, columns], axis=0, return_inverse=True)
+    masses = np.zeros((len(d), len(atoms)))
+    np.add.at(masses, (d.atom_piece, which.reshape(-1)), d.atom_share)
+    return _PieceMasses(masses, None, atoms)
 
 
 def _class_masses(d: PlayerDistribution, model: TreeEnsemble, column: int, edges: Floats, matrix: Floats) -> Floats:
@@ -197,22 +259,24 @@ def _class_masses(d: PlayerDistribution, model: TreeEnsemble, column: int, edges
         below = mass_below(edges[None], *of)
         masses[c, :-1] = np.diff(np.concatenate([np.zeros((len(below), 1)), below, np.ones((len(below), 1))], axis=1))
     if len(d.atom_rows):
-        index = _class_of(model, column, edges, matrix[d.atom_rows, column])
+        index = interval_index(model, column, matrix[d.atom_rows, column])
         np.add.at(masses, (d.atom_piece, index), d.atom_share)
     return masses
 
 
-def _inside_outside(d: PlayerDistribution, masses: Floats, first: Ints, last: Ints) -> tuple[Floats, Floats]:
-    """Masses inside and outside ranges of pieces, (ranges, classes) each; an empty side has none."""
-    own, other = np.zeros((len(first), masses.shape[1])), np.zeros((len(first), masses.shape[1]))
+def _inside_outside(
+    d: PlayerDistribution, masses: Floats, first: Ints, last: Ints
+) -> tuple[Floats, Floats, Floats, Floats]:
+    """Masses inside and outside ranges of pieces, (ranges, classes) each, 0 where a side is empty; and the share of each side, (ranges,)."""
     position = np.arange(len(d))
-    for k, (a, b) in enumerate(zip(first, last, strict=True)):
-        inside = (position >= a) & (position < b)
-        for side, out in ((inside, own), (~inside, other)):
-            share = d.shares[side]
-            if share.sum() > 0:
-                out[k] = share @ masses[side] / share.sum()
-    return own, other
+    inside = (position >= first[:, None]) & (position < last[:, None])
+    sides = []
+    for side in (inside, ~inside):
+        weight = side * d.shares
+        share = weight.sum(axis=1)
+        sides.append((weight @ masses / np.where(share > 0, share, 1.0)[:, None], share))
+    (own, share), (other, rest) = sides
+    return own, other, share, rest
 
 
 def _scaled_law(design: LocalDesign, model: TreeEnsemble, player: int, column: int) -> PlayerLaw:
@@ -238,9 +302,11 @@ def _scaled_law(design: LocalDesign, model: TreeEnsemble, player: int, column: i
     )
 
 
-def _linear_values(design: LocalDesign, model: Linear, matrix: Floats, own: Floats) -> ExactValues:
+def _linear_values(design: LocalDesign, matrix: Floats, own: Floats) -> ExactValues:
     """A weight times the mean inside the own region less the mean outside."""
     problem = design.problem
+    model = problem.model
+    assert isinstance(model, Linear)  # noqa: S101  # resolved
     n, count = problem.first.shape
     values = np.zeros((n, count, model.weights.shape[1]))
     mean = np.broadcast_to(model.base, (n, model.weights.shape[1])).copy()
@@ -257,7 +323,7 @@ def _linear_values(design: LocalDesign, model: Linear, matrix: Floats, own: Floa
         np.add.at(cells, d.atom_piece, d.atom_share[:, None] * np.nan_to_num(matrix[d.atom_rows][:, columns]))
         c = d.is_continuous
         cells[c, 0] = d.piece_means()[c]
-        inside, outside = _inside_outside(d, cells, problem.first[:, p], problem.last[:, p])
+        inside, outside, _, _ = _inside_outside(d, cells, problem.first[:, p], problem.last[:, p])
         q, rest = problem.own_chance[:, p, None], problem.other_chance[:, p, None]
         mean += (q * inside + rest * outside) @ weights
         unseen = problem.is_unseen[:, p, None]

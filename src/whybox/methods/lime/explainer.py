@@ -9,18 +9,22 @@ from typing import Any, ClassVar, final
 
 from whybox.data.table import Floats, as_table
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.spot_checks import SpotChecks
 from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.common.evaluation import HybridEvaluator, prediction_function
 from whybox.methods.common.options import make_options, parameters_of
-from whybox.methods.common.spot_checks import NOT_CHECKED
+from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.lime.design import LocalDesign
-from whybox.methods.lime.local_model import chosen_method, exact_model, sampled_model
+from whybox.methods.lime.exact import ExactLaws
+from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sampled_model
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import SharedSample
+from whybox.methods.lime.spot_checks import check_exact, check_sampled
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
+from whybox.models.trees import TreeEnsemble
 
 __all__ = ["Lime"]
 
@@ -51,9 +55,11 @@ class Lime:
         self.options = make_options(LimeOptions, options, given)
         self.neighbourhood = resolve_neighbourhood(model, background, self.options)
         self.method, self._reason = chosen_method(self.neighbourhood)
+        of_trees = self.method == "exact" and isinstance(self.neighbourhood.model, TreeEnsemble)
+        self._laws = ExactLaws(self.neighbourhood) if of_trees else None
         evaluator = HybridEvaluator(self.neighbourhood.model, self.neighbourhood.selection)
         self._spread = SharedSample(self.neighbourhood, evaluator)
-        self._calls = 0
+        self._time_share, self._checks = TimeShare(), 0
 
     def __call__(self, X: Any) -> Explanation:
         """Explain rows.
@@ -89,23 +95,36 @@ class Lime:
         problem = replace(problem, agreement=agreement, n_rows_checked=problem.n_rows_checked + own)
         design = LocalDesign(problem)
         if self.method == "exact":
-            model, calls = exact_model(design, self._spread), 0
+            model, calls = exact_model(design, self._spread, self._laws), 0
         else:
             evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
             model = sampled_model(design, evaluated)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
-        self._calls += 1
+        checks = self._check(design, model, time.perf_counter() - began)
         return local_explanation(
             design,
             model,
             prediction,
             spec=find("lime", self.method),
-            spot_checks=NOT_CHECKED,
+            spot_checks=checks,
             reason=self._reason,
             calls=calls,
             seconds=time.perf_counter() - began,
         )
+
+    def _check(self, design: LocalDesign, model: LocalModel, seconds: float) -> SpotChecks:
+        """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
+        if self.options.spot_checks == 0 or not self._time_share.is_check_due():
+            self._time_share.add_time(work=seconds, checks=0.0)
+            return NOT_CHECKED
+        began, self._checks = time.perf_counter(), self._checks + 1
+        if model.exact:
+            found = check_exact(design, model, self._spread, self._laws, self._checks)
+        else:
+            found = check_sampled(design, model, model.sample, self._checks)
+        self._time_share.add_time(work=seconds, checks=time.perf_counter() - began)
+        return found
 
     def _predictions(self, problem: LimeProblem) -> tuple[Floats, float]:
         """Predictions of the rows on the scale explained; of a model that is read compared with its own predict."""

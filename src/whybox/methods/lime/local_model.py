@@ -14,8 +14,8 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.certify import Certificate, certify
 from whybox.methods.lime.design import LocalDesign
-from whybox.methods.lime.exact import exact_unavailable, exact_values
-from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, add_narrow_values
+from whybox.methods.lime.exact import ExactLaws, exact_unavailable, exact_values
+from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, add_narrow_values, own_spread
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.sampled import local_spread, local_values
@@ -39,8 +39,10 @@ MIN_DEFAULT_EVALS: Final = 20_000
 FIRST_DRAWS: Final = 64  # of each scrambling
 MIN_DRAWS: Final = 8
 SPREAD_DRAWS: Final = 64  # of each scrambling, for the spread of outputs around exact values
+OWN_SPREAD_DRAWS: Final = 128  # of a row that a common sample hardly reaches
 MIN_EFFECTIVE_DRAWS: Final = 10.0
 FREEDOM: Final = REPLICATES - 1  # of the errors
+SAME_SIZE: Final = 1e-12  # relative: what rounding may add to an exact value
 MAX_LOOKS: Final = 12  # how often a growing sample may be looked at
 
 
@@ -51,7 +53,8 @@ class LocalModel:
 
     Attributes:
         found: the coefficients. exact: whether they have no error. kernel: what computed them, in words. converged: (rows,), whether the largest are settled,
-            or known to be as good as equal. draws: of the sample. notes: for the reader.
+            or known to be as good as equal. draws: of the sample. near: (rows,), those that share the sample. sample: that all rows share. looks: how often it
+            was looked at, at most. notes: for the reader.
     """
 
     found: LocalValues
@@ -59,6 +62,8 @@ class LocalModel:
     kernel: str
     converged: npt.NDArray[np.bool_]
     draws: int
+    near: npt.NDArray[np.bool_]
+    sample: SharedSample | None = None
     looks: int = 1
     notes: tuple[str, ...] = ()
 
@@ -78,21 +83,25 @@ def chosen_method(neighbourhood: Neighbourhood) -> tuple[str, str | None]:
     return ("sampled" if wanted == "sampled" or reason is not None else "exact"), reason
 
 
-def exact_model(design: LocalDesign, spread: SharedSample) -> LocalModel:
+def exact_model(design: LocalDesign, spread: SharedSample, laws: ExactLaws | None) -> LocalModel:
     """Return exact coefficients; only the spread of outputs, for R squared, is taken from a sample.
 
     Args:
-        spread: a sample of the explainer, which grows here if it is empty.
+        spread: a sample of the explainer, which grows here if it is empty. laws: of a tree ensemble.
     """
     problem = design.problem
-    exact = exact_values(design)
+    exact = exact_values(design, laws)
     selection = problem.selection
     values, mean = selection.select_values(exact.values), selection.select_predictions(exact.mean)
     if not spread.samples:
         spread.grow(SPREAD_DRAWS)
     variance = local_spread(design, spread)
+    if not design.is_scaled.any():
+        for row in np.flatnonzero(design.effective_size < MIN_EFFECTIVE_SHARE).tolist():
+            variance[row] = own_spread(problem, spread.evaluator.predict, row, OWN_SPREAD_DRAWS)
     found = LocalValues(values, None, mean, variance, spread.evaluator.spent)
-    return LocalModel(found, True, "exact", np.ones(len(values), dtype=bool), spread.draws * REPLICATES)
+    every = np.ones(len(values), dtype=bool)
+    return LocalModel(found, True, "exact", every, spread.draws * REPLICATES, every)
 
 
 def default_evals(options: LimeOptions, rows: int) -> int:
@@ -173,7 +182,7 @@ def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
         if not near.any()
         else "one sample, and draws of some rows' own"
     )
-    return LocalModel(found, False, kernel, done, sample.draws * REPLICATES, MAX_LOOKS, notes)
+    return LocalModel(found, False, kernel, done, sample.draws * REPLICATES, near, sample, MAX_LOOKS, notes)
 
 
 def _first_draws(design: LocalDesign, left: int, unseen: int, any_near: bool) -> int:
@@ -247,9 +256,22 @@ def certificates(found: LocalValues, options: LimeOptions, looks: int) -> tuple[
     """Return how many of the largest values are settled, (rows, outputs), and the rank of each value, (rows, players, outputs)."""
     n, count, outputs = found.values.shape
     certified, rank = np.zeros((n, outputs), dtype=np.int64), np.zeros((n, count, outputs), dtype=np.int64)
+    if found.std_error is None:
+        return np.full((n, outputs), count, dtype=np.int64), _exact_ranks(np.abs(found.values))
     for row in range(n):
         for k in range(outputs):
             error = None if found.std_error is None else found.std_error[row, :, k]
             one = _certificate(found.values[row, :, k], error, options, looks)
             certified[row, k], rank[row, :, k] = one.certified, one.rank
     return certified, rank
+
+
+def _exact_ranks(size: Floats) -> Ints:
+    """Rank of each size along the second axis, 1 for the largest; sizes that differ by rounding alone share one."""
+    ordered = np.sort(size, axis=1)
+    rank = np.empty(size.shape, dtype=np.int64)
+    for row in range(len(size)):
+        for k in range(size.shape[2]):
+            above = np.searchsorted(ordered[row, :, k], size[row, :, k] * (1.0 + SAME_SIZE), side="right")
+            rank[row, :, k] = 1 + size.shape[1] - above
+    return rank

@@ -8,6 +8,7 @@ Source: GLIME, Tan, Tian & Li (2023), arXiv:2311.15722, for drawing from the wei
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import numpy as np
@@ -20,8 +21,9 @@ from whybox.methods.lime.design import LocalDesign, sample_of
 from whybox.methods.lime.problem import LimeProblem
 from whybox.methods.lime.shared_sample import REPLICATES, uniform_numbers
 
-__all__ = ["MIN_EFFECTIVE_SHARE", "add_narrow_values", "weighted_draws"]
+__all__ = ["MIN_EFFECTIVE_SHARE", "add_narrow_values", "own_spread", "weighted_draws"]
 
+CONSTANT: Final = 1e-9  # of a difference: less is rounding
 MIN_EFFECTIVE_SHARE: Final = 0.1  # of a common sample; below it a row has draws of its own
 
 
@@ -105,7 +107,21 @@ def add_narrow_values(  # four arrays to write into
         is_own = u[:, here, 0] < problem.own_chance[row, here]
         sign = np.where(is_own & ~problem.is_unseen[row, here], 1.0, -1.0).T[:, :, None]
         differences = (sign * (found[0] - found[1:])).reshape(len(here), REPLICATES, each, -1).mean(axis=2)
+        spread = differences.std(axis=1, ddof=1) / np.sqrt(REPLICATES)
+        # draws that all agree do not prove that nothing else happens: an event of chance 1 / draws is missed in a third of the cases
+        unseen_event = np.abs(found[0] - found[1:]).max(axis=(0, 1), initial=0.0) / draws
         values[row], errors[row] = 0.0, 0.0
         values[row, here] = differences.mean(axis=1)
-        errors[row, here] = differences.std(axis=1, ddof=1) / np.sqrt(REPLICATES)
+        errors[row, here] = np.where(spread <= CONSTANT * unseen_event, unseen_event, spread)
         mean[row], variance[row] = found[0].mean(axis=0), found[0].var(axis=0)
+
+
+def own_spread(problem: LimeProblem, predict: Callable[[Table], Floats], row: int, draws: int) -> Floats:
+    """Return the variance of the outputs over draws from a row's own weighted distribution, (outputs,).
+
+    Args:
+        predict: rows -> outputs. row: its position. draws: how many.
+    """
+    count = len(problem.distributions)
+    u = uniform_numbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, row]))(draws)
+    return np.asarray(predict(weighted_draws(problem, row, u.reshape(draws, count, 3))[0]).var(axis=0))

@@ -1,0 +1,132 @@
+"""Expectation and derivatives under a product law, leaf by leaf in NumPy: a second way that shares no code with the native kernel, for checks of an answer.
+
+Every node keeps, for each player, the range of classes that reach it; masses of ranges are differences of cumulated masses. Ensembles whose splits do not cut
+ranges (categories, zero as missing) are left to :func:`whybox.kernels.reference.product_law` if they are small.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.kernels import reference
+from whybox.kernels.product_law import PlayerLaw
+from whybox.kernels.reference import is_left_of
+from whybox.models.trees import CATEGORICAL_SPLIT, TreeEnsemble
+
+__all__ = ["derivatives_of_row"]
+
+MAX_REFERENCE_LEAVES: Final = 1_000  # that the specification walks in a fraction of a second
+MAX_CELLS: Final = 2**24  # nodes x players
+
+Ints = npt.NDArray[np.int64]
+
+
+def derivatives_of_row(e: TreeEnsemble, laws: Sequence[PlayerLaw], law_of: Ints) -> Floats | None:
+    """Return the derivative for each player, (players, outputs), of one row; None where that takes too long.
+
+    Args:
+        laws: as :func:`whybox.kernels.product_law.expected_outputs` takes them. law_of: (players,), the row's own.
+    """
+    leaves = int((e.left < 0).sum())
+    splits = _Splits.of(e, laws) if len(e.left) * len(laws) <= MAX_CELLS else None
+    if splits is None:
+        if leaves > MAX_REFERENCE_LEAVES:
+            return None
+        columns, points = [law.columns for law in laws], [law.points() for law in laws]
+        masses, slopes = [law.mass for law in laws], [law.derivative for law in laws]
+        return np.asarray(reference.product_law(e, columns, points, masses, slopes, law_of[None])[1][0])
+    return splits.derivatives(e, laws, law_of)
+
+
+class _Splits:
+    """Nodes with the player of each split and where it cuts that player's classes."""
+
+    def __init__(self, player: Ints, cut: Ints, missing_left: npt.NDArray[np.bool_]) -> None:
+        self.player, self.cut, self.missing_left = player, cut, missing_left
+
+    @classmethod
+    def of(cls, e: TreeEnsemble, laws: Sequence[PlayerLaw]) -> _Splits | None:
+        """Return the splits; None where one does not cut a range of classes."""
+        inner = e.left >= 0
+        if (e.flags[inner] & CATEGORICAL_SPLIT).any() or any(law.edges is None for law in laws):
+            return None
+        player, cut = np.full(len(e.left), -1, dtype=np.int64), np.zeros(len(e.left), dtype=np.int64)
+        missing_left = np.zeros(len(e.left), dtype=bool)
+        for j, law in enumerate(laws):
+            points = law.points()[:, 0]
+            nodes = np.flatnonzero(inner & (e.feature == law.columns[0]))
+            player[nodes] = j
+            for flags in np.unique(e.flags[nodes]):
+                of = nodes[e.flags[nodes] == flags]
+                left = is_left_of(points[None], e.threshold[of][:, None], int(flags))
+                if (left[:, 1:-1] > left[:, :-2]).any():
+                    return None
+                cut[of], missing_left[of] = left[:, :-1].sum(axis=1), left[:, -1]
+        return cls(player, cut, missing_left)
+
+    def derivatives(self, e: TreeEnsemble, laws: Sequence[PlayerLaw], law_of: Ints) -> Floats:
+        """Walk all trees level by level, then add up the leaves."""
+        n, count = len(e.left), len(laws)
+        first = np.repeat(e.tree_offsets[:-1], np.diff(e.tree_offsets)).astype(np.int64)
+        low, high = np.zeros((n, count), dtype=np.int32), np.zeros((n, count), dtype=np.int32)
+        missing = np.ones((n, count), dtype=bool)
+        roots = e.tree_offsets[:-1].astype(np.int64)
+        high[roots] = [len(law.points()) - 1 for law in laws]
+        nodes = roots[e.left[roots] >= 0]
+        while len(nodes):
+            j, cut = self.player[nodes], self.cut[nodes]
+            children = []
+            for side, is_left in ((e.left, True), (e.right, False)):
+                child = first[nodes] + side[nodes]
+                low[child], high[child], missing[child] = low[nodes], high[nodes], missing[nodes]
+                missing[child, j] &= self.missing_left[nodes] == is_left
+                if is_left:
+                    high[child, j] = np.minimum(high[child, j], cut)
+                else:
+                    low[child, j] = np.maximum(low[child, j], cut)
+                children.append(child)
+            following = np.concatenate(children)
+            nodes = following[e.left[following] >= 0]
+        leaf = np.flatnonzero(e.left < 0)
+        mass, slope = (
+            _of_ranges(
+                [getattr(law, of)[at] for law, at in zip(laws, law_of, strict=True)],
+                low[leaf],
+                high[leaf],
+                missing[leaf],
+            )
+            for of in ("mass", "derivative")
+        )
+        before, after = np.ones_like(mass), np.ones_like(mass)
+        before[:, 1:] = np.cumprod(mass[:, :-1], axis=1)
+        after[:, :-1] = np.cumprod(mass[:, :0:-1], axis=1)[:, ::-1]
+        each = slope * before * after
+        return _add_leaves(e, leaf, each)
+
+
+def _of_ranges(
+    laws: Sequence[Floats], low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], missing: npt.NDArray[np.bool_]
+) -> Floats:
+    out = np.empty(low.shape)
+    for j, law in enumerate(laws):
+        total = np.concatenate([[0.0], np.cumsum(law[:-1])])
+        inside = np.maximum(high[:, j], low[:, j])
+        out[:, j] = total[inside] - total[low[:, j]] + np.where(missing[:, j], law[-1], 0.0)
+    return out
+
+
+def _add_leaves(e: TreeEnsemble, leaf: Ints, each: Floats) -> Floats:
+    tree = np.repeat(np.arange(e.n_trees), np.diff(e.tree_offsets))[leaf]
+    value = e.tree_weight[tree][:, None] * e.leaf_values[e.leaf[leaf]]
+    if value.shape[1] == len(e.base_values) and (e.tree_output < 0).all():
+        return np.asarray(each.T @ value)
+    out = np.zeros((each.shape[1], len(e.base_values)))
+    for k in range(len(e.base_values)):
+        of = np.maximum(e.tree_output[tree], 0) == k
+        out[:, k] = each[of].T @ value[of, 0]
+    return out
