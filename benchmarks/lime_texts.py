@@ -167,7 +167,7 @@ def main():
     options = parser.parse_args()
     lime_text = None
     if options.lime:
-        sys.path.append(options.lime)
+        sys.path.insert(0, options.lime)  # before this folder, where lime.py is
         lime_text = importlib.import_module("lime.lime_text")
     texts, packages = corpus()
     order = np.random.default_rng(0).permutation(len(texts))
