@@ -13,8 +13,9 @@ from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
+from whybox.models.word_counts import WordCountModel
 
-__all__ = ["adapt", "is_network", "learned_categories", "network", "raw_scores"]
+__all__ = ["adapt", "is_network", "learned_categories", "network", "raw_scores", "word_counts"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _MODEL_ADAPTERS: Final = {
@@ -103,6 +104,14 @@ def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
         "whybox.adapters.sklearn.categories"
     ).categories_of_estimator(obj, width)
     return vocabularies
+
+
+def word_counts(obj: Any, method: str) -> WordCountModel | str:
+    """Return a model of texts whose first step counts single words, or why it is not read as one."""
+    if type(obj).__module__.partition(".")[0] != "sklearn":
+        return f"{type(obj).__name__} is no Pipeline of scikit-learn"
+    read: WordCountModel | str = import_module("whybox.adapters.sklearn.word_counts").read_word_counts(obj, method)
+    return read
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:

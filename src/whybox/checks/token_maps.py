@@ -13,6 +13,7 @@ from whybox.checks.supplied import SuppliedParts
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.words.tokenized import TokenizedTexts, group_into_words, is_text, strip_word_marks
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.gradients import Gradient
 from whybox.methods.saliency.inputs import Input, resolve_inputs
@@ -27,14 +28,7 @@ from whybox.methods.saliency.recipe import (
     plain_options,
     rebuild_method,
 )
-from whybox.methods.saliency.text import (
-    TokenizedTexts,
-    group_into_words,
-    is_text,
-    resolve_absent_token,
-    strip_word_marks,
-    sum_over_positions,
-)
+from whybox.methods.saliency.text import resolve_absent_token, sum_over_positions
 from whybox.models.differentiable import Differentiable
 
 __all__ = ["TokenInputs", "is_token_map", "resolve_tokens"]

@@ -29,7 +29,7 @@ EXPLANATION_KINDS: Final = {
     "attribution": ("row", "feature", "output"),
     "interaction": ("row", "feature", "feature_2", "output"),
     "importance": ("feature", "output"),
-    "local": ("width", "row", "feature", "output"),
+    "local": ("width", "row", "word", "feature", "output"),
     "rule": ("row", "feature"),
     "agreement": ("feature", "method"),
     "effect": ("row", "point", "point_2", "output"),

@@ -23,7 +23,7 @@ from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 from whybox.models.remote import RemoteModel
 
-__all__ = ["BlackBox", "RawScores", "as_black_box"]
+__all__ = ["BlackBox", "RawScores", "as_black_box", "prediction_method", "probe_outputs"]
 
 
 @final
@@ -91,7 +91,7 @@ def as_black_box(
     """
     if isinstance(obj, type):
         raise UnsupportedModelError(f"{obj.__name__} is a class, not a fitted model; pass an instance after fit.")
-    method = _prediction_method(obj, response_method) if scores is None else "decision_function"
+    method = prediction_method(obj, response_method) if scores is None else "decision_function"
     names, named = _input_columns(obj, rows)
     categories = {} if method is None or learned_categories is None else learned_categories(obj, len(names))
     inputs = Inputs(
@@ -109,7 +109,7 @@ def as_black_box(
     width = returned.shape[1]
     scale_method = "predict" if method == "predict_proba" and _has_no_probability(obj, returned) else method
     multilabel = width == 2 and _is_multilabel(obj, call, first)
-    outputs, binary = _probe_outputs(obj, scale_method, width, multilabel=multilabel)
+    outputs, binary = probe_outputs(obj, scale_method, width, multilabel=multilabel)
     if scores is not None:
         outputs = replace(outputs, raw_units=scores.units, response_units=scores.units)
     called = method if scores is None else what
@@ -128,7 +128,7 @@ def as_black_box(
     )
 
 
-def _prediction_method(obj: Any, response_method: str | None) -> str | None:
+def prediction_method(obj: Any, response_method: str | None) -> str | None:
     """The method to call; None for a function."""
     if response_method is not None:
         if response_method not in PREDICT_METHODS:
@@ -161,7 +161,7 @@ def _fitted_columns(obj: Any) -> tuple[str, ...]:
     return next((tuple(map(str, names)) for names in known if len(names)), ())
 
 
-def _probe_outputs(obj: Any, method: str | None, width: int, *, multilabel: bool) -> tuple[Outputs, bool]:
+def probe_outputs(obj: Any, method: str | None, width: int, *, multilabel: bool) -> tuple[Outputs, bool]:
     """The outputs, and whether they are the two columns of a binary classifier, of which the second is kept."""
     classes = getattr(obj, "classes_", None)
     units = {"predict_proba": "probability", "decision_function": "decision function"}.get(method or "", "prediction")

@@ -14,8 +14,9 @@ from whybox.models.blackbox import RawScores
 from whybox.models.bound_method import bound_method
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
+from whybox.models.word_counts import WordCountModel
 
-__all__ = ["as_model", "as_network", "learned_categories", "raw_scores"]
+__all__ = ["as_model", "as_network", "learned_categories", "raw_scores", "word_counts"]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
@@ -51,6 +52,18 @@ def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
 
     found: Mapping[int, Vocabulary] = import_module("whybox.adapters").learned_categories(obj, width)
     return found
+
+
+def word_counts(obj: Any, method: str) -> WordCountModel | str:
+    """Return a model of texts whose first step counts single words, or why it is not read as one.
+
+    Args:
+        obj: an estimator of texts. method: the method that is explained.
+    """
+    from importlib import import_module
+
+    read: WordCountModel | str = import_module("whybox.adapters").word_counts(obj, method)
+    return read
 
 
 def as_network(obj: Any, output: Any = None) -> Differentiable:

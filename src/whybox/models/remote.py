@@ -79,11 +79,11 @@ class RemoteModel:
         Raises:
             ModelError: a batch failed more often than `retries`. InputError, DtypeError: what came back is not one number a row (or several).
         """
-        if getattr(rows, "ndim", 2) > 2:  # pictures, series: no table
-            size = self.batch_size or len(rows)
-            return np.concatenate(
-                [self._call_checked(r, len(r)) for r in (rows[i : i + size] for i in range(0, len(rows), size))]
-            )
+        texts = isinstance(rows, list) and bool(rows) and isinstance(rows[0], str)
+        if texts or getattr(rows, "ndim", 2) > 2:  # texts, pictures, series: no table
+            size = max(self.batch_size or len(rows), 1)
+            parts = [rows[at : at + size] for at in range(0, len(rows), size)]
+            return np.concatenate([self._call_checked(part, len(part)) for part in parts])
         table = as_table(rows)
         if self.batch_size is None or len(table) <= self.batch_size:
             return self._call_checked(rows, len(table))

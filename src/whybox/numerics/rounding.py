@@ -11,7 +11,15 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["FLOAT32_ROUNDING", "ratio_above_rounding", "relative_size", "rounding_floor", "rows_that_vary", "varies"]
+__all__ = [
+    "FLOAT32_ROUNDING",
+    "FLOAT64_ROUNDING",
+    "ratio_above_rounding",
+    "relative_size",
+    "rounding_floor",
+    "rows_that_vary",
+    "varies",
+]
 
 Floats = npt.NDArray[np.float64]
 

@@ -41,6 +41,7 @@ def certify(
     level: float = 0.95,
     freedom: float | None = None,
     looks: int = 1,
+    rounding: float = 0.0,
 ) -> Certificate:
     """Say how many of the largest absolute values are settled.
 
@@ -52,6 +53,7 @@ def certify(
         values: (features,). std_error: of the values, in their shape; None: they are exact, and the order is known, with ties where values are equal.
         level: of confidence. freedom: degrees of freedom of the standard errors; None: many.
         looks: how many times the same question is asked of growing samples; the error is shared out among them.
+        rounding: differences up to this much are rounding: values were computed from numbers that are so uncertain.
 
     Raises:
         OptionError: the level is not between 0 and 1.
@@ -67,7 +69,7 @@ def certify(
     order = np.argsort(-size, kind="stable")
     largest, spread = size[order], error[order]
     rank, certified, failed = np.ones(len(size), dtype=np.int64), 0, False
-    floor = rounding_floor(size) if len(size) else 0.0
+    floor = max(float(rounding_floor(size)), rounding) if len(size) else 0.0
     for at in range(0, len(size), BLOCK):
         block = slice(at, at + BLOCK)
         distance = largest[block, None] - largest

@@ -79,7 +79,7 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
         output: which of several outputs of the network (a key, a position, an attribute).
         output_names: names of the outputs, of the classes.
         embedding: path of the layer that embeds tokens: derivatives are taken with respect to its output, and summed (or reduced) over its last axis.
-        tokenizer: reads texts; see whybox.methods.saliency.text.read. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.
+        tokenizer: reads texts; see whybox.methods.common.words.tokenized.read_texts. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.
         words: tokens are summed to words.
         baseline_token: id or name of the token that replaces absent ones, in methods that take a baseline; None: the mask or padding token
             of the tokenizer. Special tokens stay.

@@ -1,0 +1,202 @@
+"""Models that take texts: functions of a list of strings, scikit-learn Pipelines that begin with a vectorizer, text-classification pipelines."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+
+from whybox.core.library_calls import first_line, suppress_warnings
+from whybox.data.table import Floats
+from whybox.errors import InputError, NonFiniteError, UnsupportedModelError, WhyboxError
+from whybox.models.blackbox import prediction_method, probe_outputs
+from whybox.models.bound_method import bound_method, gives_labels
+from whybox.models.call_outputs import as_outputs
+from whybox.models.links import Outputs
+
+__all__ = ["TextModel", "as_text_model"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class TextModel:
+    """A model of texts, known by its outputs.
+
+    Attributes:
+        function: list of texts -> what the model returns.
+        outputs: names and units of its outputs. kind: the model in words.
+        labels: of a function that returns a dict for each text, the labels in the order of `outputs`; None: it returns numbers.
+        second_column: whether the outputs are the two columns of a binary classifier, of which the second is kept.
+        estimator, method: of a method of an estimator, which; else None.
+        library: package of the model. notes: for the evidence.
+    """
+
+    function: Callable[[list[str]], Any]
+    outputs: Outputs
+    kind: str
+    labels: tuple[str, ...] | None = None
+    second_column: bool = False
+    estimator: Any = None
+    method: str | None = None
+    library: str = "numpy"
+    notes: tuple[str, ...] = ()
+
+    def __call__(self, texts: Sequence[str]) -> Floats:
+        """Return the outputs for texts, (texts, outputs).
+
+        Raises:
+            InputError: the model refuses the texts, or returns something else than numbers for each. NonFiniteError: NaN or infinity.
+        """
+        return self.read_outputs(call_model(self.function, list(texts), self.kind), len(texts))
+
+    def read_outputs(self, returned: Any, count: int) -> Floats:
+        """Return what the model returned for so many texts as numbers, (texts, outputs)."""
+        if self.labels is not None:
+            out = _label_scores(returned, self.labels, count)
+        else:
+            out = as_outputs(returned, count)[:, 1 if self.second_column else 0 :]
+        if out.shape[1] != len(self.outputs.names):
+            raise InputError(
+                f"the model returned {out.shape[1]} outputs for a text after {len(self.outputs.names)} for another one."
+            )
+        if not np.isfinite(out).all():
+            raise NonFiniteError(
+                f"the {self.kind} returned NaN or infinity for a text with some words left out. Make it return numbers for every text, an empty one too."
+            )
+        return out
+
+
+def call_model(function: Callable[[list[str]], Any], texts: list[str], kind: str) -> Any:
+    """Call a model on texts.
+
+    Raises:
+        InputError: it raises an error itself.
+    """
+    try:
+        with suppress_warnings():
+            return function(texts)
+    except WhyboxError:
+        raise
+    except Exception as error:
+        raise InputError(
+            f"the {kind} raised {type(error).__name__} for a list of {len(texts)} texts: {first_line(error)}. It must take a list of texts, with some words left out, "
+            "and return one number (or several) for each."
+        ) from error
+
+
+def as_text_model(model: Any, text: str, *, response_method: str | None = None) -> TextModel:
+    """Return a model of texts; it is evaluated on one text, to learn what it returns.
+
+    Args:
+        model: a function of a list of texts; an estimator or Pipeline that takes texts, or its ``predict_proba``, ``decision_function`` or ``predict``; a function
+            that returns, for each text, the list ``[{"label": ..., "score": ...}, ...]`` of all its classes, as text-classification pipelines of transformers do.
+        text: any text. response_method: method of an estimator to call; None: the first of these three that it has.
+
+    Raises:
+        UnsupportedModelError: nothing here can be called, or it returns labels of classes and no numbers. OptionError: no such method.
+        InputError: it refuses the text; see :class:`TextModel`.
+    """
+    if isinstance(model, type):
+        raise UnsupportedModelError(f"{model.__name__} is a class, not a fitted model; pass an instance after fit.")
+    bound = bound_method(model)
+    estimator, chosen = (model, response_method) if bound is None else (bound.estimator, bound.name)
+    method = prediction_method(estimator, chosen)
+    name = getattr(model, "__name__", type(model).__name__)
+    if method is None:
+        return _function_model(model, name, text)
+    if method == "predict" and gives_labels(estimator):
+        raise UnsupportedModelError(
+            f"{type(estimator).__name__}.predict gives labels of classes, and words are explained by numbers. Pass predict_proba or decision_function, or the model itself."
+        )
+    function = getattr(estimator, method)
+    kind = f"{type(estimator).__name__}.{method}"
+    returned = as_outputs(call_model(function, [text], kind), 1)
+    outputs, second = probe_outputs(estimator, method, returned.shape[1], multilabel=_is_multilabel(estimator, text))
+    return TextModel(
+        function,
+        outputs,
+        kind,
+        second_column=second,
+        estimator=estimator,
+        method=method,
+        library=type(estimator).__module__.partition(".")[0],
+    )
+
+
+def _is_multilabel(estimator: Any, text: str) -> bool:
+    """Whether two columns are two labels, each yes or no, and not two classes."""
+    predict = getattr(estimator, "predict", None)
+    if predict is None or len(getattr(estimator, "classes_", ())) != 2:
+        return False
+    with suppress_warnings():
+        return np.ndim(predict([text])) == 2
+
+
+def _function_model(function: Callable[[list[str]], Any], name: str, text: str) -> TextModel:
+    kind = f"function {name}"
+    library = type(function).__module__.partition(".")[0]
+    if library == "transformers":  # otherwise it returns the best label only
+        function = _AllLabels(function)
+    returned = call_model(function, [text], kind)
+    if _holds_labels(returned):
+        labels = _labels_of(returned)
+        outputs = Outputs(labels, raw_units="probability", response_units="probability")
+        return TextModel(function, outputs, kind, labels=labels, library=library)
+    width = as_outputs(returned, 1).shape[1]
+    outputs, _ = probe_outputs(None, None, width, multilabel=False)
+    return TextModel(function, outputs, kind, library="numpy" if library in ("builtins", "functools") else library)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _AllLabels:
+    """A text-classification pipeline of transformers, asked for the scores of all labels."""
+
+    pipeline: Callable[..., Any]
+
+    def __call__(self, texts: list[str]) -> Any:
+        return self.pipeline(texts, top_k=None)
+
+
+def _holds_labels(returned: Any) -> bool:
+    """Whether a function returned dicts, or lists of dicts."""
+    first = returned[0] if isinstance(returned, (list, tuple)) and returned else None
+    return isinstance(first, Mapping) or (
+        isinstance(first, (list, tuple)) and bool(first) and isinstance(first[0], Mapping)
+    )
+
+
+def _labels_of(returned: Any) -> tuple[str, ...]:
+    """The labels of the first text, sorted, since their order there is that of their scores."""
+    first = returned[0]
+    found = [str(_field(entry, "label")) for entry in ([first] if isinstance(first, Mapping) else first)]
+    if len(set(found)) < len(found):
+        raise InputError(f"the model returned the label {max(found, key=found.count)!r} twice for one text.")
+    return tuple(sorted(found))
+
+
+def _label_scores(returned: Any, labels: tuple[str, ...], count: int) -> Floats:
+    """Scores, (texts, labels), of dicts or lists of dicts."""
+    if not isinstance(returned, (list, tuple)) or len(returned) != count:
+        raise InputError(f"the model returned no list of {count} answers for {count} texts.")
+    out = np.empty((count, len(labels)))
+    for row, answer in zip(out, returned, strict=True):
+        entries = [answer] if isinstance(answer, Mapping) else answer
+        scores = {str(_field(entry, "label")): _field(entry, "score") for entry in entries}
+        if tuple(sorted(scores)) != labels:
+            raise InputError(
+                f"the model returned the labels {sorted(scores)} for a text, and {list(labels)} for another one. It must return the scores of all labels for every text: "
+                "a text-classification pipeline of transformers does so with top_k=None."
+            )
+        row[:] = [scores[label] for label in labels]
+    return out
+
+
+def _field(entry: Any, name: str) -> Any:
+    if not isinstance(entry, Mapping) or name not in entry:
+        raise InputError(
+            f"the model returned {entry!r} for a text, where a dict with 'label' and 'score' was expected."
+        )
+    return entry[name]

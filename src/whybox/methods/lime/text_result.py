@@ -1,0 +1,171 @@
+"""Local linear models of texts as an explanation: words in reading order, with errors, ranks and what says how far to trust them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.explanation.evidence import Evidence, library_versions
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
+from whybox.methods.lime.removal_law import KERNEL_WIDTH
+from whybox.methods.lime.texts import LocalTexts, WordCoefficients
+from whybox.methods.method_spec import MethodSpec
+from whybox.models.base import digest
+from whybox.models.links import PREDICTION_UNITS
+from whybox.numerics.statistics import confidence_interval
+
+__all__ = ["text_result"]
+
+MIN_R_SQUARED: Final = 0.5  # below it, or beyond the next, a note warns
+MAX_GAP: Final = 0.25  # of the spread of the outputs near the text
+ESTIMAND: Final = "local: coefficient of a word's presence in a linear model of the text with a uniform number of words left out, weighted towards the full text"
+
+QUANTITY: Final = "effect of the word's presence"
+
+Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
+
+
+def text_result(found: LocalTexts, *, spec: MethodSpec, kind: str = "local", seconds: float = 0.0) -> Explanation:
+    """Return the explanation of some texts: values of words in reading order, (row, word) or (row, word, output), NaN where a text has fewer words.
+
+    Args:
+        found: of :func:`whybox.methods.lime.texts.explain_texts`. spec: the method in the registry. kind: of the explanation. seconds: wall time.
+    """
+    rows = found.rows
+    axis = ("output",) if found.output.has_output_axis and not found.is_predicted else ()
+    dims, row_dims = ("row", "word", *axis), ("row", *axis)
+    width = max(row.words.n_words for row in rows)
+
+    def per_row(values: Callable[[WordCoefficients], Any]) -> npt.NDArray[Any]:
+        each = np.array([values(row) for row in rows])
+        return each if axis else each[:, 0]
+
+    def per_word(values: Callable[[WordCoefficients], npt.NDArray[Any]], fill: Any = np.nan) -> npt.NDArray[Any]:
+        each = np.stack([_padded(np.asarray(values(row)), width, fill) for row in rows])
+        return each if axis else each[..., 0]
+
+    values = per_word(lambda r: r.fit.values)
+    exact = all(row.fit.std_error is None for row in rows)
+    extras: Extras = {
+        "text": (("row",), np.array(found.texts)),
+        "word": (("row", "word"), np.array([[*r.words.words, *[""] * (width - r.words.n_words)] for r in rows])),
+        "span": (("row", "word", "bound"), np.stack([_padded(r.words.spans, width, -1) for r in rows])),
+        "effective_size": (("row",), np.array([r.effective_size for r in rows])),
+        "label": (("row",), np.array([r.label[0] if not axis else "each output" for r in rows])),
+        "converged": (("row",), np.array([r.converged for r in rows])),
+        "predictions": (("row",), np.array([r.spent for r in rows])),
+        "intercept": (row_dims, per_row(lambda r: r.fit.intercept)),
+        "local_prediction": (row_dims, per_row(lambda r: r.local_prediction)),
+        "gap": (row_dims, per_row(lambda r: r.gap)),
+        "r_squared": (row_dims, per_row(lambda r: r.fit.r_squared)),
+        "spread": (row_dims, per_row(lambda r: r.fit.spread)),
+        "certified": (row_dims, per_row(lambda r: [c.certified for c in r.certificates])),
+        "rank": (dims, per_word(lambda r: np.stack([c.rank for c in r.certificates], axis=1), 0)),
+    }
+    error = None
+    if not exact:  # texts whose words were enumerated have errors of zero
+        error = per_word(lambda r: np.zeros_like(r.fit.values) if r.fit.std_error is None else r.fit.std_error)
+        extras |= interval_extras(_intervals(rows, values, error, found.settings.level), dims, found.settings.level)
+    names = [row.words.words for row in rows]
+    coords = {
+        "row": as_labels(list(range(len(rows)))),
+        "word": as_labels(list(names[0]) if len(rows) == 1 else list(range(width))),
+        "output": as_labels([PREDICTION_UNITS] if found.is_predicted else list(found.output.names)),
+    }
+    return Explanation(
+        kind=kind,
+        values=values,
+        dims=dims,
+        coords=coords,
+        base=np.full(values.shape[2:], np.nan),
+        units=found.output.units,
+        prediction=per_row(lambda r: r.prediction),
+        std_error=error,
+        evidence=_evidence(found, spec, exact, seconds),
+        extras=extras,
+    )
+
+
+def _padded(array: npt.NDArray[Any], width: int, fill: Any) -> npt.NDArray[Any]:
+    out = np.full((width, *array.shape[1:]), fill)
+    out[: len(array)] = array
+    return out
+
+
+def _intervals(rows: Sequence[WordCoefficients], values: Floats, error: Floats, level: float) -> Floats:
+    """Ends of intervals, (rows, words, ..., 2): each text has degrees of freedom of its own."""
+    return np.stack(
+        [
+            np.stack(confidence_interval(v, e, level, row.fit.freedom), axis=-1)
+            for row, v, e in zip(rows, values, error, strict=True)
+        ]
+    )
+
+
+def _evidence(found: LocalTexts, spec: MethodSpec, exact: bool, seconds: float) -> Evidence:
+    settings, rows = found.settings, found.rows
+    return Evidence(
+        **(spec.evidence_fields() | {"quantity": QUANTITY}),
+        kernel="every way to leave out words"
+        if exact
+        else "draws in independent replicates, known Gram matrix, surrogate as control variate",
+        exact=exact,
+        estimand=ESTIMAND,
+        index="none",
+        additive=False,
+        residual=0.0,
+        residual_units=found.output.units,
+        residual_against="nothing",
+        agreement=0.0,
+        tolerance=0.0,
+        model=found.model.kind,
+        verdict={"against": "nothing: the model itself was evaluated"},
+        model_calls=sum(row.spent for row in rows),
+        seed=settings.seed,
+        rows=len(rows),
+        fingerprints={"rows": digest(*found.texts)},
+        versions=library_versions(None if found.model.library == "numpy" else found.model.library),
+        seconds=seconds,
+        notes=_notes(found),
+        settings={
+            "method": "lime",
+            "kernel_width": float(settings.kernel_width or KERNEL_WIDTH),
+            "alpha": float(settings.alpha or 0.0),
+            "by_position": settings.by_position,
+            "mask_string": settings.mask_string,
+            "words": settings.tokenizer
+            if isinstance(settings.tokenizer, str)
+            else "default"
+            if settings.tokenizer is None
+            else "tokenizer",
+        },
+    )
+
+
+def _notes(found: LocalTexts) -> tuple[str, ...]:
+    rows, n = found.rows, len(found.rows)
+    notes = list(found.model.notes)
+    for reading, count in Counter(row.reading for row in rows).items():
+        of = "" if count == n else f" ({count:,} of {n:,} texts)"
+        notes.append(f"The model was given {reading}{of}.")
+    left = sum(not row.converged for row in rows)
+    if left:
+        notes.append(
+            f"Of {left:,} of {n:,} texts the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
+        )
+    poor = sum(bool((row.fit.r_squared < MIN_R_SQUARED).any()) for row in rows)
+    if poor:
+        notes.append(
+            f"R squared is below {MIN_R_SQUARED} for {poor:,} of {n:,} texts: words act together there, and the values tell little of the model."
+        )
+    far = sum(bool((np.abs(row.gap) > MAX_GAP * row.fit.spread + row.fit.rounding).any()) for row in rows)
+    if far:
+        notes.append(
+            f"For {far:,} of {n:,} texts the local model misses the prediction by more than a quarter of the spread of outputs; see extras['gap']."
+        )
+    return (*notes, *dict.fromkeys(note for row in rows for note in row.notes))
