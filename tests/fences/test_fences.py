@@ -17,12 +17,9 @@ import method_tables
 import whybox
 import zoo
 
-SRC = (
-    Path(whybox.__file__).parent
-    if (Path(whybox.__file__).parent / "adapters").is_dir()
-    else Path(__file__).parents[2] / "src" / "whybox"
-)
 ROOT = Path(__file__).parents[2]
+INSTALLED = Path(whybox.__file__).parent
+SRC = INSTALLED if (INSTALLED / "adapters").is_dir() else ROOT / "src" / "whybox"
 
 # Rungs from the ground up (CONTRIBUTING.md, "The ladder"). A module may import rungs below its own, and its own room.
 LADDER = [

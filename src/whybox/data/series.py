@@ -16,6 +16,7 @@ from whybox.errors import DtypeError, MissingDependencyError, quoted_list
 __all__ = [
     "build_frame",
     "category_codes",
+    "cells_at_rows",
     "dtype_of",
     "from_pickle_state",
     "import_library",
@@ -26,6 +27,7 @@ __all__ = [
     "like_series",
     "same_codes",
     "series_of_cells",
+    "shifted_by_one",
     "temporal_series",
     "time_zone_of",
     "to_pickle_state",
@@ -304,6 +306,25 @@ def interleave_cells(rows: Any, donors: Any, from_donor: npt.NDArray[np.bool_], 
         )
         .to_native()
     )
+
+
+def shifted_by_one(series: nw.Series[Any]) -> nw.Series[Any]:
+    """Return a column of numbers with each changed by one: whole numbers towards zero, because some libraries refuse to overflow."""
+    towards_zero = series.dtype.is_integer() and (series.max() or 0) > 0
+    return (series - 1 if towards_zero else series + 1).cast(series.dtype)
+
+
+def cells_at_rows(frame: Any, rows: npt.NDArray[np.int64], library: str) -> Any:
+    """Return a frame of which each cell comes from a row of its own: cell (i, j) is that of row ``rows[i, j]``; `rows` is (any number, columns)."""
+    if library == "pandas":
+        native = frame.iloc[rows[:, 0]].reset_index(drop=True)
+        for position in range(1, rows.shape[1]):
+            native.isetitem(position, frame.iloc[:, position].iloc[rows[:, position]].set_axis(native.index))
+        return native
+    cells = nw.from_native(frame, eager_only=True)
+    columns = [cells[:, position][rows[:, position].tolist()] for position in range(rows.shape[1])]
+    first = cells[[0] * len(rows), :]  # as many rows, with the dtypes of the frame
+    return first.select(*columns).to_native()
 
 
 def to_pickle_state(fields: Mapping[str, Any]) -> dict[str, Any]:

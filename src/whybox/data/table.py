@@ -23,12 +23,14 @@ from whybox.data.column import Column, array_column, describe_content, frame_col
 from whybox.data.containers import as_frame
 from whybox.data.series import (
     build_frame,
+    cells_at_rows,
     from_pickle_state,
     interleave_cells,
     is_missing,
     like_array,
     like_series,
     series_of_cells,
+    shifted_by_one,
     to_pickle_state,
     unify_dictionaries,
     widen_array,
@@ -210,16 +212,7 @@ class Table:
             return replace(self, native=np.take_along_axis(self.native, rows, axis=0), labels=None, index=None)
         if self.is_matrix:
             raise InputError("cells of a sparse matrix cannot be taken from a row each; pass dense rows.")
-        if self.is_pandas:
-            native = self.native.iloc[rows[:, 0]].reset_index(drop=True)
-            for p in range(1, self.width):
-                native.isetitem(p, self.native_column(p).iloc[rows[:, p]].set_axis(native.index))
-            return replace(self, native=native, labels=None, index=None)
-        base = self.rows(np.zeros(len(rows), dtype=np.int64))
-        columns = [self.series(p)[rows[:, p].tolist()] for p in range(self.width)]
-        return replace(
-            self, native=nw.from_native(base.native, eager_only=True).select(*columns).to_native(), labels=None
-        )
+        return replace(self, native=cells_at_rows(self.native, rows, self.library), labels=None, index=None)
 
     def with_values(self, position: int, values: Sequence[Any]) -> Table:
         """Return these rows with new values in one column, in its dtype or, if that cannot hold them, in their own; see data/series.py."""
@@ -264,7 +257,7 @@ class Table:
             return replace(self, native=np.concatenate([self.native, moved]), labels=None)
         frame = self._frame
         columns = [frame[:, p] for p in range(self.width)]
-        moves = [_shifted_by_one(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
+        moves = [shifted_by_one(c) if c.dtype.is_numeric() and c.dtype != nw.Decimal else c for c in columns]
         return replace(self, native=nw.concat([frame, frame.select(*moves)]).to_native(), labels=None)
 
     def with_names(self, names: Sequence[str]) -> Table:
@@ -430,13 +423,6 @@ def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> 
         )
     used = set(expected)
     return table.select([position_of[name] for name in expected]), tuple(n for n in table.names if n not in used)
-
-
-def _shifted_by_one(series: nw.Series[Any]) -> nw.Series[Any]:
-    towards_zero = (
-        series.dtype.is_integer() and (series.max() or 0) > 0
-    )  # towards zero, because some libraries refuse to overflow
-    return (series - 1 if towards_zero else series + 1).cast(series.dtype)
 
 
 def _starts_at_first_row(rows: Any) -> bool:

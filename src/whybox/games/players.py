@@ -37,6 +37,12 @@ class Players:
         """How many there are."""
         return len(self.names)
 
+    def columns_of(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
+        """Return the columns of each player, by their names."""
+        return {
+            player: tuple(names[i] for i in members) for player, members in zip(self.names, self.members, strict=True)
+        }
+
 
 def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> Players:
     """Return the players.

@@ -93,7 +93,7 @@ def rule_explanation(
         units=UNITS,
         evidence=evidence,
         data=rows,
-        players={n: tuple(rows.names[i] for i in m) for n, m in zip(names, setting.players.members, strict=True)},
+        players=setting.players.columns_of(rows.names),
         extras=extras,
     )
 

@@ -100,9 +100,6 @@ def impurity_importance(problem: ImportanceProblem) -> Explanation:
         base=np.zeros(()),
         units=spec.quantity,
         evidence=evidence,
-        players={
-            name: tuple(model.inputs.names[i] for i in members)
-            for name, members in zip(players.names, players.members, strict=True)
-        },
+        players=players.columns_of(model.inputs.names),
         extras=extras,
     )

@@ -135,8 +135,6 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
             units=problem.units,
             settings={**problem.measure, "role": options.role or "not said", "level": options.level},
         ),
-        players={
-            name: tuple(names[i] for i in members) for name, members in zip(players.names, players.members, strict=True)
-        },
+        players=players.columns_of(names),
         extras=extras,
     )

@@ -112,9 +112,7 @@ def unbiased_impurity(problem: ImportanceProblem) -> Explanation:
             units=units,
             settings={"role": "train", "level": options.level},
         ),
-        players={
-            name: tuple(names[i] for i in members) for name, members in zip(players.names, players.members, strict=True)
-        },
+        players=players.columns_of(names),
         extras={
             **errors.extras,
             "monte_carlo_error": (("feature",), monte_carlo_error),

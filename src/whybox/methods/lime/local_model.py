@@ -128,23 +128,8 @@ def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
     if design.is_scaled.any():
         _refuse_far_rows(design, left)
         near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
-    moved = problem.first.shape[1] + 1
-    for_narrow = 0
-    if len(narrow):
-        share = left * len(narrow) // len(problem.rows)
-        each = min(max(1, share // (len(narrow) * moved * REPLICATES)), FIRST_DRAWS)
-        for_narrow = 2 ** int(np.log2(each)) * REPLICATES  # a power of two, as Sobol points want it
-        if len(narrow) * for_narrow * moved > left:
-            raise LimitError(
-                f"LIME with so narrow a kernel takes {len(narrow) * for_narrow * moved:,} predictions of single rows, more than ",
-                Argument("max_evals", example=f"{left + reserved:,}"),
-                ". Pass fewer rows, a wider ",
-                Argument("kernel_width"),
-                ", or raise ",
-                Argument("max_evals"),
-                ".",
-            )
-        left -= len(narrow) * for_narrow * moved
+    for_narrow, all_narrow = _narrow_draws(design, len(narrow), left, reserved)
+    left -= all_narrow
     sample = SharedSample(problem.neighbourhood, evaluator)
     looks = 0
     done = np.zeros(len(problem.rows), dtype=bool)
@@ -175,14 +160,41 @@ def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
         )
         notes = (*notes, drawn)
     found = replace(found, predictions=evaluator.spent, notes=notes)
-    kernel = (
-        "one sample for all rows"
-        if near.all()
-        else "draws of each row's own"
-        if not near.any()
-        else "one sample, and draws of some rows' own"
+    return LocalModel(
+        found, False, _draws_in_words(near), done, sample.draws * REPLICATES, near, sample, MAX_LOOKS, notes
     )
-    return LocalModel(found, False, kernel, done, sample.draws * REPLICATES, near, sample, MAX_LOOKS, notes)
+
+
+def _draws_in_words(near: npt.NDArray[np.bool_]) -> str:
+    if near.all():
+        return "one sample for all rows"
+    return "one sample, and draws of some rows' own" if near.any() else "draws of each row's own"
+
+
+def _narrow_draws(design: LocalDesign, count: int, left: int, reserved: int) -> tuple[int, int]:
+    """How many draws each of `count` rows gets of its own, and how many predictions they take together.
+
+    Raises:
+        LimitError: even the fewest are too many.
+    """
+    if not count:
+        return 0, 0
+    rows, players = design.problem.first.shape
+    moved = players + 1  # a draw, and with every feature moved across its border
+    each = min(max(1, left // (rows * moved * REPLICATES)), FIRST_DRAWS)
+    draws = 2 ** int(np.log2(each)) * REPLICATES  # a power of two, as Sobol points want it
+    needed = count * draws * moved
+    if needed > left:
+        raise LimitError(
+            f"LIME with so narrow a kernel takes {needed:,} predictions of single rows, more than ",
+            Argument("max_evals", example=f"{left + reserved:,}"),
+            ". Pass fewer rows, a wider ",
+            Argument("kernel_width"),
+            ", or raise ",
+            Argument("max_evals"),
+            ".",
+        )
+    return draws, needed
 
 
 def _first_draws(design: LocalDesign, left: int, unseen: int, any_near: bool) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -50,21 +51,9 @@ def local_explanation(
     """
     problem, options, found = design.problem, design.problem.options, model.found
     values, error = _penalized(design, found.values, found.std_error)
-    numbers = _goodness(design, model, prediction)
-    certified, rank = certificates(found, options, model.looks)
     picked = _Picker(problem, prediction)
     dims = ("row", "feature", *picked.axis)
-    row_dims = ("row", *picked.axis)
-    extras: Extras = {
-        "condition": (("row", "feature"), _conditions(problem)),
-        "share": (("row", "feature"), problem.share),
-        "effective_size": (("row",), np.clip(design.effective_size, 0.0, 1.0)),
-        "label": (("row",), picked.labels),
-        "converged": (("row",), model.converged),
-        "certified": (row_dims, picked(certified)),
-        "rank": (dims, picked(rank)),
-        **{name: (row_dims, picked(each)) for name, each in numbers.items()},
-    }
+    extras = _extras(design, model, prediction, picked)
     values, prediction = picked(values), picked(prediction)
     if error is not None:
         error = picked(error)
@@ -89,11 +78,7 @@ def local_explanation(
         spot_checks=spot_checks,
         settings=_settings(design, model),
     )
-    table = problem.rows
-    players = problem.neighbourhood.players
-    from dataclasses import replace
-
-    background = problem.neighbourhood.background
+    players, background = problem.neighbourhood.players, problem.neighbourhood.background
     evidence = replace(
         evidence,
         background_rows=len(background),
@@ -110,10 +95,27 @@ def local_explanation(
         units=_units(problem.selection, design),
         std_error=None if error is None else np.ascontiguousarray(error),
         evidence=evidence,
-        data=table,
-        players={n: tuple(table.names[i] for i in m) for n, m in zip(players.names, players.members, strict=True)},
+        data=problem.rows,
+        players=players.columns_of(problem.rows.names),
         extras={name: (d, np.asarray(a, order="C")) for name, (d, a) in extras.items()},
     )
+
+
+def _extras(design: LocalDesign, model: LocalModel, prediction: Floats, picked: _Picker) -> Extras:
+    """What goes with the coefficients, each with a row axis."""
+    problem = design.problem
+    certified, rank = certificates(model.found, problem.options, model.looks)
+    row_dims = ("row", *picked.axis)
+    return {
+        "condition": (("row", "feature"), _conditions(problem)),
+        "share": (("row", "feature"), problem.share),
+        "effective_size": (("row",), np.clip(design.effective_size, 0.0, 1.0)),
+        "label": (("row",), picked.labels),
+        "converged": (("row",), model.converged),
+        "certified": (row_dims, picked(certified)),
+        "rank": (("row", "feature", *picked.axis), picked(rank)),
+        **{name: (row_dims, picked(each)) for name, each in _goodness(design, model, prediction).items()},
+    }
 
 
 class _Picker:
