@@ -16,7 +16,7 @@ from whybox.data.table import Floats
 from whybox.kernels import reference
 from whybox.kernels.product_law import PlayerLaw
 from whybox.kernels.reference import is_left_of
-from whybox.models.trees import CATEGORICAL_SPLIT, TreeEnsemble
+from whybox.models.trees import CATEGORICAL_SPLIT, ZERO_MISSING, TreeEnsemble
 
 __all__ = ["derivatives_of_row"]
 
@@ -63,10 +63,12 @@ class _Splits:
             player[nodes] = j
             for flags in np.unique(e.flags[nodes]):
                 of = nodes[e.flags[nodes] == flags]
-                left = is_left_of(points[None], e.threshold[of][:, None], int(flags))
-                if (left[:, 1:-1] > left[:, :-2]).any():
-                    return None
-                cut[of], missing_left[of] = left[:, :-1].sum(axis=1), left[:, -1]
+                if flags & ZERO_MISSING:
+                    left = is_left_of(points[None, :-1], e.threshold[of][:, None], int(flags))
+                    if (left[:, 1:] > left[:, :-1]).any():
+                        return None
+                cut[of] = _count_left(points[:-1], e.threshold[of], int(flags))
+                missing_left[of] = is_left_of(points[-1:], e.threshold[of], int(flags))
         return cls(player, cut, missing_left)
 
     def derivatives(self, e: TreeEnsemble, laws: Sequence[PlayerLaw], law_of: Ints) -> Floats:
@@ -93,30 +95,37 @@ class _Splits:
             following = np.concatenate(children)
             nodes = following[e.left[following] >= 0]
         leaf = np.flatnonzero(e.left < 0)
+        of_leaves = [np.ascontiguousarray(a[leaf].T) for a in (low, np.maximum(low, high), missing)]
         mass, slope = (
-            _of_ranges(
-                [getattr(law, of)[at] for law, at in zip(laws, law_of, strict=True)],
-                low[leaf],
-                high[leaf],
-                missing[leaf],
-            )
+            _of_ranges([getattr(law, of)[at] for law, at in zip(laws, law_of, strict=True)], *of_leaves)
             for of in ("mass", "derivative")
         )
         before, after = np.ones_like(mass), np.ones_like(mass)
-        before[:, 1:] = np.cumprod(mass[:, :-1], axis=1)
-        after[:, :-1] = np.cumprod(mass[:, :0:-1], axis=1)[:, ::-1]
-        each = slope * before * after
-        return _add_leaves(e, leaf, each)
+        np.cumprod(mass[:-1], axis=0, out=before[1:])
+        after[:-1] = np.cumprod(mass[:0:-1], axis=0)[::-1]
+        return _add_leaves(e, leaf, slope * before * after)
+
+
+def _count_left(points: Floats, threshold: Floats, flags: int) -> Ints:
+    """How many of the rising points go left at each threshold, by bisection: those that do come first."""
+    low, high = np.zeros(len(threshold), dtype=np.int64), np.full(len(threshold), len(points))
+    while (low < high).any():
+        middle = (low + high) // 2
+        left = is_left_of(points[np.minimum(middle, len(points) - 1)], threshold, flags) & (low < high)
+        low, high = np.where(left, middle + 1, low), np.where(left, high, middle)
+    return low
 
 
 def _of_ranges(
     laws: Sequence[Floats], low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], missing: npt.NDArray[np.bool_]
 ) -> Floats:
+    """Masses of ranges of classes, (players, leaves), as all arrays here are."""
     out = np.empty(low.shape)
     for j, law in enumerate(laws):
         total = np.concatenate([[0.0], np.cumsum(law[:-1])])
-        inside = np.maximum(high[:, j], low[:, j])
-        out[:, j] = total[inside] - total[low[:, j]] + np.where(missing[:, j], law[-1], 0.0)
+        out[j] = total[high[j]] - total[low[j]]
+        if law[-1] != 0.0:
+            out[j] += np.where(missing[j], law[-1], 0.0)
     return out
 
 
@@ -124,9 +133,9 @@ def _add_leaves(e: TreeEnsemble, leaf: Ints, each: Floats) -> Floats:
     tree = np.repeat(np.arange(e.n_trees), np.diff(e.tree_offsets))[leaf]
     value = e.tree_weight[tree][:, None] * e.leaf_values[e.leaf[leaf]]
     if value.shape[1] == len(e.base_values) and (e.tree_output < 0).all():
-        return np.asarray(each.T @ value)
-    out = np.zeros((each.shape[1], len(e.base_values)))
+        return np.asarray(each @ value)
+    out = np.zeros((len(each), len(e.base_values)))
     for k in range(len(e.base_values)):
         of = np.maximum(e.tree_output[tree], 0) == k
-        out[:, k] = each[of].T @ value[of, 0]
+        out[:, k] = each[:, of] @ value[of, 0]
     return out

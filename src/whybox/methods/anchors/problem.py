@@ -27,7 +27,7 @@ from whybox.methods.common.piecewise import (
 )
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight, weighted_rows
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
@@ -159,9 +159,8 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     for name, members in zip(players.names, players.members, strict=True):
         own = tuple(
             bin_column(
-                table,
+                resolved.rows,
                 p,
-                shares,
                 discretizer=options.discretizer,
                 y=None,
                 seed=options.seed,
@@ -199,9 +198,9 @@ def resolve_rows(setting: AnchorsSetting, X: Any) -> AnchorsProblem:
     table = prepared.table
     if table.is_matrix:
         raise InputError("the rows are a sparse matrix and the background is not; pass both dense.")
-    weights = setting.background.weights
+    weights, rows = setting.background.weights, weighted_rows(table, None)
     regions = tuple(
-        player_regions(columns, kinds, table, weights)
+        player_regions(columns, kinds, rows, weights)
         for columns, kinds in zip(setting.columns, setting.kinds, strict=True)
     )
     own = len(table) if setting.model.own_predict is not None and not isinstance(setting.model, BlackBox) else 0

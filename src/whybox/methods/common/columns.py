@@ -98,7 +98,7 @@ def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:
     if values.dtype.kind == "f" and column.originals is None:
         unique = np.asarray(values[first[: len(unique)]])  # a zero with the sign that its cell has
     kind = "datetime" if values.dtype.kind in "mM" else "integer" if values.dtype.kind in "iu" else "number"
-    both = column.originals is None and len(np.unique(cells[gap])) > 1
+    both = column.originals is None and gap.any() and len(np.unique(cells[gap])) > 1
     notes = (_TWO_GAPS.format(column.name),) if both else ()
     if (
         kind == "integer"

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.cells import cell_positions
-from whybox.data.table import Floats, Table
+from whybox.data.table import Floats
 from whybox.errors import Argument, DtypeError, InputError, OptionError
 from whybox.methods.common.bins import bin_edges, edge_texts
-from whybox.methods.common.columns import Feature, Ints, feature_of
+from whybox.methods.common.columns import Feature, Ints
+from whybox.methods.common.rows import WeightedRows
 from whybox.numerics.truncated_normal import truncated_mean, truncated_quantile
 
 __all__ = ["BinnedColumn", "Draw", "PlayerDistribution", "RowRegions", "bin_column", "join_columns", "player_regions"]
@@ -193,13 +194,13 @@ class BinnedColumn:
         """How many pieces there are."""
         return int(self.piece_of_row.max(initial=-1)) + 1
 
-    def regions(self, rows: Table, weights: Floats) -> RowRegions:
+    def regions(self, rows: WeightedRows, weights: Floats) -> RowRegions:
         """Return the own regions of rows whose columns are those of the background.
 
         Raises:
             DtypeError: the column holds numbers here and something else there.
         """
-        own = feature_of(rows, self.feature.position)
+        own = rows.feature(self.feature.position)
         if (own.kind == "category") == self.is_number and len(own.unique):
             raise DtypeError(
                 f"column {own.name!r} holds {'numbers' if own.kind != 'category' else 'categories'} in the rows and "
@@ -319,9 +320,8 @@ def _value_words(name: str, value: Any) -> str:
 
 
 def bin_column(  # a column has this many choices
-    background: Table,
+    background: WeightedRows,
     position: int,
-    weights: Floats,
     *,
     discretizer: Any,
     y: Any,
@@ -332,13 +332,13 @@ def bin_column(  # a column has this many choices
     """Cut a column of the background into pieces.
 
     Args:
-        background: aligned rows. position: of the column. weights: (rows,), which sum to one.
+        background: aligned rows. position: of the column.
         discretizer, y, seed: as of the options. as_category: whether the model reads its numbers as categories. window: whether each value is a piece.
 
     Raises:
         OptionError: as :func:`bin_edges`.
     """
-    feature = feature_of(background, position)
+    feature = background.feature(position)
     numbers = feature.numbers
     if as_category or feature.kind == "category" or numbers is None or not len(feature.unique):
         if feature.kind != "category":
@@ -367,7 +367,7 @@ def bin_column(  # a column has this many choices
             feature, np.empty(0), limits, np.zeros(1, dtype=np.int64), _UNSEEN, one, False, (), scaled=True
         )
     truth = None if y is None else np.asarray(y)[known]
-    edges = bin_edges(feature.name, values, weights[known], discretizer, truth, seed)
+    edges = bin_edges(feature.name, values, background.weights[known], discretizer, truth, seed)
     bins = np.searchsorted(edges, values, side="left")
     present = np.unique(bins)
     piece_of_bin = np.full(len(edges) + 1, _UNSEEN, dtype=np.int64)
@@ -389,8 +389,12 @@ def join_columns(
     Args:
         name: of the player. columns: its columns. weights: of the background rows. drawn_inside: whether numbers are drawn inside bins.
     """
-    pieces = np.column_stack([c.piece_of_row for c in columns])
-    kinds, piece = np.unique(pieces, axis=0, return_inverse=True)
+    if len(columns) == 1:
+        values, piece = np.unique(columns[0].piece_of_row, return_inverse=True)
+        kinds = values[:, None]
+    else:
+        pieces = np.column_stack([c.piece_of_row for c in columns])
+        kinds, piece = np.unique(pieces, axis=0, return_inverse=True)
     piece = piece.reshape(-1).astype(np.int64)
     shares: Floats = np.asarray(np.bincount(piece, weights, len(kinds)), dtype=np.float64)
     mean, std, low, high = (np.full(len(kinds), np.nan) for _ in range(4))
@@ -423,7 +427,7 @@ def join_columns(
     ), kinds
 
 
-def player_regions(columns: Sequence[BinnedColumn], kinds: Ints, rows: Table, weights: Floats) -> RowRegions:
+def player_regions(columns: Sequence[BinnedColumn], kinds: Ints, rows: WeightedRows, weights: Floats) -> RowRegions:
     """Return the own regions of rows for a player of these columns.
 
     Args:

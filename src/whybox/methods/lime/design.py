@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +21,8 @@ from whybox.methods.common.piecewise import Draw, PlayerDistribution
 from whybox.methods.lime.problem import LimeProblem
 
 __all__ = ["LocalDesign", "Sample", "sample_cells", "sample_of"]
+
+MAX_PIECES: Final = 2**12  # of all players together, of which a matrix (pieces, draws) is made
 
 
 @final
@@ -39,6 +41,19 @@ class Sample:
     def __len__(self) -> int:
         """Return the number of draws."""
         return len(self.pieces)
+
+    @cached_property
+    def is_piece(self) -> tuple[Ints, Ints, npt.NDArray[np.float32]] | None:
+        """Every piece of every player up to the last one that was drawn: (pieces,) its player, (pieces,) its number, and (pieces, draws) 1 where it was drawn.
+
+        None where pieces are many.
+        """
+        counts = self.pieces.max(axis=0, initial=0) + 1
+        if counts.sum() > MAX_PIECES:
+            return None
+        player = np.repeat(np.arange(len(counts)), counts)
+        number = np.concatenate([np.arange(n) for n in counts])
+        return player, number, (self.pieces.T[player] == number[:, None]).astype(np.float32)
 
 
 def sample_of(background: Table, distributions: tuple[PlayerDistribution, ...], u: Floats) -> Sample:
@@ -132,6 +147,33 @@ class LocalDesign:
         for p in np.flatnonzero(self.is_scaled):
             d = self.problem.distributions[p]
             out[:, p] = (sample.values[:, p] - d.mean[0]) / d.std[0]
+        return out
+
+    def relative_weights(self, rows: slice, sample: Sample, places: Floats | None) -> Floats:
+        """Return the weight of every draw for some rows over the largest for that row, (rows, draws).
+
+        Args:
+            places: as :meth:`places` returns them; None where no player is scaled.
+        """
+        distance = self._count_outside(rows, sample)
+        if places is not None:
+            for p in np.flatnonzero(self.is_scaled):
+                distance += (places[:, p] - self.own_place[rows, p, None]) ** 2
+        distance -= distance.min(axis=1, keepdims=True)
+        return np.asarray(np.exp(-0.5 / self.problem.width**2 * distance))
+
+    def _count_outside(self, rows: slice, sample: Sample) -> Floats:
+        """Of how many players every draw lies outside the own region, (rows, draws); those that are scaled are not counted."""
+        first, last = self.problem.first[rows], self.problem.last[rows]
+        if sample.is_piece is not None:
+            player, number, is_piece = sample.is_piece
+            outside = (number < first[:, player]) | (number >= last[:, player])
+            outside &= ~self.is_scaled[player]
+            return np.asarray(outside.astype(np.float32) @ is_piece, dtype=np.float64)
+        out = np.zeros((len(first), len(sample)))
+        for p in np.flatnonzero(~self.is_scaled):
+            piece = sample.pieces[:, p]
+            out += (piece < first[:, p, None]) | (piece >= last[:, p, None])
         return out
 
     def of_row(self, row: int, sample: Sample, places: Floats | None) -> tuple[Floats, Floats]:

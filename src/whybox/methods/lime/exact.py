@@ -16,12 +16,13 @@ from scipy.special import ndtr
 
 from whybox.core.workers import thread_count
 from whybox.data.table import Floats
-from whybox.kernels.product_law import PlayerLaw, ProductLaw, expected_outputs
+from whybox.kernels.product_law import PlayerLaw, ProductLaw
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.piecewise import PlayerDistribution
 from whybox.methods.lime.design import LocalDesign, sample_of
 from whybox.methods.lime.problem import Neighbourhood
+from whybox.methods.lime.unseen_laws import UnseenLaws
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.truncated_normal import mass_below
@@ -114,6 +115,7 @@ class ExactLaws:
             for d, columns in zip(self._distributions, self.columns, strict=True)
         ]
         self._kept: dict[float, ProductLaw] = {}
+        self._unseen: UnseenLaws | None = None
 
     def of_rows(self, design: LocalDesign) -> tuple[ProductLaw, Ints]:
         """Return the laws, and which of its player's laws each row has, (rows, players read)."""
@@ -158,53 +160,22 @@ class ExactLaws:
         columns = tuple(int(c) for c in self.columns[i])
         return PlayerLaw(columns, q[:, None] * own + not_q[:, None] * other, derivative, found.edges, found.atoms)
 
-    def unseen_values(self, design: LocalDesign, law: ProductLaw, law_of: Ints, own: Floats, values: Floats) -> None:
+    def write_unseen_values(self, design: LocalDesign, law: ProductLaw, law_of: Ints, values: Floats) -> None:
         """Write the values of cells that the background never has: the mean with the cell less the mean with cells of the background.
 
-        A derivative does not depend on the masses of its own player, so an even mixture of the two stands there.
-
         Args:
-            own: (rows, model columns), encoded. values: (rows, players, outputs), to write into.
+            law, law_of: as :meth:`of_rows` returns them. values: (rows, players, outputs), to write into.
         """
-        pairs = [
-            (row, i)
-            for i, p in enumerate(self.players)
-            for row in np.flatnonzero(design.problem.is_unseen[:, p]).tolist()
-        ]
-        if not pairs:
+        problem = design.problem
+        is_unseen = problem.is_unseen[:, self.players]
+        if not is_unseen.any():
             return
-        laws, chosen = [], law_of[[row for row, _ in pairs]].copy()
-        for i, known in enumerate(law.laws):
-            here = [k for k, (_, of) in enumerate(pairs) if of == i]
-            chosen[here, i] = known.n_laws + np.arange(len(here))
-            laws.append(
-                self._with_cells(
-                    known, own[[pairs[k][0] for k in here]][:, self.columns[i]], law_of[[pairs[k][0] for k in here], i]
-                )
-            )
-        slopes = expected_outputs(self.model, laws, chosen, threads=thread_count(design.problem.options.n_jobs))[1]
-        for k, (row, i) in enumerate(pairs):
-            values[row, self.players[i]] = slopes[k, i]
-
-    def _with_cells(self, law: PlayerLaw, cells: Floats, law_of: Ints) -> PlayerLaw:
-        """A law for each cell beside the laws that there are."""
-        atoms, mass, derivative = law.atoms, law.mass, law.derivative
-        if law.edges is not None:
-            own = np.zeros((len(cells), mass.shape[1]))
-            own[np.arange(len(cells)), interval_index(self.model, law.columns[0], cells[:, 0])] = 1.0
-        else:
-            assert atoms is not None  # noqa: S101  # one of the two
-            added = np.zeros((law.n_laws, len(cells)))
-            mass, derivative = np.concatenate([mass, added], axis=1), np.concatenate([derivative, added], axis=1)
-            own = np.concatenate([np.zeros((len(cells), len(atoms))), np.eye(len(cells))], axis=1)
-            atoms = np.concatenate([atoms, cells])
-        other = mass[law_of]
-        return PlayerLaw(
-            law.columns,
-            np.concatenate([mass, 0.5 * (own + other)]),
-            np.concatenate([derivative, own - other]),
-            law.edges,
-            atoms,
+        if self._unseen is None or self._unseen.law is not law:
+            self._unseen = UnseenLaws(law)
+        threads = thread_count(problem.options.n_jobs)
+        rows, at = np.nonzero(is_unseen)
+        values[rows, np.array(self.players)[at]] = self._unseen.values(
+            problem.matrix, law_of, is_unseen, threads=threads
         )
 
 
@@ -218,15 +189,15 @@ def exact_values(design: LocalDesign, laws: ExactLaws | None) -> ExactValues:
         NonFiniteError and others: as the model refuses rows.
     """
     problem = design.problem
-    own = problem.model.inputs.matrix(problem.rows)
     if laws is None:
-        return _linear_values(design, problem.model.inputs.matrix(problem.neighbourhood.background.table), own)
+        background = problem.model.inputs.matrix(problem.neighbourhood.background.table)
+        return _linear_values(design, background, problem.matrix)
     law, law_of = laws.of_rows(design)
     mean, slopes = law.expected_outputs(law_of, threads=thread_count(problem.options.n_jobs))
     values = np.zeros((len(problem.rows), problem.first.shape[1], mean.shape[1]))
     values[:, laws.players] = slopes
     values[design.variance <= 0] = 0.0
-    laws.unseen_values(design, law, law_of, own, values)
+    laws.write_unseen_values(design, law, law_of, values)
     return ExactValues(values, mean)
 
 

@@ -10,7 +10,7 @@ from typing import Any, ClassVar, final
 from whybox.data.table import Floats, as_table
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
-from whybox.kernels.predict import compare_with_own_predict
+from whybox.kernels.predict import compare_outputs, raw_outputs
 from whybox.methods.common.evaluation import HybridEvaluator, prediction_function
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
@@ -23,6 +23,7 @@ from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled
 from whybox.methods.registry import find
+from whybox.models.agreement import call_own_predict
 from whybox.models.blackbox import BlackBox
 from whybox.models.trees import TreeEnsemble
 
@@ -132,9 +133,11 @@ class Lime:
         if isinstance(model, BlackBox):
             return prediction_function(model, problem.selection)(problem.rows), 0.0
         model.inputs.confirm_structure(problem.rows)
-        matrix = model.inputs.matrix(problem.rows)
-        difference = compare_with_own_predict(model, problem.rows, matrix, rows="these rows", row="row")
-        return prediction_function(model, problem.selection)(problem.rows), difference
+        raw, difference = raw_outputs(model, problem.matrix), 0.0
+        if model.own_predict is not None:
+            own = call_own_predict(model.own_predict, problem.rows)
+            difference = compare_outputs(model, problem.rows, problem.matrix, raw, own, row="row")
+        return problem.selection.from_raw(raw, model.outputs.link), difference
 
     def __repr__(self) -> str:
         n = self.neighbourhood

@@ -25,7 +25,7 @@ from whybox.methods.common.piecewise import (
 )
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight, weighted_rows
 from whybox.methods.lime.options import LimeOptions
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
@@ -84,12 +84,12 @@ class LimeProblem:
     """Rows to explain, each with its own region in every player's distribution.
 
     Attributes:
-        neighbourhood: of the explainer. rows: aligned with the model. prepared_rows: as they were given, with remarks. width: of the kernel.
+        neighbourhood: of the explainer. coded_rows: aligned with the model. prepared_rows: as they were given, with remarks. width: of the kernel.
         regions: for each player those of the rows. agreement, n_rows_checked: of the rows and the background together.
     """
 
     neighbourhood: Neighbourhood
-    rows: Table
+    coded_rows: WeightedRows
     prepared_rows: PreparedRows
     regions: tuple[RowRegions, ...]
     width: float
@@ -100,6 +100,16 @@ class LimeProblem:
     def options(self) -> LimeOptions:
         """As given."""
         return self.neighbourhood.options
+
+    @property
+    def rows(self) -> Table:
+        """The rows, aligned with the model."""
+        return self.coded_rows.table
+
+    @cached_property
+    def matrix(self) -> Floats:
+        """The rows as a model that is read takes them, (rows, model columns)."""
+        return self.model.inputs.matrix(self.rows)
 
     @property
     def model(self) -> Model:
@@ -210,9 +220,8 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
     for name, members in zip(players.names, players.members, strict=True):
         own = tuple(
             bin_column(
-                resolved.rows.table,
+                resolved.rows,
                 p,
-                resolved.rows.weights,
                 discretizer=options.discretizer,
                 y=y,
                 seed=options.seed,
@@ -246,14 +255,15 @@ def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = Non
     if table.is_matrix:
         raise InputError("the rows are a sparse matrix and the background is not; pass both dense.")
     weights = neighbourhood.background.weights
+    rows = weighted_rows(table, None)
     regions = tuple(
-        player_regions(columns, kinds, table, weights)
+        player_regions(columns, kinds, rows, weights)
         for columns, kinds in zip(neighbourhood.columns, neighbourhood.kinds, strict=True)
     )
     chosen = width if width is not None else options.kernel_width
     return LimeProblem(
         neighbourhood,
-        table,
+        rows,
         prepared,
         regions,
         neighbourhood.default_width if chosen is None else float(chosen),

@@ -15,7 +15,6 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.rows import weighted_rows
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.local_model import FREEDOM, LocalModel, certificates
 from whybox.methods.lime.options import LimeOptions
@@ -67,7 +66,7 @@ def local_explanation(
     }
     evidence = make_evidence(
         problem,
-        weighted_rows(problem.rows, None),
+        problem.coded_rows,
         spec=spec,
         kernel=model.kernel,
         exact=model.exact,

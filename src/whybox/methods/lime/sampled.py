@@ -7,6 +7,8 @@ Source: Ribeiro et al. (2016), doi:10.1145/2939672.2939778.
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,6 +19,8 @@ from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSam
 from whybox.methods.lime.unseen import add_unseen_values
 
 __all__ = ["local_spread", "local_values"]
+
+ROWS_AT_ONCE: Final = 256  # of which the weights of a whole sample are held
 
 
 def local_values(design: LocalDesign, sample: SharedSample, near: npt.NDArray[np.bool_]) -> LocalValues:
@@ -90,14 +94,19 @@ def _row_replicates(
 
 
 def local_spread(design: LocalDesign, sample: SharedSample) -> Floats:
-    """Return the weighted variance of the outputs near each row, (rows, outputs), from what was drawn so far."""
-    scaled = bool(design.is_scaled.any())
-    n, outputs = len(design.problem.rows), sample.outputs[0].shape[1]
-    out = np.zeros((n, outputs))
-    for one, values in zip(sample.samples, sample.outputs, strict=True):
-        places = design.places(one) if scaled else None
-        for row in range(n):
-            weight = design.of_row(row, one, places)[1]
-            weight = weight / weight.sum()
-            out[row] = np.maximum(weight @ values**2 - (weight @ values) ** 2, 0.0)
+    """Return the weighted variance of the outputs near each row, (rows, outputs), from what was drawn last."""
+    one, values = sample.samples[-1], sample.outputs[-1]
+    values = values - values.mean(axis=0)  # so that squares do not lose a small variance beside a large mean
+    places = design.places(one) if design.is_scaled.any() else None
+    n = len(design.problem.rows)
+    out = np.empty((n, values.shape[1]))
+    for start in range(0, n, ROWS_AT_ONCE):
+        rows = slice(start, start + ROWS_AT_ONCE)
+        weights = design.relative_weights(rows, one, places)
+        weights /= weights.sum(axis=1, keepdims=True)
+        for k, each in enumerate(
+            values.T.copy()
+        ):  # sums and no matrix product, whose rounding depends on the number of rows
+            weighted = weights * each
+            out[rows, k] = np.maximum((weighted * each).sum(axis=1) - weighted.sum(axis=1) ** 2, 0.0)
     return out

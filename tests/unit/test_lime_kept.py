@@ -1,0 +1,98 @@
+"""An explainer of LIME that is kept: what it keeps from call to call, and what it computes for many rows at a time, changes no number."""
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+
+from whybox.explainers import Lime
+from whybox.kernels import reference
+from whybox.kernels.leaf_laws import derivatives_of_row
+from whybox.methods.lime import design, sampled
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.problem import resolve_rows
+
+
+@pytest.fixture(scope="module")
+def table() -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    return pd.DataFrame(
+        {"age": rng.normal(40, 10, 200).round(), "city": rng.choice(["Rome", "Oslo", "Bonn"], 200), "x": rng.random(200)}
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def model(table):
+    y = table["age"] * (table["city"] == "Rome") + 5 * table["x"] * (table["age"] > 45)
+    encoder = make_column_transformer(
+        (OneHotEncoder(handle_unknown="ignore", sparse_output=False), ["city"]), remainder="passthrough"
+    )
+    return make_pipeline(encoder, GradientBoostingRegressor(n_estimators=8, random_state=0)).fit(table, y)
+
+
+def with_odd_cells(table: pd.DataFrame) -> pd.DataFrame:
+    """Rows of which some have cells that the background never has: below and above its numbers, and other categories."""
+    odd = table[:12].copy()
+    odd.loc[[1, 4], "age"] = [-200.0, 300.0]
+    odd.loc[[4, 7], "city"] = ["Paris", "Nice"]
+    odd.loc[[9, 10], "x"] = [9.0, 7.0]
+    return odd
+
+
+@pytest.mark.parametrize("neighbourhood", ["lime", "row"])
+def test_cells_that_the_background_never_has_are_as_in_a_fresh_explainer(table, model, neighbourhood):
+    odd = with_odd_cells(table)
+    fresh = Lime(model, table, neighbourhood=neighbourhood, spot_checks=0)(odd).values
+    kept = Lime(model, table, neighbourhood=neighbourhood, spot_checks=0)
+    for rows in (slice(3), slice(3, 8), slice(8, None), slice(None), slice(None, None, -1), slice(4, 5)):
+        np.testing.assert_allclose(kept(odd[rows]).values, fresh[rows], rtol=1e-12)
+    assert np.abs(fresh[[4, 9], [0, 2]]).min() > 0.01  # and they are no zeros
+
+
+def test_more_kinds_of_odd_cells_than_are_kept(table):
+    numbers = table[["age", "x"]]
+    coded = pd.concat([numbers, pd.get_dummies(table["city"]).astype(float)], axis=1)
+    model = GradientBoostingRegressor(n_estimators=8, random_state=0).fit(coded, coded["Rome"] * coded["age"])
+    players = {"city": ["Bonn", "Oslo", "Rome"]}  # atoms: each other triple of numbers is a kind of its own
+    many = coded[:40].copy()
+    many["Bonn"], many["Rome"] = np.linspace(0, 1, 40), np.linspace(1, 0, 40) ** 2
+    fresh = Lime(model, coded, players=players, spot_checks=0)(many).values
+    kept = Lime(model, coded, players=players, spot_checks=0)
+    for rows in (slice(3), slice(None), slice(20, 24), slice(3)):
+        np.testing.assert_array_equal(kept(many[rows]).values, fresh[rows])
+
+
+@pytest.mark.parametrize("discretizer", ["quartile", None])
+@pytest.mark.parametrize(("rows_at_once", "max_pieces"), [(256, 4096), (5, 4096), (7, 3)])
+def test_the_spread_of_many_rows_is_that_of_each(table, monkeypatch, discretizer, rows_at_once, max_pieces):
+    monkeypatch.setattr(sampled, "ROWS_AT_ONCE", rows_at_once)
+    monkeypatch.setattr(design, "MAX_PIECES", max_pieces)
+    numbers = table[["age", "x"]].to_numpy()
+    model = GradientBoostingRegressor(n_estimators=8, random_state=0).fit(numbers, numbers.prod(axis=1))
+    explainer = Lime(model, numbers, discretizer=discretizer)
+    found = explainer(numbers[:20])
+    near = LocalDesign(resolve_rows(explainer.neighbourhood, numbers[:20]))
+    (one,), (outputs,) = explainer._spread.samples, explainer._spread.outputs
+    places = None if discretizer else near.places(one)
+    for row in range(20):
+        weight = near.of_row(row, one, places)[1]
+        expected = np.cov(outputs[:, 0], aweights=weight, ddof=0)
+        assert found.extras["spread"][1][row] ** 2 == pytest.approx(float(expected), rel=1e-10)
+
+
+def test_the_reading_leaf_by_leaf_agrees_with_the_specification(table):
+    numbers = np.where(np.random.default_rng(1).random((200, 2)) < 0.1, 0.0, table[["age", "x"]])
+    model = GradientBoostingRegressor(n_estimators=8, random_state=0).fit(numbers, numbers.prod(axis=1))
+    explainer = Lime(model, numbers)
+    near = LocalDesign(resolve_rows(explainer.neighbourhood, numbers[:5]))
+    law, law_of = explainer._laws.of_rows(near)
+    by_hand = reference.product_law(
+        law.ensemble, [one.columns for one in law.laws], [one.points() for one in law.laws], [one.mass for one in law.laws],
+        [one.derivative for one in law.laws], law_of,
+    )[1]  # fmt: skip
+    for row in range(5):
+        found = derivatives_of_row(law.ensemble, law.laws, law_of[row])
+        np.testing.assert_allclose(found, by_hand[row], atol=1e-12)
