@@ -177,6 +177,8 @@ def _first_rows(codes: Ints, better: Bools) -> Ints:
     first, first_better = np.full((2, int(codes.max(initial=-1)) + 2), -1, dtype=np.int64)
     backwards = np.arange(len(codes))[::-1]
     first[codes[backwards]] = backwards  # the last one that is written stays; -1 is the last place
+    if better.all():
+        return np.asarray(first[first >= 0])
     backwards = backwards[better[backwards]]
     first_better[codes[backwards]] = backwards
     rows = np.where(first_better >= 0, first_better, first)

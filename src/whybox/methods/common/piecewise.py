@@ -98,12 +98,22 @@ class PlayerDistribution:
         """Return the number of pieces."""
         return len(self.shares)
 
-    @property
+    @cached_property
     def ends(self) -> Floats:
         """Cumulated shares, (pieces + 1,), from 0 to 1."""
         ends = np.concatenate([[0.0], np.cumsum(self.shares)])
         ends[-1] = 1.0
         return ends
+
+    @cached_property
+    def shares_before(self) -> Floats:
+        """Share of all pieces before each, and of all, (pieces + 1,), added up."""
+        return np.concatenate([[0.0], np.cumsum(self.shares)])
+
+    @cached_property
+    def shares_after(self) -> Floats:
+        """Share of each piece and all after it, and zero, (pieces + 1,), added up from the last."""
+        return np.concatenate([[0.0], np.cumsum(self.shares[::-1])])[::-1]
 
     @property
     def is_unbounded(self) -> bool:

@@ -280,10 +280,18 @@ def certificates(found: LocalValues, options: LimeOptions, looks: int) -> tuple[
 
 def _exact_ranks(size: Floats) -> Ints:
     """Rank of each size along the second axis, 1 for the largest; sizes that differ by rounding alone share one."""
-    ordered = np.sort(size, axis=1)
+    order = np.argsort(-size, axis=1, kind="stable")
+    falling = np.take_along_axis(size, order, axis=1)
+    first = np.broadcast_to(np.arange(size.shape[1])[:, None], size.shape).copy()
+    first[:, 1:][falling[:, 1:] == falling[:, :-1]] = 0
+    place = first = np.maximum.accumulate(first, axis=1)  # of those that are equal
+    most = falling * (1.0 + SAME_SIZE)
+    while True:
+        before = np.maximum(place - 1, 0)
+        same = (place > 0) & (np.take_along_axis(falling, before, axis=1) <= most)
+        if not same.any():
+            break
+        place = np.where(same, np.take_along_axis(first, before, axis=1), place)
     rank = np.empty(size.shape, dtype=np.int64)
-    for row in range(len(size)):
-        for k in range(size.shape[2]):
-            above = np.searchsorted(ordered[row, :, k], size[row, :, k] * (1.0 + SAME_SIZE), side="right")
-            rank[row, :, k] = 1 + size.shape[1] - above
+    np.put_along_axis(rank, order, 1 + place, axis=1)
     return rank

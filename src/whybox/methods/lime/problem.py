@@ -165,8 +165,7 @@ class LimeProblem:
         """Share of the background outside each own region, (rows, players), added up, not subtracted from one."""
         out = np.empty(self.first.shape)
         for p, d in enumerate(self.distributions):
-            up, down = np.concatenate([[0.0], np.cumsum(d.shares)]), np.concatenate([[0.0], np.cumsum(d.shares[::-1])])
-            out[:, p] = up[self.first[:, p]] + down[len(d) - self.last[:, p]]
+            out[:, p] = d.shares_before[self.first[:, p]] + d.shares_after[self.last[:, p]]
         return out
 
     @cached_property
