@@ -7,7 +7,7 @@ ranges (categories, zero as missing) are left to :func:`whybox.kernels.reference
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ __all__ = ["derivatives_of_row"]
 
 MAX_REFERENCE_LEAVES: Final = 1_000  # that the specification walks in a fraction of a second
 MAX_CELLS: Final = 2**24  # nodes x players
+LEAVES_AT_ONCE: Final = 2_048  # whose masses of all players are held
 
 Ints = npt.NDArray[np.int64]
 
@@ -75,35 +76,42 @@ class _Splits:
         """Walk all trees level by level, then add up the leaves."""
         n, count = len(e.left), len(laws)
         first = np.repeat(e.tree_offsets[:-1], np.diff(e.tree_offsets)).astype(np.int64)
-        low, high = np.zeros((n, count), dtype=np.int32), np.zeros((n, count), dtype=np.int32)
-        missing = np.ones((n, count), dtype=bool)
+        small = np.int16 if max((len(law.points()) for law in laws), default=0) < 2**15 else np.int32
+        ranges = np.zeros(
+            (n, 3, count), dtype=small
+        )  # of each player first class, the one after the last, and 1 where missing values come along
         roots = e.tree_offsets[:-1].astype(np.int64)
-        high[roots] = [len(law.points()) - 1 for law in laws]
+        ranges[roots, 1] = [len(law.points()) - 1 for law in laws]
+        ranges[roots, 2] = 1
         nodes = roots[e.left[roots] >= 0]
         while len(nodes):
             j, cut = self.player[nodes], self.cut[nodes]
-            children = []
+            children, above = [], ranges[nodes]
             for side, is_left in ((e.left, True), (e.right, False)):
                 child = first[nodes] + side[nodes]
-                low[child], high[child], missing[child] = low[nodes], high[nodes], missing[nodes]
-                missing[child, j] &= self.missing_left[nodes] == is_left
+                ranges[child] = above
+                ranges[child, 2, j] &= self.missing_left[nodes] == is_left
                 if is_left:
-                    high[child, j] = np.minimum(high[child, j], cut)
+                    ranges[child, 1, j] = np.minimum(ranges[child, 1, j], cut)
                 else:
-                    low[child, j] = np.maximum(low[child, j], cut)
+                    ranges[child, 0, j] = np.maximum(ranges[child, 0, j], cut)
                 children.append(child)
             following = np.concatenate(children)
             nodes = following[e.left[following] >= 0]
         leaf = np.flatnonzero(e.left < 0)
-        of_leaves = [np.ascontiguousarray(a[leaf].T) for a in (low, np.maximum(low, high), missing)]
-        mass, slope = (
-            _of_ranges([getattr(law, of)[at] for law, at in zip(laws, law_of, strict=True)], *of_leaves)
-            for of in ("mass", "derivative")
-        )
-        before, after = np.ones_like(mass), np.ones_like(mass)
-        np.cumprod(mass[:-1], axis=0, out=before[1:])
-        after[:-1] = np.cumprod(mass[:0:-1], axis=0)[::-1]
-        return _add_leaves(e, leaf, slope * before * after)
+        of_row = [(law.mass[at], law.derivative[at]) for law, at in zip(laws, law_of, strict=True)]
+        out = np.zeros((count, len(e.base_values)))
+        for start in range(0, len(leaf), LEAVES_AT_ONCE):
+            some = leaf[start : start + LEAVES_AT_ONCE]
+            low, high, missing = np.ascontiguousarray(ranges[some].transpose(1, 2, 0))
+            mass, slope = (
+                _of_ranges(law, low, np.maximum(low, high), missing > 0) for law in zip(*of_row, strict=True)
+            )
+            before, after = np.ones_like(mass), np.ones_like(mass)
+            np.cumprod(mass[:-1], axis=0, out=before[1:])
+            after[:-1] = np.cumprod(mass[:0:-1], axis=0)[::-1]
+            out += _add_leaves(e, some, slope * before * after)
+        return out
 
 
 def _count_left(points: Floats, threshold: Floats, flags: int) -> Ints:
@@ -117,7 +125,7 @@ def _count_left(points: Floats, threshold: Floats, flags: int) -> Ints:
 
 
 def _of_ranges(
-    laws: Sequence[Floats], low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], missing: npt.NDArray[np.bool_]
+    laws: Sequence[Floats], low: npt.NDArray[Any], high: npt.NDArray[Any], missing: npt.NDArray[np.bool_]
 ) -> Floats:
     """Masses of ranges of classes, (players, leaves), as all arrays here are."""
     out = np.empty(low.shape)
@@ -130,7 +138,7 @@ def _of_ranges(
 
 
 def _add_leaves(e: TreeEnsemble, leaf: Ints, each: Floats) -> Floats:
-    tree = np.repeat(np.arange(e.n_trees), np.diff(e.tree_offsets))[leaf]
+    tree = np.searchsorted(e.tree_offsets, leaf, side="right") - 1
     value = e.tree_weight[tree][:, None] * e.leaf_values[e.leaf[leaf]]
     if value.shape[1] == len(e.base_values) and (e.tree_output < 0).all():
         return np.asarray(each @ value)

@@ -51,9 +51,10 @@ def check_exact(
         row = int(rng.integers(len(problem.rows)))
         law, law_of = exact.of_rows(design)
         laws, players = law.laws, exact.players
+        grid = _even_draws(problem)
         for i, p in enumerate(players):
             if not design.is_scaled[p] and design.variance[row, p] > 0:
-                _check_masses(problem, row, p, laws[i], int(law_of[row, i]), checker)
+                _check_masses(problem, row, p, laws[i], int(law_of[row, i]), grid, checker)
         _check_values(problem, model, row, laws, law_of, players, checker)
     return checker.result
 
@@ -97,7 +98,16 @@ def _check_outputs(problem: LimeProblem, sample: SharedSample, checker: SpotChec
     )
 
 
-def _check_masses(problem: LimeProblem, row: int, player: int, law: PlayerLaw, at: int, checker: SpotChecker) -> None:
+def _even_draws(problem: LimeProblem) -> Floats:
+    """Return rows in which every player has even draws of its distribution, encoded, (GRID, model columns); of each player by itself, not of all together."""
+    u = np.repeat((np.arange(GRID) + 0.5)[:, None] / GRID, len(problem.distributions), axis=1)
+    table = sample_of(problem.neighbourhood.background.table, problem.distributions, u).table
+    return problem.model.inputs.matrix(table)
+
+
+def _check_masses(  # the law, and which of its laws
+    problem: LimeProblem, row: int, player: int, law: PlayerLaw, at: int, grid: Floats, checker: SpotChecker
+) -> None:
     """Count how the weighted distribution of a player falls into the classes of values that the trees tell apart."""
     d = problem.distributions[player]
     low, high = d.ends[problem.first[row, player]], d.ends[problem.last[row, player]]
@@ -105,10 +115,7 @@ def _check_masses(problem: LimeProblem, row: int, player: int, law: PlayerLaw, a
     inside = (u >= low) & (u < high)
     weight = np.where(inside, 1.0, problem.decay)
     weight /= weight.sum()
-    every = np.full((GRID, len(problem.distributions)), 0.5)
-    every[:, player] = u
-    table = sample_of(problem.neighbourhood.background.table, problem.distributions, every).table
-    cells = problem.model.inputs.matrix(table)[:, list(law.columns)]
+    cells = grid[:, list(law.columns)]
     if law.edges is not None:
         assert isinstance(problem.model, TreeEnsemble)  # noqa: S101  # it has laws
         counted = np.bincount(interval_index(problem.model, law.columns[0], cells[:, 0]), weight, law.mass.shape[1])
