@@ -109,7 +109,7 @@ TABLE_METHODS: Final = (
     ),
     MethodSpec(
         id="exact",
-        title="LIME, exact",
+        title="LIME without a sample",
         summary="coefficients of a linear model near a row, without a sample: of trees and linear models on their additive scale",
         needs=("background",),
         takes=("trees", "linear"),
@@ -118,7 +118,7 @@ TABLE_METHODS: Final = (
     ),
     MethodSpec(
         id="sampled",
-        title="LIME, sampled",
+        title="LIME from a sample",
         summary="coefficients of a linear model near a row with standard errors, from one sample for all rows",
         needs=("predict", "background"),
         exact=False,
