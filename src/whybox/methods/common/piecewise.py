@@ -9,7 +9,7 @@ Source: lime_tabular of Ribeiro et al. (2016), doi:10.1145/2939672.2939778; Garr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -200,7 +200,7 @@ class BinnedColumn:
             DtypeError: the column holds numbers here and something else there.
         """
         own = feature_of(rows, self.feature.position)
-        if (own.kind == "category") == self.is_number and len(own.unique):
+        if (own.kind == "category") == self.is_number and len(own.unique) and len(self.feature.unique):
             raise DtypeError(
                 f"column {own.name!r} holds {'numbers' if own.kind != 'category' else 'categories'} in the rows and "
                 f"{'numbers' if self.is_number else 'categories'} in the background; give both the same type."
@@ -336,11 +336,16 @@ def bin_column(  # a column has this many choices
         discretizer, y, seed: as of the options. as_category: whether the model reads its numbers as categories. window: whether each value is a piece.
 
     Raises:
-        OptionError: as :func:`bin_edges`.
+        OptionError: as :func:`bin_edges`, or edges of categories.
     """
     feature = feature_of(background, position)
     numbers = feature.numbers
     if as_category or feature.kind == "category" or numbers is None or not len(feature.unique):
+        if isinstance(discretizer, Mapping) and feature.name in discretizer:
+            raise OptionError(
+                Argument("discretizer"),
+                f": column {feature.name!r} holds {'categories' if len(feature.unique) else 'missing values alone'}, which have no edges; leave it out.",
+            )
         if feature.kind != "category":
             feature = replace(feature, kind="category")
         kinds = len(feature.unique)
@@ -388,6 +393,9 @@ def join_columns(
 
     Args:
         name: of the player. columns: its columns. weights: of the background rows. drawn_inside: whether numbers are drawn inside bins.
+
+    Raises:
+        InputError: numbers would be drawn inside bins of infinite values.
     """
     pieces = np.column_stack([c.piece_of_row for c in columns])
     kinds, piece = np.unique(pieces, axis=0, return_inverse=True)
@@ -398,6 +406,11 @@ def join_columns(
     if len(columns) == 1 and only.is_number and drawn_inside and not only.window:
         numbers = only.feature.numbers
         assert numbers is not None  # noqa: S101  # of numbers and dates
+        if not np.isfinite(only.limits).all():
+            raise InputError(
+                f"column {name!r} of the background has infinite values, and no number can be drawn near them; leave these rows out, "
+                "or make the values missing."
+            )
         limits = (-np.inf, np.inf) if only.scaled else only.limits
         bounds = np.concatenate([[limits[0]], only.edges, [limits[1]]])
         for b, k in enumerate(only.piece_of_bin):

@@ -19,7 +19,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.design import LocalDesign, sample_of
 from whybox.methods.lime.problem import LimeProblem
-from whybox.methods.lime.shared_sample import REPLICATES, uniform_numbers
+from whybox.methods.lime.shared_sample import REPLICATES, finite_outputs, uniform_numbers
 
 __all__ = ["MIN_EFFECTIVE_SHARE", "add_narrow_values", "own_spread", "weighted_draws"]
 
@@ -103,7 +103,7 @@ def add_narrow_values(  # four arrays to write into
         hybrids, outputs = evaluator.evaluate_hybrids(
             base, partner, at, at, pattern, patterns, what="LIME, a narrow kernel"
         )
-        found = outputs[hybrids].reshape(len(here) + 1, draws, -1)
+        found = finite_outputs(outputs)[hybrids].reshape(len(here) + 1, draws, -1)
         is_own = u[:, here, 0] < problem.own_chance[row, here]
         sign = np.where(is_own & ~problem.is_unseen[row, here], 1.0, -1.0).T[:, :, None]
         differences = (sign * (found[0] - found[1:])).reshape(len(here), REPLICATES, each, -1).mean(axis=2)

@@ -15,11 +15,12 @@ import numpy as np
 from scipy.stats import qmc
 
 from whybox.data.table import Floats
+from whybox.errors import NonFiniteError
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.design import Sample, sample_of
 from whybox.methods.lime.problem import Neighbourhood
 
-__all__ = ["REPLICATES", "LocalValues", "SharedSample", "uniform_numbers"]
+__all__ = ["REPLICATES", "LocalValues", "SharedSample", "finite_outputs", "uniform_numbers"]
 
 REPLICATES: Final = 16  # independent scramblings
 MAX_SOBOL_PLAYERS: Final = 21201  # that SciPy has directions for
@@ -75,14 +76,28 @@ class SharedSample:
         """Draw so many more for each scrambling, and evaluate the model on them.
 
         Raises:
-            LimitError: more predictions than allowed. NonFiniteError: an output is NaN.
+            LimitError: more predictions than allowed. NonFiniteError: an output is NaN or infinite.
         """
         u = np.concatenate([engine(draws) for engine in self._engines])
         background = self.neighbourhood.background.table
         sample = sample_of(background, self.neighbourhood.distributions, u)
         what = f"LIME, {len(u):,} sampled rows"
         self.samples.append(sample)
-        self.outputs.append(self.evaluator.evaluate_rows(sample.table, np.arange(len(u)), what=what))
+        self.outputs.append(finite_outputs(self.evaluator.evaluate_rows(sample.table, np.arange(len(u)), what=what)))
+
+
+def finite_outputs(outputs: Floats) -> Floats:
+    """Return outputs of sampled rows, (rows, outputs).
+
+    Raises:
+        NonFiniteError: one is infinite.
+    """
+    if np.isinf(outputs).any():
+        raise NonFiniteError(
+            "the model's output is infinite for some of these rows or of rows near them, so no mean of outputs is defined. "
+            "Leave such rows out, or explain a function of the output that is finite."
+        )
+    return outputs
 
 
 def uniform_numbers(count: int, rng: np.random.Generator) -> Callable[[int], Floats]:
