@@ -19,7 +19,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.design import LocalDesign, sample_of
 from whybox.methods.lime.problem import LimeProblem
-from whybox.methods.lime.shared_sample import REPLICATES, finite_outputs, uniform_numbers
+from whybox.methods.lime.shared_sample import REPLICATES, UniformNumbers, finite_outputs
 
 __all__ = ["MIN_EFFECTIVE_SHARE", "add_narrow_values", "own_spread", "weighted_draws"]
 
@@ -96,7 +96,7 @@ def add_narrow_values(  # four arrays to write into
         here = np.flatnonzero((design.variance[row] > 0) | problem.is_unseen[row])
         seeds = [np.random.default_rng([problem.options.seed % 2**63, int(row), r]) for r in range(REPLICATES)]
         each = draws // REPLICATES
-        u = np.concatenate([uniform_numbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
+        u = np.concatenate([UniformNumbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
         base, partner = weighted_draws(problem, int(row), u)
         pattern = np.repeat(np.concatenate([[0], here + 1]), draws)
         at = np.tile(np.arange(draws), len(here) + 1)
@@ -123,5 +123,5 @@ def own_spread(problem: LimeProblem, predict: Callable[[Table], Floats], row: in
         predict: rows -> outputs. row: its position. draws: how many.
     """
     count = len(problem.distributions)
-    u = uniform_numbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, row]))(draws)
+    u = UniformNumbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, row]))(draws)
     return np.asarray(predict(weighted_draws(problem, row, u.reshape(draws, count, 3))[0]).var(axis=0))

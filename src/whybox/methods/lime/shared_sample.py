@@ -7,7 +7,6 @@ Source: Owen (1997), Monte Carlo variance of scrambled net quadrature, doi:10.11
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Final, final
 
@@ -20,7 +19,7 @@ from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.design import Sample, sample_of
 from whybox.methods.lime.problem import Neighbourhood
 
-__all__ = ["REPLICATES", "LocalValues", "SharedSample", "finite_outputs", "uniform_numbers"]
+__all__ = ["REPLICATES", "LocalValues", "SharedSample", "UniformNumbers", "finite_outputs"]
 
 REPLICATES: Final = 16  # independent scramblings
 MAX_SOBOL_PLAYERS: Final = 21201  # that SciPy has directions for
@@ -58,13 +57,13 @@ class SharedSample:
     evaluator: HybridEvaluator
     samples: list[Sample] = field(default_factory=list)
     outputs: list[Floats] = field(default_factory=list)
-    _engines: list[Callable[[int], Floats]] = field(default_factory=list)
+    _engines: list[UniformNumbers] = field(default_factory=list)
 
     def __post_init__(self) -> None:
         count = len(self.neighbourhood.distributions)
         for r in range(REPLICATES):
             self._engines.append(
-                uniform_numbers(count, np.random.default_rng([self.neighbourhood.options.seed % 2**63, r]))
+                UniformNumbers(count, np.random.default_rng([self.neighbourhood.options.seed % 2**63, r]))
             )
 
     @property
@@ -100,9 +99,18 @@ def finite_outputs(outputs: Floats) -> Floats:
     return outputs
 
 
-def uniform_numbers(count: int, rng: np.random.Generator) -> Callable[[int], Floats]:
-    """A scrambled Sobol sequence; independent numbers beyond the columns that it has directions for."""
-    if count > MAX_SOBOL_PLAYERS:
-        return lambda n: rng.random((n, count))
-    engine = qmc.Sobol(count, scramble=True, seed=rng)
-    return lambda n: np.asarray(engine.random(n))
+@final
+class UniformNumbers:
+    """A scrambled Sobol sequence, which goes on with each call; independent numbers beyond the columns that it has directions for.
+
+    Args:
+        count: numbers of each draw. rng: scrambles, or draws.
+    """
+
+    def __init__(self, count: int, rng: np.random.Generator) -> None:
+        self._count, self._rng = count, rng
+        self._sobol = None if count > MAX_SOBOL_PLAYERS else qmc.Sobol(count, scramble=True, seed=rng)
+
+    def __call__(self, draws: int) -> Floats:
+        """Return the next draws, (draws, count), numbers of [0, 1)."""
+        return self._rng.random((draws, self._count)) if self._sobol is None else np.asarray(self._sobol.random(draws))
