@@ -230,6 +230,8 @@ class BinnedColumn:
         outside = (numbers < self.limits[0]) | (numbers > self.limits[1])
         piece = np.where(missing, self.missing_piece, np.where(outside, _UNSEEN, piece))
         conditions = self._words_of_bins[bins]
+        is_only = numbers == self._only_values[bins]
+        conditions[is_only] = self._words_of_only_values[bins[is_only]]
         conditions[missing] = f"{self.feature.name} missing"
         for i in np.flatnonzero(~missing & (piece < 0)):
             conditions[i] = self._own_value_words(float(numbers[i]))
@@ -253,11 +255,24 @@ class BinnedColumn:
 
     def _bin_words(self, b: int) -> str:
         name, words, n = self.feature.name, self.edge_words, len(self.edges)
-        if self.limits[0] == self.limits[1]:
-            return f"{name} = {edge_texts(np.array(self.limits[:1]), dates=self._is_date)[0]}"
         if b == 0:
             return f"{name} <= {words[0]}"
         return f"{name} > {words[n - 1]}" if b == n else f"{words[b - 1]} < {name} <= {words[b]}"
+
+    @cached_property
+    def _only_values(self) -> Floats:
+        """The value of each bin in which the background has one value alone, (bins,); NaN of others."""
+        values = self.feature.place(self.feature.unique)
+        bins = np.searchsorted(self.edges, values, side="left")
+        only = np.full(len(self.edges) + 1, np.nan)
+        only[bins] = values
+        only[np.bincount(bins, minlength=len(only)) != 1] = np.nan
+        return only
+
+    @cached_property
+    def _words_of_only_values(self) -> npt.NDArray[np.object_]:
+        words = ["" if np.isnan(v) else edge_texts(np.array([v]), dates=self._is_date)[0] for v in self._only_values]
+        return np.array([f"{self.feature.name} = {w}" for w in words], dtype=object)
 
     @property
     def _is_date(self) -> bool:

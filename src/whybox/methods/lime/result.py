@@ -219,9 +219,10 @@ def _notes(problem: LimeProblem, model: LocalModel, extras: Extras, reason: str 
     if problem.is_unseen.any():
         p = int(np.flatnonzero(problem.is_unseen.any(axis=0))[0])
         row = int(np.flatnonzero(problem.is_unseen[:, p])[0])
+        count = int(problem.is_unseen.sum())
         notes.append(
-            f"{int(problem.is_unseen.sum()):,} cells are like none of the background ({problem.regions[p].conditions[row]}): their values compare the cell itself "
-            "with the background."
+            f"{count:,} {'cells are' if count > 1 else 'cell is'} like none of the background ({problem.regions[p].conditions[row]}): a value there compares "
+            "the cell itself with the background."
         )
     constant = [
         n
