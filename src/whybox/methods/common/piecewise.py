@@ -9,7 +9,7 @@ Source: lime_tabular of Ribeiro et al. (2016), doi:10.1145/2939672.2939778; Garr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -211,7 +211,7 @@ class BinnedColumn:
             DtypeError: the column holds numbers here and something else there.
         """
         own = rows.feature(self.feature.position)
-        if (own.kind == "category") == self.is_number and len(own.unique):
+        if (own.kind == "category") == self.is_number and len(own.unique) and len(self.feature.unique):
             raise DtypeError(
                 f"column {own.name!r} holds {'numbers' if own.kind != 'category' else 'categories'} in the rows and "
                 f"{'numbers' if self.is_number else 'categories'} in the background; give both the same type."
@@ -241,6 +241,8 @@ class BinnedColumn:
         outside = (numbers < self.limits[0]) | (numbers > self.limits[1])
         piece = np.where(missing, self.missing_piece, np.where(outside, _UNSEEN, piece))
         conditions = self._words_of_bins[bins]
+        is_only = numbers == self._only_values[bins]
+        conditions[is_only] = self._words_of_only_values[bins[is_only]]
         conditions[missing] = f"{self.feature.name} missing"
         for i in np.flatnonzero(~missing & (piece < 0)):
             conditions[i] = self._own_value_words(float(numbers[i]))
@@ -264,11 +266,24 @@ class BinnedColumn:
 
     def _bin_words(self, b: int) -> str:
         name, words, n = self.feature.name, self.edge_words, len(self.edges)
-        if self.limits[0] == self.limits[1]:
-            return f"{name} = {edge_texts(np.array(self.limits[:1]), dates=self._is_date)[0]}"
         if b == 0:
             return f"{name} <= {words[0]}"
         return f"{name} > {words[n - 1]}" if b == n else f"{words[b - 1]} < {name} <= {words[b]}"
+
+    @cached_property
+    def _only_values(self) -> Floats:
+        """The value of each bin in which the background has one value alone, (bins,); NaN of others."""
+        values = self.feature.place(self.feature.unique)
+        bins = np.searchsorted(self.edges, values, side="left")
+        only = np.full(len(self.edges) + 1, np.nan)
+        only[bins] = values
+        only[np.bincount(bins, minlength=len(only)) != 1] = np.nan
+        return only
+
+    @cached_property
+    def _words_of_only_values(self) -> npt.NDArray[np.object_]:
+        words = ["" if np.isnan(v) else edge_texts(np.array([v]), dates=self._is_date)[0] for v in self._only_values]
+        return np.array([f"{self.feature.name} = {w}" for w in words], dtype=object)
 
     @property
     def _is_date(self) -> bool:
@@ -346,11 +361,16 @@ def bin_column(  # a column has this many choices
         discretizer, y, seed: as of the options. as_category: whether the model reads its numbers as categories. window: whether each value is a piece.
 
     Raises:
-        OptionError: as :func:`bin_edges`.
+        OptionError: as :func:`bin_edges`, or edges of categories.
     """
     feature = background.feature(position)
     numbers = feature.numbers
     if as_category or feature.kind == "category" or numbers is None or not len(feature.unique):
+        if isinstance(discretizer, Mapping) and feature.name in discretizer:
+            raise OptionError(
+                Argument("discretizer"),
+                f": column {feature.name!r} holds {'categories' if len(feature.unique) else 'missing values alone'}, which have no edges; leave it out.",
+            )
         if feature.kind != "category":
             feature = replace(feature, kind="category")
         kinds = len(feature.unique)
@@ -398,6 +418,9 @@ def join_columns(
 
     Args:
         name: of the player. columns: its columns. weights: of the background rows. drawn_inside: whether numbers are drawn inside bins.
+
+    Raises:
+        InputError: numbers would be drawn inside bins of infinite values.
     """
     if len(columns) == 1:
         values, piece = np.unique(columns[0].piece_of_row, return_inverse=True)
@@ -412,6 +435,11 @@ def join_columns(
     if len(columns) == 1 and only.is_number and drawn_inside and not only.window:
         numbers = only.feature.numbers
         assert numbers is not None  # noqa: S101  # of numbers and dates
+        if not np.isfinite(only.limits).all():
+            raise InputError(
+                f"column {name!r} of the background has infinite values, and no number can be drawn near them; leave these rows out, "
+                "or make the values missing."
+            )
         limits = (-np.inf, np.inf) if only.scaled else only.limits
         bounds = np.concatenate([[limits[0]], only.edges, [limits[1]]])
         for b, k in enumerate(only.piece_of_bin):

@@ -23,11 +23,13 @@ from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSam
 
 __all__ = [
     "FREEDOM",
+    "DrawPlan",
     "LocalModel",
     "certificates",
     "chosen_method",
     "default_evals",
     "exact_model",
+    "plan_draws",
     "sampled_model",
     "settled",
 ]
@@ -109,38 +111,67 @@ def default_evals(options: LimeOptions, rows: int) -> int:
     return options.max_evals if options.max_evals is not None else max(DEFAULT_EVALS_A_ROW * rows, MIN_DEFAULT_EVALS)
 
 
-def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
-    """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
+@final
+@dataclass(frozen=True, eq=False)
+class DrawPlan:
+    """How a sample begins, and how many predictions it may take.
+
+    Attributes:
+        near: (rows,), those that share the sample. narrow: positions of the others. first: draws of each scrambling that the sample begins with.
+        for_narrow: draws of each of the others. allowed: predictions of the shared sample.
+    """
+
+    near: npt.NDArray[np.bool_]
+    narrow: Ints
+    first: int
+    for_narrow: int
+    allowed: int
+
+
+def plan_draws(design: LocalDesign, reserved: int) -> DrawPlan:
+    """Say how a sample begins; the model is not evaluated.
 
     Args:
         reserved: predictions that are made besides.
 
     Raises:
-        LimitError: the fewest draws take more predictions than allowed. InputError: no draw has weight near a row. NonFiniteError: an output is NaN.
+        LimitError: the fewest draws take more predictions than allowed. InputError: no draw has weight near a row.
     """
-    problem, options = design.problem, design.problem.options
-    evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
-    left = default_evals(options, len(problem.rows)) - reserved
+    problem = design.problem
+    left = default_evals(problem.options, len(problem.rows)) - reserved
     near = design.effective_size >= MIN_EFFECTIVE_SHARE
     narrow = np.flatnonzero(~near).astype(np.int64)
-    unseen = int(problem.is_unseen[near].sum())
-    first = _first_draws(design, left, unseen, bool(near.any()))
+    first = _first_draws(int(problem.is_unseen[near].sum()), left, reserved) if near.any() else FIRST_DRAWS
     if design.is_scaled.any():
         _refuse_far_rows(design, left)
         near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
     for_narrow, all_narrow = _narrow_draws(design, len(narrow), left, reserved)
-    left -= all_narrow
+    return DrawPlan(near, narrow, first, for_narrow, left - all_narrow)
+
+
+def sampled_model(design: LocalDesign, plan: DrawPlan, reserved: int) -> LocalModel:
+    """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
+
+    Args:
+        plan: as :func:`plan_draws` returns it. reserved: predictions that are made besides.
+
+    Raises:
+        NonFiniteError: an output is NaN.
+    """
+    problem, options = design.problem, design.problem.options
+    near, narrow, for_narrow = plan.near, plan.narrow, plan.for_narrow
+    evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
     sample = SharedSample(problem.neighbourhood, evaluator)
     looks = 0
     done = np.zeros(len(problem.rows), dtype=bool)
     found: LocalValues | None = None
     while near.any():
-        sample.grow(first if not sample.samples else sample.draws)
+        sample.grow(plan.first if not sample.samples else sample.draws)
         looks += 1
         found = local_values(design, sample, near)
         done = settled(found, options, looks=MAX_LOOKS)
         following = sample.draws * REPLICATES
-        if done[near].all() or evaluator.spent + following > left or looks == MAX_LOOKS:
+        if done[near].all() or evaluator.spent + following > plan.allowed or looks == MAX_LOOKS:
             break
     if found is None:
         n, count = problem.first.shape
@@ -197,14 +228,15 @@ def _narrow_draws(design: LocalDesign, count: int, left: int, reserved: int) -> 
     return draws, needed
 
 
-def _first_draws(design: LocalDesign, left: int, unseen: int, any_near: bool) -> int:
+def _first_draws(unseen: int, left: int, reserved: int) -> int:
     """How many draws each scrambling begins with.
+
+    Args:
+        unseen: pairs of a row and a cell that the background never has. left: predictions that are allowed, without those `reserved`.
 
     Raises:
         LimitError: even the fewest are too many.
     """
-    if not any_near:
-        return FIRST_DRAWS
     draws = FIRST_DRAWS
     while draws > MIN_DRAWS and draws * REPLICATES * (1 + unseen) > left:
         draws //= 2
@@ -212,9 +244,9 @@ def _first_draws(design: LocalDesign, left: int, unseen: int, any_near: bool) ->
     if needed > left:
         because = f", {unseen:,} of them pairs with cells that the background never has" if unseen else ""
         raise LimitError(
-            f"LIME takes {needed:,} predictions of single rows at least{because}, more than ",
-            Argument("max_evals", example=f"{left:,}"),
-            " leaves. Pass fewer rows, or raise ",
+            f"LIME takes {needed + reserved:,} predictions of single rows at least{because}, more than ",
+            Argument("max_evals", example=f"{left + reserved:,}"),
+            ". Pass fewer rows, or raise ",
             Argument("max_evals"),
             ".",
         )
