@@ -12,7 +12,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, UnsupportedModelError
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
-from whybox.methods.lime.certify import Certificate, certify
+from whybox.methods.lime.certify import are_certified, certify_rows
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws, exact_unavailable, exact_values
 from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, add_narrow_values, own_spread
@@ -284,16 +284,19 @@ def settled(found: LocalValues, options: LimeOptions, *, looks: int) -> npt.NDAr
     out = as_good.all(axis=1)
     if options.tol is not None:
         return np.asarray(out)
-    for row in np.flatnonzero(~out):
-        out[row] = all(
-            as_good[row, k] or _certificate(values[row, :, k], errors[row, :, k], options, looks).certified >= top
-            for k in range(values.shape[2])
+    open_rows = np.flatnonzero(~out)
+    for k in range(values.shape[2]):
+        certified = are_certified(
+            values[open_rows, :, k],
+            errors[open_rows, :, k],
+            top,
+            level=options.level,
+            freedom=FREEDOM,
+            looks=looks,
         )
+        open_rows = open_rows[certified | as_good[open_rows, k]]
+    out[open_rows] = True
     return np.asarray(out)
-
-
-def _certificate(values: Floats, errors: Floats | None, options: LimeOptions, looks: int) -> Certificate:
-    return certify(values, errors, level=options.level, freedom=None if errors is None else FREEDOM, looks=looks)
 
 
 def certificates(found: LocalValues, options: LimeOptions, looks: int) -> tuple[Ints, Ints]:
@@ -302,11 +305,11 @@ def certificates(found: LocalValues, options: LimeOptions, looks: int) -> tuple[
     certified, rank = np.zeros((n, outputs), dtype=np.int64), np.zeros((n, count, outputs), dtype=np.int64)
     if found.std_error is None:
         return np.full((n, outputs), count, dtype=np.int64), _exact_ranks(np.abs(found.values))
-    for row in range(n):
-        for k in range(outputs):
-            error = None if found.std_error is None else found.std_error[row, :, k]
-            one = _certificate(found.values[row, :, k], error, options, looks)
-            certified[row, k], rank[row, :, k] = one.certified, one.rank
+    for k in range(outputs):
+        of_rows = certify_rows(
+            found.values[:, :, k], found.std_error[:, :, k], level=options.level, freedom=FREEDOM, looks=looks
+        )
+        certified[:, k], rank[:, :, k] = of_rows.certified, of_rows.rank
     return certified, rank
 
 
