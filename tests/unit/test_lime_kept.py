@@ -1,5 +1,7 @@
 """An explainer of LIME that is kept: what it keeps from call to call, and what it computes for many rows at a time, changes no number."""
 
+import pickle
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -11,9 +13,12 @@ from sklearn.preprocessing import OneHotEncoder
 from whybox.explainers import Lime
 from whybox.kernels import reference
 from whybox.kernels.leaf_laws import derivatives_of_row
-from whybox.methods.lime import design, sampled
+from whybox.methods.lime import certify, design, sampled, shared_sample
 from whybox.methods.lime.design import LocalDesign
-from whybox.methods.lime.problem import resolve_rows
+from whybox.methods.lime.options import LimeOptions
+from whybox.methods.lime.problem import resolve_neighbourhood, resolve_rows
+from whybox.methods.lime.shared_sample import DrawnRows
+from whybox.numerics.statistics import critical_value
 
 
 @pytest.fixture(scope="module")
@@ -66,9 +71,9 @@ def test_more_kinds_of_odd_cells_than_are_kept(table):
 
 
 @pytest.mark.parametrize("discretizer", ["quartile", None])
-@pytest.mark.parametrize(("rows_at_once", "max_pieces"), [(256, 4096), (5, 4096), (7, 3)])
-def test_the_spread_of_many_rows_is_that_of_each(table, monkeypatch, discretizer, rows_at_once, max_pieces):
-    monkeypatch.setattr(sampled, "ROWS_AT_ONCE", rows_at_once)
+@pytest.mark.parametrize(("weights_at_once", "max_pieces"), [(2**18, 4096), (5_000, 4096), (7_000, 3)])
+def test_the_spread_of_many_rows_is_that_of_each(table, monkeypatch, discretizer, weights_at_once, max_pieces):
+    monkeypatch.setattr(sampled, "WEIGHTS_AT_ONCE", weights_at_once)
     monkeypatch.setattr(design, "MAX_PIECES", max_pieces)
     numbers = table[["age", "x"]].to_numpy()
     model = GradientBoostingRegressor(n_estimators=8, random_state=0).fit(numbers, numbers.prod(axis=1))
@@ -81,6 +86,10 @@ def test_the_spread_of_many_rows_is_that_of_each(table, monkeypatch, discretizer
         weight = near.of_row(row, one, places)[1]
         expected = np.cov(outputs[:, 0], aweights=weight, ddof=0)
         assert found.extras["spread"][1][row] ** 2 == pytest.approx(float(expected), rel=1e-10)
+
+
+def two_outputs(rows):
+    return np.column_stack([rows[:, 0] * rows[:, 1], np.exp(rows[:, 1])])
 
 
 def test_the_reading_leaf_by_leaf_agrees_with_the_specification(table):
@@ -96,3 +105,48 @@ def test_the_reading_leaf_by_leaf_agrees_with_the_specification(table):
     for row in range(5):
         found = derivatives_of_row(law.ensemble, law.laws, law_of[row])
         np.testing.assert_allclose(found, by_hand[row], atol=1e-12)
+
+
+@pytest.mark.parametrize("options", [{}, {"discretizer": None}, {"neighbourhood": "row"}], ids=str)
+def test_sampled_values_do_not_depend_on_how_many_rows_and_pieces_are_held(table, monkeypatch, options):
+    numbers = table[["age", "x"]].to_numpy()
+    explainer = Lime(two_outputs, numbers, method="sampled", max_evals=2_100, tol=1e-9, **options)
+    found = explainer(numbers[:30])
+    again = explainer(numbers[:30])  # from the rows that were kept
+    np.testing.assert_array_equal(again.values, found.values)
+    np.testing.assert_array_equal(pickle.loads(pickle.dumps(explainer))(numbers[:30]).values, found.values)
+    monkeypatch.setattr(sampled, "WEIGHTS_AT_ONCE", 5_000)
+    monkeypatch.setattr(design, "MAX_PIECES", 3)
+    other = Lime(two_outputs, numbers, method="sampled", max_evals=2_100, tol=1e-9, **options)(numbers[:30])
+    for name in ("values", "std_error"):
+        np.testing.assert_allclose(getattr(other, name), getattr(found, name), rtol=1e-9, atol=1e-11)
+
+
+def test_rows_are_drawn_from_where_they_begin(table, monkeypatch):
+    near = resolve_neighbourhood(lambda rows: rows[:, 0], table[["age", "x"]].to_numpy(), LimeOptions())
+    whole = DrawnRows(near)
+    parts = [whole.sample(0, 8), whole.sample(8, 8), whole.sample(16, 16)]
+    monkeypatch.setattr(shared_sample, "MAX_KEPT", 0)
+    fresh = DrawnRows(near)
+    for first, draws, part in ((16, 16, parts[2]), (0, 8, parts[0]), (8, 8, parts[1]), (8, 8, parts[1])):
+        np.testing.assert_array_equal(fresh.sample(first, draws).values, part.values)
+    assert whole.sample(8, 8) is parts[1]
+
+
+def test_certificates_of_rows_are_those_of_each(monkeypatch):
+    monkeypatch.setattr(certify, "MAX_CELLS", 100)
+    monkeypatch.setattr(certify, "BLOCK", 4)
+    rng = np.random.default_rng(0)
+    values, errors = rng.normal(size=(9, 7)), rng.random((9, 7)) * np.array([0.0, 0.01, 0.3] * 3)[:, None]
+    values[:, 1], errors[4, 2] = values[:, 0], np.nan
+    found = certify.certify_rows(values, errors, freedom=15)
+    ahead = np.abs(values)[:, :, None] - np.abs(values)[:, None]
+    error = np.hypot(np.nan_to_num(errors, nan=np.inf)[:, :, None], np.nan_to_num(errors, nan=np.inf)[:, None])
+    larger = ahead > np.maximum(critical_value(0.95, 15) * error, 1e-9)
+    np.testing.assert_array_equal(found.rank, 1 + larger.sum(axis=1))
+    for row in range(9):
+        one = certify.certify(values[row], errors[row], freedom=15)
+        assert (one.certified, one.order.tolist()) == (found.certified[row], found.order[row].tolist())
+    for top in (1, 3, 7):
+        several = certify.are_certified(values, errors, top, level=0.95, freedom=15, looks=1)
+        np.testing.assert_array_equal(several, found.certified >= top)

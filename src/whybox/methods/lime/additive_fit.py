@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final, final
 
@@ -12,7 +13,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.piecewise import PlayerDistribution
 from whybox.methods.lime.design import LocalDesign, Sample
 
-__all__ = ["AdditiveBasis", "AdditiveFit", "PlayerBasis", "additive_basis", "fit_additive"]
+__all__ = ["AdditiveBasis", "AdditiveFit", "PlayerBasis", "additive_basis", "fit_additive", "solve_additive"]
 
 MAX_GROUPS: Final = 12  # of the pieces of one player
 DRAWS_A_TERM: Final = 8  # fewer draws for each term: no fit
@@ -46,6 +47,10 @@ class AdditiveBasis:
     def terms(self) -> int:
         """How many functions there are, the constant included."""
         return self.slices[-1].stop if self.slices else 1
+
+    def is_fitted_to(self, draws: int) -> bool:
+        """Whether so many draws are enough for so many functions."""
+        return self.terms * DRAWS_A_TERM <= draws
 
     def evaluate(self, sample: Sample, places: Floats | None) -> Floats:
         """Return all functions at a sample, (draws, terms)."""
@@ -117,18 +122,18 @@ def _means_inside_outside(d: PlayerDistribution, expected: Floats, first: Ints, 
     )
 
 
-def additive_basis(design: LocalDesign, draws: int) -> AdditiveBasis | None:
-    """Return the functions to fit; None where there are too many for so many draws."""
+def additive_basis(distributions: Sequence[PlayerDistribution]) -> AdditiveBasis:
+    """Return the functions to fit."""
     players, slices, start = [], [], 1
-    for p, d in enumerate(design.problem.distributions):
-        if design.is_scaled[p]:
+    for d in distributions:
+        if d.is_unbounded:
             basis = PlayerBasis(np.zeros((1, 3)), None, 1.0, powers=True)
         else:
             basis = _piece_basis(d)
         players.append(basis)
         slices.append(slice(start, start + basis.expected.shape[1]))
         start = slices[-1].stop
-    return AdditiveBasis(tuple(players), tuple(slices)) if start * DRAWS_A_TERM <= draws else None
+    return AdditiveBasis(tuple(players), tuple(slices))
 
 
 def _piece_basis(d: PlayerDistribution) -> PlayerBasis:
@@ -150,12 +155,20 @@ def _piece_basis(d: PlayerDistribution) -> PlayerBasis:
 def fit_additive(basis: AdditiveBasis, sample: Sample, places: Floats | None, outputs: Floats) -> AdditiveFit:
     """Fit the functions to outputs, (draws, outputs), by least squares."""
     terms = basis.evaluate(sample, places)
-    gram = terms.T @ terms
+    middle = outputs.mean(axis=0)
+    return solve_additive(basis, terms.T @ terms, terms.T @ (outputs - middle), len(terms), middle)
+
+
+def solve_additive(basis: AdditiveBasis, gram: Floats, moments: Floats, draws: int, middle: Floats) -> AdditiveFit:
+    """Solve the normal equations of a fit.
+
+    Args:
+        gram: (terms, terms), sums of products of functions over the draws. moments: (terms, outputs), of functions and outputs less `middle`.
+        draws: how many. middle: (outputs,), taken off, so that rounding and ridge are small beside the spread of outputs, not beside their size.
+    """
+    gram = gram.copy()
     # a little ridge for functions that are constant in this sample: their weight becomes zero
-    gram[np.diag_indices_from(gram)] += 1e-10 * len(terms)
-    middle = outputs.mean(
-        axis=0
-    )  # taken off, so that rounding and ridge are small beside the spread of outputs, not beside their size
-    weights = np.asarray(np.linalg.solve(gram, terms.T @ (outputs - middle)), dtype=np.float64)
+    gram[np.diag_indices_from(gram)] += 1e-10 * draws
+    weights = np.asarray(np.linalg.solve(gram, moments), dtype=np.float64)
     weights[0] += middle  # of the constant
     return AdditiveFit(basis, weights)

@@ -20,7 +20,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.piecewise import Draw, PlayerDistribution
 from whybox.methods.lime.problem import LimeProblem
 
-__all__ = ["LocalDesign", "Sample", "sample_cells", "sample_of"]
+__all__ = ["LocalDesign", "Sample", "places_of", "sample_cells", "sample_of"]
 
 MAX_PIECES: Final = 2**12  # of all players together, of which a matrix (pieces, draws) is made
 
@@ -77,6 +77,15 @@ def sample_cells(background: Table, distributions: tuple[PlayerDistribution, ...
         if numbers
         else background.columns_at_rows(rows)
     )
+
+
+def places_of(distributions: tuple[PlayerDistribution, ...], sample: Sample) -> Floats:
+    """Return the numbers of a sample in standard deviations, (draws, players); 0 for players that are cut into pieces."""
+    out = np.zeros(sample.pieces.shape)
+    for p, d in enumerate(distributions):
+        if d.is_unbounded:
+            out[:, p] = (sample.values[:, p] - d.mean[0]) / d.std[0]
+    return out
 
 
 @final
@@ -143,38 +152,64 @@ class LocalDesign:
 
     def places(self, sample: Sample) -> Floats:
         """Return the numbers of a sample in standard deviations, (draws, players); 0 for other players."""
-        out = np.zeros(sample.pieces.shape)
-        for p in np.flatnonzero(self.is_scaled):
-            d = self.problem.distributions[p]
-            out[:, p] = (sample.values[:, p] - d.mean[0]) / d.std[0]
-        return out
+        return places_of(self.problem.distributions, sample)
 
-    def relative_weights(self, rows: slice, sample: Sample, places: Floats | None) -> Floats:
-        """Return the weight of every draw for some rows over the largest for that row, (rows, draws).
+    def weights(self, rows: Ints, sample: Sample, places: Floats | None) -> Floats:
+        """Return the weight of every draw for some rows over its mean, (rows, draws).
 
         Args:
             places: as :meth:`places` returns them; None where no player is scaled.
         """
-        distance = self._count_outside(rows, sample)
-        if places is not None:
-            for p in np.flatnonzero(self.is_scaled):
-                distance += (places[:, p] - self.own_place[rows, p, None]) ** 2
+        half = 0.5 / self.problem.width**2
+        return np.asarray(np.exp(-half * self._distance(rows, sample, places) - self.log_mean_weight[rows, None]))
+
+    def relative_weights(self, rows: Ints, sample: Sample, places: Floats | None) -> Floats:
+        """Return the weight of every draw for some rows over the largest for that row, (rows, draws). The argument is as of :meth:`weights`."""
+        distance = self._distance(rows, sample, places)
         distance -= distance.min(axis=1, keepdims=True)
         return np.asarray(np.exp(-0.5 / self.problem.width**2 * distance))
 
-    def _count_outside(self, rows: slice, sample: Sample) -> Floats:
-        """Of how many players every draw lies outside the own region, (rows, draws); those that are scaled are not counted."""
+    def _distance(self, rows: Ints, sample: Sample, places: Floats | None) -> Floats:
+        """Squared distance of every draw, (rows, draws): the players that lie outside the own region, and squared standard deviations of those that are scaled."""
         first, last = self.problem.first[rows], self.problem.last[rows]
         if sample.is_piece is not None:
             player, number, is_piece = sample.is_piece
             outside = (number < first[:, player]) | (number >= last[:, player])
             outside &= ~self.is_scaled[player]
-            return np.asarray(outside.astype(np.float32) @ is_piece, dtype=np.float64)
-        out = np.zeros((len(first), len(sample)))
-        for p in np.flatnonzero(~self.is_scaled):
-            piece = sample.pieces[:, p]
-            out += (piece < first[:, p, None]) | (piece >= last[:, p, None])
+            out = np.asarray(outside.astype(np.float32) @ is_piece, dtype=np.float64)
+        else:
+            out = np.zeros((len(first), len(sample)))
+            for p in np.flatnonzero(~self.is_scaled):
+                piece = sample.pieces[:, p]
+                out += (piece < first[:, p, None]) | (piece >= last[:, p, None])
+        if places is not None:
+            for p in np.flatnonzero(self.is_scaled):
+                out += (places[:, p] - self.own_place[rows, p, None]) ** 2
         return out
+
+    def moments(self, rows: Ints, sample: Sample, places: Floats | None, draws: slice, weighted: Floats) -> Floats:
+        """Return sums over some draws of the design times numbers of each row, (rows, players, outputs).
+
+        Args:
+            places: as of :meth:`weights`. draws: which. weighted: (outputs, rows, draws), the numbers.
+        """
+        first, last = self.problem.first[rows], self.problem.last[rows]
+        if sample.is_piece is not None:
+            player, number, is_piece = sample.is_piece
+            inside = (number >= first[:, player]) & (number < last[:, player])
+            by_piece = weighted @ is_piece[:, draws].T.astype(np.float64)
+            start = np.searchsorted(player, np.arange(first.shape[1]))
+            out = np.add.reduceat(np.where(inside, by_piece, 0.0), start, axis=2)
+        else:
+            out = np.zeros((len(weighted), *first.shape))
+            for p in np.flatnonzero(~self.is_scaled):
+                piece = sample.pieces[draws, p]
+                inside = (piece >= first[:, p, None]) & (piece < last[:, p, None])
+                out[:, :, p] = np.where(inside, weighted, 0.0).sum(axis=2)
+        if places is not None:
+            scaled = np.flatnonzero(self.is_scaled)
+            out[:, :, scaled] = weighted @ places[draws][:, scaled]
+        return np.asarray(out.transpose(1, 2, 0))
 
     def of_row(self, row: int, sample: Sample, places: Floats | None) -> tuple[Floats, Floats]:
         """Return the design of one row at every draw, (draws, players), and the weight of every draw over the mean weight, (draws,).

@@ -20,7 +20,7 @@ from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_mod
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
-from whybox.methods.lime.shared_sample import SharedSample
+from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled
 from whybox.methods.registry import find
 from whybox.models.agreement import call_own_predict
@@ -59,7 +59,8 @@ class Lime:
         of_trees = self.method == "exact" and isinstance(self.neighbourhood.model, TreeEnsemble)
         self._laws = ExactLaws(self.neighbourhood) if of_trees else None
         evaluator = HybridEvaluator(self.neighbourhood.model, self.neighbourhood.selection)
-        self._spread = SharedSample(self.neighbourhood, evaluator)
+        self._drawn = DrawnRows(self.neighbourhood)
+        self._spread = SharedSample(self._drawn, evaluator)
         self._time_share, self._checks = TimeShare(), 0
 
     def __call__(self, X: Any) -> Explanation:
@@ -100,7 +101,7 @@ class Lime:
         if plan is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
-            model = sampled_model(design, plan, evaluated)
+            model = sampled_model(design, plan, self._drawn, evaluated)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
         checks = self._check(design, model, time.perf_counter() - began)

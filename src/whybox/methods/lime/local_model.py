@@ -19,7 +19,7 @@ from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, add_narrow_values, o
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.sampled import local_spread, local_values
-from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSample
+from whybox.methods.lime.shared_sample import REPLICATES, DrawnRows, LocalValues, SharedSample
 
 __all__ = [
     "FREEDOM",
@@ -149,11 +149,11 @@ def plan_draws(design: LocalDesign, reserved: int) -> DrawPlan:
     return DrawPlan(near, narrow, first, for_narrow, left - all_narrow)
 
 
-def sampled_model(design: LocalDesign, plan: DrawPlan, reserved: int) -> LocalModel:
+def sampled_model(design: LocalDesign, plan: DrawPlan, drawn: DrawnRows, reserved: int) -> LocalModel:
     """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
 
     Args:
-        plan: as :func:`plan_draws` returns it. reserved: predictions that are made besides.
+        plan: as :func:`plan_draws` returns it. drawn: the rows to evaluate. reserved: predictions that are made besides.
 
     Raises:
         NonFiniteError: an output is NaN.
@@ -161,7 +161,7 @@ def sampled_model(design: LocalDesign, plan: DrawPlan, reserved: int) -> LocalMo
     problem, options = design.problem, design.problem.options
     near, narrow, for_narrow = plan.near, plan.narrow, plan.for_narrow
     evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
-    sample = SharedSample(problem.neighbourhood, evaluator)
+    sample = SharedSample(drawn, evaluator)
     looks = 0
     done = np.zeros(len(problem.rows), dtype=bool)
     found: LocalValues | None = None
@@ -185,11 +185,11 @@ def sampled_model(design: LocalDesign, plan: DrawPlan, reserved: int) -> LocalMo
             design, evaluator, narrow, for_narrow, found.values, found.std_error, found.mean, found.variance
         )
         done = settled(found, options, looks=MAX_LOOKS)
-        drawn = (
+        of_their_own = (
             f"{len(narrow):,} row{'s' * (len(narrow) != 1)} of {len(problem.rows):,} had draws of their own, because the kernel is narrow: "
             f"{for_narrow:,} for each, with every feature moved across its border."
         )
-        notes = (*notes, drawn)
+        notes = (*notes, of_their_own)
     found = replace(found, predictions=evaluator.spent, notes=notes)
     return LocalModel(
         found, False, _draws_in_words(near), done, sample.draws * REPLICATES, near, sample, MAX_LOOKS, notes

@@ -7,20 +7,21 @@ Source: Ribeiro et al. (2016), doi:10.1145/2939672.2939778.
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Iterator
+from typing import Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.methods.lime.additive_fit import AdditiveFit, additive_basis, fit_additive
+from whybox.methods.common.columns import Ints
 from whybox.methods.lime.design import LocalDesign, Sample
 from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSample
 from whybox.methods.lime.unseen import add_unseen_values
 
 __all__ = ["local_spread", "local_values"]
 
-ROWS_AT_ONCE: Final = 256  # of which the weights of a whole sample are held
+WEIGHTS_AT_ONCE: Final = 2**18  # of some rows at all draws
 
 
 def local_values(design: LocalDesign, sample: SharedSample, near: npt.NDArray[np.bool_]) -> LocalValues:
@@ -30,75 +31,78 @@ def local_values(design: LocalDesign, sample: SharedSample, near: npt.NDArray[np
         near: (rows,), those that the sample reaches; the numbers of others stay zero.
     """
     problem = design.problem
-    scaled = bool(design.is_scaled.any())
-    places = [design.places(s) if scaled else None for s in sample.samples]
-    fit = _fit(design, sample, places)
-    rests = [
-        o if fit is None else fit.rest(s, z, o) for s, z, o in zip(sample.samples, places, sample.outputs, strict=True)
-    ]
-    known, known_mean = (None, None) if fit is None else fit.coefficients(design)
+    fit = sample.fit()
     n, count = problem.first.shape
     outputs = sample.outputs[0].shape[1]
     values, errors = np.zeros((n, count, outputs)), np.zeros((n, count, outputs))
     mean, variance = np.zeros((n, outputs)), np.zeros((n, outputs))
     terms = 0 if fit is None else fit.basis.terms
     total = sum(map(len, sample.samples))
-    middle = sample.outputs[0].mean(
-        axis=0
-    )  # taken off, so that squares do not lose a small variance beside a large mean
     inflation = np.sqrt(total / max(total - terms, 1))  # the fit has seen the draws that it is taken off
-    for row in np.flatnonzero(near).tolist():
-        each, rest_mean, square = _row_replicates(design, sample, places, rests, row, middle)
-        values[row] = each.mean(axis=0)
-        errors[row] = each.std(axis=0, ddof=1) / np.sqrt(REPLICATES) * inflation
-        mean[row] = rest_mean.mean(axis=0) + (0.0 if known_mean is None else known_mean[row])
-        variance[row] = np.maximum(square - (mean[row] - middle) ** 2, 0.0)
-    if known is not None:
+    for rows, sums in _weighted_sums(design, sample, sample.rests(fit), np.flatnonzero(near)):
+        moments, rest, square, weight = sums
+        scale = np.where(design.variance[rows] > 0, design.variance[rows], 1.0)[:, :, None]
+        each = (moments - design.centre[rows][:, :, None] * rest[:, :, None]) / scale / sample.draws
+        values[rows] = each.mean(axis=0)
+        errors[rows] = each.std(axis=0, ddof=1) / np.sqrt(REPLICATES) * inflation
+        mean[rows] = rest.mean(axis=0) / sample.draws
+        variance[rows] = square / weight[:, None]
+    if fit is not None:
+        known, known_mean = fit.coefficients(design)
         values += known
+        mean += known_mean
+    variance = np.maximum(variance - (mean - sample.middle) ** 2, 0.0)
+    mean[~near], variance[~near] = 0.0, 0.0
     constant = design.variance <= 0
     values[constant], errors[constant] = 0.0, 0.0
     add_unseen_values(design, sample, near, values, errors)
     return LocalValues(values, errors, mean, variance, sample.evaluator.spent)
 
 
-def _fit(design: LocalDesign, sample: SharedSample, places: list[Floats | None]) -> AdditiveFit | None:
-    basis = additive_basis(design, sum(map(len, sample.samples)))
-    if basis is None:
-        return None
-    joined = Sample(
-        np.concatenate([s.pieces for s in sample.samples]),
-        np.concatenate([s.values for s in sample.samples]),
-        sample.samples[0].table,
+class _Sums(NamedTuple):
+    """Weighted sums over draws.
+
+    Attributes:
+        moments: (replicates, rows, players, outputs), of the design times what the fit leaves. rest: (replicates, rows, outputs), of what it leaves.
+        square: (rows, outputs), of the squared distance of the outputs from their middle. weight: (rows,).
+    """
+
+    moments: Floats
+    rest: Floats
+    square: Floats
+    weight: Floats
+
+
+def _weighted_sums(
+    design: LocalDesign, sample: SharedSample, rests: list[Floats], rows: Ints
+) -> Iterator[tuple[Ints, _Sums]]:
+    """Some rows at a time with their sums over all samples."""
+    squares = [(out - sample.middle) ** 2 for out in sample.outputs]
+    places = [design.places(one) if design.is_scaled.any() else None for one in sample.samples]
+    step = max(1, WEIGHTS_AT_ONCE // max(map(len, sample.samples)))
+    for start in range(0, len(rows), step):
+        some = rows[start : start + step]
+        parts = [
+            _sums_of_rows(design, some, *each) for each in zip(sample.samples, places, rests, squares, strict=True)
+        ]
+        yield some, _Sums(*(sum(each[1:], each[0]) for each in zip(*parts, strict=True)))
+
+
+def _sums_of_rows(
+    design: LocalDesign, rows: Ints, one: Sample, places: Floats | None, rest: Floats, squares: Floats
+) -> _Sums:
+    weights = design.weights(rows, one, places)
+    n, blocks = len(rows), (REPLICATES, len(one) // REPLICATES)
+    weighted = (
+        (weights[:, :, None] * rest).reshape(n, *blocks, -1).transpose(1, 3, 0, 2)
+    )  # replicate, output, row, draw
+    moments = np.stack(
+        [
+            design.moments(rows, one, places, slice(r * blocks[1], (r + 1) * blocks[1]), each)
+            for r, each in enumerate(weighted)
+        ]
     )
-    z = None if places[0] is None else np.concatenate([p for p in places if p is not None])
-    return fit_additive(basis, joined, z, np.concatenate(sample.outputs))
-
-
-def _row_replicates(
-    design: LocalDesign,
-    sample: SharedSample,
-    places: list[Floats | None],
-    rests: list[Floats],
-    row: int,
-    middle: Floats,
-) -> tuple[Floats, Floats, Floats]:
-    """Of one row the coefficients of each scrambling, (replicates, players, outputs), its mean of what is left, and the mean squared distance of the outputs from `middle`."""
-    count, outputs = design.centre.shape[1], rests[0].shape[1]
-    moments, sums = np.zeros((REPLICATES, count, outputs)), np.zeros((REPLICATES, outputs))
-    square, weight_sum = np.zeros(outputs), 0.0
-    draws = sample.draws
-    for one, place, rest, out in zip(sample.samples, places, rests, sample.outputs, strict=True):
-        z, weight = design.of_row(row, one, place)
-        weighted = weight[:, None] * rest
-        blocks = (REPLICATES, len(weight) // REPLICATES)
-        moments += np.matmul(z.reshape(*blocks, count).transpose(0, 2, 1), weighted.reshape(*blocks, outputs))
-        sums += weighted.reshape(*blocks, outputs).sum(axis=1)
-        square += weight @ (out - middle) ** 2
-        weight_sum += float(weight.sum())
-    moments, sums = moments / draws, sums / draws
-    variance = np.where(design.variance[row] > 0, design.variance[row], 1.0)[:, None]
-    each = (moments - design.centre[row][:, None] * sums[:, None, :]) / variance
-    return each, sums, square / weight_sum
+    return _Sums(moments, weighted.sum(axis=3).transpose(0, 2, 1), weights @ squares, weights.sum(axis=1))
 
 
 def local_spread(design: LocalDesign, sample: SharedSample) -> Floats:
@@ -108,8 +112,9 @@ def local_spread(design: LocalDesign, sample: SharedSample) -> Floats:
     places = design.places(one) if design.is_scaled.any() else None
     n = len(design.problem.rows)
     out = np.empty((n, values.shape[1]))
-    for start in range(0, n, ROWS_AT_ONCE):
-        rows = slice(start, start + ROWS_AT_ONCE)
+    step = max(1, WEIGHTS_AT_ONCE // len(one))
+    for start in range(0, n, step):
+        rows = np.arange(start, min(start + step, n))
         weights = design.relative_weights(rows, one, places)
         weights /= weights.sum(axis=1, keepdims=True)
         for k, each in enumerate(

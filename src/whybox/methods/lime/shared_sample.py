@@ -8,6 +8,7 @@ Source: Owen (1997), Monte Carlo variance of scrambled net quadrature, doi:10.11
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Final, final
 
 import numpy as np
@@ -16,12 +17,14 @@ from scipy.stats import qmc
 from whybox.data.table import Floats
 from whybox.errors import NonFiniteError
 from whybox.methods.common.evaluation import HybridEvaluator
-from whybox.methods.lime.design import Sample, sample_of
+from whybox.methods.lime.additive_fit import AdditiveBasis, AdditiveFit, additive_basis, solve_additive
+from whybox.methods.lime.design import Sample, places_of, sample_of
 from whybox.methods.lime.problem import Neighbourhood
 
-__all__ = ["REPLICATES", "LocalValues", "SharedSample", "UniformNumbers", "finite_outputs"]
+__all__ = ["REPLICATES", "DrawnRows", "LocalValues", "SharedSample", "UniformNumbers", "finite_outputs"]
 
 REPLICATES: Final = 16  # independent scramblings
+MAX_KEPT: Final = 2**20  # numbers of drawn rows, and as many functions of them, that an explainer keeps
 MAX_SOBOL_PLAYERS: Final = 21201  # that SciPy has directions for
 
 
@@ -45,31 +48,89 @@ class LocalValues:
 
 
 @final
+class DrawnRows:
+    """Rows that are drawn from the background's distribution of each player: the same at every call of an explainer, so the first of them are kept.
+
+    Args:
+        neighbourhood: what they are drawn from.
+    """
+
+    def __init__(self, neighbourhood: Neighbourhood) -> None:
+        self.neighbourhood = neighbourhood
+        self._kept: dict[tuple[int, int], Sample] = {}
+        self._terms: dict[tuple[int, int], Floats] = {}
+        self._engines: list[UniformNumbers] = []
+        self._position = 0  # of the engines
+
+    def __getstate__(self) -> dict[str, object]:
+        return {**self.__dict__, "_kept": {}, "_terms": {}, "_engines": []}  # they are drawn again
+
+    def sample(self, first: int, draws: int) -> Sample:
+        """Return so many draws of each scrambling, from the one at `first` on; those of a scrambling follow each other."""
+        kept = self._kept.get((first, draws))
+        if kept is not None:
+            return kept
+        distributions = self.neighbourhood.distributions
+        if not self._engines or first != self._position:
+            seed = self.neighbourhood.options.seed % 2**63
+            self._engines = [
+                UniformNumbers(len(distributions), np.random.default_rng([seed, r])) for r in range(REPLICATES)
+            ]
+            if first:
+                for engine in self._engines:
+                    engine(first)
+        u = np.concatenate([engine(draws) for engine in self._engines])
+        self._position = first + draws
+        sample = sample_of(self.neighbourhood.background.table, distributions, u)
+        if self._is_kept(first, draws):
+            self._kept[first, draws] = sample
+        return sample
+
+    @cached_property
+    def basis(self) -> AdditiveBasis:
+        """The functions of an additive fit."""
+        return additive_basis(self.neighbourhood.distributions)
+
+    def terms(self, first: int, sample: Sample) -> Floats:
+        """Return the functions of an additive fit at the draws from `first` on, (draws, terms)."""
+        key = first, len(sample) // REPLICATES
+        terms = self._terms.get(key)
+        if terms is None:
+            terms = self.basis.evaluate(sample, places_of(self.neighbourhood.distributions, sample))
+            if self._is_kept(*key):
+                self._terms[key] = terms
+        return terms
+
+    def _is_kept(self, first: int, draws: int) -> bool:
+        return (first + draws) * REPLICATES * max(len(self.neighbourhood.distributions), self.basis.terms) <= MAX_KEPT
+
+
+@final
 @dataclass
 class SharedSample:
     """A sample that grows by doubling, each scrambling by the next points of its own sequence.
 
     Attributes:
-        neighbourhood: what it is drawn from. evaluator: of the model. samples: what was drawn so far, one each time. outputs: of each.
+        drawn: the rows. evaluator: of the model. samples: what was drawn so far, one each time. outputs: of each.
     """
 
-    neighbourhood: Neighbourhood
+    drawn: DrawnRows
     evaluator: HybridEvaluator
     samples: list[Sample] = field(default_factory=list)
     outputs: list[Floats] = field(default_factory=list)
-    _engines: list[UniformNumbers] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        count = len(self.neighbourhood.distributions)
-        for r in range(REPLICATES):
-            self._engines.append(
-                UniformNumbers(count, np.random.default_rng([self.neighbourhood.options.seed % 2**63, r]))
-            )
+    _gram: Floats | None = None
+    _moments: Floats | None = None
+    _in_sums: int = 0  # samples that the two hold
 
     @property
     def draws(self) -> int:
         """How many draws each scrambling has."""
         return sum(map(len, self.samples)) // REPLICATES
+
+    @property
+    def middle(self) -> Floats:
+        """Mean output of the first draws, (outputs,), which is taken off where sums would lose a small spread beside a large mean."""
+        return np.asarray(self.outputs[0].mean(axis=0))
 
     def grow(self, draws: int) -> None:
         """Draw so many more for each scrambling, and evaluate the model on them.
@@ -77,12 +138,35 @@ class SharedSample:
         Raises:
             LimitError: more predictions than allowed. NonFiniteError: an output is NaN or infinite.
         """
-        u = np.concatenate([engine(draws) for engine in self._engines])
-        background = self.neighbourhood.background.table
-        sample = sample_of(background, self.neighbourhood.distributions, u)
-        what = f"LIME, {len(u):,} sampled rows"
+        sample = self.drawn.sample(self.draws, draws)
+        what = f"LIME, {len(sample):,} sampled rows"
+        outputs = finite_outputs(self.evaluator.evaluate_rows(sample.table, np.arange(len(sample)), what=what))
         self.samples.append(sample)
-        self.outputs.append(finite_outputs(self.evaluator.evaluate_rows(sample.table, np.arange(len(u)), what=what)))
+        self.outputs.append(outputs)
+
+    def fit(self) -> AdditiveFit | None:
+        """Fit functions of one player each to all outputs; None where the draws are too few for that."""
+        basis, total = self.drawn.basis, sum(map(len, self.samples))
+        if not basis.is_fitted_to(total):
+            return None
+        if self._gram is None or self._moments is None:
+            self._gram = np.zeros((basis.terms, basis.terms))
+            self._moments = np.zeros((basis.terms, self.outputs[0].shape[1]))
+        for i in range(self._in_sums, len(self.samples)):
+            terms = self._terms(i)
+            self._gram += terms.T @ terms
+            self._moments += terms.T @ (self.outputs[i] - self.middle)
+        self._in_sums = len(self.samples)
+        return solve_additive(basis, self._gram, self._moments, total, self.middle)
+
+    def rests(self, fit: AdditiveFit | None) -> list[Floats]:
+        """Return what a fit leaves of the outputs of each sample, (draws, outputs)."""
+        if fit is None:
+            return self.outputs
+        return [out - self._terms(i) @ fit.weights for i, out in enumerate(self.outputs)]
+
+    def _terms(self, i: int) -> Floats:
+        return self.drawn.terms(sum(map(len, self.samples[:i])) // REPLICATES, self.samples[i])
 
 
 def finite_outputs(outputs: Floats) -> Floats:

@@ -186,10 +186,10 @@ def _check_coefficient(
         np.concatenate([s.values for s in sample.samples]),
         sample.samples[0].table,
     )
-    basis = additive_basis(design, len(outputs))
+    basis = additive_basis(problem.distributions)
     known = np.zeros(outputs.shape[1])
     places = design.places(joined) if design.is_scaled.any() else None
-    if basis is not None:
+    if basis.is_fitted_to(len(outputs)):
         fit = fit_additive(basis, joined, places, outputs)
         outputs = fit.rest(joined, places, outputs)
         known = fit.coefficients(design)[0][row, player]
