@@ -194,6 +194,11 @@ def both_classes(function: Callable[[np.ndarray], np.ndarray]) -> Callable[[np.n
     return probabilities
 
 
+def inside(rows: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Rows within the range of the background."""
+    return rows[((rows >= background.min(axis=0)) & (rows <= background.max(axis=0))).all(axis=1)]
+
+
 def lime_explainer(background: np.ndarray, mode: str, seed: int = 0) -> Any:
     return package("lime.lime_tabular").LimeTabularExplainer(background, mode=mode, random_state=seed)
 
@@ -275,9 +280,10 @@ def function(repeats: int) -> Iterator[str]:
     """A logistic regression as a plain function, 20 columns, 100 rows; 80 times less at 0.7 of lime's error was asked.
 
     Errors are root mean squares over the ten features that lime reports for each of 20 rows, to the limit: the mean over 524,288 draws behind an additive fit.
+    Rows lie within the background's range (a number beyond it takes draws of its own).
     """
     X, y, rows, _ = data()
-    rows, ask = rows[:ROWS], logistic(X, y)
+    rows, ask = inside(rows, X)[:ROWS], logistic(X, y)
     limit = wb.lime(ask, rows, X, method="sampled", tol=1e-12, max_evals=2**19 + ROWS, spot_checks=0)
     yield f"The limit's own standard error is {np.sqrt((limit.std_error**2).mean()):.1e} (root mean square)."
     yield ""
@@ -310,7 +316,7 @@ def limit(repeats: int) -> Iterator[str]:
     1.7 times less was asked. The limit of forests is exact; exact answers have distance 0.
     """
     X, y, rows, _ = data()
-    rows = rows[:LIME_ROWS]
+    rows = inside(rows, X)[:LIME_ROWS]
     cases = [(name, model, predict) for name, model, predict, mode in models(X, y) if mode == "classification"]
     ask = logistic(X, y)
     yield "| model | lime | ours, sampled | times less |"

@@ -21,7 +21,7 @@ from whybox.methods.lime.unseen import add_unseen_values
 
 __all__ = ["local_spread", "local_values"]
 
-WEIGHTS_AT_ONCE: Final = 2**18  # of some rows at all draws
+WEIGHTS_AT_ONCE: Final = 2**20  # of some rows at all draws
 
 
 def local_values(design: LocalDesign, sample: SharedSample, near: npt.NDArray[np.bool_]) -> LocalValues:
