@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, final
+
+import numpy as np
 
 from whybox.data.table import Floats, as_table
 from whybox.explanation.explanation import Explanation
@@ -16,7 +19,7 @@ from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
-from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, plan_draws, sampled_model
+from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
@@ -59,8 +62,8 @@ class Lime:
         of_trees = self.method == "exact" and isinstance(self.neighbourhood.model, TreeEnsemble)
         self._laws = ExactLaws(self.neighbourhood) if of_trees else None
         evaluator = HybridEvaluator(self.neighbourhood.model, self.neighbourhood.selection)
-        self._drawn = DrawnRows(self.neighbourhood)
-        self._spread = SharedSample(self._drawn, evaluator)
+        self.drawn = DrawnRows(self.neighbourhood)
+        self._spread = SharedSample(self.drawn, evaluator)
         self._time_share, self._checks = TimeShare(), 0
 
     def __call__(self, X: Any) -> Explanation:
@@ -83,11 +86,19 @@ class Lime:
 
         return join_widths(widths, [self._explain(rows, width) for width in widths])
 
+    def limited(self, max_evals: int) -> Lime:
+        """Return this explainer with another limit, which it uses up: it settles nothing before, and checks nothing. For timing."""
+        other = copy(self)
+        other.options = replace(self.options, max_evals=max_evals, tol=np.finfo(float).tiny, spot_checks=0)
+        other.neighbourhood = replace(self.neighbourhood, options=other.options)
+        other.drawn = DrawnRows(other.neighbourhood)  # draws take their time too
+        return other
+
     def _explain(self, X: Any, width: float | None) -> Explanation:
         began = time.perf_counter()
         problem = resolve_rows(self.neighbourhood, X, width)
         evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
-        plan = plan_draws(LocalDesign(problem), evaluated) if self.method == "sampled" else None
+        budget = sample_budget(LocalDesign(problem), evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
         prediction, difference = self._predictions(problem)
         own = (
@@ -98,10 +109,10 @@ class Lime:
         agreement = max(problem.agreement, difference)
         problem = replace(problem, agreement=agreement, n_rows_checked=problem.n_rows_checked + own)
         design = LocalDesign(problem)
-        if plan is None:
+        if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
-            model = sampled_model(design, plan, self._drawn, evaluated)
+            model = sampled_model(design, budget, self.drawn, evaluated)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
         checks = self._check(design, model, time.perf_counter() - began)
