@@ -160,31 +160,41 @@ class LocalDesign:
         Args:
             places: as :meth:`places` returns them; None where no player is scaled.
         """
-        half = 0.5 / self.problem.width**2
-        return np.asarray(np.exp(-half * self._distance(rows, sample, places) - self.log_mean_weight[rows, None]))
+        half, log_mean = 0.5 / self.problem.width**2, self.log_mean_weight[rows, None]
+        outside = self._count_outside(rows, sample)
+        if places is None:
+            by_count = np.exp(-half * np.arange(self.is_scaled.size + 1) - log_mean)
+            return np.take_along_axis(by_count, outside, axis=1)
+        return np.asarray(np.exp(-half * (outside + self._squared_places(rows, places)) - log_mean))
 
     def relative_weights(self, rows: Ints, sample: Sample, places: Floats | None) -> Floats:
         """Return the weight of every draw for some rows over the largest for that row, (rows, draws). The argument is as of :meth:`weights`."""
-        distance = self._distance(rows, sample, places)
-        distance -= distance.min(axis=1, keepdims=True)
-        return np.asarray(np.exp(-0.5 / self.problem.width**2 * distance))
+        half, outside = 0.5 / self.problem.width**2, self._count_outside(rows, sample)
+        if places is None:
+            outside -= outside.min(axis=1, keepdims=True)
+            return np.asarray(np.exp(-half * np.arange(self.is_scaled.size + 1))[outside])
+        distance = outside + self._squared_places(rows, places)
+        return np.asarray(np.exp(-half * (distance - distance.min(axis=1, keepdims=True))))
 
-    def _distance(self, rows: Ints, sample: Sample, places: Floats | None) -> Floats:
-        """Squared distance of every draw, (rows, draws): the players that lie outside the own region, and squared standard deviations of those that are scaled."""
+    def _count_outside(self, rows: Ints, sample: Sample) -> Ints:
+        """Of how many players every draw lies outside the own region, (rows, draws); those that are scaled are not counted."""
         first, last = self.problem.first[rows], self.problem.last[rows]
         if sample.is_piece is not None:
             player, number, is_piece = sample.is_piece
             outside = (number < first[:, player]) | (number >= last[:, player])
             outside &= ~self.is_scaled[player]
-            out = np.asarray(outside.astype(np.float32) @ is_piece, dtype=np.float64)
-        else:
-            out = np.zeros((len(first), len(sample)))
-            for p in np.flatnonzero(~self.is_scaled):
-                piece = sample.pieces[:, p]
-                out += (piece < first[:, p, None]) | (piece >= last[:, p, None])
-        if places is not None:
-            for p in np.flatnonzero(self.is_scaled):
-                out += (places[:, p] - self.own_place[rows, p, None]) ** 2
+            return np.asarray(outside.astype(np.float32) @ is_piece, dtype=np.int64)
+        out = np.zeros((len(first), len(sample)), dtype=np.int64)
+        for p in np.flatnonzero(~self.is_scaled):
+            piece = sample.pieces[:, p]
+            out += (piece < first[:, p, None]) | (piece >= last[:, p, None])
+        return out
+
+    def _squared_places(self, rows: Ints, places: Floats) -> Floats:
+        """Squared distance of every draw in standard deviations, (rows, draws), of the players that are scaled."""
+        out = np.zeros((len(rows), len(places)))
+        for p in np.flatnonzero(self.is_scaled):
+            out += (places[:, p] - self.own_place[rows, p, None]) ** 2
         return out
 
     def moments(self, rows: Ints, sample: Sample, places: Floats | None, draws: slice, weighted: Floats) -> Floats:
