@@ -1,4 +1,4 @@
-"""Local values of one row: a bar for each feature, named by the row's own region of it; of several kernel widths lines over the widths."""
+"""Local values of one row: a bar for each feature, named by the row's own region of it, or for each word; of several kernel widths lines over the widths."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from whybox.errors import Argument, OptionError
 from whybox.explanation.html import number_text
 from whybox.explanation.local_rows import certified_text, local_numbers, local_warnings, row_name
+from whybox.explanation.local_words import distinct_words, has_words
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
@@ -28,12 +29,14 @@ from whybox.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
     from whybox.data.table import Floats
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["condition_labels", "local"]
+__all__ = ["condition_labels", "local", "write_head"]
 
 MAX_LINES_DRAWN: Final = 6  # features of a sweep
 MAX_NAME_LENGTH: Final = 30  # of a feature inside its condition
@@ -55,13 +58,13 @@ def local(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw one row's local values as bars, largest on top, with their intervals; features whose order is not settled are paler.
+    """Draw one row's local values as bars, largest on top, with their intervals; features (or words) whose order is not settled are paler.
 
     Several kernel widths are drawn as lines over the widths, one for each of the largest features. What says that a linear model describes little stands
     above the axes.
 
     Args:
-        e: local values. row: position of the row, where there are several. output: which of several outputs.
+        e: local values, of tables or of texts. row: position of the row, where there are several. output: which of several outputs.
         max_display: how many features; how many are left out is said below. Of lines at most 6.
         beside: attributions of the same row and output, drawn as diamonds. ax: where to draw. title: instead of the usual one.
 
@@ -78,6 +81,8 @@ def local(
         if beside is not None:
             raise OptionError("a sweep of kernel widths has no place for ", Argument("beside"), "; pick one width.")
         return _draw_widths(e, min(max_display, MAX_LINES_DRAWN), ax, title)
+    if has_words(e) and beside is not None:
+        raise OptionError("words of a text have no place for ", Argument("beside"), "; leave it out.")
     marks = None if beside is None else _marks_of(e, beside)
     top = e.ordered(max_display)
     ax = axes_or_new(ax, 8.4, 2.1 + 0.34 * len(top))
@@ -93,7 +98,7 @@ def local(
         low, high = np.minimum(low, marks[top]), np.maximum(high, marks[top])
     _write_values(ax, values, low, high, y, apart=5 if marks is None else 8)
     ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
-    labels = condition_labels(e)
+    labels = [shorten_label(w) for w in distinct_words(e)] if has_words(e) else condition_labels(e)
     ax.set_yticks(y, [labels[j] for j in top])
     ax.set_ylim(-0.6, len(top) - 0.4)
     _set_limits(ax, low, high)
@@ -106,8 +111,8 @@ def local(
 
 def _one_row(e: Explanation, row: Any) -> Explanation:
     if e.kind != "local":
-        raise OptionError("local shows local values, wb.lime(model, X, background).")
-    if "feature" not in e.dims:
+        raise OptionError("local shows local values, wb.lime(model, X, background), or wb.lime(model, texts).")
+    if "feature" not in e.dims and not has_words(e):
         raise OptionError(
             "local shows all features of a row, and one was picked here; draw the local values as they came."
         )
@@ -211,9 +216,10 @@ def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:
         lines.append("diamonds: Shapley values of the same row")
     if e.interval is not None:
         lines.append(f"lines: {100 * float(e.extras['interval_level'][1]):g} % intervals")
-    left = len(e.feature_names) - shown
+    left = e.values.size - shown
     if left:
-        lines.append(f"{left:,} smaller feature{'s are' if left > 1 else ' is'} left out")
+        what = "word" if has_words(e) else "feature"
+        lines.append(f"{left:,} smaller {what}{'s are' if left > 1 else ' is'} left out")
     return "\n".join(lines)
 
 
@@ -224,6 +230,11 @@ def _write_head(
     marks = [*local_warnings(e)]
     if not settled.all() and len(top) > 1:
         marks.append(f"{certified_text(e)} (paler: not settled)")
+    write_head(ax, e, marks, title)
+
+
+def write_head(ax: Axes, e: Explanation, marks: Sequence[str], title: str | None) -> None:
+    """Write the title, the predictions of one row, and below them marks in bold, above the axes."""
     lines = [line for mark in (local_numbers(e), *marks) for line in fill(mark, TEXT_WIDTH).split("\n")]
     height = 1.25 * _small_points()
     for i, line in enumerate(reversed(lines)):

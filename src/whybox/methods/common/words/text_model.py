@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
@@ -11,12 +12,14 @@ import numpy as np
 from whybox.core.library_calls import first_line, suppress_warnings
 from whybox.data.table import Floats
 from whybox.errors import InputError, NonFiniteError, UnsupportedModelError, WhyboxError
+from whybox.models.base import Model
 from whybox.models.blackbox import prediction_method, probe_outputs
 from whybox.models.bound_method import bound_method, gives_labels
 from whybox.models.call_outputs import as_outputs
 from whybox.models.links import Outputs
+from whybox.models.registry import takes_texts
 
-__all__ = ["TextModel", "as_text_model"]
+__all__ = ["TextModel", "as_text_model", "refuse_model_of_tables", "refuse_model_of_texts", "takes_tables"]
 
 
 @final
@@ -84,6 +87,42 @@ def call_model(function: Callable[[list[str]], Any], texts: list[str], kind: str
             f"the {kind} raised {type(error).__name__} for a list of {len(texts)} texts: {first_line(error)}. It must take a list of texts, with some words left out, "
             "and return one number (or several) for each."
         ) from error
+
+
+def takes_tables(model: Any) -> bool:
+    """Return whether a model is known to take tables: a file, a model that was read, or an estimator that counted columns in training."""
+    bound = bound_method(model)
+    return isinstance(model, (Model, str, Path)) or hasattr(
+        model if bound is None else bound.estimator, "n_features_in_"
+    )
+
+
+def refuse_model_of_tables(model: Any) -> None:
+    """Refuse a model that is known to take tables.
+
+    Raises:
+        InputError: it is one.
+    """
+    if takes_tables(model):
+        name = f"the file {Path(model).name}" if isinstance(model, (str, Path)) else type(model).__name__
+        raise InputError(
+            f"these are texts, and the model ({name}) takes the columns of a table. Pass the whole Pipeline, whose first step makes numbers of texts, or a function of a list "
+            "of texts; or pass rows as a table."
+        )
+
+
+def refuse_model_of_texts(model: Any) -> None:
+    """Refuse a model that is known to take texts and no table.
+
+    Raises:
+        InputError: it is one.
+    """
+    bound = bound_method(model)
+    if takes_texts(model if bound is None else bound.estimator):
+        raise InputError(
+            f"{type(model if bound is None else bound.estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
+            "X['review']. They need no background."
+        )
 
 
 def as_text_model(model: Any, text: str, *, response_method: str | None = None) -> TextModel:

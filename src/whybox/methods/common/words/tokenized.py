@@ -19,6 +19,7 @@ __all__ = [
     "TokenizedTexts",
     "WholeNumbers",
     "group_into_words",
+    "is_column_of_texts",
     "is_text",
     "read_texts",
     "strip_word_marks",
@@ -79,10 +80,23 @@ def is_text(inputs: Any) -> bool:
     )
 
 
+def is_column_of_texts(inputs: Any) -> bool:
+    """True for a text, and for a list, an array or a column that holds texts: not for pairs, and not for the columns of a table."""
+    given = _as_list(inputs)
+    return isinstance(given, str) or (isinstance(given, (list, tuple)) and any(isinstance(t, str) for t in given))
+
+
 def _as_list(inputs: Any) -> Any:
     """A column of a frame, or an array, as a list."""
+    if hasattr(inputs, "columns") or hasattr(inputs, "column_names"):  # a table
+        return inputs
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)
-    return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
+    if kind is not None:
+        return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
+    for name in ("to_list", "to_pylist"):  # of polars, of pyarrow
+        if hasattr(inputs, name):
+            return getattr(inputs, name)()
+    return inputs
 
 
 def _text_rows(inputs: Any) -> tuple[TextOrPair, ...]:
