@@ -18,6 +18,7 @@ from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.options import refuses_unknown_options
+from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.importance.options import ROLES
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.saliency.options import ReadingOptions
@@ -129,6 +130,10 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     if not all(isinstance(section, Section) for section in sections):
         raise OptionError(
             Argument("sections"), " must be sections of whybox.reporting.contents.SECTIONS, not their names."
+        )
+    if is_column_of_texts(X):
+        raise InputError(
+            "a report is about rows of a table, and these are texts. wb.lime(model, texts) explains them, and draws them by .plot.words()."
         )
     _check_role(role, y)
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])

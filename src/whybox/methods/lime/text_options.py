@@ -108,7 +108,7 @@ def check_names_of_texts(given: Iterable[str]) -> None:
     for name in given:
         if name in _OF_TABLES and name not in _OF_TEXTS:
             raise OptionError(
-                Argument(name, example=""),
+                Argument(name),
                 f" is an option of tables, and these are texts; leave it out. Options of texts are {quoted_list(_OF_TEXTS)}.",
             )
 
@@ -122,7 +122,7 @@ def check_names_of_tables(given: Iterable[str]) -> None:
     for name in given:
         if name in _OF_TEXTS and name not in _OF_TABLES:
             raise OptionError(
-                Argument(name, example=""),
+                Argument(name),
                 " is an option of texts, and X is a table; leave it out, or pass a text or a list of texts: ['a text', ...].",
             )
 
