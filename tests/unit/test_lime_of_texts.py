@@ -431,3 +431,40 @@ def test_answers_with_labels_have_an_output_for_each():
     e = wb.lime(classify, ["a good film, good"], output="good")
     assert float(e[0, "good"]) == pytest.approx(0.2)
     assert e.units == "probability"
+
+
+class TextClassificationPipeline:
+    """What whybox sees of a pipeline of transformers: its predict and a plain call return the best label only."""
+
+    def __call__(self, texts, top_k=1):
+        scores = [min(0.1 * text.count("good"), 1.0) for text in texts]
+        found = [[{"label": "good", "score": s}, {"label": "bad", "score": 1 - s}] for s in scores]
+        return [sorted(each, key=lambda entry: -entry["score"])[: top_k or None] for each in found]
+
+    def predict(self, texts):
+        return self(texts)
+
+    def forward(self, inputs):
+        raise AssertionError
+
+
+TextClassificationPipeline.__module__ = "transformers.pipelines.text_classification"
+
+
+def test_a_pipeline_of_transformers_is_asked_for_all_labels():
+    pipeline = TextClassificationPipeline()
+    e = wb.lime(pipeline, ["a good film, good", "good " * 7])
+    assert e.output_names == ("bad", "good")
+    np.testing.assert_allclose(e.values[0, :3, 1], [0.0, 0.2, 0.0], atol=1e-12)
+    np.testing.assert_allclose(e.values[..., 0], -e.values[..., 1], atol=1e-12)
+    with pytest.raises(InputError, match="takes texts, and this is a table"):
+        wb.lime(pipeline, pd.DataFrame({"review": SHORT}))
+
+
+def test_a_model_that_takes_no_empty_text_is_given_something_in_its_place():
+    def strict(texts):
+        return [len(text.split()[0]) for text in texts]
+
+    with pytest.raises(InputError, match=r"IndexError.*mask_string="):
+        wb.lime(strict, "one word")
+    assert np.isfinite(wb.lime(strict, "one word", mask_string="UNK").values).all()

@@ -116,9 +116,10 @@ def word_counts(obj: Any, method: str) -> WordCountModel | str:
 
 def takes_texts(obj: Any) -> bool:
     """Return whether an object is known to take texts, and no tables: a Pipeline that begins with a vectorizer, a pipeline of transformers."""
-    library = type(obj).__module__.partition(".")[0]
-    if library != "sklearn":
-        return library == "transformers" and callable(obj) and not hasattr(obj, "forward")
+    if any(kind.__module__.startswith("transformers.pipelines") for kind in type(obj).__mro__):
+        return True
+    if type(obj).__module__.partition(".")[0] != "sklearn":
+        return False
     found: bool = import_module("whybox.adapters.sklearn.word_counts").takes_texts(obj)
     return found
 
