@@ -101,6 +101,9 @@ def test_a_pipeline_and_its_function_of_strings_have_the_same_values(name, text)
     read = wb.lime(pipeline, text, max_evals=200)
     strings = wb.lime(lambda texts: pipeline.predict_proba(texts)[:, 1], text, max_evals=200)
     assert "word counts from masks" in " ".join(read.evidence.notes)
+    assert read.evidence.verdict["against"] == "Pipeline.predict_proba on 6 texts with some words left out"
+    assert read.evidence.agreement < 1e-12
+    assert strings.evidence.verdict["against"] == "nothing: the model itself was evaluated"
     assert "texts as strings (the model is a function of texts)" in " ".join(strings.evidence.notes)
     np.testing.assert_allclose(read.values, strings.values, rtol=0, atol=1e-13)
     np.testing.assert_allclose(read.std_error, strings.std_error, rtol=0, atol=1e-13)

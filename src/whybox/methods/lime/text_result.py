@@ -126,10 +126,10 @@ def _evidence(found: LocalTexts, spec: MethodSpec, exact: bool, seconds: float) 
         residual=0.0,
         residual_units=found.output.units,
         residual_against="nothing",
-        agreement=0.0,
+        agreement=max(row.difference for row in rows),
         tolerance=0.0,
         model=found.model.kind,
-        verdict={"against": "nothing: the model itself was evaluated"},
+        verdict={"against": _compared_with(found)},
         model_calls=sum(row.spent for row in rows),
         seed=options.seed,
         rows=len(rows),
@@ -147,6 +147,14 @@ def _evidence(found: LocalTexts, spec: MethodSpec, exact: bool, seconds: float) 
             "max_evals": options.budget,
         },
     )
+
+
+def _compared_with(found: LocalTexts) -> str:
+    """What the predictions were compared with, in words."""
+    compared = sum(row.compared for row in found.rows)
+    if not compared:
+        return "nothing: the model itself was evaluated"
+    return f"{found.model.kind} on {compared:,} texts with some words left out"
 
 
 def _words_setting(tokenizer: Any) -> str:

@@ -47,7 +47,7 @@ class WordCoefficients:
         prediction: of the full text, (outputs,). label: names of the outputs explained.
         certificates: of each output. converged: whether `top` of each output are settled, or errors as small as asked.
         effective_size: of the draws under the weighted law, as a share of their number; 1 where all masks were enumerated.
-        spent, distinct: predictions, and different texts among them. reading: how texts were given to the model. notes: for the evidence.
+        spent, distinct: predictions, and different texts among them. compared, difference: see :class:`MaskEvaluator`. reading: how texts were given to the model. notes: for the evidence.
     """
 
     words: TextWords
@@ -60,6 +60,8 @@ class WordCoefficients:
     spent: int
     distinct: int
     reading: str
+    compared: int = 0
+    difference: float = 0.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -200,6 +202,8 @@ class _TextProblem:
             evaluate.spent,
             evaluate.distinct,
             reading,
+            evaluate.compared,
+            evaluate.difference,
             tuple(self.notes),
         )
 
