@@ -279,6 +279,9 @@ def test_texts_for_a_model_of_tables_are_refused(tmp_path):
             wb.lime(each, SHORT)
     with pytest.raises(OptionError, match="draws values of features from a background"):
         wb.explainers.Lime(forest)
+    row = pd.DataFrame({"age": [1.0, 2.0], "city": ["Rome", "Bern"]}).iloc[0]
+    with pytest.raises(InputError, match="X has one dimension; pass two"):  # a row of a table is no list of texts
+        wb.lime(lambda rows: np.ones(len(rows)), row, X)
     explain = wb.explainers.Lime(forest, X)
     with pytest.raises(InputError, match="For texts make one without"):
         explain(SHORT)

@@ -47,7 +47,8 @@ class WordCoefficients:
         prediction: of the full text, (outputs,). label: names of the outputs explained.
         certificates: of each output. converged: whether `top` of each output are settled, or errors as small as asked.
         effective_size: of the draws under the weighted law, as a share of their number; 1 where all masks were enumerated.
-        spent, distinct: predictions, and different texts among them. compared, difference: see :class:`MaskEvaluator`. reading: how texts were given to the model. notes: for the evidence.
+        spent, distinct: predictions, and different texts among them.
+        compared, difference: see :class:`MaskEvaluator`. reading: how texts were given to the model. notes: for the evidence.
     """
 
     words: TextWords

@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import is_missing
 from whybox.errors import Argument, InputError, OptionError
 
 __all__ = [
@@ -81,9 +82,11 @@ def is_text(inputs: Any) -> bool:
 
 
 def is_column_of_texts(inputs: Any) -> bool:
-    """True for a text, and for a list, an array or a column that holds texts: not for pairs, and not for the columns of a table."""
+    """True for a text, and for a list, an array or a column that holds texts and missing ones: not for pairs, a row of a table, or its columns."""
     given = _as_list(inputs)
-    return isinstance(given, str) or (isinstance(given, (list, tuple)) and any(isinstance(t, str) for t in given))
+    if not isinstance(given, (list, tuple)):
+        return isinstance(given, str)
+    return any(isinstance(t, str) for t in given) and all(isinstance(t, str) or is_missing(t) for t in given)
 
 
 def _as_list(inputs: Any) -> Any:
