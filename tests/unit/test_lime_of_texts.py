@@ -357,7 +357,8 @@ def test_few_texts_show_the_words_that_matter():
 
 def colors(ax):
     """The ground of each word that has one."""
-    return {t.get_text(): t.get_bbox_patch().get_facecolor() for t in ax.texts if t.get_bbox_patch() is not None}
+    written = {t.get_position(): t.get_text() for t in ax.texts}
+    return {written[p.get_x(), p.get_y() + 0.4]: p.get_facecolor() for p in ax.patches}
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])

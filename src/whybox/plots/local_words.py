@@ -52,6 +52,8 @@ def local_words(
     Raises:
         OptionError: no such text, or no output named where there are several.
     """
+    from matplotlib.patches import Rectangle
+
     e = one_output(e, output, "plot of words")
     if "row" in e.dims:
         if isinstance(row, bool) or not isinstance(row, (int, np.integer)) or not -len(e) <= row < len(e):
@@ -61,16 +63,16 @@ def local_words(
     lines = placed[-1][3] + 1 if placed else 1
     ax = axes_or_new(ax, 8, 1.5 + 0.3 * lines)
     ax.set_xlim(0, LINE_CHARACTERS)
-    ax.set_ylim(lines - 0.4, -0.6)
+    ax.set_ylim(max(lines, 2) - 0.4, -0.6)
     largest = max(float(np.abs(e.values).max(initial=0.0)), 1e-300)
     colours = diverging_colormap()
     for piece, word, x, y in placed:
-        style: dict[str, Any] = {"color": text_color()}
+        color = text_color()
         if word >= 0 and abs(float(e.values[word])) >= MIN_SHARE_COLORED * largest:
             ground = colours(0.5 + 0.5 * float(e.values[word]) / largest)
-            style["color"] = "white" if sum(ground[:3]) < 1.5 else "black"
-            style["bbox"] = {"boxstyle": "square,pad=0.18", "facecolor": ground, "edgecolor": "none"}
-        ax.text(x, y, piece, family="monospace", fontsize=10, va="center", ha="left", **style)
+            color = "white" if sum(ground[:3]) < 1.5 else "black"
+            ax.add_patch(Rectangle((x, y - 0.4), _width(piece), 0.8, facecolor=ground, edgecolor="none"))
+        ax.text(x, y, piece, family="monospace", fontsize=10, va="center", ha="left", color=color)
     ax.set_xticks([])
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
