@@ -165,9 +165,9 @@ class MaskEvaluator:
             ModelMismatchError: counts from masks do not give what the pipeline predicts. UnsupportedModelError: the output for a text changes with the texts beside
                 it, or from call to call.
         """
-        outputs = self(present)
-        texts = list(dict.fromkeys(self._write(present)))
-        at = [self._write(present).index(t) for t in texts]
+        outputs, written = self(present), self._write(present)
+        texts = list(dict.fromkeys(written))
+        at = [written.index(text) for text in texts]
         again = self._of_texts(texts[::-1])[::-1] if self.counter is not None else self._of_texts(texts[:2][::-1])[::-1]
         outputs = outputs[at][: len(again)]
         size = np.abs(outputs).max(axis=0)
