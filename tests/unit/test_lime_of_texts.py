@@ -241,6 +241,9 @@ def test_options_of_tables_are_refused_by_name(model):
         ({"kernel_width": [10, 25]}, "takes one width"),
         ({"kernel_width": np.sqrt}, "kernel of your own"),
         ({"toknizer": None}, "Did you mean 'tokenizer'"),
+        ({"bow": False}, "no option here: write by_position=True"),
+        ({"num_features": 10}, "no option here: every word has a value. top says"),
+        ({"split_expression": " "}, "no option here: write tokenizer="),
         ({"tol": -1}, "tol"),
         ({"max_evals": 10}, "max_evals=10 is too small"),
     ):

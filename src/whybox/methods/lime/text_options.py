@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import Argument, OptionError, quoted_list
@@ -25,6 +25,28 @@ __all__ = [
 WORDS: Final = "words"  # the method of texts
 MAX_EVALS: Final = 2000  # predictions a text
 
+_OUTPUTS: Final = (Argument("output"), " names a class, 'all' or 'predicted'.")
+_NO_KERNEL: Final = (
+    "the law of absent words is known for cosine distances alone. Choose how fast weights fall: ",
+    Argument("kernel_width", example="25"),
+    ".",
+)
+_OF_THE_LIME_PACKAGE: Final[Mapping[str, tuple[Any, ...]]] = {
+    "bow": ("write ", Argument("by_position", True), " where each occurrence of a word counts by itself."),
+    "split_expression": ("write ", Argument("tokenizer", r"\W+"), ", or a function that returns the words."),
+    "char_level": ("write ", Argument("tokenizer", "characters"), "."),
+    "kernel": _NO_KERNEL,
+    "distance_metric": _NO_KERNEL,
+    "model_regressor": ("for the penalty of the lime package, write ", Argument("alpha", example="1"), "."),
+    "num_samples": (Argument("max_evals"), " bounds the draws, and ", Argument("tol"), " says how small errors get."),
+    "num_features": ("every word has a value. ", Argument("top"), " says how many of the largest are to be settled."),
+    "feature_selection": ("no word is left out of the linear model; extras['rank'] orders them.",),
+    "labels": _OUTPUTS,
+    "top_labels": _OUTPUTS,
+    "class_names": ("names are those of the model's classes; extras['label'] says which is explained.",),
+    "random_state": ("write ", Argument("seed", example="0"), "."),
+}
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -34,6 +56,8 @@ class LimeTextOptions:
     Raises:
         OptionError: a value that is not known or out of range.
     """
+
+    INSTEAD: ClassVar[Mapping[str, tuple[Any, ...]]] = _OF_THE_LIME_PACKAGE
 
     method: Any = option(AUTO, "auto or words", choices=(AUTO, WORDS))
     output: Any = option(None, "name of a class or output, all, or predicted: of each text its own class")
