@@ -24,6 +24,7 @@ import whybox as wb
 from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.text_options import LimeTextOptions
+from whybox.methods.lime.text_plan import plan_texts
 from whybox.methods.registry import find, options_of
 
 
@@ -441,6 +442,34 @@ def test_answers_with_labels_have_an_output_for_each():
     e = wb.lime(classify, ["a good film, good"], output="good")
     assert float(e[0, "good"]) == pytest.approx(0.2)
     assert e.units == "probability"
+
+
+def test_a_plan_says_how_many_predictions_it_takes_at_most(model, text):
+    for texts, exact in (([SHORT[1], SHORT[2]], True), ([text, SHORT[0]], False)):
+        counted = Counted(model.predict_proba)
+        plan = plan_texts(counted, LimeTextOptions(max_evals=400), texts)
+        planned, counted.count = counted.count, 0
+        e = wb.lime(counted, texts, max_evals=400)
+        assert (plan.exact, plan.exact) == (e.evidence.exact, exact)
+        assert (plan.method_id, plan.rows) == (e.evidence.method_id, 2)
+        assert e.evidence.model_calls <= plan.model_calls <= 800
+        assert counted.count <= plan.model_calls + 1  # one to learn what the model returns
+        assert planned < 1_000
+        assert np.isfinite(plan.seconds)
+        assert "at most" in str(plan)
+    with pytest.raises(InputError, match="row 1 is empty"):
+        plan_texts(model, LimeTextOptions(), ["a", ""])
+
+
+class Counted:
+    """A model that counts the texts it is given."""
+
+    def __init__(self, model):
+        self.model, self.count = model, 0
+
+    def __call__(self, texts):
+        self.count += len(texts)
+        return self.model(texts)
 
 
 class TextClassificationPipeline:

@@ -135,6 +135,7 @@ TABLE_METHODS: Final = (
         **_LIME
         | {
             "options": "whybox.methods.lime.text_options:LimeTextOptions",
+            "plan": "whybox.methods.lime.text_plan:plan_texts",
             "estimand": "local: coefficient of a word's presence in a linear model of the text with a uniform number of words left out, weighted towards the full text",
             "quantity": "effect of the word's presence",
             "figures": ("local", "words"),

@@ -26,7 +26,7 @@ from whybox.methods.lime.removal_law import KERNEL_WIDTH, RemovalLaw
 from whybox.methods.lime.text_options import PREDICTED, LimeTextOptions
 from whybox.numerics.rounding import FLOAT64_ROUNDING
 
-__all__ = ["LocalTexts", "WordCoefficients", "explain_texts"]
+__all__ = ["LocalTexts", "WordCoefficients", "explain_texts", "is_enumerated", "most_predictions", "split_texts"]
 
 DEFAULT_TOP: Final = 5
 DEFAULT_TOL: Final = 0.02  # of the largest coefficient
@@ -107,18 +107,8 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: LimeTextOptio
     """
     options = LimeTextOptions() if options is None else options
     rows = as_texts(texts)
-    split = [
-        split_text(
-            text,
-            options.tokenizer,
-            by_position=options.by_position,
-            mask_string=options.mask_string,
-            row=row,
-        )
-        for row, text in enumerate(rows)
-    ]
+    split = split_texts(rows, options)
     laws = [_law(words, options) for words in split]
-    _check_budget(split, options)
     read = as_text_model(model, rows[0], response_method=options.response_method)
     predicted = isinstance(options.output, str) and options.output == PREDICTED
     if predicted and PREDICTED in (*read.outputs.names, read.outputs.negative_class):
@@ -128,6 +118,31 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: LimeTextOptio
         _TextProblem(words, law, read, output, options, predicted).run() for words, law in zip(split, laws, strict=True)
     ]
     return LocalTexts(rows, tuple(explained), options, read, output, predicted)
+
+
+def split_texts(texts: Sequence[str], options: LimeTextOptions) -> list[TextWords]:
+    """Split texts into words, and check that each can be explained within the budget.
+
+    Raises:
+        InputError: a text has no words. OptionError: `max_evals` is too small.
+    """
+    split = [
+        split_text(text, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string, row=row)
+        for row, text in enumerate(texts)
+    ]
+    _check_budget(split, options)
+    return split
+
+
+def is_enumerated(n_words: int, options: LimeTextOptions) -> bool:
+    """Return whether all ways to leave out words fit into the budget, so that values are exact."""
+    return n_words == 1 or (n_words < 60 and 2**n_words <= options.budget - PREDICTIONS_OF_CHECKS)
+
+
+def most_predictions(words: TextWords, options: LimeTextOptions) -> int:
+    """Return how many predictions a text takes at most, those of the checks included."""
+    d = words.n_words
+    return 2**d + PREDICTIONS_OF_CHECKS if is_enumerated(d, options) else options.budget
 
 
 def _number_of(text: str) -> int:
@@ -186,7 +201,7 @@ class _TextProblem:
         prediction = evaluate(np.ones((1, d), dtype=bool))[0]
         chosen = [int(np.argmax(prediction))] if self.predicted else list(range(len(prediction)))
         left = options.budget - PREDICTIONS_OF_CHECKS
-        if self.law is None or (d < 60 and 2**d <= left):
+        if is_enumerated(d, options):
             fit, looks, effective = self._enumerate(evaluate, chosen), 1, 1.0
         else:
             fit, looks, effective = self._draw(evaluate, chosen, left, rng)
