@@ -457,6 +457,10 @@ def test_a_plan_says_how_many_predictions_it_takes_at_most(model, text):
         assert planned < 1_000
         assert np.isfinite(plan.seconds)
         assert "at most" in str(plan)
+    planned = wb.plan(wb.lime, model, [text, SHORT[0]], max_evals=400)
+    assert (planned.method_id, planned.model_calls, planned.exact) == (plan.method_id, plan.model_calls, False)
+    with pytest.raises(OptionError, match="discretizer is an option of tables"):
+        wb.plan(wb.lime, model, SHORT, discretizer="decile")
     with pytest.raises(InputError, match="row 1 is empty"):
         plan_texts(model, LimeTextOptions(), ["a", ""])
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, overload
 
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
+from whybox.methods.common.plan import Plan
 from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.explainer import Lime
@@ -15,7 +17,7 @@ from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.text_explainer import TextExplainer, refuse_background
 from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables, check_names_of_texts
 
-__all__ = ["lime"]
+__all__ = ["lime", "plan_lime"]
 
 
 @overload
@@ -125,13 +127,9 @@ def lime(
         '-0.00422 < s5 <= 0.0298'
     """
     if is_column_of_texts(X):
-        refuse_background(background)
-        check_names_of_texts(options)
-        of_texts = chosen_options(LimeTextOptions, "method", method, options)
+        of_texts = _options_of_texts(background, method, options)
         return for_each(of_texts, lambda each: TextExplainer(model, each)(X))
-    check_names_of_tables(options)
-    refuse_model_of_texts(model)
-    chosen = chosen_options(LimeOptions, "method", method, options)
+    chosen = _options_of_tables(model, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
 
@@ -139,3 +137,35 @@ def lime(
         return Lime(model, behind, each)(rows)
 
     return for_each(chosen, explain_with)
+
+
+def _options_of_texts(
+    background: Any, method: Any, options: Mapping[str, Any]
+) -> LimeTextOptions | dict[str, LimeTextOptions]:
+    """Options of texts; what texts have not is refused by name."""
+    refuse_background(background)
+    check_names_of_texts(options)
+    return chosen_options(LimeTextOptions, "method", method, options)
+
+
+def _options_of_tables(model: Any, method: Any, options: Mapping[str, Any]) -> LimeOptions | dict[str, LimeOptions]:
+    """Options of tables; what tables have not is refused by name, and so is a model of texts."""
+    check_names_of_tables(options)
+    refuse_model_of_texts(model)
+    return chosen_options(LimeOptions, "method", method, options)
+
+
+def plan_lime(
+    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+) -> Plan | dict[str, Plan]:
+    """Plan :func:`lime`: see :func:`whybox.plan`."""
+    if is_column_of_texts(X):
+        from whybox.methods.lime.text_plan import plan_texts
+
+        return for_each(_options_of_texts(background, method, options), lambda each: plan_texts(model, each, X))
+    from whybox.methods.lime.plan import plan_rows
+
+    chosen = _options_of_tables(model, method, options)
+    rows = as_table(X)
+    behind = None if background is None else as_table(background, what="the background")
+    return for_each(chosen, lambda each: plan_rows(model, behind, each, rows))
