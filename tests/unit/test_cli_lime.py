@@ -225,6 +225,14 @@ def test_words_are_printed(folder, capsys):
     assert "and 3 more rows; -o FILE explains and writes all" in printed
 
 
+def test_what_texts_cost_is_planned(folder, capsys):
+    assert main(["plan", "lime", str(folder / "pipeline.joblib"), str(folder / "texts.parquet"), *OF_TEXTS]) == 0
+    printed = capsys.readouterr().out
+    plan = wb.plan(wb.lime, joblib.load(folder / "pipeline.joblib"), TEXTS)
+    assert printed.startswith("LIME of texts: 6 rows; exact\nkernel    every way to leave out words")
+    assert f"calls     about {plan.model_calls:,.0f} rows" in printed
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
