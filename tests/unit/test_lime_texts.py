@@ -1,6 +1,7 @@
 """LIME of texts: what it asks of a model, what it refuses, and the explanation it returns."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
@@ -219,3 +220,40 @@ def test_a_text_service_is_called_in_its_batches(text):
     explain_texts(wb.RemoteModel(service, batch_size=50), text, LimeTextOptions(max_evals=200, tol=0))
     assert max(sizes) <= 50
     assert sum(sizes) > 150
+
+
+class TextClassificationPipeline:
+    """What whybox sees of a pipeline of transformers: its predict and a plain call return the best label only."""
+
+    def __call__(self, texts, top_k=1):
+        scores = [min(0.1 * text.count("good"), 1.0) for text in texts]
+        found = [[{"label": "good", "score": s}, {"label": "bad", "score": 1 - s}] for s in scores]
+        return [sorted(each, key=lambda entry: -entry["score"])[: top_k or None] for each in found]
+
+    def predict(self, texts):
+        return self(texts)
+
+    def forward(self, inputs):
+        raise AssertionError
+
+
+TextClassificationPipeline.__module__ = "transformers.pipelines.text_classification"
+
+
+def test_a_pipeline_of_transformers_is_asked_for_all_labels():
+    pipeline = TextClassificationPipeline()
+    e = wb.lime(pipeline, ["a good film, good", "good " * 7])
+    assert e.output_names == ("bad", "good")
+    np.testing.assert_allclose(e.values[0, :3, 1], [0.0, 0.2, 0.0], atol=1e-12)
+    np.testing.assert_allclose(e.values[..., 0], -e.values[..., 1], atol=1e-12)
+    with pytest.raises(InputError, match="takes texts, and this is a table"):
+        wb.lime(pipeline, pd.DataFrame({"review": ["a good film"]}))
+
+
+def test_a_model_that_takes_no_empty_text_is_given_something_in_its_place():
+    def strict(texts):
+        return [len(text.split()[0]) for text in texts]
+
+    with pytest.raises(InputError, match=r"IndexError.*mask_string="):
+        wb.lime(strict, "one word")
+    assert np.isfinite(wb.lime(strict, "one word", mask_string="UNK").values).all()
