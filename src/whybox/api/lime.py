@@ -98,7 +98,7 @@ def lime(
         >>> e.evidence.exact
         True
         >>> e.extras["condition"][1][0, e.feature_names.index("s5")]
-        '-0.00422 < s5 <= 0.0298'
+        's5 > 0.028'
     """
     chosen = chosen_options(LimeOptions, "method", method, options)
     rows = as_table(X)
