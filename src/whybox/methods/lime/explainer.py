@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import time
+from copy import copy
 from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, final
+
+import numpy as np
 
 from whybox.data.table import Floats, as_table
 from whybox.explanation.explanation import Explanation
@@ -16,7 +19,7 @@ from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
-from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, plan_draws, sampled_model
+from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
@@ -81,11 +84,18 @@ class Lime:
 
         return join_widths(widths, [self._explain(rows, width) for width in widths])
 
+    def limited(self, max_evals: int) -> Lime:
+        """Return this explainer with another limit, which it uses up: it settles nothing before, and checks nothing. For timing."""
+        other = copy(self)
+        other.options = replace(self.options, max_evals=max_evals, tol=np.finfo(float).tiny, spot_checks=0)
+        other.neighbourhood = replace(self.neighbourhood, options=other.options)
+        return other
+
     def _explain(self, X: Any, width: float | None) -> Explanation:
         began = time.perf_counter()
         problem = resolve_rows(self.neighbourhood, X, width)
         evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
-        plan = plan_draws(LocalDesign(problem), evaluated) if self.method == "sampled" else None
+        budget = sample_budget(LocalDesign(problem), evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
         prediction, difference = self._predictions(problem)
         own = (
@@ -96,10 +106,10 @@ class Lime:
         agreement = max(problem.agreement, difference)
         problem = replace(problem, agreement=agreement, n_rows_checked=problem.n_rows_checked + own)
         design = LocalDesign(problem)
-        if plan is None:
+        if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
-            model = sampled_model(design, plan, evaluated)
+            model = sampled_model(design, budget, evaluated)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
         checks = self._check(design, model, time.perf_counter() - began)

@@ -23,13 +23,13 @@ from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSam
 
 __all__ = [
     "FREEDOM",
-    "DrawPlan",
     "LocalModel",
+    "SampleBudget",
     "certificates",
     "chosen_method",
     "default_evals",
     "exact_model",
-    "plan_draws",
+    "sample_budget",
     "sampled_model",
     "settled",
 ]
@@ -113,29 +113,30 @@ def default_evals(options: LimeOptions, rows: int) -> int:
 
 @final
 @dataclass(frozen=True, eq=False)
-class DrawPlan:
-    """How a sample begins, and how many predictions it may take.
+class SampleBudget:
+    """How predictions of single rows are shared out.
 
     Attributes:
-        near: (rows,), those that share the sample. narrow: positions of the others. first: draws of each scrambling that the sample begins with.
-        for_narrow: draws of each of the others. allowed: predictions of the shared sample.
+        shared: most for the sample that rows share. first_draws: of each scrambling, to begin with. near: (rows,), those that share it.
+        narrow: positions of the other rows. narrow_draws: how many each of them has of its own. for_narrow: predictions that these take together.
     """
 
+    shared: int
+    first_draws: int
     near: npt.NDArray[np.bool_]
     narrow: Ints
-    first: int
+    narrow_draws: int
     for_narrow: int
-    allowed: int
 
 
-def plan_draws(design: LocalDesign, reserved: int) -> DrawPlan:
-    """Say how a sample begins; the model is not evaluated.
+def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
+    """Share out the predictions that are allowed; the model is not evaluated.
 
     Args:
         reserved: predictions that are made besides.
 
     Raises:
-        LimitError: the fewest draws take more predictions than allowed. InputError: no draw has weight near a row.
+        LimitError: even the fewest draws take more. InputError: no draw has weight near a row.
     """
     problem = design.problem
     left = default_evals(problem.options, len(problem.rows)) - reserved
@@ -145,33 +146,33 @@ def plan_draws(design: LocalDesign, reserved: int) -> DrawPlan:
     if design.is_scaled.any():
         _refuse_far_rows(design, left)
         near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
-    for_narrow, all_narrow = _narrow_draws(design, len(narrow), left, reserved)
-    return DrawPlan(near, narrow, first, for_narrow, left - all_narrow)
+    narrow_draws, for_narrow = _narrow_draws(design, len(narrow), left, reserved)
+    return SampleBudget(left - for_narrow, first, near, narrow, narrow_draws, for_narrow)
 
 
-def sampled_model(design: LocalDesign, plan: DrawPlan, reserved: int) -> LocalModel:
+def sampled_model(design: LocalDesign, budget: SampleBudget, reserved: int) -> LocalModel:
     """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
 
     Args:
-        plan: as :func:`plan_draws` returns it. reserved: predictions that are made besides.
+        budget: as :func:`sample_budget` returns it. reserved: predictions that are made besides.
 
     Raises:
-        NonFiniteError: an output is NaN.
+        NonFiniteError: an output is NaN or infinite.
     """
     problem, options = design.problem, design.problem.options
-    near, narrow, for_narrow = plan.near, plan.narrow, plan.for_narrow
     evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
+    near, narrow, for_narrow = budget.near, budget.narrow, budget.narrow_draws
     sample = SharedSample(problem.neighbourhood, evaluator)
     looks = 0
     done = np.zeros(len(problem.rows), dtype=bool)
     found: LocalValues | None = None
     while near.any():
-        sample.grow(plan.first if not sample.samples else sample.draws)
+        sample.grow(budget.first_draws if not sample.samples else sample.draws)
         looks += 1
         found = local_values(design, sample, near)
         done = settled(found, options, looks=MAX_LOOKS)
         following = sample.draws * REPLICATES
-        if done[near].all() or evaluator.spent + following > plan.allowed or looks == MAX_LOOKS:
+        if done[near].all() or evaluator.spent + following > budget.shared or looks == MAX_LOOKS:
             break
     if found is None:
         n, count = problem.first.shape
