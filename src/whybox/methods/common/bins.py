@@ -11,7 +11,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.methods.common.columns import Feature
 
-__all__ = ["bin_edges", "check_named_edges", "edge_texts", "time_kind"]
+__all__ = ["bin_edges", "check_named_edges", "edge_texts", "number_texts", "time_kind"]
 
 _SHARES: Final = {"quartile": (25, 50, 75), "decile": (10, 20, 30, 40, 50, 60, 70, 80, 90)}
 _MAX_ENTROPY_DEPTH: Final = 3  # as in lime
@@ -122,6 +122,12 @@ def edge_texts(edges: Floats, *, kind: str = "number", origin: int = 0) -> list[
         if len(set(texts)) == distinct:
             return texts
     return [repr(float(e)) for e in edges]
+
+
+def number_texts(feature: Feature, values: Floats) -> list[str]:
+    """Return numbers of a column as text: dates and durations where it holds these, and whole numbers from their origin on."""
+    kind = {"M": "date", "m": "duration"}.get(time_kind(feature), "number")
+    return edge_texts(values, kind=kind, origin=feature.number_origin)
 
 
 def _short(value: float, digits: int) -> str:

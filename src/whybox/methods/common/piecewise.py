@@ -20,7 +20,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_positions
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, DtypeError, InputError, OptionError
-from whybox.methods.common.bins import bin_edges, edge_texts, time_kind
+from whybox.methods.common.bins import bin_edges, edge_texts, number_texts, time_kind
 from whybox.methods.common.columns import Feature, Ints, feature_of
 from whybox.numerics.truncated_normal import truncated_mean, truncated_quantile
 
@@ -184,7 +184,8 @@ class BinnedColumn:
     Attributes:
         feature: the column, coded. edges: of a number, inner edges; () else. limits: of a number, smallest and largest value.
         piece_of_bin: which piece each bin is, -1 for an empty one; of a category, each value. missing_piece: that of missing values, or -1.
-        piece_of_row: (background rows,). window: whether a row's own region is a window around its value. scaled: whether a number is not cut into bins.
+        piece_of_row: (background rows,). window: whether a row's own region is a window around its value. edge_words: inner edges as text. scaled: whether
+            a number is not cut into bins.
     """
 
     feature: Feature
@@ -194,6 +195,7 @@ class BinnedColumn:
     missing_piece: int
     piece_of_row: Ints
     window: bool
+    edge_words: tuple[str, ...]
     scaled: bool = False
 
     @property
@@ -259,18 +261,13 @@ class BinnedColumn:
                 " gives a value for each standard deviation, where missing values have no place. Use 'quartile'.",
             )
         deviation = float(np.nanstd(self.feature.numbers)) if self.feature.numbers is not None else 0.0
-        kind = "duration" if self._time_kind else "number"
+        kind = "duration" if time_kind(self.feature) else "number"
         words = f"{self.feature.name}, each {edge_texts(np.array([deviation]), kind=kind)[0]}"
         return _single_pieces(np.zeros(len(numbers), dtype=np.int64), [words] * len(numbers), numbers)
 
     @cached_property
     def _words_of_bins(self) -> npt.NDArray[np.object_]:
         return np.array([self._bin_words(b) for b in range(len(self.edges) + 1)], dtype=object)
-
-    @cached_property
-    def edge_words(self) -> list[str]:
-        """The inner edges as text."""
-        return self._texts(self.edges)
 
     def _bin_words(self, b: int) -> str:
         name, words, n = self.feature.name, self.edge_words, len(self.edges)
@@ -292,21 +289,12 @@ class BinnedColumn:
 
     @cached_property
     def _words_of_only_values(self) -> npt.NDArray[np.object_]:
-        words = ["" if np.isnan(v) else self._texts(np.array([v]))[0] for v in self._only_values]
+        words = ["" if np.isnan(v) else number_texts(self.feature, np.array([v]))[0] for v in self._only_values]
         return np.array([f"{self.feature.name} = {w}" for w in words], dtype=object)
 
-    @property
-    def _time_kind(self) -> str:
-        return time_kind(self.feature)
-
-    def _texts(self, values: Floats) -> list[str]:
-        """Numbers of the column in words."""
-        kind = {"M": "date", "m": "duration"}.get(self._time_kind, "number")
-        return edge_texts(values, kind=kind, origin=self.feature.number_origin)
-
     def _own_value_words(self, value: float) -> str:
-        low, high = self._texts(np.array(self.limits))
-        own = self._texts(np.array([value]))[0]
+        low, high = number_texts(self.feature, np.array(self.limits))
+        own = number_texts(self.feature, np.array([value]))[0]
         return f"{self.feature.name} = {own} (the background has {low} to {high}, and nothing like it)"
 
     def _windows(self, numbers: Floats, weights: Floats) -> RowRegions:
@@ -344,8 +332,8 @@ class BinnedColumn:
             elif a == b:
                 words.append(self._own_value_words(float(x)))
             else:
-                low, high = self._texts(values[[a, b - 1]]) if b - a > 1 else [""] * 2
-                same = self._texts(values[[a]])[0]
+                low, high = number_texts(self.feature, values[[a, b - 1]]) if b - a > 1 else [""] * 2
+                same = number_texts(self.feature, values[[a]])[0]
                 words.append(f"{low} <= {name} <= {high}" if b - a > 1 else f"{name} = {same}")
         return tuple(words)
 
@@ -392,7 +380,7 @@ def bin_column(  # a column has this many choices
         kinds = len(feature.unique)
         piece = np.where(feature.codes < 0, kinds, feature.codes)
         missing = kinds if (feature.codes < 0).any() else _UNSEEN
-        return BinnedColumn(feature, np.empty(0), (np.nan, np.nan), np.arange(kinds), missing, piece, False)
+        return BinnedColumn(feature, np.empty(0), (np.nan, np.nan), np.arange(kinds), missing, piece, False, ())
     known = ~np.isnan(numbers)
     values = numbers[known]
     limits = float(values.min()), float(values.max())
@@ -400,7 +388,7 @@ def bin_column(  # a column has this many choices
         kinds = len(feature.unique)
         piece = np.where(known, feature.codes, kinds)
         missing = kinds if not known.all() else _UNSEEN
-        return BinnedColumn(feature, np.empty(0), limits, np.arange(kinds), missing, piece, True)
+        return BinnedColumn(feature, np.empty(0), limits, np.arange(kinds), missing, piece, True, ())
     if discretizer is None and limits[0] < limits[1]:
         if not known.all():
             raise OptionError(
@@ -409,7 +397,9 @@ def bin_column(  # a column has this many choices
                 "Use 'quartile', which makes them a bin of their own.",
             )
         one = np.zeros(len(numbers), dtype=np.int64)
-        return BinnedColumn(feature, np.empty(0), limits, np.zeros(1, dtype=np.int64), _UNSEEN, one, False, scaled=True)
+        return BinnedColumn(
+            feature, np.empty(0), limits, np.zeros(1, dtype=np.int64), _UNSEEN, one, False, (), scaled=True
+        )
     truth = None if y is None else np.asarray(y)[known]
     edges = bin_edges(feature, values, weights[known], discretizer, truth, seed)
     bins = np.searchsorted(edges, values, side="left")
@@ -419,7 +409,8 @@ def bin_column(  # a column has this many choices
     piece = np.full(len(numbers), len(present), dtype=np.int64)
     piece[known] = piece_of_bin[bins]
     missing = len(present) if not known.all() else _UNSEEN
-    return BinnedColumn(feature, edges, limits, piece_of_bin, missing, piece, False)
+    words = tuple(number_texts(feature, edges))
+    return BinnedColumn(feature, edges, limits, piece_of_bin, missing, piece, False, words)
 
 
 def join_columns(
