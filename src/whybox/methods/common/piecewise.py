@@ -289,7 +289,12 @@ class BinnedColumn:
 
     @cached_property
     def _words_of_only_values(self) -> npt.NDArray[np.object_]:
-        words = ["" if np.isnan(v) else number_texts(self.feature, np.array([v]))[0] for v in self._only_values]
+        words = []
+        for b, value in enumerate(self._only_values):
+            if b < len(self.edges) and value == self.edges[b]:
+                words.append(self.edge_words[b])
+            else:
+                words.append("" if np.isnan(value) else number_texts(self.feature, np.array([value]))[0])
         return np.array([f"{self.feature.name} = {w}" for w in words], dtype=object)
 
     def _own_value_words(self, value: float) -> str:
