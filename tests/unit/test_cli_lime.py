@@ -73,7 +73,7 @@ def test_a_file_has_one_line_a_row_and_feature_with_the_evidence(folder, capsys)
     assert about["kind"] == "local"
     assert about["evidence"]["method_id"] == "lime.exact"
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"{folder / 'out.parquet'}: LIME, exact: 20 rows x 5 features, in prediction"
+    assert printed[0] == f"{folder / 'out.parquet'}: LIME without a sample: 20 rows x 5 features, in prediction"
     assert any("Note: R squared is below" in line for line in printed)
 
 
@@ -82,7 +82,7 @@ def test_without_a_file_the_first_rows_are_printed(folder, capsys):
     printed = capsys.readouterr().out
     model, rows, background = data(folder)
     e = wb.lime(model, rows[:3], background)
-    assert printed.startswith("LIME, exact: 3 of 20 rows x 5 features, in prediction\n")
+    assert printed.startswith("LIME without a sample: 3 of 20 rows x 5 features, in prediction\n")
     for line in lime_lines(e):
         assert line in printed
     top = int(e[0].ordered(1)[0])

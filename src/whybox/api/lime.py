@@ -70,7 +70,7 @@ def lime(
         model: any model that :func:`effects` takes: read where it can be, else evaluated; or a function of rows.
         X: rows to explain, (n, d).
         background: rows that values are drawn from, like those of training, (m, d).
-        method: ``"auto"``: exact for tree ensembles and linear models on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
+        method: ``"auto"``: exact for tree ensembles and linear boosters on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
         output: which class or output, as for :func:`explain`. ``"predicted"``: of each row the class with the largest output; ``extras["label"]`` names it.
         scale: as for :func:`explain`. None: the additive scale: log-odds of boosted classifiers, probabilities of forests.
         y: the truth of the background rows, for ``discretizer="entropy"``.
@@ -124,7 +124,7 @@ def lime(
         >>> e.evidence.exact
         True
         >>> e.extras["condition"][1][0, e.feature_names.index("s5")]
-        '-0.00422 < s5 <= 0.0298'
+        's5 > 0.028'
     """
     if is_column_of_texts(X):
         of_texts = _options_of_texts(background, method, options)

@@ -278,10 +278,9 @@ def _lime(options: argparse.Namespace) -> None:
     if out is None:
         for line in lime_lines(e):
             print(f"  {line}".rstrip())
-        if options.rows is None and len(q.positions) < q.n_rows:
-            print(
-                f"  and {q.n_rows - len(q.positions):,} more rows; -o FILE explains and writes all, --rows says which"
-            )
+        left = q.n_rows - len(q.positions)
+        if options.rows is None and left:
+            print(f"  and {left:,} more row{'s' * (left > 1)}; -o FILE explains and writes all, --rows says which")
     print_evidence(e.evidence)
 
 

@@ -37,7 +37,8 @@ def _first_rows(e: Labelled) -> str:
     count = len(e.coords["row"])
     shown = min(MAX_ROWS_SHOWN, count)
     blocks = "".join(_row_block(e[(*at, i)], MAX_FEATURES_SHOWN) for i in range(shown))
-    return blocks + (f"<div>and {count - shown:,} more rows; e[{shown}] is the next</div>" if count > shown else "")
+    left = count - shown
+    return blocks + (f"<div>and {left:,} more row{'s' * (left > 1)}; e[{shown}] is the next</div>" if left else "")
 
 
 def _row_block(e: Labelled, most: int) -> str:

@@ -109,8 +109,8 @@ TABLE_METHODS: Final = (
     ),
     MethodSpec(
         id="exact",
-        title="LIME, exact",
-        summary="coefficients of a linear model near a row, without a sample: of trees and linear models on their additive scale",
+        title="LIME without a sample",
+        summary="coefficients of a linear model near a row, without a sample: of tree ensembles and linear boosters on their additive scale",
         needs=("background",),
         takes=("trees", "linear"),
         cost="less than two predicts a row",
@@ -118,7 +118,7 @@ TABLE_METHODS: Final = (
     ),
     MethodSpec(
         id="sampled",
-        title="LIME, sampled",
+        title="LIME from a sample",
         summary="coefficients of a linear model near a row with standard errors, from one sample for all rows",
         needs=("predict", "background"),
         exact=False,

@@ -44,6 +44,8 @@ MAX_SIDE_LENGTH: Final = 26  # of what stands before and behind the name
 MAX_TITLE_LENGTH: Final = 40
 TEXT_WIDTH: Final = 56  # characters of a line above the axes
 UNSETTLED_ALPHA: Final = 0.5
+SHARE_A_CHARACTER: Final = 0.0175  # of the width of the axes, which a character of a number beside a bar takes
+MAX_SHARE: Final = 0.35  # that all characters on one side take
 MAX_TICKS: Final = 12  # that each width has a tick of its own
 LONG_AXIS: Final = 10.0  # ratio of widths from which on their axis is logarithmic
 
@@ -101,7 +103,7 @@ def local(
     labels = [shorten_label(w) for w in distinct_words(e)] if has_words(e) else condition_labels(e)
     ax.set_yticks(y, [labels[j] for j in top])
     ax.set_ylim(-0.6, len(top) - 0.4)
-    _set_limits(ax, low, high)
+    _set_limits(ax, values, low, high)
     ax.set_xlabel(_axis_words(e, len(top), marks is not None))
     _write_head(ax, e, top, settled, title)
     add_caution(ax, e)
@@ -192,7 +194,7 @@ def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.ND
     """Write each value beside its bar, on the side it points to."""
     for at, value, left, right in zip(y, values, low, high, strict=True):
         ax.annotate(
-            number_text(float(value), 3, sign=True).replace("-", "\N{MINUS SIGN}"),
+            _value_text(value),
             (right if value >= 0 else left, at),
             xytext=(apart if value >= 0 else -apart, 0),
             textcoords="offset points",
@@ -203,11 +205,23 @@ def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.ND
         )
 
 
-def _set_limits(ax: Axes, low: Floats, high: Floats) -> None:
+def _value_text(value: float) -> str:
+    return number_text(float(value), 3, sign=True).replace("-", "\N{MINUS SIGN}")
+
+
+def _set_limits(ax: Axes, values: Floats, low: Floats, high: Floats) -> None:
     """Leave room for the numbers beside the bars."""
     lowest, highest = float(low.min()), float(high.max())
     span = highest - lowest if highest > lowest else 1.0
-    ax.set_xlim(lowest - (0.16 if lowest < 0 else 0.03) * span, highest + (0.16 if highest > 0 else 0.03) * span)
+    shares = [
+        min(0.02 + SHARE_A_CHARACTER * max((len(_value_text(v)) for v in values[side]), default=0), MAX_SHARE)
+        for side in (values < 0, values >= 0)
+    ]
+    left, right = (
+        max(0.16, share / (1.0 - sum(shares))) if end else 0.03
+        for share, end in zip(shares, (lowest < 0, highest > 0), strict=True)
+    )
+    ax.set_xlim(lowest - left * span, highest + right * span)
 
 
 def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:

@@ -22,7 +22,7 @@ from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
-from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sampled_model
+from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
@@ -112,6 +112,8 @@ class Lime:
     def _explain(self, X: Any, width: float | None) -> Explanation:
         began = time.perf_counter()
         problem = resolve_rows(self.neighbourhood, X, width)
+        evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
+        budget = sample_budget(LocalDesign(problem), evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
         prediction, difference = self._predictions(problem)
         own = (
@@ -122,11 +124,10 @@ class Lime:
         agreement = max(problem.agreement, difference)
         problem = replace(problem, agreement=agreement, n_rows_checked=problem.n_rows_checked + own)
         design = LocalDesign(problem)
-        if self.method == "exact":
+        if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
-            evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
-            model = sampled_model(design, evaluated)
+            model = sampled_model(design, budget, evaluated)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
         checks = self._check(design, model, time.perf_counter() - began)
