@@ -182,7 +182,7 @@ def test_a_model_that_is_not_read_is_sampled_with_errors(folder, capsys):
         (("@rows.csv", "--background", "@nothing.csv"), 3, "nothing.csv"),
         (("@rows.csv", *BACKGROUND, "--tokenizer", "characters"), 2, "--tokenizer is an option of texts"),
         (("@rows.csv", *BACKGROUND, "--by-position"), 2, "--by-position is an option of texts"),
-        (("@rows.csv", *BACKGROUND, "--method", "words"), 2, "--method words is not known here"),
+        (("@rows.csv", *BACKGROUND, "--method", "words"), 2, "--method words is not known. Known"),
         (("@texts.csv", "--text", "review"), 4, "holds no model of texts"),
     ],
 )  # fmt: skip

@@ -39,7 +39,6 @@ from whybox.cli.shared import (
     resolve_output,
 )
 from whybox.errors import Argument, InputError, OptionError
-from whybox.methods.registry import family_ids
 
 __all__ = ["LimeQuestion", "add_command", "add_question", "question_of"]
 
@@ -76,7 +75,7 @@ def _add_options(parser: CommandParser) -> None:
 
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    from whybox.methods.lime.options import AUTO, DISCRETIZERS, LimeOptions
+    from whybox.methods.lime.options import DISCRETIZERS, LimeOptions, methods_of_tables
     from whybox.methods.lime.text_options import LimeTextOptions
 
     add_model(parser)
@@ -101,7 +100,7 @@ def add_question(parser: CommandParser) -> None:
     add("--background-weight", metavar="COLUMN", help="column of the background with a weight for each row")
     add_players(parser)
     parser.list_methods = lambda: methods_help("lime", "methods:")
-    add_fields(parser, LimeOptions, apart=APART, choices={"method": (AUTO, *family_ids("lime"))})
+    add_fields(parser, LimeOptions, apart=APART, choices={"method": methods_of_tables()})
     add_fields(parser, LimeTextOptions, apart=APART)
 
 
