@@ -20,6 +20,7 @@ import itertools
 import resource
 import subprocess
 import sys
+import textwrap
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -444,7 +445,7 @@ def measure_memory(method: str) -> None:
     X, rows = rng.normal(size=(4000, 100)), rng.normal(size=(10_000, 100))
     y = (X[:, 0] * X[:, 1] + X[:, 2:12].sum(axis=1) > 0).astype(int)
     model = RandomForestClassifier(100, max_depth=8, random_state=0, n_jobs=1).fit(X, y)
-    budget = {"max_evals": 20_000} if method == "sampled" else {}
+    budget = {"max_evals": 200_000} if method == "sampled" else {}
     explainer = Lime(model, X, method=method, n_jobs=1, **budget)
     explainer(rows[:100])
     before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
@@ -482,7 +483,9 @@ def main() -> None:
         return
     print(f"{processor()}; whybox {wb.__version__}.")
     for part in options.parts:
-        print(f"\n## {part}\n\n{inspect.getdoc(PARTS[part])}\n")
+        paragraphs = (inspect.getdoc(PARTS[part]) or "").split("\n\n")
+        words = "\n\n".join(textwrap.fill(" ".join(each.split()), 118) for each in paragraphs)
+        print(f"\n## {part}\n\n{words}\n")
         for line in PARTS[part](options.repeats):
             print(line, flush=True)
 

@@ -112,7 +112,7 @@ def certified_text(e: Labelled) -> str:
     Raises:
         OptionError: several rows, outputs or widths.
     """
-    settled, of = int(_number(e, "certified")), len(e.feature_names)
+    settled, of = int(_number(e, "certified")), e.values.size
     if settled >= of:
         return ""
     return "order not settled" if settled == 0 else f"order settled for the first {settled}"

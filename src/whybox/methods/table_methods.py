@@ -125,6 +125,23 @@ TABLE_METHODS: Final = (
         cost="about 1,000 predictions or more, for all rows together",
         **_LIME,
     ),
+    MethodSpec(
+        id="words",
+        title="LIME of texts",
+        summary="what each word of a text adds, in a linear model of which words are there: exact where every way to leave out words fits into `max_evals`, "
+        "else with standard errors",
+        exact=False,
+        cost="2,000 predictions a text at most; fewer once the largest words are settled",
+        **_LIME
+        | {
+            "options": "whybox.methods.lime.text_options:LimeTextOptions",
+            "plan": "whybox.methods.lime.text_plan:plan_texts",
+            "estimand": "local: coefficient of a word's presence in a linear model of the text with a uniform number of words left out, weighted towards the full text",
+            "quantity": "effect of the word's presence",
+            "figures": ("local", "words"),
+            "section": None,
+        },
+    ),
     _effect(
         "pdp",
         "Partial dependence",

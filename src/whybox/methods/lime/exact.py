@@ -63,8 +63,10 @@ def _encoding_problem(neighbourhood: Neighbourhood) -> str | None:
             return f"several columns of the model are made of {name!r}, whose values are drawn inside bins"
         ours = neighbourhood.distributions[p].numbers(sample.values[:, p])
         known = ~np.isnan(sample.values[:, p])
-        if ours.dtype.kind == "M":
-            return f"{name!r} holds dates, which a step of the model turns into numbers"
+        if neighbourhood.distributions[p].number_origin:
+            return f"{name!r} holds whole numbers that are too large for floats"
+        if ours.dtype.kind in "mM":
+            return f"{name!r} holds dates or durations, which a step of the model turns into numbers"
         theirs = matrix[known, columns[0]]
         if not np.allclose(theirs, ours[known], rtol=1e-6, atol=0.0):
             return f"a step of the model changes the numbers of {name!r}"

@@ -130,7 +130,7 @@ class SampleBudget:
 
 
 def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
-    """Share out the predictions that are allowed.
+    """Share out the predictions that are allowed; the model is not evaluated.
 
     Args:
         reserved: predictions that are made besides.
@@ -219,7 +219,7 @@ def _narrow_draws(design: LocalDesign, count: int, left: int, reserved: int) -> 
     if needed > left:
         raise LimitError(
             f"LIME with so narrow a kernel takes {needed:,} predictions of single rows, more than ",
-            Argument("max_evals", example=f"{left + reserved:,}"),
+            Argument("max_evals", left + reserved),
             ". Pass fewer rows, a wider ",
             Argument("kernel_width"),
             ", or raise ",
@@ -246,7 +246,7 @@ def _first_draws(unseen: int, left: int, reserved: int) -> int:
         because = f", {unseen:,} of them pairs with cells that the background never has" if unseen else ""
         raise LimitError(
             f"LIME takes {needed + reserved:,} predictions of single rows at least{because}, more than ",
-            Argument("max_evals", example=f"{left + reserved:,}"),
+            Argument("max_evals", left + reserved),
             ". Pass fewer rows, or raise ",
             Argument("max_evals"),
             ".",

@@ -13,15 +13,20 @@ from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, Part
 from whybox.methods.common.options import PredictionOptions, check_max_evals, option
 from whybox.methods.common.spot_checks import check_spot_checks
-from whybox.methods.registry import family_ids
+from whybox.methods.registry import methods
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["AUTO", "DISCRETIZERS", "NEIGHBOURHOODS", "PREDICTED", "LimeOptions"]
+__all__ = ["AUTO", "DISCRETIZERS", "NEIGHBOURHOODS", "PREDICTED", "LimeOptions", "methods_of_tables"]
 
 AUTO: Final = "auto"
 PREDICTED: Final = "predicted"  # as an output: of each row the class that is predicted
 DISCRETIZERS: Final = ("quartile", "decile", "entropy")
 NEIGHBOURHOODS: Final = ("lime", "row")
+
+
+def methods_of_tables() -> tuple[str, ...]:
+    """Return what the user may type for a method, where rows of a table are explained."""
+    return AUTO, *(spec.id for spec in methods("lime") if "background" in spec.needs)
 
 
 _OUTPUTS: Final = (Argument("output"), " names a class, 'all' or 'predicted'.")
@@ -111,7 +116,7 @@ class LimeOptions:
     spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
 
     def __post_init__(self) -> None:
-        known = (AUTO, *family_ids("lime"))
+        known = methods_of_tables()
         if not isinstance(self.method, str) or self.method not in known:
             raise OptionError(Argument("method", self.method), " is not known here.", known=known)
         if self.neighbourhood not in NEIGHBOURHOODS:

@@ -166,7 +166,7 @@ class LimeProblem:
         """Share of the background outside each own region, (rows, players), added up, not subtracted from one."""
         out = np.empty(self.first.shape)
         for p, d in enumerate(self.distributions):
-            out[:, p] = d.shares_before[self.first[:, p]] + d.shares_after[self.last[:, p]]
+            out[:, p] = d.ends[self.first[:, p]] + d.shares_after[self.last[:, p]]
         return out
 
     @cached_property
