@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -16,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 import whybox as wb
 from whybox.errors import InputError, LimitError, OptionError, SpotCheckError, UnsupportedModelError
 from whybox.methods.anchors.law import RuleLaw
+from whybox.methods.anchors.predicates import Condition
 from whybox.numerics.statistics import binomial_bounds
 
 RNG = np.random.default_rng(0)
@@ -34,27 +37,87 @@ def explained(rows=X, **options):
     return wb.anchors(labels, pd.DataFrame(rows, columns=list(EDGES)), background, discretizer=EDGES, **options)
 
 
-def exact_precision(row, rule, weights=None):
+def allowed_values(words):
+    """The values 0, 1, 2 that meet a condition, by its words."""
+    name = re.search(r"x\d", words)
+    return [v for v in (0.0, 1.0, 2.0) if name is None or chained(words.replace(name[0], str(v)))]
+
+
+def chained(words):
+    """Whether ``0.5 < 1.0 <= 1.5`` holds."""
+    parts = words.split()
+    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt}
+    return all(compare[parts[i]](float(parts[i - 1]), float(parts[i + 1])) for i in range(1, len(parts), 2))
+
+
+def exact_precision(row, conditions, weights=None):
     """The precision of a rule by enumeration: every background row, with every replacement of each cell that breaks a condition."""
     weights = np.full(len(X), 1 / len(X)) if weights is None else weights
+    allowed = [allowed_values(words) for words in conditions]
     total = 0.0
     for b, w in zip(X, weights, strict=True):
-        breaks = [p for p in rule if b[p] != row[p]]
-        changed = b.copy()
-        changed[breaks] = row[breaks]  # each bin has one value
-        total += w * (labels(changed[None])[0] == labels(row[None])[0])
+        laws = []
+        for p, values in enumerate(allowed):
+            shares = {v: weights[X[:, p] == v].sum() for v in values}
+            laws.append([(b[p], 1.0)] if b[p] in values else [(v, s / sum(shares.values())) for v, s in shares.items()])
+        for cells in product(*laws):
+            kept = labels(np.array([[v for v, _ in cells]]))[0] == labels(row[None])[0]
+            total += w * kept * np.prod([share for _, share in cells])
     return min(total, 1.0)  # the weights add up to one but for rounding
 
 
 def test_bounds_hold_the_exact_precision():
     e = explained()
     low, high = e.extras["precision_interval"][1].T
-    truth = [exact_precision(row, np.flatnonzero(v)) for row, v in zip(X, e.values, strict=True)]
+    truth = [exact_precision(row, words) for row, words in zip(X, e.extras["condition"][1], strict=True)]
     assert ((low <= truth) & (truth <= high)).all()
     certified = e.extras["certified"][1]
     assert certified.mean() > 0.8
     assert (np.array(truth)[certified] >= 0.95).all()
     assert (low[certified] >= 0.95).all()
+
+
+def test_no_condition_is_without_need():
+    """Without any one of its conditions, or with one side of it alone, a rule is not clearly above the promise."""
+    e = explained()
+    for row, conditions, certified in zip(X, e.extras["condition"][1], e.extras["certified"][1], strict=True):
+        for p in np.flatnonzero(conditions != "") if certified else ():
+            both = re.fullmatch(r"(\S+) < (x\d) <= (\S+)", conditions[p])
+            wider = [""] if both is None else ["", f"{both[2]} <= {both[3]}", f"{both[2]} > {both[1]}"]
+            for words in wider:
+                shorter = conditions.astype(object)
+                shorter[p] = words
+                assert exact_precision(row, shorter) < 0.985
+
+
+def test_conditions_on_numbers_are_open_where_one_edge_suffices():
+    background = np.linspace(0.0, 1.0, 401)[:, None]
+    edges = {"x0": [0.2, 0.5, 0.8]}
+    rows = np.array([[0.1], [0.3], [0.6], [0.9]])
+
+    def rules(model):
+        return list(wb.anchors(model, rows, background, discretizer=edges).extras["rule"][1])
+
+    assert rules(lambda t: (t[:, 0] > 0.5) * 1.0) == [
+        "IF x0 <= 0.2",
+        "IF x0 <= 0.5",
+        "IF x0 > 0.5",
+        "IF x0 > 0.8",
+    ]
+    inside = rules(lambda t: ((t[:, 0] > 0.5) & (t[:, 0] <= 0.8)) * 1.0)
+    assert inside[2] == "IF 0.5 < x0 <= 0.8"
+
+
+def test_a_row_without_a_certified_rule_has_the_shortest_of_the_nearest():
+    """A model of chance in every bin: longer rules are no better, so no condition is shown."""
+    background = np.random.default_rng(5).normal(size=(300, 5))
+
+    def noise(rows):
+        return (np.sin(1e5 * np.asarray(rows).sum(axis=1)) > 0).astype(float)
+
+    e = wb.anchors(noise, background[:6], background)
+    assert not e.extras["certified"][1].any()
+    assert e.values.sum(axis=1).max() <= 3
 
 
 def test_draws_follow_the_law():
@@ -65,8 +128,7 @@ def test_draws_follow_the_law():
         labels_of_two, values, discretizer={"x0": [1.5], "x1": [0.5]}, background_weight=weights
     )
     law = RuleLaw(explainer.setting)
-    own = explainer.setting.pieces[3]  # x0 > 1.5 and x1 > 0.5
-    sources = law.draw(np.random.default_rng(1), (0,), own, 40_000)
+    sources = law.draw(np.random.default_rng(1), [Condition(0, 1, 2)], 40_000)  # x0 > 1.5
     drawn = np.column_stack([values[sources[:, p], p] for p in (0, 1)])
     meets = values[:, 0] > 1.5
     inside = weights * meets / (weights * meets).sum()
@@ -99,7 +161,7 @@ def test_the_result_says_everything():
         order = [p for p in np.argsort(step[i]) if step[i, p]]
         assert ((condition[i] != "") == (e.values[i] == 1)).all()
         assert rule[i] == ("IF " + " AND ".join(condition[i, p] for p in order) if order else "always")
-        met = (X[:, order] == X[i, order]).all(axis=1).mean()
+        met = np.mean([all(v in allowed_values(w) for v, w in zip(x, condition[i], strict=True)) for x in X])
         assert e.extras["coverage"][1][i] == pytest.approx(met)
     assert set(e.extras["label"][1]) == {"0", "1"}
     assert np.isnan(e.base)
@@ -227,7 +289,7 @@ def test_bad_input_is_refused(change, error, said):
 def test_a_wrong_law_is_found(monkeypatch):
     """Draws that do not put the row's own cells into the rule."""
 
-    def unconditioned(self, rng, rule, own, count):
+    def unconditioned(self, rng, rule, count):
         base = self.background_rows(rng.random(count))
         return np.repeat(base[:, None], self.setting.players.count, axis=1)
 

@@ -17,6 +17,7 @@ from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
 from whybox.methods.anchors.options import AnchorsOptions
+from whybox.methods.anchors.predicates import own_predicates
 from whybox.methods.anchors.problem import AnchorsProblem, resolve_rows, resolve_setting
 from whybox.methods.anchors.result import rule_explanation
 from whybox.methods.anchors.rounds import find_rules
@@ -130,11 +131,13 @@ class Anchors:
 
     def _rule_problem(self, own: Ints, answer: float, budget: int) -> RuleProblem:
         setting, options = self.setting, self.options
-        inside = setting.pieces == own
+        predicates = own_predicates(setting, own)
+        inside = predicates.met_by(setting.pieces)
         weights = setting.background.weights
-        usable = inside.any(axis=0) & ~inside.all(axis=0)
+        usable = np.asarray(inside.any(axis=0) & ~inside.all(axis=0))
         return RuleProblem(
             own,
+            predicates,
             answer,
             usable,
             inside,

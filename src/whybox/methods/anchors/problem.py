@@ -75,6 +75,14 @@ class AnchorsSetting:
         return self.reader.selection
 
     @cached_property
+    def ordered_pieces(self) -> tuple[int, ...]:
+        """For each player how many pieces are bins of a number, which come first and in order; 0 of other players."""
+        return tuple(
+            column.pieces - (column.missing_piece >= 0) if column.is_number and not others else 0
+            for column, *others in self.columns
+        )
+
+    @cached_property
     def pieces(self) -> Ints:
         """The piece of every background row, (background rows, players)."""
         out = np.empty((len(self.background), self.players.count), dtype=np.int64)

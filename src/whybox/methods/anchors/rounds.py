@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
-from whybox.methods.anchors.screening import SharedPool, own_cells, pieces_of
+from whybox.methods.anchors.screening import SharedPool, pieces_of
 from whybox.methods.anchors.search import Draws, FoundRule, Request, RuleProblem, search
 
 __all__ = ["find_rules"]
@@ -37,11 +37,11 @@ def _find_together(
     requests: dict[int, Request] = {}
     rngs = [_rng(law.setting.options.seed, problem) for problem in problems]
     for i, problem in enumerate(problems):
-        searches[i] = search(problem, own_cells(pool.pieces, problem.own), pool.answers == problem.answer)
+        searches[i] = search(problem, problem.predicates.met_by(pool.pieces), pool.answers == problem.answer)
         _advance(i, None, searches, requests, found)
     while requests:
         sources = {
-            i: [law.draw(rngs[i], rule, problems[i].own, count) for rule, count in request]
+            i: [law.draw(rngs[i], problems[i].predicates.conditions(rule), count) for rule, count in request]
             for i, request in requests.items()
         }
         outputs = evaluator.outputs(np.concatenate([s for each in sources.values() for s in each]), what="anchors")
@@ -52,7 +52,7 @@ def _find_together(
             for s in drawn:
                 here = slice(at, at + len(s))
                 at += len(s)
-                inside = own_cells(pieces_of(law.setting, s), problems[i].own)
+                inside = problems[i].predicates.met_by(pieces_of(law.setting, s))
                 replies.append(Draws(answers[here] == problems[i].answer, inside, s, outputs[here].copy()))
             _advance(i, replies, searches, requests, found)
     return [found[i] for i in range(len(problems))]

@@ -10,25 +10,24 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
+from whybox.methods.anchors.predicates import Flags, Predicates
 from whybox.methods.anchors.problem import AnchorsSetting
 from whybox.methods.common.columns import Ints
 
-__all__ = ["Rule", "SharedPool", "coverage", "draw_pool", "own_cells", "pieces_of", "screened_rules", "success_score"]
+__all__ = ["Rule", "SharedPool", "coverage", "draw_pool", "pieces_of", "screened_rules", "success_score"]
 
-Rule = tuple[int, ...]  # players whose condition holds, in the order in which they were added
-Flags = npt.NDArray[np.bool_]
+Rule = tuple[int, ...]  # predicates, in the order in which they were added
 POOL_DRAWS: Final = 12_000
 UNCHANGED_SHARE: Final = (
     3  # one in so many draws is a background row as it is; in the others half of the features are replaced
 )
 MIN_SUPPORT: Final = 40  # draws that meet a rule, below which nothing is said of it
 BEAM: Final = 6  # rules that are made longer
-MAX_SCREENED: Final = 5  # conditions of a screened rule
+MAX_SCREENED: Final = 6  # predicates of a screened rule
 
 
 @final
@@ -67,11 +66,6 @@ def pieces_of(setting: AnchorsSetting, sources: Ints) -> Ints:
     return np.asarray(np.take_along_axis(setting.pieces, sources, axis=0))
 
 
-def own_cells(pieces: Ints, own: Ints) -> Flags:
-    """Return which cells lie in the own pieces of a row, (draws, players)."""
-    return np.asarray(pieces == own)
-
-
 def success_score(successes: Floats, trials: Floats) -> Floats:
     """Return a share less one standard error, with one success and one failure added: how rules of different support are compared."""
     share = (successes + 1.0) / (trials + 2.0)
@@ -79,27 +73,28 @@ def success_score(successes: Floats, trials: Floats) -> Floats:
 
 
 def screened_rules(
-    inside: Flags, agrees: Flags, usable: Flags, precision: float, max_size: int
+    predicates: Predicates, inside: Flags, agrees: Flags, usable: Flags, precision: float, max_size: int
 ) -> tuple[list[Rule], list[Rule]]:
     """Return the rules that reach the precision in the sample, and the best rules of the last round, best first.
 
     Args:
-        inside: (draws, players), which cells meet the row's conditions. agrees: (draws,), which draws have the row's class.
-        usable: (players,), which conditions may be used. precision: to reach. max_size: most conditions.
+        predicates: that the row meets. inside: (draws, predicates), which of them each draw meets. agrees: (draws,), which draws have the row's class.
+        usable: (predicates,), which may be used. precision: to reach. max_size: most players with a condition.
     """
     reached: list[Rule] = [()] if agrees.mean() >= precision else []
     frontier: list[tuple[Rule, Ints]] = [((), np.arange(len(agrees)))]
     best: list[Rule] = [()]
-    for _ in range(min(max_size, MAX_SCREENED)):
+    for _ in range(MAX_SCREENED):
         found: dict[frozenset[int], tuple[float, Rule, Ints]] = {}
         for rule, draws in frontier:
             cells, right = inside[draws], agrees[draws]
             trials = cells.sum(axis=0).astype(np.float64)
             successes = cells[right].sum(axis=0).astype(np.float64)
             score = success_score(successes, trials)
-            for p in np.flatnonzero(usable & (trials >= MIN_SUPPORT)).tolist():
+            allowed = usable & predicates.can_follow(rule, max_size) & (trials >= MIN_SUPPORT)
+            for p in np.flatnonzero(allowed).tolist():
                 longer = (*rule, p)
-                if p in rule or frozenset(longer) in found:
+                if frozenset(longer) in found:
                     continue
                 if successes[p] >= precision * trials[p]:
                     reached.append(longer)
@@ -113,5 +108,5 @@ def screened_rules(
 
 
 def coverage(inside: Flags, weights: Floats, rule: Sequence[int]) -> float:
-    """Return the weighted share of background rows that meet every condition of a rule; `inside` is (background rows, players)."""
+    """Return the weighted share of background rows that meet every predicate of a rule; `inside` is (background rows, predicates)."""
     return float(weights[inside[:, list(rule)].all(axis=1)].sum())

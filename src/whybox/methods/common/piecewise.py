@@ -259,6 +259,15 @@ class BinnedColumn:
             return f"{name} <= {words[0]}"
         return f"{name} > {words[n - 1]}" if b == n else f"{words[b - 1]} < {name} <= {words[b]}"
 
+    def range_words(self, first: int, last: int) -> str:
+        """Return the condition that a number lies in the pieces from `first` to `last` (excluded), which are bins."""
+        low, high = np.flatnonzero(self.piece_of_bin == first)[0], np.flatnonzero(self.piece_of_bin == last - 1)[0]
+        below = f" <= {self.edge_words[high]}" if high < len(self.edges) else ""
+        above = self.edge_words[low - 1] if first else ""
+        if below and above:
+            return f"{above} < {self.feature.name}{below}"
+        return f"{self.feature.name}{below}" if below else f"{self.feature.name} > {above}"
+
     @property
     def _is_date(self) -> bool:
         return self.feature.kind == "datetime"
