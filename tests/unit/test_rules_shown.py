@@ -161,3 +161,21 @@ def test_rules_of_several_calls_are_joined(rules):
     assert both.evidence.settings["precision"] == 0.95
     spent = [part.evidence.settings["predictions"] for part in parts]
     assert both.evidence.settings["predictions"] == sum(spent)
+
+
+def test_a_table_has_one_line_a_rule_or_one_a_feature(rules):
+    table = rules.to_frame()
+    extras = {name: array for name, (_, array) in rules.extras.items()}
+    expected = ["rule", "label", "precision", "precision_interval_low", "precision_interval_high", "coverage"]
+    assert [*table.columns] == [*expected, "certified", "draws", "prediction"]
+    assert list(table["rule"]) == list(extras["rule"])
+    np.testing.assert_array_equal(table["precision_interval_low"], extras["precision_interval"][:, 0])
+    assert list(table["certified"]) == list(extras["certified"])
+    assert [*rules[2:3].to_frame().index] == [2]
+    assert list(rules[2].to_frame()["rule"]) == [extras["rule"][2]]
+    long = rules.to_frame(layout="long")
+    assert [*long.columns][:3] == ["row", "feature", "in_rule"]
+    np.testing.assert_array_equal(long["in_rule"], rules.values.reshape(-1))
+    assert list(long["condition"]) == list(extras["condition"].reshape(-1))
+    assert list(long["rule"][::3]) == list(extras["rule"])
+    assert rules.to_arrow().column_names[-9:] == [*table.columns]
