@@ -349,3 +349,31 @@ def test_picks_of_other_axes_are_refused():
         wb.submodular_pick([1])
     with pytest.raises(OptionError, match="whole number"):
         wb.submodular_pick(several[..., "2"], 0)
+
+
+def test_a_plan_of_few_rows_counts_what_they_take(monkeypatch):
+    asked = []
+
+    def counted(rows):
+        asked.append(len(rows))
+        return labels(rows)
+
+    background = pd.DataFrame(X, columns=list(EDGES))
+    for count in (1, 5):
+        options = {"discretizer": EDGES, "spot_checks": 0}
+        plan = wb.plan(wb.anchors, counted, background[:count], background, **options)
+        spent = wb.anchors(counted, background[:count], background, **options).evidence.model_calls
+        assert plan.model_calls == spent
+        assert (plan.rows, plan.exact, plan.method_id) == (count, False, "anchors.anchors")
+    whole = wb.plan(wb.anchors, counted, background, background, **options)
+    spent = wb.anchors(counted, background, background, **options).evidence.model_calls
+    assert abs(whole.model_calls - spent) < 0.3 * spent
+    assert "12,000 that all rows share" in str(whole)
+    monkeypatch.setattr("whybox.methods.anchors.plan.QUICK_SECONDS", 0.0)
+    asked.clear()
+    most = wb.plan(wb.anchors, counted, background, background, max_evals=80_000, **options)
+    assert spent < most.model_calls <= 81_000
+    assert sum(asked) < 2_000
+    assert "predictions of single rows, at most" in str(most)
+    with pytest.raises(LimitError, match="at least 640 predictions"):
+        wb.plan(wb.anchors, counted, background, background, max_evals=1_000, **options)

@@ -165,3 +165,13 @@ def test_help_says_what_a_rule_is_and_lists_the_method(capsys):
     assert "keeps" in printed
     assert "a rule of few conditions" in printed
     assert "--precision" in printed
+
+
+def test_a_plan_says_what_the_command_will_take(folder, capsys):
+    words = [a.replace("@", f"{folder}/") for a in COMMON]
+    assert main(["plan", "anchors", *words, "--rows", "0-1", "--no-verify"]) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith("Anchors: 2 rows; estimated\n")
+    assert "12,000 that all rows share" in printed
+    assert main(["plan", "anchors", words[0], "100", *words[2:]]) == 2
+    assert "give a file of rows; what anchors cost depends on the rows themselves" in capsys.readouterr().err

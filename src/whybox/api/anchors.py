@@ -8,8 +8,10 @@ from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.anchors.explainer import Anchors
 from whybox.methods.anchors.options import AnchorsOptions
+from whybox.methods.anchors.plan import plan_anchors as plan_rows
+from whybox.methods.common.plan import Plan
 
-__all__ = ["anchors"]
+__all__ = ["anchors", "plan_anchors"]
 
 
 def anchors(  # noqa: PLR0913  # the promise of the public surface
@@ -85,3 +87,15 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
     )
     rows = as_table(X)
     return Anchors(model, background, options)(rows)
+
+
+def plan_anchors(
+    model: Any, X: Any, background: Any = None, precision: float = 0.95, level: float = 0.95, **options: Any
+) -> Plan:
+    """Plan :func:`anchors`: how many predictions and how long, about.
+
+    The shared sample and the rules of up to 8 rows are computed for it; of a model that takes over 2 s for the sample, at most 1,088 predictions are made,
+    and the plan says the most that is allowed.
+    """
+    rows = as_table(X)
+    return plan_rows(Anchors(model, background, precision=precision, level=level, **options), rows)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.cli import effects, explain, importance
+from whybox.cli import anchors, effects, explain, importance
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import add_model, add_rows, declare_command, model_of, name_rows, read_rows
@@ -29,10 +29,17 @@ _IMPORTANCE_TEXT: Final = (
 )
 
 
+_ANCHORS_TEXT: Final = """Print how many predictions and how long whybox anchors takes with the same options, about.
+The rules of up to 8 of the rows are searched for it; of a slow model only the most that is allowed is said."""
+
+
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
     parser: CommandParser = commands.add_parser(
-        "plan", help="say what explain, effects, importance or saliency will cost", description=_TEXT, epilog=EXIT_CODES
+        "plan",
+        help="say what explain, effects, importance, anchors or saliency will cost",
+        description=_TEXT,
+        epilog=EXIT_CODES,
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
     declare_command(
@@ -61,6 +68,15 @@ def add_command(commands: Any) -> None:
         about="of what each feature is worth to the model",
         text=_IMPORTANCE_TEXT,
         examples="  whybox plan importance model.json heldout.parquet --target churned --method conditional",
+    )
+    declare_command(
+        inner,
+        "anchors",
+        _plan_anchors,
+        anchors.add_question,
+        about="of rules that keep a class",
+        text=_ANCHORS_TEXT,
+        examples="  whybox plan anchors model.json customers.parquet --background train.parquet",
     )
     declare_command(
         inner,
@@ -127,6 +143,19 @@ def _plan_importance(options: argparse.Namespace) -> None:
         _refuse_number(options.data, "give a file of rows; what importance costs depends on the rows themselves")
     for plan in importance.plans_of(importance.question_of(options), options.data):
         print(plan)
+
+
+def _plan_anchors(options: argparse.Namespace) -> None:
+    from whybox.methods.anchors.explainer import Anchors
+    from whybox.methods.anchors.plan import plan_anchors
+
+    _refuse_number(options.data, "give a file of rows; what anchors cost depends on the rows themselves")
+    q = anchors.question_of(options)
+
+    def plan(rows: Any) -> Any:
+        return plan_anchors(Anchors(q.model, q.background, q.options), rows)
+
+    print(name_rows(plan, q.rows, options.data, positions=q.positions))
 
 
 def _plan_saliency(options: argparse.Namespace) -> None:

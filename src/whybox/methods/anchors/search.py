@@ -15,11 +15,11 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.methods.anchors.predicates import Condition, Flags, Predicates
-from whybox.methods.anchors.screening import Rule, coverage, screened_rules, success_score
+from whybox.methods.anchors.screening import Rule, coverage, success_score
 from whybox.methods.common.columns import Ints
 from whybox.numerics.statistics import binomial_bounds
 
-__all__ = ["MIN_BUDGET", "Draws", "FoundRule", "Request", "RuleProblem", "search"]
+__all__ = ["KEPT_DRAWS", "MIN_BUDGET", "Draws", "FoundRule", "Request", "RuleProblem", "search"]
 
 LOOKS: Final = (128, 256, 512, 1024, 2048)  # draws of a rule when its bounds are computed
 MIN_BUDGET: Final = 640  # predictions of one round of scouts and one look
@@ -210,22 +210,27 @@ class _Search:
         return [(*rule, p) for p in order if allowed[p]]
 
 
-def search(problem: RuleProblem, inside: Flags, agrees: Flags) -> Generator[Request, list[Draws], FoundRule]:
+def search(
+    problem: RuleProblem, reached: list[Rule], nearest: list[Rule]
+) -> Generator[Request, list[Draws], FoundRule]:
     """Search the rule of a row: yields what is to be drawn, takes the draws, and returns what it found.
 
     Args:
-        problem: of the row. inside, agrees: of the shared sample, as :func:`screened_rules` takes them.
+        problem: of the row. reached, nearest: rules that the shared sample proposes, as :func:`screened_rules` returns them.
     """
     state = _Search(problem)
     out_of_budget = False
     try:
-        yield from _search(state, inside, agrees)
+        yield from _search(state, reached, nearest)
     except _OutOfBudgetError:
         out_of_budget = True
     found = state.best
     if found is None:  # nothing could be tested: the rule without conditions, of which nothing is known
         nothing = Draws(
-            np.zeros(0, dtype=bool), inside[:0], np.zeros((0, len(problem.own)), dtype=np.int64), np.zeros((0, 0))
+            np.zeros(0, dtype=bool),
+            np.zeros((0, len(problem.predicates)), dtype=bool),
+            np.zeros((0, len(problem.own)), dtype=np.int64),
+            np.zeros((0, 0)),
         )
         found = FoundRule(
             (), (), nothing, (0.0, 1.0), certified=False, coverage=1.0, spent=0, tests=0, out_of_budget=True
@@ -239,12 +244,8 @@ def search(problem: RuleProblem, inside: Flags, agrees: Flags) -> Generator[Requ
     )
 
 
-def _search(state: _Search, inside: Flags, agrees: Flags) -> Generator[Request, list[Draws], None]:
-    problem = state.problem
-    reached, best = screened_rules(
-        problem.predicates, inside, agrees, problem.usable, problem.precision, problem.max_size
-    )
-    tried = yield from state.try_rules((state.by_coverage(reached) if reached else best)[:MAX_SCOUTED])
+def _search(state: _Search, reached: list[Rule], nearest: list[Rule]) -> Generator[Request, list[Draws], None]:
+    tried = yield from state.try_rules((state.by_coverage(reached) if reached else nearest)[:MAX_SCOUTED])
     while tried is not None and state.addable(rule := tried[0][1]).any():
         longer = yield from state.lengthen(rule)
         tried = yield from state.try_rules(state.by_coverage(longer[:MAX_LONGER]))
