@@ -18,7 +18,7 @@ from whybox.methods.common.spot_checks import spot_predictions
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["plan_anchors"]
+__all__ = ["plan_anchors", "seconds_of_a_prediction"]
 
 PLANNED_ROWS: Final = 8  # whose rules are searched
 TIMED_DRAWS: Final = (
@@ -40,7 +40,7 @@ def plan_anchors(explainer: Anchors, X: Any) -> MethodPlan:
     rows, is_black_box = len(problem.rows), isinstance(setting.model, BlackBox)
     kinds, first = np.unique(problem.own, axis=0, return_index=True)
     budget = explainer.budget(rows, len(kinds))
-    seconds_each = _seconds_of_a_prediction(explainer)
+    seconds_each = seconds_of_a_prediction(explainer)
     if seconds_each * explainer.pool_draws <= QUICK_SECONDS:
         each, seconds, note = _of_some_rows(explainer, problem, first, budget)
     else:
@@ -63,8 +63,8 @@ def plan_anchors(explainer: Anchors, X: Any) -> MethodPlan:
     )
 
 
-def _seconds_of_a_prediction(explainer: Anchors) -> float:
-    """Time a few background rows as they are."""
+def seconds_of_a_prediction(explainer: Anchors) -> float:
+    """Return the seconds of one prediction, from a few background rows as they are."""
     setting = explainer.setting
     evaluator = DrawEvaluator(setting)
     seconds_each = 0.0
