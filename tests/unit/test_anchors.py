@@ -77,6 +77,18 @@ def test_bounds_hold_the_exact_precision():
     assert (low[certified] >= 0.95).all()
 
 
+def test_bounds_hold_the_exact_precision_of_a_weighted_background():
+    weights = np.random.default_rng(8).integers(1, 6, len(X)).astype(float)
+    e = explained(background_weight=weights)
+    low, high = e.extras["precision_interval"][1].T
+    shares = weights / weights.sum()
+    truth = [exact_precision(row, words, shares) for row, words in zip(X, e.extras["condition"][1], strict=True)]
+    assert ((low <= truth) & (truth <= high)).all()
+    assert (np.array(truth)[e.extras["certified"][1]] >= 0.95).all()
+    met = [[v in allowed_values(w) for v, w in zip(x, e.extras["condition"][1][0], strict=True)] for x in X]
+    assert e.extras["coverage"][1][0] == pytest.approx(shares[np.all(met, axis=1)].sum())
+
+
 def test_no_condition_is_without_need():
     """Without any one of its conditions, or with one side of it alone, a rule is not clearly above the promise."""
     e = explained()
@@ -227,12 +239,46 @@ def test_a_class_by_name_and_groups_of_columns():
     assert grouped.extras["certified"][1].all()
 
 
-def test_rows_unlike_the_background_get_no_condition_there():
-    rows = X[:2].copy()
-    rows[0, 3] = 99.0
-    e = explained(rows)
-    assert e.values[0, 3] == 0
-    assert any("like none of the background" in note for note in e.evidence.notes)
+def test_a_number_beyond_the_background_meets_what_is_open_to_that_side():
+    rows = X[:3].copy()
+    rows[:, 0] = [99.0, -99.0, np.nan]
+    e = wb.anchors(lambda t: (np.nan_to_num(np.asarray(t)[:, 0]) > 1) * 1.0, rows, X, discretizer=EDGES)
+    assert list(e.extras["rule"][1][:2]) == ["IF x0 > 1.5", "IF x0 <= 0.5"]
+    assert e.values[2, 0] == 0
+    notes = e.evidence.notes
+    assert any("2 numbers lie beyond those of the background" in note for note in notes)
+    assert any("1 cells are like none of the background" in note for note in notes)
+
+
+def test_cells_unlike_the_background_get_no_condition():
+    """A category that the background never has, and a number in a column that it has never filled."""
+    background = pd.DataFrame({"c": ["a", "b"] * 30, "x": np.arange(60.0), "empty": np.nan})
+    rows = pd.DataFrame({"c": ["z", "a"], "x": [50.0, 5.0], "empty": [3.0, np.nan]})
+    e = wb.anchors(lambda t: (np.asarray(t["x"], float) > 30) * 1.0, rows, background, discretizer={"x": [30]})
+    assert list(e.extras["rule"][1]) == ["IF x > 30", "IF x <= 30"]
+    assert any("2 cells are like none of the background" in note for note in e.evidence.notes)
+
+
+def test_a_condition_can_be_applied_as_it_is_written():
+    """Coverage, counted by the edges as they are written, is the coverage; edges are short where hardly a row changes sides."""
+    rng = np.random.default_rng(6)
+    background = pd.DataFrame(rng.normal((100, 105, 100), 0.01, (400, 3)), columns=list("abc"))
+    background["c"] = rng.choice([0.0, 1.0], 400, p=[0.05, 0.95])  # quartiles alone would not tell them apart
+    e = wb.anchors(lambda t: ((t["a"] > 100) & (t["c"] == 1)) * 1, background[:40], background)
+    assert {"c <= 0", "c > 0"} <= set(e.extras["condition"][1][:, 2])
+    for conditions, coverage in zip(e.extras["condition"][1], e.extras["coverage"][1], strict=True):
+        met = np.ones(400, dtype=bool)
+        for name, words in zip("abc", conditions, strict=True):
+            if words:
+                met &= [chained(words.replace(name, repr(float(v)))) for v in background[name]]
+        assert coverage == pytest.approx(met.mean())
+    edges = {word for words in e.extras["condition"][1][:, 0] for word in words.split() if word[0].isdigit()}
+    assert max(map(len, edges)) <= 8
+
+
+def test_edges_by_name_are_written_in_full():
+    e = wb.anchors(lambda t: (t["x"] > 1.23456789) * 1, pd.DataFrame({"x": [5.0]}), pd.DataFrame({"x": np.arange(9.0)}), discretizer={"x": [1.23456789]})  # fmt: skip
+    assert e.extras["rule"][1][0] == "IF x > 1.23456789"
 
 
 def test_what_cannot_be_certified_says_so():

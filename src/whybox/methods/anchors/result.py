@@ -154,6 +154,12 @@ def _notes(problem: AnchorsProblem, found: list[FoundRule]) -> tuple[str, ...]:
     empty = sum(f.certified and f.coverage == 0.0 for f in found)
     if empty:
         notes.append(f"The rules of {empty:,} row{'s' * (empty != 1)} are met by no background row: they hold for mixed rows alone.")  # fmt: skip
+    beyond = problem.n_beyond
+    if beyond:
+        notes.append(
+            f"{beyond:,} number{'s lie' if beyond > 1 else ' lies'} beyond those of the background: a condition that is open to that side may hold there, but "
+            "no such number was tried."
+        )
     unseen = int((problem.own < 0).sum())
     if unseen:
         notes.append(f"{unseen:,} cells are like none of the background: no rule has a condition on them.")

@@ -200,7 +200,7 @@ class BinnedColumn:
             DtypeError: the column holds numbers here and something else there.
         """
         own = feature_of(rows, self.feature.position)
-        if (own.kind == "category") == self.is_number and len(own.unique):
+        if (own.kind == "category") == self.is_number and len(own.unique) and len(self.feature.unique):
             raise DtypeError(
                 f"column {own.name!r} holds {'numbers' if own.kind != 'category' else 'categories'} in the rows and "
                 f"{'numbers' if self.is_number else 'categories'} in the background; give both the same type."
