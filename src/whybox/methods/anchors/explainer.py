@@ -138,7 +138,7 @@ class Anchors:
         setting, options = self.setting, self.options
         own, answer = kind[:-1].astype(np.int64), float(kind[-1])
         predicates = own_predicates(setting, own)
-        inside = predicates.met_by(setting.pieces)
+        inside = np.asfortranarray(predicates.met_by(setting.pieces))  # read column by column
         weights = setting.background.weights
         usable = np.asarray(inside.any(axis=0) & ~inside.all(axis=0))
         return RuleProblem(

@@ -66,8 +66,7 @@ class RuleLaw:
             p = condition.player
             piece = self.setting.pieces[base, p]
             breaks = (piece < condition.first) | (piece >= condition.last)
-            replacement = self.rows_that_meet(condition, rng.random(count))
-            sources[breaks, p] = replacement[breaks]
+            sources[breaks, p] = self.rows_that_meet(condition, rng.random(int(breaks.sum())))
         return sources
 
 

@@ -82,29 +82,34 @@ def screened_rules(
         usable: (predicates,), which may be used. precision: to reach. max_size: most players with a condition.
     """
     reached: list[Rule] = [()] if agrees.mean() >= precision else []
-    frontier: list[tuple[Rule, Ints]] = [((), np.arange(len(agrees)))]
-    best: list[Rule] = [()]
+    cells = np.ascontiguousarray(inside.T)
+    rules: list[Rule] = [()]
+    met = [np.ones(len(agrees), dtype=bool)]  # which draws meet each rule
     for _ in range(MAX_SCREENED):
-        found: dict[frozenset[int], tuple[float, Rule, Ints]] = {}
-        for rule, draws in frontier:
-            cells, right = inside[draws], agrees[draws]
-            trials = cells.sum(axis=0).astype(np.float64)
-            successes = cells[right].sum(axis=0).astype(np.float64)
-            score = success_score(successes, trials)
-            allowed = usable & predicates.can_follow(rule, max_size) & (trials >= MIN_SUPPORT)
+        trials = np.stack([_counts(cells, of_rule) for of_rule in met])
+        successes = np.stack([_counts(cells, of_rule & agrees) for of_rule in met])
+        score = success_score(successes, trials)
+        found: dict[frozenset[int], tuple[float, Rule, int]] = {}
+        for i, rule in enumerate(rules):
+            allowed = usable & predicates.can_follow(rule, max_size) & (trials[i] >= MIN_SUPPORT)
             for p in np.flatnonzero(allowed).tolist():
                 longer = (*rule, p)
                 if frozenset(longer) in found:
                     continue
-                if successes[p] >= precision * trials[p]:
+                if successes[i, p] >= precision * trials[i, p]:
                     reached.append(longer)
-                found[frozenset(longer)] = (float(score[p]), longer, draws)
+                found[frozenset(longer)] = (float(score[i, p]), longer, i)
         if not found:
             break
         order = sorted(found.values(), key=lambda each: (-each[0], sorted(each[1])))[:BEAM]
-        frontier = [(rule, draws[inside[draws, rule[-1]]]) for _, rule, draws in order]
-        best = [rule for _, rule, _ in order]
-    return reached, best
+        rules = [rule for _, rule, _ in order]
+        met = [met[i] & cells[rule[-1]] for _, rule, i in order]
+    return reached, rules
+
+
+def _counts(cells: Flags, of_rule: Flags) -> Floats:
+    """How many of the draws that meet a rule meet each predicate too, (predicates,), of cells (predicates, draws)."""
+    return np.array([np.count_nonzero(both) for both in cells & of_rule], dtype=np.float64)
 
 
 def coverage(inside: Flags, weights: Floats, rule: Sequence[int]) -> float:
