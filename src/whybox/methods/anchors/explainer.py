@@ -137,7 +137,7 @@ class Anchors:
         """The problem of rows whose own pieces and class are these, (players + 1,)."""
         setting, options = self.setting, self.options
         own, answer = kind[:-1].astype(np.int64), float(kind[-1])
-        predicates = own_predicates(setting, own)
+        predicates = own_predicates(setting.ordered_pieces, own)
         inside = np.asfortranarray(predicates.met_by(setting.pieces))  # read column by column
         weights = setting.background.weights
         usable = np.asarray(inside.any(axis=0) & ~inside.all(axis=0))

@@ -7,15 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, final
+from typing import final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.methods.common.columns import Ints
-
-if TYPE_CHECKING:
-    from whybox.methods.anchors.problem import AnchorsSetting
 
 __all__ = ["Condition", "Flags", "Predicates", "own_predicates"]
 
@@ -68,15 +65,15 @@ class Predicates:
         return np.asarray(allowed)
 
 
-def own_predicates(setting: AnchorsSetting, own: Ints) -> Predicates:
+def own_predicates(ordered_pieces: Sequence[int], own: Ints) -> Predicates:
     """Return the predicates that a row meets; none about cells that are like none of the background.
 
     Args:
-        setting: with the background in pieces. own: (players,), the row's own pieces, -1 where there is none.
+        ordered_pieces: for each player how many pieces are bins of a number. own: (players,), the row's own pieces, -1 where there is none.
     """
     found: list[tuple[int, int, int]] = []
     for p, piece in enumerate(own.tolist()):
-        bins = setting.ordered_pieces[p]
+        bins = ordered_pieces[p]
         if piece < 0:
             continue
         if bins < 2 or piece >= bins:  # nothing to lie between
