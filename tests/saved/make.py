@@ -97,6 +97,7 @@ def everything():
         "local_widths",
         wb.lime(lambda t: t["age"] * t["bmi"], rows[:2], rows, kernel_width=[1, 2], max_evals=4_000, spot_checks=0),
     )
+    yield "rule", wb.anchors(several, X[:3], X, spot_checks=0)
     yield "effect", wb.effects(model, rows[:20], ["age"], grid=4)["age"]
     yield "effect_outputs", wb.effects(several, X[:20], [0], grid=3)[0]
     yield "effects_ice", wb.effects(model, rows[:4], ["age", "bmi"], "ice", grid=3)
