@@ -6,6 +6,15 @@ import argparse
 from typing import Any, Final
 
 from whybox.cli.lime_output import lime_lines
+from whybox.cli.lime_texts import (
+    APART,
+    check_options_of_tables,
+    check_options_of_texts,
+    check_words,
+    model_of_texts,
+    text_options,
+    texts_of,
+)
 from whybox.cli.method_help import methods_help
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
@@ -14,6 +23,8 @@ from whybox.cli.row_question import (
     RESULT_HELP,
     RowQuestion,
     add_row_question,
+    check_positions,
+    chosen_positions,
     discretizer_of,
     explanation_of,
     numbers_of,
@@ -22,20 +33,19 @@ from whybox.cli.row_question import (
     result_file,
 )
 from whybox.cli.shared import add_result, declare_command, players_of
-from whybox.methods.registry import family_ids
 
 __all__ = ["add_command", "add_question", "question_of"]
 
 _TEXT: Final = """Explain each row by a linear model near it (LIME): how the output changes when a feature leaves the row's own region.
 -o writes one line a row and feature: condition, value, std_error; without it the first rows are printed. Values of tree
-ensembles are exact on their additive scale; those of other models are sampled, with standard errors."""
+ensembles are exact on their additive scale; those of other models are sampled, with standard errors.
+--text COLUMN explains the texts of a column, word by word, by a trusted pickle of a Pipeline that takes texts."""
 _EXAMPLES: Final = """\
   whybox lime model.json customers.parquet --background train.parquet -o lime.parquet
   whybox lime model.json customers.parquet --background train.parquet --rows 7
-  whybox lime forest.joblib rows.csv --background train.csv --trust-pickle --output predicted --discretizer age=30,50"""
+  whybox lime forest.joblib rows.csv --background train.csv --trust-pickle --output predicted --discretizer age=30,50
+  whybox lime pipeline.joblib reviews.csv --text review --trust-pickle --rows 7"""
 NONE: Final = "none"  # of discretizers
-# options that the command adds in its own way; and what only an object in Python has
-APART: Final = ("kernel_width", "response_method")
 
 
 def add_command(commands: Any) -> None:
@@ -58,18 +68,22 @@ def _add_options(parser: CommandParser) -> None:
 
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    from whybox.methods.lime.options import AUTO, DISCRETIZERS, LimeOptions
+    from whybox.methods.lime.options import DISCRETIZERS, LimeOptions, methods_of_tables
+    from whybox.methods.lime.text_options import LimeTextOptions
 
     add_row_question(
         parser,
-        "rows that values are drawn from, like those of training",
+        "rows that values are drawn from, like those of training; of tables it must be given",
         f"{', '.join(DISCRETIZERS)}, none (a value for each standard deviation)",
+        required=False,
     )
     add = parser.add_argument
-    add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features)")  # fmt: skip
+    add("--text", metavar="COLUMN", help="column of DATA with texts, which are explained word by word")
+    add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features; of texts 25)")  # fmt: skip
     add("--y", "--target", dest="y", metavar="COLUMN", help="column of the background that holds the truth, for --discretizer entropy")  # fmt: skip
     parser.list_methods = lambda: methods_help("lime", "methods:")
-    add_fields(parser, LimeOptions, apart=APART, choices={"method": (AUTO, *family_ids("lime"))})
+    add_fields(parser, LimeOptions, apart=APART, choices={"method": methods_of_tables()})
+    add_fields(parser, LimeTextOptions, apart=APART)
 
 
 def question_of(options: argparse.Namespace, most: int | None = None) -> RowQuestion:
@@ -81,7 +95,25 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> RowQues
     Raises:
         WhyboxError: they cannot be read, options that do not go together, or a column or row that is not there.
     """
+    if options.text is not None:
+        return _question_of_texts(options, most)
+    check_options_of_tables(options)
     return read_question(options, _chosen_options(options), ("y", "background_weight"), most, options.scale)
+
+
+def _question_of_texts(options: argparse.Namespace, most: int | None) -> RowQuestion:
+    from whybox.data.table_files import count_rows
+
+    check_options_of_texts(options)
+    chosen = text_options(options, _widths_of(options.kernel_width))
+    check_positions(options.rows)
+    count_rows(options.data)
+    model = model_of_texts(options)
+    texts = texts_of(options)
+    positions = chosen_positions(options.rows, len(texts), most)
+    picked = [texts[position] for position in positions]
+    check_words(picked, positions, chosen.tokenizer, options.data)
+    return RowQuestion(model, picked, None, positions, len(texts), chosen)
 
 
 def _chosen_options(options: argparse.Namespace) -> Any:
@@ -111,6 +143,7 @@ def _lime(options: argparse.Namespace) -> None:
     out = result_file(options)
     q = question_of(options, None if out is not None else MAX_ROWS_PRINTED)
     e = explanation_of(q, options, lime)
-    count = len(e.feature_names)
-    summary = f" x {count:,} feature{'s' * (count != 1)}, in {e.units}"
+    count, what = (e.shape[1], "word") if options.text is not None else (len(e.feature_names), "feature")
+    at_most = " at most" if options.text is not None and len(q.positions) > 1 else ""
+    summary = f" x {count:,} {what}{'s' * (count != 1)}{at_most}, in {e.units}"
     print_or_write(e, q, options, out, summary=summary, lines=lime_lines)

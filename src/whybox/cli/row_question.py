@@ -31,6 +31,8 @@ __all__ = [
     "RESULT_HELP",
     "RowQuestion",
     "add_row_question",
+    "check_positions",
+    "chosen_positions",
     "discretizer_of",
     "explanation_of",
     "numbers_of",
@@ -49,7 +51,7 @@ class RowQuestion:
     """What is asked about a model and rows.
 
     Attributes:
-        model: as read. rows, background: tables. positions: of the rows in their file. n_rows: of that file. options: an object of the method's options.
+        model: as read. rows, background: tables; of texts a list, and None. positions: of the rows in their file. n_rows: of that file. options: an object of the method's options.
     """
 
     model: Any
@@ -60,16 +62,17 @@ class RowQuestion:
     options: Any
 
 
-def add_row_question(parser: CommandParser, background: str, discretizer: str) -> None:
+def add_row_question(parser: CommandParser, background: str, discretizer: str, *, required: bool = True) -> None:
     """Add the model, the rows, the background and how it is cut into bins.
 
     Args:
         parser: of the command. background: what it is for. discretizer: its values in words.
+        required: whether the background must be given.
     """
     add_model(parser)
     add_rows(parser)
     add = parser.add_argument
-    add("--background", required=True, metavar="FILE", help=background)
+    add("--background", required=required, metavar="FILE", help=background)
     add("--rows", metavar="POSITIONS", help="rows of DATA to explain, counted from 0: 7, 0-9 or 0-9,20 (default: all)")
     add("--discretizer", action="append", metavar="NAME", help=f"{discretizer}, or edges of a column, COLUMN=EDGE,EDGE (repeatable) (default: quartile)")  # fmt: skip
     add("--background-weight", metavar="COLUMN", help="column of the background with a weight for each row")
@@ -90,7 +93,7 @@ def read_question(
     """
     from whybox.data.table_files import count_rows
 
-    _positions_of(options.rows, None)  # refuses what it can before anything is read
+    check_positions(options.rows)
     for path in (options.data, options.background):
         count_rows(path)
     model = model_or_estimator_of(options)
@@ -105,9 +108,7 @@ def read_question(
     rows = read_rows(options.data, known, apart)
     background, rows = (_without(table, apart, known) for table in (background, rows))
     n_rows = rows.num_rows
-    positions = _positions_of(options.rows, n_rows)
-    if positions is None:
-        positions = list(range(n_rows if most is None else min(most, n_rows)))
+    positions = chosen_positions(options.rows, n_rows, most)
     return RowQuestion(model, rows.take(positions), background, positions, n_rows, replace(chosen, **read))
 
 
@@ -156,6 +157,25 @@ def numbers_of(option: str, text: str, numbers: str) -> list[float]:
         return [float(part) for part in numbers.split(",")]
     except ValueError:
         raise OptionError(f"{option} {text}: {numbers!r} is not a list of numbers, like 30,50.") from None
+
+
+def check_positions(given: str | None) -> None:
+    """Refuse what is wrong with ``--rows`` before anything is read.
+
+    Raises:
+        OptionError: they are not written as positions.
+    """
+    _positions_of(given, None)
+
+
+def chosen_positions(given: str | None, n_rows: int, most: int | None) -> list[int]:
+    """Return the rows that ``--rows`` names, or the first `most`, or all.
+
+    Raises:
+        InputError: there is no such row.
+    """
+    positions = _positions_of(given, n_rows)
+    return list(range(n_rows if most is None else min(most, n_rows))) if positions is None else positions
 
 
 def _positions_of(given: str | None, n_rows: int | None) -> list[int] | None:
@@ -216,10 +236,9 @@ def print_or_write(
     if out is None:
         for line in lines(e):
             print(f"  {line}".rstrip())
-        if options.rows is None and len(q.positions) < q.n_rows:
-            print(
-                f"  and {q.n_rows - len(q.positions):,} more rows; -o FILE explains and writes all, --rows says which"
-            )
+        left = q.n_rows - len(q.positions)
+        if options.rows is None and left:
+            print(f"  and {left:,} more row{'s' * (left > 1)}; -o FILE explains and writes all, --rows says which")
     print_evidence(e.evidence)
 
 

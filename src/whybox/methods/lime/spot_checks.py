@@ -181,12 +181,18 @@ def _check_coefficient(
     )
     basis = additive_basis(design, len(outputs))
     known = np.zeros(outputs.shape[1])
+    places = design.places(joined) if design.is_scaled.any() else None
     if basis is not None:
-        fit = fit_additive(basis, joined, None, outputs)
-        outputs = fit.rest(joined, None, outputs)
+        fit = fit_additive(basis, joined, places, outputs)
+        outputs = fit.rest(joined, places, outputs)
         known = fit.coefficients(design)[0][row, player]
-    weights, mean = np.ones(len(outputs)), 1.0
+    weights, mean, nearness = np.ones(len(outputs)), 1.0, problem.width**-2.0
     for p in range(inside.shape[1]):
+        if places is not None and design.is_scaled[p]:
+            own = float(design.own_place[row, p])
+            weights = weights * np.exp(-0.5 * nearness * (places[:, p] - own) ** 2)
+            mean *= float(np.exp(-0.5 * own**2 * nearness / (1.0 + nearness)) / np.sqrt(1.0 + nearness))
+            continue
         share = float(problem.share[row, p])
         weights = weights * np.where(inside[:, p], 1.0, problem.decay)
         mean *= share + float(problem.other_share[row, p]) * problem.decay
