@@ -69,6 +69,21 @@ def add_command(commands: Any) -> None:
         text=_IMPORTANCE_TEXT,
         examples="  whybox plan importance model.json heldout.parquet --target churned --method conditional",
     )
+    _add_commands_of_rows(inner)
+    declare_command(
+        inner,
+        "saliency",
+        _plan_saliency,
+        _add_saliency,
+        about="of the maps of a network",
+        text=_SALIENCY_TEXT,
+        examples="  whybox plan saliency network.pt2 scans/*.png --method shapley --option samples=2000",
+        wording=NETWORK_WORDING,
+    )
+
+
+def _add_commands_of_rows(inner: Any) -> None:
+    """Add the commands that explain single rows with a background."""
     declare_command(
         inner,
         "lime",
@@ -86,16 +101,6 @@ def add_command(commands: Any) -> None:
         about="of rules that keep a class",
         text=_ANCHORS_TEXT,
         examples="  whybox plan anchors model.json customers.parquet --background train.parquet",
-    )
-    declare_command(
-        inner,
-        "saliency",
-        _plan_saliency,
-        _add_saliency,
-        about="of the maps of a network",
-        text=_SALIENCY_TEXT,
-        examples="  whybox plan saliency network.pt2 scans/*.png --method shapley --option samples=2000",
-        wording=NETWORK_WORDING,
     )
 
 
