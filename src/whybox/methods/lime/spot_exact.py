@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final, final
 
 import numpy as np
+import numpy.typing as npt
 from scipy.special import ndtri
 
 from whybox.data.table import Floats
@@ -73,8 +74,11 @@ class ExactChecks:
         problem = self._problem
         pairs = [(r, p) for r in self._rows.tolist() for p in self._players if not problem.is_unseen[r, p]]
         for row, player in pairs:
-            inside = self._inside.of(row, player)
-            self._shares[row, player] = float(self._weights[inside].sum()), float(self._weights[~inside].sum())
+            by_cells, by_pieces = self._inside.of(row, player), self._inside_by_pieces(row, player)
+            self._shares[row, player] = (
+                float(self._weights[by_cells & by_pieces].sum()),
+                float(self._weights[~by_cells & ~by_pieces].sum()),
+            )
         ours = np.array([(problem.share[pair], problem.other_share[pair]) for pair in pairs]).reshape(-1, 2)
         theirs = np.array([self._shares[pair] for pair in pairs]).reshape(-1, 2)
         self._checker.compare(
@@ -84,6 +88,17 @@ class ExactChecks:
             way="by counting the rows of the background that lie in a row's own region",
             where=lambda at: self._place(*pairs[at[0]]),
         )
+
+    def _inside_by_pieces(self, row: int, player: int) -> npt.NDArray[np.bool_]:
+        """Which background rows lie in the pieces of a row's own region."""
+        neighbourhood = self._problem.neighbourhood
+        columns = neighbourhood.columns[player]
+        piece = columns[0].piece_of_row
+        if len(columns) > 1:
+            position = {tuple(k): i for i, k in enumerate(neighbourhood.kinds[player].tolist())}
+            each = np.column_stack([c.piece_of_row for c in columns]).tolist()
+            piece = np.array([position[tuple(k)] for k in each], dtype=np.int64)
+        return np.asarray((piece >= self._problem.first[row, player]) & (piece < self._problem.last[row, player]))
 
     def _place(self, row: int, player: int) -> list[tuple[str, object]]:
         return [("row", row), ("feature", self._problem.distributions[player].name)]
