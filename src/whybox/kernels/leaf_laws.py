@@ -45,27 +45,29 @@ class LeafLaws:
         return self._ranges is not None or int((self.ensemble.left < 0).sum()) <= MAX_REFERENCE_LEAVES
 
     def expected_outputs(self, mass: Sequence[Floats], derivative: Sequence[Floats]) -> tuple[Floats, Floats]:
-        """Return the expectation, (outputs,), base included, and the derivative for each player, (players, outputs).
+        """Return the expectation, (rows, outputs), base included, and the derivative for each player, (rows, players, outputs).
 
         Args:
-            mass, derivative: for each player (classes,) or (atoms,).
+            mass, derivative: for each player (rows, classes) or (rows, atoms).
         """
-        e = self.ensemble
+        e, rows = self.ensemble, len(mass[0]) if mass else 0
         if self._ranges is None:
             columns, points = [law.columns for law in self.laws], [law.points() for law in self.laws]
-            one = np.zeros((1, len(self.laws)), dtype=np.int64)
-            mean, slopes = reference.product_law(
-                e, columns, points, [m[None] for m in mass], [d[None] for d in derivative], one
-            )
-            return np.asarray(mean[0]), np.asarray(slopes[0])
+            law_of = np.tile(np.arange(rows)[:, None], (1, len(self.laws)))
+            return reference.product_law(e, columns, points, mass, derivative, law_of)
+        found = [self._one_row([m[i] for m in mass], [d[i] for d in derivative]) for i in range(rows)]
+        return np.array([mean for mean, _ in found]), np.array([slopes for _, slopes in found])
+
+    def _one_row(self, mass: Sequence[Floats], derivative: Sequence[Floats]) -> tuple[Floats, Floats]:
+        assert self._ranges is not None  # noqa: S101  # asked for ranges
         leaf, low, high, missing = self._ranges
         masses, slope = _of_ranges(mass, low, high, missing), _of_ranges(derivative, low, high, missing)
         before, after = np.ones_like(masses), np.ones_like(masses)
         before[:, 1:] = np.cumprod(masses[:, :-1], axis=1)
         after[:, :-1] = np.cumprod(masses[:, :0:-1], axis=1)[:, ::-1]
         each = np.column_stack([slope * before * after, masses.prod(axis=1)])
-        added = _add_leaves(e, leaf, each)
-        return e.base_values + added[-1], added[:-1]
+        added = _add_leaves(self.ensemble, leaf, each)
+        return self.ensemble.base_values + added[-1], added[:-1]
 
 
 class _Splits:

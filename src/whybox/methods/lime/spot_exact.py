@@ -181,23 +181,25 @@ class ExactChecks:
         assert self._laws is not None  # noqa: S101  # of trees
         e, problem = self._laws.model, self._problem
         leaves = LeafLaws(e, laws)
-        if not leaves.is_quick:
+        if not laws or not leaves.is_quick:
             return
         players = self._laws.players
-        ours, theirs = [], []
-        for row in self._rows.tolist():
-            mass = [law.mass[k] for law, k in zip(laws, law_of[row], strict=True)]
-            slope = [law.derivative[k] for law, k in zip(laws, law_of[row], strict=True)]
-            mean, slopes = leaves.expected_outputs(mass, slope)
-            found = np.zeros((problem.first.shape[1], slopes.shape[1]))
-            found[players] = slopes
-            values = problem.selection.select_values(found)
+        mass, derivative = (
+            [getattr(law, of)[law_of[self._rows, i]] for i, law in enumerate(laws)] for of in ("mass", "derivative")
+        )
+        mean, slopes = leaves.expected_outputs(mass, derivative)
+        found = np.zeros((len(self._rows), problem.first.shape[1], slopes.shape[2]))
+        found[:, players] = slopes
+        values = problem.selection.select_values(found)
+        for k, row in enumerate(self._rows.tolist()):
             for player in np.flatnonzero(problem.is_unseen[row]).tolist():
-                values[player] = self._unseen_value(leaves, row, player, mass)
-            ours.append(np.vstack([self._model.found.values[row], self._model.found.mean[row]]))
-            theirs.append(np.vstack([values, problem.selection.select_predictions(mean)]))
+                values[k, player] = self._unseen_value(leaves, row, player, [m[k : k + 1] for m in mass])
+        answer = self._model.found
         self._compare_values(
-            np.array(ours), np.array(theirs), e.rounding_scale, "by a plain NumPy reading of the trees, leaf by leaf"
+            np.concatenate([answer.values[self._rows], answer.mean[self._rows, None]], axis=1),
+            np.concatenate([values, problem.selection.select_predictions(mean)[:, None]], axis=1),
+            e.rounding_scale,
+            "by a plain NumPy reading of the trees, leaf by leaf",
         )
 
     def _unseen_value(self, leaves: LeafLaws, row: int, player: int, mass: list[Floats]) -> Floats:
@@ -205,14 +207,15 @@ class ExactChecks:
         assert self._laws is not None  # noqa: S101  # of trees
         if player not in self._laws.players:
             return np.zeros(self._model.found.values.shape[2])
-        i, law = self._laws.players.index(player), leaves.laws[self._laws.players.index(player)]
+        i = self._laws.players.index(player)
+        law = leaves.laws[i]
         own = self._problem.model.inputs.matrix(self._problem.rows.rows(np.array([row])))[:, list(law.columns)]
         at = int(self._class_of(law, own)[0])
         if at == law.mass.shape[1]:
             return np.asarray(self._model.found.values[row, player])
-        contrast = [np.zeros(len(m)) for m in mass]
-        contrast[i] = (np.arange(len(mass[i])) == at) - mass[i]
-        return np.asarray(self._problem.selection.select_values(leaves.expected_outputs(mass, contrast)[1][i]))
+        contrast = [np.zeros(m.shape) for m in mass]
+        contrast[i] = (np.arange(law.mass.shape[1]) == at) - mass[i]
+        return np.asarray(self._problem.selection.select_values(leaves.expected_outputs(mass, contrast)[1][0, i]))
 
     def _check_linear(self) -> None:
         """Values and weighted means of a linear model: weights times means of what it reads."""
