@@ -124,10 +124,43 @@ def test_kinds_of_models(name):
     check(name, 3_000)
 
 
+WAYS = {
+    "deciles": {"discretizer": "decile"},
+    "standard deviations": {"discretizer": None},
+    "windows": {"neighbourhood": "row"},
+    "a narrow kernel": {"kernel_width": 0.2},
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_other_bins_and_kernels_of_a_linear_model_in_single_precision(way):
+    model, table = built("XGBRegressor, gblinear")
+    assert explainer(model, table, **WAYS[way])(some(table, [0, 1])).evidence.exact
+
+
+def test_entropy_edges_of_a_model_that_reads_zero_as_missing():
+    model, table = built("LGBMRegressor, zero_as_missing")
+    y = np.asarray(model.predict(table)) > 150
+    assert explainer(model, table, discretizer="entropy", y=y)(some(table, [0, 1])).evidence.exact
+
+
 @pytest.mark.soak
 @pytest.mark.parametrize("name", NAMES)
 def test_every_model(name):
     check(name, 10_000)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("name", NAMES)
+def test_other_bins_and_kernels_of_every_model(name, way):
+    model, table = built(name)
+
+    def lime(rows):
+        return explainer(model, table, max_evals=10_000, **WAYS[way])(rows)
+
+    found = explained_or_refused(lime, some(table, [0, 1]))
+    assert found is None or np.isfinite(found.values).all()
 
 
 @pytest.mark.parametrize(("name", "words"), REFUSED.items())

@@ -6,6 +6,7 @@ plain reading of the trees; sampled values are added up draw by draw from the ce
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Final
 
 import numpy as np
@@ -121,12 +122,12 @@ def _check_coefficients(
             theirs[vary],
             ROUNDING * size * (1.0 + weights.max()) / scale[vary] + 1e-300,
             way="by adding up values draw by draw from the cells themselves",
-            where=lambda at, row=row, names=names: [
-                ("row", row),
-                ("feature", names[at[0]]),
-                *output_label(problem.selection, at[1]),
-            ],
+            where=partial(_label, problem, row, names),
         )
+
+
+def _label(problem: LimeProblem, row: int, names: list[str], at: tuple[int, ...]) -> list[tuple[str, object]]:
+    return [("row", row), ("feature", names[at[0]]), *output_label(problem.selection, at[1])]
 
 
 def _design_by_cells(
@@ -136,7 +137,7 @@ def _design_by_cells(
     problem, scaled = design.problem, design.is_scaled
     w2, own = problem.width**2, design.own_place[row]
     z = places.copy()
-    for p in np.flatnonzero(~scaled):
+    for p in np.flatnonzero(~scaled).tolist():
         z[:, p] = np.concatenate([of.of(row, p) for of in inside])
     share, other = problem.share[row], problem.other_share[row] * problem.decay
     outside = np.where(z > 0, 1.0, problem.decay)

@@ -25,6 +25,7 @@ from whybox.models.linear import Linear
 __all__ = ["ExactChecks"]
 
 ROUNDING: Final = 1e-9
+FLOAT32_ROUNDING: Final = 2.0**-22  # of a number that the library rounds
 SHIFT_GRID: Final = 2_048  # even draws of a number that is not cut into bins
 MAX_SHIFT: Final = 6.0  # standard deviations: beyond, even draws are no second way
 
@@ -230,7 +231,9 @@ class ExactChecks:
         for player in range(count):
             columns = model_columns(problem.neighbourhood, player)
             if self._design.is_scaled[player]:
-                one = self._read_at(player, columns)
+                one, size = self._read_at(player, columns)
+                more[:, player] += size
+                more[:, -1] += size
                 values[:, player] = one[1] - one[0]
                 mean += one[0] + (one[1] - one[0]) * self._design.centre[self._rows, player][:, None]
                 continue
@@ -239,6 +242,7 @@ class ExactChecks:
             by_piece = np.zeros((len(problem.distributions[player]), outputs))
             np.add.at(by_piece, piece, share[:, None] * read)
             error = np.ptp(read, axis=0) / self._cells.draws_of_piece(player)
+            error += FLOAT32_ROUNDING * np.abs(read).max(axis=0, initial=0.0)
             for k, row in enumerate(self._rows.tolist()):
                 own, other, q = self._side_weights(row, player)
                 mean[k] += (q * own + (1.0 - q) * other) @ by_piece
@@ -259,12 +263,13 @@ class ExactChecks:
             more[..., picks],
         )
 
-    def _read_at(self, player: int, columns: Ints) -> Floats:
-        """What a linear model makes of a number at its mean, and one standard deviation above, (2, outputs)."""
+    def _read_at(self, player: int, columns: Ints) -> tuple[Floats, Floats]:
+        """What a linear model makes of a number at its mean, and one standard deviation above, (2, outputs); and what rounding to float32 adds, (outputs,)."""
         problem, d = self._problem, self._problem.distributions[player]
         assert isinstance(problem.model, Linear)  # noqa: S101  # no trees
         cells = self._encoded(player, d.mean[0] + d.std[0] * np.array([0.0, 1.0]))
-        return np.asarray(np.nan_to_num(cells[:, columns]) @ problem.model.weights[columns])
+        read = np.nan_to_num(cells[:, columns]) @ problem.model.weights[columns]
+        return np.asarray(read), FLOAT32_ROUNDING * np.abs(read).sum(axis=0)
 
     def _encoded(self, player: int, value: Floats) -> Floats:
         """Rows of numbers of a player that is not cut, as the model encodes them."""
