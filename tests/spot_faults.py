@@ -39,9 +39,16 @@ def _answers(patch, change):
 
 
 def _scaled(patch, seed, factor):
-    """A tenth of the numbers off by a factor."""
+    """A tenth of the numbers off by a factor, which are none that are 0."""
     draw = np.random.default_rng(seed)
-    _answers(patch, lambda v, s: (np.where(draw.random(v.shape) < 0.1, v * factor, v), s))
+
+    def change(v, s):
+        scaled = np.flatnonzero(v)
+        scaled = draw.choice(scaled, min(len(scaled), max(1, v.size // 10)), replace=False)
+        v.flat[scaled] *= factor
+        return v, s
+
+    _answers(patch, change)
 
 
 def one_percent(patch, seed):

@@ -53,6 +53,17 @@ def test_effects_counts_predictions(folder, capsys):
     assert run(folder, "effects", "@model.txt", "@rows.csv", "--feature", "bmy") == 2
 
 
+def test_lime_counts_predictions_of_the_rows_chosen(folder, capsys):
+    background = ("--background", "@rows.csv")
+    assert run(folder, "lime", "@model.txt", "@rows.csv", *background, "--rows", "0-4") == 0
+    printed = capsys.readouterr()
+    assert "LIME, exact: 5 rows; exact" in printed.out
+    assert printed.err == ""
+    assert run(folder, "lime", "@model.txt", "5", *background) == 2
+    assert "what LIME costs depends on the rows themselves" in capsys.readouterr().err
+    assert run(folder, "lime", "@model.txt", "@rows.csv", *background, "--rows", "500") == 3
+
+
 def test_saliency_counts_passes(tmp_path, capsys):
     from networks.programs import fill
 

@@ -12,6 +12,7 @@ import zoo
 from whybox.errors import InputError, LimitError, OptionError
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.importance.options import ImportanceOptions
+from whybox.methods.lime.options import LimeOptions
 from whybox.methods.shap.options import ShapOptions
 
 MODEL, X = zoo.built("RandomForestRegressor")
@@ -36,6 +37,8 @@ TABLE = np.column_stack([np.arange(60.0), np.arange(60) % 7, np.arange(60) % 2])
         (lambda: wb.plan(wb.interactions, counted, TABLE, [0, 1], sample=20), "interactions.friedman_h", False),
         (lambda: wb.plan(wb.regions, MODEL, X, "bmi"), "regions.regional", True),
         (lambda: wb.plan(wb.regions, counted, TABLE, 0), "regions.regional", True),
+        (lambda: wb.plan(wb.lime, MODEL, X[:3], X), "lime.exact", True),
+        (lambda: wb.plan(wb.lime, counted, TABLE[:3], TABLE), "lime.sampled", False),
         (lambda: wb.plan(wb.importance, MODEL, X), "importance.shap", True),
         (lambda: wb.plan(wb.importance, MODEL, 500), "importance.shap", True),
         (lambda: wb.plan(wb.importance, MODEL, method="impurity"), "importance.impurity", True),
@@ -103,6 +106,29 @@ def test_interactions_take_no_more_than_planned():
         wb.plan(wb.interactions, counted, TABLE, [0, 1], max_evals=10)
 
 
+@pytest.mark.parametrize("rows", [1, 3, 90])
+@pytest.mark.parametrize("model", ["read", "function"])
+def test_lime_takes_no_more_than_planned(model, rows):
+    if model == "read":
+        made, answer = wb.plan(wb.lime, MODEL, X[:rows], X), wb.lime(MODEL, X[:rows], X)
+        assert answer.evidence.model_calls == made.model_calls
+        return
+    table = np.resize(TABLE, (rows, 3))
+    made = wb.plan(wb.lime, counted, table, TABLE, max_evals=9_000)
+    assert made.model_calls == 9_000
+    evidence = wb.lime(counted, table, TABLE, max_evals=9_000, tol=1e-12).evidence
+    assert 4_000 < evidence.model_calls + evidence.spot_checks.predictions <= 9_000
+
+
+def test_plans_of_lime_refuse_what_the_call_would():
+    with pytest.raises(LimitError, match="more than"):
+        wb.plan(wb.lime, counted, TABLE[:3], TABLE, max_evals=50)
+    with pytest.raises(OptionError, match="draws values of features from a background"):
+        wb.plan(wb.lime, counted, TABLE[:3])
+    two = wb.plan(wb.lime, MODEL, X[:2], X, kernel_width=[0.5, 2.0])
+    assert two.model_calls == wb.lime(MODEL, X[:2], X, kernel_width=[0.5, 2.0]).evidence.model_calls
+
+
 def test_regions_take_what_was_planned():
     plan = wb.plan(wb.regions, counted, TABLE, 0, grid=5)
     assert wb.regions(counted, TABLE, 0, grid=5)["all rows"].evidence.model_calls == plan.model_calls
@@ -140,6 +166,7 @@ def test_what_cannot_be_planned():
     [
         (wb.explain, ShapOptions, "method"),
         (wb.effects, EffectsOptions, "kind"),
+        (wb.lime, LimeOptions, "method"),
         (wb.importance, ImportanceOptions, "method"),
     ],
 )

@@ -8,10 +8,11 @@ from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
+from whybox.methods.common.plan import Plan
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.options import LimeOptions
 
-__all__ = ["lime"]
+__all__ = ["lime", "plan_lime"]
 
 
 @overload
@@ -108,3 +109,15 @@ def lime(
         return Lime(model, behind, each)(rows)
 
     return for_each(chosen, explain_with)
+
+
+def plan_lime(
+    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+) -> Plan | dict[str, Plan]:
+    """Plan :func:`lime`: see :func:`whybox.plan`."""
+    from whybox.methods.lime.plan import plan_rows
+
+    chosen = chosen_options(LimeOptions, "method", method, options)
+    rows = as_table(X)
+    behind = None if background is None else as_table(background, what="the background")
+    return for_each(chosen, lambda each: plan_rows(model, behind, each, rows))

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.cli import effects, explain, importance
+from whybox.cli import effects, explain, importance, lime
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import add_model, add_rows, declare_command, model_of, name_rows, read_rows
@@ -27,12 +27,17 @@ _EFFECTS_TEXT: Final = (
 _IMPORTANCE_TEXT: Final = (
     """Print the kernel and how many predictions whybox importance takes with the same options, at most."""
 )
+_LIME_TEXT: Final = """Print how many predictions, at most, and how long whybox lime takes with the same options.
+A few of the rows are explained for it."""
 
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
     parser: CommandParser = commands.add_parser(
-        "plan", help="say what explain, effects, importance or saliency will cost", description=_TEXT, epilog=EXIT_CODES
+        "plan",
+        help="say what explain, effects, importance, lime or saliency will cost",
+        description=_TEXT,
+        epilog=EXIT_CODES,
     )
     inner = parser.add_subparsers(title="commands", metavar="COMMAND", dest="planned", required=True)
     declare_command(
@@ -61,6 +66,15 @@ def add_command(commands: Any) -> None:
         about="of what each feature is worth to the model",
         text=_IMPORTANCE_TEXT,
         examples="  whybox plan importance model.json heldout.parquet --target churned --method conditional",
+    )
+    declare_command(
+        inner,
+        "lime",
+        _plan_lime,
+        lime.add_question,
+        about="of rows explained by a linear model near each",
+        text=_LIME_TEXT,
+        examples="  whybox plan lime model.json customers.parquet --background train.parquet --rows 0-99",
     )
     declare_command(
         inner,
@@ -127,6 +141,18 @@ def _plan_importance(options: argparse.Namespace) -> None:
         _refuse_number(options.data, "give a file of rows; what importance costs depends on the rows themselves")
     for plan in importance.plans_of(importance.question_of(options), options.data):
         print(plan)
+
+
+def _plan_lime(options: argparse.Namespace) -> None:
+    from whybox.api.lime import plan_lime
+
+    _refuse_number(options.data, "give a file of rows; what LIME costs depends on the rows themselves")
+    q = lime.question_of(options)
+
+    def plan(rows: Any) -> Any:
+        return plan_lime(q.model, rows, q.background, q.options)
+
+    print(name_rows(plan, q.rows, options.data, positions=q.positions))
 
 
 def _plan_saliency(options: argparse.Namespace) -> None:

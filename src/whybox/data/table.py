@@ -412,11 +412,8 @@ def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> 
     position_of = {name: i for i, name in enumerate(table.names)}
     missing = [name for name in expected if name not in position_of]
     if missing:
-        hint = (
-            did_you_mean(missing[0], table.names)
-            if len(missing) == 1
-            else f" Columns there: {quoted_list(table.names)}."
-        )
+        there = f" Columns there: {quoted_list(table.names)}."
+        hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else there
         raise ColumnsError(
             Argument(what),
             f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {quoted_list(missing)} that the model was trained on.{hint}",

@@ -24,10 +24,12 @@ from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSam
 __all__ = [
     "FREEDOM",
     "LocalModel",
+    "SampleBudget",
     "certificates",
     "chosen_method",
     "default_evals",
     "exact_model",
+    "sample_budget",
     "sampled_model",
     "settled",
 ]
@@ -109,6 +111,45 @@ def default_evals(options: LimeOptions, rows: int) -> int:
     return options.max_evals if options.max_evals is not None else max(DEFAULT_EVALS_A_ROW * rows, MIN_DEFAULT_EVALS)
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class SampleBudget:
+    """How predictions of single rows are shared out.
+
+    Attributes:
+        shared: most for the sample that rows share. first_draws: of each scrambling, to begin with. near: (rows,), those that share it.
+        narrow: positions of the other rows. narrow_draws: how many each of them has of its own. for_narrow: predictions that these take together.
+    """
+
+    shared: int
+    first_draws: int
+    near: npt.NDArray[np.bool_]
+    narrow: Ints
+    narrow_draws: int
+    for_narrow: int
+
+
+def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
+    """Share out the predictions that are allowed.
+
+    Args:
+        reserved: predictions that are made besides.
+
+    Raises:
+        LimitError: even the fewest draws take more. InputError: no draw has weight near a row.
+    """
+    problem = design.problem
+    left = default_evals(problem.options, len(problem.rows)) - reserved
+    near = design.effective_size >= MIN_EFFECTIVE_SHARE
+    narrow = np.flatnonzero(~near).astype(np.int64)
+    first = _first_draws(design, left, int(problem.is_unseen[near].sum()), bool(near.any()))
+    if design.is_scaled.any():
+        _refuse_far_rows(design, left)
+        near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
+    narrow_draws, for_narrow = _narrow_draws(design, len(narrow), left, reserved)
+    return SampleBudget(left - for_narrow, first, near, narrow, narrow_draws, for_narrow)
+
+
 def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
     """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
 
@@ -120,27 +161,19 @@ def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
     """
     problem, options = design.problem, design.problem.options
     evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
-    left = default_evals(options, len(problem.rows)) - reserved
-    near = design.effective_size >= MIN_EFFECTIVE_SHARE
-    narrow = np.flatnonzero(~near).astype(np.int64)
-    unseen = int(problem.is_unseen[near].sum())
-    first = _first_draws(design, left, unseen, bool(near.any()))
-    if design.is_scaled.any():
-        _refuse_far_rows(design, left)
-        near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
-    for_narrow, all_narrow = _narrow_draws(design, len(narrow), left, reserved)
-    left -= all_narrow
+    budget = sample_budget(design, reserved)
+    near, narrow, for_narrow = budget.near, budget.narrow, budget.narrow_draws
     sample = SharedSample(problem.neighbourhood, evaluator)
     looks = 0
     done = np.zeros(len(problem.rows), dtype=bool)
     found: LocalValues | None = None
     while near.any():
-        sample.grow(first if not sample.samples else sample.draws)
+        sample.grow(budget.first_draws if not sample.samples else sample.draws)
         looks += 1
         found = local_values(design, sample, near)
         done = settled(found, options, looks=MAX_LOOKS)
         following = sample.draws * REPLICATES
-        if done[near].all() or evaluator.spent + following > left or looks == MAX_LOOKS:
+        if done[near].all() or evaluator.spent + following > budget.shared or looks == MAX_LOOKS:
             break
     if found is None:
         n, count = problem.first.shape
