@@ -21,7 +21,7 @@ from whybox.methods.lime.problem import LimeProblem
 __all__ = ["PieceCells", "RowsInside"]
 
 GRID: Final = 4_096  # even draws of a column, shared out among its bins
-MAX_CELLS: Final = 2**22  # of the table of even draws
+MAX_CELLS: Final = 2**19  # of the table of even draws
 MIN_DRAWS: Final = 16  # of one bin
 EDGE_ROUNDING: Final = 1e-6  # relative: closer to an edge, a cell's own type may have rounded it across
 
