@@ -19,7 +19,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 
-from whybox.methods.lime.texts import TextSettings, explain_texts
+from whybox.methods.lime.text_options import LimeTextOptions
+from whybox.methods.lime.texts import explain_texts
 
 PACKAGES = {
     "numpy": ("numpy", "numpy.linalg", "numpy.fft", "numpy.random"),
@@ -81,7 +82,7 @@ class Timed:
 
 def measure_time(model, texts, lime_text):
     """Median CPU milliseconds of each way, and beside the model's own predictions; all ways in turn for each text."""
-    settings = TextSettings(max_evals=SAMPLES, output="predicted", tol=0)
+    settings = LimeTextOptions(max_evals=SAMPLES, output="predicted", tol=0)
     names = list(model.classes_)
     seconds: dict[str, list[tuple[float, float]]] = {}
     gap = 0.0
@@ -108,12 +109,12 @@ def measure_error(model, texts, lime_text):
     """Root mean squared error of coefficients at 2,000 and 5,000 predictions, beside 100,000 predictions."""
     errors: dict[str, list[float]] = {}
     for text in texts:
-        true = explain_texts(model, text, TextSettings(max_evals=100_000, output="predicted", tol=0)).rows[0]
+        true = explain_texts(model, text, LimeTextOptions(max_evals=100_000, output="predicted", tol=0)).rows[0]
         label = list(model.classes_).index(true.label[0])
         for count in (2000, SAMPLES):
             for seed in range(3):
                 ours = explain_texts(
-                    model, text, TextSettings(max_evals=count, output="predicted", tol=0, seed=seed)
+                    model, text, LimeTextOptions(max_evals=count, output="predicted", tol=0, seed=seed)
                 ).rows[0]
                 errors.setdefault(f"whybox, {count:,} predictions", []).append(
                     float(((ours.fit.values - true.fit.values) ** 2).mean())
@@ -127,7 +128,9 @@ def measure_error(model, texts, lime_text):
                     for player, coefficient in found.local_exp[label]:
                         value[player] = coefficient
                     shrunk = explain_texts(
-                        model, text, TextSettings(max_evals=100_000, output="predicted", tol=0, alpha=SAMPLES / count)
+                        model,
+                        text,
+                        LimeTextOptions(max_evals=100_000, output="predicted", tol=0, alpha=SAMPLES / count),
                     )
                     errors.setdefault(f"lime, {count:,} samples", []).append(
                         float(((value - shrunk.rows[0].fit.values[:, 0]) ** 2).mean())
@@ -143,11 +146,11 @@ def measure_coverage(model, texts, seeds):
     certified, right = 0, 0
     for text in texts:
         short = cut_text(text, 12)
-        true = explain_texts(model, short, TextSettings(max_evals=5000)).rows[0].fit.values
+        true = explain_texts(model, short, LimeTextOptions(max_evals=5000)).rows[0].fit.values
         order = np.argsort(-np.abs(true), axis=0)
         for seed in range(seeds):
             for tol in (0, None):
-                found = explain_texts(model, short, TextSettings(max_evals=600, seed=seed, tol=tol)).rows[0]
+                found = explain_texts(model, short, LimeTextOptions(max_evals=600, seed=seed, tol=tol)).rows[0]
                 reach = critical_value(0.95, found.fit.freedom) * found.fit.std_error
                 inside[tol == 0].append((np.abs(found.fit.values - true) <= reach).mean())
                 for k, certificate in enumerate(found.certificates):

@@ -19,6 +19,8 @@ from sklearn.ensemble import HistGradientBoostingRegressor, RandomForestClassifi
 import whybox as wb
 from whybox.explanation.effects import Effects
 
+WORDS = "good words and bad words, so many of them that they are drawn and not enumerated"
+
 
 def regression():
     """A small forest, and its rows with names and labels."""
@@ -96,6 +98,14 @@ def everything():
     yield (
         "local_widths",
         wb.lime(lambda t: t["age"] * t["bmi"], rows[:2], rows, kernel_width=[1, 2], max_evals=4_000, spot_checks=0),
+    )
+    yield (
+        "local_texts",
+        wb.lime(
+            lambda texts: [t.count("good") - 0.5 * t.count("bad") for t in texts],
+            ["A good, bad one; good", "bad", WORDS],
+            max_evals=80,
+        ),
     )
     yield "effect", wb.effects(model, rows[:20], ["age"], grid=4)["age"]
     yield "effect_outputs", wb.effects(several, X[:20], [0], grid=3)[0]

@@ -10,7 +10,8 @@ from whybox.methods.lime.certify import certify
 from whybox.methods.lime.removal_draws import all_subsets, draw_masks, size_proposal, subset_law
 from whybox.methods.lime.removal_fit import fit_enumerated, fit_replicates
 from whybox.methods.lime.removal_law import RemovalLaw
-from whybox.methods.lime.texts import TextSettings, explain_texts
+from whybox.methods.lime.text_options import LimeTextOptions
+from whybox.methods.lime.texts import explain_texts
 from whybox.numerics.statistics import critical_value
 
 
@@ -71,7 +72,9 @@ def enumerated_limit(function, count, width=25.0, alpha=0.0, samples=5000):
 )
 def test_a_short_text_has_the_limit_of_lime_exactly(count, width, alpha):
     function = sigmoid_model(count)
-    row = explain_texts(model_of(function, count), words(count), TextSettings(kernel_width=width, alpha=alpha)).rows[0]
+    row = explain_texts(model_of(function, count), words(count), LimeTextOptions(kernel_width=width, alpha=alpha)).rows[
+        0
+    ]
     limit = enumerated_limit(function, count, width, alpha)
     assert row.fit.std_error is None
     np.testing.assert_allclose(row.fit.values[:, 0], limit[1:], atol=1e-12)
@@ -111,7 +114,7 @@ def test_an_additive_model_is_exact_from_few_draws():
     count = 30
     weights = np.random.default_rng(1).normal(size=count)
     row = explain_texts(
-        model_of(lambda z: 2.0 + z @ weights, count), words(count), TextSettings(max_evals=200, tol=0)
+        model_of(lambda z: 2.0 + z @ weights, count), words(count), LimeTextOptions(max_evals=200, tol=0)
     ).rows[0]
     np.testing.assert_allclose(row.fit.values[:, 0], weights, atol=1e-9)
     assert row.fit.std_error.max() < 1e-9
@@ -178,7 +181,7 @@ def test_intervals_cover_the_enumerated_limit():
         function = sigmoid_model(count, seed)
         limit = enumerated_limit(function, count)[1:]
         row = explain_texts(
-            model_of(function, count), words(count), TextSettings(max_evals=400, seed=seed, tol=0)
+            model_of(function, count), words(count), LimeTextOptions(max_evals=400, seed=seed, tol=0)
         ).rows[0]
         assert row.spent <= 400
         reach = critical_value(0.95, row.fit.freedom) * row.fit.std_error[:, 0]
@@ -193,7 +196,7 @@ def test_draws_have_less_error_than_lime():
     ours, limes, rng = [], [], np.random.default_rng(0)
     for seed in range(15):
         row = explain_texts(
-            model_of(function, count), words(count), TextSettings(max_evals=600, seed=seed, tol=0)
+            model_of(function, count), words(count), LimeTextOptions(max_evals=600, seed=seed, tol=0)
         ).rows[0]
         ours.append(row.fit.values[:, 0] - limit)
         removed = rng.integers(1, count + 1, 600)
@@ -204,7 +207,7 @@ def test_draws_have_less_error_than_lime():
 
 def test_a_kernel_that_sees_one_size_only_is_refused():
     with pytest.raises(OptionError, match="too narrow"):
-        explain_texts(lambda texts: [0.0 for _ in texts], words(20), TextSettings(kernel_width=0.2))
+        explain_texts(lambda texts: [0.0 for _ in texts], words(20), LimeTextOptions(kernel_width=0.2))
 
 
 def test_the_winner_of_ties_is_seldom_certified():

@@ -11,6 +11,9 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from sklearn.ensemble import RandomForestClassifier
+from sklearn.feature_extraction.text import CountVectorizer
+from sklearn.naive_bayes import MultinomialNB
+from sklearn.pipeline import make_pipeline
 from sklearn.svm import SVR
 
 import whybox as wb
@@ -21,9 +24,12 @@ from whybox.cli.shared import name_rows
 from whybox.errors import InputError, NonFiniteError
 from whybox.explanation.html import number_text
 from whybox.methods.lime.options import LimeOptions
+from whybox.methods.lime.text_options import LimeTextOptions
 from whybox.models.registry import as_model
 
 BACKGROUND = ("--background", "@train.parquet")
+TEXTS = ["a dull film", "a great film, great", "dull and long", "great music", "long, long", "a song"]
+OF_TEXTS = ("--text", "review", "--trust-pickle")
 
 
 @pytest.fixture(scope="module")
@@ -38,6 +44,9 @@ def folder(tmp_path_factory):
     joblib.dump(SVR(C=100).fit(rows.to_numpy(float), y), path / "svr.joblib")
     classes = np.digitize(y, [100, 200])
     joblib.dump(RandomForestClassifier(3, max_depth=3, random_state=0).fit(rows, classes), path / "forest.joblib")
+    joblib.dump(make_pipeline(CountVectorizer(), MultinomialNB()).fit(TEXTS, ["bad", "good"] * 3), path / "pipeline.joblib")  # fmt: skip
+    pd.DataFrame({"key": range(6), "review": [*TEXTS[:4], "", "NA"]}).to_csv(path / "texts.csv", index=False)
+    pd.DataFrame({"review": TEXTS}).to_parquet(path / "texts.parquet")
     return path
 
 
@@ -64,7 +73,7 @@ def test_a_file_has_one_line_a_row_and_feature_with_the_evidence(folder, capsys)
     assert about["kind"] == "local"
     assert about["evidence"]["method_id"] == "lime.exact"
     printed = capsys.readouterr().out.splitlines()
-    assert printed[0] == f"{folder / 'out.parquet'}: LIME, exact: 20 rows x 5 features, in prediction"
+    assert printed[0] == f"{folder / 'out.parquet'}: LIME without a sample: 20 rows x 5 features, in prediction"
     assert any("Note: R squared is below" in line for line in printed)
 
 
@@ -73,7 +82,7 @@ def test_without_a_file_the_first_rows_are_printed(folder, capsys):
     printed = capsys.readouterr().out
     model, rows, background = data(folder)
     e = wb.lime(model, rows[:3], background)
-    assert printed.startswith("LIME, exact: 3 of 20 rows x 5 features, in prediction\n")
+    assert printed.startswith("LIME without a sample: 3 of 20 rows x 5 features, in prediction\n")
     for line in lime_lines(e):
         assert line in printed
     top = int(e[0].ordered(1)[0])
@@ -154,7 +163,7 @@ def test_a_model_that_is_not_read_is_sampled_with_errors(folder, capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "words"),
     [
-        (("@rows.csv",), 2, "the following arguments are required: --background"),
+        (("@rows.csv",), 2, "--background FILE is missing"),
         (("@rows.csv", *BACKGROUND, "--rows", "5-2"), 2, "--rows 5-2: write positions counted from 0, like 7, 0-9 or 0-9,20."),
         (("@rows.csv", *BACKGROUND, "--rows", "9,20"), 3, "--rows 9,20: there is no row 20; the last of 20 rows is 19."),
         (("@rows.csv", *BACKGROUND, "--discretizer", "quartiles"), 2, "--discretizer quartiles is not known. Name one, or give edges, COLUMN=EDGE,EDGE. Did you mean 'quartile'"),
@@ -171,6 +180,10 @@ def test_a_model_that_is_not_read_is_sampled_with_errors(folder, capsys):
         (("@rows.csv", *BACKGROUND, "-o", "@train.parquet"), 2, "is the same file as --background"),
         (("@rows.csv", *BACKGROUND, "-o", "@out.html"), 2, "the result is a file of type"),
         (("@rows.csv", "--background", "@nothing.csv"), 3, "nothing.csv"),
+        (("@rows.csv", *BACKGROUND, "--tokenizer", "characters"), 2, "--tokenizer is an option of texts"),
+        (("@rows.csv", *BACKGROUND, "--by-position"), 2, "--by-position is an option of texts"),
+        (("@rows.csv", *BACKGROUND, "--method", "words"), 2, "--method words is not known. Known"),
+        (("@texts.csv", "--text", "review"), 4, "holds no model of texts"),
     ],
 )  # fmt: skip
 def test_mistakes_are_named(folder, capsys, arguments, code, words):
@@ -180,9 +193,73 @@ def test_mistakes_are_named(folder, capsys, arguments, code, words):
     assert err.count("\n") == 1
 
 
+def test_texts_of_a_column_are_explained_word_by_word(folder, capsys):
+    arguments = ("@pipeline.joblib", "@texts.parquet", *OF_TEXTS)
+    assert run(folder, *arguments, "--rows", "3,1", "--seed", "5", "-o", "@words.parquet") == 0
+    assert "LIME of texts, exact" not in (printed := capsys.readouterr().out)
+    assert printed.startswith(f"{folder / 'words.parquet'}: LIME of texts: 2 of 6 rows x 3 words at most, in probability")  # fmt: skip
+    e = wb.lime(joblib.load(folder / "pipeline.joblib"), [TEXTS[3], TEXTS[1]], seed=5)
+    table = pq.read_table(folder / "words.parquet")
+    assert table.column_names[:4] == ["row", "word", "local", "rank"]
+    assert table["row"].to_pylist() == [3, 3, 1, 1, 1]
+    assert table["word"].to_pylist() == ["great", "music", "a", "great", "film"]
+    np.testing.assert_array_equal(table["local"], e.to_frame()["local"])
+    assert json.loads(pq.read_metadata(folder / "words.parquet").metadata[b"whybox"])["evidence"]["method_id"] == "lime.words"  # fmt: skip
+    assert run(folder, *arguments, "--rows", "1", "--output", "good", "--by-position", "-o", "@words.whybox") == 0
+    saved = wb.load(folder / "words.whybox")
+    assert saved.extras["word"][1][0].tolist() == ["a", "great", "film", "great"]
+    assert saved.coords["row"].tolist() == [1]
+
+
+def test_words_are_printed(folder, capsys):
+    assert run(folder, "@pipeline.joblib", "@texts.csv", *OF_TEXTS) == 0
+    printed = capsys.readouterr().out
+    assert printed.startswith(
+        "LIME of texts: 3 of 6 rows x 3 words at most, in probability\n  row 0, output good: prediction "
+    )
+    e = wb.lime(joblib.load(folder / "pipeline.joblib"), TEXTS[:3])
+    for line in lime_lines(e):
+        assert line in printed
+    word = e[0].coords["word"][e[0].ordered(1)[0]]
+    assert any(line.split()[0] == word for line in printed.splitlines()[2:4])
+    assert "and 3 more rows; -o FILE explains and writes all" in printed
+
+
+def test_what_texts_cost_is_planned(folder, capsys):
+    assert main(["plan", "lime", str(folder / "pipeline.joblib"), str(folder / "texts.parquet"), *OF_TEXTS]) == 0
+    printed = capsys.readouterr().out
+    plan = wb.plan(wb.lime, joblib.load(folder / "pipeline.joblib"), TEXTS)
+    assert printed.startswith("LIME of texts: 6 rows; exact\nkernel    every way to leave out words")
+    assert f"calls     about {plan.model_calls:,.0f} rows" in printed
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("--text", "review"), 4, "--trust-pickle"),
+        ((*OF_TEXTS[2:], "--text", "reviews"), 2, "--text reviews is not a column of"),
+        ((*OF_TEXTS, "--rows", "2,4"), 3, "the text of row 4 of texts.csv is missing"),
+        ((*OF_TEXTS, "--rows", "5", "--tokenizer", "NA"), 3, "row 5 has no words ('NA')"),
+        ((*OF_TEXTS, "--rows", "6"), 3, "there is no row 6"),
+        ((*OF_TEXTS, *BACKGROUND), 2, "--background is an option of tables, and --text explains texts"),
+        ((*OF_TEXTS, "--player", "a=b,c"), 2, "--player is an option of tables"),
+        ((*OF_TEXTS, "--spot-checks", "3"), 2, "--spot-checks is an option of tables"),
+        ((*OF_TEXTS, "--neighbourhood", "row"), 2, "--neighbourhood is an option of tables"),
+        ((*OF_TEXTS, "--method", "exact"), 2, "--method exact is not a method of texts"),
+        ((*OF_TEXTS, "--kernel-width", "5,25"), 2, "--kernel-width of texts takes one width"),
+        ((*OF_TEXTS, "--max-evals", "3"), 2, "--max-evals 3 is too small"),
+    ],
+)  # fmt: skip
+def test_mistakes_about_texts_are_named(folder, capsys, arguments, code, words):
+    assert run(folder, "@pipeline.joblib", "@texts.csv", *arguments) == code
+    err = capsys.readouterr().err
+    assert words in err
+    assert err.count("\n") == 1
+
+
 def test_every_option_of_the_method_is_one_of_the_command():
     command = build_parser()[1]["lime"].filled()
     other = {"response_method": None, "players": "--player", "y": "--target"}
-    for field in fields(LimeOptions):
+    for field in (*fields(LimeOptions), *fields(LimeTextOptions)):
         name = other.get(field.name, "--" + field.name.replace("_", "-"))
         assert name is None or command.knows(name), field.name

@@ -57,7 +57,7 @@ def test_lime_counts_predictions_of_the_rows_chosen(folder, capsys):
     background = ("--background", "@rows.csv")
     assert run(folder, "lime", "@model.txt", "@rows.csv", *background, "--rows", "0-4") == 0
     printed = capsys.readouterr()
-    assert "LIME, exact: 5 rows; exact" in printed.out
+    assert "LIME without a sample: 5 rows; exact" in printed.out
     assert printed.err == ""
     assert run(folder, "lime", "@model.txt", "5", *background) == 2
     assert "what LIME costs depends on the rows themselves" in capsys.readouterr().err

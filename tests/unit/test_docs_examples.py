@@ -1,4 +1,4 @@
-"""What README.md, docs/start.md and docs/importance.md show runs: their Python in one go on the data they load, their commands as far as the parser."""
+"""What README.md and some pages of docs/ show runs: their Python in one go on the data they load, their commands as far as the parser."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import whybox
 from whybox.cli.main import build_parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/start.md", "docs/importance.md")
+PAGES = ("README.md", "docs/start.md", "docs/importance.md", "docs/lime.md", "docs/lime_texts.md")
 EVERY_PAGE = ("README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

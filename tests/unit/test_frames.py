@@ -228,3 +228,22 @@ def test_new_values_in_a_column_leave_the_users_frame_as_it_was():
     pd.testing.assert_frame_equal(frame, pd.DataFrame({"a": [1, 2], "b": [3, 4], "c": [0.5, 1.5]}, index=[7, 7]))
     pd.testing.assert_frame_equal(changed, pd.DataFrame({"a": [5, 6], "b": [3, 4], "c": [np.nan, 2.5]}, index=[7, 7]))
     assert table.with_values(1, [0.5, 1.0]).native["b"].tolist() == [0.5, 1.0]
+
+
+@pytest.mark.parametrize("dtype", ["float64", "float32", "int64", "int8", "bool", "object", "Int64", "category"])
+@pytest.mark.parametrize(
+    "values", [[1, 2, 3], [1.5, 2, 3], [1, np.nan, 2], [1e300, 1, 2], [-0.0, 1, 300], [np.inf, 1, 2]], ids=str
+)
+def test_an_array_of_numbers_makes_the_same_column_as_its_numbers_one_by_one(dtype, values):
+    table = as_table(pd.DataFrame({"a": pd.Series([1, 0, 1]).astype(dtype)}))
+
+    def column(of):
+        try:
+            with np.errstate(over="ignore", invalid="ignore"):
+                series = table.with_values(0, of).native["a"]
+        except DtypeError as error:
+            return str(error)
+        return str(series.dtype), [repr(v) for v in series.astype(object)]
+
+    array = np.array(values, dtype=np.float64)
+    assert column(array) == column(list(array))

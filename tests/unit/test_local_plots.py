@@ -83,6 +83,17 @@ def test_five_and_two_hundred_features_with_long_names(style, five, two_hundred)
     assert "190 smaller features are left out" in ax.get_xlabel()
 
 
+def test_long_numbers_keep_clear_of_the_names_of_features(five):
+    e = replace(five[1], values=np.array([-3_458_099.0, 5_577_689.0, 1.0, -2.0, 3.0])[: five.shape[1]])
+    ax = e.plot.local()
+    ax.figure.draw_without_rendering()
+    for text in ax.texts:
+        if text.get_text().startswith(("+", "\N{MINUS SIGN}")):
+            box = text.get_window_extent()
+            assert box.x0 >= ax.bbox.x0
+            assert box.x1 <= ax.bbox.x1
+
+
 def test_bars_are_the_values_from_the_largest_on_in_the_colours_of_their_signs(five):
     e = five[1]
     ax = e.plot.local(max_display=4)

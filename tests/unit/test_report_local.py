@@ -34,7 +34,7 @@ def cells(html):
 
 
 def test_the_registry_names_the_section():
-    assert {spec.section for spec in methods("lime")} == {"local"}
+    assert {spec.section for spec in methods("lime") if "background" in spec.needs} == {"local"}
     anchors = [s.anchor for s in SECTIONS]
     assert anchors.index("local") == anchors.index("decisions") + 1
 

@@ -50,16 +50,17 @@ def test_texts_are_written_as_their_pieces_say(text, options):
     assert "".join(words.pieces) == text
     for word, (start, stop) in zip(words.words, words.spans, strict=True):
         assert text[start:stop] == word
-    present = np.random.default_rng(0).random((20, words.n_words)) < 0.6
+    present = np.random.default_rng(0).random((40, words.n_words)) < 0.6
     present[0], present[1] = True, False
-    written = TextWriter(words)(present)
-    assert written == [written_plainly(words, row) for row in present]
+    writer = TextWriter(words)
+    written = writer(present)
+    assert written == [written_plainly(words, row) for row in present] == [*writer(present[:5]), *writer(present[5:])]
     assert written[0] == text
 
 
 def test_many_words_fill_several_groups():
     words = split_text(" ".join(f"w{i % 50}" for i in range(203)))
-    present = np.random.default_rng(0).random((9, words.n_words)) < 0.5
+    present = np.random.default_rng(0).random((50, words.n_words)) < 0.5
     assert TextWriter(words)(present) == [written_plainly(words, row) for row in present]
 
 

@@ -15,7 +15,7 @@ from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 from whybox.models.word_counts import WordCountModel
 
-__all__ = ["adapt", "is_network", "learned_categories", "network", "raw_scores", "word_counts"]
+__all__ = ["adapt", "is_network", "learned_categories", "network", "raw_scores", "takes_texts", "word_counts"]
 
 # package of the object's class -> our module with `adapt(obj) -> Model`
 _MODEL_ADAPTERS: Final = {
@@ -112,6 +112,16 @@ def word_counts(obj: Any, method: str) -> WordCountModel | str:
         return f"{type(obj).__name__} is no Pipeline of scikit-learn"
     read: WordCountModel | str = import_module("whybox.adapters.sklearn.word_counts").read_word_counts(obj, method)
     return read
+
+
+def takes_texts(obj: Any) -> bool:
+    """Return whether an object is known to take texts, and no tables: a Pipeline that begins with a vectorizer, a pipeline of transformers."""
+    if any(kind.__module__.startswith("transformers.pipelines") for kind in type(obj).__mro__):
+        return True
+    if type(obj).__module__.partition(".")[0] != "sklearn":
+        return False
+    found: bool = import_module("whybox.adapters.sklearn.word_counts").takes_texts(obj)
+    return found
 
 
 def network(obj: Any, output: Any = None) -> Differentiable:

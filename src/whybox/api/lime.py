@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, overload
 
 from whybox.api.method_choice import chosen_options, for_each
@@ -9,8 +10,12 @@ from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.words.text_model import refuse_model_of_texts
+from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.options import LimeOptions
+from whybox.methods.lime.text_explainer import TextExplainer, refuse_background
+from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables, check_names_of_texts
 
 __all__ = ["lime", "plan_lime"]
 
@@ -20,7 +25,7 @@ def lime(  # the promise of the public surface
     model: Any,
     X: Any,
     background: Any = None,
-    method: str | LimeOptions = "auto",
+    method: str | LimeOptions | LimeTextOptions = "auto",
     *,
     output: Any = None,
     scale: str | None = None,
@@ -39,6 +44,10 @@ def lime(  # the promise of the public surface
     seed: int = 0,
     n_jobs: int | None = None,
     spot_checks: int | None = None,
+    tokenizer: Any = None,
+    by_position: bool = False,
+    mask_string: str | None = None,
+    batch_size: int | None = None,
 ) -> Explanation: ...
 
 
@@ -61,7 +70,7 @@ def lime(
         model: any model that :func:`effects` takes: read where it can be, else evaluated; or a function of rows.
         X: rows to explain, (n, d).
         background: rows that values are drawn from, like those of training, (m, d).
-        method: ``"auto"``: exact for tree ensembles and linear models on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
+        method: ``"auto"``: exact for tree ensembles and linear boosters on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
         output: which class or output, as for :func:`explain`. ``"predicted"``: of each row the class with the largest output; ``extras["label"]`` names it.
         scale: as for :func:`explain`. None: the additive scale: log-odds of boosted classifiers, probabilities of forests.
         y: the truth of the background rows, for ``discretizer="entropy"``.
@@ -79,12 +88,28 @@ def lime(
         max_evals: most predictions of single rows in total; None: 2,000 for each row of X, at least 20,000.
         level: confidence of intervals. response_method: as for :func:`effects`. seed: draws the sample. n_jobs: threads of tree ensembles.
         spot_checks: as for :func:`explain`.
+        tokenizer, by_position, mask_string, batch_size: of texts alone, see below.
+
+    Texts:
+        X may be a text, or a list, array or column of texts, for a model that takes a list of texts: a scikit-learn Pipeline that begins with a vectorizer, a
+        text-classification pipeline of transformers, or a function. Words are left out, and each word's value is its coefficient in a linear model of which
+        words are there: what the word adds. Nothing is drawn from a background. Where every way to leave out words fits into ``max_evals``, values are exact.
+
+        tokenizer: what words are. None: what stands between characters that are in no word. A regular expression of what separates words;
+        ``"characters"``; a function that returns the words of a text in reading order; a fast tokenizer of tokenizers or transformers.
+        by_position: each occurrence of a word counts by itself; otherwise a word is left out everywhere. mask_string: what replaces an absent word; None: nothing.
+        batch_size: most texts of one call of the model; None: all.
+        kernel_width: one width, for cosine distances times 100; None: 25, as in the lime package. max_evals: most predictions of a text; None: 2,000.
+        method (``"auto"`` or ``"words"``), output, scale, top, alpha, tol, level, response_method and seed are as for tables; the other options are refused.
 
     Returns:
         Explanation of kind ``"local"``: ``values`` (n, features), or (n, features, outputs); ``std_error`` None where exact. In ``extras``, each with a row
         axis: ``condition`` (words), ``share`` of the background in that bin, ``intercept``, ``local_prediction`` of the linear model, ``gap`` between it and
         the model's, ``r_squared`` and ``spread`` (estimated from a sample), ``effective_size``, ``label``, ``certified`` (how many of the largest values are
         settled), ``rank`` (values that cannot be told apart share one), ``converged``.
+        Of texts the axes are ``("row", "word"[, "output"])``, NaN behind a text's last word; ``e[0]`` is one text, with its words as labels. ``extras`` have
+        ``text``, ``word``, ``start`` and ``end`` of each word in the text, and ``predictions`` made for each text, beside those above but for ``condition`` and
+        ``share``.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -99,9 +124,12 @@ def lime(
         >>> e.evidence.exact
         True
         >>> e.extras["condition"][1][0, e.feature_names.index("s5")]
-        '-0.00422 < s5 <= 0.0298'
+        's5 > 0.028'
     """
-    chosen = chosen_options(LimeOptions, "method", method, options)
+    if is_column_of_texts(X):
+        of_texts = _options_of_texts(background, method, options)
+        return for_each(of_texts, lambda each: TextExplainer(model, each)(X))
+    chosen = _options_of_tables(model, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
 
@@ -111,13 +139,33 @@ def lime(
     return for_each(chosen, explain_with)
 
 
+def _options_of_texts(
+    background: Any, method: Any, options: Mapping[str, Any]
+) -> LimeTextOptions | dict[str, LimeTextOptions]:
+    """Options of texts; what texts have not is refused by name."""
+    refuse_background(background)
+    check_names_of_texts(options)
+    return chosen_options(LimeTextOptions, "method", method, options)
+
+
+def _options_of_tables(model: Any, method: Any, options: Mapping[str, Any]) -> LimeOptions | dict[str, LimeOptions]:
+    """Options of tables; what tables have not is refused by name, and so is a model of texts."""
+    check_names_of_tables(options)
+    refuse_model_of_texts(model)
+    return chosen_options(LimeOptions, "method", method, options)
+
+
 def plan_lime(
     model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`lime`: see :func:`whybox.plan`."""
+    if is_column_of_texts(X):
+        from whybox.methods.lime.text_plan import plan_texts
+
+        return for_each(_options_of_texts(background, method, options), lambda each: plan_texts(model, each, X))
     from whybox.methods.lime.plan import plan_rows
 
-    chosen = chosen_options(LimeOptions, "method", method, options)
+    chosen = _options_of_tables(model, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
     return for_each(chosen, lambda each: plan_rows(model, behind, each, rows))

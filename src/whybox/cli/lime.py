@@ -11,6 +11,15 @@ from typing import Any, Final, final
 
 from whybox.cli.importance_output import SAVED_SUFFIX
 from whybox.cli.lime_output import lime_lines
+from whybox.cli.lime_texts import (
+    APART,
+    check_options_of_tables,
+    check_options_of_texts,
+    check_words,
+    model_of_texts,
+    text_options,
+    texts_of,
+)
 from whybox.cli.method_help import methods_help
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
@@ -30,21 +39,20 @@ from whybox.cli.shared import (
     resolve_output,
 )
 from whybox.errors import Argument, InputError, OptionError
-from whybox.methods.registry import family_ids
 
 __all__ = ["LimeQuestion", "add_command", "add_question", "question_of"]
 
 _TEXT: Final = """Explain each row by a linear model near it (LIME): how the output changes when a feature leaves the row's own region.
 -o writes one line a row and feature: condition, value, std_error; without it the first rows are printed. Values of tree
-ensembles are exact on their additive scale; those of other models are sampled, with standard errors."""
+ensembles are exact on their additive scale; those of other models are sampled, with standard errors.
+--text COLUMN explains the texts of a column, word by word, by a trusted pickle of a Pipeline that takes texts."""
 _EXAMPLES: Final = """\
   whybox lime model.json customers.parquet --background train.parquet -o lime.parquet
   whybox lime model.json customers.parquet --background train.parquet --rows 7
-  whybox lime forest.joblib rows.csv --background train.csv --trust-pickle --output predicted --discretizer age=30,50"""
+  whybox lime forest.joblib rows.csv --background train.csv --trust-pickle --output predicted --discretizer age=30,50
+  whybox lime pipeline.joblib reviews.csv --text review --trust-pickle --rows 7"""
 NONE: Final = "none"  # of discretizers
 MAX_ROWS_PRINTED: Final = 3
-# options that the command adds in its own way; and what only an object in Python has
-APART: Final = ("kernel_width", "response_method")
 
 
 def add_command(commands: Any) -> None:
@@ -67,17 +75,18 @@ def _add_options(parser: CommandParser) -> None:
 
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    from whybox.methods.lime.options import AUTO, DISCRETIZERS, LimeOptions
+    from whybox.methods.lime.options import DISCRETIZERS, LimeOptions, methods_of_tables
+    from whybox.methods.lime.text_options import LimeTextOptions
 
     add_model(parser)
     add_rows(parser)
     add = parser.add_argument
     add(
         "--background",
-        required=True,
         metavar="FILE",
-        help="rows that values are drawn from, like those of training",
+        help="rows that values are drawn from, like those of training; of tables it must be given",
     )
+    add("--text", metavar="COLUMN", help="column of DATA with texts, which are explained word by word")
     add("--rows", metavar="POSITIONS", help="rows of DATA to explain, counted from 0: 7, 0-9 or 0-9,20 (default: all)")
     add(
         "--discretizer",
@@ -86,12 +95,13 @@ def add_question(parser: CommandParser) -> None:
         help=f"{', '.join(DISCRETIZERS)}, none (a value for each standard deviation), or edges of a column, "
         "COLUMN=EDGE,EDGE (repeatable) (default: quartile)",
     )
-    add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features)")  # fmt: skip
+    add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features; of texts 25)")  # fmt: skip
     add("--y", "--target", dest="y", metavar="COLUMN", help="column of the background that holds the truth, for --discretizer entropy")  # fmt: skip
     add("--background-weight", metavar="COLUMN", help="column of the background with a weight for each row")
     add_players(parser)
     parser.list_methods = lambda: methods_help("lime", "methods:")
-    add_fields(parser, LimeOptions, apart=APART, choices={"method": (AUTO, *family_ids("lime"))})
+    add_fields(parser, LimeOptions, apart=APART, choices={"method": methods_of_tables()})
+    add_fields(parser, LimeTextOptions, apart=APART)
 
 
 @final
@@ -100,7 +110,8 @@ class LimeQuestion:
     """What is asked about a model and rows.
 
     Attributes:
-        model: as read. rows, background: tables. positions: of the rows in their file. n_rows: of that file. options: a LimeOptions object.
+        model: as read. rows, background: tables; of texts a list, and None. positions: of the rows in their file. n_rows: of that file.
+        options: a LimeOptions object, or a LimeTextOptions object.
     """
 
     model: Any
@@ -122,6 +133,9 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> LimeQue
     """
     from whybox.data.table_files import count_rows
 
+    if options.text is not None:
+        return _question_of_texts(options, most)
+    check_options_of_tables(options)
     chosen = _chosen_options(options)
     _positions_of(options.rows, None)  # refuses what it can before anything is read
     for path in (options.data, options.background):
@@ -138,10 +152,29 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> LimeQue
     rows = read_rows(options.data, known, apart)
     background, rows = (_without(table, apart, known) for table in (background, rows))
     n_rows = rows.num_rows
-    positions = _positions_of(options.rows, n_rows)
-    if positions is None:
-        positions = list(range(n_rows if most is None else min(most, n_rows)))
+    positions = _chosen_positions(options.rows, n_rows, most)
     return LimeQuestion(model, rows.take(positions), background, positions, n_rows, replace(chosen, **read))
+
+
+def _question_of_texts(options: argparse.Namespace, most: int | None) -> LimeQuestion:
+    from whybox.data.table_files import count_rows
+
+    check_options_of_texts(options)
+    chosen = text_options(options, _widths_of(options.kernel_width))
+    _positions_of(options.rows, None)
+    count_rows(options.data)
+    model = model_of_texts(options)
+    texts = texts_of(options)
+    positions = _chosen_positions(options.rows, len(texts), most)
+    picked = [texts[position] for position in positions]
+    check_words(picked, positions, chosen.tokenizer, options.data)
+    return LimeQuestion(model, picked, None, positions, len(texts), chosen)
+
+
+def _chosen_positions(given: str | None, n_rows: int, most: int | None) -> list[int]:
+    """The rows that ``--rows`` names, or the first `most`, or all."""
+    positions = _positions_of(given, n_rows)
+    return list(range(n_rows if most is None else min(most, n_rows))) if positions is None else positions
 
 
 def _without(table: Any, names: list[str], known: Any) -> Any:
@@ -236,17 +269,17 @@ def _lime(options: argparse.Namespace) -> None:
     e = explanation_of(q, options)
     if out is not None:
         _write(e, out)
-    count = len(e.feature_names)
+    count, what = (e.shape[1], "word") if options.text is not None else (len(e.feature_names), "feature")
+    at_most = " at most" if options.text is not None and len(q.positions) > 1 else ""
     where = "" if out is None else f"{out}: "
     of_all = "" if len(q.positions) == q.n_rows else f" of {q.n_rows:,}"
-    print(f"{where}{e.evidence.method}: {len(q.positions):,}{of_all} row{'s' * (q.n_rows != 1)} x {count:,} feature{'s' * (count != 1)}, in {e.units}")  # fmt: skip
+    print(f"{where}{e.evidence.method}: {len(q.positions):,}{of_all} row{'s' * (q.n_rows != 1)} x {count:,} {what}{'s' * (count != 1)}{at_most}, in {e.units}")  # fmt: skip
     if out is None:
         for line in lime_lines(e):
             print(f"  {line}".rstrip())
-        if options.rows is None and len(q.positions) < q.n_rows:
-            print(
-                f"  and {q.n_rows - len(q.positions):,} more rows; -o FILE explains and writes all, --rows says which"
-            )
+        left = q.n_rows - len(q.positions)
+        if options.rows is None and left:
+            print(f"  and {left:,} more row{'s' * (left > 1)}; -o FILE explains and writes all, --rows says which")
     print_evidence(e.evidence)
 
 

@@ -30,10 +30,12 @@ def lime_lines(e: Any) -> list[str]:
 def _row_lines(e: Any) -> list[str]:
     from whybox.explanation.html import number_text
     from whybox.explanation.local_rows import certified_text, local_headline, local_warnings, row_name
+    from whybox.explanation.local_words import has_words, word_labels
 
     order = e.ordered(MAX_FEATURES_PRINTED)
-    conditions = e.extras["condition"][1]
-    columns = {"condition": [short_name(str(conditions[j]), MAX_CONDITION_LENGTH) for j in order]}
+    of_text = has_words(e)
+    names, name = (word_labels(e), "word") if of_text else (e.extras["condition"][1], "condition")
+    columns = {name: [short_name(str(names[j]), MAX_CONDITION_LENGTH) for j in order]}
     if "width" in e.dims:
         head, remarks = [f"row {row_name(e)}"], []
         columns |= {
@@ -46,6 +48,6 @@ def _row_lines(e: Any) -> list[str]:
         columns["value"] = [number_text(float(e.values[j])) for j in order]
         if e.std_error is not None:
             columns["+- error"] = [f"+- {number_text(float(e.std_error[j]), 2)}" for j in order]
-    left = len(e.feature_names) - len(order)
-    more = [f"  and {left:,} smaller feature{'s' * (left > 1)}"] if left else []
+    left = e.shape[-1] - len(order)
+    more = [f"  and {left:,} smaller {'word' if of_text else 'feature'}{'s' * (left > 1)}"] if left else []
     return [*head, *(f"  {text}" for text in remarks), *(f"  {line}" for line in aligned_lines(columns)), *more]

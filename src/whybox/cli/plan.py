@@ -28,7 +28,7 @@ _IMPORTANCE_TEXT: Final = (
     """Print the kernel and how many predictions whybox importance takes with the same options, at most."""
 )
 _LIME_TEXT: Final = """Print how many predictions, at most, and how long whybox lime takes with the same options.
-A few of the rows are explained for it."""
+A few of the rows, or one of the texts, are explained for it."""
 
 
 def add_command(commands: Any) -> None:

@@ -122,13 +122,19 @@ def temporal_series(template: Any, values: npt.NDArray[Any], library: str) -> An
     )
 
 
-def like_series(template: Any, values: list[Any], library: str, name: str) -> Any:
+def like_series(template: Any, values: Sequence[Any] | npt.NDArray[Any], library: str, name: str) -> Any:
     """Return values as a pandas or polars series, or a pyarrow array, of the dtype of `template`, or of their own dtype if that cannot hold them.
+
+    Numbers of an array go into a pandas column of numbers without a look at each one.
 
     Raises:
         DtypeError: the values do not fit into one column.
     """
     module = import_module(library)
+    dtype = getattr(template, "dtype", None)
+    floats = isinstance(values, np.ndarray) and values.dtype == np.float64
+    if library == "pandas" and floats and isinstance(dtype, np.dtype) and dtype.kind in "fiu":
+        return module.Series(like_array(dtype, values), index=template.index[: len(values)])
     last_error: Exception | None = None
     values = [v if _keeps_missing_as_is(template, v, library) else None for v in values]
     if any(isinstance(v, (np.datetime64, np.timedelta64)) for v in values):

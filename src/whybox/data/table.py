@@ -223,8 +223,7 @@ class Table:
         if self.is_matrix:
             native = self.native
             for position, values in columns.items():
-                given = [None if is_missing(v) else v for v in values]
-                native = sparse_rows.replace_column(native, position, given)
+                native = sparse_rows.replace_column(native, position, [None if is_missing(v) else v for v in values])
             return replace(self, native=native)
         if isinstance(self.native, np.ndarray):
             array = self.native.copy()
@@ -234,15 +233,14 @@ class Table:
         if self.is_pandas:
             native = self.native.copy(deep=False)  # `isetitem` replaces a column of the copy alone
             for position, values in columns.items():
-                template = self.native_column(position)
-                new_series = like_series(template, list(values), self.library, self.names[position])
+                new_series = like_series(self.native_column(position), values, self.library, self.names[position])
                 native.isetitem(position, new_series.set_axis(native.index))
             return replace(self, native=native)
         frame, new_columns = self._frame, []
         for position, values in columns.items():
-            old_column = frame[:, position]
-            new_series = like_series(old_column.to_native(), list(values), self.library, old_column.name)
-            new_columns.append(nw.from_native(new_series, series_only=True).alias(old_column.name))
+            old = frame[:, position]
+            new_series = like_series(old.to_native(), values, self.library, old.name)
+            new_columns.append(nw.from_native(new_series, series_only=True).alias(old.name))
         return replace(self, native=frame.with_columns(*new_columns).to_native())
 
     def with_shifted_copy(self) -> Table:

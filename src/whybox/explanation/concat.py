@@ -13,6 +13,7 @@ from whybox.data.join_tables import join_tables
 from whybox.errors import OptionError
 from whybox.explanation.evidence import Evidence, merge_evidence
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.local_words import has_words, pad_words
 
 __all__ = ["concat"]
 
@@ -49,6 +50,8 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         raise OptionError("there is nothing to join: give at least one explanation.")
     for part in parts:
         _check_joinable(part)
+    if all(part.dims[:2] == ("row", "word") and has_words(part) for part in parts):
+        parts = pad_words(parts)
     first: Explanation = parts[0]
     for part in parts[1:]:
         _check_alike(first, part)

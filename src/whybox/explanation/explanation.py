@@ -18,6 +18,7 @@ from whybox.explanation.axis_labels import one_position, positions_of_label
 from whybox.explanation.curve_functions import CurveFunction
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
+from whybox.explanation.local_words import has_words, keep_own_words
 from whybox.explanation.selection import as_key
 from whybox.models.links import PREDICTION_UNITS
 from whybox.numerics.statistics import confidence_interval
@@ -255,6 +256,8 @@ class Explanation:
             keys = (*keys[:at], *(slice(None),) * (len(self.dims) - len(keys) + 1), *keys[at + 1 :])
         if len(keys) > len(self.dims):
             raise IndexError(f"{len(keys)} indices for the axes {self.dims}.")
+        if len(keys) > 1 and isinstance(keys[0], (int, np.integer)) and self.dims[:2] == ("row", "word"):
+            return self[keys[0]][keys[1:]]  # the words of one text are labels, those of several are not
         chosen = {
             dim: as_key(k, dim, self.coords[dim])
             for dim, k in zip(self.dims, keys, strict=False)
@@ -273,6 +276,8 @@ class Explanation:
         for dim in labels:
             if dim not in self.dims:
                 raise OptionError(f"there is no axis {dim!r} here.{did_you_mean(dim, self.dims)}")
+        if len(labels) > 1 and "row" in labels and self.dims[:2] == ("row", "word"):
+            return self.sel(row=labels.pop("row")).sel(**labels)
         keys = {dim: as_key(label, dim, self.coords[dim]) for dim, label in labels.items()}
         return self._select_positions({dim: self._by_name(dim, key, strict=True) for dim, key in keys.items()})
 
@@ -315,7 +320,7 @@ class Explanation:
             else:
                 coords[dim] = coords[dim][index]
         kept = {dim: label for dim, label in coords.items() if dim in dims or dim in _PICKED_LABELS_KEPT}
-        return replace(
+        picked = replace(
             self,
             values=values.copy(),
             std_error=None if error is None else error.copy(),
@@ -327,10 +332,12 @@ class Explanation:
             extras=extras,
             again=None,
         )
+        return keep_own_words(picked) if has_words(self) and "row" in self.dims and "row" not in dims else picked
 
     def ordered(self, most: int | None = None) -> npt.NDArray[np.intp]:
-        """Return feature positions by falling mean absolute value over every other axis, of an agreement mean value; at most `most`."""
-        axes = tuple(i for i, d in enumerate(self.dims) if d != "feature")
+        """Return feature positions by falling mean absolute value over every other axis, of an agreement mean value; at most `most`; of one text its words."""
+        kept = "feature" if "feature" in self.dims or "row" in self.dims else "word"
+        axes = tuple(i for i, d in enumerate(self.dims) if d != kept)
         sizes = np.nan_to_num(self.values) if self.kind == "agreement" else np.abs(self.values)
         size = sizes.mean(axis=axes) if axes else sizes
         order = np.argsort(-size, kind="stable")
@@ -386,7 +393,7 @@ class Explanation:
         from whybox.explanation.html import table_html
         from whybox.explanation.local_html import local_html
 
-        if self.kind == "local" and "feature" in self.dims:
+        if self.kind == "local" and {"feature", "word"} & {*self.dims}:
             return local_html(self)
         return table_html(self)
 

@@ -13,13 +13,14 @@ import numpy.typing as npt
 from whybox.data.table import build_frame, is_missing
 from whybox.errors import Argument, MissingDependencyError, OptionError
 from whybox.explanation.labelled import Labelled
+from whybox.explanation.local_words import has_words
 
 __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 TABLE_LAYOUTS = ("auto", "wide", "long")
 INTERVAL_BOUNDS = ("low", "high")  # of an interval
 WIDE_KINDS = ("attribution", "local")  # one number a row and feature
-FIRST_LOCAL_COLUMNS = ("width", "row", "feature", "output", "condition", "local", "std_error", "interval_low", "interval_high", "rank", "share")  # fmt: skip
+FIRST_LOCAL_COLUMNS = ("width", "row", "feature", "word", "output", "condition", "local", "std_error", "interval_low", "interval_high", "rank", "share", "start")  # fmt: skip
 ExtraArray = tuple[tuple[str, ...], npt.NDArray[Any]]
 
 
@@ -144,8 +145,14 @@ def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[An
         raise OptionError(Argument("layout", layout), " is not known.", known=TABLE_LAYOUTS)
     if _resolve_layout(e, layout) == "long":
         return _long_columns(e)
-    if e.kind not in WIDE_KINDS or "width" in e.dims:
-        what = "a sweep of kernel widths" if "width" in e.dims else f"an explanation of kind {e.kind!r}"
+    if e.kind not in WIDE_KINDS or "width" in e.dims or has_words(e):
+        what = (
+            "an explanation of texts"
+            if has_words(e)
+            else "a sweep of kernel widths"
+            if "width" in e.dims
+            else f"an explanation of kind {e.kind!r}"
+        )
         raise OptionError(f"{what} has no wide layout; use ", Argument("layout", "long"), ".")
     return _wide_columns(e)
 
@@ -238,5 +245,9 @@ def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
             out[name] = np.broadcast_to(spread, shape).reshape(-1)
     if e.kind != "local":
         return out
+    if has_words(e):  # what stands behind the last word of a text is no number
+        out.pop("text", None)
+        there = np.array([word != "" for word in out["word"].tolist()])
+        out = {name: values[there] for name, values in out.items()}
     first = [name for name in FIRST_LOCAL_COLUMNS if name in out]
     return {name: out[name] for name in (*first, *out)}

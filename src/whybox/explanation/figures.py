@@ -12,8 +12,9 @@ from types import MethodType
 from typing import Any, Final, final
 
 from whybox.errors import did_you_mean
+from whybox.explanation.local_words import has_words
 
-__all__ = ["EFFECTS_FIGURES", "FIGURE_SPECS", "EffectsFigures", "FigureSpec", "Figures"]
+__all__ = ["EFFECTS_FIGURES", "FIGURE_SPECS", "OF_TEXTS", "EffectsFigures", "FigureSpec", "Figures"]
 
 
 @final
@@ -22,7 +23,7 @@ class FigureSpec:
     """One figure.
 
     Attributes:
-        drawn_by: ``"module:function"``; its first argument is what is drawn. kinds: of explanations that it can draw.
+        drawn_by: ``"module:function"``; its first argument is what is drawn. kinds: of explanations that it can draw, or OF_TEXTS.
     """
 
     drawn_by: str
@@ -35,11 +36,12 @@ class FigureSpec:
         return function
 
 
+OF_TEXTS: Final = "local values of texts"  # of the kind local, with figures of their own
 FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
     "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "local", "saliency")),
     "dots": FigureSpec("whybox.plots.dots:dots", ("importance",)),
     "agreement": FigureSpec("whybox.plots.agreement:agreement", ("agreement",)),
-    "local": FigureSpec("whybox.plots.local:local", ("local",)),
+    "local": FigureSpec("whybox.plots.local:local", ("local", OF_TEXTS)),
     "beeswarm": FigureSpec("whybox.plots.beeswarm:beeswarm", ("attribution", "local", "saliency")),
     "waterfall": FigureSpec("whybox.plots.waterfall:waterfall", ("attribution",)),
     "scatter": FigureSpec("whybox.plots.scatter:scatter", ("attribution", "interaction", "local", "saliency")),
@@ -50,7 +52,7 @@ FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
     "overlay": FigureSpec("whybox.plots.saliency_image:overlay", ("saliency",)),
     "beside": FigureSpec("whybox.plots.saliency_image:beside", ("saliency",)),
     "track": FigureSpec("whybox.plots.saliency_series:track", ("saliency",)),
-    "words": FigureSpec("whybox.plots.saliency_image:words", ("saliency",)),
+    "words": FigureSpec("whybox.plots.saliency_image:words", ("saliency", OF_TEXTS)),
 }
 EFFECTS_FIGURES: Final[Mapping[str, FigureSpec]] = {"grid": FigureSpec("whybox.plots.effects_grid:grid", ("effects",))}
 
@@ -83,7 +85,7 @@ class Figures(_FiguresByName):
     """``explanation.plot``: ``explanation.plot.bar()``."""
 
     def __init__(self, explanation: Any) -> None:
-        super().__init__(explanation, explanation.kind, FIGURE_SPECS)
+        super().__init__(explanation, OF_TEXTS if has_words(explanation) else explanation.kind, FIGURE_SPECS)
 
 
 @final

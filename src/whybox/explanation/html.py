@@ -24,7 +24,6 @@ __all__ = [
 ]
 
 MAX_ROWS_SHOWN = 8
-MAX_WORDS_SHOWN = 6  # of a text
 MAX_FEATURES_SHOWN = 12
 NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 _POSITIVE, _NEGATIVE = "#d1495b", "#2e86c1"
@@ -52,8 +51,6 @@ def table_html(e: Labelled) -> str:
         body = _curve_line(flat)
     elif flat.dims == ("row", "feature"):
         body = _attribution_table(flat)
-    elif e.kind == "local" and flat.dims == ("row", "word"):
-        body = _words_table(flat)
     elif flat.dims == ("feature", "method"):
         body = _agreement_table(flat)
     else:
@@ -77,20 +74,6 @@ def _counted_features(dim: str, n: int) -> str:
     if dim in ("x", "y", "z") or dim.startswith("axis"):
         return f"{name} {n:,}"
     return f"{n:,} {name}{'' if n == 1 else 's'}"
-
-
-def _words_table(e: Labelled) -> str:
-    """One line a text: its prediction, and the words with the largest values."""
-    words = e.extras["word"][1]
-    lines = []
-    for i in range(min(len(e), MAX_ROWS_SHOWN)):
-        order = np.argsort(-np.abs(np.nan_to_num(e.values[i])), kind="stable")
-        largest = [j for j in order[:MAX_WORDS_SHOWN] if words[i, j]]
-        shown = ", ".join(f"{escape(str(words[i, j]))} {number_text(float(e.values[i, j]), 3)}" for j in largest)
-        prediction = "" if e.prediction is None else number_text(float(e.prediction.reshape(len(e), -1)[i, 0]))
-        lines.append(f"<tr><td>{escape(str(e.coords['row'][i]))}</td><td>{prediction}</td><td>{shown}</td></tr>")
-    more = f"<div>and {len(e) - len(lines):,} more texts</div>" if len(e) > len(lines) else ""
-    return f"<table><tr><th>text</th><th>prediction</th><th>largest words</th></tr>{''.join(lines)}</table>{more}"
 
 
 def _saliency_table(e: Labelled) -> str:

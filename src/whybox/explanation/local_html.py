@@ -1,4 +1,4 @@
-"""What a notebook shows of local values: each feature of the first rows with its condition, and of a sweep one column a width."""
+"""What a notebook shows of local values: of the first rows each feature with its condition, of texts coloured words, and of a sweep one column a width."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy.typing as npt  # noqa: TC002  # as elsewhere
 from whybox.explanation.html import NAME_STYLE, bar_cell, framed_table, largest_size, number_text
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.local_rows import certified_text, local_headline, local_warnings
+from whybox.explanation.local_words import has_words, text_pieces, word_labels
 
 __all__ = ["local_html"]
 
@@ -17,6 +18,11 @@ MAX_ROWS_SHOWN: Final = 3
 MAX_FEATURES_SHOWN: Final = 6
 MAX_FEATURES_OF_ONE: Final = 12
 MAX_WIDTHS_SHOWN: Final = 8
+MAX_TEXT_SHOWN: Final = 2_000  # characters of a text
+MAX_GROUND: Final = 0.6  # opacity of the ground of the word with the largest value
+MIN_SHARE_COLORED: Final = 0.01  # of the largest value
+POSITIVE_RGB: Final = (209, 73, 91)
+NEGATIVE_RGB: Final = (46, 134, 193)
 
 
 def local_html(e: Labelled) -> str:
@@ -31,27 +37,47 @@ def _first_rows(e: Labelled) -> str:
     count = len(e.coords["row"])
     shown = min(MAX_ROWS_SHOWN, count)
     blocks = "".join(_row_block(e[(*at, i)], MAX_FEATURES_SHOWN) for i in range(shown))
-    return blocks + (f"<div>and {count - shown:,} more rows; e[{shown}] is the next</div>" if count > shown else "")
+    left = count - shown
+    return blocks + (f"<div>and {left:,} more row{'s' * (left > 1)}; e[{shown}] is the next</div>" if left else "")
 
 
 def _row_block(e: Labelled, most: int) -> str:
     order = e.ordered(most)
-    left = len(e.feature_names) - len(order)
-    more = f"<div>and {left:,} more feature{'s' * (left > 1)}</div>" if left else ""
+    of_text = has_words(e)
+    left = e.shape[-1] - len(order)
+    more = f"<div>and {left:,} more {'word' if of_text else 'feature'}{'s' * (left > 1)}</div>" if left else ""
     if "width" in e.dims:
         return _widths_table(e, order) + more
     remarks = [text for text in (*local_warnings(e), certified_text(e)) if text]
     marked = f"<div><b>{escape('; '.join(remarks))}.</b></div>" if remarks else ""
-    conditions = e.extras["condition"][1]
+    names = word_labels(e) if of_text else e.extras["condition"][1]
     largest = largest_size(e, e.values)
     lines = "".join(
-        f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(conditions[j]))}</td><td>{bar_cell(float(e.values[j]), largest)}</td>'
+        f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(names[j]))}</td><td>{bar_cell(float(e.values[j]), largest)}</td>'
         f'<td style="text-align:right;white-space:nowrap">{number_text(float(e.values[j]))}{_error_text(e, int(j))}</td></tr>'
         for j in order
     )
     head = local_headline(e)
+    text = _colored_text(e, largest) if of_text else ""
+    return f'<div style="margin-top:6px">{escape(head[0].upper() + head[1:])}.</div>{marked}{text}<table>{lines}</table>{more}'
+
+
+def _colored_text(e: Labelled, largest: float) -> str:
+    """The text, each word on a ground coloured by its value; transparent, so that it is readable on light and dark pages."""
+    pieces, length = [], 0
+    for piece, word in text_pieces(e):
+        if length > MAX_TEXT_SHOWN:
+            pieces.append(" …")
+            break
+        length += len(piece)
+        share = 0.0 if word < 0 or largest == 0 else abs(float(e.values[word])) / largest
+        if share < MIN_SHARE_COLORED:
+            pieces.append(escape(piece))
+            continue
+        r, g, b = POSITIVE_RGB if e.values[word] > 0 else NEGATIVE_RGB
+        pieces.append(f'<span style="background:rgba({r},{g},{b},{MAX_GROUND * share:.2f})">{escape(piece)}</span>')
     return (
-        f'<div style="margin-top:6px">{escape(head[0].upper() + head[1:])}.</div>{marked}<table>{lines}</table>{more}'
+        f'<div style="max-width:60em;white-space:pre-wrap;overflow-wrap:anywhere;margin:4px 0">{"".join(pieces)}</div>'
     )
 
 

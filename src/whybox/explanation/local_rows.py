@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.errors import OptionError
 from whybox.explanation.html import number_text
@@ -13,10 +16,11 @@ from whybox.models.links import PREDICTION_UNITS
 from whybox.numerics.rounding import rounding_floor
 
 __all__ = [
-    "MAX_GAP",
     "MIN_EFFECTIVE_SIZE",
     "MIN_R_SQUARED",
+    "LocalDoubts",
     "certified_text",
+    "local_doubts",
     "local_headline",
     "local_numbers",
     "local_warnings",
@@ -28,20 +32,49 @@ MIN_EFFECTIVE_SIZE: Final = 0.1
 MAX_GAP: Final = 0.25  # of the spread of outputs near the row
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class LocalDoubts:
+    """Where a linear model describes little, for each row and output.
+
+    Attributes:
+        poor_fit: its R squared is low. narrow_kernel: few draws from the background count, for each row alone. missed_prediction: it differs from the
+            prediction by a large part of the spread of outputs, and by more than rounding.
+    """
+
+    poor_fit: npt.NDArray[np.bool_]
+    narrow_kernel: npt.NDArray[np.bool_]
+    missed_prediction: npt.NDArray[np.bool_]
+
+
+def local_doubts(extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]]) -> LocalDoubts:
+    """Return where a linear model describes little, from the extras of local values."""
+    r_squared, effective, gap, spread, intercept, local = (
+        np.asarray(extras[name][1], dtype=np.float64)
+        for name in ("r_squared", "effective_size", "gap", "spread", "intercept", "local_prediction")
+    )
+    rounding = rounding_floor(np.stack([intercept, local]).reshape(2, -1)).reshape(gap.shape)
+    return LocalDoubts(
+        np.asarray(r_squared < MIN_R_SQUARED),
+        np.asarray(effective < MIN_EFFECTIVE_SIZE),
+        np.asarray(np.abs(gap) > np.maximum(MAX_GAP * spread, rounding)),
+    )
+
+
 def local_warnings(e: Labelled) -> tuple[str, ...]:
     """Return why the values of one row and one output are to be read with care, a sentence each; none where there is no reason.
 
     Raises:
         OptionError: several rows, outputs or widths.
     """
-    r_squared, effective, gap, spread = (_number(e, name) for name in ("r_squared", "effective_size", "gap", "spread"))
-    rounding = float(rounding_floor(np.array([_number(e, "intercept"), _number(e, "local_prediction")])))
+    r_squared, effective, gap = (_number(e, name) for name in ("r_squared", "effective_size", "gap"))
+    doubts = local_doubts(e.extras)
     out = []
-    if r_squared < MIN_R_SQUARED:
+    if doubts.poor_fit:
         out.append(f"R squared {number_text(r_squared, 2)}: a linear model describes little here")
-    if effective < MIN_EFFECTIVE_SIZE:
+    if doubts.narrow_kernel:
         out.append(f"effective size {number_text(effective, 2)}: few draws lie near this row at this kernel width")
-    if abs(gap) > max(MAX_GAP * spread, rounding):
+    if doubts.missed_prediction:
         out.append(f"the local model misses the prediction by {number_text(abs(gap), 3)}")
     return tuple(out)
 
@@ -79,7 +112,7 @@ def certified_text(e: Labelled) -> str:
     Raises:
         OptionError: several rows, outputs or widths.
     """
-    settled, of = int(_number(e, "certified")), len(e.feature_names)
+    settled, of = int(_number(e, "certified")), e.values.size
     if settled >= of:
         return ""
     return "order not settled" if settled == 0 else f"order settled for the first {settled}"

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from whybox.core.validation import check_whole_number
+from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.local_words import has_words
 
 __all__ = ["submodular_pick"]
 
@@ -21,8 +23,10 @@ def submodular_pick(explanation: Explanation, count: int = 5, *, top: int = 5) -
     that are not zero (nearly all are, so without `top` every row would show every feature). Rows are picked one by one, each the one that adds most
     importance to what the picked rows show; of equal rows the first. Once nothing is added, the next rows in order follow. Nothing is drawn at random.
 
+    Of texts the features are the words, the same ones in all texts; a word that stands several times in a text counts with all its absolute values.
+
     Args:
-        explanation: with the axes row and feature: of one output. count: rows to pick; all, where there are fewer. top: features that a row shows.
+        explanation: with the axes row and feature, or of texts row and word: of one output. count: rows to pick; all, where there are fewer. top: features that a row shows.
 
     Returns:
         The explanation of the picked rows, in the order in which they were picked. ``extras["pick_coverage"]``, (rows,): the share of all importance that the
@@ -45,7 +49,7 @@ def submodular_pick(explanation: Explanation, count: int = 5, *, top: int = 5) -
     check_whole_number("count", count)
     check_whole_number("top", top)
     _check_axes(explanation)
-    size = np.abs(np.nan_to_num(explanation.values))
+    size = _word_sizes(explanation) if has_words(explanation) else np.abs(np.nan_to_num(explanation.values))
     importance = np.sqrt(size.sum(axis=0))
     order = np.argsort(-size, axis=1, kind="stable")[:, :top]
     shown = np.zeros(size.shape, dtype=bool)
@@ -67,12 +71,26 @@ def submodular_pick(explanation: Explanation, count: int = 5, *, top: int = 5) -
     return replace(chosen, extras=extras)
 
 
+def _word_sizes(e: Explanation) -> Floats:
+    """Absolute values of the different words of all texts, (texts, words)."""
+    size, words = np.abs(np.nan_to_num(e.values)), e.extras["word"][1]
+    position: dict[str, int] = {}
+    columns = np.array([[position.setdefault(str(word), len(position)) for word in row] for row in words.tolist()])
+    out = np.zeros((len(size), len(position)))
+    np.add.at(out, (np.arange(len(size))[:, None], columns), size)
+    return out
+
+
+def _has_features(e: Explanation) -> bool:
+    return "feature" in e.dims or has_words(e)
+
+
 def _check_axes(explanation: Any) -> None:
     if not isinstance(explanation, Explanation):
         raise OptionError(f"submodular_pick takes an Explanation; this is {type(explanation).__name__}.")
-    if explanation.dims == ("row", "feature") and len(explanation):
+    if explanation.dims in (("row", "feature"), ("row", "word")) and len(explanation) and _has_features(explanation):
         return
-    if explanation.dims == ("row", "feature", "output"):
+    if explanation.dims in (("row", "feature", "output"), ("row", "word", "output")) and _has_features(explanation):
         names = ", ".join(explanation.output_names[:3])
         raise OptionError(
             f"submodular_pick takes the explanations of one output, and this has several ({names}); pick one: e[..., ",

@@ -109,8 +109,8 @@ TABLE_METHODS: Final = (
     ),
     MethodSpec(
         id="exact",
-        title="LIME, exact",
-        summary="coefficients of a linear model near a row, without a sample: of trees and linear models on their additive scale",
+        title="LIME without a sample",
+        summary="coefficients of a linear model near a row, without a sample: of tree ensembles and linear boosters on their additive scale",
         needs=("background",),
         takes=("trees", "linear"),
         cost="less than two predicts a row",
@@ -118,12 +118,29 @@ TABLE_METHODS: Final = (
     ),
     MethodSpec(
         id="sampled",
-        title="LIME, sampled",
+        title="LIME from a sample",
         summary="coefficients of a linear model near a row with standard errors, from one sample for all rows",
         needs=("predict", "background"),
         exact=False,
         cost="about 1,000 predictions or more, for all rows together",
         **_LIME,
+    ),
+    MethodSpec(
+        id="words",
+        title="LIME of texts",
+        summary="what each word of a text adds, in a linear model of which words are there: exact where every way to leave out words fits into `max_evals`, "
+        "else with standard errors",
+        exact=False,
+        cost="2,000 predictions a text at most; fewer once the largest words are settled",
+        **_LIME
+        | {
+            "options": "whybox.methods.lime.text_options:LimeTextOptions",
+            "plan": "whybox.methods.lime.text_plan:plan_texts",
+            "estimand": "local: coefficient of a word's presence in a linear model of the text with a uniform number of words left out, weighted towards the full text",
+            "quantity": "effect of the word's presence",
+            "figures": ("local", "words"),
+            "section": None,
+        },
     ),
     _effect(
         "pdp",

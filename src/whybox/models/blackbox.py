@@ -37,11 +37,13 @@ class BlackBox(Model):
         probe_rows: rows that it was evaluated on to learn its output shape.
         batch_size: most rows that it takes in one call; None: any number.
         gives_labels: whether its outputs are numbers that label classes.
+        classes_exceeded: how many classes it has, where it gives more probabilities than that; 0 elsewhere.
     """
 
     probe_rows: int = 0
     batch_size: int | None = None
     gives_labels: bool = False
+    classes_exceeded: int = 0
 
     @cached_property
     def fingerprint(self) -> str:
@@ -125,6 +127,7 @@ def as_black_box(
         probe_rows=len(first),
         batch_size=obj.batch_size if isinstance(obj, RemoteModel) else None,
         gives_labels=labels,
+        classes_exceeded=_classes_exceeded(obj, method, width),
     )
 
 
@@ -187,6 +190,15 @@ def _has_no_probability(obj: Any, returned: Floats) -> bool:
     """Whether the one column of ``predict_proba`` is a score: LightGBM's, whose objective is a function of the user."""
     score = callable(getattr(last_estimator(obj), "objective_", None)) or bool(((returned < 0) | (returned > 1)).any())
     return returned.shape[1] == 1 and score
+
+
+def _classes_exceeded(obj: Any, method: str | None, width: int) -> int:
+    """How many classes an estimator has, where it gives more probabilities than that; 0 elsewhere."""
+    classes = getattr(obj, "classes_", None)
+    if method != "predict_proba" or classes is None or isinstance(classes, list):
+        return 0
+    count = len(np.atleast_1d(np.asarray(classes)))
+    return count if width > count else 0
 
 
 def _is_multilabel(obj: Any, call: _TableFunction, rows: Table) -> bool:

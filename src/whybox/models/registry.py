@@ -16,7 +16,7 @@ from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
 from whybox.models.word_counts import WordCountModel
 
-__all__ = ["as_model", "as_network", "learned_categories", "raw_scores", "word_counts"]
+__all__ = ["as_model", "as_network", "learned_categories", "raw_scores", "takes_texts", "word_counts"]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
@@ -64,6 +64,14 @@ def word_counts(obj: Any, method: str) -> WordCountModel | str:
 
     read: WordCountModel | str = import_module("whybox.adapters").word_counts(obj, method)
     return read
+
+
+def takes_texts(obj: Any) -> bool:
+    """Return whether an estimator or pipeline is known to take texts, and no tables."""
+    from importlib import import_module
+
+    found: bool = import_module("whybox.adapters").takes_texts(obj)
+    return found
 
 
 def as_network(obj: Any, output: Any = None) -> Differentiable:

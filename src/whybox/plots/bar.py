@@ -8,6 +8,7 @@ import numpy as np
 
 from whybox.errors import OptionError
 from whybox.explanation.html import number_text
+from whybox.explanation.local_words import has_words
 from whybox.plots.style import (
     NEUTRAL,
     add_caution,
@@ -52,18 +53,7 @@ def bar(
     Raises:
         OptionError: interactions, or no such output.
     """
-    if e.kind == "interaction":
-        raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
-    if e.kind == "agreement":
-        raise OptionError("bar shows one importance; several methods side by side are drawn by plot.agreement.")
-    if e.kind == "saliency" and set(e.dims) - {"row", "output"} != {"feature"}:
-        raise OptionError(f"bar shows features of tables.{other_figure_hint(e)}")
-    if "width" in e.dims:
-        raise OptionError(f"bar shows local values for one kernel width.{other_figure_hint(e)}")
-    if "feature" not in e.dims or e.kind == "interaction_size":
-        raise OptionError(
-            "bar shows attributions or importances; an effect is drawn by curve, sizes of interactions by heatmap."
-        )
+    _refuse_other_kinds(e)
     shown = e if output is None else one_output(e, output, "bar")
     size = _bar_sizes(shown)
     order = np.argsort(-size.sum(axis=1), kind="stable")
@@ -111,6 +101,28 @@ def bar(
     add_caution(ax, shown)
     style_axes(ax)
     return ax
+
+
+def _refuse_other_kinds(e: Explanation) -> None:
+    """Refuse what has no bars over features.
+
+    Raises:
+        OptionError: it has none; the message names the figure that draws it.
+    """
+    if e.kind == "interaction":
+        raise OptionError("bar shows attributions or importances; for interactions use heatmap.")
+    if e.kind == "agreement":
+        raise OptionError("bar shows one importance; several methods side by side are drawn by plot.agreement.")
+    if e.kind == "saliency" and set(e.dims) - {"row", "output"} != {"feature"}:
+        raise OptionError(f"bar shows features of tables.{other_figure_hint(e)}")
+    if "width" in e.dims:
+        raise OptionError(f"bar shows local values for one kernel width.{other_figure_hint(e)}")
+    if has_words(e):
+        raise OptionError(f"bar shows features of several rows.{other_figure_hint(e)}")
+    if "feature" not in e.dims or e.kind == "interaction_size":
+        raise OptionError(
+            "bar shows attributions or importances; an effect is drawn by curve, sizes of interactions by heatmap."
+        )
 
 
 def _has_sign(e: Explanation) -> bool:

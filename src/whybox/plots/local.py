@@ -1,4 +1,4 @@
-"""Local values of one row: a bar for each feature, named by the row's own region of it; of several kernel widths lines over the widths."""
+"""Local values of one row: a bar for each feature, named by the row's own region of it, or for each word; of several kernel widths lines over the widths."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from whybox.errors import Argument, OptionError
 from whybox.explanation.html import number_text
 from whybox.explanation.local_rows import certified_text, local_numbers, local_warnings, row_name
+from whybox.explanation.local_words import distinct_words, has_words
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
@@ -28,12 +29,14 @@ from whybox.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
 
     from whybox.data.table import Floats
     from whybox.explanation.explanation import Explanation
 
-__all__ = ["condition_labels", "local"]
+__all__ = ["condition_labels", "local", "write_head"]
 
 MAX_LINES_DRAWN: Final = 6  # features of a sweep
 MAX_NAME_LENGTH: Final = 30  # of a feature inside its condition
@@ -41,6 +44,8 @@ MAX_SIDE_LENGTH: Final = 26  # of what stands before and behind the name
 MAX_TITLE_LENGTH: Final = 40
 TEXT_WIDTH: Final = 56  # characters of a line above the axes
 UNSETTLED_ALPHA: Final = 0.5
+SHARE_A_CHARACTER: Final = 0.0175  # of the width of the axes, which a character of a number beside a bar takes
+MAX_SHARE: Final = 0.35  # that all characters on one side take
 MAX_TICKS: Final = 12  # that each width has a tick of its own
 LONG_AXIS: Final = 10.0  # ratio of widths from which on their axis is logarithmic
 
@@ -55,13 +60,13 @@ def local(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw one row's local values as bars, largest on top, with their intervals; features whose order is not settled are paler.
+    """Draw one row's local values as bars, largest on top, with their intervals; features (or words) whose order is not settled are paler.
 
     Several kernel widths are drawn as lines over the widths, one for each of the largest features. What says that a linear model describes little stands
     above the axes.
 
     Args:
-        e: local values. row: position of the row, where there are several. output: which of several outputs.
+        e: local values, of tables or of texts. row: position of the row, where there are several. output: which of several outputs.
         max_display: how many features; how many are left out is said below. Of lines at most 6.
         beside: attributions of the same row and output, drawn as diamonds. ax: where to draw. title: instead of the usual one.
 
@@ -78,6 +83,8 @@ def local(
         if beside is not None:
             raise OptionError("a sweep of kernel widths has no place for ", Argument("beside"), "; pick one width.")
         return _draw_widths(e, min(max_display, MAX_LINES_DRAWN), ax, title)
+    if has_words(e) and beside is not None:
+        raise OptionError("words of a text have no place for ", Argument("beside"), "; leave it out.")
     marks = None if beside is None else _marks_of(e, beside)
     top = e.ordered(max_display)
     ax = axes_or_new(ax, 8.4, 2.1 + 0.34 * len(top))
@@ -93,10 +100,10 @@ def local(
         low, high = np.minimum(low, marks[top]), np.maximum(high, marks[top])
     _write_values(ax, values, low, high, y, apart=5 if marks is None else 8)
     ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
-    labels = condition_labels(e)
+    labels = [shorten_label(w) for w in distinct_words(e)] if has_words(e) else condition_labels(e)
     ax.set_yticks(y, [labels[j] for j in top])
     ax.set_ylim(-0.6, len(top) - 0.4)
-    _set_limits(ax, low, high)
+    _set_limits(ax, values, low, high)
     ax.set_xlabel(_axis_words(e, len(top), marks is not None))
     _write_head(ax, e, top, settled, title)
     add_caution(ax, e)
@@ -106,8 +113,8 @@ def local(
 
 def _one_row(e: Explanation, row: Any) -> Explanation:
     if e.kind != "local":
-        raise OptionError("local shows local values, wb.lime(model, X, background).")
-    if "feature" not in e.dims:
+        raise OptionError("local shows local values, wb.lime(model, X, background), or wb.lime(model, texts).")
+    if "feature" not in e.dims and not has_words(e):
         raise OptionError(
             "local shows all features of a row, and one was picked here; draw the local values as they came."
         )
@@ -187,7 +194,7 @@ def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.ND
     """Write each value beside its bar, on the side it points to."""
     for at, value, left, right in zip(y, values, low, high, strict=True):
         ax.annotate(
-            number_text(float(value), 3, sign=True).replace("-", "\N{MINUS SIGN}"),
+            _value_text(value),
             (right if value >= 0 else left, at),
             xytext=(apart if value >= 0 else -apart, 0),
             textcoords="offset points",
@@ -198,11 +205,23 @@ def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.ND
         )
 
 
-def _set_limits(ax: Axes, low: Floats, high: Floats) -> None:
+def _value_text(value: float) -> str:
+    return number_text(float(value), 3, sign=True).replace("-", "\N{MINUS SIGN}")
+
+
+def _set_limits(ax: Axes, values: Floats, low: Floats, high: Floats) -> None:
     """Leave room for the numbers beside the bars."""
     lowest, highest = float(low.min()), float(high.max())
     span = highest - lowest if highest > lowest else 1.0
-    ax.set_xlim(lowest - (0.16 if lowest < 0 else 0.03) * span, highest + (0.16 if highest > 0 else 0.03) * span)
+    shares = [
+        min(0.02 + SHARE_A_CHARACTER * max((len(_value_text(v)) for v in values[side]), default=0), MAX_SHARE)
+        for side in (values < 0, values >= 0)
+    ]
+    left, right = (
+        max(0.16, share / (1.0 - sum(shares))) if end else 0.03
+        for share, end in zip(shares, (lowest < 0, highest > 0), strict=True)
+    )
+    ax.set_xlim(lowest - left * span, highest + right * span)
 
 
 def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:
@@ -211,9 +230,10 @@ def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:
         lines.append("diamonds: Shapley values of the same row")
     if e.interval is not None:
         lines.append(f"lines: {100 * float(e.extras['interval_level'][1]):g} % intervals")
-    left = len(e.feature_names) - shown
+    left = e.values.size - shown
     if left:
-        lines.append(f"{left:,} smaller feature{'s are' if left > 1 else ' is'} left out")
+        what = "word" if has_words(e) else "feature"
+        lines.append(f"{left:,} smaller {what}{'s are' if left > 1 else ' is'} left out")
     return "\n".join(lines)
 
 
@@ -224,6 +244,11 @@ def _write_head(
     marks = [*local_warnings(e)]
     if not settled.all() and len(top) > 1:
         marks.append(f"{certified_text(e)} (paler: not settled)")
+    write_head(ax, e, marks, title)
+
+
+def write_head(ax: Axes, e: Explanation, marks: Sequence[str], title: str | None) -> None:
+    """Write the title, the predictions of one row, and below them marks in bold, above the axes."""
     lines = [line for mark in (local_numbers(e), *marks) for line in fill(mark, TEXT_WIDTH).split("\n")]
     height = 1.25 * _small_points()
     for i, line in enumerate(reversed(lines)):

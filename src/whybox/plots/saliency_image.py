@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
+from whybox.explanation.local_words import has_words
+from whybox.plots.local_words import local_words
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
@@ -322,7 +324,8 @@ def words(
     """Write the tokens or words of one row, each on a background coloured by its value.
 
     Args:
-        e: a saliency map over tokens or words. row: position. output: which of several outputs. ax: where to draw. title: in place of the default.
+        e: a saliency map over tokens or words, or local values of texts (whybox.plots.local_words). row: position. output: which of several outputs.
+        ax: where to draw. title: in place of the default.
 
     Returns:
         The axes.
@@ -330,6 +333,8 @@ def words(
     Raises:
         OptionError: not a map over tokens or words.
     """
+    if has_words(e):
+        return local_words(e, row, output=output, ax=ax, title=title)
     e = of_row(e, row, output)
     if e.dims not in (("token",), ("word",)):
         raise OptionError(f"words shows maps over tokens or words; this one has the axes {e.dims}.")

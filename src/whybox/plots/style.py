@@ -13,6 +13,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
 from whybox.explanation.html import number_text
+from whybox.explanation.local_words import has_words
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -291,6 +292,8 @@ def other_figure_hint(e: Explanation) -> str:
     """Which figure draws local values or a saliency map of this kind, as the end of a message; nothing for other explanations and maps of tables."""
     if "width" in e.dims:
         return " These are local values for several kernel widths; pick one, e[0], or draw a row over the widths: e[:, 0].plot.local()."
+    if has_words(e):
+        return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.local, as bars."
     if e.kind == "local":
         return " Local values of one row are drawn by plot.local."
     if e.kind != "saliency":

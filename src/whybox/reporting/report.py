@@ -18,6 +18,7 @@ from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.options import refuses_unknown_options
+from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.importance.options import ROLES
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.saliency.options import ReadingOptions
@@ -126,10 +127,7 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     for name, value in of_networks.items():
         if value is not None:
             raise OptionError(Argument(name, example=""), " is for neural networks.")
-    if not all(isinstance(section, Section) for section in sections):
-        raise OptionError(
-            Argument("sections"), " must be sections of whybox.reporting.contents.SECTIONS, not their names."
-        )
+    _refuse_texts_and_names(X, sections)
     _check_role(role, y)
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
     _check_shown(more, sections)
@@ -167,6 +165,22 @@ def _refuse_of_tables(given: Mapping[str, Any], sections: Sequence[Section]) -> 
     raise OptionError(
         *names, Argument("sections", example=""), " are for models of tables; leave them out for a network."
     )
+
+
+def _refuse_texts_and_names(X: Any, sections: Sequence[Any]) -> None:
+    """Refuse texts in place of rows, and names in place of sections.
+
+    Raises:
+        InputError, OptionError: they are there.
+    """
+    if not all(isinstance(section, Section) for section in sections):
+        raise OptionError(
+            Argument("sections"), " must be sections of whybox.reporting.contents.SECTIONS, not their names."
+        )
+    if is_column_of_texts(X):
+        raise InputError(
+            "a report is about rows of a table, and these are texts. wb.lime(model, texts) explains them, and draws them by .plot.words()."
+        )
 
 
 def _check_role(role: Any, y: Any) -> None:

@@ -9,11 +9,22 @@ from typing import Any, Final, final
 from whybox.core.library_calls import suppress_warnings
 from whybox.models.word_counts import WordCountModel
 
-__all__ = ["read_word_counts"]
+__all__ = ["read_word_counts", "takes_texts"]
 
 _MODULE: Final = "sklearn.feature_extraction.text"
 _COUNTERS: Final = ("CountVectorizer", "TfidfVectorizer")
 WORD_RUNS: Final = r"(?u)\b\w\w+\b"  # their default pattern of a word
+
+
+def takes_texts(estimator: Any) -> bool:
+    """Return whether the first step of a Pipeline, or of the best one of a search, is a vectorizer of texts.
+
+    Args:
+        estimator: any object.
+    """
+    while hasattr(estimator, "best_estimator_") or hasattr(estimator, "steps"):
+        estimator = estimator.best_estimator_ if hasattr(estimator, "best_estimator_") else estimator.steps[0][1]
+    return any(kind.__module__ == _MODULE and kind.__name__.endswith("Vectorizer") for kind in type(estimator).__mro__)
 
 
 def read_word_counts(pipeline: Any, method: str) -> WordCountModel | str:

@@ -140,7 +140,7 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
             ".",
         )
     given = as_table(background, what="the background")
-    rows, weights, _ = rows_of_positive_weight(given, options.background_weight)
+    rows, weights, _ = rows_of_positive_weight(given, options.background_weight, "background_weight")
     if len(rows) < MIN_BACKGROUND:
         raise InputError(
             Argument("background"),

@@ -9,12 +9,14 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
+from whybox.methods.common.columns import Feature
 
-__all__ = ["bin_edges", "check_named_edges", "edge_texts"]
+__all__ = ["bin_edges", "check_named_edges", "edge_texts", "number_texts", "time_kind"]
 
 _SHARES: Final = {"quartile": (25, 50, 75), "decile": (10, 20, 30, 40, 50, 60, 70, 80, 90)}
 _MAX_ENTROPY_DEPTH: Final = 3  # as in lime
 _MAX_DIGITS: Final = 17
+_UNITS: Final = (("days", 86_400e6), ("hours", 3_600e6), ("minutes", 60e6), ("seconds", 1e6))  # in microseconds
 
 
 def check_named_edges(discretizer: Any, names: tuple[str, ...]) -> None:
@@ -31,34 +33,51 @@ def check_named_edges(discretizer: Any, names: tuple[str, ...]) -> None:
                 )
 
 
-def bin_edges(name: str, values: Floats, weights: Floats, discretizer: Any, y: Any, seed: int) -> Floats:
+def time_kind(feature: Feature) -> str:
+    """Return ``"M"`` or ``"m"``, as of NumPy, for a column of dates or durations; "" for others."""
+    return feature.unique.dtype.kind if feature.kind == "datetime" else ""
+
+
+def bin_edges(feature: Feature, values: Floats, weights: Floats, discretizer: Any, y: Any, seed: int) -> Floats:
     """Return the inner edges of the bins of one number, increasing; a bin holds what is above one edge and at most the next.
 
     Args:
-        name: of the column. values: (rows,), none missing. weights: (rows,), positive.
-        discretizer: as of the options; a mapping gives edges by name, and other columns have quartiles. y: (rows,), for "entropy". seed: for "entropy".
+        feature: the column. values: (rows,) of its numbers, none missing. weights: (rows,), positive.
+        discretizer: as of the options; a mapping gives edges by name, and other columns have quartiles; None: no edge. y: (rows,), for "entropy". seed: for "entropy".
 
     Raises:
         OptionError: edges that are not increasing numbers.
     """
     if isinstance(discretizer, Mapping):
-        if name in discretizer:
-            return _given_edges(name, discretizer[name])
+        if feature.name in discretizer:
+            return _given_edges(feature, discretizer[feature.name])
         discretizer = "quartile"
+    if discretizer is None:
+        return np.empty(0)
     if discretizer == "entropy":
         found = _entropy_edges(values, weights, y, seed)
         return found if len(found) else np.unique(_weighted_percentiles(values, weights, (50,)))
     return np.unique(_weighted_percentiles(values, weights, _SHARES[discretizer]))
 
 
-def _given_edges(name: str, given: Any) -> Floats:
+def _given_edges(feature: Feature, given: Any) -> Floats:
+    """The edges that a user gives, as numbers on the axis of the column."""
+    kind, origin = time_kind(feature), feature.number_origin
     try:
-        edges = np.asarray(given, dtype=np.float64).reshape(-1)
+        if origin:
+            given = [
+                float(edge - origin) for edge in np.asarray(given, dtype=object).reshape(-1)
+            ]  # before a float rounds
+        edges = np.asarray(given, dtype=f"{kind}8[us]" if kind else np.float64).reshape(-1)
+        edges = np.where(np.isnat(edges), np.nan, edges.astype(np.float64)) if kind else edges
     except (TypeError, ValueError):
         edges = np.array([np.nan])
     if not len(edges) or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
-        raise OptionError(Argument("discretizer"), f": the edges of {name!r} must be increasing numbers, at least one.")
-    return edges
+        what = {"M": "dates", "m": "durations"}.get(kind, "numbers")
+        raise OptionError(
+            Argument("discretizer"), f": the edges of {feature.name!r} must be increasing {what}, at least one."
+        )
+    return np.asarray(edges)
 
 
 def _weighted_percentiles(values: Floats, weights: Floats, percent: tuple[int, ...]) -> Floats:
@@ -77,9 +96,20 @@ def _entropy_edges(values: Floats, weights: Floats, y: Any, seed: int) -> Floats
     return np.unique(nodes.threshold[nodes.children_left >= 0])
 
 
-def edge_texts(edges: Floats, *, dates: bool = False) -> list[str]:
-    """Return edges as text, short, but with so many digits that different edges are written differently."""
-    if dates:
+def edge_texts(edges: Floats, *, kind: str = "number", origin: int = 0) -> list[str]:
+    """Return edges as text, short, but with so many digits that different edges are written differently.
+
+    Args:
+        edges: numbers. kind: ``"date"`` or ``"duration"``, where they are microseconds. origin: of whole numbers that are too large for floats; edges are
+            numbers from there on.
+    """
+    if origin:
+        return [str(origin + int(np.floor(e))) for e in edges]
+    if kind == "duration":
+        largest = float(np.abs(edges).max(initial=0.0))
+        name, length = next((each for each in _UNITS if largest >= 2 * each[1]), _UNITS[-1])
+        return [f"{text} {name}" for text in edge_texts(edges / length)]
+    if kind == "date":
         moments = [np.datetime64(round(e), "us") for e in edges]
         for unit in ("D", "m", "s", "us"):
             texts = [str(m.astype(f"M8[{unit}]")).replace("T", " ") for m in moments]
@@ -92,6 +122,12 @@ def edge_texts(edges: Floats, *, dates: bool = False) -> list[str]:
         if len(set(texts)) == distinct:
             return texts
     return [repr(float(e)) for e in edges]
+
+
+def number_texts(feature: Feature, values: Floats) -> list[str]:
+    """Return numbers of a column as text: dates and durations where it holds these, and whole numbers from their origin on."""
+    kind = {"M": "date", "m": "duration"}.get(time_kind(feature), "number")
+    return edge_texts(values, kind=kind, origin=feature.number_origin)
 
 
 def _short(value: float, digits: int) -> str:

@@ -42,6 +42,8 @@ def option(default: Any, help: str, *, choices: tuple[Any, ...] = (), as_text: b
 def make_options(kind: type[_Options], options: _Options | None, given: Mapping[str, Any]) -> _Options:
     """Return the options object, or one made of what was given by name.
 
+    A class may say in ``INSTEAD`` what stands for the options that users of another library look for.
+
     Raises:
         OptionError: both, or a name that is no option; a value that cannot be, by the dataclass itself.
     """
@@ -56,6 +58,9 @@ def make_options(kind: type[_Options], options: _Options | None, given: Mapping[
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
     for name in given:
         if name not in known:
+            instead = getattr(kind, "INSTEAD", {}).get(name)
+            if instead is not None:
+                raise OptionError(Argument(name, example=""), " is no option here: ", *instead)
             raise _unknown_option(name, known)
     return kind(**given)
 

@@ -9,7 +9,7 @@ Source: lime_tabular of Ribeiro et al. (2016), doi:10.1145/2939672.2939778; Garr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_positions
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, DtypeError, InputError, OptionError
-from whybox.methods.common.bins import bin_edges, edge_texts
+from whybox.methods.common.bins import bin_edges, edge_texts, number_texts, time_kind
 from whybox.methods.common.columns import Feature, Ints, feature_of
 from whybox.numerics.truncated_normal import truncated_mean, truncated_quantile
 
@@ -76,7 +76,7 @@ class PlayerDistribution:
         mean, std, low, high: (pieces,) of the normal distribution of a bin; NaN where the piece consists of background rows.
         atom_rows, atom_piece, atom_share: (atoms,) background rows of the other pieces, ordered by piece, and the share that each has of its piece.
         atom_numbers: (atoms,) of a column of numbers, NaN elsewhere.
-        is_date: whether numbers are microseconds. number_origin: what is added to a number that is drawn.
+        time_kind: ``"M"`` or ``"m"`` (of NumPy) where numbers are the microseconds of dates or durations. number_origin: what is added to a number that is drawn.
     """
 
     name: str
@@ -90,7 +90,7 @@ class PlayerDistribution:
     atom_piece: Ints
     atom_share: Floats
     atom_numbers: Floats
-    is_date: bool = False
+    time_kind: str = ""
     number_origin: int = 0
 
     def __len__(self) -> int:
@@ -124,12 +124,19 @@ class PlayerDistribution:
         if continuous.any():
             p = piece[continuous]
             inside = np.clip((u[continuous] - ends[p]) / self.shares[p], 0.0, 1.0)
-            value[continuous] = truncated_quantile(inside, self.mean[p], self.std[p], self.low[p], self.high[p])
+            drawn = truncated_quantile(inside, self.mean[p], self.std[p], self.low[p], self.high[p])
+            value[continuous] = self._whole_numbers(drawn, p) if self.number_origin else drawn
         number = value.copy()
         if not continuous.all():
             atoms = self._atom_index(u[~continuous], piece[~continuous])
             row[~continuous], number[~continuous] = self.atom_rows[atoms], self.atom_numbers[atoms]
         return Draw(piece.astype(np.int64), row, value, number)
+
+    def _whole_numbers(self, value: Floats, piece: Ints) -> Floats:
+        """Numbers of a column whose whole numbers are too large for floats, rounded without leaving their bins."""
+        low, high = self.low[piece], self.high[piece]
+        above = np.where(low == np.nanmin(self.low), low, np.floor(low) + 1.0)
+        return np.clip(np.rint(value), above, np.floor(high))
 
     def _atom_index(self, u: Floats, piece: Ints) -> Ints:
         """Which atom lies at `u`, inside its piece."""
@@ -145,13 +152,21 @@ class PlayerDistribution:
         return np.asarray(total - np.concatenate([[0.0], total])[first])
 
     def numbers(self, value: Floats) -> npt.NDArray[Any]:
-        """Return numbers that were drawn as cells of the column: dates where it holds dates."""
-        if self.is_date:
-            cells = np.full(len(value), np.datetime64("NaT"), dtype="M8[us]")
+        """Return numbers that were drawn as cells of the column: dates or durations where it holds these."""
+        if self.time_kind:
+            cells = np.full(len(value), "NaT", dtype=f"{self.time_kind}8[us]")
             known = ~np.isnan(value)
-            cells[known] = np.rint(value[known]).astype(np.int64).astype("M8[us]")
+            cells[known] = np.rint(value[known]).astype(np.int64).astype(cells.dtype)
             return cells
-        return value if not self.number_origin else value + self.number_origin
+        if not self.number_origin:
+            return value
+        missing = np.isnan(value)
+        whole = np.where(missing, 0.0, value).astype(np.int64) + self.number_origin
+        if not missing.any():
+            return whole
+        cells = whole.astype(object)
+        cells[missing] = None
+        return cells
 
     def piece_means(self) -> Floats:
         """Return the mean number of each piece, (pieces,); NaN of a piece that consists of background rows."""
@@ -169,8 +184,8 @@ class BinnedColumn:
     Attributes:
         feature: the column, coded. edges: of a number, inner edges; () else. limits: of a number, smallest and largest value.
         piece_of_bin: which piece each bin is, -1 for an empty one; of a category, each value. missing_piece: that of missing values, or -1.
-        piece_of_row: (background rows,). continuous: whether numbers are drawn inside bins. window: whether a row's own region is a window around its value.
-        texts: of edges and limits, or of values.
+        piece_of_row: (background rows,). window: whether a row's own region is a window around its value. edge_words: inner edges as text. scaled: whether
+            a number is not cut into bins.
     """
 
     feature: Feature
@@ -231,6 +246,8 @@ class BinnedColumn:
         outside = (numbers < self.limits[0]) | (numbers > self.limits[1])
         piece = np.where(missing, self.missing_piece, np.where(outside, _UNSEEN, piece))
         conditions = self._words_of_bins[bins]
+        is_only = numbers == self._only_values[bins]
+        conditions[is_only] = self._words_of_only_values[bins[is_only]]
         conditions[missing] = f"{self.feature.name} missing"
         for i in np.flatnonzero(~missing & (piece < 0)):
             conditions[i] = self._own_value_words(float(numbers[i]))
@@ -245,7 +262,8 @@ class BinnedColumn:
                 " gives a value for each standard deviation, where missing values have no place. Use 'quartile'.",
             )
         deviation = float(np.nanstd(self.feature.numbers)) if self.feature.numbers is not None else 0.0
-        words = f"{self.feature.name}, each {edge_texts(np.array([deviation]))[0]}"
+        kind = "duration" if time_kind(self.feature) else "number"
+        words = f"{self.feature.name}, each {edge_texts(np.array([deviation]), kind=kind)[0]}"
         return _single_pieces(np.zeros(len(numbers), dtype=np.int64), [words] * len(numbers), numbers)
 
     @cached_property
@@ -254,19 +272,35 @@ class BinnedColumn:
 
     def _bin_words(self, b: int) -> str:
         name, words, n = self.feature.name, self.edge_words, len(self.edges)
-        if self.limits[0] == self.limits[1]:
-            return f"{name} = {edge_texts(np.array(self.limits[:1]), dates=self._is_date)[0]}"
+        if not n:  # of one value, which names the bin
+            return name
         if b == 0:
             return f"{name} <= {words[0]}"
         return f"{name} > {words[n - 1]}" if b == n else f"{words[b - 1]} < {name} <= {words[b]}"
 
-    @property
-    def _is_date(self) -> bool:
-        return self.feature.kind == "datetime"
+    @cached_property
+    def _only_values(self) -> Floats:
+        """The value of each bin in which the background has one value alone, (bins,); NaN of others."""
+        values = self.feature.place(self.feature.unique)
+        bins = np.searchsorted(self.edges, values, side="left")
+        only = np.full(len(self.edges) + 1, np.nan)
+        only[bins] = values
+        only[np.bincount(bins, minlength=len(only)) != 1] = np.nan
+        return only
+
+    @cached_property
+    def _words_of_only_values(self) -> npt.NDArray[np.object_]:
+        words = []
+        for b, value in enumerate(self._only_values):
+            if b < len(self.edges) and value == self.edges[b]:
+                words.append(self.edge_words[b])
+            else:
+                words.append("" if np.isnan(value) else number_texts(self.feature, np.array([value]))[0])
+        return np.array([f"{self.feature.name} = {w}" for w in words], dtype=object)
 
     def _own_value_words(self, value: float) -> str:
-        low, high = edge_texts(np.array(self.limits), dates=self._is_date)
-        own = edge_texts(np.array([value]), dates=self._is_date)[0]
+        low, high = number_texts(self.feature, np.array(self.limits))
+        own = number_texts(self.feature, np.array([value]))[0]
         return f"{self.feature.name} = {own} (the background has {low} to {high}, and nothing like it)"
 
     def _windows(self, numbers: Floats, weights: Floats) -> RowRegions:
@@ -304,8 +338,8 @@ class BinnedColumn:
             elif a == b:
                 words.append(self._own_value_words(float(x)))
             else:
-                low, high = edge_texts(values[[a, b - 1]], dates=self._is_date) if b - a > 1 else [""] * 2
-                same = edge_texts(values[[a]], dates=self._is_date)[0]
+                low, high = number_texts(self.feature, values[[a, b - 1]]) if b - a > 1 else [""] * 2
+                same = number_texts(self.feature, values[[a]])[0]
                 words.append(f"{low} <= {name} <= {high}" if b - a > 1 else f"{name} = {same}")
         return tuple(words)
 
@@ -343,11 +377,16 @@ def bin_column(  # a column has this many choices
         discretizer, y, seed: as of the options. as_category: whether the model reads its numbers as categories. window: whether each value is a piece.
 
     Raises:
-        OptionError: as :func:`bin_edges`.
+        OptionError: as :func:`bin_edges`, or edges of categories.
     """
     feature = feature_of(background, position)
     numbers = feature.numbers
     if as_category or feature.kind == "category" or numbers is None or not len(feature.unique):
+        if isinstance(discretizer, Mapping) and feature.name in discretizer:
+            raise OptionError(
+                Argument("discretizer"),
+                f": column {feature.name!r} holds {'categories' if len(feature.unique) else 'missing values alone'}, which have no edges; leave it out.",
+            )
         if feature.kind != "category":
             feature = replace(feature, kind="category")
         kinds = len(feature.unique)
@@ -362,7 +401,7 @@ def bin_column(  # a column has this many choices
         piece = np.where(known, feature.codes, kinds)
         missing = kinds if not known.all() else _UNSEEN
         return BinnedColumn(feature, np.empty(0), limits, np.arange(kinds), missing, piece, True, ())
-    if discretizer is None:
+    if discretizer is None and limits[0] < limits[1]:
         if not known.all():
             raise OptionError(
                 Argument("discretizer", None),
@@ -374,7 +413,7 @@ def bin_column(  # a column has this many choices
             feature, np.empty(0), limits, np.zeros(1, dtype=np.int64), _UNSEEN, one, False, (), scaled=True
         )
     truth = None if y is None else np.asarray(y)[known]
-    edges = bin_edges(feature.name, values, weights[known], discretizer, truth, seed)
+    edges = bin_edges(feature, values, weights[known], discretizer, truth, seed)
     bins = np.searchsorted(edges, values, side="left")
     present = np.unique(bins)
     piece_of_bin = np.full(len(edges) + 1, _UNSEEN, dtype=np.int64)
@@ -382,7 +421,7 @@ def bin_column(  # a column has this many choices
     piece = np.full(len(numbers), len(present), dtype=np.int64)
     piece[known] = piece_of_bin[bins]
     missing = len(present) if not known.all() else _UNSEEN
-    words = tuple(edge_texts(edges, dates=feature.kind == "datetime"))
+    words = tuple(number_texts(feature, edges))
     return BinnedColumn(feature, edges, limits, piece_of_bin, missing, piece, False, words)
 
 
@@ -395,6 +434,9 @@ def join_columns(
 
     Args:
         name: of the player. columns: its columns. weights: of the background rows. drawn_inside: whether numbers are drawn inside bins.
+
+    Raises:
+        InputError: numbers would be drawn inside bins of infinite values.
     """
     pieces = np.column_stack([c.piece_of_row for c in columns])
     kinds, piece = np.unique(pieces, axis=0, return_inverse=True)
@@ -405,6 +447,11 @@ def join_columns(
     if len(columns) == 1 and only.is_number and drawn_inside and not only.window:
         numbers = only.feature.numbers
         assert numbers is not None  # noqa: S101  # of numbers and dates
+        if not np.isfinite(only.limits).all():
+            raise InputError(
+                f"column {name!r} of the background has infinite values, and no number can be drawn near them; leave these rows out, "
+                "or make the values missing."
+            )
         limits = (-np.inf, np.inf) if only.scaled else only.limits
         bounds = np.concatenate([[limits[0]], only.edges, [limits[1]]])
         for b, k in enumerate(only.piece_of_bin):
@@ -420,13 +467,13 @@ def join_columns(
     atom_rows = order[np.isnan(std)[piece[order]]].astype(np.int64)
     atom_piece = piece[atom_rows]
     columns_at = tuple(c.feature.position for c in columns)
-    is_date = len(columns) == 1 and only.feature.kind == "datetime"
+    kind = time_kind(only.feature) if len(columns) == 1 else ""
     origin = only.feature.number_origin if len(columns) == 1 else 0
     share = weights[atom_rows] / shares[atom_piece]
     numbers = only.feature.numbers if len(columns) == 1 else None
     atom_numbers = np.full(len(atom_rows), np.nan) if numbers is None else numbers[atom_rows]
     return PlayerDistribution(
-        name, columns_at, shares, mean, std, low, high, atom_rows, atom_piece, share, atom_numbers, is_date, origin
+        name, columns_at, shares, mean, std, low, high, atom_rows, atom_piece, share, atom_numbers, kind, origin
     ), kinds
 
 

@@ -97,21 +97,24 @@ def _full_text(value: object) -> str:
     return repr(value.tolist()) if isinstance(value, np.ndarray) else str(value)
 
 
-def weighted_rows(table: Table, sample_weight: Any) -> WeightedRows:
+def weighted_rows(table: Table, sample_weight: Any, argument: str = "sample_weight") -> WeightedRows:
     """Return the rows with their weights, as shares of one.
 
+    Args:
+        table: the rows. sample_weight: (rows,), or None. argument: the name of the weights in messages.
+
     Raises:
-        InputError: sample weights that are negative, not finite, all zero, or not one a row.
+        InputError: weights that are negative, not finite, all zero, or not one a row.
     """
     if isinstance(sample_weight, str):
-        raise InputError(
-            Argument("sample_weight"), " must be numbers, one a row; pass the column itself, not its name."
-        )
-    return WeightedRows(table, normalized_weights(sample_weight, len(table), "sample_weight", "row"))
+        raise InputError(Argument(argument), " must be numbers, one a row; pass the column itself, not its name.")
+    return WeightedRows(table, normalized_weights(sample_weight, len(table), argument, "row"))
 
 
-def rows_of_positive_weight(table: Table, sample_weight: Any) -> tuple[Table, Any, Ints]:
-    """Return the rows that count, their weights, and their positions; as given where all do.
+def rows_of_positive_weight(
+    table: Table, sample_weight: Any, argument: str = "sample_weight"
+) -> tuple[Table, Any, Ints]:
+    """Return the rows that count, their weights, and their positions; as given where all do. Arguments are those of :func:`weighted_rows`.
 
     Raises:
         InputError: as :func:`weighted_rows`.
@@ -119,6 +122,6 @@ def rows_of_positive_weight(table: Table, sample_weight: Any) -> tuple[Table, An
     every = np.arange(len(table))
     if sample_weight is None:
         return table, None, every
-    weights = weighted_rows(table, sample_weight).weights
+    weights = weighted_rows(table, sample_weight, argument).weights
     kept = np.flatnonzero(weights)
     return (table, sample_weight, every) if len(kept) == len(table) else (table.rows(kept), weights[kept], kept)

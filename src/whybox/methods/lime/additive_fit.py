@@ -153,4 +153,9 @@ def fit_additive(basis: AdditiveBasis, sample: Sample, places: Floats | None, ou
     gram = terms.T @ terms
     # a little ridge for functions that are constant in this sample: their weight becomes zero
     gram[np.diag_indices_from(gram)] += 1e-10 * len(terms)
-    return AdditiveFit(basis, np.asarray(np.linalg.solve(gram, terms.T @ outputs), dtype=np.float64))
+    middle = outputs.mean(
+        axis=0
+    )  # taken off, so that rounding and ridge are small beside the spread of outputs, not beside their size
+    weights = np.asarray(np.linalg.solve(gram, terms.T @ (outputs - middle)), dtype=np.float64)
+    weights[0] += middle  # of the constant
+    return AdditiveFit(basis, weights)

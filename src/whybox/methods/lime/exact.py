@@ -36,7 +36,7 @@ def exact_unavailable(neighbourhood: Neighbourhood) -> str | None:
     """Return why a model cannot be explained exactly, in words; None where it can."""
     model, scale = neighbourhood.model, neighbourhood.selection.scale
     if not isinstance(model, TreeEnsemble | Linear):
-        return f"{model.kind} is not a tree ensemble or a linear model that is read"
+        return f"only tree ensembles and linear boosters are read, and this is {model.kind}"
     if scale != "raw":
         return f"on this scale the model is {model.outputs.link.name} of a sum, which is no sum itself"
     if isinstance(model, TreeEnsemble) and model.has_linear_leaves:
@@ -62,8 +62,10 @@ def _encoding_problem(neighbourhood: Neighbourhood) -> str | None:
             return f"several columns of the model are made of {name!r}, whose values are drawn inside bins"
         ours = neighbourhood.distributions[p].numbers(sample.values[:, p])
         known = ~np.isnan(sample.values[:, p])
-        if ours.dtype.kind == "M":
-            return f"{name!r} holds dates, which a step of the model turns into numbers"
+        if neighbourhood.distributions[p].number_origin:
+            return f"{name!r} holds whole numbers that are too large for floats"
+        if ours.dtype.kind in "mM":
+            return f"{name!r} holds dates or durations, which a step of the model turns into numbers"
         theirs = matrix[known, columns[0]]
         if not np.allclose(theirs, ours[known], rtol=1e-6, atol=0.0):
             return f"a step of the model changes the numbers of {name!r}"

@@ -4,27 +4,32 @@ from __future__ import annotations
 
 import time
 from copy import copy
-from dataclasses import replace
+from dataclasses import fields, replace
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, final
 
 import numpy as np
 
 from whybox.data.table import Floats, as_table
+from whybox.errors import InputError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.common.evaluation import HybridEvaluator, prediction_function
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
+from whybox.methods.common.words.text_model import refuse_model_of_texts
+from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
-from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sampled_model
+from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled
+from whybox.methods.lime.text_explainer import explainer_without_background
+from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
 from whybox.models.trees import TreeEnsemble
@@ -34,12 +39,13 @@ __all__ = ["Lime"]
 
 @final
 class Lime:
-    """LIME of tables: near each row, how the output changes when a feature leaves the row's own region.
+    """LIME: near each row of a table, how the output changes when a feature leaves the row's own region; of texts, what each word adds.
 
     Args:
-        model: any model that :func:`whybox.effects` takes.
-        background: rows (m, d) that values are drawn from, like those of training.
-        options: a LimeOptions object (whybox.methods.lime.options), in place of those by name that follow; see :func:`whybox.lime`.
+        model: any model that :func:`whybox.effects` takes; or a model of texts, which needs no background.
+        background: rows (m, d) that values are drawn from, like those of training. None: the explainer is of texts.
+        options: a LimeOptions object (whybox.methods.lime.options), of texts a LimeTextOptions object (whybox.methods.lime.text_options), in place of those by
+            name that follow; see :func:`whybox.lime`.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -51,10 +57,16 @@ class Lime:
             Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
             Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
             *parameters_of(LimeOptions),
+            *parameters_of(LimeTextOptions, *(f.name for f in fields(LimeOptions))),
         ]
     )
 
     def __init__(self, model: Any, background: Any = None, options: LimeOptions | None = None, **given: Any) -> None:
+        self._texts = explainer_without_background(model, options, given) if background is None else None
+        if self._texts is not None:
+            return
+        check_names_of_tables(given)
+        refuse_model_of_texts(model)
         self.options = make_options(LimeOptions, options, given)
         self.neighbourhood = resolve_neighbourhood(model, background, self.options)
         self.method, self._reason = chosen_method(self.neighbourhood)
@@ -68,7 +80,7 @@ class Lime:
         """Explain rows.
 
         Args:
-            X: (n, d) with the model's columns.
+            X: (n, d) with the model's columns; of texts a text, or a list, array or column of texts.
 
         Returns:
             Explanation of kind ``"local"``, or with several kernel widths a sweep of these; see :func:`whybox.lime`.
@@ -76,6 +88,12 @@ class Lime:
         Raises:
             InputError: the rows do not fit. LimitError: more predictions than ``max_evals``. ModelMismatchError: our reading is not the model's own predict.
         """
+        if self._texts is not None:
+            return self._texts(X)
+        if is_column_of_texts(X):
+            raise InputError(
+                "these are texts, and this explainer has a background, so it explains rows of a table. For texts make one without: Lime(model)."
+            )
         widths = self.options.widths
         rows = as_table(X)
         if widths is None:
@@ -94,6 +112,8 @@ class Lime:
     def _explain(self, X: Any, width: float | None) -> Explanation:
         began = time.perf_counter()
         problem = resolve_rows(self.neighbourhood, X, width)
+        evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
+        budget = sample_budget(LocalDesign(problem), evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
         prediction, difference = self._predictions(problem)
         own = (
@@ -104,11 +124,10 @@ class Lime:
         agreement = max(problem.agreement, difference)
         problem = replace(problem, agreement=agreement, n_rows_checked=problem.n_rows_checked + own)
         design = LocalDesign(problem)
-        if self.method == "exact":
+        if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
-            evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
-            model = sampled_model(design, evaluated)
+            model = sampled_model(design, budget, evaluated)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
         checks = self._check(design, model, time.perf_counter() - began)
@@ -147,5 +166,7 @@ class Lime:
         return prediction_function(model, problem.selection)(problem.rows), difference
 
     def __repr__(self) -> str:
+        if self._texts is not None:
+            return repr(self._texts)
         n = self.neighbourhood
         return f"Lime({n.model.kind}, {len(n.background):,} background rows, {self.method})"

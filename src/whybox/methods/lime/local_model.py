@@ -130,7 +130,7 @@ class SampleBudget:
 
 
 def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
-    """Share out the predictions that are allowed.
+    """Share out the predictions that are allowed; the model is not evaluated.
 
     Args:
         reserved: predictions that are made besides.
@@ -142,7 +142,7 @@ def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
     left = default_evals(problem.options, len(problem.rows)) - reserved
     near = design.effective_size >= MIN_EFFECTIVE_SHARE
     narrow = np.flatnonzero(~near).astype(np.int64)
-    first = _first_draws(design, left, int(problem.is_unseen[near].sum()), bool(near.any()))
+    first = _first_draws(int(problem.is_unseen[near].sum()), left, reserved) if near.any() else FIRST_DRAWS
     if design.is_scaled.any():
         _refuse_far_rows(design, left)
         near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
@@ -150,18 +150,17 @@ def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
     return SampleBudget(left - for_narrow, first, near, narrow, narrow_draws, for_narrow)
 
 
-def sampled_model(design: LocalDesign, reserved: int) -> LocalModel:
+def sampled_model(design: LocalDesign, budget: SampleBudget, reserved: int) -> LocalModel:
     """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
 
     Args:
-        reserved: predictions that are made besides.
+        budget: as :func:`sample_budget` returns it. reserved: predictions that are made besides.
 
     Raises:
-        LimitError: the fewest draws take more predictions than allowed. InputError: no draw has weight near a row. NonFiniteError: an output is NaN.
+        NonFiniteError: an output is NaN or infinite.
     """
     problem, options = design.problem, design.problem.options
     evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
-    budget = sample_budget(design, reserved)
     near, narrow, for_narrow = budget.near, budget.narrow, budget.narrow_draws
     sample = SharedSample(problem.neighbourhood, evaluator)
     looks = 0
@@ -220,7 +219,7 @@ def _narrow_draws(design: LocalDesign, count: int, left: int, reserved: int) -> 
     if needed > left:
         raise LimitError(
             f"LIME with so narrow a kernel takes {needed:,} predictions of single rows, more than ",
-            Argument("max_evals", example=f"{left + reserved:,}"),
+            Argument("max_evals", left + reserved),
             ". Pass fewer rows, a wider ",
             Argument("kernel_width"),
             ", or raise ",
@@ -230,14 +229,15 @@ def _narrow_draws(design: LocalDesign, count: int, left: int, reserved: int) -> 
     return draws, needed
 
 
-def _first_draws(design: LocalDesign, left: int, unseen: int, any_near: bool) -> int:
+def _first_draws(unseen: int, left: int, reserved: int) -> int:
     """How many draws each scrambling begins with.
+
+    Args:
+        unseen: pairs of a row and a cell that the background never has. left: predictions that are allowed, without those `reserved`.
 
     Raises:
         LimitError: even the fewest are too many.
     """
-    if not any_near:
-        return FIRST_DRAWS
     draws = FIRST_DRAWS
     while draws > MIN_DRAWS and draws * REPLICATES * (1 + unseen) > left:
         draws //= 2
@@ -245,9 +245,9 @@ def _first_draws(design: LocalDesign, left: int, unseen: int, any_near: bool) ->
     if needed > left:
         because = f", {unseen:,} of them pairs with cells that the background never has" if unseen else ""
         raise LimitError(
-            f"LIME takes {needed:,} predictions of single rows at least{because}, more than ",
-            Argument("max_evals", example=f"{left:,}"),
-            " leaves. Pass fewer rows, or raise ",
+            f"LIME takes {needed + reserved:,} predictions of single rows at least{because}, more than ",
+            Argument("max_evals", left + reserved),
+            ". Pass fewer rows, or raise ",
             Argument("max_evals"),
             ".",
         )

@@ -19,7 +19,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.design import LocalDesign, sample_of
 from whybox.methods.lime.problem import LimeProblem
-from whybox.methods.lime.shared_sample import REPLICATES, uniform_numbers
+from whybox.methods.lime.shared_sample import REPLICATES, UniformNumbers, finite_outputs
 
 __all__ = ["MIN_EFFECTIVE_SHARE", "add_narrow_values", "own_spread", "weighted_draws"]
 
@@ -96,14 +96,14 @@ def add_narrow_values(  # four arrays to write into
         here = np.flatnonzero((design.variance[row] > 0) | problem.is_unseen[row])
         seeds = [np.random.default_rng([problem.options.seed % 2**63, r]) for r in range(REPLICATES)]
         each = draws // REPLICATES
-        u = np.concatenate([uniform_numbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
+        u = np.concatenate([UniformNumbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
         base, partner = weighted_draws(problem, int(row), u)
         pattern = np.repeat(np.concatenate([[0], here + 1]), draws)
         at = np.tile(np.arange(draws), len(here) + 1)
         hybrids, outputs = evaluator.evaluate_hybrids(
             base, partner, at, at, pattern, patterns, what="LIME, a narrow kernel"
         )
-        found = outputs[hybrids].reshape(len(here) + 1, draws, -1)
+        found = finite_outputs(outputs)[hybrids].reshape(len(here) + 1, draws, -1)
         is_own = u[:, here, 0] < problem.own_chance[row, here]
         sign = np.where(is_own & ~problem.is_unseen[row, here], 1.0, -1.0).T[:, :, None]
         differences = (sign * (found[0] - found[1:])).reshape(len(here), REPLICATES, each, -1).mean(axis=2)
@@ -123,5 +123,5 @@ def own_spread(problem: LimeProblem, predict: Callable[[Table], Floats], row: in
         predict: rows -> outputs. row: its position. draws: how many.
     """
     count = len(problem.distributions)
-    u = uniform_numbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, REPLICATES]))(draws)
+    u = UniformNumbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, REPLICATES]))(draws)
     return np.asarray(predict(weighted_draws(problem, row, u.reshape(draws, count, 3))[0]).var(axis=0))

@@ -4,24 +4,79 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.core.workers import check_jobs
-from whybox.errors import Argument, OptionError
+from whybox.errors import Argument, OptionError, Part
 from whybox.methods.common.options import PredictionOptions, check_max_evals, option
 from whybox.methods.common.spot_checks import check_spot_checks
-from whybox.methods.registry import family_ids
+from whybox.methods.registry import methods
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["AUTO", "DISCRETIZERS", "NEIGHBOURHOODS", "PREDICTED", "LimeOptions"]
+__all__ = ["AUTO", "DISCRETIZERS", "NEIGHBOURHOODS", "PREDICTED", "LimeOptions", "methods_of_tables"]
 
 AUTO: Final = "auto"
 PREDICTED: Final = "predicted"  # as an output: of each row the class that is predicted
 DISCRETIZERS: Final = ("quartile", "decile", "entropy")
 NEIGHBOURHOODS: Final = ("lime", "row")
+
+
+def methods_of_tables() -> tuple[str, ...]:
+    """Return what the user may type for a method, where rows of a table are explained."""
+    return AUTO, *(spec.id for spec in methods("lime") if "background" in spec.needs)
+
+
+_OUTPUTS: Final = (Argument("output"), " names a class, 'all' or 'predicted'.")
+_NAMES: Final = ("names are those of the columns; pass a data frame.",)
+_NO_PRODUCT: Final = (
+    "with weights of your own the features of a sample are not independent of each other, so no value is known exactly. Choose how fast weights fall: ",
+    Argument("kernel_width", example="2.0"),
+    ".",
+)
+_OF_THE_LIME_PACKAGE: Final[Mapping[str, tuple[Part, ...]]] = {
+    "kernel": _NO_PRODUCT,
+    "distance_metric": _NO_PRODUCT,
+    "model_regressor": (
+        "no regressor is fitted, because each coefficient is a weighted mean. For the penalty of the lime package, pass ",
+        Argument("alpha", example="1"),
+        ".",
+    ),
+    "num_samples": (
+        "the sample grows until the largest values are settled. ",
+        Argument("max_evals"),
+        " bounds it, ",
+        Argument("tol"),
+        " says how small errors get.",
+    ),
+    "num_features": (
+        "every feature has a value. ",
+        Argument("top"),
+        " says how many of the largest are to be settled, and extras['rank'] orders them.",
+    ),
+    "feature_selection": ("no feature is left out of the linear model; extras['rank'] orders them.",),
+    "discretize_continuous": ("for numbers that are not cut into bins, pass ", Argument("discretizer", None), "."),
+    "sample_around_instance": (
+        "for regions around the values of the row, pass ",
+        Argument("neighbourhood", "row"),
+        ".",
+    ),
+    "labels": _OUTPUTS,
+    "top_labels": _OUTPUTS,
+    "random_state": ("write ", Argument("seed", example="0"), "."),
+    "training_data": ("write ", Argument("background", example="X_train"), "."),
+    "training_labels": ("write ", Argument("y"), ", with ", Argument("discretizer", "entropy"), "."),
+    "feature_names": _NAMES,
+    "class_names": ("names are those of the model's classes; extras['label'] says which is explained.",),
+    "categorical_features": (
+        "columns of strings, categories and booleans are categories already. Give codes the type of categories, or the edges between them: ",
+        Argument("discretizer", {"city": [0.5, 1.5]}),
+        ".",
+    ),
+    "categorical_names": ("pass a data frame in which categories are texts.",),
+}
 
 
 @final
@@ -32,6 +87,8 @@ class LimeOptions:
     Raises:
         OptionError: a value that is not known or out of range.
     """
+
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = _OF_THE_LIME_PACKAGE
 
     method: str = option(AUTO, "auto, exact or sampled")
     output: Any = option(None, "name of a class or output, all, or predicted: of each row its own class")
@@ -59,7 +116,7 @@ class LimeOptions:
     spot_checks: int | None = option(None, "predictions that recompute numbers of the answer; 0: none")
 
     def __post_init__(self) -> None:
-        known = (AUTO, *family_ids("lime"))
+        known = methods_of_tables()
         if not isinstance(self.method, str) or self.method not in known:
             raise OptionError(Argument("method", self.method), " is not known here.", known=known)
         if self.neighbourhood not in NEIGHBOURHOODS:

@@ -9,6 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.series import is_missing
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
 from whybox.games.players import Players, resolve_players
@@ -189,7 +190,7 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
             ".",
         )
     given = as_table(background, what="the background")
-    rows, weights, kept = rows_of_positive_weight(given, options.background_weight)
+    rows, weights, kept = rows_of_positive_weight(given, options.background_weight, "background_weight")
     if len(rows) < MIN_BACKGROUND:
         raise InputError(
             Argument("background"),
@@ -201,7 +202,14 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
             "or for word counts the texts themselves, with the Pipeline that counts them as the model."
         )
     resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
-    _refuse_labels(resolved.model)
+    _refuse_outputs(resolved.model)
+    if options.predicted_class and len(resolved.selection.names) == 1:
+        raise OptionError(
+            Argument("output", "predicted"),
+            " is of each row the class with the largest output, and this model has one output alone; leave ",
+            Argument("output"),
+            " out.",
+        )
     players = resolve_players(resolved.model, resolved.rows.table.names, options.players)
     check_named_edges(options.discretizer, resolved.rows.table.names)
     y = None if options.y is None else _truth(options.y, len(given))[kept]
@@ -262,12 +270,23 @@ def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = Non
     )
 
 
-def _refuse_labels(model: Model) -> None:
-    own = model.own_predict
-    if isinstance(model, BlackBox) and model.gives_labels:
-        called = "it" if own is None else own.call_name
+def _refuse_outputs(model: Model) -> None:
+    """Refuse outputs that are labels, or more than there are classes.
+
+    Raises:
+        UnsupportedModelError: they are.
+    """
+    if not isinstance(model, BlackBox):
+        return
+    called = "it" if model.own_predict is None else model.own_predict.call_name
+    if model.gives_labels:
         raise UnsupportedModelError(
             f"{called} gives labels of classes, which have no size to explain; pass the method that gives probabilities or scores."
+        )
+    if model.classes_exceeded:
+        raise UnsupportedModelError(
+            f"{called} gives {len(model.outputs.names)} probabilities a row, and the model has {model.classes_exceeded} classes (classes_), so it is not known "
+            "which class each belongs to. Pass a function of rows that gives the columns to explain."
         )
 
 
@@ -275,11 +294,16 @@ def _truth(y: Any, rows: int) -> npt.NDArray[Any]:
     """The truth of the background rows.
 
     Raises:
-        InputError: it is not one a row. OptionError: it does not look like classes.
+        InputError: it is not one a row, or missing. OptionError: it does not look like classes.
     """
     values = np.asarray(y)
     if values.ndim != 1 or len(values) != rows:
         raise InputError(Argument("y"), f" must have one value for each of the {rows:,} background rows.")
+    missing = [i for i, value in enumerate(values.tolist()) if is_missing(value)]
+    if missing:
+        raise InputError(
+            Argument("y"), f" is missing for background row {missing[0]:,}; leave such rows out of the background."
+        )
     if values.dtype.kind == "f" and len(np.unique(values)) > max(20, rows // 10):
         raise OptionError(
             Argument("discretizer", "entropy"),

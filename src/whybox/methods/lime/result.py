@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
-from whybox.explanation.local_rows import MAX_GAP, MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
+from whybox.explanation.local_rows import MIN_R_SQUARED, local_doubts
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evidence import make_evidence
@@ -72,7 +72,7 @@ def local_explanation(
         kernel=model.kernel,
         exact=model.exact,
         calls=calls,
-        notes=_notes(problem, model, extras, prediction, reason),
+        notes=_notes(problem, model, extras, reason),
         seed=options.seed,
         seconds=seconds,
         spot_checks=spot_checks,
@@ -205,9 +205,7 @@ def _settings(design: LocalDesign, model: LocalModel) -> dict[str, Any]:
     }
 
 
-def _notes(
-    problem: LimeProblem, model: LocalModel, extras: Extras, prediction: Floats, reason: str | None
-) -> tuple[str, ...]:
+def _notes(problem: LimeProblem, model: LocalModel, extras: Extras, reason: str | None) -> tuple[str, ...]:
     notes = [*problem.prepared_rows.remarks(), *problem.model.notes, *model.notes]
     if reason is not None:
         notes.append(f"Sampled, because {reason}.")
@@ -221,9 +219,10 @@ def _notes(
     if problem.is_unseen.any():
         p = int(np.flatnonzero(problem.is_unseen.any(axis=0))[0])
         row = int(np.flatnonzero(problem.is_unseen[:, p])[0])
+        count = int(problem.is_unseen.sum())
         notes.append(
-            f"{int(problem.is_unseen.sum()):,} cells are like none of the background ({problem.regions[p].conditions[row]}): their values compare the cell itself "
-            "with the background."
+            f"{count:,} {'cells are' if count > 1 else 'cell is'} like none of the background ({problem.regions[p].conditions[row]}): a value there compares "
+            "the cell itself with the background."
         )
     constant = [
         n
@@ -232,25 +231,25 @@ def _notes(
     ]
     if constant:
         notes.append(f"Constant in the background, so their values are exactly 0: {', '.join(constant[:8])}.")
-    return (*dict.fromkeys(notes), *_guards(extras, prediction))
+    return (*dict.fromkeys(notes), *_guards(extras))
 
 
-def _guards(extras: Extras, prediction: Floats) -> tuple[str, ...]:
+def _guards(extras: Extras) -> tuple[str, ...]:
     """What says that a linear model is no good description near some rows."""
+    doubts, n = local_doubts(extras), len(extras["effective_size"][1])
+    poor, few, far = (
+        int(each.reshape(n, -1).any(axis=1).sum())
+        for each in (doubts.poor_fit, doubts.narrow_kernel, doubts.missed_prediction)
+    )
     notes = []
-    r_squared, spread, gap = extras["r_squared"][1], extras["spread"][1], extras["gap"][1]
-    n = len(prediction)
-    poor = int((r_squared < MIN_R_SQUARED).reshape(n, -1).any(axis=1).sum())
     if poor:
         notes.append(
             f"R squared is below {MIN_R_SQUARED} for {poor:,} of {n:,} rows: features act together or not in steps there, and the values tell little of the model."
         )
-    few = int((extras["effective_size"][1] < MIN_EFFECTIVE_SIZE).sum())
     if few:
         notes.append(
             f"The kernel is narrow for {few:,} of {n:,} rows: under a tenth of draws from the background would count."
         )
-    far = int((np.abs(gap) > MAX_GAP * np.maximum(spread, 1e-300)).reshape(n, -1).any(axis=1).sum())
     if far:
         notes.append(
             f"For {far:,} of {n:,} rows the local model misses the prediction by more than a quarter of the spread of outputs; see extras['gap']."

@@ -39,13 +39,16 @@ def local_values(design: LocalDesign, sample: SharedSample, near: npt.NDArray[np
     mean, variance = np.zeros((n, outputs)), np.zeros((n, outputs))
     terms = 0 if fit is None else fit.basis.terms
     total = sum(map(len, sample.samples))
+    middle = sample.outputs[0].mean(
+        axis=0
+    )  # taken off, so that squares do not lose a small variance beside a large mean
     inflation = np.sqrt(total / max(total - terms, 1))  # the fit has seen the draws that it is taken off
     for row in np.flatnonzero(near).tolist():
-        each, rest_mean, square = _row_replicates(design, sample, places, rests, row)
+        each, rest_mean, square = _row_replicates(design, sample, places, rests, row, middle)
         values[row] = each.mean(axis=0)
         errors[row] = each.std(axis=0, ddof=1) / np.sqrt(REPLICATES) * inflation
         mean[row] = rest_mean.mean(axis=0) + (0.0 if known_mean is None else known_mean[row])
-        variance[row] = np.maximum(square - mean[row] ** 2, 0.0)
+        variance[row] = np.maximum(square - (mean[row] - middle) ** 2, 0.0)
     if known is not None:
         values += known
     constant = design.variance <= 0
@@ -68,9 +71,14 @@ def _fit(design: LocalDesign, sample: SharedSample, places: list[Floats | None])
 
 
 def _row_replicates(
-    design: LocalDesign, sample: SharedSample, places: list[Floats | None], rests: list[Floats], row: int
+    design: LocalDesign,
+    sample: SharedSample,
+    places: list[Floats | None],
+    rests: list[Floats],
+    row: int,
+    middle: Floats,
 ) -> tuple[Floats, Floats, Floats]:
-    """Of one row the coefficients of each scrambling, (replicates, players, outputs), its mean of what is left, and the mean squared output."""
+    """Of one row the coefficients of each scrambling, (replicates, players, outputs), its mean of what is left, and the mean squared distance of the outputs from `middle`."""
     count, outputs = design.centre.shape[1], rests[0].shape[1]
     moments, sums = np.zeros((REPLICATES, count, outputs)), np.zeros((REPLICATES, outputs))
     square, weight_sum = np.zeros(outputs), 0.0
@@ -81,7 +89,7 @@ def _row_replicates(
         blocks = (REPLICATES, len(weight) // REPLICATES)
         moments += np.matmul(z.reshape(*blocks, count).transpose(0, 2, 1), weighted.reshape(*blocks, outputs))
         sums += weighted.reshape(*blocks, outputs).sum(axis=1)
-        square += weight @ out**2
+        square += weight @ (out - middle) ** 2
         weight_sum += float(weight.sum())
     moments, sums = moments / draws, sums / draws
     variance = np.where(design.variance[row] > 0, design.variance[row], 1.0)[:, None]

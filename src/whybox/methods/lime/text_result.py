@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,9 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
+from whybox.explanation.local_rows import MAX_GAP, MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
+from whybox.explanation.local_words import OCCURRENCES
+from whybox.methods.common.words.split import NON_WORDS, TextWords
 from whybox.methods.lime.removal_law import KERNEL_WIDTH
 from whybox.methods.lime.texts import LocalTexts, WordCoefficients
 from whybox.methods.method_spec import MethodSpec
@@ -21,20 +25,14 @@ from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["text_result"]
 
-MIN_R_SQUARED: Final = 0.5  # below it, or beyond the next, a note warns
-MAX_GAP: Final = 0.25  # of the spread of the outputs near the text
-ESTIMAND: Final = "local: coefficient of a word's presence in a linear model of the text with a uniform number of words left out, weighted towards the full text"
-
-QUANTITY: Final = "effect of the word's presence"
-
 Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
 
-def text_result(found: LocalTexts, *, spec: MethodSpec, kind: str = "local", seconds: float = 0.0) -> Explanation:
+def text_result(found: LocalTexts, *, spec: MethodSpec, seconds: float = 0.0) -> Explanation:
     """Return the explanation of some texts: values of words in reading order, (row, word) or (row, word, output), NaN where a text has fewer words.
 
     Args:
-        found: of :func:`whybox.methods.lime.texts.explain_texts`. spec: the method in the registry. kind: of the explanation. seconds: wall time.
+        found: of :func:`whybox.methods.lime.texts.explain_texts`. spec: the method in the registry. seconds: wall time.
     """
     rows = found.rows
     axis = ("output",) if found.output.has_output_axis and not found.is_predicted else ()
@@ -49,14 +47,21 @@ def text_result(found: LocalTexts, *, spec: MethodSpec, kind: str = "local", sec
         each = np.stack([_padded(np.asarray(values(row)), width, fill) for row in rows])
         return each if axis else each[..., 0]
 
+    def per_text(values: Callable[[TextWords], npt.NDArray[Any]], fill: Any) -> npt.NDArray[Any]:
+        return np.stack([_padded(values(row.words), width, fill) for row in rows])
+
     values = per_word(lambda r: r.fit.values)
+    occurrences = [row.words.occurrences.astype(np.int32) for row in rows]
+    most = max(map(len, occurrences))
     exact = all(row.fit.std_error is None for row in rows)
     extras: Extras = {
-        "text": (("row",), np.array(found.texts)),
-        "word": (("row", "word"), np.array([[*r.words.words, *[""] * (width - r.words.n_words)] for r in rows])),
-        "span": (("row", "word", "bound"), np.stack([_padded(r.words.spans, width, -1) for r in rows])),
+        "text": (("row",), as_labels(found.texts)),
+        "word": (("row", "word"), per_text(lambda w: as_labels(w.words), "")),
+        "start": (("row", "word"), per_text(lambda w: w.spans[:, 0], -1)),
+        "end": (("row", "word"), per_text(lambda w: w.spans[:, 1], -1)),
+        OCCURRENCES: (("row", "occurrence", "span"), np.stack([_padded(o, most, -1) for o in occurrences])),
         "effective_size": (("row",), np.array([r.effective_size for r in rows])),
-        "label": (("row",), np.array([r.label[0] if not axis else "each output" for r in rows])),
+        "label": (("row",), as_labels([r.label[0] if not axis else "each output" for r in rows])),
         "converged": (("row",), np.array([r.converged for r in rows])),
         "predictions": (("row",), np.array([r.spent for r in rows])),
         "intercept": (row_dims, per_row(lambda r: r.fit.intercept)),
@@ -65,12 +70,12 @@ def text_result(found: LocalTexts, *, spec: MethodSpec, kind: str = "local", sec
         "r_squared": (row_dims, per_row(lambda r: r.fit.r_squared)),
         "spread": (row_dims, per_row(lambda r: r.fit.spread)),
         "certified": (row_dims, per_row(lambda r: [c.certified for c in r.certificates])),
-        "rank": (dims, per_word(lambda r: np.stack([c.rank for c in r.certificates], axis=1), 0)),
+        "rank": (dims, per_word(lambda r: np.stack([c.rank for c in r.certificates], axis=1), -1)),
     }
     error = None
     if not exact:  # texts whose words were enumerated have errors of zero
         error = per_word(lambda r: np.zeros_like(r.fit.values) if r.fit.std_error is None else r.fit.std_error)
-        extras |= interval_extras(_intervals(rows, values, error, found.settings.level), dims, found.settings.level)
+        extras |= interval_extras(_intervals(rows, values, error, found.options.level), dims, found.options.level)
     names = [row.words.words for row in rows]
     coords = {
         "row": as_labels(list(range(len(rows)))),
@@ -78,7 +83,7 @@ def text_result(found: LocalTexts, *, spec: MethodSpec, kind: str = "local", sec
         "output": as_labels([PREDICTION_UNITS] if found.is_predicted else list(found.output.names)),
     }
     return Explanation(
-        kind=kind,
+        kind="local",
         values=values,
         dims=dims,
         coords=coords,
@@ -92,7 +97,7 @@ def text_result(found: LocalTexts, *, spec: MethodSpec, kind: str = "local", sec
 
 
 def _padded(array: npt.NDArray[Any], width: int, fill: Any) -> npt.NDArray[Any]:
-    out = np.full((width, *array.shape[1:]), fill)
+    out = np.full((width, *array.shape[1:]), fill, dtype=array.dtype)
     out[: len(array)] = array
     return out
 
@@ -108,25 +113,25 @@ def _intervals(rows: Sequence[WordCoefficients], values: Floats, error: Floats, 
 
 
 def _evidence(found: LocalTexts, spec: MethodSpec, exact: bool, seconds: float) -> Evidence:
-    settings, rows = found.settings, found.rows
+    options, rows = found.options, found.rows
     return Evidence(
-        **(spec.evidence_fields() | {"quantity": QUANTITY}),
+        **spec.evidence_fields(),
         kernel="every way to leave out words"
         if exact
         else "draws in independent replicates, known Gram matrix, surrogate as control variate",
         exact=exact,
-        estimand=ESTIMAND,
+        estimand=spec.estimand,
         index="none",
         additive=False,
         residual=0.0,
         residual_units=found.output.units,
         residual_against="nothing",
-        agreement=0.0,
+        agreement=max(row.difference for row in rows),
         tolerance=0.0,
         model=found.model.kind,
-        verdict={"against": "nothing: the model itself was evaluated"},
+        verdict={"against": _compared_with(found)},
         model_calls=sum(row.spent for row in rows),
-        seed=settings.seed,
+        seed=options.seed,
         rows=len(rows),
         fingerprints={"rows": digest(*found.texts)},
         versions=library_versions(None if found.model.library == "numpy" else found.model.library),
@@ -134,17 +139,31 @@ def _evidence(found: LocalTexts, spec: MethodSpec, exact: bool, seconds: float) 
         notes=_notes(found),
         settings={
             "method": "lime",
-            "kernel_width": float(settings.kernel_width or KERNEL_WIDTH),
-            "alpha": float(settings.alpha or 0.0),
-            "by_position": settings.by_position,
-            "mask_string": settings.mask_string,
-            "words": settings.tokenizer
-            if isinstance(settings.tokenizer, str)
-            else "default"
-            if settings.tokenizer is None
-            else "tokenizer",
+            "kernel_width": float(options.kernel_width or KERNEL_WIDTH),
+            "alpha": float(options.alpha or 0.0),
+            "by_position": options.by_position,
+            "mask_string": options.mask_string,
+            "words": _words_setting(options.tokenizer),
+            "max_evals": options.budget,
         },
     )
+
+
+def _compared_with(found: LocalTexts) -> str:
+    """What the predictions were compared with, in words."""
+    compared = sum(row.compared for row in found.rows)
+    if not compared:
+        return "nothing: the model itself was evaluated"
+    return f"{found.model.kind} on {compared:,} texts with some words left out"
+
+
+def _words_setting(tokenizer: Any) -> str:
+    """What words are, as the evidence keeps it."""
+    if tokenizer is None:
+        return NON_WORDS
+    if isinstance(tokenizer, re.Pattern):
+        return str(tokenizer.pattern)
+    return tokenizer if isinstance(tokenizer, str) else getattr(tokenizer, "__name__", type(tokenizer).__name__)
 
 
 def _notes(found: LocalTexts) -> tuple[str, ...]:
@@ -163,6 +182,9 @@ def _notes(found: LocalTexts) -> tuple[str, ...]:
         notes.append(
             f"R squared is below {MIN_R_SQUARED} for {poor:,} of {n:,} texts: words act together there, and the values tell little of the model."
         )
+    few = sum(row.effective_size < MIN_EFFECTIVE_SIZE for row in rows)
+    if few:
+        notes.append(f"The kernel is narrow for {few:,} of {n:,} texts: under a tenth of draws count.")
     far = sum(bool((np.abs(row.gap) > MAX_GAP * row.fit.spread + row.fit.rounding).any()) for row in rows)
     if far:
         notes.append(

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from hashlib import sha256
 from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
@@ -23,13 +23,11 @@ from whybox.methods.lime.certify import Certificate, certify
 from whybox.methods.lime.removal_draws import all_subsets, draw_masks, size_proposal, subset_law
 from whybox.methods.lime.removal_fit import WordFit, fit_enumerated, fit_replicates
 from whybox.methods.lime.removal_law import KERNEL_WIDTH, RemovalLaw
+from whybox.methods.lime.text_options import PREDICTED, LimeTextOptions
 from whybox.numerics.rounding import FLOAT64_ROUNDING
-from whybox.numerics.statistics import critical_value
 
-__all__ = ["MAX_EVALS", "PREDICTED", "LocalTexts", "TextSettings", "WordCoefficients", "explain_texts"]
+__all__ = ["LocalTexts", "WordCoefficients", "explain_texts", "is_enumerated", "most_predictions", "split_texts"]
 
-MAX_EVALS: Final = 2000  # predictions a text
-PREDICTED: Final = "predicted"  # the output that the model predicts for each text
 DEFAULT_TOP: Final = 5
 DEFAULT_TOL: Final = 0.02  # of the largest coefficient
 ROUNDS: Final = 4  # of draws, each as many as all before it
@@ -37,56 +35,6 @@ PREDICTIONS_OF_CHECKS: Final = (
     16  # kept for checks and the full text, so that draws do not depend on how the model is read
 )
 MIN_DRAWS: Final = 64  # of a text whose words are not enumerated
-
-
-@final
-@dataclass(frozen=True, kw_only=True)
-class TextSettings:
-    r"""How texts are explained.
-
-    Attributes:
-        output, scale: as of ``whybox.explain``; ``output="predicted"``: the class that the model predicts for each text.
-        top: how many of the largest coefficients are to be settled before draws stop; None: 5.
-        tol: stop when every standard error is at most this share of the largest coefficient, and not before; 0: `max_evals` is spent. None: when the `top` are
-            settled, or errors are under 0.02 of it.
-        tokenizer: what words are, see :func:`whybox.methods.common.words.split.split_text`: None for what stands between non-word characters.
-        by_position: whether each occurrence of a word counts alone. mask_string: what replaces an absent word; None: it is left out.
-        kernel_width: of lime, for cosine distances times 100. alpha: lime's ridge penalty (lime itself takes 1); None: none.
-        max_evals: most predictions of a text; None: 2,000. level: of confidence. response_method: method of an estimator to call.
-        batch_size: most texts of one call; None: all. seed: of the draws.
-    """
-
-    output: Any = None
-    scale: Any = None
-    top: int | None = None
-    tol: float | None = None
-    tokenizer: Any = None
-    by_position: bool = False
-    mask_string: str | None = None
-    kernel_width: float | None = None
-    alpha: float | None = None
-    max_evals: int | None = None
-    level: float = 0.95
-    response_method: str | None = None
-    batch_size: int | None = None
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        for name in ("top", "batch_size", "max_evals"):
-            if getattr(self, name) is not None:
-                check_whole_number(name, getattr(self, name))
-        if self.kernel_width is not None:
-            check_positive("kernel_width", self.kernel_width)
-        for name in ("alpha", "tol"):
-            if getattr(self, name) is not None and getattr(self, name) != 0:
-                check_positive(name, getattr(self, name))
-        check_whole_number("seed", self.seed, 0)
-        critical_value(self.level)
-
-    @property
-    def budget(self) -> int:
-        """Most predictions of a text."""
-        return MAX_EVALS if self.max_evals is None else self.max_evals
 
 
 @final
@@ -99,7 +47,8 @@ class WordCoefficients:
         prediction: of the full text, (outputs,). label: names of the outputs explained.
         certificates: of each output. converged: whether `top` of each output are settled, or errors as small as asked.
         effective_size: of the draws under the weighted law, as a share of their number; 1 where all masks were enumerated.
-        spent, distinct: predictions, and different texts among them. reading: how texts were given to the model. notes: for the evidence.
+        spent, distinct: predictions, and different texts among them.
+        compared, difference: see :class:`MaskEvaluator`. reading: how texts were given to the model. notes: for the evidence.
     """
 
     words: TextWords
@@ -112,6 +61,8 @@ class WordCoefficients:
     spent: int
     distinct: int
     reading: str
+    compared: int = 0
+    difference: float = 0.0
     notes: tuple[str, ...] = ()
 
     @property
@@ -131,67 +82,86 @@ class LocalTexts:
     """Local linear models of several texts.
 
     Attributes:
-        texts: as given. rows: of each. settings: as given. model: of texts.
+        texts: as given. rows: of each. options: as given. model: of texts.
         output: the outputs explained. is_predicted: whether each text has the one of them that is predicted for it.
     """
 
     texts: tuple[str, ...]
     rows: tuple[WordCoefficients, ...]
-    settings: TextSettings
+    options: LimeTextOptions
     model: TextModel
     output: OutputSelection
     is_predicted: bool = False
 
 
-def explain_texts(model: Any, texts: str | Sequence[str], settings: TextSettings | None = None) -> LocalTexts:
+def explain_texts(model: Any, texts: str | Sequence[str], options: LimeTextOptions | None = None) -> LocalTexts:
     """Fit a local linear model to each text.
 
     Args:
-        model: see :func:`whybox.methods.common.words.text_model.as_text_model`. texts: a text, or a list of texts. settings: None: all defaults.
+        model: see :func:`whybox.methods.common.words.text_model.as_text_model`. texts: a text, or a list of texts. options: None: all defaults.
 
     Raises:
-        InputError: a row is no text or has no words; the model refuses texts, or returns no numbers. OptionError: see :class:`TextSettings`.
+        InputError: a row is no text or has no words; the model refuses texts, or returns no numbers. OptionError: see :class:`LimeTextOptions`.
         ModelMismatchError: the pipeline's vectorizer is not what it seems. UnsupportedModelError: outputs change from call to call.
         LimitError: `max_evals` is too small.
     """
-    settings = TextSettings() if settings is None else settings
+    options = LimeTextOptions() if options is None else options
     rows = as_texts(texts)
-    split = [
-        split_text(
-            text,
-            settings.tokenizer,
-            by_position=settings.by_position,
-            mask_string=settings.mask_string,
-            row=row,
-        )
-        for row, text in enumerate(rows)
-    ]
-    laws = [_law(words, settings) for words in split]
-    _check_budget(split, settings)
-    read = as_text_model(model, rows[0], response_method=settings.response_method)
-    predicted = isinstance(settings.output, str) and settings.output == PREDICTED
+    split = split_texts(rows, options)
+    laws = [_law(words, options) for words in split]
+    read = as_text_model(model, rows[0], response_method=options.response_method)
+    predicted = isinstance(options.output, str) and options.output == PREDICTED
     if predicted and PREDICTED in (*read.outputs.names, read.outputs.negative_class):
         predicted = False
-    output = resolve_output(read.outputs, EVERY_OUTPUT if predicted else settings.output, settings.scale)
+    output = resolve_output(read.outputs, EVERY_OUTPUT if predicted else options.output, options.scale)
     explained = [
-        _TextProblem(row, words, law, read, output, settings, predicted).run()
-        for row, (words, law) in enumerate(zip(split, laws, strict=True))
+        _TextProblem(words, law, read, output, options, predicted).run() for words, law in zip(split, laws, strict=True)
     ]
-    return LocalTexts(rows, tuple(explained), settings, read, output, predicted)
+    return LocalTexts(rows, tuple(explained), options, read, output, predicted)
 
 
-def _law(words: TextWords, settings: TextSettings) -> RemovalLaw | None:
+def split_texts(texts: Sequence[str], options: LimeTextOptions) -> list[TextWords]:
+    """Split texts into words, and check that each can be explained within the budget.
+
+    Raises:
+        InputError: a text has no words. OptionError: `max_evals` is too small.
+    """
+    split = [
+        split_text(text, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string, row=row)
+        for row, text in enumerate(texts)
+    ]
+    _check_budget(split, options)
+    return split
+
+
+def is_enumerated(n_words: int, options: LimeTextOptions) -> bool:
+    """Return whether all ways to leave out words fit into the budget, so that values are exact."""
+    return n_words == 1 or (n_words < 60 and 2**n_words <= options.budget - PREDICTIONS_OF_CHECKS)
+
+
+def most_predictions(words: TextWords, options: LimeTextOptions) -> int:
+    """Return how many predictions a text takes at most, those of the checks included."""
+    d = words.n_words
+    return 2**d + PREDICTIONS_OF_CHECKS if is_enumerated(d, options) else options.budget
+
+
+def _number_of(text: str) -> int:
+    """A number by which the draws of a text are seeded: they do not depend on the other texts, or where it stands among them."""
+    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little")
+
+
+def _law(words: TextWords, options: LimeTextOptions) -> RemovalLaw | None:
     """The law of removals; None for a text of one word, which has only two states."""
-    width = KERNEL_WIDTH if settings.kernel_width is None else float(settings.kernel_width)
+    width = KERNEL_WIDTH if options.kernel_width is None else float(options.kernel_width)
     return RemovalLaw(words.n_words, width) if words.n_words > 1 else None
 
 
-def _check_budget(split: Sequence[TextWords], settings: TextSettings) -> None:
+def _check_budget(split: Sequence[TextWords], options: LimeTextOptions) -> None:
     for row, words in enumerate(split):
         needed = min(2**words.n_words if words.n_words < 60 else MIN_DRAWS, MIN_DRAWS) + PREDICTIONS_OF_CHECKS
-        if settings.budget < needed:
+        if options.budget < needed:
             raise OptionError(
-                Argument("max_evals", settings.budget),
+                Argument("max_evals", options.budget),
                 f" is too small: row {row} has {words.n_words:,} words and needs {needed} predictions at least.",
             )
 
@@ -201,19 +171,18 @@ def _check_budget(split: Sequence[TextWords], settings: TextSettings) -> None:
 class _TextProblem:
     """One text, its law and its model."""
 
-    row: int
     words: TextWords
     law: RemovalLaw | None
     model: TextModel
     output: OutputSelection
-    settings: TextSettings
+    options: LimeTextOptions
     predicted: bool
     notes: list[str] = field(default_factory=list)
 
     def run(self) -> WordCoefficients:
-        settings, d = self.settings, self.words.n_words
-        rng = np.random.default_rng([settings.seed, self.row])
-        counter = as_counter(self.words, self.model, settings.seed)
+        options, d = self.options, self.words.n_words
+        rng = np.random.default_rng([options.seed, _number_of(self.words.text)])
+        counter = as_counter(self.words, self.model, options.seed)
         reading = (
             f"texts as strings ({counter})"
             if isinstance(counter, str)
@@ -224,15 +193,15 @@ class _TextProblem:
             self.model,
             self.output,
             counter=None if isinstance(counter, str) else counter,
-            batch_size=settings.batch_size,
-            max_evals=settings.budget,
+            batch_size=options.batch_size,
+            max_evals=options.budget,
         )
         checked = evaluate.checked_masks(rng)
         evaluate.check_before(checked)
         prediction = evaluate(np.ones((1, d), dtype=bool))[0]
         chosen = [int(np.argmax(prediction))] if self.predicted else list(range(len(prediction)))
-        left = settings.budget - PREDICTIONS_OF_CHECKS
-        if self.law is None or (d < 60 and 2**d <= left):
+        left = options.budget - PREDICTIONS_OF_CHECKS
+        if is_enumerated(d, options):
             fit, looks, effective = self._enumerate(evaluate, chosen), 1, 1.0
         else:
             fit, looks, effective = self._draw(evaluate, chosen, left, rng)
@@ -249,11 +218,13 @@ class _TextProblem:
             evaluate.spent,
             evaluate.distinct,
             reading,
+            evaluate.compared,
+            evaluate.difference,
             tuple(self.notes),
         )
 
     def _enumerate(self, evaluate: MaskEvaluator, chosen: list[int]) -> WordFit:
-        alpha = self.settings.alpha or 0.0
+        alpha = self.options.alpha or 0.0
         if self.law is None:
             empty, full = evaluate(np.array([[False], [True]]))[:, chosen]
             r_squared = np.where(full != empty, 1.0, np.nan)
@@ -267,9 +238,9 @@ class _TextProblem:
     ) -> tuple[WordFit, int, float]:
         """Draw in rounds until the largest coefficients are settled."""
         assert self.law is not None  # noqa: S101  # a text of one word is enumerated
-        law, settings, d = self.law, self.settings, self.words.n_words
+        law, options, d = self.law, self.options, self.words.n_words
         replicates = 32 if budget >= 1024 else 16 if budget >= 256 else 8
-        several = settings.tol != 0
+        several = options.tol != 0
         each = _round_sizes(budget // replicates, several)
         proposal, mixture, drawn = size_proposal(law), np.zeros(d), 0
         masks: list[Any] = []
@@ -286,7 +257,7 @@ class _TextProblem:
             sizes = present.sum(axis=2)
             weights = (law.size_law / mixture)[sizes]
             effective = float(weights.sum() ** 2 / (weights**2).sum() / weights.size)
-            fit = fit_replicates(law, present, np.concatenate(outputs, axis=1), weights, settings.alpha or 0.0)
+            fit = fit_replicates(law, present, np.concatenate(outputs, axis=1), weights, options.alpha or 0.0)
             if look + 1 < len(each):
                 if several and self._is_settled(fit, self._certify(fit, len(each))):
                     break
@@ -299,7 +270,7 @@ class _TextProblem:
             certify(
                 fit.values[:, k],
                 None if fit.std_error is None else fit.std_error[:, k],
-                level=self.settings.level,
+                level=self.options.level,
                 freedom=fit.freedom,
                 looks=looks,
                 rounding=float(fit.rounding[k]),
@@ -311,11 +282,11 @@ class _TextProblem:
         """Whether the largest coefficients of every output are settled, or all are known well enough."""
         if fit.std_error is None:
             return True
-        tol = DEFAULT_TOL if self.settings.tol is None else self.settings.tol
+        tol = DEFAULT_TOL if self.options.tol is None else self.options.tol
         precise = fit.std_error.max(axis=0) <= tol * np.abs(fit.values).max(axis=0)
-        if self.settings.tol is not None:
+        if self.options.tol is not None:
             return bool(precise.all())
-        wanted = min(DEFAULT_TOP if self.settings.top is None else self.settings.top, self.words.n_words)
+        wanted = min(DEFAULT_TOP if self.options.top is None else self.options.top, self.words.n_words)
         return all(p or c.certified >= wanted for p, c in zip(precise.tolist(), certificates, strict=True))
 
 

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.lime.design import LocalDesign
-from whybox.methods.lime.shared_sample import REPLICATES, SharedSample
+from whybox.methods.lime.shared_sample import REPLICATES, SharedSample, finite_outputs
 
 __all__ = ["MAX_DRAWS", "add_unseen_values"]
 
@@ -41,7 +41,7 @@ def add_unseen_values(
     hybrids, each = sample.evaluator.evaluate_hybrids(
         first.table, problem.rows, positions, donors, which, patterns, what="LIME, cells that are not in the background"
     )
-    changed = each[hybrids].reshape(len(rows), REPLICATES, used, -1)
+    changed = finite_outputs(each)[hybrids].reshape(len(rows), REPLICATES, used, -1)
     before = outputs[at].reshape(REPLICATES, used, -1)
     places = design.places(first) if design.is_scaled.any() else None
     weights: dict[int, Floats] = {}

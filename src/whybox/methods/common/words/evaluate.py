@@ -55,6 +55,8 @@ class MaskEvaluator:
 
     Attributes:
         spent: predictions made so far, checks included. distinct: different texts among them.
+        compared, difference: where words are counted from masks, texts on which the predictions were compared with those of the whole model, and the largest
+            difference found.
 
     Raises:
         OptionError: `batch_size` or `max_evals` is no positive whole number.
@@ -76,6 +78,7 @@ class MaskEvaluator:
         own = model.function.batch_size if isinstance(model.function, RemoteModel) else None
         self.words, self.model, self.output, self.counter = words, model, output, counter
         self.batch_size, self.max_evals, self.spent = batch_size or own, max_evals, 0
+        self.compared, self.difference = 0, 0.0
         self._write = TextWriter(words)
         self._known: dict[bytes, int] = {}
         self._output_of = np.empty(0, dtype=np.int64)  # of each known mask
@@ -162,13 +165,14 @@ class MaskEvaluator:
             ModelMismatchError: counts from masks do not give what the pipeline predicts. UnsupportedModelError: the output for a text changes with the texts beside
                 it, or from call to call.
         """
-        outputs = self(present)
-        texts = list(dict.fromkeys(self._write(present)))
-        at = [self._write(present).index(t) for t in texts]
+        outputs, written = self(present), self._write(present)
+        texts = list(dict.fromkeys(written))
+        at = [written.index(text) for text in texts]
         again = self._of_texts(texts[::-1])[::-1] if self.counter is not None else self._of_texts(texts[:2][::-1])[::-1]
         outputs = outputs[at][: len(again)]
         size = np.abs(outputs).max(axis=0)
         if self.counter is not None:
+            self.compared, self.difference = len(texts), float(np.abs(outputs - again).max())
             wrong = np.abs(outputs - again) > READING_ROUNDING * size
             if wrong.any():
                 worst = int(np.argmax(wrong.any(axis=1)))

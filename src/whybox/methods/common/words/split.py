@@ -47,6 +47,15 @@ class TextWords:
         """Number of players."""
         return len(self.words)
 
+    @property
+    def occurrences(self) -> WholeNumbers:
+        """Every occurrence of a word in reading order, (occurrences, 3): where the word's first one starts, then start and end of this one."""
+        ends = np.cumsum([len(piece) for piece in self.pieces])
+        is_word = self.player_of >= 0
+        starts = ends - [len(piece) for piece in self.pieces]
+        first = self.spans[self.player_of[is_word], 0]
+        return np.column_stack([first, starts[is_word], ends[is_word]])
+
 
 def as_texts(texts: Any) -> tuple[str, ...]:
     """Return a text, or a list, array or column of texts, as a tuple.
@@ -56,7 +65,8 @@ def as_texts(texts: Any) -> tuple[str, ...]:
     """
     if isinstance(texts, str):
         return (str(texts),)
-    column = texts.tolist() if hasattr(texts, "tolist") else texts.to_list() if hasattr(texts, "to_list") else texts
+    reads = (getattr(texts, name, None) for name in ("tolist", "to_list", "to_pylist"))
+    column = next((read() for read in reads if read is not None), texts)
     if isinstance(column, (bytes, Mapping)) or not isinstance(column, Iterable):
         raise InputError(f"texts are given as a text or a list of texts, not as a {type(texts).__name__}.")
     rows = tuple(column)

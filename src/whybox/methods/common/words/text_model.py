@@ -4,19 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, final
 
 import numpy as np
 
 from whybox.core.library_calls import first_line, suppress_warnings
 from whybox.data.table import Floats
-from whybox.errors import InputError, NonFiniteError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, InputError, NonFiniteError, UnsupportedModelError, WhyboxError
+from whybox.models.base import Model
 from whybox.models.blackbox import prediction_method, probe_outputs
 from whybox.models.bound_method import bound_method, gives_labels
 from whybox.models.call_outputs import as_outputs
 from whybox.models.links import Outputs
+from whybox.models.registry import takes_texts
 
-__all__ = ["TextModel", "as_text_model"]
+__all__ = ["TextModel", "as_text_model", "refuse_model_of_tables", "refuse_model_of_texts", "takes_tables"]
 
 
 @final
@@ -81,9 +84,47 @@ def call_model(function: Callable[[list[str]], Any], texts: list[str], kind: str
         raise
     except Exception as error:
         raise InputError(
-            f"the {kind} raised {type(error).__name__} for a list of {len(texts)} texts: {first_line(error)}. It must take a list of texts, with some words left out, "
-            "and return one number (or several) for each."
+            f"the {kind} raised {type(error).__name__} for a list of {len(texts)} texts: {first_line(error)}. It must take a list of texts, with some or all words left out, "
+            "and return one number (or several) for each. If it takes no empty text, say what stands for an absent word, ",
+            Argument("mask_string", example="..."),
+            ".",
         ) from error
+
+
+def takes_tables(model: Any) -> bool:
+    """Return whether a model is known to take tables: a file, a model that was read, or an estimator that counted columns in training."""
+    bound = bound_method(model)
+    return isinstance(model, (Model, str, Path)) or hasattr(
+        model if bound is None else bound.estimator, "n_features_in_"
+    )
+
+
+def refuse_model_of_tables(model: Any) -> None:
+    """Refuse a model that is known to take tables.
+
+    Raises:
+        InputError: it is one.
+    """
+    if takes_tables(model):
+        name = f"the file {Path(model).name}" if isinstance(model, (str, Path)) else type(model).__name__
+        raise InputError(
+            f"these are texts, and the model ({name}) takes the columns of a table. Pass the whole Pipeline, whose first step makes numbers of texts, or a function of a list "
+            "of texts; or pass rows as a table."
+        )
+
+
+def refuse_model_of_texts(model: Any) -> None:
+    """Refuse a model that is known to take texts and no table.
+
+    Raises:
+        InputError: it is one.
+    """
+    bound = bound_method(model)
+    if takes_texts(model if bound is None else bound.estimator):
+        raise InputError(
+            f"{type(model if bound is None else bound.estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
+            "X['review']. They need no background."
+        )
 
 
 def as_text_model(model: Any, text: str, *, response_method: str | None = None) -> TextModel:
@@ -102,8 +143,10 @@ def as_text_model(model: Any, text: str, *, response_method: str | None = None) 
         raise UnsupportedModelError(f"{model.__name__} is a class, not a fitted model; pass an instance after fit.")
     bound = bound_method(model)
     estimator, chosen = (model, response_method) if bound is None else (bound.estimator, bound.name)
-    method = prediction_method(estimator, chosen)
     name = getattr(model, "__name__", type(model).__name__)
+    if _is_pipeline_of_transformers(model) and response_method is None:  # its predict returns the best label only
+        return _function_model(_AllLabels(model), name, text)
+    method = prediction_method(estimator, chosen)
     if method is None:
         return _function_model(model, name, text)
     if method == "predict" and gives_labels(estimator):
@@ -136,9 +179,7 @@ def _is_multilabel(estimator: Any, text: str) -> bool:
 
 def _function_model(function: Callable[[list[str]], Any], name: str, text: str) -> TextModel:
     kind = f"function {name}"
-    library = type(function).__module__.partition(".")[0]
-    if library == "transformers":  # otherwise it returns the best label only
-        function = _AllLabels(function)
+    library = "transformers" if isinstance(function, _AllLabels) else type(function).__module__.partition(".")[0]
     returned = call_model(function, [text], kind)
     if _holds_labels(returned):
         labels = _labels_of(returned)
@@ -147,6 +188,10 @@ def _function_model(function: Callable[[list[str]], Any], name: str, text: str) 
     width = as_outputs(returned, 1).shape[1]
     outputs, _ = probe_outputs(None, None, width, multilabel=False)
     return TextModel(function, outputs, kind, library="numpy" if library in ("builtins", "functools") else library)
+
+
+def _is_pipeline_of_transformers(model: Any) -> bool:
+    return any(kind.__module__.startswith("transformers.pipelines") for kind in type(model).__mro__)
 
 
 @final

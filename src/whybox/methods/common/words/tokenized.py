@@ -10,6 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.data.table import is_missing
 from whybox.errors import Argument, InputError, OptionError
 
 __all__ = [
@@ -19,6 +20,7 @@ __all__ = [
     "TokenizedTexts",
     "WholeNumbers",
     "group_into_words",
+    "is_column_of_texts",
     "is_text",
     "read_texts",
     "strip_word_marks",
@@ -79,10 +81,25 @@ def is_text(inputs: Any) -> bool:
     )
 
 
+def is_column_of_texts(inputs: Any) -> bool:
+    """True for a text, and for a list, an array or a column that holds texts and missing ones: not for pairs, a row of a table, or its columns."""
+    given = _as_list(inputs)
+    if not isinstance(given, (list, tuple)):
+        return isinstance(given, str)
+    return any(isinstance(t, str) for t in given) and all(isinstance(t, str) or is_missing(t) for t in given)
+
+
 def _as_list(inputs: Any) -> Any:
     """A column of a frame, or an array, as a list."""
+    if hasattr(inputs, "columns") or hasattr(inputs, "column_names"):  # a table
+        return inputs
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)
-    return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
+    if kind is not None:
+        return inputs.tolist() if kind in ("O", "U", "T") and getattr(inputs, "ndim", 0) == 1 else inputs
+    for name in ("to_list", "to_pylist"):  # of polars, of pyarrow
+        if hasattr(inputs, name):
+            return getattr(inputs, name)()
+    return inputs
 
 
 def _text_rows(inputs: Any) -> tuple[TextOrPair, ...]:

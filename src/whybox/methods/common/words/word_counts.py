@@ -110,11 +110,14 @@ def mask_counter(words: TextWords, model: WordCountModel, seed: np.random.Genera
         if len(players) > 1:
             tables.append((players, counted))
             continue
-        constant.update(counted[0])
+        for column, count in counted[0].items():
+            constant[column] += count
         for player in players:
             added = change.setdefault(player, Counter[int]())
-            added.update(counted[1])
-            added.subtract(counted[0])
+            for column, count in counted[1].items():
+                added[column] += count
+            for column, count in counted[0].items():
+                added[column] -= count
     columns = np.array(sorted(known.seen), dtype=np.int64)
     place = {column: at for at, column in enumerate(columns.tolist())}
 
@@ -159,17 +162,19 @@ class _Columns:
 
 
 def _cut_blocks(words: TextWords, model: WordCountModel) -> list[_Block]:
-    blocks, sigma = [_Block()], _SIGMA in words.text
+    blocks, at_non_words = [_Block()], model.splits_at_non_words and _SIGMA not in words.text
+    ends_block: dict[str, bool] = {}
     for piece, player in zip(words.pieces, words.player_of.tolist(), strict=True):
         if player >= 0:
             blocks[-1].parts.append((piece, player))
             continue
         for part in _WHITE_SPACE.split(piece):
-            if part:
-                blocks[-1].parts.append((part, -1))
-            if part.isspace() or (
-                part and model.splits_at_non_words and not sigma and _NO_WORD.fullmatch(model.preprocess(part))
-            ):
+            if not part:
+                continue
+            blocks[-1].parts.append((part, -1))
+            if part not in ends_block:
+                ends_block[part] = part.isspace() or bool(at_non_words and _NO_WORD.fullmatch(model.preprocess(part)))
+            if ends_block[part]:
                 blocks.append(_Block())
     return [b for b in blocks if b.parts]
 

@@ -1,0 +1,117 @@
+"""The words of local values of texts: one text picked out of several, its pieces with their values, and texts of different lengths on one axis."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.explanation.labelled import Labelled
+
+__all__ = ["OCCURRENCES", "distinct_words", "has_words", "keep_own_words", "pad_words", "text_pieces", "word_labels"]
+
+OCCURRENCES: Final = (
+    "occurrences"  # of words in a text: where the word's first one starts, then start and end of this one
+)
+
+
+def has_words(e: Labelled) -> bool:
+    """Return whether these are local values of the words of texts."""
+    return e.kind == "local" and "word" in e.dims
+
+
+def word_labels(e: Labelled) -> list[str]:
+    """Return the words of one text, in reading order.
+
+    Args:
+        e: local values of one text.
+    """
+    return [str(word) for word in e.extras["word"][1]]
+
+
+def distinct_words(e: Labelled) -> list[str]:
+    """Return the words of one text, those that stand several times numbered: ``the (2)``.
+
+    Args:
+        e: local values of one text.
+    """
+    words, seen = word_labels(e), Counter[str]()
+    several = Counter(words)
+    out = []
+    for word in words:
+        seen[word] += 1
+        out.append(f"{word} ({seen[word]})" if several[word] > 1 else word)
+    return out
+
+
+def keep_own_words(e: Any) -> Any:
+    """Return the local values of one text that was picked out of several, with its own words alone, which become labels."""
+    words = e.extras["word"][1]
+    kept = np.flatnonzero([word != "" for word in words.tolist()])
+    own = e if len(kept) == len(words) else e[kept]
+    return replace(own, coords={**own.coords, "word": own.extras["word"][1]})
+
+
+def text_pieces(e: Labelled) -> list[tuple[str, int]]:
+    """Return a text in pieces, each with the position of its word on the word axis, -1 where it belongs to none of them.
+
+    Args:
+        e: local values of one text.
+    """
+    text, starts = str(e.extras["text"][1]), e.extras["start"][1].tolist()
+    position = {start: k for k, start in enumerate(starts)}
+    pieces, at = [], 0
+    for first, start, end in e.extras[OCCURRENCES][1].tolist():
+        if start < 0:
+            break
+        pieces += [(text[at:start], -1), (text[start:end], position.get(first, -1))]
+        at = end
+    return [piece for piece in (*pieces, (text[at:], -1)) if piece[0]]
+
+
+def pad_words(parts: Sequence[Any]) -> list[Any]:
+    """Return local values of texts with axes of words of the same length, so that their rows can be joined: as of one call with all texts.
+
+    Where one part has standard errors, exact ones get errors of zero.
+
+    Args:
+        parts: explanations with the axes row and word.
+    """
+    words = max(part.shape[1] for part in parts)
+    occurrences = max(part.extras[OCCURRENCES][1].shape[1] for part in parts)
+    sampled = next((part for part in parts if part.std_error is not None), None)
+    return [_padded(part if sampled is None else _with_errors(part, sampled), words, occurrences) for part in parts]
+
+
+def _with_errors(e: Any, sampled: Any) -> Any:
+    """Exact values with errors of zero, and their intervals."""
+    if e.std_error is not None:
+        return e
+    interval = sampled.extras["interval"][0], np.stack([e.values, e.values], axis=-1)
+    extras = {**e.extras, "interval": interval, "interval_level": sampled.extras["interval_level"]}
+    error = np.where(np.isnan(e.values), np.nan, 0.0)
+    extras = {name: extras[name] for name in sampled.extras if name in extras}
+    return replace(e, std_error=error, extras=extras, evidence=replace(e.evidence, exact=False))
+
+
+def _padded(e: Any, words: int, occurrences: int) -> Any:
+    lengths = {"word": words, "occurrence": occurrences}
+    extras = {name: (dims, _filled_up(array, dims, lengths)) for name, (dims, array) in e.extras.items()}
+    return replace(
+        e,
+        values=_filled_up(e.values, e.dims, lengths),
+        std_error=None if e.std_error is None else _filled_up(e.std_error, e.dims, lengths),
+        coords={**e.coords, "word": np.arange(words).astype(object)},
+        extras=extras,
+    )
+
+
+def _filled_up(array: npt.NDArray[Any], dims: Sequence[str], lengths: Mapping[str, int]) -> npt.NDArray[Any]:
+    """An array with axes filled up: numbers with NaN, positions with -1, texts with ""."""
+    fill: Any = {"f": np.nan, "O": "", "U": ""}.get(array.dtype.kind, -1)
+    missing = [(0, lengths[dim] - n if dim in lengths else 0) for dim, n in zip(dims, array.shape, strict=True)]
+    return np.pad(array, missing, constant_values=fill) if any(behind for _, behind in missing) else array
