@@ -18,29 +18,56 @@ from whybox.kernels.product_law import PlayerLaw
 from whybox.kernels.reference import is_left_of
 from whybox.models.trees import CATEGORICAL_SPLIT, TreeEnsemble
 
-__all__ = ["derivatives_of_row"]
+__all__ = ["LeafLaws"]
 
 MAX_REFERENCE_LEAVES: Final = 1_000  # that the specification walks in a fraction of a second
 MAX_CELLS: Final = 2**24  # nodes x players
 
 Ints = npt.NDArray[np.int64]
+_Ranges = tuple[Ints, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]
 
 
-def derivatives_of_row(e: TreeEnsemble, laws: Sequence[PlayerLaw], law_of: Ints) -> Floats | None:
-    """Return the derivative for each player, (players, outputs), of one row; None where that takes too long.
+class LeafLaws:
+    """The leaves of an ensemble with the ranges of classes that reach them, found once for some laws.
 
     Args:
-        laws: as :func:`whybox.kernels.product_law.expected_outputs` takes them. law_of: (players,), the row's own.
+        e: the model. laws: as :func:`whybox.kernels.product_law.expected_outputs` takes them; those of one player share edges or atoms.
     """
-    leaves = int((e.left < 0).sum())
-    splits = _Splits.of(e, laws) if len(e.left) * len(laws) <= MAX_CELLS else None
-    if splits is None:
-        if leaves > MAX_REFERENCE_LEAVES:
-            return None
-        columns, points = [law.columns for law in laws], [law.points() for law in laws]
-        masses, slopes = [law.mass for law in laws], [law.derivative for law in laws]
-        return np.asarray(reference.product_law(e, columns, points, masses, slopes, law_of[None])[1][0])
-    return splits.derivatives(e, laws, law_of)
+
+    def __init__(self, e: TreeEnsemble, laws: Sequence[PlayerLaw]) -> None:
+        self.ensemble, self.laws = e, tuple(laws)
+        splits = _Splits.of(e, laws) if len(e.left) * len(laws) <= MAX_CELLS else None
+        self._ranges = None if splits is None else splits.leaf_ranges(e, laws)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether rows are read in a fraction of a second."""
+        return self._ranges is not None or int((self.ensemble.left < 0).sum()) <= MAX_REFERENCE_LEAVES
+
+    def expected_outputs(self, mass: Sequence[Floats], derivative: Sequence[Floats]) -> tuple[Floats, Floats]:
+        """Return the expectation, (rows, outputs), base included, and the derivative for each player, (rows, players, outputs).
+
+        Args:
+            mass, derivative: for each player (rows, classes) or (rows, atoms).
+        """
+        e, rows = self.ensemble, len(mass[0]) if mass else 0
+        if self._ranges is None:
+            columns, points = [law.columns for law in self.laws], [law.points() for law in self.laws]
+            law_of = np.tile(np.arange(rows)[:, None], (1, len(self.laws)))
+            return reference.product_law(e, columns, points, mass, derivative, law_of)
+        found = [self._one_row([m[i] for m in mass], [d[i] for d in derivative]) for i in range(rows)]
+        return np.array([mean for mean, _ in found]), np.array([slopes for _, slopes in found])
+
+    def _one_row(self, mass: Sequence[Floats], derivative: Sequence[Floats]) -> tuple[Floats, Floats]:
+        assert self._ranges is not None  # noqa: S101  # asked for ranges
+        leaf, low, high, missing = self._ranges
+        masses, slope = _of_ranges(mass, low, high, missing), _of_ranges(derivative, low, high, missing)
+        before, after = np.ones_like(masses), np.ones_like(masses)
+        before[:, 1:] = np.cumprod(masses[:, :-1], axis=1)
+        after[:, :-1] = np.cumprod(masses[:, :0:-1], axis=1)[:, ::-1]
+        each = np.column_stack([slope * before * after, masses.prod(axis=1)])
+        added = _add_leaves(self.ensemble, leaf, each)
+        return self.ensemble.base_values + added[-1], added[:-1]
 
 
 class _Splits:
@@ -69,8 +96,8 @@ class _Splits:
                 cut[of], missing_left[of] = left[:, :-1].sum(axis=1), left[:, -1]
         return cls(player, cut, missing_left)
 
-    def derivatives(self, e: TreeEnsemble, laws: Sequence[PlayerLaw], law_of: Ints) -> Floats:
-        """Walk all trees level by level, then add up the leaves."""
+    def leaf_ranges(self, e: TreeEnsemble, laws: Sequence[PlayerLaw]) -> _Ranges:
+        """Walk all trees level by level; return the leaves, and for each player the classes that reach them, and whether NaN does."""
         n, count = len(e.left), len(laws)
         first = np.repeat(e.tree_offsets[:-1], np.diff(e.tree_offsets)).astype(np.int64)
         low, high = np.zeros((n, count), dtype=np.int32), np.zeros((n, count), dtype=np.int32)
@@ -93,20 +120,7 @@ class _Splits:
             following = np.concatenate(children)
             nodes = following[e.left[following] >= 0]
         leaf = np.flatnonzero(e.left < 0)
-        mass, slope = (
-            _of_ranges(
-                [getattr(law, of)[at] for law, at in zip(laws, law_of, strict=True)],
-                low[leaf],
-                high[leaf],
-                missing[leaf],
-            )
-            for of in ("mass", "derivative")
-        )
-        before, after = np.ones_like(mass), np.ones_like(mass)
-        before[:, 1:] = np.cumprod(mass[:, :-1], axis=1)
-        after[:, :-1] = np.cumprod(mass[:, :0:-1], axis=1)[:, ::-1]
-        each = slope * before * after
-        return _add_leaves(e, leaf, each)
+        return leaf, low[leaf], high[leaf], missing[leaf]
 
 
 def _of_ranges(

@@ -16,7 +16,7 @@ from whybox.methods.anchors.classes import ClassReader, resolve_classes
 from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.predicates import Flags
 from whybox.methods.common.bins import check_named_edges, exact_texts, short_edges
-from whybox.methods.common.columns import Ints
+from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
@@ -186,7 +186,7 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     table, shares = resolved.rows.table, resolved.rows.weights
     players = resolve_players(resolved.model, table.names, options.players)
     check_named_edges(options.discretizer, table.names)
-    categories = resolved.model.inputs.encoder.learned_categories(table)
+    categories = category_positions(resolved.model, table)
     columns, distributions, kinds = [], [], []
     for name, members in zip(players.names, players.members, strict=True):
         own = tuple(_bins_of(table, p, shares, options, as_category=p in categories) for p in members)

@@ -215,10 +215,11 @@ class BinnedColumn:
             DtypeError: the column holds numbers here and something else there.
         """
         own = feature_of(rows, self.feature.position)
-        if (own.kind == "category") == self.is_number and len(own.unique) and len(self.feature.unique):
+        holds_numbers = self.feature.numbers is not None  # which the model may read as categories
+        if len(own.unique) and len(self.feature.unique) and (own.numbers is not None) != holds_numbers:
             raise DtypeError(
-                f"column {own.name!r} holds {'numbers' if own.kind != 'category' else 'categories'} in the rows and "
-                f"{'numbers' if self.is_number else 'categories'} in the background; give both the same type."
+                f"column {own.name!r} holds {'numbers' if own.numbers is not None else 'categories'} in the rows and "
+                f"{'numbers' if holds_numbers else 'categories'} in the background; give both the same type."
             )
         if not self.is_number:
             return self._category_regions(own)
@@ -232,7 +233,7 @@ class BinnedColumn:
         code = at[own.codes]  # a missing value reads the last entry
         piece = np.where(code >= 0, self.piece_of_bin[code], _UNSEEN) if len(self.piece_of_bin) else code
         piece = np.where(own.codes < 0, self.missing_piece, piece)
-        words = [_value_words(self.feature.name, v) for v in own.unique]
+        words = [_value_words(self.feature.name, v) for v in _words_of_values(own)]
         conditions = [words[c] if c >= 0 else f"{self.feature.name} missing" for c in own.codes]
         return _single_pieces(piece, conditions, np.full(len(piece), np.nan))
 
@@ -355,6 +356,12 @@ class BinnedColumn:
 def _single_pieces(piece: Ints, conditions: Iterable[str], numbers: Floats) -> RowRegions:
     first = np.maximum(piece, 0).astype(np.int64)
     return RowRegions(first, np.where(piece < 0, first, first + 1), tuple(conditions), numbers)
+
+
+def _words_of_values(feature: Feature) -> Sequence[Any]:
+    if feature.unique.dtype.kind != "f" or not len(feature.unique):
+        return list(feature.unique)
+    return edge_texts(feature.unique)
 
 
 def _value_words(name: str, value: Any) -> str:

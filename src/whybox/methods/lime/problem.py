@@ -14,7 +14,7 @@ from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
 from whybox.games.players import Players, resolve_players
 from whybox.methods.common.bins import check_named_edges
-from whybox.methods.common.columns import Ints
+from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
     BinnedColumn,
@@ -214,7 +214,7 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
     check_named_edges(options.discretizer, resolved.rows.table.names)
     y = None if options.y is None else _truth(options.y, len(given))[kept]
     columns, distributions, kinds = [], [], []
-    categories = resolved.model.inputs.encoder.learned_categories(resolved.rows.table)
+    categories = category_positions(resolved.model, resolved.rows.table)
     for name, members in zip(players.names, players.members, strict=True):
         own = tuple(
             bin_column(
