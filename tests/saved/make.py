@@ -107,6 +107,7 @@ def everything():
             max_evals=80,
         ),
     )
+    yield "rule", wb.anchors(several, X[:3], X, spot_checks=0)
     yield "effect", wb.effects(model, rows[:20], ["age"], grid=4)["age"]
     yield "effect_outputs", wb.effects(several, X[:20], [0], grid=3)[0]
     yield "effects_ice", wb.effects(model, rows[:4], ["age", "bmi"], "ice", grid=3)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import operator
 import pickle
+import re
 from dataclasses import replace
 from itertools import product
 
@@ -16,6 +18,7 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 import whybox as wb
 from whybox.errors import InputError, LimitError, OptionError, SpotCheckError, UnsupportedModelError
 from whybox.methods.anchors.law import RuleLaw
+from whybox.methods.anchors.predicates import Condition
 from whybox.numerics.statistics import binomial_bounds
 
 RNG = np.random.default_rng(0)
@@ -34,27 +37,99 @@ def explained(rows=X, **options):
     return wb.anchors(labels, pd.DataFrame(rows, columns=list(EDGES)), background, discretizer=EDGES, **options)
 
 
-def exact_precision(row, rule, weights=None):
+def allowed_values(words):
+    """The values 0, 1, 2 that meet a condition, by its words."""
+    name = re.search(r"x\d", words)
+    return [v for v in (0.0, 1.0, 2.0) if name is None or chained(words.replace(name[0], str(v)))]
+
+
+def chained(words):
+    """Whether ``0.5 < 1.0 <= 1.5`` holds."""
+    parts = words.split()
+    compare = {"<": operator.lt, "<=": operator.le, ">": operator.gt}
+    return all(compare[parts[i]](float(parts[i - 1]), float(parts[i + 1])) for i in range(1, len(parts), 2))
+
+
+def exact_precision(row, conditions, weights=None):
     """The precision of a rule by enumeration: every background row, with every replacement of each cell that breaks a condition."""
     weights = np.full(len(X), 1 / len(X)) if weights is None else weights
+    allowed = [allowed_values(words) for words in conditions]
     total = 0.0
     for b, w in zip(X, weights, strict=True):
-        breaks = [p for p in rule if b[p] != row[p]]
-        changed = b.copy()
-        changed[breaks] = row[breaks]  # each bin has one value
-        total += w * (labels(changed[None])[0] == labels(row[None])[0])
+        laws = []
+        for p, values in enumerate(allowed):
+            shares = {v: weights[X[:, p] == v].sum() for v in values}
+            laws.append([(b[p], 1.0)] if b[p] in values else [(v, s / sum(shares.values())) for v, s in shares.items()])
+        for cells in product(*laws):
+            kept = labels(np.array([[v for v, _ in cells]]))[0] == labels(row[None])[0]
+            total += w * kept * np.prod([share for _, share in cells])
     return min(total, 1.0)  # the weights add up to one but for rounding
 
 
 def test_bounds_hold_the_exact_precision():
     e = explained()
     low, high = e.extras["precision_interval"][1].T
-    truth = [exact_precision(row, np.flatnonzero(v)) for row, v in zip(X, e.values, strict=True)]
+    truth = [exact_precision(row, words) for row, words in zip(X, e.extras["condition"][1], strict=True)]
     assert ((low <= truth) & (truth <= high)).all()
     certified = e.extras["certified"][1]
     assert certified.mean() > 0.8
     assert (np.array(truth)[certified] >= 0.95).all()
     assert (low[certified] >= 0.95).all()
+
+
+def test_bounds_hold_the_exact_precision_of_a_weighted_background():
+    weights = np.random.default_rng(8).integers(1, 6, len(X)).astype(float)
+    e = explained(background_weight=weights)
+    low, high = e.extras["precision_interval"][1].T
+    shares = weights / weights.sum()
+    truth = [exact_precision(row, words, shares) for row, words in zip(X, e.extras["condition"][1], strict=True)]
+    assert ((low <= truth) & (truth <= high)).all()
+    assert (np.array(truth)[e.extras["certified"][1]] >= 0.95).all()
+    met = [[v in allowed_values(w) for v, w in zip(x, e.extras["condition"][1][0], strict=True)] for x in X]
+    assert e.extras["coverage"][1][0] == pytest.approx(shares[np.all(met, axis=1)].sum())
+
+
+def test_no_condition_is_without_need():
+    """Without any one of its conditions, or with one side of it alone, a rule is not clearly above the promise."""
+    e = explained()
+    for row, conditions, certified in zip(X, e.extras["condition"][1], e.extras["certified"][1], strict=True):
+        for p in np.flatnonzero(conditions != "") if certified else ():
+            both = re.fullmatch(r"(\S+) < (x\d) <= (\S+)", conditions[p])
+            wider = [""] if both is None else ["", f"{both[2]} <= {both[3]}", f"{both[2]} > {both[1]}"]
+            for words in wider:
+                shorter = conditions.astype(object)
+                shorter[p] = words
+                assert exact_precision(row, shorter) < 0.985
+
+
+def test_conditions_on_numbers_are_open_where_one_edge_suffices():
+    background = np.linspace(0.0, 1.0, 401)[:, None]
+    edges = {"x0": [0.2, 0.5, 0.8]}
+    rows = np.array([[0.1], [0.3], [0.6], [0.9]])
+
+    def rules(model):
+        return list(wb.anchors(model, rows, background, discretizer=edges).extras["rule"][1])
+
+    assert rules(lambda t: (t[:, 0] > 0.5) * 1.0) == [
+        "IF x0 <= 0.2",
+        "IF x0 <= 0.5",
+        "IF x0 > 0.5",
+        "IF x0 > 0.8",
+    ]
+    inside = rules(lambda t: ((t[:, 0] > 0.5) & (t[:, 0] <= 0.8)) * 1.0)
+    assert inside[2] == "IF 0.5 < x0 <= 0.8"
+
+
+def test_a_row_without_a_certified_rule_has_the_shortest_of_the_nearest():
+    """A model of chance in every bin: longer rules are no better, so no condition is shown."""
+    background = np.random.default_rng(5).normal(size=(300, 5))
+
+    def noise(rows):
+        return (np.sin(1e5 * np.asarray(rows).sum(axis=1)) > 0).astype(float)
+
+    e = wb.anchors(noise, background[:6], background)
+    assert not e.extras["certified"][1].any()
+    assert e.values.sum(axis=1).max() <= 3
 
 
 def test_draws_follow_the_law():
@@ -65,8 +140,7 @@ def test_draws_follow_the_law():
         labels_of_two, values, discretizer={"x0": [1.5], "x1": [0.5]}, background_weight=weights
     )
     law = RuleLaw(explainer.setting)
-    own = explainer.setting.pieces[3]  # x0 > 1.5 and x1 > 0.5
-    sources = law.draw(np.random.default_rng(1), (0,), own, 40_000)
+    sources = law.draw(np.random.default_rng(1), [Condition(0, 1, 2)], 40_000)  # x0 > 1.5
     drawn = np.column_stack([values[sources[:, p], p] for p in (0, 1)])
     meets = values[:, 0] > 1.5
     inside = weights * meets / (weights * meets).sum()
@@ -99,7 +173,7 @@ def test_the_result_says_everything():
         order = [p for p in np.argsort(step[i]) if step[i, p]]
         assert ((condition[i] != "") == (e.values[i] == 1)).all()
         assert rule[i] == ("IF " + " AND ".join(condition[i, p] for p in order) if order else "always")
-        met = (X[:, order] == X[i, order]).all(axis=1).mean()
+        met = np.mean([all(v in allowed_values(w) for v, w in zip(x, condition[i], strict=True)) for x in X])
         assert e.extras["coverage"][1][i] == pytest.approx(met)
     assert set(e.extras["label"][1]) == {"0", "1"}
     assert np.isnan(e.base)
@@ -165,12 +239,46 @@ def test_a_class_by_name_and_groups_of_columns():
     assert grouped.extras["certified"][1].all()
 
 
-def test_rows_unlike_the_background_get_no_condition_there():
-    rows = X[:2].copy()
-    rows[0, 3] = 99.0
-    e = explained(rows)
-    assert e.values[0, 3] == 0
-    assert any("like none of the background" in note for note in e.evidence.notes)
+def test_a_number_beyond_the_background_meets_what_is_open_to_that_side():
+    rows = X[:3].copy()
+    rows[:, 0] = [99.0, -99.0, np.nan]
+    e = wb.anchors(lambda t: (np.nan_to_num(np.asarray(t)[:, 0]) > 1) * 1.0, rows, X, discretizer=EDGES)
+    assert list(e.extras["rule"][1][:2]) == ["IF x0 > 1.5", "IF x0 <= 0.5"]
+    assert e.values[2, 0] == 0
+    notes = e.evidence.notes
+    assert any("2 numbers lie beyond those of the background" in note for note in notes)
+    assert any("1 cells are like none of the background" in note for note in notes)
+
+
+def test_cells_unlike_the_background_get_no_condition():
+    """A category that the background never has, and a number in a column that it has never filled."""
+    background = pd.DataFrame({"c": ["a", "b"] * 30, "x": np.arange(60.0), "empty": np.nan})
+    rows = pd.DataFrame({"c": ["z", "a"], "x": [50.0, 5.0], "empty": [3.0, np.nan]})
+    e = wb.anchors(lambda t: (np.asarray(t["x"], float) > 30) * 1.0, rows, background, discretizer={"x": [30]})
+    assert list(e.extras["rule"][1]) == ["IF x > 30", "IF x <= 30"]
+    assert any("2 cells are like none of the background" in note for note in e.evidence.notes)
+
+
+def test_a_condition_can_be_applied_as_it_is_written():
+    """Coverage, counted by the edges as they are written, is the coverage; edges are short where hardly a row changes sides."""
+    rng = np.random.default_rng(6)
+    background = pd.DataFrame(rng.normal((100, 105, 100), 0.01, (400, 3)), columns=list("abc"))
+    background["c"] = rng.choice([0.0, 1.0], 400, p=[0.05, 0.95])  # quartiles alone would not tell them apart
+    e = wb.anchors(lambda t: ((t["a"] > 100) & (t["c"] == 1)) * 1, background[:40], background)
+    assert {"c <= 0", "c > 0"} <= set(e.extras["condition"][1][:, 2])
+    for conditions, coverage in zip(e.extras["condition"][1], e.extras["coverage"][1], strict=True):
+        met = np.ones(400, dtype=bool)
+        for name, words in zip("abc", conditions, strict=True):
+            if words:
+                met &= [chained(words.replace(name, repr(float(v)))) for v in background[name]]
+        assert coverage == pytest.approx(met.mean())
+    edges = {word for words in e.extras["condition"][1][:, 0] for word in words.split() if word[0].isdigit()}
+    assert max(map(len, edges)) <= 8
+
+
+def test_edges_by_name_are_written_in_full():
+    e = wb.anchors(lambda t: (t["x"] > 1.23456789) * 1, pd.DataFrame({"x": [5.0]}), pd.DataFrame({"x": np.arange(9.0)}), discretizer={"x": [1.23456789]})  # fmt: skip
+    assert e.extras["rule"][1][0] == "IF x > 1.23456789"
 
 
 def test_what_cannot_be_certified_says_so():
@@ -227,7 +335,7 @@ def test_bad_input_is_refused(change, error, said):
 def test_a_wrong_law_is_found(monkeypatch):
     """Draws that do not put the row's own cells into the rule."""
 
-    def unconditioned(self, rng, rule, own, count):
+    def unconditioned(self, rng, rule, count):
         base = self.background_rows(rng.random(count))
         return np.repeat(base[:, None], self.setting.players.count, axis=1)
 
@@ -287,3 +395,31 @@ def test_picks_of_other_axes_are_refused():
         wb.submodular_pick([1])
     with pytest.raises(OptionError, match="whole number"):
         wb.submodular_pick(several[..., "2"], 0)
+
+
+def test_a_plan_of_few_rows_counts_what_they_take(monkeypatch):
+    asked = []
+
+    def counted(rows):
+        asked.append(len(rows))
+        return labels(rows)
+
+    background = pd.DataFrame(X, columns=list(EDGES))
+    for count in (1, 5):
+        options = {"discretizer": EDGES, "spot_checks": 0}
+        plan = wb.plan(wb.anchors, counted, background[:count], background, **options)
+        spent = wb.anchors(counted, background[:count], background, **options).evidence.model_calls
+        assert plan.model_calls == spent
+        assert (plan.rows, plan.exact, plan.method_id) == (count, False, "anchors.anchors")
+    whole = wb.plan(wb.anchors, counted, background, background, **options)
+    spent = wb.anchors(counted, background, background, **options).evidence.model_calls
+    assert abs(whole.model_calls - spent) < 0.3 * spent
+    assert "12,000 that all rows share" in str(whole)
+    monkeypatch.setattr("whybox.methods.anchors.plan.QUICK_SECONDS", 0.0)
+    asked.clear()
+    most = wb.plan(wb.anchors, counted, background, background, max_evals=80_000, **options)
+    assert spent < most.model_calls <= 81_000
+    assert sum(asked) < 2_000
+    assert "predictions of single rows, at most" in str(most)
+    with pytest.raises(LimitError, match="at least 640 predictions"):
+        wb.plan(wb.anchors, counted, background, background, max_evals=1_000, **options)

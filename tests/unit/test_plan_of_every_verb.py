@@ -23,6 +23,11 @@ def counted(rows):
     return np.asarray(rows)[:, 0] * np.asarray(rows)[:, 1]
 
 
+def is_large(rows):
+    """A class."""
+    return np.asarray(rows)[:, 0] > 30
+
+
 TABLE = np.column_stack([np.arange(60.0), np.arange(60) % 7, np.arange(60) % 2])
 
 
@@ -39,6 +44,7 @@ TABLE = np.column_stack([np.arange(60.0), np.arange(60) % 7, np.arange(60) % 2])
         (lambda: wb.plan(wb.regions, counted, TABLE, 0), "regions.regional", True),
         (lambda: wb.plan(wb.lime, MODEL, X[:3], X), "lime.exact", True),
         (lambda: wb.plan(wb.lime, counted, TABLE[:3], TABLE), "lime.sampled", False),
+        (lambda: wb.plan(wb.anchors, is_large, TABLE[:2], TABLE), "anchors.anchors", False),
         (lambda: wb.plan(wb.importance, MODEL, X), "importance.shap", True),
         (lambda: wb.plan(wb.importance, MODEL, 500), "importance.shap", True),
         (lambda: wb.plan(wb.importance, MODEL, method="impurity"), "importance.impurity", True),

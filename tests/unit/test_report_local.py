@@ -13,8 +13,10 @@ import whybox as wb
 import zoo
 from whybox.explanation.html import number_text
 from whybox.explanation.local_rows import local_warnings
+from whybox.explanation.rule_rows import rule_bounds, rule_number, rule_sentence, rule_warnings, share_text
 from whybox.methods.registry import methods
 from whybox.reporting.contents import SECTIONS
+from whybox.reporting.local_rules import MAX_EVALS
 from whybox.reporting.sections.local import disagreements
 
 LOCAL = [s for s in SECTIONS if s.anchor == "local"]
@@ -34,7 +36,8 @@ def cells(html):
 
 
 def test_the_registry_names_the_section():
-    assert {spec.section for spec in methods("lime") if "background" in spec.needs} == {"local"}
+    specs = [*methods("lime"), *methods("anchors")]
+    assert {spec.section for spec in specs if "background" in spec.needs} == {"local"}
     anchors = [s.anchor for s in SECTIONS]
     assert anchors.index("local") == anchors.index("decisions") + 1
 
@@ -73,7 +76,8 @@ def test_without_a_background_the_rows_of_the_report_are_drawn_from_and_that_is_
     text = page(tmp_path, model, rows[:50])
     assert "No background was given, so values are drawn from these rows themselves (50 of them)." in text
     assert "<h3>class 0</h3>" in text
-    assert text.count("<h3>") == 2
+    assert "<h3>Rules that keep the class</h3>" in text
+    assert text.count("<h3>") == 3
 
 
 def test_another_scale_is_sampled_with_errors(tmp_path):
@@ -88,6 +92,36 @@ def test_what_cannot_be_done_is_said(tmp_path):
     model, rows = zoo.built("RandomForestRegressor")
     text = page(tmp_path, model, rows[:1])
     assert "Local values are not shown: " in text
+
+
+def test_a_classifier_has_the_rules_of_the_same_rows(tmp_path, monkeypatch):
+    model, rows = zoo.built("LGBMClassifier, binary, text classes")
+    rows, background = rows[:30], rows[100:160]
+    text = page(tmp_path, model, rows, background=background)
+    assert "<h3>Rules that keep the class</h3>" in text
+    shown = sorted({int(row) for row in re.findall(r"Row (\d+): (?:highest|median|lowest)", text)})
+    e = wb.anchors(model, rows.iloc[shown], background, max_evals=MAX_EVALS, spot_checks=0)
+    lines = cells((tmp_path / "r.html").read_text(encoding="utf-8"))
+    for i, row in enumerate(shown):
+        one = e[i]
+        warnings = [f"{w[0].upper()}{w[1:]}" for w in rule_warnings(one)]
+        assert [
+            str(row),
+            ". ".join([rule_sentence(one), *warnings]),
+            f"{share_text(rule_number(one, 'precision'))} (at least {share_text(rule_bounds(one)[0])})",
+            share_text(rule_number(one, "coverage")),
+        ] in lines
+    assert f"{e.evidence.settings['predictions']:,} predictions of rows drawn for these rules." in text
+    monkeypatch.setattr("whybox.reporting.local_rules.MAX_SECONDS", 0.0)
+    text = page(tmp_path, model, rows, background=background)
+    assert "Rules are not shown: 40,000 predictions would take about" in text
+    assert "Rules that keep" not in text
+
+
+def test_a_regression_has_no_rules(tmp_path):
+    model, rows = zoo.built("RandomForestRegressor")
+    text = page(tmp_path, model, rows[:30])
+    assert "Rules" not in text.split("<main>")[1]
 
 
 @pytest.fixture(scope="module")

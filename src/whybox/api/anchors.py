@@ -8,8 +8,10 @@ from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.anchors.explainer import Anchors
 from whybox.methods.anchors.options import AnchorsOptions
+from whybox.methods.anchors.plan import plan_anchors as plan_rows
+from whybox.methods.common.plan import Plan
 
-__all__ = ["anchors"]
+__all__ = ["anchors", "plan_anchors"]
 
 
 def anchors(  # noqa: PLR0913  # the promise of the public surface
@@ -31,10 +33,12 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
 ) -> Explanation:
     """Explain each row by a rule (an anchor): a few conditions under which a classifier nearly always predicts the row's class.
 
-    A condition says that a feature lies in the row's own bin of the background (or has its category, or is missing). The precision of a rule is the chance
-    that the model predicts the same class for a background row in which every cell that breaks a condition of the rule is replaced by a cell, drawn by
-    itself, of a background row that meets this condition; all other cells stay together as they are. A rule is certified if the lower bound of an exact
-    (Clopper-Pearson) interval reaches `precision`; the error of all rules tried and all looks at the draws together is at most 1 - `level` for each row.
+    A condition says that a number lies at most at the upper edge of the row's own bin of the background, or above its lower edge, or between them; of any
+    other feature, that it has the row's category, or is missing. The precision of a rule is the chance that the model predicts the same class for a
+    background row in which every cell that breaks a condition of the rule is replaced by a cell, drawn by itself, of a background row that meets this
+    condition; all other cells stay together as they are. A rule is certified if the lower bound of an exact (Clopper-Pearson) interval reaches `precision`;
+    the error of all rules tried and all looks at the draws together is at most 1 - `level` for each row. A condition of a certified rule is left out where
+    the shorter rule is certified too. A row without a certified rule has, marked as such, one that came near.
 
     Args:
         model: a classifier: read where it can be, else evaluated; or a function of rows that gives labels (numbers) or the probabilities of all classes.
@@ -83,3 +87,15 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
     )
     rows = as_table(X)
     return Anchors(model, background, options)(rows)
+
+
+def plan_anchors(
+    model: Any, X: Any, background: Any = None, precision: float = 0.95, level: float = 0.95, **options: Any
+) -> Plan:
+    """Plan :func:`anchors`: how many predictions and how long, about.
+
+    The shared sample and the rules of up to 8 rows are computed for it; of a model that takes over 2 s for the sample, at most 1,088 predictions are made,
+    and the plan says the most that is allowed.
+    """
+    rows = as_table(X)
+    return plan_rows(Anchors(model, background, precision=precision, level=level, **options), rows)

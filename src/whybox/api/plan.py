@@ -22,6 +22,7 @@ _PLANNER_OF_VERB: Final = {
     "whybox.api.interactions.interactions": "whybox.api.interactions:plan_interactions",
     "whybox.api.regions.regions": "whybox.api.regions:plan_regions",
     "whybox.api.lime.lime": "whybox.api.lime:plan_lime",
+    "whybox.api.anchors.anchors": "whybox.api.anchors:plan_anchors",
     "whybox.methods.saliency.saliency.saliency": "whybox.methods.saliency.plan:plan_saliency",
     "whybox.checks.check.check": "whybox.checks.plan:plan_check",
 }
@@ -33,7 +34,7 @@ def plan(
     """Say what a call would do and cost, without making it: ``wb.plan(wb.effects, model, X, kind="ale")``.
 
     Args:
-        verb: ``wb.explain``, ``wb.importance``, ``wb.effects``, ``wb.interactions``, ``wb.regions``, ``wb.lime``, ``wb.saliency`` or
+        verb: ``wb.explain``, ``wb.importance``, ``wb.effects``, ``wb.interactions``, ``wb.regions``, ``wb.lime``, ``wb.anchors``, ``wb.saliency`` or
             ``wb.check``.
         args, kwargs: those of the verb, as they would be given to it; type checkers hold them against its signature. For ``wb.explain`` and
             ``wb.importance`` the rows may be a number of rows: ``wb.plan(wb.explain, model, 1_000_000)``.
@@ -41,7 +42,8 @@ def plan(
     Returns:
         Plan: method and kernel, exact or estimated, rows, model calls, memory, seconds; print it. Plans of single verbs say more (``predictions`` of effects,
         ``considered`` of attributions). A list of methods gives a dict, method -> Plan. Some of the work is done for a timing: attributions are timed on a
-        block of made rows, effects by a few predictions, LIME on up to 64 of the rows, saliency by the maps of up to five rows. Processor time counts, the smallest of several.
+        block of made rows, effects by a few predictions, LIME on up to 64 of the rows, anchors by the rules of up to eight, saliency by the maps of up
+        to five. Processor time counts, the smallest of several.
 
     Raises:
         OptionError: not one of these verbs. TypeError: arguments that the verb does not take. LimitError: more than ``max_evals`` allows. Others as the verb.

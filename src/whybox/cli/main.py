@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from typing import Final
 
-from whybox.cli import check, completion, demo, effects, explain, importance, lime, plan, report, saliency
+from whybox.cli import anchors, check, completion, demo, effects, explain, importance, lime, plan, report, saliency
 from whybox.cli.parser import EXIT_CODES, CommandParser, check_words
 from whybox.cli.shared import refuse_misplaced
 from whybox.cli.wording import speller
@@ -20,7 +20,7 @@ OK, UNEXPECTED, USAGE, INPUT, MODEL, MISMATCH, INTERRUPTED = 0, 1, 2, 3, 4, 5, 1
 
 _PROGRAM_TEXT: Final = """Explain machine-learning models: how much did each feature contribute to each prediction?
 Exact for tree models of scikit-learn, XGBoost, LightGBM and CatBoost; every row is checked to add up."""
-_COMMAND_MODULES: Final = (demo, explain, effects, importance, lime, report, saliency, check, plan, completion)
+_COMMAND_MODULES: Final = (demo, explain, effects, importance, lime, anchors, report, saliency, check, plan, completion)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.cli import effects, explain, importance, lime
+from whybox.cli import anchors, effects, explain, importance, lime
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import add_model, add_rows, declare_command, model_of, name_rows, read_rows
@@ -29,13 +29,15 @@ _IMPORTANCE_TEXT: Final = (
 )
 _LIME_TEXT: Final = """Print how many predictions, at most, and how long whybox lime takes with the same options.
 A few of the rows, or one of the texts, are explained for it."""
+_ANCHORS_TEXT: Final = """Print how many predictions and how long whybox anchors takes with the same options, about.
+The rules of up to 8 of the rows are searched for it; of a slow model only the most that is allowed is said."""
 
 
 def add_command(commands: Any) -> None:
     """Add the command to the others."""
     parser: CommandParser = commands.add_parser(
         "plan",
-        help="say what explain, effects, importance, lime or saliency will cost",
+        help="say what explain, effects, importance, lime, anchors or saliency will cost",
         description=_TEXT,
         epilog=EXIT_CODES,
     )
@@ -67,6 +69,21 @@ def add_command(commands: Any) -> None:
         text=_IMPORTANCE_TEXT,
         examples="  whybox plan importance model.json heldout.parquet --target churned --method conditional",
     )
+    _add_commands_of_rows(inner)
+    declare_command(
+        inner,
+        "saliency",
+        _plan_saliency,
+        _add_saliency,
+        about="of the maps of a network",
+        text=_SALIENCY_TEXT,
+        examples="  whybox plan saliency network.pt2 scans/*.png --method shapley --option samples=2000",
+        wording=NETWORK_WORDING,
+    )
+
+
+def _add_commands_of_rows(inner: Any) -> None:
+    """Add the commands that explain single rows with a background."""
     declare_command(
         inner,
         "lime",
@@ -78,13 +95,12 @@ def add_command(commands: Any) -> None:
     )
     declare_command(
         inner,
-        "saliency",
-        _plan_saliency,
-        _add_saliency,
-        about="of the maps of a network",
-        text=_SALIENCY_TEXT,
-        examples="  whybox plan saliency network.pt2 scans/*.png --method shapley --option samples=2000",
-        wording=NETWORK_WORDING,
+        "anchors",
+        _plan_anchors,
+        anchors.add_question,
+        about="of rules that keep a class",
+        text=_ANCHORS_TEXT,
+        examples="  whybox plan anchors model.json customers.parquet --background train.parquet",
     )
 
 
@@ -151,6 +167,19 @@ def _plan_lime(options: argparse.Namespace) -> None:
 
     def plan(rows: Any) -> Any:
         return plan_lime(q.model, rows, q.background, q.options)
+
+    print(name_rows(plan, q.rows, options.data, positions=q.positions))
+
+
+def _plan_anchors(options: argparse.Namespace) -> None:
+    from whybox.methods.anchors.explainer import Anchors
+    from whybox.methods.anchors.plan import plan_anchors
+
+    _refuse_number(options.data, "give a file of rows; what anchors cost depends on the rows themselves")
+    q = anchors.question_of(options)
+
+    def plan(rows: Any) -> Any:
+        return plan_anchors(Anchors(q.model, q.background, q.options), rows)
 
     print(name_rows(plan, q.rows, options.data, positions=q.positions))
 

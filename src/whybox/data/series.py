@@ -27,6 +27,7 @@ __all__ = [
     "like_series",
     "same_codes",
     "series_of_cells",
+    "set_array_column",
     "shifted_by_one",
     "temporal_series",
     "time_zone_of",
@@ -78,6 +79,18 @@ def widen_array(array: npt.NDArray[Any], dtype: np.dtype[Any]) -> npt.NDArray[An
             f"an array of {array.dtype} holds whole numbers that {dtype} rounds; pass a data frame, or ask for whole numbers only."
         )
     return out
+
+
+def set_array_column(
+    array: npt.NDArray[Any], position: int, values: Sequence[Any] | npt.NDArray[Any]
+) -> npt.NDArray[Any]:
+    """Write values into a column and return the array; a copy in a wider dtype where its own cannot hold them."""
+    column = like_array(array.dtype, values)
+    dtype = np.result_type(array, column)
+    if dtype != array.dtype:
+        array = widen_array(array, dtype)
+    array[:, position] = column
+    return array
 
 
 def dtype_of(native: Any) -> Any:

@@ -27,9 +27,9 @@ from whybox.data.series import (
     from_pickle_state,
     interleave_cells,
     is_missing,
-    like_array,
     like_series,
     series_of_cells,
+    set_array_column,
     shifted_by_one,
     to_pickle_state,
     unify_dictionaries,
@@ -226,11 +226,9 @@ class Table:
                 native = sparse_rows.replace_column(native, position, [None if is_missing(v) else v for v in values])
             return replace(self, native=native)
         if isinstance(self.native, np.ndarray):
-            array = self.native
+            array = self.native.copy()
             for position, values in columns.items():
-                new_array = like_array(array.dtype, values)
-                array = widen_array(array, np.result_type(array, new_array))
-                array[:, position] = new_array
+                array = set_array_column(array, position, values)
             return replace(self, native=array)
         if self.is_pandas:
             native = self.native.copy(deep=False)  # `isetitem` replaces a column of the copy alone

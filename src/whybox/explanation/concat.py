@@ -17,7 +17,7 @@ from whybox.explanation.local_words import has_words, pad_words
 
 __all__ = ["concat"]
 
-JOINABLE_KINDS: Final = ("attribution", "interaction", "local", "saliency")  # every number is of one row alone
+JOINABLE_KINDS: Final = ("attribution", "interaction", "local", "rule", "saliency")  # every number is of one row alone
 BASE_ROUNDING: Final = 1e-6  # of a network's score without its input: it moves with the rows beside it
 
 
@@ -28,7 +28,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
     seconds, the worst of every check. Parts cut from one explanation count once.
 
     Args:
-        explanations: attributions, interactions, local values or saliency maps with a row axis.
+        explanations: attributions, interactions, local values, rules or saliency maps with a row axis.
 
     Returns:
         Explanation of the same kind with all rows.

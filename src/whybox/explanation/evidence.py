@@ -266,6 +266,7 @@ _COMMON_FIELDS: Final = {  # what parts of one explanation have in common, in wo
 
 
 _FOUND_SETTINGS: Final = ("draws",)  # of the settings, what a method finds enough and parts may differ in
+_SUMMED_SETTINGS: Final = ("predictions",)  # what each part spent
 
 
 def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
@@ -311,10 +312,7 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
         passes=_total_passes([p.passes for p in parts if p.passes]),
         operators=tuple(dict.fromkeys(name for p in parts for name in p.operators)),
         unknown={name: value for p in reversed(parts) for name, value in p.unknown.items()},
-        settings={
-            name: min(p.settings.get(name, value) for p in parts) if name in _FOUND_SETTINGS else value
-            for name, value in first.settings.items()
-        },
+        settings={name: _merge_setting(name, value, parts) for name, value in first.settings.items()},
     )
 
 
@@ -336,8 +334,15 @@ def _refuse_differing(one: Evidence, other: Evidence) -> None:
             )
 
 
+def _merge_setting(name: str, value: Any, parts: Sequence[Evidence]) -> Any:
+    if name in _SUMMED_SETTINGS:
+        return sum(p.settings.get(name, 0) for p in parts)
+    return min(p.settings.get(name, value) for p in parts) if name in _FOUND_SETTINGS else value
+
+
 def _asked_settings(evidence: Evidence) -> dict[str, Any]:
-    return {name: value for name, value in evidence.settings.items() if name not in _FOUND_SETTINGS}
+    found = (*_FOUND_SETTINGS, *_SUMMED_SETTINGS)
+    return {name: value for name, value in evidence.settings.items() if name not in found}
 
 
 def _distinct_text(values: Iterable[str]) -> str:

@@ -345,7 +345,7 @@ class Explanation:
 
     @property
     def plot(self) -> Figures:
-        """Figures by name, each returns axes: ``e.plot.bar()``, ``.dots()``, ``.agreement()``, ``.local()``, ``.beeswarm()``, ``.waterfall()``, ``.heatmap()``."""
+        """Figures by name, each returns axes: ``e.plot.bar()``, ``.dots()``, ``.agreement()``, ``.local()``, ``.rule()``, ``.beeswarm()``, ``.waterfall()``, ``.heatmap()``."""
         return Figures(self)
 
     def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
@@ -392,9 +392,12 @@ class Explanation:
     def _repr_html_(self) -> str:
         from whybox.explanation.html import table_html
         from whybox.explanation.local_html import local_html
+        from whybox.explanation.rule_html import rule_html
 
         if self.kind == "local" and {"feature", "word"} & {*self.dims}:
             return local_html(self)
+        if self.kind == "rule" and "feature" in self.dims:
+            return rule_html(self)
         return table_html(self)
 
     def __repr__(self) -> str:

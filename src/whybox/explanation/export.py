@@ -19,8 +19,9 @@ __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 TABLE_LAYOUTS = ("auto", "wide", "long")
 INTERVAL_BOUNDS = ("low", "high")  # of an interval
-WIDE_KINDS = ("attribution", "local")  # one number a row and feature
+WIDE_KINDS = ("attribution", "local", "rule")  # one number a row and feature
 FIRST_LOCAL_COLUMNS = ("width", "row", "feature", "word", "output", "condition", "local", "std_error", "interval_low", "interval_high", "rank", "share", "start")  # fmt: skip
+FIRST_RULE_COLUMNS = ("rule", "label", "precision", "precision_interval_low", "precision_interval_high", "coverage")
 ExtraArray = tuple[tuple[str, ...], npt.NDArray[Any]]
 
 
@@ -34,8 +35,8 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
             Row labels become the index in pandas. Other libraries have no index: there they are the first columns, ``row``, or one column an
             index level under its name.
         layout: ``"wide"``, of attributions and local values: one row a row, one column a feature (``feature|output`` where there are several outputs), then
-            ``base_value`` (of local values ``local_prediction``) and ``prediction``. ``"long"``: one row a number. ``"auto"``: wide for attributions, else
-            long.
+            ``base_value`` (of local values ``local_prediction``) and ``prediction``; of rules, one row a rule with its sentence, precision and coverage.
+            ``"long"``: one row a number. ``"auto"``: wide for attributions and rules, else long.
 
     Raises:
         OptionError: unknown layout, or wide for what has no rows.
@@ -73,7 +74,7 @@ def _row_labels(e: Labelled, layout: str) -> Any:
 def _resolve_layout(e: Labelled, layout: str) -> str:
     if layout != "auto":
         return layout
-    return "wide" if e.kind == "attribution" else "long"
+    return "wide" if e.kind in ("attribution", "rule") else "long"
 
 
 def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
@@ -154,7 +155,7 @@ def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[An
             else f"an explanation of kind {e.kind!r}"
         )
         raise OptionError(f"{what} has no wide layout; use ", Argument("layout", "long"), ".")
-    return _wide_columns(e)
+    return _rule_columns(e) if e.kind == "rule" else _wide_columns(e)
 
 
 def _wide_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
@@ -180,6 +181,15 @@ def _wide_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     for name, column in extra.items():
         out[_unused_name(name, out)] = column
     return out
+
+
+def _rule_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
+    """One line a rule: the sentence, what it predicts, its precision with both bounds, its coverage, and the rest."""
+    found = {n: np.asarray(array) for n, (dims, array) in _columns_of_bounds(e.extras).items() if "feature" not in dims}
+    if e.prediction is not None:
+        found["prediction"] = np.asarray(e.prediction)
+    names = dict.fromkeys((*(n for n in FIRST_RULE_COLUMNS if n in found), *found))
+    return {name: np.atleast_1d(found[name]) for name in names}
 
 
 def _unused_name(name: str, taken: Any) -> str:
@@ -236,7 +246,7 @@ def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
         labels = np.asarray(e.coords[dim])
         spread = labels.reshape([-1 if i == axis else 1 for i in range(len(shape))])
         out[dim] = np.broadcast_to(spread, shape).reshape(-1)
-    out[e.kind] = e.values.reshape(-1)
+    out["in_rule" if e.kind == "rule" else e.kind] = e.values.reshape(-1)
     if e.std_error is not None:
         out["std_error"] = e.std_error.reshape(-1)
     for name, (dims, array) in _columns_of_bounds(e.extras).items():

@@ -38,10 +38,11 @@ class FigureSpec:
 
 OF_TEXTS: Final = "local values of texts"  # of the kind local, with figures of their own
 FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
-    "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "local", "saliency")),
+    "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "local", "rule", "saliency")),
     "dots": FigureSpec("whybox.plots.dots:dots", ("importance",)),
     "agreement": FigureSpec("whybox.plots.agreement:agreement", ("agreement",)),
     "local": FigureSpec("whybox.plots.local:local", ("local", OF_TEXTS)),
+    "rule": FigureSpec("whybox.plots.rule:rule", ("rule",)),
     "beeswarm": FigureSpec("whybox.plots.beeswarm:beeswarm", ("attribution", "local", "saliency")),
     "waterfall": FigureSpec("whybox.plots.waterfall:waterfall", ("attribution",)),
     "scatter": FigureSpec("whybox.plots.scatter:scatter", ("attribution", "interaction", "local", "saliency")),

@@ -7,7 +7,7 @@ ranges (categories, zero as missing) are left to :func:`whybox.kernels.reference
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -18,30 +18,56 @@ from whybox.kernels.product_law import PlayerLaw
 from whybox.kernels.reference import is_left_of
 from whybox.models.trees import CATEGORICAL_SPLIT, ZERO_MISSING, TreeEnsemble
 
-__all__ = ["derivatives_of_row"]
+__all__ = ["LeafLaws"]
 
 MAX_REFERENCE_LEAVES: Final = 1_000  # that the specification walks in a fraction of a second
 MAX_CELLS: Final = 2**24  # nodes x players
-LEAVES_AT_ONCE: Final = 2_048  # whose masses of all players are held
 
 Ints = npt.NDArray[np.int64]
+_Ranges = tuple[Ints, npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.bool_]]
 
 
-def derivatives_of_row(e: TreeEnsemble, laws: Sequence[PlayerLaw], law_of: Ints) -> Floats | None:
-    """Return the derivative for each player, (players, outputs), of one row; None where that takes too long.
+class LeafLaws:
+    """The leaves of an ensemble with the ranges of classes that reach them, found once for some laws.
 
     Args:
-        laws: as :func:`whybox.kernels.product_law.expected_outputs` takes them. law_of: (players,), the row's own.
+        e: the model. laws: as :func:`whybox.kernels.product_law.expected_outputs` takes them; those of one player share edges or atoms.
     """
-    leaves = int((e.left < 0).sum())
-    splits = _Splits.of(e, laws) if len(e.left) * len(laws) <= MAX_CELLS else None
-    if splits is None:
-        if leaves > MAX_REFERENCE_LEAVES:
-            return None
-        columns, points = [law.columns for law in laws], [law.points() for law in laws]
-        masses, slopes = [law.mass for law in laws], [law.derivative for law in laws]
-        return np.asarray(reference.product_law(e, columns, points, masses, slopes, law_of[None])[1][0])
-    return splits.derivatives(e, laws, law_of)
+
+    def __init__(self, e: TreeEnsemble, laws: Sequence[PlayerLaw]) -> None:
+        self.ensemble, self.laws = e, tuple(laws)
+        splits = _Splits.of(e, laws) if len(e.left) * len(laws) <= MAX_CELLS else None
+        self._ranges = None if splits is None else splits.leaf_ranges(e, laws)
+
+    @property
+    def is_quick(self) -> bool:
+        """Whether rows are read in a fraction of a second."""
+        return self._ranges is not None or int((self.ensemble.left < 0).sum()) <= MAX_REFERENCE_LEAVES
+
+    def expected_outputs(self, mass: Sequence[Floats], derivative: Sequence[Floats]) -> tuple[Floats, Floats]:
+        """Return the expectation, (rows, outputs), base included, and the derivative for each player, (rows, players, outputs).
+
+        Args:
+            mass, derivative: for each player (rows, classes) or (rows, atoms).
+        """
+        e, rows = self.ensemble, len(mass[0]) if mass else 0
+        if self._ranges is None:
+            columns, points = [law.columns for law in self.laws], [law.points() for law in self.laws]
+            law_of = np.tile(np.arange(rows)[:, None], (1, len(self.laws)))
+            return reference.product_law(e, columns, points, mass, derivative, law_of)
+        found = [self._one_row([m[i] for m in mass], [d[i] for d in derivative]) for i in range(rows)]
+        return np.array([mean for mean, _ in found]), np.array([slopes for _, slopes in found])
+
+    def _one_row(self, mass: Sequence[Floats], derivative: Sequence[Floats]) -> tuple[Floats, Floats]:
+        assert self._ranges is not None  # noqa: S101  # asked for ranges
+        leaf, low, high, missing = self._ranges
+        masses, slope = _of_ranges(mass, low, high, missing), _of_ranges(derivative, low, high, missing)
+        before, after = np.ones_like(masses), np.ones_like(masses)
+        before[:, 1:] = np.cumprod(masses[:, :-1], axis=1)
+        after[:, :-1] = np.cumprod(masses[:, :0:-1], axis=1)[:, ::-1]
+        each = np.column_stack([slope * before * after, masses.prod(axis=1)])
+        added = _add_leaves(self.ensemble, leaf, each)
+        return self.ensemble.base_values + added[-1], added[:-1]
 
 
 class _Splits:
@@ -72,46 +98,31 @@ class _Splits:
                 missing_left[of] = is_left_of(points[-1:], e.threshold[of], int(flags))
         return cls(player, cut, missing_left)
 
-    def derivatives(self, e: TreeEnsemble, laws: Sequence[PlayerLaw], law_of: Ints) -> Floats:
-        """Walk all trees level by level, then add up the leaves."""
+    def leaf_ranges(self, e: TreeEnsemble, laws: Sequence[PlayerLaw]) -> _Ranges:
+        """Walk all trees level by level; return the leaves, and for each player the classes that reach them, and whether NaN does."""
         n, count = len(e.left), len(laws)
         first = np.repeat(e.tree_offsets[:-1], np.diff(e.tree_offsets)).astype(np.int64)
-        small = np.int16 if max((len(law.points()) for law in laws), default=0) < 2**15 else np.int32
-        ranges = np.zeros(
-            (n, 3, count), dtype=small
-        )  # of each player first class, the one after the last, and 1 where missing values come along
+        low, high = np.zeros((n, count), dtype=np.int32), np.zeros((n, count), dtype=np.int32)
+        missing = np.ones((n, count), dtype=bool)
         roots = e.tree_offsets[:-1].astype(np.int64)
-        ranges[roots, 1] = [len(law.points()) - 1 for law in laws]
-        ranges[roots, 2] = 1
+        high[roots] = [len(law.points()) - 1 for law in laws]
         nodes = roots[e.left[roots] >= 0]
         while len(nodes):
             j, cut = self.player[nodes], self.cut[nodes]
-            children, above = [], ranges[nodes]
+            children = []
             for side, is_left in ((e.left, True), (e.right, False)):
                 child = first[nodes] + side[nodes]
-                ranges[child] = above
-                ranges[child, 2, j] &= self.missing_left[nodes] == is_left
+                low[child], high[child], missing[child] = low[nodes], high[nodes], missing[nodes]
+                missing[child, j] &= self.missing_left[nodes] == is_left
                 if is_left:
-                    ranges[child, 1, j] = np.minimum(ranges[child, 1, j], cut)
+                    high[child, j] = np.minimum(high[child, j], cut)
                 else:
-                    ranges[child, 0, j] = np.maximum(ranges[child, 0, j], cut)
+                    low[child, j] = np.maximum(low[child, j], cut)
                 children.append(child)
             following = np.concatenate(children)
             nodes = following[e.left[following] >= 0]
         leaf = np.flatnonzero(e.left < 0)
-        of_row = [(law.mass[at], law.derivative[at]) for law, at in zip(laws, law_of, strict=True)]
-        out = np.zeros((count, len(e.base_values)))
-        for start in range(0, len(leaf), LEAVES_AT_ONCE):
-            some = leaf[start : start + LEAVES_AT_ONCE]
-            low, high, missing = np.ascontiguousarray(ranges[some].transpose(1, 2, 0))
-            mass, slope = (
-                _of_ranges(law, low, np.maximum(low, high), missing > 0) for law in zip(*of_row, strict=True)
-            )
-            before, after = np.ones_like(mass), np.ones_like(mass)
-            np.cumprod(mass[:-1], axis=0, out=before[1:])
-            after[:-1] = np.cumprod(mass[:0:-1], axis=0)[::-1]
-            out += _add_leaves(e, some, slope * before * after)
-        return out
+        return leaf, low[leaf], high[leaf], missing[leaf]
 
 
 def _count_left(points: Floats, threshold: Floats, flags: int) -> Ints:
@@ -125,25 +136,23 @@ def _count_left(points: Floats, threshold: Floats, flags: int) -> Ints:
 
 
 def _of_ranges(
-    laws: Sequence[Floats], low: npt.NDArray[Any], high: npt.NDArray[Any], missing: npt.NDArray[np.bool_]
+    laws: Sequence[Floats], low: npt.NDArray[np.int32], high: npt.NDArray[np.int32], missing: npt.NDArray[np.bool_]
 ) -> Floats:
-    """Masses of ranges of classes, (players, leaves), as all arrays here are."""
     out = np.empty(low.shape)
     for j, law in enumerate(laws):
         total = np.concatenate([[0.0], np.cumsum(law[:-1])])
-        out[j] = total[high[j]] - total[low[j]]
-        if law[-1] != 0.0:
-            out[j] += np.where(missing[j], law[-1], 0.0)
+        inside = np.maximum(high[:, j], low[:, j])
+        out[:, j] = total[inside] - total[low[:, j]] + np.where(missing[:, j], law[-1], 0.0)
     return out
 
 
 def _add_leaves(e: TreeEnsemble, leaf: Ints, each: Floats) -> Floats:
-    tree = np.searchsorted(e.tree_offsets, leaf, side="right") - 1
+    tree = np.repeat(np.arange(e.n_trees), np.diff(e.tree_offsets))[leaf]
     value = e.tree_weight[tree][:, None] * e.leaf_values[e.leaf[leaf]]
     if value.shape[1] == len(e.base_values) and (e.tree_output < 0).all():
-        return np.asarray(each @ value)
-    out = np.zeros((len(each), len(e.base_values)))
+        return np.asarray(each.T @ value)
+    out = np.zeros((each.shape[1], len(e.base_values)))
     for k in range(len(e.base_values)):
         of = np.maximum(e.tree_output[tree], 0) == k
-        out[:, k] = each[:, of] @ value[of, 0]
+        out[:, k] = each[of].T @ value[of, 0]
     return out

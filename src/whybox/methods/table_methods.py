@@ -364,6 +364,9 @@ TABLE_METHODS: Final = (
         quantity="whether the feature is in the rule",
         exact=False,
         signed=False,
+        figures=("rule", "bar"),
+        section="local",
+        command="anchors",
         cost="12,000 predictions that all rows share, and up to 20,000 a row",
     ),
 )  # fmt: skip

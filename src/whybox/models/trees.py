@@ -197,6 +197,11 @@ class TreeEnsemble(Model):
         return np.unique(np.concatenate([self.feature[self.left >= 0], self.linear_feature])).astype(np.int64)
 
     @cached_property
+    def category_columns(self) -> npt.NDArray[np.int64]:
+        """The columns that some split reads as categories, in order."""
+        return np.unique(self.feature[(self.left >= 0) & (self.flags & CATEGORICAL_SPLIT > 0)]).astype(np.int64)
+
+    @cached_property
     def rounding_scale(self) -> Floats:
         """A bound on the absolute raw output, to which rounding is relative; (outputs,)."""
         return self.rounding_scale_of(slice(None))

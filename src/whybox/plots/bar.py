@@ -40,11 +40,11 @@ def bar(
 ) -> Axes:
     """Draw mean absolute attributions or local values (or an importance) as bars, largest on top; several outputs are stacked.
 
-    An importance whose numbers have a sign is drawn with it, and with its interval as a line.
+    An importance whose numbers have a sign is drawn with it, and with its interval as a line. Of rules it draws the share of rows whose rule has a feature.
 
     Args:
-        e: attributions, local values or an importance. output: one of several outputs; None stacks them all.
-        max_display: how many features; the others are summed in a last bar, but for numbers with a sign, which do not add up.
+        e: attributions, local values, an importance or rules. output: one of several outputs; None stacks them all.
+        max_display: how many features; the others are summed in a last bar, but for numbers with a sign and those of rules, which do not add up.
         ax: where to draw. title: instead of the usual one.
 
     Returns:
@@ -61,7 +61,8 @@ def bar(
     names = [name_of(shown, shown.feature_names[j]) for j in top]
     lengths = size[top]
     signed = _has_sign(shown)
-    if len(rest) and not signed:
+    adds_up = not signed and shown.kind != "rule"  # a row's rule has several features
+    if len(rest) and adds_up:
         names.append(others_label(len(rest)))
         lengths = np.vstack([lengths, size[rest].sum(axis=0)])
     ax = axes_or_new(ax, 7, 1.1 + 0.32 * len(names))
@@ -93,14 +94,18 @@ def bar(
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(min(float(low.min(initial=0.0)), 0.0), max(float(high.max(initial=0.0)) * 1.12, 1e-12))
     several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
-    smaller = f"; {len(rest):,} smaller not shown" if len(rest) and signed else ""
+    smaller = f"; {len(rest):,} smaller not shown" if len(rest) and not adds_up else ""
     ax.set_xlabel(value_label(shown) + several + smaller)
     if lengths.shape[1] > 1:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
-    ax.set_title(title if title is not None else f"Importance{output_suffix(shown)}", loc="left")
+    ax.set_title(title if title is not None else _usual_title(shown), loc="left")
     add_caution(ax, shown)
     style_axes(ax)
     return ax
+
+
+def _usual_title(e: Explanation) -> str:
+    return "Features in rules" if e.kind == "rule" else f"Importance{output_suffix(e)}"
 
 
 def _refuse_other_kinds(e: Explanation) -> None:

@@ -54,9 +54,9 @@ def beeswarm(
     e = one_output(e, output, "beeswarm")
     if e.kind == "interaction":
         raise OptionError("a beeswarm shows attributions; for interactions use heatmap.")
-    if e.dims != ("row", "feature"):
+    if e.dims != ("row", "feature") or e.kind == "rule":
         raise OptionError(
-            f"a beeswarm shows attributions of several rows{'' if e.kind in ('saliency', 'local') else '; for one row use waterfall'}.{other_figure_hint(e)}"
+            f"a beeswarm shows attributions of several rows{'' if e.kind in ('saliency', 'local', 'rule') else '; for one row use waterfall'}.{other_figure_hint(e)}"
         )
     n = len(e.values)
     rows = np.sort(np.random.default_rng(0).choice(n, MAX_POINTS, replace=False)) if n > MAX_POINTS else np.arange(n)

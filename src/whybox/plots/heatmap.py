@@ -58,7 +58,7 @@ def heatmap(
                 "a heatmap of interactions needs both axes of features, and one was picked here; draw them as they came."
             )
         return _pair_heatmap(e, max_display, ax, title)
-    if e.dims != ("row", "feature"):
+    if e.dims != ("row", "feature") or e.kind == "rule":
         raise OptionError(f"a heatmap shows attributions of several rows, or interactions.{other_figure_hint(e)}")
     order = e.ordered(max_display)
     rest = e.ordered()[max_display:]

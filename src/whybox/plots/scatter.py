@@ -66,7 +66,7 @@ def scatter(
         OptionError: no such feature, or a group of columns, which has no value to draw.
     """
     e = one_output(e, output, "scatter")
-    if e.dims not in (("row", "feature"), ("row", "feature", "feature_2")):
+    if e.dims not in (("row", "feature"), ("row", "feature", "feature_2")) or e.kind == "rule":
         raise OptionError(f"a scatter shows attributions of several rows.{other_figure_hint(e)}")
     name = _feature_name(e, feature)
     values = shown_values(e, name)

@@ -278,6 +278,8 @@ def unit_label(e: Explanation) -> str:
 
 def value_label(e: Explanation) -> str:
     """Return what a number is and what it is measured in; of attributions their mean size over the rows."""
+    if e.kind == "rule":
+        return "share of rows whose rule has the feature"
     name = e.evidence.quantity if e.kind == "importance" else f"mean |{e.evidence.quantity}|"
     return name if name == e.units else f"{name} ({unit_label(e)})"
 
@@ -296,6 +298,8 @@ def other_figure_hint(e: Explanation) -> str:
         return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.local, as bars."
     if e.kind == "local":
         return " Local values of one row are drawn by plot.local."
+    if e.kind == "rule":
+        return " Rules are drawn by plot.rule."
     if e.kind != "saliency":
         return ""
     dims = set(e.dims) - {"row", "output"}

@@ -17,13 +17,13 @@ from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
 from whybox.methods.anchors.options import AnchorsOptions
+from whybox.methods.anchors.predicates import own_predicates
 from whybox.methods.anchors.problem import AnchorsProblem, resolve_rows, resolve_setting
 from whybox.methods.anchors.result import rule_explanation
 from whybox.methods.anchors.rounds import find_rules
 from whybox.methods.anchors.screening import POOL_DRAWS, SharedPool, draw_pool
-from whybox.methods.anchors.search import MIN_BUDGET, RuleProblem
+from whybox.methods.anchors.search import MIN_BUDGET, FoundRule, RuleProblem
 from whybox.methods.anchors.spot_checks import check_rules
-from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.models.blackbox import BlackBox
@@ -61,12 +61,16 @@ class Anchors:
         self.setting = resolve_setting(model, background, self.options)
         self.law = RuleLaw(self.setting)
 
-    @cached_property
-    def _pool(self) -> SharedPool:
-        """The sample that all rows share, drawn at the first call."""
+    @property
+    def pool_draws(self) -> int:
+        """How many predictions the sample takes that all rows share."""
         allowed = self.options.max_evals
-        draws = POOL_DRAWS if allowed is None else min(POOL_DRAWS, max(1, allowed // POOL_SHARE))
-        return draw_pool(self.law, DrawEvaluator(self.setting), draws)
+        return POOL_DRAWS if allowed is None else min(POOL_DRAWS, max(1, allowed // POOL_SHARE))
+
+    @cached_property
+    def pool(self) -> SharedPool:
+        """The sample that all rows share, drawn at the first call."""
+        return draw_pool(self.law, DrawEvaluator(self.setting), self.pool_draws)
 
     def __call__(self, X: Any) -> Explanation:
         """Explain rows.
@@ -88,12 +92,10 @@ class Anchors:
         answers = self.setting.reader.answers(outputs)
         kinds, which = np.unique(np.column_stack([problem.own, answers]), axis=0, return_inverse=True)
         which = which.reshape(-1).astype(np.int64)
-        drawn_before = "_pool" in self.__dict__
-        budget = self._budget(len(problem.rows), len(kinds))
-        pool = self._pool
-        evaluator = DrawEvaluator(self.setting)
-        problems = [self._rule_problem(k[:-1].astype(np.int64), float(k[-1]), budget) for k in kinds]
-        found = find_rules(self.law, evaluator, pool, problems)
+        drawn_before = "pool" in self.__dict__
+        budget = self.budget(len(problem.rows), len(kinds))
+        pool, evaluator = self.pool, DrawEvaluator(self.setting)
+        found = self.rules_of(kinds, evaluator, budget)
         problem.repeat_check.check_after()
         calls = evaluator.spent + (0 if drawn_before else len(pool)) + len(problem.rows)
         checks = check_rules(problem, found, which, answers, evaluator.spent)
@@ -107,7 +109,11 @@ class Anchors:
             seconds=time.perf_counter() - began,
         )
 
-    def _budget(self, rows: int, problems: int) -> int:
+    def rules_of(self, kinds: Floats, evaluator: DrawEvaluator, budget: int) -> list[FoundRule]:
+        """Return the rule of each kind of rows: own pieces and class, (kinds, players + 1); `budget` is the most predictions of each."""
+        return find_rules(self.law, evaluator, self.pool, len(kinds), lambda i: self._rule_problem(kinds[i], budget))
+
+    def budget(self, rows: int, problems: int) -> int:
         """Predictions that each different problem may take.
 
         Raises:
@@ -116,8 +122,7 @@ class Anchors:
         allowed = self.options.max_evals
         if allowed is None:
             return EVALS_A_ROW
-        pool = min(POOL_DRAWS, max(1, allowed // POOL_SHARE))
-        each = (allowed - pool - rows) // max(problems, 1)
+        each = (allowed - self.pool_draws - rows) // max(problems, 1)
         if each < MIN_BUDGET:
             raise LimitError(
                 f"anchors take at least {MIN_BUDGET:,} predictions for each of {problems:,} different rows, beside the sample that all rows share: more than ",
@@ -128,13 +133,17 @@ class Anchors:
             )
         return each
 
-    def _rule_problem(self, own: Ints, answer: float, budget: int) -> RuleProblem:
+    def _rule_problem(self, kind: Floats, budget: int) -> RuleProblem:
+        """The problem of rows whose own pieces and class are these, (players + 1,)."""
         setting, options = self.setting, self.options
-        inside = setting.pieces == own
+        own, answer = kind[:-1].astype(np.int64), float(kind[-1])
+        predicates = own_predicates(setting.ordered_pieces, own)
+        inside = np.asfortranarray(predicates.met_by(setting.pieces))  # read column by column
         weights = setting.background.weights
-        usable = inside.any(axis=0) & ~inside.all(axis=0)
+        usable = np.asarray(inside.any(axis=0) & ~inside.all(axis=0))
         return RuleProblem(
             own,
+            predicates,
             answer,
             usable,
             inside,

@@ -16,6 +16,7 @@ from typing import final
 import numpy as np
 
 from whybox.data.table import Floats
+from whybox.methods.anchors.predicates import Condition
 from whybox.methods.anchors.problem import AnchorsSetting
 from whybox.methods.common.columns import Ints
 
@@ -49,26 +50,23 @@ class RuleLaw:
         """Return background rows by weight at uniform numbers, (draws,)."""
         return np.asarray(np.minimum(np.searchsorted(self._row_ends, u, side="right"), len(self._row_ends) - 1))
 
-    def rows_of_piece(self, player: int, piece: int, u: Floats) -> Ints:
-        """Return background rows whose cells of a player lie in a piece, by weight, at uniform numbers, (draws,)."""
-        rows, ends, starts = self._pieces[player]
-        first, last = int(starts[piece]), int(starts[piece + 1])
+    def rows_that_meet(self, condition: Condition, u: Floats) -> Ints:
+        """Return background rows that meet a condition, by weight, at uniform numbers, (draws,)."""
+        rows, ends, starts = self._pieces[condition.player]
+        first, last = int(starts[condition.first]), int(starts[condition.last])
         low = ends[first - 1] if first else 0.0
         at = np.searchsorted(ends, low + u * (ends[last - 1] - low), side="right")
         return np.asarray(rows[np.clip(at, first, last - 1)], dtype=np.int64)
 
-    def draw(self, rng: np.random.Generator, rule: Sequence[int], own: Ints, count: int) -> Ints:
-        """Return draws under a rule, (count, players).
-
-        Args:
-            rng: draws. rule: players whose condition holds. own: (players,), the pieces of their conditions. count: of draws.
-        """
+    def draw(self, rng: np.random.Generator, rule: Sequence[Condition], count: int) -> Ints:
+        """Return draws under the conditions of a rule, (count, players)."""
         base = self.background_rows(rng.random(count))
         sources = np.repeat(base[:, None], self.setting.players.count, axis=1)
-        for p in sorted(rule):
-            breaks = self.setting.pieces[base, p] != own[p]
-            replacement = self.rows_of_piece(p, int(own[p]), rng.random(count))
-            sources[breaks, p] = replacement[breaks]
+        for condition in sorted(rule, key=lambda each: each.player):
+            p = condition.player
+            piece = self.setting.pieces[base, p]
+            breaks = (piece < condition.first) | (piece >= condition.last)
+            sources[breaks, p] = self.rows_that_meet(condition, rng.random(int(breaks.sum())))
         return sources
 
 

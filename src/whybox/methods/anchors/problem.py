@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -13,8 +14,9 @@ from whybox.errors import Argument, InputError, OptionError
 from whybox.games.players import Players, resolve_players
 from whybox.methods.anchors.classes import ClassReader, resolve_classes
 from whybox.methods.anchors.options import AnchorsOptions
-from whybox.methods.common.bins import check_named_edges
-from whybox.methods.common.columns import Ints
+from whybox.methods.anchors.predicates import Flags
+from whybox.methods.common.bins import check_named_edges, exact_texts, short_edges
+from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
@@ -35,6 +37,7 @@ from whybox.models.prepare_rows import PreparedRows, prepare_rows
 __all__ = ["AnchorsProblem", "AnchorsSetting", "resolve_rows", "resolve_setting"]
 
 MIN_BACKGROUND: Final = 2
+FEW_VALUES: Final = {"quartile": 4, "decile": 10}  # of a number, that are told apart each
 ROWS_OF_CLASSES: Final = 256  # background rows whose outputs say whether they are those of classes
 
 
@@ -73,6 +76,14 @@ class AnchorsSetting:
     def selection(self) -> OutputSelection:
         """The outputs that are evaluated."""
         return self.reader.selection
+
+    @cached_property
+    def ordered_pieces(self) -> tuple[int, ...]:
+        """For each player how many pieces are bins of a number, which come first and in order; 0 of other players."""
+        return tuple(
+            column.pieces - (column.missing_piece >= 0) if column.is_number and not others else 0
+            for column, *others in self.columns
+        )
 
     @cached_property
     def pieces(self) -> Ints:
@@ -123,8 +134,29 @@ class AnchorsProblem:
 
     @cached_property
     def own(self) -> Ints:
-        """The own piece of each row, (rows, players); -1 where no background row has anything like the row's cell."""
-        return np.column_stack([np.where(r.is_unseen, -1, r.first) for r in self.regions])
+        """The own piece of each row, (rows, players); -1 where no background row has anything like the row's cell.
+
+        A number beyond all of the background lies in the last bin of that side: it meets conditions that are open to that side.
+        """
+        out = np.column_stack([np.where(r.is_unseen, -1, r.first) for r in self.regions])
+        for p, below, above in self._beyond:
+            out[below, p], out[above, p] = 0, self.setting.ordered_pieces[p] - 1
+        return out
+
+    @property
+    def n_beyond(self) -> int:
+        """How many numbers lie beyond all of the background."""
+        return sum(int(below.sum() + above.sum()) for _, below, above in self._beyond)
+
+    @property
+    def _beyond(self) -> list[tuple[int, Flags, Flags]]:
+        """For each player of a number cut into bins, which rows lie below or above all of the background."""
+        found = []
+        for p, regions in enumerate(self.regions):
+            if self.setting.ordered_pieces[p] > 1:
+                low, high = self.setting.columns[p][0].limits
+                found.append((p, np.asarray(regions.numbers < low), np.asarray(regions.numbers > high)))
+        return found
 
 
 def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> AnchorsSetting:
@@ -154,21 +186,10 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     table, shares = resolved.rows.table, resolved.rows.weights
     players = resolve_players(resolved.model, table.names, options.players)
     check_named_edges(options.discretizer, table.names)
-    categories = resolved.model.inputs.encoder.learned_categories(table)
+    categories = category_positions(resolved.model, table)
     columns, distributions, kinds = [], [], []
     for name, members in zip(players.names, players.members, strict=True):
-        own = tuple(
-            bin_column(
-                resolved.rows,
-                p,
-                discretizer=options.discretizer,
-                y=None,
-                seed=options.seed,
-                as_category=p in categories,
-                window=False,
-            )
-            for p in members
-        )
+        own = tuple(_bins_of(resolved.rows, p, options, as_category=p in categories) for p in members)
         found, pieces = join_columns(name, own, shares, drawn_inside=False)
         columns.append(own)
         distributions.append(found)
@@ -177,6 +198,29 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     return AnchorsSetting(
         options, resolved, reader, players, tuple(columns), tuple(distributions), tuple(kinds), agreement, checked
     )
+
+
+def _bins_of(rows: WeightedRows, p: int, options: AnchorsOptions, *, as_category: bool) -> BinnedColumn:
+    """Cut a column into pieces; edges of numbers are short, and written in full, so that a rule can be applied as it is written."""
+
+    def cut(discretizer: Any) -> BinnedColumn:
+        return bin_column(rows, p, discretizer=discretizer, y=None, seed=options.seed, as_category=as_category, window=False)  # fmt: skip
+
+    column, name = cut(options.discretizer), rows.table.names[p]
+    numbers = column.feature.numbers
+    if (
+        column.feature.kind not in ("number", "integer")
+        or numbers is None
+        or column.feature.number_origin
+        or not len(column.edges)
+    ):
+        return column
+    if not (isinstance(options.discretizer, Mapping) and name in options.discretizer):
+        known = ~np.isnan(numbers)
+        few = FEW_VALUES["quartile" if isinstance(options.discretizer, Mapping) else options.discretizer]
+        edges = short_edges(numbers[known], rows.weights[known] / rows.weights[known].sum(), column.edges, few)
+        column = cut({name: edges})
+    return replace(column, edge_words=exact_texts(column.edges))
 
 
 def _resolve_reader(resolved: ResolvedModel, options: AnchorsOptions) -> ClassReader:

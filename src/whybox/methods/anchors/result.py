@@ -45,12 +45,10 @@ def rule_explanation(
     values = np.zeros((len(found), len(names)))
     step = np.zeros(values.shape, dtype=np.int64)
     for i, each in enumerate(found):
-        values[i, list(each.rule)] = 1.0
-        step[i, list(each.rule)] = np.arange(1, len(each.rule) + 1)
-    conditions = np.empty(values.shape, dtype=object)
-    for p, regions in enumerate(problem.regions):
-        conditions[:, p] = regions.conditions
-    conditions[values == 0.0] = ""
+        players = [c.player for c in each.conditions]
+        values[i, players] = 1.0
+        step[i, players] = np.arange(1, len(players) + 1)
+    conditions = _conditions(problem, found)
     labels = setting.reader.labels(answers)
     extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
         "condition": (("row", "feature"), _texts(conditions)),
@@ -103,8 +101,24 @@ def _texts(words: Any) -> npt.NDArray[Any]:
     return np.asarray(words, dtype=np.str_)
 
 
+def _conditions(problem: AnchorsProblem, found: list[FoundRule]) -> npt.NDArray[Any]:
+    """The conditions in words, (rows, players); "" outside the rules."""
+    setting = problem.setting
+    words = np.full((len(found), setting.players.count), "", dtype=object)
+    for i, each in enumerate(found):
+        for c in each.conditions:
+            bins = setting.ordered_pieces[c.player]
+            is_range = c.last <= bins and bins > 1
+            words[i, c.player] = (
+                setting.columns[c.player][0].range_words(c.first, c.last)
+                if is_range
+                else problem.regions[c.player].conditions[i]
+            )
+    return words
+
+
 def _sentence(conditions: npt.NDArray[Any], found: FoundRule) -> str:
-    return "IF " + " AND ".join(conditions[p] for p in found.rule) if found.rule else "always"
+    return "IF " + " AND ".join(conditions[c.player] for c in found.conditions) if found.conditions else "always"
 
 
 def _settings(problem: AnchorsProblem, calls: int) -> dict[str, Any]:
@@ -136,6 +150,15 @@ def _notes(problem: AnchorsProblem, found: list[FoundRule]) -> tuple[str, ...]:
         notes.append(
             f"No rule of {failed:,} row{'s' * (failed != 1)} reaches the precision: see extras['certified']. Finer bins (discretizer='decile'), more conditions "
             "(max_size) or a lower precision may help."
+        )
+    empty = sum(f.certified and f.coverage == 0.0 for f in found)
+    if empty:
+        notes.append(f"The rules of {empty:,} row{'s' * (empty != 1)} are met by no background row: they hold for mixed rows alone.")  # fmt: skip
+    beyond = problem.n_beyond
+    if beyond:
+        notes.append(
+            f"{beyond:,} number{'s lie' if beyond > 1 else ' lies'} beyond those of the background: a condition that is open to that side may hold there, but "
+            "no such number was tried."
         )
     unseen = int((problem.own < 0).sum())
     if unseen:

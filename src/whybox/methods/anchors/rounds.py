@@ -3,30 +3,42 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from typing import Final
 
 import numpy as np
 
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
-from whybox.methods.anchors.screening import SharedPool, own_cells, pieces_of
+from whybox.methods.anchors.screening import Rule, SharedPool, pieces_of, screened_rules
 from whybox.methods.anchors.search import Draws, FoundRule, Request, RuleProblem, search
 
-__all__ = ["find_rules"]
+__all__ = ["find_rules", "problems_together"]
 
-PROBLEMS_TOGETHER: Final = 256
+MAX_PROBLEMS_TOGETHER: Final = 256
+MAX_BYTES_TOGETHER: Final = 2**28  # of which background rows meet which predicates
 Search = Generator[Request, list[Draws], FoundRule]
 
 
 def find_rules(
-    law: RuleLaw, evaluator: DrawEvaluator, pool: SharedPool, problems: Sequence[RuleProblem]
+    law: RuleLaw, evaluator: DrawEvaluator, pool: SharedPool, count: int, make_problem: Callable[[int], RuleProblem]
 ) -> list[FoundRule]:
-    """Return the rule of each problem. It depends on the problem and the seed alone, not on the other problems."""
+    """Return the rule of each of so many problems. It depends on the problem and the seed alone, not on the other problems.
+
+    Args:
+        law, evaluator, pool: of the explainer. count: of problems. make_problem: makes one; only those that are searched together are held.
+    """
     found: list[FoundRule] = []
-    for start in range(0, len(problems), PROBLEMS_TOGETHER):
-        found += _find_together(law, evaluator, pool, problems[start : start + PROBLEMS_TOGETHER])
+    together = problems_together(law)
+    for start in range(0, count, together):
+        found += _find_together(law, evaluator, pool, [make_problem(i) for i in range(start, min(start + together, count))])  # fmt: skip
     return found
+
+
+def problems_together(law: RuleLaw) -> int:
+    """Return how many problems are searched side by side."""
+    each = 2 * law.setting.players.count * len(law.setting.background)
+    return int(np.clip(MAX_BYTES_TOGETHER // each, 1, MAX_PROBLEMS_TOGETHER))
 
 
 def _find_together(
@@ -37,11 +49,11 @@ def _find_together(
     requests: dict[int, Request] = {}
     rngs = [_rng(law.setting.options.seed, problem) for problem in problems]
     for i, problem in enumerate(problems):
-        searches[i] = search(problem, own_cells(pool.pieces, problem.own), pool.answers == problem.answer)
+        searches[i] = search(problem, *_screened(problem, pool))
         _advance(i, None, searches, requests, found)
     while requests:
         sources = {
-            i: [law.draw(rngs[i], rule, problems[i].own, count) for rule, count in request]
+            i: [law.draw(rngs[i], problems[i].predicates.conditions(rule), count) for rule, count in request]
             for i, request in requests.items()
         }
         outputs = evaluator.outputs(np.concatenate([s for each in sources.values() for s in each]), what="anchors")
@@ -52,10 +64,21 @@ def _find_together(
             for s in drawn:
                 here = slice(at, at + len(s))
                 at += len(s)
-                inside = own_cells(pieces_of(law.setting, s), problems[i].own)
+                inside = problems[i].predicates.met_by(pieces_of(law.setting, s))
                 replies.append(Draws(answers[here] == problems[i].answer, inside, s, outputs[here].copy()))
             _advance(i, replies, searches, requests, found)
     return [found[i] for i in range(len(problems))]
+
+
+def _screened(problem: RuleProblem, pool: SharedPool) -> tuple[list[Rule], list[Rule]]:
+    return screened_rules(
+        problem.predicates,
+        problem.predicates.met_by(pool.pieces),
+        pool.answers == problem.answer,
+        problem.usable,
+        problem.precision,
+        problem.max_size,
+    )
 
 
 def _advance(

@@ -10,25 +10,24 @@ from dataclasses import dataclass
 from typing import Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
+from whybox.methods.anchors.predicates import Flags, Predicates
 from whybox.methods.anchors.problem import AnchorsSetting
 from whybox.methods.common.columns import Ints
 
-__all__ = ["Rule", "SharedPool", "coverage", "draw_pool", "own_cells", "pieces_of", "screened_rules", "success_score"]
+__all__ = ["Rule", "SharedPool", "coverage", "draw_pool", "pieces_of", "screened_rules", "success_score"]
 
-Rule = tuple[int, ...]  # players whose condition holds, in the order in which they were added
-Flags = npt.NDArray[np.bool_]
+Rule = tuple[int, ...]  # predicates, in the order in which they were added
 POOL_DRAWS: Final = 12_000
 UNCHANGED_SHARE: Final = (
     3  # one in so many draws is a background row as it is; in the others half of the features are replaced
 )
 MIN_SUPPORT: Final = 40  # draws that meet a rule, below which nothing is said of it
 BEAM: Final = 6  # rules that are made longer
-MAX_SCREENED: Final = 5  # conditions of a screened rule
+MAX_SCREENED: Final = 6  # predicates of a screened rule
 
 
 @final
@@ -67,11 +66,6 @@ def pieces_of(setting: AnchorsSetting, sources: Ints) -> Ints:
     return np.asarray(np.take_along_axis(setting.pieces, sources, axis=0))
 
 
-def own_cells(pieces: Ints, own: Ints) -> Flags:
-    """Return which cells lie in the own pieces of a row, (draws, players)."""
-    return np.asarray(pieces == own)
-
-
 def success_score(successes: Floats, trials: Floats) -> Floats:
     """Return a share less one standard error, with one success and one failure added: how rules of different support are compared."""
     share = (successes + 1.0) / (trials + 2.0)
@@ -79,39 +73,45 @@ def success_score(successes: Floats, trials: Floats) -> Floats:
 
 
 def screened_rules(
-    inside: Flags, agrees: Flags, usable: Flags, precision: float, max_size: int
+    predicates: Predicates, inside: Flags, agrees: Flags, usable: Flags, precision: float, max_size: int
 ) -> tuple[list[Rule], list[Rule]]:
     """Return the rules that reach the precision in the sample, and the best rules of the last round, best first.
 
     Args:
-        inside: (draws, players), which cells meet the row's conditions. agrees: (draws,), which draws have the row's class.
-        usable: (players,), which conditions may be used. precision: to reach. max_size: most conditions.
+        predicates: that the row meets. inside: (draws, predicates), which of them each draw meets. agrees: (draws,), which draws have the row's class.
+        usable: (predicates,), which may be used. precision: to reach. max_size: most players with a condition.
     """
     reached: list[Rule] = [()] if agrees.mean() >= precision else []
-    frontier: list[tuple[Rule, Ints]] = [((), np.arange(len(agrees)))]
-    best: list[Rule] = [()]
-    for _ in range(min(max_size, MAX_SCREENED)):
-        found: dict[frozenset[int], tuple[float, Rule, Ints]] = {}
-        for rule, draws in frontier:
-            cells, right = inside[draws], agrees[draws]
-            trials = cells.sum(axis=0).astype(np.float64)
-            successes = cells[right].sum(axis=0).astype(np.float64)
-            score = success_score(successes, trials)
-            for p in np.flatnonzero(usable & (trials >= MIN_SUPPORT)).tolist():
+    cells = np.ascontiguousarray(inside.T)
+    rules: list[Rule] = [()]
+    met = [np.ones(len(agrees), dtype=bool)]  # which draws meet each rule
+    for _ in range(MAX_SCREENED):
+        trials = np.stack([_counts(cells, of_rule) for of_rule in met])
+        successes = np.stack([_counts(cells, of_rule & agrees) for of_rule in met])
+        score = success_score(successes, trials)
+        found: dict[frozenset[int], tuple[float, Rule, int]] = {}
+        for i, rule in enumerate(rules):
+            allowed = usable & predicates.can_follow(rule, max_size) & (trials[i] >= MIN_SUPPORT)
+            for p in np.flatnonzero(allowed).tolist():
                 longer = (*rule, p)
-                if p in rule or frozenset(longer) in found:
+                if frozenset(longer) in found:
                     continue
-                if successes[p] >= precision * trials[p]:
+                if successes[i, p] >= precision * trials[i, p]:
                     reached.append(longer)
-                found[frozenset(longer)] = (float(score[p]), longer, draws)
+                found[frozenset(longer)] = (float(score[i, p]), longer, i)
         if not found:
             break
         order = sorted(found.values(), key=lambda each: (-each[0], sorted(each[1])))[:BEAM]
-        frontier = [(rule, draws[inside[draws, rule[-1]]]) for _, rule, draws in order]
-        best = [rule for _, rule, _ in order]
-    return reached, best
+        rules = [rule for _, rule, _ in order]
+        met = [met[i] & cells[rule[-1]] for _, rule, i in order]
+    return reached, rules
+
+
+def _counts(cells: Flags, of_rule: Flags) -> Floats:
+    """How many of the draws that meet a rule meet each predicate too, (predicates,), of cells (predicates, draws)."""
+    return np.array([np.count_nonzero(both) for both in cells & of_rule], dtype=np.float64)
 
 
 def coverage(inside: Flags, weights: Floats, rule: Sequence[int]) -> float:
-    """Return the weighted share of background rows that meet every condition of a rule; `inside` is (background rows, players)."""
+    """Return the weighted share of background rows that meet every predicate of a rule; `inside` is (background rows, predicates)."""
     return float(weights[inside[:, list(rule)].all(axis=1)].sum())

@@ -8,27 +8,27 @@ computes hold together with the promised confidence.
 from __future__ import annotations
 
 from collections.abc import Generator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Final, final
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.methods.anchors.screening import Rule, coverage, screened_rules, success_score
+from whybox.methods.anchors.predicates import Condition, Flags, Predicates
+from whybox.methods.anchors.screening import Rule, coverage, success_score
 from whybox.methods.common.columns import Ints
 from whybox.numerics.statistics import binomial_bounds
 
-__all__ = ["MIN_BUDGET", "Draws", "FoundRule", "Request", "RuleProblem", "search"]
+__all__ = ["KEPT_DRAWS", "MIN_BUDGET", "Draws", "FoundRule", "Request", "RuleProblem", "search"]
 
 LOOKS: Final = (128, 256, 512, 1024, 2048)  # draws of a rule when its bounds are computed
 MIN_BUDGET: Final = 640  # predictions of one round of scouts and one look
 SCOUT_DRAWS: Final = 64  # by which it is decided whether a rule is tested
+SCOUT_ERROR: Final = 0.5 / SCOUT_DRAWS**0.5  # standard error of a share of so many, at most
 EXPLORE_DRAWS: Final = 384  # of a rule that is to be made longer
 KEPT_DRAWS: Final = 32  # whose cells are kept for checks
 MAX_SCOUTED: Final = 8  # rules that are tried at a time
 MAX_LONGER: Final = 3  # of those made longer by one condition
-Flags = npt.NDArray[np.bool_]
 
 
 @final
@@ -37,12 +37,14 @@ class RuleProblem:
     """A row's own pieces and its class; rows that share both share the rule.
 
     Attributes:
-        own: (players,). answer: what the model predicts. usable: (players,), conditions that some background rows meet and some do not.
-        inside, weights: (background rows, players), which meet the conditions; and their weights. precision, error: as asked. max_size: most conditions.
-        budget: most predictions.
+        own: (players,). predicates: that the row meets. answer: what the model predicts.
+        usable: (predicates,), those that some background rows meet and some do not. inside, weights: (background rows, predicates), which rows meet them; and
+            their weights.
+        precision, error: as asked. max_size: most conditions. budget: most predictions.
     """
 
     own: Ints
+    predicates: Predicates
     answer: float
     usable: Flags
     inside: Flags
@@ -56,7 +58,7 @@ class RuleProblem:
 @final
 @dataclass(frozen=True, eq=False)
 class Draws:
-    """Draws under a rule: which have the row's class, (draws,); which cells meet the row's conditions, (draws, players); sources and outputs of them."""
+    """Draws under a rule: which have the row's class, (draws,); which predicates they meet, (draws, predicates); sources and outputs of them."""
 
     agrees: Flags
     inside: Flags
@@ -82,12 +84,14 @@ class FoundRule:
     """What a search found.
 
     Attributes:
-        rule: its conditions in the order in which they were added. draws: those that confirmed it. bounds: of its precision. certified: whether the lower
-            bound reaches the precision. coverage: share of the background. spent: predictions of the search. tests: how many rules were tested.
+        rule: its predicates in the order in which they were added. conditions: the same, one for each player. draws: those that confirmed it.
+        bounds: of its precision. certified: whether the lower bound reaches the precision. coverage: share of the background.
+        spent: predictions of the search. tests: how many rules were tested.
         out_of_budget: whether the search ended for want of predictions.
     """
 
     rule: Rule
+    conditions: tuple[Condition, ...]
     draws: Draws
     bounds: tuple[float, float]
     certified: bool
@@ -113,6 +117,9 @@ class _Search:
     spent: int = 0
     tests: int = 0
     best: FoundRule | None = None
+    scouted: list[tuple[float, Rule]] = field(
+        default_factory=list
+    )  # every rule that scouts were drawn for, with its score
 
     def ask(self, request: Request) -> Generator[Request, list[Draws], list[Draws]]:
         """Have draws made, if the budget allows."""
@@ -152,7 +159,8 @@ class _Search:
         low, high = binomial_bounds(int(draws.agrees.sum()), len(draws.agrees), error)
         if certified or self.best is None or float(low) > self.best.bounds[0]:
             share = coverage(self.problem.inside, self.problem.weights, rule)
-            self.best = FoundRule(rule, draws, (float(low), float(high)), certified, share, 0, 0, out_of_budget=False)
+            conditions, bounds = self.problem.predicates.conditions(rule), (float(low), float(high))
+            self.best = FoundRule(rule, conditions, draws, bounds, certified, share, 0, 0, out_of_budget=False)
 
     def try_rules(self, rules: Sequence[Rule]) -> Generator[Request, list[Draws], list[tuple[float, Rule]] | None]:
         """Scout some rules and test those that look right, largest coverage first; None: one is confirmed, else the rules with their scores, best first."""
@@ -163,65 +171,92 @@ class _Search:
             if share >= problem.precision and (yield from self.test(rule)):
                 return None
         scores = [float(success_score(np.array(s * SCOUT_DRAWS), np.array(float(SCOUT_DRAWS)))) for s in shares]
-        return sorted(zip(scores, rules, strict=True), key=lambda each: (-each[0], len(each[1]), sorted(each[1])))
+        order = sorted(zip(scores, rules, strict=True), key=lambda each: (-each[0], len(each[1]), sorted(each[1])))
+        self.scouted += order
+        return order
+
+    @property
+    def promising(self) -> Rule:
+        """The shortest of the scouted rules whose score is within a standard error of the best."""
+        best = max(score for score, _ in self.scouted)
+        near = [each for each in self.scouted if each[0] >= best - SCOUT_ERROR]
+        return min(near, key=lambda each: (len(each[1]), -each[0], sorted(each[1])))[1]
+
+    def addable(self, rule: Rule) -> Flags:
+        """Return which predicates can be added to a rule, (predicates,)."""
+        problem = self.problem
+        return np.asarray(problem.usable & problem.predicates.can_follow(rule, problem.max_size))
+
+    def shorten(self) -> Generator[Request, list[Draws], None]:
+        """Leave conditions of the confirmed rule out, one at a time, as long as a shorter rule is confirmed."""
+        while self.best is not None and self.best.rule:
+            rule = self.best.rule
+            shorter = [tuple(q for q in rule if q != p) for p in rule]
+            if (yield from self.try_rules(self.by_coverage(shorter))) is not None:
+                return
+
+    def by_coverage(self, rules: Sequence[Rule]) -> list[Rule]:
+        """Return rules, largest coverage first."""
+        problem = self.problem
+        return sorted(rules, key=lambda r: (-coverage(problem.inside, problem.weights, r), len(r), sorted(r)))
 
     def lengthen(self, rule: Rule) -> Generator[Request, list[Draws], list[Rule]]:
-        """Return the longer rules that promise most, by draws under the rule that meet one more condition."""
+        """Return the longer rules, best first, by draws under the rule that meet one more predicate."""
         (draws,) = yield from self.ask([(rule, EXPLORE_DRAWS)])
+        allowed = self.addable(rule)
         trials = draws.inside.sum(axis=0).astype(np.float64)
         score = success_score(draws.inside[draws.agrees].sum(axis=0).astype(np.float64), trials)
         order = np.argsort(-score, kind="stable").tolist()
-        return [(*rule, p) for p in order if self.problem.usable[p] and p not in rule]
+        return [(*rule, p) for p in order if allowed[p]]
 
 
-def search(problem: RuleProblem, inside: Flags, agrees: Flags) -> Generator[Request, list[Draws], FoundRule]:
+def search(
+    problem: RuleProblem, reached: list[Rule], nearest: list[Rule]
+) -> Generator[Request, list[Draws], FoundRule]:
     """Search the rule of a row: yields what is to be drawn, takes the draws, and returns what it found.
 
     Args:
-        problem: of the row. inside, agrees: of the shared sample, as :func:`screened_rules` takes them.
+        problem: of the row. reached, nearest: rules that the shared sample proposes, as :func:`screened_rules` returns them.
     """
     state = _Search(problem)
     out_of_budget = False
     try:
-        yield from _search(state, inside, agrees)
+        yield from _search(state, reached, nearest)
     except _OutOfBudgetError:
         out_of_budget = True
     found = state.best
     if found is None:  # nothing could be tested: the rule without conditions, of which nothing is known
         nothing = Draws(
-            np.zeros(0, dtype=bool), inside[:0], np.zeros((0, len(problem.own)), dtype=np.int64), np.zeros((0, 0))
+            np.zeros(0, dtype=bool),
+            np.zeros((0, len(problem.predicates)), dtype=bool),
+            np.zeros((0, len(problem.own)), dtype=np.int64),
+            np.zeros((0, 0)),
         )
-        found = FoundRule((), nothing, (0.0, 1.0), certified=False, coverage=1.0, spent=0, tests=0, out_of_budget=True)
-    return FoundRule(
-        found.rule,
-        found.draws.first(KEPT_DRAWS),
-        found.bounds,
-        found.certified,
-        found.coverage,
-        state.spent,
-        state.tests,
-        out_of_budget,
+        found = FoundRule(
+            (), (), nothing, (0.0, 1.0), certified=False, coverage=1.0, spent=0, tests=0, out_of_budget=True
+        )
+    return replace(
+        found,
+        draws=found.draws.first(KEPT_DRAWS),
+        spent=state.spent,
+        tests=state.tests,
+        out_of_budget=out_of_budget,
     )
 
 
-def _search(state: _Search, inside: Flags, agrees: Flags) -> Generator[Request, list[Draws], None]:
-    problem = state.problem
-    size = min(problem.max_size, int(problem.usable.sum()))
-    reached, best = screened_rules(inside, agrees, problem.usable, problem.precision, size)
-    by_coverage = sorted(reached, key=lambda r: (-coverage(problem.inside, problem.weights, r), len(r), sorted(r)))
-    tried = yield from state.try_rules(by_coverage[:MAX_SCOUTED] if reached else best[:MAX_SCOUTED])
-    if tried is None:
-        return
-    rule = tried[0][1]
-    while len(rule) < size:
+def _search(state: _Search, reached: list[Rule], nearest: list[Rule]) -> Generator[Request, list[Draws], None]:
+    tried = yield from state.try_rules((state.by_coverage(reached) if reached else nearest)[:MAX_SCOUTED])
+    while tried is not None and state.addable(rule := tried[0][1]).any():
         longer = yield from state.lengthen(rule)
-        children = sorted(longer[:MAX_LONGER], key=lambda r: (-coverage(problem.inside, problem.weights, r), sorted(r)))
-        tried = yield from state.try_rules(children)
-        if tried is None:
-            return
-        rule = tried[0][1]
-    if state.best is None:  # every rule was turned down before a test: its longest gets its bounds
-        yield from state.test(rule)
+        tried = yield from state.try_rules(state.by_coverage(longer[:MAX_LONGER]))
+    if tried is None:
+        yield from state.shorten()
+    elif state.best is None:  # every rule was turned down before a test
+        rule = state.promising
+        if (
+            yield from state.try_rules([rule[:k] for k in range(len(rule))] or [()])
+        ) is not None and state.best is None:
+            yield from state.test(state.promising)
 
 
 def _has_hope(agree: int, look: int, error: float, precision: float) -> bool:

@@ -11,6 +11,7 @@ from whybox.data.cells import object_cells
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
 from whybox.explanation.spot_checks import SpotChecks
+from whybox.methods.anchors.predicates import Condition
 from whybox.methods.anchors.problem import AnchorsProblem
 from whybox.methods.anchors.search import FoundRule
 from whybox.methods.common.columns import Ints
@@ -72,24 +73,35 @@ def _check_conditions(
     cells: dict[int, npt.NDArray[Any]],
     checker: SpotChecker,
 ) -> None:
-    """Hold every cell of a rule against the row's own cell: in the same bin, or the same category."""
+    """Hold every cell of a rule against the row's own cell: on the same side of the edges, or the same category."""
     for p, columns in enumerate(problem.setting.columns):
-        here = np.flatnonzero([p in rule.rule for rule in rules])
-        if not len(here):
+        asked = [next((c for c in rule.conditions if c.player == p), None) for rule in rules]
+        here = [(i, c) for i, c in enumerate(asked) if c is not None]
+        if not here:
             continue
+        bins = problem.setting.ordered_pieces[p]
         for column in columns:
             own = object_cells(problem.rows, column.feature.position)
             at = column.feature.position
-            meets = [_same_bin(column, cells[at][i], own[rows[i]]) for i in here]
+            meets = [
+                _meets(column, cells[at][i], own[rows[i]], above=c.last < bins, below=0 < c.first < bins)
+                if bins
+                else _meets(column, cells[at][i], own[rows[i]])
+                for i, c in here
+            ]
 
-            def where(k: tuple[int, ...], here: Ints = here, name: str = column.feature.name) -> PositionLabel:
-                return [("row", int(rows[here[k[0]]])), ("condition on", name)]
+            def where(
+                k: tuple[int, ...],
+                here: list[tuple[int, Condition]] = here,
+                name: str = column.feature.name,
+            ) -> PositionLabel:
+                return [("row", int(rows[here[k[0]][0]])), ("condition on", name)]
 
             checker.compare(np.ones(len(here)), np.array(meets, dtype=np.float64), 0.0, way=WAY, where=where)
 
 
-def _same_bin(column: BinnedColumn, cell: Any, own: Any) -> bool:
-    """Whether two cells meet the same condition."""
+def _meets(column: BinnedColumn, cell: Any, own: Any, *, above: bool = True, below: bool = True) -> bool:
+    """Whether a cell meets the condition on a row's own cell; a number may not lie above the own bin, nor below it, as it says."""
     if is_missing(cell) or is_missing(own):
         return is_missing(cell) and is_missing(own)
     if not column.is_number:
@@ -97,7 +109,8 @@ def _same_bin(column: BinnedColumn, cell: Any, own: Any) -> bool:
     if column.feature.kind == "datetime":
         return True  # dates of several libraries are compared where they are read
     origin = column.feature.number_origin
-    return bool((column.edges < cell - origin).sum() == (column.edges < own - origin).sum())
+    its_bin, own_bin = ((column.edges < value - origin).sum() for value in (cell, own))
+    return bool((its_bin <= own_bin or not above) and (its_bin >= own_bin or not below))
 
 
 def _check_outputs(  # what is compared has this many parts

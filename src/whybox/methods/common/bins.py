@@ -11,11 +11,12 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.methods.common.columns import Feature
 
-__all__ = ["bin_edges", "check_named_edges", "edge_texts", "number_texts", "time_kind"]
+__all__ = ["bin_edges", "check_named_edges", "edge_texts", "exact_texts", "number_texts", "short_edges", "time_kind"]
 
 _SHARES: Final = {"quartile": (25, 50, 75), "decile": (10, 20, 30, 40, 50, 60, 70, 80, 90)}
 _MAX_ENTROPY_DEPTH: Final = 3  # as in lime
-_MAX_DIGITS: Final = 17
+_MIN_DIGITS, _MAX_DIGITS = 3, 17
+_MAX_SHARE_MOVED: Final = 0.01  # of the rows, to the other side of an edge that is rounded
 _UNITS: Final = (("days", 86_400e6), ("hours", 3_600e6), ("minutes", 60e6), ("seconds", 1e6))  # in microseconds
 
 
@@ -117,7 +118,7 @@ def edge_texts(edges: Floats, *, kind: str = "number", origin: int = 0) -> list[
                 return texts
         return texts
     distinct = len(np.unique(edges))
-    for digits in range(3, _MAX_DIGITS + 1):
+    for digits in range(_MIN_DIGITS, _MAX_DIGITS + 1):
         texts = [_short(float(e), digits) for e in edges]
         if len(set(texts)) == distinct:
             return texts
@@ -139,3 +140,30 @@ def _short(value: float, digits: int) -> str:
             text = f"{value:.0f}"
         return text
     return f"{value:.{digits}g}"
+
+
+def short_edges(values: Floats, weights: Floats, edges: Floats, few: int) -> Floats:
+    """Return edges that are short when written in full: those given, rounded as long as hardly a row changes sides.
+
+    A number that has few different values is cut between all of them.
+
+    Args:
+        values: (rows,), none missing. weights: (rows,), positive, which sum to one. edges: increasing. few: how many different values are few.
+    """
+    different = np.unique(values)
+    if 1 < len(different) <= few:
+        edges = different[:-1]
+    return np.unique([_short_edge(values, weights, float(edge)) for edge in edges])
+
+
+def _short_edge(values: Floats, weights: Floats, edge: float) -> float:
+    for digits in range(_MIN_DIGITS, _MAX_DIGITS):
+        rounded = float(f"{edge:.{digits}g}")
+        if float(weights[(values <= edge) != (values <= rounded)].sum()) <= _MAX_SHARE_MOVED:
+            return rounded
+    return edge
+
+
+def exact_texts(edges: Floats) -> tuple[str, ...]:
+    """Return edges as text from which they can be read again without loss."""
+    return tuple(repr(float(edge)).removesuffix(".0") for edge in edges)

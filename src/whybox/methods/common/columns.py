@@ -12,8 +12,10 @@ import numpy.typing as npt
 from whybox.data.cells import cell_codes, column_dtype, has_plain_storage, object_cells
 from whybox.data.table import Column, Floats, Table, is_missing
 from whybox.explanation.curve_functions import as_place
+from whybox.models.base import Model
+from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Feature", "Ints", "feature_of", "numbers_of", "with_gap"]
+__all__ = ["Feature", "Ints", "category_positions", "feature_of", "numbers_of", "with_gap"]
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -79,6 +81,25 @@ def feature_of(table: Table, position: int) -> Feature:
         first = _first_rows(codes, np.ones(len(codes), dtype=bool))
         return Feature(column.name, position, "category", codes, unique, None, codes, first, tuple(words))
     return _of_objects(table, position, column, cell_codes(table, position))
+
+
+def category_positions(model: Model, table: Table) -> frozenset[int]:
+    """Return the positions of the user's columns that the model reads as categories, whatever their cells are.
+
+    Those of which it learned categories, and numbers that its trees compare with sets of categories.
+    """
+    learned = set(model.inputs.encoder.learned_categories(table))
+    if not isinstance(model, TreeEnsemble):
+        return frozenset(learned)
+    sources = model.inputs.source_columns
+    others = [(c, sources[c][0]) for c in model.category_columns.tolist() if len(sources[c]) == 1]
+    others = [(c, position) for c, position in others if position not in learned]
+    matrix = model.inputs.matrix(table) if others else None
+    for c, position in others:
+        numbers = feature_of(table, position).numbers
+        if matrix is not None and numbers is not None and np.array_equal(matrix[:, c], numbers, equal_nan=True):
+            learned.add(position)  # else a step makes the categories, of numbers that are none
+    return frozenset(learned)
 
 
 def _numbers_or_dates(table: Table, position: int, column: Column) -> Feature:

@@ -105,11 +105,6 @@ class PlayerDistribution:
         ends[-1] = 1.0
         return ends
 
-    @cached_property
-    def shares_after(self) -> Floats:
-        """Share of each piece and all after it, and zero, (pieces + 1,), added up from the last."""
-        return np.concatenate([[0.0], np.cumsum(self.shares[::-1])])[::-1]
-
     @property
     def is_unbounded(self) -> bool:
         """Whether it is a number that is not cut into bins."""
@@ -221,10 +216,11 @@ class BinnedColumn:
             DtypeError: the column holds numbers here and something else there.
         """
         own = rows.feature(self.feature.position)
-        if (own.kind == "category") == self.is_number and len(own.unique) and len(self.feature.unique):
+        holds_numbers = self.feature.numbers is not None  # which the model may read as categories
+        if len(own.unique) and len(self.feature.unique) and (own.numbers is not None) != holds_numbers:
             raise DtypeError(
-                f"column {own.name!r} holds {'numbers' if own.kind != 'category' else 'categories'} in the rows and "
-                f"{'numbers' if self.is_number else 'categories'} in the background; give both the same type."
+                f"column {own.name!r} holds {'numbers' if own.numbers is not None else 'categories'} in the rows and "
+                f"{'numbers' if holds_numbers else 'categories'} in the background; give both the same type."
             )
         if not self.is_number:
             return self._category_regions(own)
@@ -238,7 +234,7 @@ class BinnedColumn:
         code = at[own.codes]  # a missing value reads the last entry
         piece = np.where(code >= 0, self.piece_of_bin[code], _UNSEEN) if len(self.piece_of_bin) else code
         piece = np.where(own.codes < 0, self.missing_piece, piece)
-        words = [_value_words(self.feature.name, v) for v in own.unique]
+        words = [f"{self.feature.name} = {v}" for v in _words_of_values(own)]
         conditions = [words[c] if c >= 0 else f"{self.feature.name} missing" for c in own.codes]
         return _single_pieces(piece, conditions, np.full(len(piece), np.nan))
 
@@ -283,6 +279,15 @@ class BinnedColumn:
             return f"{name} <= {words[0]}"
         return f"{name} > {words[n - 1]}" if b == n else f"{words[b - 1]} < {name} <= {words[b]}"
 
+    def range_words(self, first: int, last: int) -> str:
+        """Return the condition that a number lies in the pieces from `first` to `last` (excluded), which are bins."""
+        low, high = np.flatnonzero(self.piece_of_bin == first)[0], np.flatnonzero(self.piece_of_bin == last - 1)[0]
+        below = f" <= {self.edge_words[high]}" if high < len(self.edges) else ""
+        above = self.edge_words[low - 1] if first else ""
+        if below and above:
+            return f"{above} < {self.feature.name}{below}"
+        return f"{self.feature.name}{below}" if below else f"{self.feature.name} > {above}"
+
     @cached_property
     def _only_values(self) -> Floats:
         """The value of each bin in which the background has one value alone, (bins,); NaN of others."""
@@ -313,8 +318,7 @@ class BinnedColumn:
         values = self.feature.place(self.feature.unique)
         share = np.bincount(self.feature.codes[self.feature.codes >= 0], weights[self.feature.codes >= 0], len(values))
         ends = np.cumsum(share)
-        middle = ends - share / 2.0
-        total = float(ends[-1])
+        middle, total = ends - share / 2.0, float(ends[-1])
         missing = np.isnan(numbers)
         x = np.where(missing, values[0], numbers)
         at = np.clip(np.searchsorted(values, x, side="left"), 0, len(values) - 1)
@@ -354,8 +358,10 @@ def _single_pieces(piece: Ints, conditions: Iterable[str], numbers: Floats) -> R
     return RowRegions(first, np.where(piece < 0, first, first + 1), tuple(conditions), numbers)
 
 
-def _value_words(name: str, value: Any) -> str:
-    return f"{name} = {value}"
+def _words_of_values(feature: Feature) -> Sequence[Any]:
+    if feature.unique.dtype.kind != "f" or not len(feature.unique):
+        return list(feature.unique)
+    return edge_texts(feature.unique)
 
 
 def bin_column(  # a column has this many choices
@@ -436,12 +442,8 @@ def join_columns(
     Raises:
         InputError: numbers would be drawn inside bins of infinite values.
     """
-    if len(columns) == 1:
-        values, piece = np.unique(columns[0].piece_of_row, return_inverse=True)
-        kinds = values[:, None]
-    else:
-        pieces = np.column_stack([c.piece_of_row for c in columns])
-        kinds, piece = np.unique(pieces, axis=0, return_inverse=True)
+    pieces = np.column_stack([c.piece_of_row for c in columns])
+    kinds, piece = np.unique(pieces if len(columns) > 1 else pieces[:, 0], axis=0, return_inverse=True)
     piece = piece.reshape(-1).astype(np.int64)
     shares: Floats = np.asarray(np.bincount(piece, weights, len(kinds)), dtype=np.float64)
     mean, std, low, high = (np.full(len(kinds), np.nan) for _ in range(4))
@@ -476,7 +478,7 @@ def join_columns(
     atom_numbers = np.full(len(atom_rows), np.nan) if numbers is None else numbers[atom_rows]
     return PlayerDistribution(
         name, columns_at, shares, mean, std, low, high, atom_rows, atom_piece, share, atom_numbers, kind, origin
-    ), kinds
+    ), kinds.reshape(-1, len(columns))
 
 
 def player_regions(columns: Sequence[BinnedColumn], kinds: Ints, rows: WeightedRows, weights: Floats) -> RowRegions:

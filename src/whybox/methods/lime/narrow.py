@@ -94,7 +94,7 @@ def add_narrow_values(  # four arrays to write into
     )
     for row in rows.tolist():
         here = np.flatnonzero((design.variance[row] > 0) | problem.is_unseen[row])
-        seeds = [np.random.default_rng([problem.options.seed % 2**63, int(row), r]) for r in range(REPLICATES)]
+        seeds = [np.random.default_rng([problem.options.seed % 2**63, r]) for r in range(REPLICATES)]
         each = draws // REPLICATES
         u = np.concatenate([UniformNumbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
         base, partner = weighted_draws(problem, int(row), u)
@@ -123,5 +123,5 @@ def own_spread(problem: LimeProblem, predict: Callable[[Table], Floats], row: in
         predict: rows -> outputs. row: its position. draws: how many.
     """
     count = len(problem.distributions)
-    u = UniformNumbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, row]))(draws)
+    u = UniformNumbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, REPLICATES]))(draws)
     return np.asarray(predict(weighted_draws(problem, row, u.reshape(draws, count, 3))[0]).var(axis=0))

@@ -14,7 +14,7 @@ from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
 from whybox.games.players import Players, resolve_players
 from whybox.methods.common.bins import check_named_edges
-from whybox.methods.common.columns import Ints
+from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
     BinnedColumn,
@@ -166,7 +166,8 @@ class LimeProblem:
         """Share of the background outside each own region, (rows, players), added up, not subtracted from one."""
         out = np.empty(self.first.shape)
         for p, d in enumerate(self.distributions):
-            out[:, p] = d.ends[self.first[:, p]] + d.shares_after[self.last[:, p]]
+            down = np.concatenate([[0.0], np.cumsum(d.shares[::-1])])
+            out[:, p] = d.ends[self.first[:, p]] + down[len(d) - self.last[:, p]]
         return out
 
     @cached_property
@@ -223,7 +224,7 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
     check_named_edges(options.discretizer, resolved.rows.table.names)
     y = None if options.y is None else _truth(options.y, len(given))[kept]
     columns, distributions, kinds = [], [], []
-    categories = resolved.model.inputs.encoder.learned_categories(resolved.rows.table)
+    categories = category_positions(resolved.model, resolved.rows.table)
     for name, members in zip(players.names, players.members, strict=True):
         own = tuple(
             bin_column(

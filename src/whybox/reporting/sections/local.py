@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.api.lime import lime
-from whybox.data.table import Floats
+from whybox.data.table import Floats, Table
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
@@ -17,6 +17,7 @@ from whybox.explanation.local_rows import local_warnings
 from whybox.numerics.statistics import critical_value
 from whybox.plots.local import local
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
+from whybox.reporting.local_rules import rules_html
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 from whybox.reporting.sections.decisions import chosen_rows
@@ -35,7 +36,7 @@ MIN_SHARE: Final = 0.1  # of the largest value, that a sign counts from
 
 
 def local_section(f: ReportData) -> str | None:
-    """Return the rows of the section on single decisions, by their local values, and where these and Shapley values disagree."""
+    """Return the rows of the section on single decisions: their local values beside their Shapley values, and a classifier's rules."""
     views = f.views[:MAX_OUTPUTS]
     chosen = [chosen_rows(f, e) for e in views]
     positions = sorted({position for rows in chosen for position, _ in rows})
@@ -50,25 +51,31 @@ def local_section(f: ReportData) -> str | None:
         of_output = _of_output(found, e)
         for position, why in rows:
             out.append(_local_figure(of_output[positions.index(position)], e[position], why))
-    return "".join([*out, _how_computed(found)])
+    return "".join([*out, _how_computed(found), rules_html(f, *_rows_and_background(f, positions))])
 
 
 SECTION: Final = Section("local", "This decision, locally", 75, local_section)
 
 
 def _local_values(f: ReportData, positions: list[int]) -> Explanation:
-    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    data = f.explanation.data
-    background = data if f.background is None else f.background
+    rows, background = _rows_and_background(f, positions)
     return lime(
         f.model,
-        data.rows(np.asarray(positions)),
-        background.rows(even_positions(len(background), MAX_BACKGROUND)),
+        rows,
+        background,
         output=f.output,
         scale=f.scale,
         players=f.players,
         max_evals=MAX_EVALS,
     )
+
+
+def _rows_and_background(f: ReportData, positions: list[int]) -> tuple[Table, Table]:
+    """Some rows of the report, and what their changed cells are drawn from."""
+    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
+    data = f.explanation.data
+    background = data if f.background is None else f.background
+    return data.rows(np.asarray(positions)), background.rows(even_positions(len(background), MAX_BACKGROUND))
 
 
 def _of_output(found: Explanation, e: Explanation) -> Explanation:
