@@ -225,25 +225,24 @@ def outputs_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
 
 def replicate_lost(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """The draws of one scrambling are those of another."""
-    right = sampled._row_replicates
+    right = sampled._sums_of_rows
 
     def faulty(*given: Any) -> Any:
-        each, sums, square = right(*given)
-        each[0] = each[1]
-        return each, sums, square
+        sums = right(*given)
+        sums.moments[0], sums.rest[0] = sums.moments[1], sums.rest[1]
+        return sums
 
-    patch.setattr(sampled, "_row_replicates", faulty)
+    patch.setattr(sampled, "_sums_of_rows", faulty)
 
 
 def weights_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Draws outside weigh as if the kernel were a tenth wider."""
-    right = sampled.LocalDesign.of_row
+    right = sampled.LocalDesign.weights
 
     def faulty(self: Any, *given: Any) -> Any:
-        z, weight = right(self, *given)
-        return z, weight ** (1 / 1.21)
+        return right(self, *given) ** (1 / 1.21)
 
-    patch.setattr(sampled.LocalDesign, "of_row", faulty)
+    patch.setattr(sampled.LocalDesign, "weights", faulty)
 
 
 _EXACT = {name: _answer("exact_model", change) for name, change in ANSWERS.items()}
