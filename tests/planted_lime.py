@@ -21,10 +21,10 @@ from whybox.explainers import Lime
 from whybox.kernels.product_law import ProductLaw
 from whybox.methods.common import evaluation
 from whybox.methods.common.spot_checks import TimeShare
-from whybox.methods.lime import exact, explainer, problem, sampled
+from whybox.methods.lime import exact, explainer, local_model, narrow, problem, sampled
 from whybox.methods.lime.exact import ExactLaws
 
-__all__ = ["OF_LINEAR", "OF_SAMPLES", "OF_TREES", "RUNS", "answer", "found"]
+__all__ = ["OF_LINEAR", "OF_OWN_DRAWS", "OF_SAMPLES", "OF_TREES", "RUNS", "answer", "found"]
 
 RUNS = 2  # of each fault, in every run of the tests; a hundred under -m soak
 Plant = Callable[[pytest.MonkeyPatch, np.random.Generator], None]
@@ -62,6 +62,8 @@ def kept(kind: str) -> Lime:
         return Lime(fitted(RandomForestRegressor(6, max_depth=5, random_state=0)), table())
     if kind == "linear":
         return Lime(fitted(xgb.XGBRegressor(booster="gblinear", n_estimators=20)), table())
+    if kind == "own draws":
+        return Lime(truth, table(), max_evals=3_000, kernel_width=0.4)
     return Lime(truth, table(), max_evals=2_000, tol=1e-9)
 
 
@@ -245,8 +247,70 @@ def weights_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     patch.setattr(sampled.LocalDesign, "weights", faulty)
 
 
+def _uniform(column: int, change: Callable[[np.ndarray], np.ndarray]) -> Plant:
+    """Change the uniform numbers of a row's own draws: which side (0), where inside (1), where outside (2)."""
+
+    def plant(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+        right = narrow.weighted_draws
+
+        def faulty(problem: Any, row: int, u: np.ndarray) -> Any:
+            changed = u.copy()
+            changed[:, :, column] = change(u[:, :, column])
+            return right(problem, row, changed)
+
+        patch.setattr(narrow, "weighted_draws", faulty)
+
+    return plant
+
+
+def own_outputs_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """A tenth of the hybrids has the output of another."""
+    right = evaluation.HybridEvaluator.evaluate_hybrids
+
+    def faulty(self: Any, *given: Any, **more: Any) -> Any:
+        hybrids, outputs = right(self, *given, **more)
+        bad = rng.choice(len(hybrids), len(hybrids) // 10, replace=False)
+        hybrids = hybrids.copy()
+        hybrids[bad] = hybrids[np.roll(bad, 1)]
+        return hybrids, outputs
+
+    patch.setattr(evaluation.HybridEvaluator, "evaluate_hybrids", faulty)
+
+
+def partner_is_base(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """The features of the partner stay on the side of the draw."""
+    right = narrow.weighted_draws
+
+    def faulty(*given: Any) -> Any:
+        base, _ = right(*given)
+        return base, base
+
+    patch.setattr(narrow, "weighted_draws", faulty)
+
+
+def errors_halved(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
+    """Standard errors of own draws are half as large."""
+    right = local_model.add_narrow_values
+
+    def faulty(design: Any, evaluator: Any, rows: Any, draws: int, found: Any, kept: Any) -> Any:
+        out = right(design, evaluator, rows, draws, found, kept)
+        found.std_error[rows] /= 2.0
+        return out
+
+    patch.setattr(local_model, "add_narrow_values", faulty)
+
+
 _EXACT = {name: _answer("exact_model", change) for name, change in ANSWERS.items()}
 _SAMPLED = {name: _answer("sampled_model", change) for name, change in ANSWERS.items()}
+OF_OWN_DRAWS = {
+    **_SAMPLED,
+    "own regions of another row": regions_shifted,
+    "outputs of other hybrids": own_outputs_wrong,
+    "a wider kernel": _uniform(0, lambda u: 0.98 * u),
+    "the other side": _uniform(0, lambda u: 1.0 - u),
+    "features that stay": partner_is_base,
+    "errors that are half": errors_halved,
+}
 OF_LINEAR = {**_EXACT, "own regions of another row": regions_shifted}
 OF_TREES = {
     **OF_LINEAR,

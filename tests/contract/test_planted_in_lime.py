@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from planted_lime import OF_LINEAR, OF_SAMPLES, OF_TREES, RUNS, answer, found
+from planted_lime import OF_LINEAR, OF_OWN_DRAWS, OF_SAMPLES, OF_TREES, RUNS, answer, found
 
-FAULTS = [(k, f) for k, faults in (("trees", OF_TREES), ("linear", OF_LINEAR), ("sampled", OF_SAMPLES)) for f in faults]
-PLANTS = {"trees": OF_TREES, "linear": OF_LINEAR, "sampled": OF_SAMPLES}
+PLANTS = {"trees": OF_TREES, "linear": OF_LINEAR, "sampled": OF_SAMPLES, "own draws": OF_OWN_DRAWS}
+FAULTS = [(kind, fault) for kind, faults in PLANTS.items() for fault in faults]
 
 
 @pytest.mark.parametrize("kind", PLANTS)

@@ -27,7 +27,7 @@ from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
-from whybox.methods.lime.spot_checks import check_exact, check_sampled
+from whybox.methods.lime.spot_checks import check_exact, check_sampled, rows_of_own_draws
 from whybox.methods.lime.text_explainer import explainer_without_background
 from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables
 from whybox.methods.registry import find
@@ -130,7 +130,8 @@ class Lime:
         if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
-            model = sampled_model(design, budget, self.drawn, evaluated)
+            checked = rows_of_own_draws(design, budget.narrow, self._checks + 1)
+            model = sampled_model(design, budget, self.drawn, evaluated, checked)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
         checks = self._check(design, model, time.perf_counter() - began)

@@ -15,7 +15,7 @@ from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.certify import are_certified, certify_rows
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws, exact_unavailable, exact_values
-from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, add_narrow_values, own_spread
+from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, NarrowDraws, add_narrow_values, own_spread
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.sampled import local_spread, local_values
@@ -56,7 +56,7 @@ class LocalModel:
     Attributes:
         found: the coefficients. exact: whether they have no error. kernel: what computed them, in words. converged: (rows,), whether the largest are settled,
             or known to be as good as equal. draws: of the sample. near: (rows,), those that share the sample. sample: that all rows share. looks: how often it
-            was looked at, at most. notes: for the reader.
+            was looked at, at most. notes: for the reader. narrow: draws of some of the rows that have their own, to be checked.
     """
 
     found: LocalValues
@@ -68,6 +68,7 @@ class LocalModel:
     sample: SharedSample | None = None
     looks: int = 1
     notes: tuple[str, ...] = ()
+    narrow: tuple[NarrowDraws, ...] = ()
 
 
 def chosen_method(neighbourhood: Neighbourhood) -> tuple[str, str | None]:
@@ -150,11 +151,14 @@ def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
     return SampleBudget(left - for_narrow, first, near, narrow, narrow_draws, for_narrow)
 
 
-def sampled_model(design: LocalDesign, budget: SampleBudget, drawn: DrawnRows, reserved: int) -> LocalModel:
+def sampled_model(
+    design: LocalDesign, budget: SampleBudget, drawn: DrawnRows, reserved: int, checked: Ints
+) -> LocalModel:
     """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
 
     Args:
         budget: as :func:`sample_budget` returns it. drawn: the rows to evaluate. reserved: predictions that are made besides.
+        checked: positions of rows whose own draws are kept.
 
     Raises:
         NonFiniteError: an output is NaN or infinite.
@@ -180,11 +184,9 @@ def sampled_model(design: LocalDesign, budget: SampleBudget, drawn: DrawnRows, r
         empty = np.zeros((n, count, outputs))
         found = LocalValues(empty, empty.copy(), np.zeros((n, outputs)), np.zeros((n, outputs)), 0)
     notes = found.notes
+    own_draws: tuple[NarrowDraws, ...] = ()
     if len(narrow):
-        assert found.std_error is not None  # noqa: S101  # sampled
-        add_narrow_values(
-            design, evaluator, narrow, for_narrow, found.values, found.std_error, found.mean, found.variance
-        )
+        own_draws = add_narrow_values(design, evaluator, narrow, for_narrow, found, checked)
         done = settled(found, options, looks=MAX_LOOKS)
         of_their_own = (
             f"{len(narrow):,} row{'s' * (len(narrow) != 1)} of {len(problem.rows):,} had draws of their own, because the kernel is narrow: "
@@ -193,7 +195,7 @@ def sampled_model(design: LocalDesign, budget: SampleBudget, drawn: DrawnRows, r
         notes = (*notes, of_their_own)
     found = replace(found, predictions=evaluator.spent, notes=notes)
     return LocalModel(
-        found, False, _draws_in_words(near), done, sample.draws * REPLICATES, near, sample, MAX_LOOKS, notes
+        found, False, _draws_in_words(near), done, sample.draws * REPLICATES, near, sample, MAX_LOOKS, notes, own_draws
     )
 
 

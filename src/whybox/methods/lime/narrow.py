@@ -9,7 +9,8 @@ Source: GLIME, Tan, Tian & Li (2023), arXiv:2311.15722, for drawing from the wei
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Final
+from dataclasses import dataclass, replace
+from typing import Final, final
 
 import numpy as np
 
@@ -17,24 +18,42 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
-from whybox.methods.lime.design import LocalDesign, sample_of
+from whybox.methods.lime.design import LocalDesign, Sample, sample_of
 from whybox.methods.lime.problem import LimeProblem
-from whybox.methods.lime.shared_sample import REPLICATES, UniformNumbers, finite_outputs
+from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, UniformNumbers, finite_outputs
 
-__all__ = ["MIN_EFFECTIVE_SHARE", "add_narrow_values", "own_spread", "weighted_draws"]
+__all__ = ["CONSTANT", "MIN_EFFECTIVE_SHARE", "NarrowDraws", "add_narrow_values", "own_spread", "weighted_draws"]
 
 CONSTANT: Final = 1e-9  # of a difference: less is rounding
 MIN_EFFECTIVE_SHARE: Final = 0.1  # of a common sample; below it a row has draws of its own
 
 
-def weighted_draws(problem: LimeProblem, row: int, u: Floats) -> tuple[Table, Table]:
+@final
+@dataclass(frozen=True, eq=False)
+class NarrowDraws:
+    """The draws of one row, kept so that its coefficients can be checked.
+
+    Attributes:
+        row: its position. side: (draws, players), the uniform numbers that chose sides. base, partner: the draws, and with every feature across its border.
+        moved: (moved,), the players that were moved. outputs: (1 + moved, draws, outputs), of the draws, then with each of these players from the partner.
+    """
+
+    row: int
+    side: Floats
+    base: Sample
+    partner: Sample
+    moved: Ints
+    outputs: Floats
+
+
+def weighted_draws(problem: LimeProblem, row: int, u: Floats) -> tuple[Sample, Sample]:
     """Return draws from a row's weighted distribution, and partners with every feature on the other side of its border.
 
     Args:
         row: its position. u: (draws, players, 3), uniform: which side, where inside the own region, where outside.
 
     Returns:
-        Two tables of (draws) rows. Where a side has nothing, both have the other.
+        Two samples of (draws) rows. Where a side has nothing, both have the other.
     """
     count = len(problem.distributions)
     own, other = np.empty((len(u), count)), np.empty((len(u), count))
@@ -49,33 +68,28 @@ def weighted_draws(problem: LimeProblem, row: int, u: Floats) -> tuple[Table, Ta
     own, other = np.where(empty_own, other, own), np.where(empty_other, own, other)
     below_one = np.nextafter(1.0, 0.0)
     is_own = u[:, :, 0] < problem.own_chance[row]
-    tables = []
-    for here in (np.where(is_own, own, other), np.where(is_own, other, own)):
-        table = sample_of(
-            problem.neighbourhood.background.table, problem.distributions, np.clip(here, 0.0, below_one)
-        ).table
-        tables.append(table)
-    base, partner = tables
+    base, partner = (
+        sample_of(problem.neighbourhood.background.table, problem.distributions, np.clip(here, 0.0, below_one))
+        for here in (np.where(is_own, own, other), np.where(is_own, other, own))
+    )
     unseen = np.flatnonzero(problem.is_unseen[row])
     if len(unseen):
         columns = [c for p in unseen for c in problem.distributions[p].columns]
-        at = np.full((len(u), base.width), 0)
+        at = np.full((len(u), base.table.width), 0)
         mine = problem.rows.rows(np.array([row])).columns_at_rows(at)
-        partner = partner.with_columns_from(mine, columns)
+        partner = replace(partner, table=partner.table.with_columns_from(mine, columns))
     return base, partner
 
 
-def add_narrow_values(  # four arrays to write into
+def add_narrow_values(
     design: LocalDesign,
     evaluator: HybridEvaluator,
     rows: Ints,
     draws: int,
-    values: Floats,
-    errors: Floats,
-    mean: Floats,
-    variance: Floats,
-) -> None:
-    """Write the coefficients of some rows, their errors, and mean and variance of the output into arrays of all rows.
+    found: LocalValues,
+    kept: Ints,
+) -> tuple[NarrowDraws, ...]:
+    """Write the coefficients of some rows, their errors, and mean and variance of the output into `found`; return the draws of the rows in `kept`.
 
     Args:
         design: of all rows, none of their numbers in standard deviations. rows: positions. draws: for each row, a multiple of the number of scramblings.
@@ -83,7 +97,8 @@ def add_narrow_values(  # four arrays to write into
     Raises:
         LimitError: more predictions than allowed. NonFiniteError: an output is NaN.
     """
-    problem = design.problem
+    problem, errors = design.problem, found.std_error
+    assert errors is not None  # noqa: S101  # sampled
     count = len(problem.distributions)
     patterns = [(), *(d.columns for d in problem.distributions)]
     moved = np.flatnonzero((design.variance.max(axis=0) > 0) | problem.is_unseen.any(axis=0))
@@ -92,6 +107,7 @@ def add_narrow_values(  # four arrays to write into
         what="LIME with so narrow a kernel",
         smaller=("a wider ", Argument("kernel_width")),
     )
+    draws_kept = []
     for row in rows.tolist():
         here = np.flatnonzero((design.variance[row] > 0) | problem.is_unseen[row])
         seeds = [np.random.default_rng([problem.options.seed % 2**63, r]) for r in range(REPLICATES)]
@@ -101,19 +117,22 @@ def add_narrow_values(  # four arrays to write into
         pattern = np.repeat(np.concatenate([[0], here + 1]), draws)
         at = np.tile(np.arange(draws), len(here) + 1)
         hybrids, outputs = evaluator.evaluate_hybrids(
-            base, partner, at, at, pattern, patterns, what="LIME, a narrow kernel"
+            base.table, partner.table, at, at, pattern, patterns, what="LIME, a narrow kernel"
         )
-        found = finite_outputs(outputs)[hybrids].reshape(len(here) + 1, draws, -1)
+        known = finite_outputs(outputs)[hybrids].reshape(len(here) + 1, draws, -1)
         is_own = u[:, here, 0] < problem.own_chance[row, here]
         sign = np.where(is_own & ~problem.is_unseen[row, here], 1.0, -1.0).T[:, :, None]
-        differences = (sign * (found[0] - found[1:])).reshape(len(here), REPLICATES, each, -1).mean(axis=2)
+        differences = (sign * (known[0] - known[1:])).reshape(len(here), REPLICATES, each, -1).mean(axis=2)
         spread = differences.std(axis=1, ddof=1) / np.sqrt(REPLICATES)
         # draws that all agree do not prove that nothing else happens: an event of chance 1 / draws is missed in a third of the cases
-        unseen_event = np.abs(found[0] - found[1:]).max(axis=(0, 1), initial=0.0) / draws
-        values[row], errors[row] = 0.0, 0.0
-        values[row, here] = differences.mean(axis=1)
+        unseen_event = np.abs(known[0] - known[1:]).max(axis=(0, 1), initial=0.0) / draws
+        found.values[row], errors[row] = 0.0, 0.0
+        found.values[row, here] = differences.mean(axis=1)
         errors[row, here] = np.where(spread <= CONSTANT * unseen_event, unseen_event, spread)
-        mean[row], variance[row] = found[0].mean(axis=0), found[0].var(axis=0)
+        found.mean[row], found.variance[row] = known[0].mean(axis=0), known[0].var(axis=0)
+        if row in kept:
+            draws_kept.append(NarrowDraws(row, u[:, :, 0].copy(), base, partner, here, known))
+    return tuple(draws_kept)
 
 
 def own_spread(problem: LimeProblem, predict: Callable[[Table], Floats], row: int, draws: int) -> Floats:
@@ -124,4 +143,4 @@ def own_spread(problem: LimeProblem, predict: Callable[[Table], Floats], row: in
     """
     count = len(problem.distributions)
     u = UniformNumbers(3 * count, np.random.default_rng([problem.options.seed % 2**63, REPLICATES]))(draws)
-    return np.asarray(predict(weighted_draws(problem, row, u.reshape(draws, count, 3))[0]).var(axis=0))
+    return np.asarray(predict(weighted_draws(problem, row, u.reshape(draws, count, 3))[0].table).var(axis=0))

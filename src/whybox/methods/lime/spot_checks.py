@@ -1,7 +1,7 @@
 """Numbers of an answer of LIME, computed again by a second way.
 
 The model is asked about sampled rows once more, in the user's own columns. Exact values of some rows follow from shares that are counted, masses of even draws, and a
-plain reading of the trees; sampled values are added up draw by draw from the cells themselves.
+plain reading of the trees; sampled values are added up draw by draw from the cells themselves, of a shared sample and of some rows' own draws.
 """
 
 from __future__ import annotations
@@ -23,9 +23,10 @@ from whybox.methods.lime.local_model import LocalModel
 from whybox.methods.lime.problem import LimeProblem
 from whybox.methods.lime.shared_sample import SharedSample
 from whybox.methods.lime.spot_exact import ExactChecks
+from whybox.methods.lime.spot_narrow import check_own_draws
 from whybox.methods.lime.spot_pieces import RowsInside
 
-__all__ = ["check_exact", "check_sampled"]
+__all__ = ["check_exact", "check_sampled", "rows_of_own_draws"]
 
 MIN_VALUES: Final = 48  # a fault in a tenth of all values escapes 48 in 0.6 % of cases
 ROUNDING: Final = 1e-9
@@ -60,12 +61,20 @@ def check_sampled(design: LocalDesign, model: LocalModel, sample: SharedSample |
     """
     problem, checker = design.problem, SpotChecker()
     rng = spot_rng(problem.options.seed, call)
-    if sample is None or not sample.samples:
-        return checker.result
-    _check_outputs(problem, sample, checker, rng)
-    rows = _some_rows(design, np.flatnonzero(model.near), rng)
-    _check_coefficients(design, model, sample, rows, checker)
+    if sample is not None and sample.samples:
+        _check_outputs(problem, sample, checker, rng)
+        rows = _some_rows(design, np.flatnonzero(model.near), rng)
+        _check_coefficients(design, model, sample, rows, checker)
+    check_own_draws(design, model.found, model.narrow, checker, rng)
     return checker.result
+
+
+def rows_of_own_draws(design: LocalDesign, narrow: Ints, call: int) -> Ints:
+    """Choose among rows with draws of their own those that are checked; the argument `call` is as of :func:`check_exact`."""
+    options = design.problem.options
+    if options.spot_checks == 0:
+        return narrow[:0]
+    return _some_rows(design, narrow, spot_rng(options.seed, call, 1))
 
 
 def _check_outputs(problem: LimeProblem, sample: SharedSample, checker: SpotChecker, rng: np.random.Generator) -> None:
