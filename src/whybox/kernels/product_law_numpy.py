@@ -207,10 +207,23 @@ def _ratio(of: Floats, to: Floats) -> Any:
 
 
 def _count_left(points: Floats, threshold: Floats, flags: int) -> Ints:
-    """How many of the rising points go left at each threshold, by bisection: those that do come first."""
-    low, high = np.zeros(len(threshold), dtype=np.int64), np.full(len(threshold), len(points))
-    while (low < high).any():
-        middle = (low + high) // 2
-        left = is_left_of(points[np.minimum(middle, len(points) - 1)], threshold, flags) & (low < high)
-        low, high = np.where(left, middle + 1, low), np.where(left, high, middle)
+    """How many of the rising points go left at each threshold: those that do come first.
+
+    The place in order is right but where values are rounded or read in another way before they are compared; there it is found by bisection.
+    """
+
+    def goes_left(count: Ints, of: Ints) -> Bools:
+        inside = (count >= 0) & (count < len(points))
+        return np.where(inside, is_left_of(points[np.clip(count, 0, len(points) - 1)], threshold[of], flags), count < 0)
+
+    every = np.arange(len(threshold))
+    low = np.searchsorted(points, threshold, side="right").astype(np.int64)
+    low += goes_left(low, every)  # a threshold that is rounded up
+    wrong = np.flatnonzero(~goes_left(low - 1, every) | goes_left(low, every))
+    first, last = np.zeros(len(wrong), dtype=np.int64), np.full(len(wrong), len(points))
+    while (first < last).any():
+        middle = (first + last) // 2
+        left = goes_left(middle, wrong) & (first < last)
+        first, last = np.where(left, middle + 1, first), np.where(left, last, middle)
+    low[wrong] = first
     return low
