@@ -171,7 +171,7 @@ class _Walk:
                 value[level.inner] = below[:half] + below[half:]
             below = value
         if of_trees:
-            return np.bincount(self.outputs[0], below[:, 0], outputs), out
+            return np.bincount(self.outputs[0], below[:, 0], outputs).astype(np.float64), out
         return below.sum(axis=0), out
 
 
@@ -198,7 +198,7 @@ class _Cumulated:
         """Return the masses of ranges."""
         low, high, missing = ranges
         out = self._totals[high] - self._totals[low]
-        return out + np.where(missing, self._missing[player], 0.0) if self._any_missing else out
+        return np.asarray(out + np.where(missing, self._missing[player], 0.0) if self._any_missing else out)
 
 
 def _ratio(of: Floats, to: Floats) -> Any:

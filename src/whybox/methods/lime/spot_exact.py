@@ -13,11 +13,11 @@ from whybox.kernels.product_law import PlayerLaw
 from whybox.kernels.product_law_numpy import NumpyProductLaw
 from whybox.kernels.value_intervals import interval_index
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.piecewise import Draw
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.common.spot_rows import output_label
-from whybox.methods.lime.design import LocalDesign, sample_cells
-from whybox.methods.lime.exact import ExactLaws, model_columns
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.encoded_numbers import EncodedNumbers, model_columns
+from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel
 from whybox.methods.lime.spot_pieces import PieceCells, RowsInside
 from whybox.models.linear import Linear
@@ -275,13 +275,7 @@ class ExactChecks:
 
     def _encoded(self, player: int, value: Floats) -> Floats:
         """Rows of numbers of a player that is not cut, as the model encodes them."""
-        problem, nothing = self._problem, np.zeros(len(value), dtype=np.int64)
-        draws = [
-            Draw(nothing, nothing - 1, value, value) if p == player else each.draw(np.full(len(value), 0.5))
-            for p, each in enumerate(problem.distributions)
-        ]
-        table = sample_cells(problem.neighbourhood.background.table, problem.distributions, draws)
-        return problem.model.inputs.matrix(table)
+        return EncodedNumbers.of(self._problem.neighbourhood).encoded({player: value})
 
     def _compare_values(self, ours: Floats, theirs: Floats, size: Floats, way: str, more: Floats | float = 0.0) -> None:
         names = [*(d.name for d in self._problem.distributions), "weighted mean"]
