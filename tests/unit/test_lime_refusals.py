@@ -199,6 +199,25 @@ def test_too_few_predictions_are_refused_with_how_many_it_takes(model, max_evals
     wb.lime(model, ROWS, X, max_evals=130, spot_checks=0)
 
 
+@pytest.mark.parametrize("width", [0.3, 2.0])
+def test_cells_that_the_background_never_has_do_not_take_more_predictions_than_allowed(width):
+    """One row is all new, so that it shares the sample, and others are near the background."""
+    rng = np.random.default_rng(0)
+    background = rng.normal(size=(200, 5))
+    rows = np.concatenate([np.full((1, 5), 9.0), background[:3]])
+    rows[1, 0] = -9.0
+    taken: list[int] = []
+
+    def function(table):
+        taken.append(len(table))
+        return table[:, 0] * table[:, 1] + table[:, 2] * table[:, 3] * table[:, 4]
+
+    explainer = Lime(function, background, kernel_width=width, max_evals=8_000, spot_checks=0)
+    taken.clear()
+    explainer(rows)
+    assert 4_000 < sum(taken) <= 8_200  # with rows that are evaluated several times
+
+
 def test_so_are_too_few_for_a_narrow_kernel(model):
     with pytest.raises(LimitError, match=re.escape("a wider kernel_width, or raise max_evals")):
         wb.lime(model, ROWS, X, max_evals=20, kernel_width=0.1)

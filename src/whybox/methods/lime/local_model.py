@@ -143,11 +143,13 @@ def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
     left = default_evals(problem.options, len(problem.rows)) - reserved
     near = design.effective_size >= MIN_EFFECTIVE_SHARE
     narrow = np.flatnonzero(~near).astype(np.int64)
-    first = _first_draws(int(problem.is_unseen[near].sum()), left, reserved) if near.any() else FIRST_DRAWS
     if design.is_scaled.any():
         _refuse_far_rows(design, left)
         near, narrow = np.ones(len(near), dtype=bool), narrow[:0]
-    narrow_draws, for_narrow = _narrow_draws(design, len(narrow), left, reserved)
+    unseen = int(problem.is_unseen[near].sum())
+    fewest = MIN_DRAWS * REPLICATES * (1 + unseen) if near.any() else 0
+    narrow_draws, for_narrow = _narrow_draws(design, len(narrow), left, fewest, reserved)
+    first = _first_draws(unseen, left - for_narrow, reserved + for_narrow) if near.any() else FIRST_DRAWS
     return SampleBudget(left - for_narrow, first, near, narrow, narrow_draws, for_narrow)
 
 
@@ -205,8 +207,11 @@ def _draws_in_words(near: npt.NDArray[np.bool_]) -> str:
     return "one sample, and draws of some rows' own" if near.any() else "draws of each row's own"
 
 
-def _narrow_draws(design: LocalDesign, count: int, left: int, reserved: int) -> tuple[int, int]:
+def _narrow_draws(design: LocalDesign, count: int, left: int, fewest: int, reserved: int) -> tuple[int, int]:
     """How many draws each of `count` rows gets of its own, and how many predictions they take together.
+
+    Args:
+        left: predictions that are allowed. fewest: of these, that the other rows need. reserved: made besides.
 
     Raises:
         LimitError: even the fewest are too many.
@@ -215,12 +220,13 @@ def _narrow_draws(design: LocalDesign, count: int, left: int, reserved: int) -> 
         return 0, 0
     rows, players = design.problem.first.shape
     moved = players + 1  # a draw, and with every feature moved across its border
-    each = min(max(1, left // (rows * moved * REPLICATES)), FIRST_DRAWS)
+    each = min(left // rows, (left - fewest) // count) // (moved * REPLICATES)
+    each = min(max(1, each), FIRST_DRAWS)
     draws = 2 ** int(np.log2(each)) * REPLICATES  # a power of two, as Sobol points want it
     needed = count * draws * moved
-    if needed > left:
+    if needed + fewest > left:
         raise LimitError(
-            f"LIME with so narrow a kernel takes {needed:,} predictions of single rows, more than ",
+            f"LIME with so narrow a kernel takes {needed + fewest:,} predictions of single rows, more than ",
             Argument("max_evals", left + reserved),
             ". Pass fewer rows, a wider ",
             Argument("kernel_width"),

@@ -111,13 +111,15 @@ class SharedSample:
     """A sample that grows by doubling, each scrambling by the next points of its own sequence.
 
     Attributes:
-        drawn: the rows. evaluator: of the model. samples: what was drawn so far, one each time. outputs: of each.
+        drawn: the rows. evaluator: of the model. samples: what was drawn so far, one each time. outputs: of each. unseen_outputs: of the first draws
+            with cells that the background never has; None: not evaluated.
     """
 
     drawn: DrawnRows
     evaluator: HybridEvaluator
     samples: list[Sample] = field(default_factory=list)
     outputs: list[Floats] = field(default_factory=list)
+    unseen_outputs: Floats | None = None
     _gram: Floats | None = None
     _moments: Floats | None = None
     _in_sums: int = 0  # samples that the two hold
