@@ -115,6 +115,25 @@ def test_a_penalty_shrinks_as_the_ridge_of_the_lime_package_does():
     np.testing.assert_array_equal(wb.lime(FOREST, X[:4], X, kernel_width=0.5, alpha=0).values, e.values)
 
 
+def test_a_penalty_is_in_all_numbers_of_the_local_model():
+    """The model of a rare column: with a penalty its value falls behind another, and as much is missing in the prediction."""
+    rng = np.random.default_rng(0)
+    rows = np.column_stack([rng.normal(size=(400, 2)), rng.random(400) < 0.02])
+    chosen = np.array([[2.0, 0.0, 1.0]])
+    e = wb.lime(lambda A: A[:, 0] + 2 * A[:, 2], chosen, rows, kernel_width=0.5, alpha=30.0, max_evals=20_000)
+    assert list(np.argsort(-np.abs(e.values[0]))) == [0, 2, 1]
+    assert list(e.extras["rank"][1][0]) == [1, 3, 2]
+    np.testing.assert_allclose(e.extras["local_prediction"][1], e.extras["intercept"][1] + e.values.sum(axis=1))
+    free = wb.lime(lambda A: A[:, 0] + 2 * A[:, 2], chosen, rows, kernel_width=0.5, max_evals=20_000)
+    assert (e.extras["r_squared"][1] < free.extras["r_squared"][1] - 0.01).all()
+
+
+def test_a_penalty_leaves_cells_that_the_background_never_has():
+    rows = np.random.default_rng(0).normal(size=(100, 2))
+    e = wb.lime(lambda A: A[:, 0] + A[:, 1], [[9.0, 0.0]], rows, alpha=1.0)
+    assert e.values[0, 0] == pytest.approx(9.0, abs=0.3)
+
+
 EDGES = {"age": [40, 60], "bmi": [25, 30], "bp": [95], "s5": [4.5]}
 
 

@@ -19,6 +19,7 @@ from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.local_model import FREEDOM, LocalModel, certificates
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem
+from whybox.methods.lime.shared_sample import LocalValues
 from whybox.methods.method_spec import MethodSpec
 from whybox.models.links import PREDICTION_UNITS
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
@@ -48,11 +49,17 @@ def local_explanation(
         design, model: the problem and its answer. prediction: (rows, outputs), of the rows. spec: the method. reason: why the answer is not exact, in words.
         calls: predictions of single rows beside those that checked. seconds: wall time.
     """
-    problem, options, found = design.problem, design.problem.options, model.found
-    values, error = _penalized(design, found.values, found.std_error)
+    problem, options = design.problem, design.problem.options
     picked = _Picker(problem, prediction)
     dims = ("row", "feature", *picked.axis)
-    extras = _extras(design, model, prediction, picked)
+    shrinkage = _shrinkage(design)
+    found = _penalized(model.found, shrinkage)
+    values, error = found.values, found.std_error
+    extras = _extras(design, replace(model, found=found), prediction, picked)
+    extras |= {
+        name: (("row", *picked.axis), picked(each))
+        for name, each in _goodness(design, model.found, shrinkage, prediction).items()
+    }
     values, prediction = picked(values), picked(prediction)
     if error is not None:
         error = picked(error)
@@ -113,7 +120,6 @@ def _extras(design: LocalDesign, model: LocalModel, prediction: Floats, picked: 
         "converged": (("row",), model.converged),
         "certified": (row_dims, picked(certified)),
         "rank": (("row", "feature", *picked.axis), picked(rank)),
-        **{name: (row_dims, picked(each)) for name, each in _goodness(design, model, prediction).items()},
     }
 
 
@@ -142,24 +148,33 @@ class _Picker:
         return array if self.axis else array[..., 0]
 
 
-def _penalized(design: LocalDesign, values: Floats, error: Floats | None) -> tuple[Floats, Floats | None]:
-    """Shrink coefficients as the ridge of the lime package does with its 5,000 draws, where that was asked for."""
+def _shrinkage(design: LocalDesign) -> Floats:
+    """What is left of each coefficient, (rows, players, 1), by the ridge of the lime package with its 5,000 draws, where that was asked for.
+
+    The value of a cell that the background never has is no coefficient of a fit, and stays as it is.
+    """
     alpha = design.problem.options.alpha
     if not alpha:
-        return values, error
+        return np.ones((*design.variance.shape, 1))
     information = design.variance * LIME_DRAWS * np.exp(design.log_mean_weight)[:, None]
-    shrink = (information / (information + alpha))[:, :, None]
-    return values * shrink, None if error is None else error * shrink
+    shrinkage = np.where(design.problem.is_unseen, 1.0, information / (information + alpha))
+    return np.asarray(shrinkage[:, :, None])
 
 
-def _goodness(design: LocalDesign, model: LocalModel, prediction: Floats) -> dict[str, Floats]:
-    """Intercept, local prediction, gap and R squared, (rows, outputs) each."""
-    found = model.found
+def _penalized(found: LocalValues, shrinkage: Floats) -> LocalValues:
+    error = found.std_error
+    return replace(found, values=found.values * shrinkage, std_error=None if error is None else error * shrinkage)
+
+
+def _goodness(design: LocalDesign, found: LocalValues, shrinkage: Floats, prediction: Floats) -> dict[str, Floats]:
+    """Intercept, local prediction, gap and R squared, (rows, outputs) each, of a linear model with the coefficients that are left."""
     variance = design.variance[:, :, None]
     square = found.values**2 - (0.0 if found.std_error is None else found.std_error**2)
-    inside = np.where(variance > 0, found.values, 0.0)
+    square = square * (shrinkage * (2.0 - shrinkage))  # less the square of what was taken off
+    values = found.values * shrinkage
+    inside = np.where(variance > 0, values, 0.0)
     intercept = found.mean - (inside * design.centre[:, :, None]).sum(axis=1)
-    local = intercept + (found.values * np.where(variance > 0, design.own_value[:, :, None], 1.0)).sum(axis=1)
+    local = intercept + (values * np.where(variance > 0, design.own_value[:, :, None], 1.0)).sum(axis=1)
     explained = np.maximum((np.where(variance > 0, square, 0.0) * variance).sum(axis=1), 0.0)
     floor = rounding_floor(np.concatenate([prediction, found.mean])) ** 2
     r_squared = np.minimum(ratio_above_rounding(explained, found.variance, floor, np.nan), 1.0)
