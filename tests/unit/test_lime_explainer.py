@@ -218,3 +218,15 @@ def test_numbers_of_a_frame_go_to_the_model_as_they_are():
     assert {str(t.dtypes["a"]) for t in met} == {"int64"}
     assert {str(t.dtypes["b"]) for t in met} == {"float32"}
     assert {tuple(t.columns) for t in met} == {("a", "b")}
+
+
+def test_a_constant_beside_the_output_does_not_enlarge_errors():
+    """Too few draws for an additive fit of so many columns: then the mean output at least is taken off."""
+    rows = np.random.default_rng(0).normal(size=(100, 60))
+    plain, shifted = (
+        wb.lime(lambda A, shift=shift: shift + 2 * A[:, 0] + A[:, 1] * A[:, 2], rows[:2], rows, max_evals=1_300)
+        for shift in (0.0, 1e6)
+    )
+    np.testing.assert_allclose(shifted.values, plain.values, atol=1e-6)
+    np.testing.assert_allclose(shifted.std_error, plain.std_error, atol=1e-6)
+    np.testing.assert_allclose(shifted.extras["gap"][1], plain.extras["gap"][1], atol=1e-6)

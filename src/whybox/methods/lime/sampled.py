@@ -47,7 +47,9 @@ def local_values(design: LocalDesign, sample: SharedSample, near: npt.NDArray[np
         errors[rows] = each.std(axis=0, ddof=1) / np.sqrt(REPLICATES) * inflation
         mean[rows] = rest.mean(axis=0) / sample.draws
         variance[rows] = square / weight[:, None]
-    if fit is not None:
+    if fit is None:
+        mean += sample.middle
+    else:
         known, known_mean = fit.coefficients(design)
         values += known
         mean += known_mean

@@ -162,9 +162,9 @@ class SharedSample:
         return solve_additive(basis, self._gram, self._moments, total, self.middle)
 
     def rests(self, fit: AdditiveFit | None) -> list[Floats]:
-        """Return what a fit leaves of the outputs of each sample, (draws, outputs)."""
+        """Return what a fit leaves of the outputs of each sample, (draws, outputs); without one the distance from :attr:`middle`."""
         if fit is None:
-            return self.outputs
+            return [out - self.middle for out in self.outputs]
         return [out - self._terms(i) @ fit.weights for i, out in enumerate(self.outputs)]
 
     def _terms(self, i: int) -> Floats:

@@ -119,6 +119,8 @@ def _check_coefficients(
         fit = fit_additive(basis, joined, places, outputs)
         outputs = fit.rest(joined, places, outputs)
         known = fit.coefficients(design)[0]
+    else:
+        outputs = outputs - outputs[: len(sample.outputs[0])].mean(axis=0)
     for row in rows.tolist():
         z, weights, centre, variance = _design_by_cells(design, row, inside, places)
         vary = (variance > 0) & ~problem.is_unseen[row]
