@@ -56,7 +56,8 @@ def fit_enumerated(
     """Return the fit from all masks, (masks, words), their outputs, (masks, outputs), and their probabilities, (masks,)."""
     mean = probability @ outputs
     values = law.solve((present - law.presence).T @ (probability[:, None] * (outputs - mean)))
-    return _finish(law, values, mean, alpha, present, outputs, probability)
+    some = np.array([varies(column) for column in outputs.T])
+    return _finish(law, values, mean, alpha, present, outputs, probability, some)
 
 
 def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Floats, alpha: float = 0.0) -> WordFit:
@@ -68,7 +69,10 @@ def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Fl
         weights: (replicates, draws): probability of a draw under the law, relative to that with which it was drawn.
     """
     replicates, draws, d = present.shape
-    surrogate = _Surrogate(law, present.reshape(-1, d), outputs.reshape(replicates * draws, -1), weights.reshape(-1))
+    middle = outputs.mean(axis=(0, 1))  # taken off, so that single precision and ridge are small beside the spread
+    given = outputs.reshape(replicates * draws, -1)
+    some = np.array([varies(column) for column in given.T])
+    surrogate = _Surrogate(law, present.reshape(-1, d), given - middle, weights.reshape(-1), some)
     of_fold = np.arange(replicates) * FOLDS // replicates
     ends = np.searchsorted(of_fold, np.arange(FOLDS + 1)) * draws
     coefficients, residuals = surrogate.cross_fit(ends, np.float32)
@@ -93,14 +97,15 @@ def fit_replicates(law: RemovalLaw, present: Masks, outputs: Floats, weights: Fl
         surrogate.presence,
         surrogate.outputs,
         surrogate.weights / weights.size,
+        some,
     )
     return WordFit(
         fit.values,
         each.std(axis=0, ddof=1) / np.sqrt(replicates),
-        fit.intercept,
+        fit.intercept + middle,
         fit.r_squared,
         fit.spread,
-        fit.rounding,
+        FLOAT64_ROUNDING * np.abs(given).max(axis=0),
         replicates - 1,
         (residuals**2 / surrogate.output_scale).sum(axis=1),
     )
@@ -114,12 +119,13 @@ def _finish(
     present: Masks | Floats,
     outputs: Floats,
     probability: Floats,
+    is_varying: npt.NDArray[np.bool_],
 ) -> WordFit:
     values = law.shrink(values, alpha) if alpha else values
     intercept = mean - law.presence * values.sum(axis=0)
     total = (probability[:, None] * (outputs - mean) ** 2).sum(axis=0)
     left = (probability[:, None] * (outputs - intercept - present @ values) ** 2).sum(axis=0)
-    some = np.array([varies(column) for column in outputs.T]) & (total > 0.0)
+    some = is_varying & (total > 0.0)
     r_squared = np.where(some, 1.0 - left / np.where(some, total, 1.0), np.nan)
     return WordFit(values, None, intercept, r_squared, np.sqrt(total), FLOAT64_ROUNDING * np.abs(outputs).max(axis=0))
 
@@ -132,7 +138,9 @@ class _Surrogate:
     scaled to length one (tf-idf) have coefficients of this kind.
     """
 
-    def __init__(self, law: RemovalLaw, present: Masks, outputs: Floats, weights: Floats) -> None:
+    def __init__(
+        self, law: RemovalLaw, present: Masks, outputs: Floats, weights: Floats, is_varying: npt.NDArray[np.bool_]
+    ) -> None:
         self.law, self.outputs, self.weights = law, outputs, weights
         self.present, self.presence = present, present.astype(np.float64)
         t = np.sqrt(law.n_words / (law.sizes + 1.0))
@@ -141,7 +149,7 @@ class _Surrogate:
         self._sizes = present.sum(axis=1)
         share = law.sizes / law.n_words
         self._spread = (share * (1.0 - share) + (share - law.presence) ** 2)[self._sizes]
-        self.output_scale = np.array([column.var() if varies(column) else 1.0 for column in outputs.T])
+        self.output_scale = np.where(is_varying, outputs.var(axis=0), 1.0)
 
     def cross_fit(self, ends: npt.NDArray[np.int64], dtype: type[Any]) -> tuple[Floats, Floats]:
         """Fit without each fold.
