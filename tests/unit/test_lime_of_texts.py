@@ -3,6 +3,7 @@
 import inspect
 import pickle
 from dataclasses import fields
+from functools import partial
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,7 +22,8 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
 import whybox as wb
-from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
+from whybox.explainers import Lime
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.text_options import LimeTextOptions
 from whybox.methods.lime.text_plan import plan_texts
@@ -273,6 +275,19 @@ def test_a_table_for_a_model_of_texts_is_refused(model):
         wb.explainers.Lime(model, table)
     with pytest.raises(InputError, match="give it rows like those of training"):
         wb.explainers.Lime(model)(table)
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.array([], dtype=object), pd.Series([], dtype=object)])
+def test_no_texts_are_refused_as_such(model, nothing):
+    for call in (partial(wb.lime, model), Lime(model), partial(wb.plan, wb.lime, model)):
+        with pytest.raises(EmptyDataError, match="there are no texts: X is empty"):
+            call(nothing)
+
+
+def test_a_raw_scale_that_a_model_of_texts_does_not_have_is_said(model):
+    said = "scale='raw': no additive scale of this model is known, so values are of its probabilities."
+    assert said in wb.lime(model, SHORT[:1], scale="raw").evidence.notes
+    assert said not in wb.lime(model, SHORT[:1]).evidence.notes
 
 
 def test_texts_for_a_model_of_tables_are_refused(tmp_path):

@@ -7,8 +7,8 @@ import re
 from collections.abc import Callable, Sequence
 from typing import Any, Final, NoReturn
 
-from whybox.cli.wording import typed
-from whybox.errors import OptionError, did_you_mean
+from whybox.cli.wording import speller, typed
+from whybox.errors import OptionError, Part, did_you_mean
 
 __all__ = ["EXIT_CODES", "CommandParser", "check_words", "number", "number_at_least"]
 
@@ -33,6 +33,7 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(prog, formatter_class=_Help, allow_abbrev=False, **settings)
         self.list_methods: Callable[[], str] = str  # "" until a command has methods to list
         self.add_options: Callable[[CommandParser], None] | None = None
+        self.instead: dict[str, tuple[Part, ...]] = {}  # what stands for the options of other libraries
 
     def filled(self) -> CommandParser:
         """Add the options when they are first needed, since the dataclasses that some come from take long to import; return the parser."""
@@ -164,6 +165,10 @@ def check_words(words: Sequence[str], commands: dict[str, CommandParser], prog: 
 
 def _no_such_option(name: str, parser: CommandParser, command: str) -> str:
     plain = "--" + name.lstrip("-").replace("_", "-")
+    hint = parser.instead.get(plain.removeprefix("--").replace("-", "_"))
+    if hint is not None:
+        said = OptionError(*hint).render(speller(parser, parser.get_default("wording")))
+        return f"{name} is no option of {command}: {said}"
     if parser.knows(plain):
         return f"{name} is no option of {command}. Did you mean {plain!r}?"
     meant = did_you_mean(plain, parser.long_options)
