@@ -12,6 +12,7 @@ using whybox::EnsembleArrays, whybox::Ensemble;
 
 NB_MODULE(_native, m) {
     m.doc() = "Native kernels of whybox. Not public: use whybox.kernels.";
+    nb::set_leak_warnings(false);  // of objects that a user still holds when Python ends
     m.def("instruction_sets", [] {
         nb::list names;
         for (const auto* s : whybox::instruction_sets()) names.append(nb::make_tuple(s->name, s->single.table_bits, s->exact.table_bits, s->single.rows, s->exact.rows));

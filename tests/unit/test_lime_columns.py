@@ -83,10 +83,12 @@ def test_whole_numbers_beyond_floats_keep_every_digit(missing):
         np.testing.assert_allclose(e[:, "id"].values, -1.0, atol=1e-9)
 
 
-def test_such_numbers_are_sampled_also_for_trees():
+def test_such_numbers_are_read_exactly_by_trees():
     forest = RandomForestRegressor(3, random_state=0).fit(NUMBERED, X["a"])
-    e = wb.lime(forest, NUMBERED[:2], NUMBERED, max_evals=2_000)
-    assert "Sampled, because 'id' holds whole numbers that are too large for floats." in e.evidence.notes
+    exact = wb.lime(forest, NUMBERED[:2], NUMBERED)
+    assert exact.evidence.exact
+    sampled = wb.lime(forest, NUMBERED[:2], NUMBERED, method="sampled", tol=1e-9, max_evals=20_000)
+    assert (np.abs(exact.values - sampled.values) < 5 * sampled.std_error + 1e-9).all()
 
 
 def test_a_bin_of_one_value_names_it():

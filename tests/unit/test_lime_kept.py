@@ -12,7 +12,7 @@ from sklearn.preprocessing import OneHotEncoder
 
 from whybox.explainers import Lime
 from whybox.kernels import reference
-from whybox.kernels.leaf_laws import LeafLaws
+from whybox.kernels.product_law_numpy import NumpyProductLaw
 from whybox.methods.lime import certify, design, sampled, shared_sample
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.options import LimeOptions
@@ -92,7 +92,7 @@ def two_outputs(rows):
     return np.column_stack([rows[:, 0] * rows[:, 1], np.exp(rows[:, 1])])
 
 
-def test_the_reading_leaf_by_leaf_agrees_with_the_specification(table):
+def test_the_reading_node_by_node_agrees_with_the_specification(table):
     numbers = np.where(np.random.default_rng(1).random((200, 2)) < 0.1, 0.0, table[["age", "x"]])
     model = GradientBoostingRegressor(n_estimators=8, random_state=0).fit(numbers, numbers.prod(axis=1))
     explainer = Lime(model, numbers)
@@ -105,7 +105,7 @@ def test_the_reading_leaf_by_leaf_agrees_with_the_specification(table):
     mass, derivative = (
         [getattr(one, of)[law_of[:, i]] for i, one in enumerate(law.laws)] for of in ("mass", "derivative")
     )
-    found = LeafLaws(law.ensemble, law.laws).expected_outputs(mass, derivative)[1]
+    found = NumpyProductLaw(law.ensemble, law.laws).expected_outputs(mass, derivative)[1]
     np.testing.assert_allclose(found, by_hand, atol=1e-12)
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean, quoted_list
 from whybox.models.base import Model
 
-__all__ = ["Players", "named_groups", "players_of_columns", "resolve_players"]
+__all__ = ["Players", "named_groups", "players_of_columns", "resolve_players", "split_ties"]
 
 Group = tuple[str, tuple[int, ...]]  # name, and positions of its members
 
@@ -44,20 +44,23 @@ class Players:
         }
 
 
-def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> Players:
+def resolve_players(model: Model, names: Sequence[str], players: Any = None, *, keep_tied: bool = True) -> Players:
     """Return the players.
 
     Args:
         model: whose inputs they are.
         names: the user's column names, in the model's order.
         players: ``{"address": ["street", "city"], ...}`` or a list of lists of columns; columns not named stay single.
+        keep_tied: whether columns that the model ties together are one player, as they must be where its trees are read. Where a model is only evaluated,
+            each is a player of its own, and `of_column` says nothing about model columns that read several.
 
     Raises:
         OptionError: a column is not there, or in two groups, or two players share a name.
         UnsupportedModelError: the model ties all its columns together, so that nothing is left to attribute.
     """
     given = _read_groups(names, players)
-    tied = [tuple(sorted(columns)) for columns in model.inputs.group_columns()]
+    groups_of_model = model.inputs.group_columns() if keep_tied else tuple((j,) for j in range(len(names)))
+    tied = [tuple(sorted(columns)) for columns in groups_of_model]
     _refuse_split(names, given, tied)
     if len(names) > 1 and not given and len(tied) == 1:
         raise UnsupportedModelError(
@@ -70,6 +73,22 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None) -> 
         [player_of[source[0]] if source else 0 for source in model.inputs.source_columns], dtype=np.int32
     )
     return Players(tuple(name for name, _ in groups), tuple(members for _, members in groups), of_column)
+
+
+def split_ties(model: Model, names: Sequence[str], players: Any = None) -> str | None:
+    """Return the columns that the model ties together while the user takes them apart, in words; None where there are none.
+
+    Args:
+        model, names, players: as :func:`resolve_players` takes them.
+
+    Raises:
+        OptionError: as there.
+    """
+    given = [set(members) for _, members in _read_groups(names, players)]
+    for columns in model.inputs.group_columns():
+        if len(columns) > 1 and not any(set(columns) <= members for members in given):
+            return quoted_list([names[j] for j in sorted(columns)])
+    return None
 
 
 def named_groups(names: Sequence[str], given: Sequence[Group], tied: Sequence[tuple[int, ...]]) -> list[Group]:

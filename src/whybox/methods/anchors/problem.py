@@ -184,7 +184,7 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     reader = _resolve_reader(resolved, options)
     resolved = replace(resolved, selection=reader.selection)
     table, shares = resolved.rows.table, resolved.rows.weights
-    players = resolve_players(resolved.model, table.names, options.players)
+    players = resolve_players(resolved.model, table.names, options.players, keep_tied=False)
     check_named_edges(options.discretizer, table.names)
     categories = category_positions(resolved.model, table)
     columns, distributions, kinds = [], [], []

@@ -16,11 +16,13 @@ from scipy.special import ndtr
 
 from whybox.core.workers import thread_count
 from whybox.data.table import Floats
+from whybox.games.players import split_ties
 from whybox.kernels.product_law import PlayerLaw, ProductLaw
 from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.piecewise import PlayerDistribution
-from whybox.methods.lime.design import LocalDesign, sample_of
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.encoded_numbers import EncodedNumbers, model_columns
 from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.unseen_laws import UnseenLaws
 from whybox.models.linear import Linear
@@ -29,7 +31,6 @@ from whybox.numerics.truncated_normal import mass_below
 
 __all__ = ["ExactLaws", "ExactValues", "exact_unavailable", "exact_values"]
 
-DRAWS_COMPARED: Final = 256  # rows with numbers drawn inside bins, encoded to see that they arrive as they are
 _ROOT_2PI: Final = float(np.sqrt(2.0 * np.pi))
 
 
@@ -42,42 +43,10 @@ def exact_unavailable(neighbourhood: Neighbourhood) -> str | None:
         return f"on this scale the model is {model.outputs.link.name} of a sum, which is no sum itself"
     if isinstance(model, TreeEnsemble) and model.has_linear_leaves:
         return "the leaves of its trees are linear functions"
-    return _encoding_problem(neighbourhood)
-
-
-def _encoding_problem(neighbourhood: Neighbourhood) -> str | None:
-    """Why numbers that are drawn inside bins do not arrive at the model as they are; None where they do."""
-    model, players = neighbourhood.model, neighbourhood.players
-    drawn = [p for p, d in enumerate(neighbourhood.distributions) if d.is_continuous.any()]
-    if not drawn:
-        return None
-    u = np.random.default_rng(0).random((DRAWS_COMPARED, players.count))
-    sample = sample_of(neighbourhood.background.table, neighbourhood.distributions, u)
-    matrix = model.inputs.matrix(sample.table)
-    for p in drawn:
-        columns = model_columns(neighbourhood, p)
-        if len(columns) == 0:
-            continue
-        name = neighbourhood.distributions[p].name
-        if len(columns) > 1:
-            return f"several columns of the model are made of {name!r}, whose values are drawn inside bins"
-        ours = neighbourhood.distributions[p].numbers(sample.values[:, p])
-        known = ~np.isnan(sample.values[:, p])
-        if neighbourhood.distributions[p].number_origin:
-            return f"{name!r} holds whole numbers that are too large for floats"
-        if ours.dtype.kind in "mM":
-            return f"{name!r} holds dates or durations, which a step of the model turns into numbers"
-        theirs = matrix[known, columns[0]]
-        if not np.allclose(theirs, ours[known], rtol=1e-6, atol=0.0):
-            return f"a step of the model changes the numbers of {name!r}"
-    return None
-
-
-def model_columns(neighbourhood: Neighbourhood, player: int) -> Ints:
-    """Return the model columns of a player."""
-    players, model = neighbourhood.players, neighbourhood.model
-    made = np.array([len(s) > 0 for s in model.inputs.source_columns], dtype=bool)
-    return np.flatnonzero((players.of_column == player) & made)
+    mixed = split_ties(model, neighbourhood.background.table.names, neighbourhood.options.players)
+    if mixed is not None and neighbourhood.options.method != "exact":  # which takes them as one
+        return f"a step of the model mixes {mixed}, each of which has its own value here; as one of players they have an exact one"
+    return EncodedNumbers.of(neighbourhood).problem
 
 
 @final
@@ -112,9 +81,16 @@ class ExactLaws:
         self.columns = [read[p] for p in self.players]
         self.matrix = model.inputs.matrix(neighbourhood.background.table)
         self._distributions = [neighbourhood.distributions[p] for p in self.players]
+        edges = {
+            p: interval_edges(model, int(columns[0]))
+            for p, columns in zip(self.players, self.columns, strict=True)
+            if len(columns) == 1
+        }
+        # the same in the own numbers of the columns, where steps before the model scale or transform them
+        self._thresholds = EncodedNumbers.of(neighbourhood).thresholds(edges)
         self._by_piece: list[_PieceMasses | None] = [
-            None if d.is_unbounded else _piece_masses(d, model, columns, self.matrix)
-            for d, columns in zip(self._distributions, self.columns, strict=True)
+            None if d.is_unbounded else _piece_masses(d, model, columns, self.matrix, self._thresholds.get(p))
+            for p, d, columns in zip(self.players, self._distributions, self.columns, strict=True)
         ]
         self._kept: dict[float, ProductLaw] = {}
         self._unseen: UnseenLaws | None = None
@@ -141,7 +117,7 @@ class ExactLaws:
         law_of = np.zeros((len(problem.rows), len(self.players)), dtype=np.int64)
         for i, p in enumerate(self.players):
             if design.is_scaled[p]:
-                laws.append(_scaled_law(design, self.model, p, int(self.columns[i][0])))
+                laws.append(_scaled_law(design, self.model, p, int(self.columns[i][0]), self._thresholds[p]))
                 law_of[:, i] = np.arange(len(problem.rows))
                 continue
             regions = np.column_stack([problem.first[:, p], problem.last[:, p]])
@@ -213,23 +189,27 @@ class _PieceMasses:
     atoms: Floats | None
 
 
-def _piece_masses(d: PlayerDistribution, model: TreeEnsemble, columns: Ints, matrix: Floats) -> _PieceMasses:
-    if len(columns) == 1:
-        edges = interval_edges(model, int(columns[0]))
-        return _PieceMasses(_class_masses(d, model, int(columns[0]), edges, matrix), edges, None)
+def _piece_masses(
+    d: PlayerDistribution, model: TreeEnsemble, columns: Ints, matrix: Floats, thresholds: Floats | None
+) -> _PieceMasses:
+    if thresholds is not None:
+        masses = _class_masses(d, model, int(columns[0]), thresholds, matrix)
+        return _PieceMasses(masses, interval_edges(model, int(columns[0])), None)
     atoms, which = np.unique(matrix[d.atom_rows][:, columns], axis=0, return_inverse=True)
     masses = np.zeros((len(d), len(atoms)))
     np.add.at(masses, (d.atom_piece, which.reshape(-1)), d.atom_share)
     return _PieceMasses(masses, None, atoms)
 
 
-def _class_masses(d: PlayerDistribution, model: TreeEnsemble, column: int, edges: Floats, matrix: Floats) -> Floats:
+def _class_masses(
+    d: PlayerDistribution, model: TreeEnsemble, column: int, thresholds: Floats, matrix: Floats
+) -> Floats:
     """Mass of each class of values in each piece, (pieces, classes)."""
-    masses = np.zeros((len(d), len(edges) + 2))
+    masses = np.zeros((len(d), len(thresholds) + 2))
     c = d.is_continuous
     if c.any():
         of = [a[c][:, None] for a in (d.mean, d.std, d.low, d.high)]
-        below = mass_below(edges[None], *of)
+        below = mass_below(thresholds[None], *of)
         masses[c, :-1] = np.diff(np.concatenate([np.zeros((len(below), 1)), below, np.ones((len(below), 1))], axis=1))
     if len(d.atom_rows):
         index = interval_index(model, column, matrix[d.atom_rows, column])
@@ -252,12 +232,11 @@ def _inside_outside(
     return own, other, share, rest
 
 
-def _scaled_law(design: LocalDesign, model: TreeEnsemble, player: int, column: int) -> PlayerLaw:
+def _scaled_law(design: LocalDesign, model: TreeEnsemble, player: int, column: int, thresholds: Floats) -> PlayerLaw:
     """Of a number that is not cut: a normal distribution drawn towards each row's own value; the derivative is that of a shift, in standard deviations."""
     d = design.problem.distributions[player]
-    edges = interval_edges(model, column)
     m, v = design.centre[:, player, None], design.variance[:, player, None]
-    at = ((edges - d.mean[0]) / d.std[0] - m) / np.sqrt(v)
+    at = ((thresholds - d.mean[0]) / d.std[0] - m) / np.sqrt(v)
     ends = np.full((len(m), 1), np.inf)
     at = np.concatenate([-ends, at, ends], axis=1)
     upper = at > 0  # the smaller tail is the exact one
@@ -270,15 +249,14 @@ def _scaled_law(design: LocalDesign, model: TreeEnsemble, player: int, column: i
     derivative = (density[:, :-1] - density[:, 1:]) / np.sqrt(v)
     missing = np.zeros((len(m), 1))
     derivative = np.where(mass > 0, derivative, 0.0)
-    return PlayerLaw(
-        (column,), np.concatenate([mass, missing], axis=1), np.concatenate([derivative, missing], axis=1), edges=edges
-    )
+    mass, derivative = (np.concatenate([a, missing], axis=1) for a in (mass, derivative))
+    return PlayerLaw((column,), mass, derivative, edges=interval_edges(model, column))
 
 
 def _linear_values(design: LocalDesign, matrix: Floats, own: Floats) -> ExactValues:
     """A weight times the mean inside the own region less the mean outside."""
     problem = design.problem
-    model = problem.model
+    model, encoded = problem.model, EncodedNumbers.of(problem.neighbourhood)
     assert isinstance(model, Linear)  # noqa: S101  # resolved
     n, count = problem.first.shape
     values = np.zeros((n, count, model.weights.shape[1]))
@@ -289,13 +267,13 @@ def _linear_values(design: LocalDesign, matrix: Floats, own: Floats) -> ExactVal
             continue
         weights = model.weights[columns]
         if d.is_unbounded:
-            mean += (d.mean[0] + d.std[0] * design.centre[:, p, None]) * weights
-            values[:, p] = d.std[0] * weights[0]
+            mean += encoded.on_line(p, d.mean[0] + d.std[0] * design.centre[:, p, None]) * weights
+            values[:, p] = encoded.slope(p) * d.std[0] * weights[0]
             continue
         cells = np.zeros((len(d), len(columns)))
         np.add.at(cells, d.atom_piece, d.atom_share[:, None] * np.nan_to_num(matrix[d.atom_rows][:, columns]))
         c = d.is_continuous
-        cells[c, 0] = d.piece_means()[c]
+        cells[c, 0] = encoded.on_line(p, d.piece_means()[c])
         inside, outside, _, _ = _inside_outside(d, cells, problem.first[:, p], problem.last[:, p])
         q, rest = problem.own_chance[:, p, None], problem.other_chance[:, p, None]
         mean += (q * inside + rest * outside) @ weights

@@ -220,7 +220,8 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
             Argument("output"),
             " out.",
         )
-    players = resolve_players(resolved.model, resolved.rows.table.names, options.players)
+    names = resolved.rows.table.names
+    players = resolve_players(resolved.model, names, options.players, keep_tied=options.method == "exact")
     check_named_edges(options.discretizer, resolved.rows.table.names)
     y = None if options.y is None else _truth(options.y, len(given))[kept]
     columns, distributions, kinds = [], [], []

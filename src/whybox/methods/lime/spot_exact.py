@@ -1,4 +1,4 @@
-"""Exact values of LIME computed again: shares by counting rows, masses by even draws that the model encodes, values leaf by leaf in NumPy or by weights."""
+"""Exact values of LIME computed again: shares by counting rows, masses by even draws that the model encodes, values node by node in NumPy or by weights."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ import numpy.typing as npt
 from scipy.special import ndtri
 
 from whybox.data.table import Floats
-from whybox.kernels.leaf_laws import LeafLaws
 from whybox.kernels.product_law import PlayerLaw
+from whybox.kernels.product_law_numpy import NumpyProductLaw
 from whybox.kernels.value_intervals import interval_index
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.piecewise import Draw
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.common.spot_rows import output_label
-from whybox.methods.lime.design import LocalDesign, sample_cells
-from whybox.methods.lime.exact import ExactLaws, model_columns
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.encoded_numbers import EncodedNumbers, model_columns
+from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel
 from whybox.methods.lime.spot_pieces import PieceCells, RowsInside
 from whybox.models.linear import Linear
@@ -181,42 +181,44 @@ class ExactChecks:
         """Values and weighted means, by the plain NumPy reading of the trees."""
         assert self._laws is not None  # noqa: S101  # of trees
         e, problem = self._laws.model, self._problem
-        leaves = LeafLaws(e, laws)
-        if not laws or not leaves.is_quick:
+        by_nodes = NumpyProductLaw(e, laws)
+        if not laws or not by_nodes.is_quick:
             return
         players = self._laws.players
         mass, derivative = (
             [getattr(law, of)[law_of[self._rows, i]] for i, law in enumerate(laws)] for of in ("mass", "derivative")
         )
-        mean, slopes = leaves.expected_outputs(mass, derivative)
+        mean, slopes = by_nodes.expected_outputs(mass, derivative)
         found = np.zeros((len(self._rows), problem.first.shape[1], slopes.shape[2]))
         found[:, players] = slopes
         values = problem.selection.select_values(found)
         for k, row in enumerate(self._rows.tolist()):
             for player in np.flatnonzero(problem.is_unseen[row]).tolist():
-                values[k, player] = self._unseen_value(leaves, row, player, [m[k : k + 1] for m in mass])
+                values[k, player] = self._unseen_value(by_nodes, row, player, [m[k : k + 1] for m in mass])
         answer = self._model.found
         self._compare_values(
             np.concatenate([answer.values[self._rows], answer.mean[self._rows, None]], axis=1),
             np.concatenate([values, problem.selection.select_predictions(mean)[:, None]], axis=1),
             e.rounding_scale,
-            "by a plain NumPy reading of the trees, leaf by leaf",
+            "by a plain NumPy reading of the trees, node by node",
         )
 
-    def _unseen_value(self, leaves: LeafLaws, row: int, player: int, mass: list[Floats]) -> Floats:
+    def _unseen_value(self, by_nodes: NumpyProductLaw, row: int, player: int, mass: list[Floats]) -> Floats:
         """The value of a cell that the background never has; the answer's own where the trees have no class for it."""
         assert self._laws is not None  # noqa: S101  # of trees
         if player not in self._laws.players:
             return np.zeros(self._model.found.values.shape[2])
         i = self._laws.players.index(player)
-        law = leaves.laws[i]
+        law = by_nodes.laws[i]
         own = self._problem.model.inputs.matrix(self._problem.rows.rows(np.array([row])))[:, list(law.columns)]
         at = int(self._class_of(law, own)[0])
         if at == law.mass.shape[1]:
             return np.asarray(self._model.found.values[row, player])
+        own_class = (np.arange(law.mass.shape[1]) == at) * 1.0
         contrast = [np.zeros(m.shape) for m in mass]
-        contrast[i] = (np.arange(law.mass.shape[1]) == at) - mass[i]
-        return np.asarray(self._problem.selection.select_values(leaves.expected_outputs(mass, contrast)[1][0, i]))
+        contrast[i] = own_class - mass[i]
+        mass = [*mass[:i], 0.5 * (own_class + mass[i]), *mass[i + 1 :]]  # on which the derivative does not depend
+        return np.asarray(self._problem.selection.select_values(by_nodes.expected_outputs(mass, contrast)[1][0, i]))
 
     def _check_linear(self) -> None:
         """Values and weighted means of a linear model: weights times means of what it reads."""
@@ -273,13 +275,7 @@ class ExactChecks:
 
     def _encoded(self, player: int, value: Floats) -> Floats:
         """Rows of numbers of a player that is not cut, as the model encodes them."""
-        problem, nothing = self._problem, np.zeros(len(value), dtype=np.int64)
-        draws = [
-            Draw(nothing, nothing - 1, value, value) if p == player else each.draw(np.full(len(value), 0.5))
-            for p, each in enumerate(problem.distributions)
-        ]
-        table = sample_cells(problem.neighbourhood.background.table, problem.distributions, draws)
-        return problem.model.inputs.matrix(table)
+        return EncodedNumbers.of(self._problem.neighbourhood).encoded({player: value})
 
     def _compare_values(self, ours: Floats, theirs: Floats, size: Floats, way: str, more: Floats | float = 0.0) -> None:
         names = [*(d.name for d in self._problem.distributions), "weighted mean"]
