@@ -237,6 +237,7 @@ def test_what_texts_cost_is_planned(folder, capsys):
     ("arguments", "code", "words"),
     [
         (("--text", "review"), 4, "--trust-pickle"),
+        (("--background", "@texts.csv", "--trust-pickle"), 3, "the model takes texts: --text COLUMN says which column"),
         ((*OF_TEXTS[2:], "--text", "reviews"), 2, "--text reviews is not a column of"),
         ((*OF_TEXTS, "--rows", "2,4"), 3, "the text of row 4 of texts.csv is missing"),
         ((*OF_TEXTS, "--rows", "5", "--tokenizer", "NA"), 3, "row 5 has no words ('NA')"),

@@ -81,6 +81,10 @@ def run(folder, *arguments):
             ("anchors", *GOOD[1:], "--threshold", "0.9"),
             "--threshold is no option of whybox anchors: write --precision N.",
         ),
+        (
+            ("saliency", "net.pt2", "@rows.csv", "-o", "m.npz", "--kernel-width", "1"),
+            "but of a method: write --option kernel_width=VALUE.",
+        ),
         (("effects", *GOOD[1:], "--kind", "pdp", "--kind=ale"), "--kind is given twice, and whybox effects takes one."),
         ((*GOOD, "--out", "@z.csv"), "--out is given twice, and whybox explain takes one."),
         (("plan", "effects", "@model.json", "1000"), "1000 is not a file: give a file of rows;"),

@@ -213,7 +213,7 @@ def _notes(problem: LimeProblem, model: LocalModel, extras: Extras, reason: str 
     left = int((~model.converged).sum())
     if left:
         notes.append(
-            f"Of {left:,} row{'s' * (left != 1)} the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
+            f"For {left:,} of {len(model.converged):,} rows the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
         )
     if problem.is_unseen.any():
         p = int(np.flatnonzero(problem.is_unseen.any(axis=0))[0])

@@ -176,7 +176,7 @@ def _notes(found: LocalTexts) -> tuple[str, ...]:
     left = sum(not row.converged for row in rows)
     if left:
         notes.append(
-            f"Of {left:,} of {n:,} texts the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
+            f"For {left:,} of {n:,} texts the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
         )
     poor = sum(bool((row.fit.r_squared < MIN_R_SQUARED).any()) for row in rows)
     if poor:
