@@ -94,8 +94,10 @@ def row_name(e: Labelled) -> str:
     label = e.extras.get("label")
     if names in ([], [PREDICTION_UNITS]) and label is not None:
         names = [str(label[1])]
-    output = "" if names in ([], [PREDICTION_UNITS]) else f", output {names[0]}"
-    return f"{e.coords['row'][0]}{output}"
+    row = str(e.coords["row"][0])
+    if names in ([], [PREDICTION_UNITS]):
+        return row
+    return f"{row}, {names[0]}" if names[0].startswith("output ") else f"{row}, output {names[0]}"
 
 
 def local_numbers(e: Labelled) -> str:

@@ -79,6 +79,7 @@ class SpotChecker:
         *,
         way: str,
         where: Callable[[tuple[int, ...]], Sequence[tuple[str, object]]],
+        accurate: bool = True,
     ) -> None:
         """Hold numbers of the answer against what was recomputed.
 
@@ -87,6 +88,8 @@ class SpotChecker:
             allowed: the difference that rounding explains, of a shape that broadcasts to theirs.
             way: how they were recomputed, in words that follow "were recomputed": ``"by asking XGBRegressor.predict about mixed rows"``.
             where: position in the arrays -> what stands there, for the message: ``[("row", 3), ("feature", "age")]``.
+            accurate: whether the numbers are those of the answer, recomputed up to rounding. If not, their largest difference is not kept: it says how coarse
+                the second way is.
 
         Raises:
             SpotCheckError: a number differs by more than allowed; it names the one that differs most.
@@ -108,7 +111,8 @@ class SpotChecker:
                 way=way,
             )
         self._numbers += ours.size
-        self._difference = max(self._difference, float(difference.max(initial=0.0)))
+        if accurate:
+            self._difference = max(self._difference, float(difference.max(initial=0.0)))
         if ours.size:
             self._ways[way] = None
 

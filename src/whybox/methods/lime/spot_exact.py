@@ -25,6 +25,7 @@ from whybox.models.linear import Linear
 __all__ = ["ExactChecks"]
 
 ROUNDING: Final = 1e-9
+BY_DRAWS: Final = "by even draws of all columns, which the model encodes"
 FLOAT32_ROUNDING: Final = 2.0**-22  # of a number that the library rounds
 SHIFT_GRID: Final = 2_048  # even draws of a number that is not cut into bins
 MAX_SHIFT: Final = 6.0  # standard deviations: beyond, even draws are no second way
@@ -140,7 +141,8 @@ class ExactChecks:
             np.array(ours),
             np.array(theirs),
             np.array(allowed)[:, None],
-            way="by even draws of all columns, which the model encodes",
+            way=BY_DRAWS,
+            accurate=False,
             where=lambda at: self._place(int(self._rows[at[0] // 2]), player),
         )
 
@@ -173,7 +175,8 @@ class ExactChecks:
             np.cumsum([law.mass[at], law.derivative[at]], axis=1),
             np.cumsum(np.array(theirs) / SHIFT_GRID, axis=1),
             2.0 * scale[:, None] / SHIFT_GRID,
-            way="by even draws of all columns, which the model encodes",
+            way=BY_DRAWS,
+            accurate=False,
             where=lambda _: self._place(row, player),
         )
 
@@ -261,7 +264,7 @@ class ExactChecks:
             np.concatenate([found.values[self._rows], found.mean[self._rows, None]], axis=1),
             np.concatenate([selection.select_values(values), selection.select_predictions(mean)[:, None]], axis=1),
             model.rounding_scale(self._cells.matrix).max(axis=0),
-            "by even draws of all columns, which the model encodes",
+            BY_DRAWS,
             more[..., picks],
         )
 
@@ -285,6 +288,7 @@ class ExactChecks:
             theirs,
             ROUNDING * scale + 1e-300 + more,
             way=way,
+            accurate=way != BY_DRAWS,
             where=lambda at: [
                 ("row", int(self._rows[at[0]])),
                 ("feature", names[at[1]]),
