@@ -369,7 +369,7 @@ def test_few_texts_show_the_words_that_matter():
     assert sorted(picked.coords["row"].tolist()) == [0, 2]
     np.testing.assert_allclose(picked.extras["pick_coverage"][1][-1], 1.0, atol=1e-6)
     several = wb.lime(fitted(*MODELS["naive Bayes of counts"]), SHORT, output="all")
-    with pytest.raises(OptionError, match=r"has several.*pick one: e\[\.\.\., "):
+    with pytest.raises(OptionError, match=r"has several.*pick one: e\[\.\.\., 'cluster'\]"):
         wb.submodular_pick(several)
     assert len(wb.submodular_pick(several[..., 1], 2)) == 2
 
