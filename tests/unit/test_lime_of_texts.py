@@ -277,6 +277,12 @@ def test_a_table_for_a_model_of_texts_is_refused(model):
         wb.explainers.Lime(model)(table)
 
 
+@pytest.mark.parametrize("name", ["char", "chars", "character"])
+def test_a_name_for_characters_is_no_expression(model, name):
+    with pytest.raises(OptionError, match=f"tokenizer='{name}' is read as.* write tokenizer='characters'"):
+        wb.lime(model, SHORT, tokenizer=name)
+
+
 @pytest.mark.parametrize("nothing", [[], (), np.array([], dtype=object), pd.Series([], dtype=object)])
 def test_no_texts_are_refused_as_such(model, nothing):
     for call in (partial(wb.lime, model), Lime(model), partial(wb.plan, wb.lime, model)):
@@ -472,6 +478,7 @@ def test_a_plan_says_how_many_predictions_it_takes_at_most(model, text):
         assert planned < 1_000
         assert np.isfinite(plan.seconds)
         assert "at most" in str(plan)
+        assert ("draws stop" in str(plan)) is not exact
     planned = wb.plan(wb.lime, model, [text, SHORT[0]], max_evals=400)
     assert (planned.method_id, planned.model_calls, planned.exact) == (plan.method_id, plan.model_calls, False)
     with pytest.raises(OptionError, match="discretizer is an option of tables"):
