@@ -258,6 +258,15 @@ def test_mistakes_about_texts_are_named(folder, capsys, arguments, code, words):
     assert err.count("\n") == 1
 
 
+def test_the_help_writes_the_options_of_a_method_as_they_are_typed(capsys):
+    with pytest.raises(SystemExit):
+        main(["lime", "--help"])
+    printed = capsys.readouterr().out.partition("methods:")[2]
+    assert "--y, --discretizer, --neighbourhood" in printed
+    assert "--tokenizer, --by-position, --mask-string, --batch-size" in printed
+    assert "discretizer=" not in printed
+
+
 def test_every_option_of_the_method_is_one_of_the_command():
     command = build_parser()[1]["lime"].filled()
     other = {"response_method": None, "players": "--player", "y": "--target"}

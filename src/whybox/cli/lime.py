@@ -83,7 +83,7 @@ def add_question(parser: CommandParser) -> None:
     add("--text", metavar="COLUMN", help="column of DATA with texts, which are explained word by word")
     add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features; of texts 25)")  # fmt: skip
     add("--y", "--target", dest="y", metavar="COLUMN", help="column of the background that holds the truth, for --discretizer entropy")  # fmt: skip
-    parser.list_methods = lambda: methods_help("lime", "methods:")
+    parser.list_methods = lambda: methods_help("lime", "methods:", parser)
     add_fields(parser, LimeOptions, apart=APART, choices={"method": methods_of_tables()})
     add_fields(parser, LimeTextOptions, apart=APART)
 
