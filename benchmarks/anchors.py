@@ -47,7 +47,7 @@ def main():
     e = explainer(rows)
     seconds = (time.process_time() - began) / count
     rng = np.random.default_rng(1)
-    kept, size = [], e.values.sum(axis=1)
+    shares, size = [], e.values.sum(axis=1)
     certified = e.extras["certified"][1]
     predicted = model.predict(rows)
     for i in np.flatnonzero(certified):
@@ -57,9 +57,9 @@ def main():
             meets = meets_condition(background[:, p], words)
             breaks = ~meets[drawn]
             fresh[breaks, p] = background[rng.choice(np.flatnonzero(meets), int(breaks.sum())), p]
-        kept.append((model.predict(fresh) == predicted[i]).mean())
+        shares.append((model.predict(fresh) == predicted[i]).mean())
     low, high = e.extras["precision_interval"][1][certified].T
-    kept, coverage = np.array(kept), e.extras["coverage"][1][certified]
+    kept, coverage = np.array(shares), e.extras["coverage"][1][certified]
     print(f"reading the model and the background, CPU s: {reading:.2f}")
     print(f"CPU ms a row: {1000 * seconds:.1f}; alibi's figure is {SECONDS_OF_ALIBI / seconds:.0f} times that")
     print(f"predictions a row: {e.evidence.settings['predictions'] / count:,.0f}")

@@ -332,6 +332,21 @@ def test_bad_input_is_refused(change, error, said):
         wb.anchors(given.pop("model"), X[:2], given.pop("background"), **given)
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("threshold", "threshold= is no option here: write precision=0.95."),
+        ("delta", "write its complement, level=0.95."),
+        ("disc_perc", "write discretizer='decile', or edges by name."),
+        ("scale", "a rule keeps a class, which is the same on every scale."),
+        ("levle", "levle= is no option here. Did you mean 'level'"),
+    ],
+)
+def test_options_of_others_are_refused_with_what_to_use_instead(name, said):
+    with pytest.raises(OptionError, match=re.escape(said)):
+        explained(X[:1], **{name: 0.5})
+
+
 def test_a_wrong_law_is_found(monkeypatch):
     """Draws that do not put the row's own cells into the rule."""
 

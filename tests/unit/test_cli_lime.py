@@ -237,6 +237,7 @@ def test_what_texts_cost_is_planned(folder, capsys):
     ("arguments", "code", "words"),
     [
         (("--text", "review"), 4, "--trust-pickle"),
+        (("--background", "@texts.csv", "--trust-pickle"), 3, "the model takes texts: --text COLUMN says which column"),
         ((*OF_TEXTS[2:], "--text", "reviews"), 2, "--text reviews is not a column of"),
         ((*OF_TEXTS, "--rows", "2,4"), 3, "the text of row 4 of texts.csv is missing"),
         ((*OF_TEXTS, "--rows", "5", "--tokenizer", "NA"), 3, "row 5 has no words ('NA')"),
@@ -255,6 +256,15 @@ def test_mistakes_about_texts_are_named(folder, capsys, arguments, code, words):
     err = capsys.readouterr().err
     assert words in err
     assert err.count("\n") == 1
+
+
+def test_the_help_writes_the_options_of_a_method_as_they_are_typed(capsys):
+    with pytest.raises(SystemExit):
+        main(["lime", "--help"])
+    printed = capsys.readouterr().out.partition("methods:")[2]
+    assert "--y, --discretizer, --neighbourhood" in printed
+    assert "--tokenizer, --by-position, --mask-string, --batch-size" in printed
+    assert "discretizer=" not in printed
 
 
 def test_every_option_of_the_method_is_one_of_the_command():

@@ -64,6 +64,27 @@ def run(folder, *arguments):
             "--feature: an effect is of one column, or of two different ones.",
         ),
         (("effects", *GOOD[1:], "--response-method", "predict"), "--response-method is no option of whybox effects."),
+        (
+            ("lime", *GOOD[1:], "--num_features", "3"),
+            "--num_features is no option of whybox lime: every feature has a value. --top says how many",
+        ),
+        (
+            ("lime", *GOOD[1:], "--num-samples=99"),
+            "--num-samples is no option of whybox lime: the sample grows until the largest values are settled. --max-evals",
+        ),
+        (("lime", *GOOD[1:], "--discretize-continuous"), "pass --discretizer none."),
+        (
+            ("plan", "lime", "@model.json", "@rows.csv", "--bow"),
+            "--bow is no option of whybox plan lime: write --by-position",
+        ),
+        (
+            ("anchors", *GOOD[1:], "--threshold", "0.9"),
+            "--threshold is no option of whybox anchors: write --precision N.",
+        ),
+        (
+            ("saliency", "net.pt2", "@rows.csv", "-o", "m.npz", "--kernel-width", "1"),
+            "but of a method: write --option kernel_width=VALUE.",
+        ),
         (("effects", *GOOD[1:], "--kind", "pdp", "--kind=ale"), "--kind is given twice, and whybox effects takes one."),
         ((*GOOD, "--out", "@z.csv"), "--out is given twice, and whybox explain takes one."),
         (("plan", "effects", "@model.json", "1000"), "1000 is not a file: give a file of rows;"),

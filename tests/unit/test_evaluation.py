@@ -214,7 +214,7 @@ def test_too_many_are_refused_before_the_first_and_what_was_spent_counts():
     needed = evaluator(lambda r: r[:, 0], rows)[0].count_predictions(rows, donors, row, donor, pattern, PATTERNS)
     hybrid, function = evaluator(lambda r: r[:, 0], rows, max_evals=needed + 9, reserved=10)
     for call in (hybrid.count_predictions, hybrid.evaluate_hybrids):
-        with pytest.raises(LimitError, match=f"{needed + 10:,} predictions.*max_evals={needed + 9:,}"):
+        with pytest.raises(LimitError, match=f"{needed + 10:,} predictions.*max_evals={needed + 9}\\."):
             call(rows, donors, row, donor, pattern, PATTERNS)
     assert function.rows == 0
     hybrid, function = evaluator(lambda r: r[:, 0], rows, max_evals=needed + 10, reserved=10)

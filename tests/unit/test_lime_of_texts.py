@@ -3,6 +3,7 @@
 import inspect
 import pickle
 from dataclasses import fields
+from functools import partial
 
 import matplotlib as mpl
 import matplotlib.pyplot as plt
@@ -21,7 +22,8 @@ from sklearn.naive_bayes import MultinomialNB
 from sklearn.pipeline import make_pipeline
 
 import whybox as wb
-from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.errors import EmptyDataError, InputError, OptionError, UnsupportedModelError
+from whybox.explainers import Lime
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.text_options import LimeTextOptions
 from whybox.methods.lime.text_plan import plan_texts
@@ -275,6 +277,25 @@ def test_a_table_for_a_model_of_texts_is_refused(model):
         wb.explainers.Lime(model)(table)
 
 
+@pytest.mark.parametrize("name", ["char", "chars", "character"])
+def test_a_name_for_characters_is_no_expression(model, name):
+    with pytest.raises(OptionError, match=f"tokenizer='{name}' is read as.* write tokenizer='characters'"):
+        wb.lime(model, SHORT, tokenizer=name)
+
+
+@pytest.mark.parametrize("nothing", [[], (), np.array([], dtype=object), pd.Series([], dtype=object)])
+def test_no_texts_are_refused_as_such(model, nothing):
+    for call in (partial(wb.lime, model), Lime(model), partial(wb.plan, wb.lime, model)):
+        with pytest.raises(EmptyDataError, match="there are no texts: X is empty"):
+            call(nothing)
+
+
+def test_a_raw_scale_that_a_model_of_texts_does_not_have_is_said(model):
+    said = "scale='raw': no additive scale of this model is known, so values are of its probabilities."
+    assert said in wb.lime(model, SHORT[:1], scale="raw").evidence.notes
+    assert said not in wb.lime(model, SHORT[:1]).evidence.notes
+
+
 def test_texts_for_a_model_of_tables_are_refused(tmp_path):
     X = np.random.default_rng(0).normal(size=(30, 2))
     forest = RandomForestClassifier(2, random_state=0).fit(X, X[:, 0] > 0)
@@ -354,7 +375,7 @@ def test_few_texts_show_the_words_that_matter():
     assert sorted(picked.coords["row"].tolist()) == [0, 2]
     np.testing.assert_allclose(picked.extras["pick_coverage"][1][-1], 1.0, atol=1e-6)
     several = wb.lime(fitted(*MODELS["naive Bayes of counts"]), SHORT, output="all")
-    with pytest.raises(OptionError, match=r"has several.*pick one: e\[\.\.\., "):
+    with pytest.raises(OptionError, match=r"has several.*pick one: e\[\.\.\., 'cluster'\]"):
         wb.submodular_pick(several)
     assert len(wb.submodular_pick(several[..., 1], 2)) == 2
 
@@ -457,6 +478,7 @@ def test_a_plan_says_how_many_predictions_it_takes_at_most(model, text):
         assert planned < 1_000
         assert np.isfinite(plan.seconds)
         assert "at most" in str(plan)
+        assert ("draws stop" in str(plan)) is not exact
     planned = wb.plan(wb.lime, model, [text, SHORT[0]], max_evals=400)
     assert (planned.method_id, planned.model_calls, planned.exact) == (plan.method_id, plan.model_calls, False)
     with pytest.raises(OptionError, match="discretizer is an option of tables"):

@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+from sklearn.neighbors import KNeighborsClassifier
 
 import whybox as wb
 from whybox.errors import (
@@ -100,7 +101,7 @@ OF_THE_LIME_PACKAGE = {
     "model_regressor": "alpha=",
     "num_samples": "max_evals bounds it",
     "num_features": "top says how many",
-    "feature_selection": "extras['rank']",
+    "feature_selection": "their ranks",
     "discretize_continuous": "discretizer=None",
     "sample_around_instance": "neighbourhood='row'",
     "labels": "'all' or 'predicted'",
@@ -226,7 +227,7 @@ def test_so_are_too_few_for_a_narrow_kernel(model):
 
 REFUSED_MODELS = [
     (FOREST.predict, UnsupportedModelError, "gives labels of classes, which have no size to explain; pass the method that gives probabilities"),
-    (lambda A: np.where(A["age"] > 45, "old", "young"), DtypeError, "outputs are not numbers"),
+    (lambda A: np.where(A["age"] > 45, "old", "young"), DtypeError, "not numbers, and only numbers can be explained"),
     (lambda A: np.ones(3), InputError, "must return one number a row"),
     (lambda A: 1.0, InputError, "must return one number a row"),
     (lambda A: np.ones((len(A), 2, 2)), InputError, "must return one number a row"),
@@ -306,6 +307,23 @@ def test_a_column_without_values_is_a_constant_too():
     without, with_value = e.extras["condition"][1][:, 2]
     assert without == "empty missing"
     assert with_value.startswith("empty = 7")
+    assert (
+        "Constant in the background, so their values are exactly 0 for rows with the same cell: empty."
+        in e.evidence.notes
+    )
+    assert not [note for note in e.evidence.notes if "exactly 0:" in note]
+
+
+def test_a_raw_scale_that_a_model_does_not_have_is_said():
+    nearest = KNeighborsClassifier(3).fit(NUMBERS, OLD)
+    said = "scale='raw': no additive scale of this model is known, so values are of its probabilities."
+    options = {"max_evals": 2_000, "spot_checks": 0}
+    raw = wb.lime(nearest, NUMBERS[:2], NUMBERS, scale="raw", **options)
+    assert raw.units == "probability"
+    assert said in raw.evidence.notes
+    assert said in wb.effects(nearest, NUMBERS, "age", scale="raw")["age"].evidence.notes
+    assert said not in wb.lime(nearest, NUMBERS[:2], NUMBERS, **options).evidence.notes
+    assert said not in wb.lime(FOREST, NUMBERS[:2], NUMBERS, scale="raw").evidence.notes  # additive: of its trees
 
 
 def test_numbers_that_are_not_cut_stand_beside_categories():

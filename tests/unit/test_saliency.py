@@ -285,6 +285,8 @@ def test_maps_are_saved_and_read_back(tmp_path):
     assert "adds up within" in one._repr_html_()
     assert "forward" in dict(one.evidence.lines())["Rows through the network"]
     assert "Saliency" in one[0]._repr_html_()
+    y, x = np.unravel_index(np.abs(one.values[0]).argmax(), one.values[0].shape)
+    assert f"at y {y}, x {x}; .plot.overlay() draws it" in one[0]._repr_html_()
 
 
 def test_things_that_are_no_networks():

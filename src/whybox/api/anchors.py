@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from whybox.data.table import as_table
@@ -9,11 +10,15 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.anchors.explainer import Anchors
 from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.plan import plan_anchors as plan_rows
+from whybox.methods.common.options import refuses_unknown_options
 from whybox.methods.common.plan import Plan
 
 __all__ = ["anchors", "plan_anchors"]
 
+_refuses_options_of_others = partial(refuses_unknown_options, options_class=AnchorsOptions)
 
+
+@_refuses_options_of_others
 def anchors(  # noqa: PLR0913  # the promise of the public surface
     model: Any,
     X: Any,

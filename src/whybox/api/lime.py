@@ -129,7 +129,7 @@ def lime(
     if is_column_of_texts(X):
         of_texts = _options_of_texts(background, method, options)
         return for_each(of_texts, lambda each: TextExplainer(model, each)(X))
-    chosen = _options_of_tables(model, method, options)
+    chosen = _options_of_tables(model, X, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
 
@@ -148,10 +148,12 @@ def _options_of_texts(
     return chosen_options(LimeTextOptions, "method", method, options)
 
 
-def _options_of_tables(model: Any, method: Any, options: Mapping[str, Any]) -> LimeOptions | dict[str, LimeOptions]:
+def _options_of_tables(
+    model: Any, X: Any, method: Any, options: Mapping[str, Any]
+) -> LimeOptions | dict[str, LimeOptions]:
     """Options of tables; what tables have not is refused by name, and so is a model of texts."""
     check_names_of_tables(options)
-    refuse_model_of_texts(model)
+    refuse_model_of_texts(model, X)
     return chosen_options(LimeOptions, "method", method, options)
 
 
@@ -165,7 +167,7 @@ def plan_lime(
         return for_each(_options_of_texts(background, method, options), lambda each: plan_texts(model, each, X))
     from whybox.methods.lime.plan import plan_rows
 
-    chosen = _options_of_tables(model, method, options)
+    chosen = _options_of_tables(model, X, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
     return for_each(chosen, lambda each: plan_rows(model, behind, each, rows))

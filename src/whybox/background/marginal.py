@@ -145,7 +145,7 @@ def normalized_weights(weights: Any, rows: int, argument: str, what: str) -> Flo
     except (TypeError, ValueError, OverflowError):
         raise InputError(Argument(argument), f" must be numbers, one a {what}.") from None
     if len(w) != rows:
-        raise InputError(f"{argument} has {len(w)} values for {rows} {what}s.")
+        raise InputError(Argument(argument), f" has {len(w)} values for {rows} {what}s.")
     if not np.isfinite(w).all() or (w < 0).any() or not w.any():
         raise InputError(Argument(argument), " must be finite, not negative, and not all zero.")
     w = w / w.max()  # so that their sum cannot overflow

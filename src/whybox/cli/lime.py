@@ -33,6 +33,8 @@ from whybox.cli.row_question import (
     result_file,
 )
 from whybox.cli.shared import add_result, declare_command, players_of
+from whybox.errors import InputError
+from whybox.models.registry import takes_texts
 
 __all__ = ["add_command", "add_question", "question_of"]
 
@@ -81,7 +83,7 @@ def add_question(parser: CommandParser) -> None:
     add("--text", metavar="COLUMN", help="column of DATA with texts, which are explained word by word")
     add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features; of texts 25)")  # fmt: skip
     add("--y", "--target", dest="y", metavar="COLUMN", help="column of the background that holds the truth, for --discretizer entropy")  # fmt: skip
-    parser.list_methods = lambda: methods_help("lime", "methods:")
+    parser.list_methods = lambda: methods_help("lime", "methods:", parser)
     add_fields(parser, LimeOptions, apart=APART, choices={"method": methods_of_tables()})
     add_fields(parser, LimeTextOptions, apart=APART)
 
@@ -98,7 +100,12 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> RowQues
     if options.text is not None:
         return _question_of_texts(options, most)
     check_options_of_tables(options)
-    return read_question(options, _chosen_options(options), ("y", "background_weight"), most, options.scale)
+    q = read_question(options, _chosen_options(options), ("y", "background_weight"), most, options.scale)
+    if takes_texts(q.model):
+        raise InputError(
+            "the model takes texts: --text COLUMN says which column of DATA holds them. They need no background."
+        )
+    return q
 
 
 def _question_of_texts(options: argparse.Namespace, most: int | None) -> RowQuestion:

@@ -65,6 +65,7 @@ def add_method(parser: CommandParser) -> None:
     add = parser.add_argument
     methods = family_ids("saliency")
     parser.list_methods = lambda: methods_help("saliency", "methods, and what --option can set:")
+    parser.method_options = _names_of_method_options
     add(
         "--method",
         choices=methods,
@@ -101,6 +102,12 @@ def _add_pictures(parser: argparse.ArgumentParser) -> None:
         ("std", "S[,S,S]", "divided by after that"),
     ):
         group.add_argument(f"--{name}", action="append", metavar=metavar, help=about)
+
+
+def _names_of_method_options() -> set[str]:
+    from whybox.methods.registry import methods, options_of
+
+    return {option.name for spec in methods("saliency") for option in options_of(spec)}
 
 
 def is_method_option(name: str) -> bool:

@@ -21,12 +21,14 @@ def add_fields(
     apart: Sequence[str] = (),
     choices: Mapping[str, Sequence[str]] = _NO_VALUE,
 ) -> None:
-    """Add an option for every field that can be written as text, with its type, its default and its help.
+    """Add an option for every field that can be written as text, with its type, its default and its help; and what stands for options of other libraries.
 
     Args:
         parser: of the command. kind: a dataclass whose fields are made by ``whybox.methods.common.options.option``.
         apart: names of fields that the command adds in its own way. choices: values of fields that do not say them, by name.
     """
+    for other, hint in getattr(kind, "INSTEAD", {}).items():
+        parser.instead.setdefault(other, hint)
     for field in _written_default(kind, apart):
         name, about = "--" + field.name.replace("_", "-"), field.metadata["help"]
         if parser.knows(name):  # of a dataclass that this one derives from

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Any, Final, NoReturn
 
-from whybox.cli.wording import typed
-from whybox.errors import OptionError, did_you_mean
+from whybox.cli.wording import speller, typed
+from whybox.errors import OptionError, Part, did_you_mean
 
 __all__ = ["EXIT_CODES", "CommandParser", "check_words", "number", "number_at_least"]
 
@@ -33,6 +33,8 @@ class CommandParser(argparse.ArgumentParser):
         super().__init__(prog, formatter_class=_Help, allow_abbrev=False, **settings)
         self.list_methods: Callable[[], str] = str  # "" until a command has methods to list
         self.add_options: Callable[[CommandParser], None] | None = None
+        self.instead: dict[str, tuple[Part, ...]] = {}  # what stands for the options of other libraries
+        self.method_options: Callable[[], Collection[str]] = tuple  # names that are written --option NAME=VALUE
 
     def filled(self) -> CommandParser:
         """Add the options when they are first needed, since the dataclasses that some come from take long to import; return the parser."""
@@ -164,6 +166,13 @@ def check_words(words: Sequence[str], commands: dict[str, CommandParser], prog: 
 
 def _no_such_option(name: str, parser: CommandParser, command: str) -> str:
     plain = "--" + name.lstrip("-").replace("_", "-")
+    python_name = plain.removeprefix("--").replace("-", "_")
+    hint = parser.instead.get(python_name)
+    if hint is not None:
+        said = OptionError(*hint).render(speller(parser, parser.get_default("wording")))
+        return f"{name} is no option of {command}: {said}"
+    if python_name in parser.method_options():
+        return f"{name} is no option of {command}, but of a method: write --option {python_name}=VALUE."
     if parser.knows(plain):
         return f"{name} is no option of {command}. Did you mean {plain!r}?"
     meant = did_you_mean(plain, parser.long_options)

@@ -71,6 +71,8 @@ def _option_name(action: argparse.Action, argument: Argument, typed_names: Colle
 
 def _option_value(argument: Argument) -> str:
     given = argument.given
+    if given is None:
+        return "none"
     return typed(",".join(map(str, given)) if isinstance(given, (tuple, list)) else str(given))
 
 

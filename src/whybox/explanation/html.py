@@ -53,8 +53,12 @@ def table_html(e: Labelled) -> str:
         body = _attribution_table(flat)
     elif flat.dims == ("feature", "method"):
         body = _agreement_table(flat)
+    elif e.kind == "saliency" and "row" in flat.dims:
+        body = _saliency_table(flat)
+    elif e.kind == "saliency" and len(flat.dims) > 1:
+        body = _map_line(flat)
     else:
-        body = _saliency_table(flat) if e.kind == "saliency" and "row" in flat.dims else _feature_table(flat)
+        body = _feature_table(flat)
     return framed_table(e, f"{body}{_findings_list(e)}")
 
 
@@ -104,6 +108,16 @@ def _saliency_table(e: Labelled) -> str:
         f"<div>and {len(e) - len(lines):,} more rows; .plot.overlay(row) draws one</div>" if len(e) > len(lines) else ""
     )
     return f"<table><tr>{top}</tr>{''.join(lines)}</table>{more}"
+
+
+def _map_line(e: Labelled) -> str:
+    """One map: its score, the largest value and where."""
+    score = "" if e.prediction is None else f"score {number_text(float(e.prediction))}, "
+    size = np.abs(np.nan_to_num(e.values))
+    at = np.unravel_index(int(size.argmax()), size.shape)
+    where = ", ".join(f"{d} {k}" for d, k in zip(e.dims, at, strict=True))
+    draws = "; .plot.overlay() draws it" if e.dims == ("y", "x") else ""
+    return f"<div>{score}largest value {number_text(float(e.values[at]))} at {escape(where)}{draws}</div>"
 
 
 def effects_html(effects: Mapping[Any, Labelled], names: Sequence[Any]) -> str:

@@ -49,7 +49,7 @@ def _row_block(e: Labelled, most: int) -> str:
     if "width" in e.dims:
         return _widths_table(e, order) + more
     remarks = [text for text in (*local_warnings(e), certified_text(e)) if text]
-    marked = f"<div><b>{escape('; '.join(remarks))}.</b></div>" if remarks else ""
+    marked = f"<div><b>{escape(_sentence('; '.join(remarks)))}</b></div>" if remarks else ""
     names = word_labels(e) if of_text else e.extras["condition"][1]
     largest = largest_size(e, e.values)
     lines = "".join(
@@ -59,7 +59,11 @@ def _row_block(e: Labelled, most: int) -> str:
     )
     head = local_headline(e)
     text = _colored_text(e, largest) if of_text else ""
-    return f'<div style="margin-top:6px">{escape(head[0].upper() + head[1:])}.</div>{marked}{text}<table>{lines}</table>{more}'
+    return f'<div style="margin-top:6px">{escape(_sentence(head))}</div>{marked}{text}<table>{lines}</table>{more}'
+
+
+def _sentence(text: str) -> str:
+    return f"{text[0].upper()}{text[1:]}."
 
 
 def _colored_text(e: Labelled, largest: float) -> str:

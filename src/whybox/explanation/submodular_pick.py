@@ -9,7 +9,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import Argument, OptionError
+from whybox.errors import OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.local_words import has_words
 
@@ -93,9 +93,7 @@ def _check_axes(explanation: Any) -> None:
     if explanation.dims in (("row", "feature", "output"), ("row", "word", "output")) and _has_features(explanation):
         names = ", ".join(explanation.output_names[:3])
         raise OptionError(
-            f"submodular_pick takes the explanations of one output, and this has several ({names}); pick one: e[..., ",
-            Argument("name", example=repr(explanation.output_names[0])),
-            "].",
+            f"submodular_pick takes the explanations of one output, and this has several ({names}); pick one: e[..., {explanation.output_names[0]!r}].",
         )
     raise OptionError(
         f"submodular_pick takes an explanation with the axes row and feature; this has {explanation.dims or 'none'}."

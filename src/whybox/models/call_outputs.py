@@ -27,7 +27,7 @@ def as_outputs(returned: Any, rows: int) -> Floats:
     except (TypeError, ValueError):
         if not hasattr(returned, "columns") and not hasattr(returned, "to_numpy"):
             raise DtypeError(
-                "the model's outputs are not numbers, and effects are means of outputs. "
+                "the model's outputs are not numbers, and only numbers can be explained. "
                 "For classes, pass a model that has predict_proba, or a function that returns numbers."
             ) from None
         try:

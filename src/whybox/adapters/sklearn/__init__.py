@@ -78,7 +78,7 @@ def adapt(estimator: Any) -> Model:
     )
 
 
-_ANY_MODEL: Final = "Effects are computed of any fitted model, by its own predict: wb.effects(model, X)."
+_ANY_MODEL: Final = "Effects, LIME and anchors take any fitted model, by its own predict: wb.effects(model, X), wb.lime(model, X, background)."
 _DECISION_UNITS: Final = {
     "GradientBoostingClassifier": "log-odds",
     "HistGradientBoostingClassifier": "log-odds",

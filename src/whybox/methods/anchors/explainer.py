@@ -124,9 +124,10 @@ class Anchors:
             return EVALS_A_ROW
         each = (allowed - self.pool_draws - rows) // max(problems, 1)
         if each < MIN_BUDGET:
+            count = "1 different row" if problems == 1 else f"each of {problems:,} different rows"
             raise LimitError(
-                f"anchors take at least {MIN_BUDGET:,} predictions for each of {problems:,} different rows, beside the sample that all rows share: more than ",
-                Argument("max_evals", example=f"{allowed:,}"),
+                f"anchors take at least {MIN_BUDGET:,} predictions for {count}, beside the sample that all rows share: more than ",
+                Argument("max_evals", allowed),
                 ". Pass fewer rows, or raise ",
                 Argument("max_evals"),
                 ".",

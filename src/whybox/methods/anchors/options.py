@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
 from whybox.core.validation import check_whole_number
-from whybox.errors import Argument, OptionError
+from whybox.errors import Argument, OptionError, Part
 from whybox.methods.common.options import PredictionOptions, check_max_evals, option
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.numerics.statistics import critical_value
@@ -17,6 +17,27 @@ from whybox.numerics.statistics import critical_value
 __all__ = ["DISCRETIZERS", "AnchorsOptions"]
 
 DISCRETIZERS: Final = ("quartile", "decile")
+_NO_SEARCH: Final = (
+    "the search settles it. Bound the predictions: ",
+    Argument("max_evals", example="100_000"),
+    "; bound the length of rules: ",
+    Argument("max_size", example="3"),
+    ".",
+)
+_OF_ALIBI: Final[Mapping[str, tuple[Part, ...]]] = {
+    "threshold": ("write ", Argument("precision", example="0.95"), "."),
+    "delta": ("write its complement, ", Argument("level", example="0.95"), "."),
+    "tau": ("bounds are exact, and there is no tolerance; write ", Argument("precision", example="0.95"), "."),
+    "max_anchor_size": ("write ", Argument("max_size", example="3"), "."),
+    "disc_perc": ("write ", Argument("discretizer", "decile"), ", or edges by name."),
+    "beam_size": _NO_SEARCH,
+    "batch_size": _NO_SEARCH,
+    "coverage_samples": ("coverage is counted on the whole ", Argument("background"), "."),
+    "train_data": ("write ", Argument("background", example="X_train"), "."),
+    "categorical_names": ("pass a data frame in which categories are texts.",),
+    "feature_names": ("names are those of the columns; pass a data frame.",),
+    "scale": ("a rule keeps a class, which is the same on every scale.",),
+}
 
 
 @final
@@ -27,6 +48,8 @@ class AnchorsOptions:
     Raises:
         OptionError: a value that is not known or out of range.
     """
+
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = _OF_ALIBI
 
     precision: float = option(0.95, "share of changed rows that must keep the prediction")
     level: float = option(0.95, "confidence of the promised precision")

@@ -17,6 +17,7 @@ from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.predicates import Flags
 from whybox.methods.common.bins import check_named_edges, exact_texts, short_edges
 from whybox.methods.common.columns import Ints, category_positions
+from whybox.methods.common.cut_background import cut_background
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
@@ -24,7 +25,6 @@ from whybox.methods.common.piecewise import (
     PlayerDistribution,
     RowRegions,
     bin_column,
-    join_columns,
     player_regions,
 )
 from whybox.methods.common.repeatability import RepeatCheck
@@ -48,7 +48,7 @@ class AnchorsSetting:
 
     Attributes:
         options: as given. resolved: the model with the background. reader: of its classes. players: groups of the user's columns.
-        columns: for each player its columns in pieces. distributions: for each player which background rows each piece has. kinds: as :func:`join_columns`.
+        columns: for each player its columns in pieces. distributions: for each player which background rows each piece has. kinds: as :func:`cut_background`.
         agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them, of the background.
     """
 
@@ -183,21 +183,17 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
     reader = _resolve_reader(resolved, options)
     resolved = replace(resolved, selection=reader.selection)
-    table, shares = resolved.rows.table, resolved.rows.weights
+    table = resolved.rows.table
     players = resolve_players(resolved.model, table.names, options.players, keep_tied=False)
     check_named_edges(options.discretizer, table.names)
     categories = category_positions(resolved.model, table)
-    columns, distributions, kinds = [], [], []
-    for name, members in zip(players.names, players.members, strict=True):
-        own = tuple(_bins_of(resolved.rows, p, options, as_category=p in categories) for p in members)
-        found, pieces = join_columns(name, own, shares, drawn_inside=False)
-        columns.append(own)
-        distributions.append(found)
-        kinds.append(pieces)
+
+    def cut(position: int, _: int) -> BinnedColumn:
+        return _bins_of(resolved.rows, position, options, as_category=position in categories)
+
+    pieces = cut_background(resolved.rows, players, cut, drawn_inside=False)
     agreement, checked = resolved.compare()
-    return AnchorsSetting(
-        options, resolved, reader, players, tuple(columns), tuple(distributions), tuple(kinds), agreement, checked
-    )
+    return AnchorsSetting(options, resolved, reader, players, *pieces, agreement, checked)
 
 
 def _bins_of(rows: WeightedRows, p: int, options: AnchorsOptions, *, as_category: bool) -> BinnedColumn:

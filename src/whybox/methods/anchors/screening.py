@@ -114,4 +114,4 @@ def _counts(cells: Flags, of_rule: Flags) -> Floats:
 
 def coverage(inside: Flags, weights: Floats, rule: Sequence[int]) -> float:
     """Return the weighted share of background rows that meet every predicate of a rule; `inside` is (background rows, predicates)."""
-    return float(weights[inside[:, list(rule)].all(axis=1)].sum())
+    return min(1.0, float(weights[inside[:, list(rule)].all(axis=1)].sum()))  # a sum of all weights is 1 up to rounding

@@ -211,7 +211,7 @@ class HybridEvaluator:
         if self.max_evals is not None and total > self.max_evals:
             raise LimitError(
                 f"{what} takes {total:,} predictions of single rows, more than ",
-                Argument("max_evals", example=f"{self.max_evals:,}"),
+                Argument("max_evals", self.max_evals),
                 ". Pass ",
                 smaller,
                 ", or raise ",

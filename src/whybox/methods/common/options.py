@@ -84,19 +84,26 @@ def shows_first_overload(function: _Function) -> _Function:
     return function
 
 
-def refuses_unknown_options(function: _Function) -> _Function:
-    """Let a verb refuse options that it does not take as all verbs do, in place of Python's TypeError."""
+def refuses_unknown_options(function: _Function, options_class: type[Any] | None = None) -> _Function:
+    """Let a verb refuse options that it does not take as all verbs do, in place of Python's TypeError.
+
+    Args:
+        function: the verb. options_class: a class whose ``INSTEAD`` says what stands for options of another library.
+    """
+    instead = getattr(options_class, "INSTEAD", {})
     parameters = signature(function).parameters
-    known = [name for name, p in parameters.items() if p.kind is Parameter.KEYWORD_ONLY]
+    known = [name for name, p in parameters.items() if p.default is not Parameter.empty]
 
     @wraps(function)
     def checked(*args: Any, **options: Any) -> Any:
         for name in options:
             if name in parameters:
                 continue
-            if name in OTHER_NAMES:
+            if OTHER_NAMES.get(name) in parameters:
                 ours = Argument(OTHER_NAMES[name], example="")
                 raise OptionError(Argument(name, example=""), " is no option here; write ", ours, ".")
+            if name in instead:
+                raise OptionError(Argument(name, example=""), " is no option here: ", *instead[name])
             raise _unknown_option(name, known)
         return function(*args, **options)
 

@@ -13,7 +13,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.models.links import Link, Outputs
 
-__all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "resolve_output"]
+__all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "notes_on_scale", "resolve_output"]
 
 SCALES: Final = ("raw", "probability", "response")
 EVERY_OUTPUT: Final = "all"
@@ -112,6 +112,13 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
         axis,
         units,
     )
+
+
+def notes_on_scale(selection: OutputSelection, scale: Any) -> tuple[str, ...]:
+    """Return what the evidence says where `scale` asks for an additive scale, and the model, which is evaluated and not read, gives probabilities."""
+    if scale != "raw" or selection.units != "probability":
+        return ()
+    return ("scale='raw': no additive scale of this model is known, so values are of its probabilities.",)
 
 
 def _resolve_scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "response"], str]:

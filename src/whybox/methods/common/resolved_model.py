@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, final
 
@@ -13,7 +13,7 @@ from whybox.data.table import Floats, Table, as_table
 from whybox.kernels.predict import compare_outputs, compare_with_own_predict
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.options import PredictionOptions
-from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.common.output import OutputSelection, notes_on_scale, resolve_output
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.rows import WeightedRows, weighted_rows
 from whybox.models.agreement import call_own_predict
@@ -123,6 +123,9 @@ def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedMod
         compare=None if black_box else partial(_compare_again, adapted),
     )
     n_rows_probed = adapted.probe_rows if isinstance(adapted, BlackBox) and adapted is not model else 0
+    if black_box:
+        notes = (*adapted.notes, *notes_on_scale(selection, options.scale))
+        adapted = replace(adapted, notes=tuple(dict.fromkeys(notes)))
     return ResolvedModel(adapted, rows, prepared_rows, selection, repeat_check, n_rows_probed)
 
 

@@ -54,9 +54,9 @@ _OF_THE_LIME_PACKAGE: Final[Mapping[str, tuple[Part, ...]]] = {
     "num_features": (
         "every feature has a value. ",
         Argument("top"),
-        " says how many of the largest are to be settled, and extras['rank'] orders them.",
+        " says how many of the largest are to be settled, and their ranks say in which order.",
     ),
-    "feature_selection": ("no feature is left out of the linear model; extras['rank'] orders them.",),
+    "feature_selection": ("no feature is left out of the linear model; their ranks say which are large.",),
     "discretize_continuous": ("for numbers that are not cut into bins, pass ", Argument("discretizer", None), "."),
     "sample_around_instance": (
         "for regions around the values of the row, pass ",
@@ -69,10 +69,10 @@ _OF_THE_LIME_PACKAGE: Final[Mapping[str, tuple[Part, ...]]] = {
     "training_data": ("write ", Argument("background", example="X_train"), "."),
     "training_labels": ("write ", Argument("y"), ", with ", Argument("discretizer", "entropy"), "."),
     "feature_names": _NAMES,
-    "class_names": ("names are those of the model's classes; extras['label'] says which is explained.",),
+    "class_names": ("names are those of the model's classes; the result says which is explained.",),
     "categorical_features": (
         "columns of strings, categories and booleans are categories already. Give codes the type of categories, or the edges between them: ",
-        Argument("discretizer", {"city": [0.5, 1.5]}),
+        Argument("discretizer", example="{'city': [0.5, 1.5]}"),
         ".",
     ),
     "categorical_names": ("pass a data frame in which categories are texts.",),

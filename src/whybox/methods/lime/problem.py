@@ -15,13 +15,13 @@ from whybox.errors import Argument, InputError, OptionError, UnsupportedModelErr
 from whybox.games.players import Players, resolve_players
 from whybox.methods.common.bins import check_named_edges
 from whybox.methods.common.columns import Ints, category_positions
+from whybox.methods.common.cut_background import cut_background
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
     BinnedColumn,
     PlayerDistribution,
     RowRegions,
     bin_column,
-    join_columns,
     player_regions,
 )
 from whybox.methods.common.repeatability import RepeatCheck
@@ -45,7 +45,7 @@ class Neighbourhood:
 
     Attributes:
         options: as given. resolved: the model, with the background as the rows that are averaged over. players: groups of the user's columns.
-        columns: for each player its columns in pieces. distributions: of each player. kinds: as :func:`join_columns` returns them.
+        columns: for each player its columns in pieces. distributions: of each player. kinds: as :func:`cut_background` returns them.
         agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them, of the background.
     """
 
@@ -224,29 +224,22 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
     players = resolve_players(resolved.model, names, options.players, keep_tied=options.method == "exact")
     check_named_edges(options.discretizer, resolved.rows.table.names)
     y = None if options.y is None else _truth(options.y, len(given))[kept]
-    columns, distributions, kinds = [], [], []
     categories = category_positions(resolved.model, resolved.rows.table)
-    for name, members in zip(players.names, players.members, strict=True):
-        own = tuple(
-            bin_column(
-                resolved.rows,
-                p,
-                discretizer=options.discretizer,
-                y=y,
-                seed=options.seed,
-                as_category=p in categories,
-                window=options.neighbourhood == "row" and len(members) == 1,
-            )
-            for p in members
+
+    def cut(position: int, columns_of_player: int) -> BinnedColumn:
+        return bin_column(
+            resolved.rows,
+            position,
+            discretizer=options.discretizer,
+            y=y,
+            seed=options.seed,
+            as_category=position in categories,
+            window=options.neighbourhood == "row" and columns_of_player == 1,
         )
-        found, pieces = join_columns(name, own, resolved.rows.weights, drawn_inside=options.neighbourhood == "lime")
-        columns.append(own)
-        distributions.append(found)
-        kinds.append(pieces)
+
+    pieces = cut_background(resolved.rows, players, cut, drawn_inside=options.neighbourhood == "lime")
     agreement, checked = resolved.compare()
-    return Neighbourhood(
-        options, resolved, players, tuple(columns), tuple(distributions), tuple(kinds), agreement, checked
-    )
+    return Neighbourhood(options, resolved, players, *pieces, agreement, checked)
 
 
 def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = None) -> LimeProblem:

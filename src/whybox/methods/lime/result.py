@@ -228,7 +228,7 @@ def _notes(problem: LimeProblem, model: LocalModel, extras: Extras, reason: str 
     left = int((~model.converged).sum())
     if left:
         notes.append(
-            f"Of {left:,} row{'s' * (left != 1)} the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
+            f"For {left:,} of {len(model.converged):,} rows the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
         )
     if problem.is_unseen.any():
         p = int(np.flatnonzero(problem.is_unseen.any(axis=0))[0])
@@ -238,14 +238,21 @@ def _notes(problem: LimeProblem, model: LocalModel, extras: Extras, reason: str 
             f"{count:,} {'cells are' if count > 1 else 'cell is'} like none of the background ({problem.regions[p].conditions[row]}): a value there compares "
             "the cell itself with the background."
         )
-    constant = [
-        n
-        for n, d in zip(problem.neighbourhood.players.names, problem.distributions, strict=True)
-        if len(d) == 1 and not d.is_unbounded
-    ]
-    if constant:
-        notes.append(f"Constant in the background, so their values are exactly 0: {', '.join(constant[:8])}.")
+    notes += _notes_on_constants(problem)
     return (*dict.fromkeys(notes), *_guards(extras))
+
+
+def _notes_on_constants(problem: LimeProblem) -> list[str]:
+    """Features that have one value in the background; a row with another cell has a value that need not be 0."""
+    names, distributions = problem.neighbourhood.players.names, problem.distributions
+    constant = np.array([len(d) == 1 and not d.is_unbounded for d in distributions])
+    differs = problem.is_unseen.any(axis=0)
+    notes = []
+    for chosen, more in ((constant & ~differs, ""), (constant & differs, " for rows with the same cell")):
+        named = [names[p] for p in np.flatnonzero(chosen)[:8]]
+        if named:
+            notes.append(f"Constant in the background, so their values are exactly 0{more}: {', '.join(named)}.")
+    return notes
 
 
 def _guards(extras: Extras) -> tuple[str, ...]:

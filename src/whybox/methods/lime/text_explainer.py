@@ -10,7 +10,7 @@ from typing import Any, final
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import make_options
-from whybox.methods.common.words.text_model import refuse_model_of_tables, takes_tables
+from whybox.methods.common.words.text_model import refuse_model_of_tables, refuse_no_texts, takes_tables
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.text_options import WORDS, LimeTextOptions, has_names_of_texts
 from whybox.methods.lime.text_result import text_result
@@ -39,6 +39,7 @@ class TextExplainer:
             WhyboxError: see whybox.errors; each message says what to do.
         """
         if not is_column_of_texts(texts):
+            refuse_no_texts(texts)
             raise InputError(
                 "this explainer has no background, so it explains texts: pass a text or a list of texts. For the rows of a table, LIME draws values of features from a "
                 "background: give it rows like those of training, ",

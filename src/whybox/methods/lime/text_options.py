@@ -43,7 +43,7 @@ _OF_THE_LIME_PACKAGE: Final[Mapping[str, tuple[Any, ...]]] = {
     "feature_selection": ("no word is left out of the linear model; extras['rank'] orders them.",),
     "labels": _OUTPUTS,
     "top_labels": _OUTPUTS,
-    "class_names": ("names are those of the model's classes; extras['label'] says which is explained.",),
+    "class_names": ("names are those of the model's classes; the result says which is explained.",),
     "random_state": ("write ", Argument("seed", example="0"), "."),
 }
 

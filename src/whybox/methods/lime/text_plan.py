@@ -44,7 +44,8 @@ def plan_texts(model: Any, options: LimeTextOptions, texts: Any) -> MethodPlan:
         model_calls=float(sum(evals)),
         seconds=len(rows) * start + sum(evals) * each,
         notes=(
-            "at most: each different masked text is predicted once, and draws stop when the largest words are settled",
+            "at most: each different masked text is predicted once"
+            + ("" if exact else ", and draws stop when the largest words are settled"),
         ),
     )
 

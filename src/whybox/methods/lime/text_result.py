@@ -15,6 +15,7 @@ from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.local_rows import MAX_GAP, MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
 from whybox.explanation.local_words import OCCURRENCES
+from whybox.methods.common.output import notes_on_scale
 from whybox.methods.common.words.split import NON_WORDS, TextWords
 from whybox.methods.lime.removal_law import KERNEL_WIDTH
 from whybox.methods.lime.texts import LocalTexts, WordCoefficients
@@ -168,14 +169,14 @@ def _words_setting(tokenizer: Any) -> str:
 
 def _notes(found: LocalTexts) -> tuple[str, ...]:
     rows, n = found.rows, len(found.rows)
-    notes = list(found.model.notes)
+    notes = [*found.model.notes, *notes_on_scale(found.output, found.options.scale)]
     for reading, count in Counter(row.reading for row in rows).items():
         of = "" if count == n else f" ({count:,} of {n:,} texts)"
         notes.append(f"The model was given {reading}{of}.")
     left = sum(not row.converged for row in rows)
     if left:
         notes.append(
-            f"Of {left:,} of {n:,} texts the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
+            f"For {left:,} of {n:,} texts the largest values are not settled within the predictions allowed; see extras['certified']. Raise max_evals."
         )
     poor = sum(bool((row.fit.r_squared < MIN_R_SQUARED).any()) for row in rows)
     if poor:

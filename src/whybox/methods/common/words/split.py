@@ -18,6 +18,7 @@ __all__ = ["CHARACTERS", "NON_WORDS", "TextWords", "as_texts", "split_text"]
 Spans = list[tuple[int, int]]
 NON_WORDS: Final = r"\W+"  # what separates words where nothing else is asked
 CHARACTERS: Final = "characters"
+NOT_CHARACTERS: Final = ("char", "chars", "character")  # likely meant as that
 _JOINER: Final = "\u200d"  # between the parts of one emoji
 _FLAG_LETTERS: Final = range(0x1F1E6, 0x1F200)
 _SKIN_TONES: Final = range(0x1F3FB, 0x1F400)
@@ -141,6 +142,13 @@ def _word_spans(text: str, tokenizer: Any, row: int) -> Spans:
     if isinstance(tokenizer, str) and tokenizer == CHARACTERS:
         return _characters(text)
     if isinstance(tokenizer, str):
+        if tokenizer in NOT_CHARACTERS:
+            raise OptionError(
+                Argument("tokenizer", tokenizer),
+                " is read as a regular expression of what separates words. For single characters write ",
+                Argument("tokenizer", CHARACTERS),
+                ".",
+            )
         try:
             return _between_matches(re.compile(tokenizer), text)
         except re.error as error:

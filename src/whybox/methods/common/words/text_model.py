@@ -11,7 +11,7 @@ import numpy as np
 
 from whybox.core.library_calls import first_line, suppress_warnings
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, NonFiniteError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, EmptyDataError, InputError, NonFiniteError, UnsupportedModelError, WhyboxError
 from whybox.models.base import Model
 from whybox.models.blackbox import prediction_method, probe_outputs
 from whybox.models.bound_method import bound_method, gives_labels
@@ -19,7 +19,14 @@ from whybox.models.call_outputs import as_outputs
 from whybox.models.links import Outputs
 from whybox.models.registry import takes_texts
 
-__all__ = ["TextModel", "as_text_model", "refuse_model_of_tables", "refuse_model_of_texts", "takes_tables"]
+__all__ = [
+    "TextModel",
+    "as_text_model",
+    "refuse_model_of_tables",
+    "refuse_model_of_texts",
+    "refuse_no_texts",
+    "takes_tables",
+]
 
 
 @final
@@ -113,14 +120,28 @@ def refuse_model_of_tables(model: Any) -> None:
         )
 
 
-def refuse_model_of_texts(model: Any) -> None:
-    """Refuse a model that is known to take texts and no table.
+def refuse_no_texts(X: Any) -> None:
+    """Refuse an empty list or column of texts.
 
     Raises:
-        InputError: it is one.
+        EmptyDataError: it is one.
+    """
+    if hasattr(X, "__len__") and not hasattr(X, "columns") and len(X) == 0:
+        raise EmptyDataError("there are no texts: X is empty.")
+
+
+def refuse_model_of_texts(model: Any, X: Any = None) -> None:
+    """Refuse a model that is known to take texts and no table.
+
+    Args:
+        model: any model. X: what it is to explain, where that is known.
+
+    Raises:
+        InputError: it is one. EmptyDataError: it is one, and X is an empty list or column.
     """
     bound = bound_method(model)
     if takes_texts(model if bound is None else bound.estimator):
+        refuse_no_texts(X)
         raise InputError(
             f"{type(model if bound is None else bound.estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
             "X['review']. They need no background."
