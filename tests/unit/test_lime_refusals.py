@@ -147,6 +147,8 @@ def test_a_background_to_draw_from_is_needed(model, background, options, error, 
 
 
 REFUSED_COLUMNS = [
+    ({"kernel_width": 0.02}, OptionError, "kernel_width=0.02 is so narrow that samples with one feature outside"),
+    ({"kernel_width": [1.0, 0.001]}, OptionError, "use 0.04 or more"),
     ({"discretizer": {"ages": [40]}}, OptionError, "there is no column 'ages'. Did you mean 'age'"),
     ({"discretizer": {"age": []}}, OptionError, "the edges of 'age' must be increasing numbers, at least one"),
     ({"discretizer": {"age": [50, 30]}}, OptionError, "must be increasing numbers"),
@@ -223,6 +225,23 @@ def test_so_are_too_few_for_a_narrow_kernel(model):
     with pytest.raises(LimitError, match=re.escape("a wider kernel_width, or raise max_evals")):
         wb.lime(model, ROWS, X, max_evals=20, kernel_width=0.1)
     assert model.rows <= 2
+
+
+@pytest.mark.parametrize("value", [np.inf, 1e300])
+def test_entropy_has_no_edges_between_infinite_values(value):
+    background = np.random.default_rng(0).normal(size=(40, 2))
+    background[3, 1] = value
+    with pytest.raises(InputError, match="infinite values, or some beyond single precision"):
+        wb.lime(lambda A: A[:, 0], background[:2], background, discretizer="entropy", y=background[:, 0] > 0)
+
+
+@pytest.mark.parametrize("method", ["exact", "sampled"])
+def test_the_narrowest_kernel_has_finite_numbers(method):
+    rows = np.random.default_rng(0).normal(size=(60, 3))
+    model = RandomForestRegressor(5, random_state=0).fit(rows, rows[:, 0] * rows[:, 1])
+    e = wb.lime(model, [[9.0, 0.0, 0.0], rows[0]], rows, kernel_width=0.04, method=method, spot_checks=0)
+    assert np.isfinite(e.values).all()
+    assert (e.values[:, 0] != 0).all()
 
 
 REFUSED_MODELS = [

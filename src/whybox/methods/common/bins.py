@@ -8,7 +8,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError, did_you_mean
 from whybox.methods.common.columns import Feature
 
 __all__ = ["bin_edges", "check_named_edges", "edge_texts", "exact_texts", "number_texts", "short_edges", "time_kind"]
@@ -47,7 +47,7 @@ def bin_edges(feature: Feature, values: Floats, weights: Floats, discretizer: An
         discretizer: as of the options; a mapping gives edges by name, and other columns have quartiles; None: no edge. y: (rows,), for "entropy". seed: for "entropy".
 
     Raises:
-        OptionError: edges that are not increasing numbers.
+        OptionError: edges that are not increasing numbers. InputError: infinite values, for "entropy".
     """
     if isinstance(discretizer, Mapping):
         if feature.name in discretizer:
@@ -56,6 +56,12 @@ def bin_edges(feature: Feature, values: Floats, weights: Floats, discretizer: An
     if discretizer is None:
         return np.empty(0)
     if discretizer == "entropy":
+        if not (np.abs(values) <= np.finfo(np.float32).max).all():
+            raise InputError(
+                f"column {feature.name!r} of the background has infinite values, or some beyond single precision, between which ",
+                Argument("discretizer", "entropy"),
+                " finds no edges; leave these rows out, or make the values missing.",
+            )
         found = _entropy_edges(values, weights, y, seed)
         return found if len(found) else np.unique(_weighted_percentiles(values, weights, (50,)))
     return np.unique(_weighted_percentiles(values, weights, _SHARES[discretizer]))

@@ -36,6 +36,7 @@ __all__ = ["DEFAULT_WIDTH", "LimeProblem", "Neighbourhood", "resolve_neighbourho
 
 DEFAULT_WIDTH: Final = 0.75  # times the root of the number of players, as in lime
 MIN_BACKGROUND: Final = 2
+MIN_WIDTH: Final = 0.04  # below it the squared weight of one feature outside its region is nearly 0 in floats
 
 
 @final
@@ -238,6 +239,8 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
         )
 
     pieces = cut_background(resolved.rows, players, cut, drawn_inside=options.neighbourhood == "lime")
+    if not all(d.is_unbounded for d in pieces[1]):
+        _refuse_width(options)
     agreement, checked = resolved.compare()
     return Neighbourhood(options, resolved, players, *pieces, agreement, checked)
 
@@ -272,6 +275,21 @@ def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = Non
         neighbourhood.agreement,
         neighbourhood.n_rows_checked,
     )
+
+
+def _refuse_width(options: LimeOptions) -> None:
+    """Refuse a kernel so narrow that bins outside the own one have no weight.
+
+    Raises:
+        OptionError: it is.
+    """
+    width = options.kernel_width
+    widths = options.widths or (() if width is None else (float(width),))
+    if widths and min(widths) < MIN_WIDTH:
+        raise OptionError(
+            Argument("kernel_width", min(widths)),
+            f" is so narrow that samples with one feature outside the row's own region have no weight; use {MIN_WIDTH} or more.",
+        )
 
 
 def _refuse_outputs(model: Model) -> None:
