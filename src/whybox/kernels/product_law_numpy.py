@@ -187,17 +187,20 @@ class _Level:
 
 
 class _Cumulated:
-    """Masses of all players, added up class by class; each player's begin with 0 and leave out the last, of NaN."""
+    """Masses of all players, added up class by class from either end; each player's begin with 0 and leave out the last, of NaN."""
 
     def __init__(self, laws: Sequence[Floats]) -> None:
-        self._totals = np.concatenate([np.concatenate([[0.0], np.cumsum(law[:-1])]) for law in laws] or [np.zeros(0)])
+        nothing = [np.zeros(0)]
+        self._up = np.concatenate([np.concatenate([[0.0], np.cumsum(law[:-1])]) for law in laws] or nothing)
+        self._down = np.concatenate([np.concatenate([[0.0], np.cumsum(law[-2::-1])])[::-1] for law in laws] or nothing)
         self._missing = np.array([law[-1] for law in laws])
         self._any_missing = bool(self._missing.any())
 
     def between(self, ranges: _Ranges, player: Ints) -> Floats:
-        """Return the masses of ranges."""
+        """Return the masses of ranges, by the sums that are smaller: a small mass beside a large one would be rounded away."""
         low, high, missing = ranges
-        out = self._totals[high] - self._totals[low]
+        below, above = self._up[high], self._down[low]
+        out = np.where(np.abs(below) <= np.abs(above), below - self._up[low], above - self._down[high])
         return np.asarray(out + np.where(missing, self._missing[player], 0.0) if self._any_missing else out)
 
 
