@@ -13,7 +13,7 @@ from whybox.methods.anchors.rounds import problems_together
 from whybox.methods.anchors.search import KEPT_DRAWS
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import prediction_function
-from whybox.methods.common.plan import MethodPlan, Stopwatch
+from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each
 from whybox.methods.common.spot_checks import spot_predictions
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
@@ -67,16 +67,13 @@ def seconds_of_a_prediction(explainer: Anchors) -> float:
     """Return the seconds of one prediction, from a few background rows as they are."""
     setting = explainer.setting
     evaluator = DrawEvaluator(setting)
-    seconds_each = 0.0
-    for count in TIMED_DRAWS:
+
+    def predict(count: int) -> None:
         sources = np.repeat(np.arange(count)[:, None] % len(setting.background), setting.players.count, axis=1)
-        watch = Stopwatch(may_wait=isinstance(setting.model, BlackBox))
         evaluator.outputs(sources, what="anchors, timing")
-        seconds = watch.elapsed_seconds()
-        seconds_each = seconds / count
-        if seconds > QUICK_CALL_SECONDS:
-            break
-    return seconds_each
+
+    may_wait = isinstance(setting.model, BlackBox)
+    return seconds_of_each(predict, TIMED_DRAWS, quick=QUICK_CALL_SECONDS, may_wait=may_wait)
 
 
 def _of_some_rows(explainer: Anchors, problem: AnchorsProblem, first: Ints, budget: int) -> tuple[float, float, str]:

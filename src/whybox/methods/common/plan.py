@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 
-__all__ = ["MAX_TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration_text", "smallest_seconds"]
+__all__ = ["MAX_TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration_text", "seconds_of_each", "smallest_seconds"]
 
 BUSY_SHARE: Final = 0.05  # of the time by the clock: a call that computes for less waits for something
 MAX_TIMINGS: Final = 3  # of the same work, of which the smallest counts
@@ -55,6 +55,19 @@ def smallest_seconds(work: Callable[[_T], object], prepare: Callable[[], _T], *,
         if watch.elapsed_seconds() > SECONDS_OF_TIMINGS:
             break
     return smallest
+
+
+def seconds_of_each(work: Callable[[int], object], counts: Sequence[int], *, quick: float, may_wait: bool) -> float:
+    """Time work on so many things, once each, rising counts until one takes longer than `quick` seconds; return the seconds of each thing, by the last."""
+    seconds = 0.0
+    for count in counts:
+        watch = Stopwatch(may_wait=may_wait)
+        work(count)
+        taken = watch.elapsed_seconds()
+        seconds = taken / count
+        if taken > quick:
+            break
+    return seconds
 
 
 @runtime_checkable

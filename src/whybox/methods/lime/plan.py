@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from whybox.data.table import Table
 from whybox.methods.common.evaluation import prediction_function
-from whybox.methods.common.plan import MethodPlan, Stopwatch, smallest_seconds
+from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each, smallest_seconds
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.local_model import default_evals, sample_budget
@@ -126,13 +126,12 @@ def _seconds_of_a_prediction(explainer: Lime) -> float:
     neighbourhood = explainer.neighbourhood
     background = neighbourhood.background.table
     predict = prediction_function(neighbourhood.model, neighbourhood.selection)
-    may_wait, seconds = isinstance(neighbourhood.model, BlackBox), 0.0
-    for count in TIMED_PREDICTIONS:
-        block = background.rows(np.resize(np.arange(len(background)), count))
-        seconds = smallest_seconds(predict, lambda block=block: block, may_wait=may_wait) / count  # type: ignore[misc]
-        if seconds * count > QUICK_SECONDS:
-            break
-    return seconds
+
+    def work(count: int) -> None:
+        predict(background.rows(np.resize(np.arange(len(background)), count)))
+
+    may_wait = isinstance(neighbourhood.model, BlackBox)
+    return seconds_of_each(work, TIMED_PREDICTIONS, quick=QUICK_SECONDS, may_wait=may_wait)
 
 
 def _bytes_of_values(explainer: Lime, rows: int) -> float:
