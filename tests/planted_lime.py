@@ -19,9 +19,9 @@ from sklearn.preprocessing import OneHotEncoder
 from whybox.errors import SpotCheckError
 from whybox.explainers import Lime
 from whybox.kernels.product_law import ProductLaw
-from whybox.methods.common import evaluation
+from whybox.methods.common import cut_background, evaluation
 from whybox.methods.common.spot_checks import TimeShare
-from whybox.methods.lime import exact, explainer, local_model, narrow, problem, sampled
+from whybox.methods.lime import exact, explainer, local_model, narrow, sampled
 from whybox.methods.lime.exact import ExactLaws
 
 __all__ = ["OF_LINEAR", "OF_OWN_DRAWS", "OF_SAMPLES", "OF_TREES", "RUNS", "answer", "found"]
@@ -199,7 +199,7 @@ def shares_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
 
 def regions_shifted(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """One player's own regions are those of the neighbouring row."""
-    right = problem.player_regions
+    right = cut_background.player_regions
     which = int(rng.integers(5))
     count = iter(range(1_000))
 
@@ -209,7 +209,7 @@ def regions_shifted(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None
             return regions
         return replace(regions, first=np.roll(regions.first, 1), last=np.roll(regions.last, 1))
 
-    patch.setattr(problem, "player_regions", faulty)
+    patch.setattr(cut_background, "player_regions", faulty)
 
 
 def outputs_wrong(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:

@@ -1,19 +1,21 @@
 """An explainer of LIME that is kept: what it keeps from call to call, and what it computes for many rows at a time, changes no number."""
 
+import gc
 import pickle
+import weakref
 
 import numpy as np
 import pandas as pd
 import pytest
 from sklearn.compose import make_column_transformer
-from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 
 from whybox.explainers import Lime
 from whybox.kernels import reference
 from whybox.kernels.product_law_numpy import NumpyProductLaw
-from whybox.methods.lime import certify, design, sampled, shared_sample
+from whybox.methods.lime import certify, sample, sampled, shared_sample
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import resolve_neighbourhood, resolve_rows
@@ -74,7 +76,7 @@ def test_more_kinds_of_odd_cells_than_are_kept(table):
 @pytest.mark.parametrize(("weights_at_once", "max_pieces"), [(2**18, 4096), (5_000, 4096), (7_000, 3)])
 def test_the_spread_of_many_rows_is_that_of_each(table, monkeypatch, discretizer, weights_at_once, max_pieces):
     monkeypatch.setattr(sampled, "WEIGHTS_AT_ONCE", weights_at_once)
-    monkeypatch.setattr(design, "MAX_PIECES", max_pieces)
+    monkeypatch.setattr(sample, "MAX_PIECES", max_pieces)
     numbers = table[["age", "x"]].to_numpy()
     model = GradientBoostingRegressor(n_estimators=8, random_state=0).fit(numbers, numbers.prod(axis=1))
     explainer = Lime(model, numbers, discretizer=discretizer)
@@ -118,7 +120,7 @@ def test_sampled_values_do_not_depend_on_how_many_rows_and_pieces_are_held(table
     np.testing.assert_array_equal(again.values, found.values)
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(explainer))(numbers[:30]).values, found.values)
     monkeypatch.setattr(sampled, "WEIGHTS_AT_ONCE", 5_000)
-    monkeypatch.setattr(design, "MAX_PIECES", 3)
+    monkeypatch.setattr(sample, "MAX_PIECES", 3)
     other = Lime(two_outputs, numbers, method="sampled", max_evals=2_100, tol=1e-9, **options)(numbers[:30])
     for name in ("values", "std_error"):
         np.testing.assert_allclose(getattr(other, name), getattr(found, name), rtol=1e-9, atol=1e-11)
@@ -152,3 +154,13 @@ def test_certificates_of_rows_are_those_of_each(monkeypatch):
     for top in (1, 3, 7):
         several = certify.are_certified(values, errors, top, level=0.95, freedom=15, looks=1)
         np.testing.assert_array_equal(several, found.certified >= top)
+
+
+def test_nothing_of_an_explainer_is_kept_when_it_is_gone(table):
+    numbers = table[["age", "x"]].to_numpy()
+    explainer = Lime(RandomForestRegressor(3, random_state=0).fit(numbers, numbers[:, 0]), numbers)
+    explainer(numbers[:3])
+    kept = [weakref.ref(explainer.neighbourhood), weakref.ref(explainer.neighbourhood.model)]
+    del explainer
+    gc.collect()
+    assert [ref() for ref in kept] == [None, None]

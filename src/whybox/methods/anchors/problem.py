@@ -11,28 +11,25 @@ import numpy as np
 
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, InputError, OptionError
-from whybox.games.players import Players, resolve_players
+from whybox.games.players import resolve_players
 from whybox.methods.anchors.classes import ClassReader, resolve_classes
 from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.predicates import Flags
 from whybox.methods.common.bins import check_named_edges, exact_texts, short_edges
 from whybox.methods.common.columns import Ints, category_positions
-from whybox.methods.common.cut_background import cut_background
+from whybox.methods.common.cut_background import CutBackground, cut_background
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
     BinnedColumn,
-    PlayerDistribution,
     RowRegions,
     bin_column,
-    player_regions,
 )
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight, weighted_rows
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
 from whybox.models.base import Model
-from whybox.models.blackbox import BlackBox
-from whybox.models.prepare_rows import PreparedRows, prepare_rows
+from whybox.models.prepare_rows import PreparedRows
 
 __all__ = ["AnchorsProblem", "AnchorsSetting", "resolve_rows", "resolve_setting"]
 
@@ -43,34 +40,15 @@ ROWS_OF_CLASSES: Final = 256  # background rows whose outputs say whether they a
 
 @final
 @dataclass(frozen=True, eq=False)
-class AnchorsSetting:
+class AnchorsSetting(CutBackground):
     """A model, and the background rows that rules are tried on.
 
     Attributes:
-        options: as given. resolved: the model with the background. reader: of its classes. players: groups of the user's columns.
-        columns: for each player its columns in pieces. distributions: for each player which background rows each piece has. kinds: as :func:`cut_background`.
-        agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them, of the background.
+        options: as given. reader: of the model's classes.
     """
 
     options: AnchorsOptions
-    resolved: ResolvedModel
     reader: ClassReader
-    players: Players
-    columns: tuple[tuple[BinnedColumn, ...], ...]
-    distributions: tuple[PlayerDistribution, ...]
-    kinds: tuple[Ints, ...]
-    agreement: float
-    n_rows_checked: int
-
-    @property
-    def model(self) -> Model:
-        """The model, read or a black box."""
-        return self.resolved.model
-
-    @property
-    def background(self) -> WeightedRows:
-        """The background rows with their weights."""
-        return self.resolved.rows
 
     @property
     def selection(self) -> OutputSelection:
@@ -191,9 +169,8 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     def cut(position: int, _: int) -> BinnedColumn:
         return _bins_of(resolved.rows, position, options, as_category=position in categories)
 
-    pieces = cut_background(resolved.rows, players, cut, drawn_inside=False)
-    agreement, checked = resolved.compare()
-    return AnchorsSetting(options, resolved, reader, players, *pieces, agreement, checked)
+    pieces = cut_background(resolved, players, cut, drawn_inside=False)
+    return AnchorsSetting(**vars(pieces), options=options, reader=reader)
 
 
 def _bins_of(rows: WeightedRows, p: int, options: AnchorsOptions, *, as_category: bool) -> BinnedColumn:
@@ -234,14 +211,6 @@ def resolve_rows(setting: AnchorsSetting, X: Any) -> AnchorsProblem:
     Raises:
         WhyboxError: see whybox.errors.
     """
-    prepared = prepare_rows(setting.model, as_table(X))
-    table = prepared.table
-    if table.is_matrix:
-        raise InputError("the rows are a sparse matrix and the background is not; pass both dense.")
-    weights, rows = setting.background.weights, weighted_rows(table, None)
-    regions = tuple(
-        player_regions(columns, kinds, rows, weights)
-        for columns, kinds in zip(setting.columns, setting.kinds, strict=True)
-    )
-    own = len(table) if setting.model.own_predict is not None and not isinstance(setting.model, BlackBox) else 0
-    return AnchorsProblem(setting, table, prepared, regions, setting.agreement, setting.n_rows_checked + own)
+    found = setting.find_regions(X)
+    checked = setting.n_rows_checked + found.n_rows_compared
+    return AnchorsProblem(setting, found.rows.table, found.prepared, found.regions, setting.agreement, checked)

@@ -11,7 +11,8 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.piecewise import PlayerDistribution
-from whybox.methods.lime.design import LocalDesign, Sample
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.sample import Sample
 
 __all__ = ["AdditiveBasis", "AdditiveFit", "PlayerBasis", "additive_basis", "fit_additive", "solve_additive"]
 

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Final, final
-from weakref import WeakKeyDictionary
 
 import numpy as np
 
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.cut_background import CutBackground
 from whybox.methods.common.piecewise import Draw
-from whybox.methods.lime.design import sample_cells, sample_of
-from whybox.methods.lime.problem import Neighbourhood
+from whybox.methods.lime.sample import sample_cells, sample_of
 from whybox.models.linear import Linear
 
 __all__ = ["EncodedNumbers", "model_columns"]
@@ -24,7 +23,7 @@ MAX_STEPS: Final = 64
 MAX_DEVIATIONS: Final = 12.0  # of a number that is not cut into bins: beyond there is no mass
 
 
-def model_columns(neighbourhood: Neighbourhood, player: int) -> Ints:
+def model_columns(neighbourhood: CutBackground, player: int) -> Ints:
     """Return the model columns of a player."""
     players, model = neighbourhood.players, neighbourhood.model
     made = np.array([len(s) > 0 for s in model.inputs.source_columns], dtype=bool)
@@ -42,19 +41,12 @@ class EncodedNumbers:
         problem: why exact values are not possible, in words; None where they are.
     """
 
-    def __init__(self, neighbourhood: Neighbourhood) -> None:
+    def __init__(self, neighbourhood: CutBackground) -> None:
         self._neighbourhood = neighbourhood
         self._columns: dict[int, int] = {}  # of players whose numbers do not arrive as they are
         self._lines: dict[int, tuple[float, float]] = {}
         drawn = [p for p, d in enumerate(neighbourhood.distributions) if d.is_continuous.any()]
         self.problem = self._look(drawn) if drawn else None
-
-    @staticmethod
-    def of(neighbourhood: Neighbourhood) -> EncodedNumbers:
-        """Return it, looked at once for a neighbourhood."""
-        if neighbourhood not in _LOOKED_AT:
-            _LOOKED_AT[neighbourhood] = EncodedNumbers(neighbourhood)
-        return _LOOKED_AT[neighbourhood]
 
     def _look(self, drawn: list[int]) -> str | None:
         neighbourhood = self._neighbourhood
@@ -160,9 +152,6 @@ class EncodedNumbers:
                 draws.append(d.draw(np.full(count, 0.5)))
         table = sample_cells(neighbourhood.background.table, neighbourhood.distributions, draws)
         return neighbourhood.model.inputs.matrix(table)
-
-
-_LOOKED_AT: WeakKeyDictionary[Neighbourhood, EncodedNumbers] = WeakKeyDictionary()
 
 
 def _share(edge: Floats, low: Floats, high: Floats) -> Floats:

@@ -22,7 +22,7 @@ from whybox.kernels.value_intervals import interval_edges, interval_index
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.piecewise import PlayerDistribution
 from whybox.methods.lime.design import LocalDesign
-from whybox.methods.lime.encoded_numbers import EncodedNumbers, model_columns
+from whybox.methods.lime.encoded_numbers import model_columns
 from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.unseen_laws import UnseenLaws
 from whybox.models.linear import Linear
@@ -46,7 +46,7 @@ def exact_unavailable(neighbourhood: Neighbourhood) -> str | None:
     mixed = split_ties(model, neighbourhood.background.table.names, neighbourhood.options.players)
     if mixed is not None and neighbourhood.options.method != "exact":  # which takes them as one
         return f"a step of the model mixes {mixed}, each of which has its own value here; as one of players they have an exact one"
-    return EncodedNumbers.of(neighbourhood).problem
+    return neighbourhood.encoded_numbers.problem
 
 
 @final
@@ -87,7 +87,7 @@ class ExactLaws:
             if len(columns) == 1
         }
         # the same in the own numbers of the columns, where steps before the model scale or transform them
-        self._thresholds = EncodedNumbers.of(neighbourhood).thresholds(edges)
+        self._thresholds = neighbourhood.encoded_numbers.thresholds(edges)
         self._by_piece: list[_PieceMasses | None] = [
             None if d.is_unbounded else _piece_masses(d, model, columns, self.matrix, self._thresholds.get(p))
             for p, d, columns in zip(self.players, self._distributions, self.columns, strict=True)
@@ -256,7 +256,7 @@ def _scaled_law(design: LocalDesign, model: TreeEnsemble, player: int, column: i
 def _linear_values(design: LocalDesign, matrix: Floats, own: Floats) -> ExactValues:
     """A weight times the mean inside the own region less the mean outside."""
     problem = design.problem
-    model, encoded = problem.model, EncodedNumbers.of(problem.neighbourhood)
+    model, encoded = problem.model, problem.neighbourhood.encoded_numbers
     assert isinstance(model, Linear)  # noqa: S101  # resolved
     n, count = problem.first.shape
     values = np.zeros((n, count, model.weights.shape[1]))

@@ -30,7 +30,6 @@ from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled, rows_of_own_draws
 from whybox.methods.lime.text_explainer import explainer_without_background
 from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables
-from whybox.methods.registry import find
 from whybox.models.agreement import call_own_predict
 from whybox.models.blackbox import BlackBox
 from whybox.models.trees import TreeEnsemble
@@ -115,18 +114,11 @@ class Lime:
     def _explain(self, X: Any, width: float | None) -> Explanation:
         began = time.perf_counter()
         problem = resolve_rows(self.neighbourhood, X, width)
+        design = LocalDesign(problem)
         evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
-        budget = sample_budget(LocalDesign(problem), evaluated) if self.method == "sampled" else None
+        budget = sample_budget(design, evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
         prediction, difference = self._predictions(problem)
-        own = (
-            len(problem.rows)
-            if problem.model.own_predict is not None and not isinstance(problem.model, BlackBox)
-            else 0
-        )
-        agreement = max(problem.agreement, difference)
-        problem = replace(problem, agreement=agreement, n_rows_checked=problem.n_rows_checked + own)
-        design = LocalDesign(problem)
         if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
@@ -139,7 +131,7 @@ class Lime:
             design,
             model,
             prediction,
-            spec=find("lime", self.method),
+            difference=difference,
             spot_checks=checks,
             reason=self._reason,
             calls=calls,

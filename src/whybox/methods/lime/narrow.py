@@ -18,8 +18,9 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
-from whybox.methods.lime.design import LocalDesign, Sample, sample_of
+from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.problem import LimeProblem
+from whybox.methods.lime.sample import Sample, sample_of
 from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, UniformNumbers, finite_outputs
 
 __all__ = ["CONSTANT", "MIN_EFFECTIVE_SHARE", "NarrowDraws", "add_narrow_values", "own_spread", "weighted_draws"]

@@ -12,25 +12,25 @@ import numpy.typing as npt
 from whybox.data.series import is_missing
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
-from whybox.games.players import Players, resolve_players
+from whybox.games.players import resolve_players
 from whybox.methods.common.bins import check_named_edges
 from whybox.methods.common.columns import Ints, category_positions
-from whybox.methods.common.cut_background import cut_background
+from whybox.methods.common.cut_background import CutBackground, cut_background
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
     BinnedColumn,
     PlayerDistribution,
     RowRegions,
     bin_column,
-    player_regions,
 )
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight, weighted_rows
+from whybox.methods.common.resolved_model import resolve_model
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.lime.encoded_numbers import EncodedNumbers
 from whybox.methods.lime.options import LimeOptions
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
-from whybox.models.prepare_rows import PreparedRows, prepare_rows
+from whybox.models.prepare_rows import PreparedRows
 
 __all__ = ["DEFAULT_WIDTH", "LimeProblem", "Neighbourhood", "resolve_neighbourhood", "resolve_rows"]
 
@@ -41,33 +41,10 @@ MIN_WIDTH: Final = 0.04  # below it the squared weight of one feature outside it
 
 @final
 @dataclass(frozen=True, eq=False)
-class Neighbourhood:
-    """A model, and what the values of its features are drawn from.
-
-    Attributes:
-        options: as given. resolved: the model, with the background as the rows that are averaged over. players: groups of the user's columns.
-        columns: for each player its columns in pieces. distributions: of each player. kinds: as :func:`cut_background` returns them.
-        agreement, n_rows_checked: as :meth:`ResolvedModel.compare` returns them, of the background.
-    """
+class Neighbourhood(CutBackground):
+    """A model, and what the values of its features are drawn from. ``options``: as given."""
 
     options: LimeOptions
-    resolved: ResolvedModel
-    players: Players
-    columns: tuple[tuple[BinnedColumn, ...], ...]
-    distributions: tuple[PlayerDistribution, ...]
-    kinds: tuple[Ints, ...]
-    agreement: float
-    n_rows_checked: int
-
-    @property
-    def model(self) -> Model:
-        """The model, read or a black box."""
-        return self.resolved.model
-
-    @property
-    def background(self) -> WeightedRows:
-        """The background rows with their weights."""
-        return self.resolved.rows
 
     @property
     def selection(self) -> OutputSelection:
@@ -79,6 +56,11 @@ class Neighbourhood:
         """The kernel width where none is given."""
         return DEFAULT_WIDTH * float(np.sqrt(self.players.count))
 
+    @cached_property
+    def encoded_numbers(self) -> EncodedNumbers:
+        """What the steps before the model do with numbers that are drawn inside bins."""
+        return EncodedNumbers(self)
+
 
 @final
 @dataclass(frozen=True, eq=False)
@@ -87,7 +69,7 @@ class LimeProblem:
 
     Attributes:
         neighbourhood: of the explainer. coded_rows: aligned with the model. prepared_rows: as they were given, with remarks. width: of the kernel.
-        regions: for each player those of the rows. agreement, n_rows_checked: of the rows and the background together.
+        regions: for each player those of the rows. agreement: of the background. n_rows_checked: of the rows and the background together.
     """
 
     neighbourhood: Neighbourhood
@@ -238,11 +220,8 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
             window=options.neighbourhood == "row" and columns_of_player == 1,
         )
 
-    pieces = cut_background(resolved.rows, players, cut, drawn_inside=options.neighbourhood == "lime")
-    if not all(d.is_unbounded for d in pieces[1]):
-        _refuse_width(options)
-    agreement, checked = resolved.compare()
-    return Neighbourhood(options, resolved, players, *pieces, agreement, checked)
+    pieces = cut_background(resolved, players, cut, drawn_inside=options.neighbourhood == "lime")
+    return Neighbourhood(**vars(pieces), options=options)
 
 
 def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = None) -> LimeProblem:
@@ -254,26 +233,16 @@ def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = Non
     Raises:
         WhyboxError: see whybox.errors.
     """
-    options = neighbourhood.options
-    prepared = prepare_rows(neighbourhood.model, as_table(X))
-    table = prepared.table
-    if table.is_matrix:
-        raise InputError("the rows are a sparse matrix and the background is not; pass both dense.")
-    weights = neighbourhood.background.weights
-    rows = weighted_rows(table, None)
-    regions = tuple(
-        player_regions(columns, kinds, rows, weights)
-        for columns, kinds in zip(neighbourhood.columns, neighbourhood.kinds, strict=True)
-    )
+    options, found = neighbourhood.options, neighbourhood.find_regions(X)
     chosen = width if width is not None else options.kernel_width
     return LimeProblem(
         neighbourhood,
-        rows,
-        prepared,
-        regions,
+        found.rows,
+        found.prepared,
+        found.regions,
         neighbourhood.default_width if chosen is None else float(chosen),
         neighbourhood.agreement,
-        neighbourhood.n_rows_checked,
+        neighbourhood.n_rows_checked + found.n_rows_compared,
     )
 
 

@@ -20,7 +20,7 @@ from whybox.methods.lime.local_model import FREEDOM, LocalModel, certificates
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import LimeProblem
 from whybox.methods.lime.shared_sample import LocalValues
-from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find
 from whybox.models.links import PREDICTION_UNITS
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 from whybox.numerics.statistics import confidence_interval
@@ -37,7 +37,7 @@ def local_explanation(
     model: LocalModel,
     prediction: Floats,
     *,
-    spec: MethodSpec,
+    difference: float,
     spot_checks: SpotChecks,
     reason: str | None,
     calls: int,
@@ -46,16 +46,18 @@ def local_explanation(
     """Return the explanation.
 
     Args:
-        design, model: the problem and its answer. prediction: (rows, outputs), of the rows. spec: the method. reason: why the answer is not exact, in words.
+        design, model: the problem and its answer. prediction: (rows, outputs), of the rows. difference: between these and the model's own predict.
+        reason: why the answer is not exact, in words.
         calls: predictions of single rows beside those that checked. seconds: wall time.
     """
     problem, options = design.problem, design.problem.options
+    spec = find("lime", "exact" if model.exact else "sampled")
     picked = _Picker(problem, prediction)
     dims = ("row", "feature", *picked.axis)
     shrinkage = _shrinkage(design)
     found = _penalized(model.found, shrinkage)
     values, error = found.values, found.std_error
-    extras = _extras(design, replace(model, found=found), prediction, picked)
+    extras = _extras(design, replace(model, found=found), picked)
     extras |= {
         name: (("row", *picked.axis), picked(each))
         for name, each in _goodness(design, model.found, shrinkage, prediction).items()
@@ -87,6 +89,7 @@ def local_explanation(
     players, background = problem.neighbourhood.players, problem.neighbourhood.background
     evidence = replace(
         evidence,
+        agreement=max(problem.agreement, difference),
         background_rows=len(background),
         quantity=spec.quantity if options.discretizer is not None else "coefficient of the local linear model",
         fingerprints={**evidence.fingerprints, "background": background.fingerprint},
@@ -107,7 +110,7 @@ def local_explanation(
     )
 
 
-def _extras(design: LocalDesign, model: LocalModel, prediction: Floats, picked: _Picker) -> Extras:
+def _extras(design: LocalDesign, model: LocalModel, picked: _Picker) -> Extras:
     """What goes with the coefficients, each with a row axis."""
     problem = design.problem
     certified, rank = certificates(model.found, problem.options, model.looks)

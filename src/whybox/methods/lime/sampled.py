@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
-from whybox.methods.lime.design import LocalDesign, Sample
+from whybox.methods.lime.design import LocalDesign
+from whybox.methods.lime.sample import Sample
 from whybox.methods.lime.shared_sample import REPLICATES, LocalValues, SharedSample
 from whybox.methods.lime.unseen import add_unseen_values
 

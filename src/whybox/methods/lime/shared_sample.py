@@ -18,8 +18,8 @@ from whybox.data.table import Floats
 from whybox.errors import NonFiniteError
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.lime.additive_fit import AdditiveBasis, AdditiveFit, additive_basis, solve_additive
-from whybox.methods.lime.design import Sample, places_of, sample_of
 from whybox.methods.lime.problem import Neighbourhood
+from whybox.methods.lime.sample import Sample, places_of, sample_of
 
 __all__ = ["REPLICATES", "DrawnRows", "LocalValues", "SharedSample", "UniformNumbers", "finite_outputs"]
 

@@ -17,10 +17,11 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions, spot_rng
 from whybox.methods.common.spot_rows import RowCell, RowRecomputation, output_label
 from whybox.methods.lime.additive_fit import additive_basis, fit_additive
-from whybox.methods.lime.design import LocalDesign, Sample
+from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel
 from whybox.methods.lime.problem import LimeProblem
+from whybox.methods.lime.sample import Sample
 from whybox.methods.lime.shared_sample import SharedSample
 from whybox.methods.lime.spot_exact import ExactChecks
 from whybox.methods.lime.spot_narrow import check_own_draws

@@ -16,7 +16,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.common.spot_rows import output_label
 from whybox.methods.lime.design import LocalDesign
-from whybox.methods.lime.encoded_numbers import EncodedNumbers, model_columns
+from whybox.methods.lime.encoded_numbers import model_columns
 from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel
 from whybox.methods.lime.spot_pieces import PieceCells, RowsInside
@@ -278,7 +278,7 @@ class ExactChecks:
 
     def _encoded(self, player: int, value: Floats) -> Floats:
         """Rows of numbers of a player that is not cut, as the model encodes them."""
-        return EncodedNumbers.of(self._problem.neighbourhood).encoded({player: value})
+        return self._problem.neighbourhood.encoded_numbers.encoded({player: value})
 
     def _compare_values(self, ours: Floats, theirs: Floats, size: Floats, way: str, more: Floats | float = 0.0) -> None:
         names = [*(d.name for d in self._problem.distributions), "weighted mean"]

@@ -15,8 +15,8 @@ from whybox.data.cells import cell_positions
 from whybox.data.table import Floats, Table
 from whybox.methods.common.columns import Feature, Ints, feature_of
 from whybox.methods.common.piecewise import BinnedColumn
-from whybox.methods.lime.design import sample_of
 from whybox.methods.lime.problem import LimeProblem
+from whybox.methods.lime.sample import sample_of
 
 __all__ = ["PieceCells", "RowsInside"]
 
