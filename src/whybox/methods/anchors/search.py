@@ -86,7 +86,6 @@ class FoundRule:
     Attributes:
         rule: its predicates in the order in which they were added. conditions: the same, one for each player. draws: those that confirmed it.
         bounds: of its precision. certified: whether the lower bound reaches the precision. coverage: share of the background.
-        spent: predictions of the search. tests: how many rules were tested.
         out_of_budget: whether the search ended for want of predictions.
     """
 
@@ -96,8 +95,6 @@ class FoundRule:
     bounds: tuple[float, float]
     certified: bool
     coverage: float
-    spent: int
-    tests: int
     out_of_budget: bool
 
     @property
@@ -160,7 +157,7 @@ class _Search:
         if certified or self.best is None or float(low) > self.best.bounds[0]:
             share = coverage(self.problem.inside, self.problem.weights, rule)
             conditions, bounds = self.problem.predicates.conditions(rule), (float(low), float(high))
-            self.best = FoundRule(rule, conditions, draws, bounds, certified, share, 0, 0, out_of_budget=False)
+            self.best = FoundRule(rule, conditions, draws, bounds, certified, share, out_of_budget=False)
 
     def try_rules(self, rules: Sequence[Rule]) -> Generator[Request, list[Draws], list[tuple[float, Rule]] | None]:
         """Scout some rules and test those that look right, largest coverage first; None: one is confirmed, else the rules with their scores, best first."""
@@ -232,16 +229,8 @@ def search(
             np.zeros((0, len(problem.own)), dtype=np.int64),
             np.zeros((0, 0)),
         )
-        found = FoundRule(
-            (), (), nothing, (0.0, 1.0), certified=False, coverage=1.0, spent=0, tests=0, out_of_budget=True
-        )
-    return replace(
-        found,
-        draws=found.draws.first(KEPT_DRAWS),
-        spent=state.spent,
-        tests=state.tests,
-        out_of_budget=out_of_budget,
-    )
+        found = FoundRule((), (), nothing, (0.0, 1.0), certified=False, coverage=1.0, out_of_budget=True)
+    return replace(found, draws=found.draws.first(KEPT_DRAWS), out_of_budget=out_of_budget)
 
 
 def _search(state: _Search, reached: list[Rule], nearest: list[Rule]) -> Generator[Request, list[Draws], None]:

@@ -58,9 +58,10 @@ def check_rules(
 
 def _cells_of(problem: AnchorsProblem, sources: Ints) -> dict[int, npt.NDArray[Any]]:
     """The cells of draws, column by column, as Python objects."""
-    table = problem.setting.background.table
+    drawn, at = np.unique(sources, return_inverse=True)
+    table, at = problem.setting.background.table.rows(drawn), at.reshape(sources.shape)
     return {
-        column: object_cells(table, column)[sources[:, p]]
+        column: object_cells(table, column)[at[:, p]]
         for p, members in enumerate(problem.setting.players.members)
         for column in members
     }
@@ -84,9 +85,13 @@ def _check_conditions(
             own = object_cells(problem.rows, column.feature.position)
             at = column.feature.position
             meets = [
-                _meets(column, cells[at][i], own[rows[i]], above=c.last < bins, below=0 < c.first < bins)
-                if bins
-                else _meets(column, cells[at][i], own[rows[i]])
+                _meets(
+                    column,
+                    cells[at][i],
+                    own[rows[i]],
+                    above=not bins or c.last < bins,
+                    below=not bins or 0 < c.first < bins,
+                )
                 for i, c in here
             ]
 
@@ -100,7 +105,7 @@ def _check_conditions(
             checker.compare(np.ones(len(here)), np.array(meets, dtype=np.float64), 0.0, way=WAY, where=where)
 
 
-def _meets(column: BinnedColumn, cell: Any, own: Any, *, above: bool = True, below: bool = True) -> bool:
+def _meets(column: BinnedColumn, cell: Any, own: Any, *, above: bool, below: bool) -> bool:
     """Whether a cell meets the condition on a row's own cell; a number may not lie above the own bin, nor below it, as it says."""
     if is_missing(cell) or is_missing(own):
         return is_missing(cell) and is_missing(own)
