@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import replace
-from functools import cached_property
+from functools import cached_property, partial
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, Final, final
 
@@ -13,20 +13,18 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.explanation.explanation import Explanation
-from whybox.kernels.predict import compare_with_own_predict
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
 from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.predicates import own_predicates
-from whybox.methods.anchors.problem import AnchorsProblem, resolve_rows, resolve_setting
+from whybox.methods.anchors.problem import resolve_rows, resolve_setting
 from whybox.methods.anchors.result import rule_explanation
 from whybox.methods.anchors.rounds import find_rules
 from whybox.methods.anchors.screening import POOL_DRAWS, SharedPool, draw_pool
 from whybox.methods.anchors.search import MIN_BUDGET, FoundRule, RuleProblem
 from whybox.methods.anchors.spot_checks import check_rules
-from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.options import make_options, parameters_of
-from whybox.models.blackbox import BlackBox
+from whybox.methods.common.resolved_model import compared_predictions
 
 __all__ = ["Anchors"]
 
@@ -87,7 +85,8 @@ class Anchors:
         began = time.perf_counter()
         problem = resolve_rows(self.setting, X)
         problem.repeat_check.check_before()
-        outputs, difference = self._outputs(problem)
+        encode = partial(problem.model.inputs.matrix, problem.rows)
+        outputs, difference = compared_predictions(problem.model, problem.selection, problem.rows, encode)
         problem = replace(problem, agreement=max(problem.agreement, difference))
         answers = self.setting.reader.answers(outputs)
         kinds, which = np.unique(np.column_stack([problem.own, answers]), axis=0, return_inverse=True)
@@ -154,17 +153,6 @@ class Anchors:
             setting.players.count if options.max_size is None else options.max_size,
             budget,
         )
-
-    def _outputs(self, problem: AnchorsProblem) -> tuple[Floats, float]:
-        """Outputs of the rows; of a model that is read compared with its own predict."""
-        model = problem.model
-        predict = prediction_function(model, problem.selection)
-        if isinstance(model, BlackBox):
-            return predict(problem.rows), 0.0
-        model.inputs.confirm_structure(problem.rows)
-        matrix = model.inputs.matrix(problem.rows)
-        difference = compare_with_own_predict(model, problem.rows, matrix, rows="these rows", row="row")
-        return predict(problem.rows), difference
 
     def __repr__(self) -> str:
         s = self.setting

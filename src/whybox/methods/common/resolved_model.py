@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Final, final
@@ -10,7 +11,7 @@ import numpy as np
 
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
-from whybox.kernels.predict import compare_outputs, compare_with_own_predict
+from whybox.kernels.predict import compare_outputs, compare_with_own_predict, raw_outputs
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.options import PredictionOptions
 from whybox.methods.common.output import OutputSelection, notes_on_scale, resolve_output
@@ -23,7 +24,7 @@ from whybox.models.columns_read import narrow_to_columns_read
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.readable import read_or_black_box
 
-__all__ = ["ResolvedModel", "resolve_model"]
+__all__ = ["ResolvedModel", "compared_predictions", "resolve_model"]
 
 ROWS_COMPARED: Final = 65536  # at a time
 
@@ -94,6 +95,28 @@ class ResolvedModel:
             ModelMismatchError: a difference that rounding does not explain.
         """
         return compare_outputs(self.model, self.rows.table, X, raw, theirs, row="row")
+
+
+def compared_predictions(
+    model: Model, selection: OutputSelection, rows: Table, encode: Callable[[], Floats]
+) -> tuple[Floats, float]:
+    """Return predictions on the scale explained, (rows, outputs), and how far our reading is from the model's own predict at most; 0 where nothing is compared.
+
+    Args:
+        model: read or a black box. selection: of its outputs. rows: aligned. encode: returns them as a model that is read takes them, (rows, model columns).
+
+    Raises:
+        ModelMismatchError: a difference that rounding does not explain. InputError: the library refuses the rows.
+    """
+    if isinstance(model, BlackBox):
+        return prediction_function(model, selection)(rows), 0.0
+    model.inputs.confirm_structure(rows)
+    X = encode()
+    raw, difference = raw_outputs(model, X), 0.0
+    if model.own_predict is not None:
+        theirs = call_own_predict(model.own_predict, rows)
+        difference = compare_outputs(model, rows, X, raw, theirs, row="row")
+    return selection.from_raw(raw, model.outputs.link), difference
 
 
 def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedModel:
