@@ -58,14 +58,15 @@ def make_options(kind: type[_Options], options: _Options | None, given: Mapping[
     known = [f.name for f in fields(kind)]  # type: ignore[arg-type]  # a dataclass
     for name in given:
         if name not in known:
-            instead = getattr(kind, "INSTEAD", {}).get(name)
-            if instead is not None:
-                raise OptionError(Argument(name, example=""), " is no option here: ", *instead)
-            raise _unknown_option(name, known)
+            raise _unknown_option(name, known, kind)
     return kind(**given)
 
 
-def _unknown_option(name: str, known: Sequence[str]) -> OptionError:
+def _unknown_option(name: str, known: Sequence[str], kind: type[Any] | None) -> OptionError:
+    """The error for a name that is no option; of a class whose ``INSTEAD`` has the name, it says what stands for it."""
+    instead = getattr(kind, "INSTEAD", {}).get(name)
+    if instead is not None:
+        return OptionError(Argument(name, example=""), " is no option here: ", *instead)
     return OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known)}")
 
 
@@ -90,7 +91,6 @@ def refuses_unknown_options(function: _Function, options_class: type[Any] | None
     Args:
         function: the verb. options_class: a class whose ``INSTEAD`` says what stands for options of another library.
     """
-    instead = getattr(options_class, "INSTEAD", {})
     parameters = signature(function).parameters
     known = [name for name, p in parameters.items() if p.default is not Parameter.empty]
 
@@ -102,9 +102,7 @@ def refuses_unknown_options(function: _Function, options_class: type[Any] | None
             if OTHER_NAMES.get(name) in parameters:
                 ours = Argument(OTHER_NAMES[name], example="")
                 raise OptionError(Argument(name, example=""), " is no option here; write ", ours, ".")
-            if name in instead:
-                raise OptionError(Argument(name, example=""), " is no option here: ", *instead[name])
-            raise _unknown_option(name, known)
+            raise _unknown_option(name, known, options_class)
         return function(*args, **options)
 
     return cast("_Function", checked)

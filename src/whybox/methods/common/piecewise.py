@@ -269,24 +269,21 @@ class BinnedColumn:
 
     @cached_property
     def _words_of_bins(self) -> npt.NDArray[np.object_]:
-        return np.array([self._bin_words(b) for b in range(len(self.edges) + 1)], dtype=object)
+        ends = zip(["", *self.edge_words], [*self.edge_words, ""], strict=True)
+        return np.array([self._between(above, upto) for above, upto in ends], dtype=object)
 
-    def _bin_words(self, b: int) -> str:
-        name, words, n = self.feature.name, self.edge_words, len(self.edges)
-        if not n:  # of one value, which names the bin
-            return name
-        if b == 0:
-            return f"{name} <= {words[0]}"
-        return f"{name} > {words[n - 1]}" if b == n else f"{words[b - 1]} < {name} <= {words[b]}"
+    def _between(self, above: str, upto: str) -> str:
+        """The condition that a number lies above one edge and at most at another; "" where there is none."""
+        name = self.feature.name
+        if above and upto:
+            return f"{above} < {name} <= {upto}"
+        return f"{name} <= {upto}" if upto else f"{name} > {above}" if above else name
 
     def range_words(self, first: int, last: int) -> str:
         """Return the condition that a number lies in the pieces from `first` to `last` (excluded), which are bins."""
         low, high = np.flatnonzero(self.piece_of_bin == first)[0], np.flatnonzero(self.piece_of_bin == last - 1)[0]
-        below = f" <= {self.edge_words[high]}" if high < len(self.edges) else ""
-        above = self.edge_words[low - 1] if first else ""
-        if below and above:
-            return f"{above} < {self.feature.name}{below}"
-        return f"{self.feature.name}{below}" if below else f"{self.feature.name} > {above}"
+        upto = self.edge_words[high] if high < len(self.edges) else ""
+        return self._between(self.edge_words[low - 1] if first else "", upto)
 
     @cached_property
     def _only_values(self) -> Floats:
@@ -346,10 +343,11 @@ class BinnedColumn:
                 words.append(f"{name} missing")
             elif a == b:
                 words.append(self._own_value_words(float(x)))
+            elif b - a == 1:
+                words.append(f"{name} = {number_texts(self.feature, values[[a]])[0]}")
             else:
-                low, high = number_texts(self.feature, values[[a, b - 1]]) if b - a > 1 else [""] * 2
-                same = number_texts(self.feature, values[[a]])[0]
-                words.append(f"{low} <= {name} <= {high}" if b - a > 1 else f"{name} = {same}")
+                low, high = number_texts(self.feature, values[[a, b - 1]])
+                words.append(f"{low} <= {name} <= {high}")
         return tuple(words)
 
 

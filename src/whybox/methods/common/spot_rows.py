@@ -106,8 +106,8 @@ class RowRecomputation:
         alone: int = 0,
         rows: str = "rows with the feature set to a point",
     ) -> None:
-        self._rows = rows
-        self.model, self.table, self.selection, self._checker, self._alone = model, table, selection, checker, alone
+        self.model, self.table, self.selection, self._checker = model, table, selection, checker
+        self._alone, self._rows = alone, rows
         self._library: str | None = None  # how the library of a model file was asked
 
     @property

@@ -100,10 +100,13 @@ def call_model(function: Callable[[list[str]], Any], texts: list[str], kind: str
 
 def takes_tables(model: Any) -> bool:
     """Return whether a model is known to take tables: a file, a model that was read, or an estimator that counted columns in training."""
+    return isinstance(model, (Model, str, Path)) or hasattr(_estimator_of(model), "n_features_in_")
+
+
+def _estimator_of(model: Any) -> Any:
+    """The estimator of a bound method; any other model itself."""
     bound = bound_method(model)
-    return isinstance(model, (Model, str, Path)) or hasattr(
-        model if bound is None else bound.estimator, "n_features_in_"
-    )
+    return model if bound is None else bound.estimator
 
 
 def refuse_model_of_tables(model: Any) -> None:
@@ -139,11 +142,11 @@ def refuse_model_of_texts(model: Any, X: Any = None) -> None:
     Raises:
         InputError: it is one. EmptyDataError: it is one, and X is an empty list or column.
     """
-    bound = bound_method(model)
-    if takes_texts(model if bound is None else bound.estimator):
+    estimator = _estimator_of(model)
+    if takes_texts(estimator):
         refuse_no_texts(X)
         raise InputError(
-            f"{type(model if bound is None else bound.estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
+            f"{type(estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
             "X['review']. They need no background."
         )
 
