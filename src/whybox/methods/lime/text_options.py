@@ -129,12 +129,10 @@ def check_names_of_texts(given: Iterable[str]) -> None:
     Raises:
         OptionError: there is one; the message names it.
     """
-    for name in given:
-        if name in _OF_TABLES and name not in _OF_TEXTS:
-            raise OptionError(
-                Argument(name),
-                f" is an option of tables, and these are texts; leave it out. Options of texts are {quoted_list(_OF_TEXTS)}.",
-            )
+    advice = (
+        f" is an option of tables, and these are texts; leave it out. Options of texts are {quoted_list(_OF_TEXTS)}."
+    )
+    _refuse_names(given, set(_OF_TABLES) - set(_OF_TEXTS), advice)
 
 
 def check_names_of_tables(given: Iterable[str]) -> None:
@@ -143,12 +141,16 @@ def check_names_of_tables(given: Iterable[str]) -> None:
     Raises:
         OptionError: there is one; the message names it.
     """
+    advice = (
+        " is an option of texts, and X is a table; leave it out, or pass a text or a list of texts: ['a text', ...]."
+    )
+    _refuse_names(given, set(_OF_TEXTS) - set(_OF_TABLES), advice)
+
+
+def _refuse_names(given: Iterable[str], of_the_other: set[str], advice: str) -> None:
     for name in given:
-        if name in _OF_TEXTS and name not in _OF_TABLES:
-            raise OptionError(
-                Argument(name),
-                " is an option of texts, and X is a table; leave it out, or pass a text or a list of texts: ['a text', ...].",
-            )
+        if name in of_the_other:
+            raise OptionError(Argument(name), advice)
 
 
 def has_names_of_texts(given: Iterable[str]) -> bool:

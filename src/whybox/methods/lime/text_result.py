@@ -191,4 +191,4 @@ def _notes(found: LocalTexts) -> tuple[str, ...]:
         notes.append(
             f"For {far:,} of {n:,} texts the local model misses the prediction by more than a quarter of the spread of outputs; see extras['gap']."
         )
-    return (*notes, *dict.fromkeys(note for row in rows for note in row.notes))
+    return tuple(notes)

@@ -7,7 +7,7 @@ into the budget, and have standard errors from independent replicates otherwise.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final, final
 
@@ -48,7 +48,7 @@ class WordCoefficients:
         certificates: of each output. converged: whether `top` of each output are settled, or errors as small as asked.
         effective_size: of the draws under the weighted law, as a share of their number; 1 where all masks were enumerated.
         spent, distinct: predictions, and different texts among them.
-        compared, difference: see :class:`MaskEvaluator`. reading: how texts were given to the model. notes: for the evidence.
+        compared, difference: see :class:`MaskEvaluator`. reading: how texts were given to the model.
     """
 
     words: TextWords
@@ -63,7 +63,6 @@ class WordCoefficients:
     reading: str
     compared: int = 0
     difference: float = 0.0
-    notes: tuple[str, ...] = ()
 
     @property
     def local_prediction(self) -> Floats:
@@ -167,7 +166,7 @@ def _check_budget(split: Sequence[TextWords], options: LimeTextOptions) -> None:
 
 
 @final
-@dataclass
+@dataclass(frozen=True, eq=False)
 class _TextProblem:
     """One text, its law and its model."""
 
@@ -177,7 +176,6 @@ class _TextProblem:
     output: OutputSelection
     options: LimeTextOptions
     predicted: bool
-    notes: list[str] = field(default_factory=list)
 
     def run(self) -> WordCoefficients:
         options, d = self.options, self.words.n_words
@@ -220,7 +218,6 @@ class _TextProblem:
             reading,
             evaluate.compared,
             evaluate.difference,
-            tuple(self.notes),
         )
 
     def _enumerate(self, evaluate: MaskEvaluator, chosen: list[int]) -> WordFit:
