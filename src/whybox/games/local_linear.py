@@ -22,7 +22,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.games.exact import all_coalitions
-from whybox.games.sampling import draw_of_size
+from whybox.games.sampling import draw_of_size, systematic_counts
 from whybox.numerics.rounding import ratio_above_rounding, rounding_floor
 
 __all__ = [
@@ -155,9 +155,7 @@ def _counts_of_sizes(
         complete |= more
     counts = np.where(complete, population, 0).astype(np.int64)
     others = np.flatnonzero(~complete)
-    cumulated = np.cumsum(law[others])
-    which = np.searchsorted(cumulated / cumulated[-1], (np.arange(left) + draw.random()) / left)
-    drawn = np.bincount(np.minimum(which, len(others) - 1), minlength=len(others))
+    drawn = systematic_counts(np.cumsum(law[others]), left, draw)
     counts[others] = np.minimum(drawn, population[others])
     return counts
 

@@ -27,7 +27,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.gaussian_process import CoalitionProcess
 
-__all__ = ["CoalitionDesign", "draw_design", "draw_of_size", "estimate_values", "min_evaluations"]
+__all__ = ["CoalitionDesign", "draw_design", "draw_of_size", "estimate_values", "min_evaluations", "systematic_counts"]
 
 Coalitions = npt.NDArray[np.bool_]
 MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
@@ -131,8 +131,7 @@ def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> Co
         sizes = sizes[1:]
     for group, count in _grouped_sizes(sizes, share, left):
         cumulated = np.cumsum([share[size] for size in group])
-        which = np.searchsorted(cumulated / cumulated[-1], (np.arange(count) + draw.random()) / count)
-        counts = np.bincount(np.minimum(which, len(group) - 1), minlength=len(group))
+        counts = systematic_counts(cumulated, count, draw)
         drawn = [
             draw_of_size(players, size, int(n), population[size], draw)
             for size, n in zip(group, counts, strict=True)
@@ -143,6 +142,12 @@ def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> Co
         )
         add(np.concatenate(drawn), float(cumulated[-1]), undrawn)
     return CoalitionDesign(np.concatenate(parts), tuple(strata))
+
+
+def systematic_counts(cumulated: Floats, count: int, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Return how many of `count` draws fall on each size, (sizes,): systematically, each by its share, given the cumulated shares."""
+    which = np.searchsorted(cumulated / cumulated[-1], (np.arange(count) + draw.random()) / count)
+    return np.bincount(np.minimum(which, len(cumulated) - 1), minlength=len(cumulated))
 
 
 def _pairs_for_process(players: int, left: int, draw: np.random.Generator) -> Coalitions:

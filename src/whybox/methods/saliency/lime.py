@@ -14,6 +14,7 @@ import numpy.typing as npt
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
+from whybox.explanation.local_rows import MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
 from whybox.games.local_linear import (
     LocalDesign,
     draw_local_design,
@@ -29,8 +30,6 @@ from whybox.methods.saliency.segments import Segments, resolve_segments, without
 
 __all__ = ["LimeParts"]
 
-MIN_R_SQUARED: Final = 0.5  # below: a linear model says little about the score
-MIN_EFFECTIVE_SIZE: Final = 0.1  # below: few masks have nearly all of the weight
 MIN_MASKED_SHARE: Final = 1e-6  # of the weighted law: without it the whole row is all that has weight
 
 
