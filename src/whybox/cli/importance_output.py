@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from whybox.cli.text_table import aligned_lines, short_name
 
 __all__ = ["SAVED_SUFFIX", "importance_lines", "write_importance"]
@@ -23,6 +21,8 @@ def importance_lines(e: Any, out: Path | None) -> list[str]:
     Args:
         e: an importance of one output. out: the file that holds all of it, or None.
     """
+    import numpy as np
+
     from whybox.explanation.html import number_text
     from whybox.explanation.importance_cells import importance_cells, interval_heading
 

@@ -34,7 +34,6 @@ from whybox.cli.row_question import (
 )
 from whybox.cli.shared import add_result, declare_command, players_of
 from whybox.errors import InputError
-from whybox.models.registry import takes_texts
 
 __all__ = ["add_command", "add_question", "question_of"]
 
@@ -97,6 +96,8 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> RowQues
     Raises:
         WhyboxError: they cannot be read, options that do not go together, or a column or row that is not there.
     """
+    from whybox.models.registry import takes_texts
+
     if options.text is not None:
         return _question_of_texts(options, most)
     check_options_of_tables(options)
