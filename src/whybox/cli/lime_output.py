@@ -29,25 +29,25 @@ def lime_lines(e: Any) -> list[str]:
 
 def _row_lines(e: Any) -> list[str]:
     from whybox.explanation.html import number_text
-    from whybox.explanation.local_rows import certified_text, local_headline, local_warnings, row_name
+    from whybox.explanation.local_rows import local_headline, local_remarks, row_name
     from whybox.explanation.local_words import has_words, word_labels
 
     order = e.ordered(MAX_FEATURES_PRINTED)
     of_text = has_words(e)
     names, name = (word_labels(e), "word") if of_text else (e.extras["condition"][1], "condition")
     columns = {name: [short_name(str(names[j]), MAX_CONDITION_LENGTH) for j in order]}
+    remarks: tuple[str, ...] = ()
     if "width" in e.dims:
-        head, remarks = [f"row {row_name(e)}"], []
+        head = f"row {row_name(e)}"
         columns |= {
             f"width {number_text(float(width), 3)}": [number_text(float(v)) for v in values[order]]
             for width, values in zip(e.coords["width"], e.values, strict=True)
         }
     else:
-        head = [local_headline(e)]
-        remarks = [text for text in (*local_warnings(e), certified_text(e)) if text]
+        head, remarks = local_headline(e), local_remarks(e)
         columns["value"] = [number_text(float(e.values[j])) for j in order]
         if e.std_error is not None:
             columns["+- error"] = [f"+- {number_text(float(e.std_error[j]), 2)}" for j in order]
     left = e.shape[-1] - len(order)
     more = [f"  and {left:,} smaller {'word' if of_text else 'feature'}{'s' * (left > 1)}"] if left else []
-    return [*head, *(f"  {text}" for text in remarks), *(f"  {line}" for line in aligned_lines(columns)), *more]
+    return [head, *(f"  {text}" for text in remarks), *(f"  {line}" for line in aligned_lines(columns)), *more]

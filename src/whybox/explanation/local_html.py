@@ -9,7 +9,7 @@ import numpy.typing as npt  # noqa: TC002  # as elsewhere
 
 from whybox.explanation.html import NAME_STYLE, bar_cell, framed_table, largest_size, number_text
 from whybox.explanation.labelled import Labelled
-from whybox.explanation.local_rows import certified_text, local_headline, local_warnings
+from whybox.explanation.local_rows import local_headline, local_remarks
 from whybox.explanation.local_words import has_words, text_pieces, word_labels
 
 __all__ = ["local_html"]
@@ -48,18 +48,17 @@ def _row_block(e: Labelled, most: int) -> str:
     more = f"<div>and {left:,} more {'word' if of_text else 'feature'}{'s' * (left > 1)}</div>" if left else ""
     if "width" in e.dims:
         return _widths_table(e, order) + more
-    remarks = [text for text in (*local_warnings(e), certified_text(e)) if text]
+    remarks = local_remarks(e)
     marked = f"<div><b>{escape(_sentence('; '.join(remarks)))}</b></div>" if remarks else ""
     names = word_labels(e) if of_text else e.extras["condition"][1]
     largest = largest_size(e, e.values)
     lines = "".join(
         f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(names[j]))}</td><td>{bar_cell(float(e.values[j]), largest)}</td>'
-        f'<td style="text-align:right;white-space:nowrap">{number_text(float(e.values[j]))}{_error_text(e, int(j))}</td></tr>'
+        f'<td style="text-align:right;white-space:nowrap">{number_text(float(e.values[j]))}{_error_text(e, j)}</td></tr>'
         for j in order
     )
-    head = local_headline(e)
     text = _colored_text(e, largest) if of_text else ""
-    return f'<div style="margin-top:6px">{escape(_sentence(head))}</div>{marked}{text}<table>{lines}</table>{more}'
+    return f'<div style="margin-top:6px">{escape(_sentence(local_headline(e)))}</div>{marked}{text}<table>{lines}</table>{more}'
 
 
 def _sentence(text: str) -> str:
@@ -85,8 +84,8 @@ def _colored_text(e: Labelled, largest: float) -> str:
     )
 
 
-def _error_text(e: Labelled, j: int) -> str:
-    return "" if e.std_error is None else f" ± {number_text(float(e.std_error[j]), 2)}"
+def _error_text(e: Labelled, at: Any) -> str:
+    return "" if e.std_error is None else f" ± {number_text(float(e.std_error[at]), 2)}"
 
 
 def _widths_table(e: Labelled, order: npt.NDArray[Any]) -> str:
@@ -100,7 +99,7 @@ def _widths_table(e: Labelled, order: npt.NDArray[Any]) -> str:
     lines = "".join(
         f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(conditions[j]))}</td>'
         + "".join(
-            f'<td style="text-align:right">{number_text(float(e.values[k, j]))}{"" if e.std_error is None else f" ± {number_text(float(e.std_error[k, j]), 2)}"}</td>'
+            f'<td style="text-align:right">{number_text(float(e.values[k, j]))}{_error_text(e, (k, j))}</td>'
             for k in widths
         )
         + "</tr>"

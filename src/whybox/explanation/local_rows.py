@@ -23,6 +23,7 @@ __all__ = [
     "local_doubts",
     "local_headline",
     "local_numbers",
+    "local_remarks",
     "local_warnings",
     "row_name",
 ]
@@ -118,6 +119,16 @@ def certified_text(e: Labelled) -> str:
     if settled >= of:
         return ""
     return "order not settled" if settled == 0 else f"order settled for the first {settled}"
+
+
+def local_remarks(e: Labelled) -> tuple[str, ...]:
+    """Return the warnings of one row and one output, and how many of its largest values are settled; none where there is nothing to say.
+
+    Raises:
+        OptionError: several rows, outputs or widths.
+    """
+    settled = certified_text(e)
+    return (*local_warnings(e), settled) if settled else local_warnings(e)
 
 
 def _number(e: Labelled, name: str) -> float:

@@ -9,7 +9,7 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.html import number_text
-from whybox.explanation.local_rows import certified_text, local_warnings
+from whybox.explanation.local_rows import local_remarks
 from whybox.explanation.local_words import text_pieces
 from whybox.plots.local import write_head
 from whybox.plots.style import (
@@ -77,7 +77,7 @@ def local_words(
     ax.set_yticks([])
     ax.spines[:].set_visible(False)
     ax.set_xlabel(_legend(e, left), loc="left", fontsize="small", color=faint_text_color(0.8))
-    write_head(ax, e, [text for text in (*local_warnings(e), certified_text(e)) if text], title)
+    write_head(ax, e, local_remarks(e), title)
     return ax
 
 
