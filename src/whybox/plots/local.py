@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from textwrap import fill
+from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -26,6 +26,7 @@ from whybox.plots.style import (
     style_axes,
     text_color,
     unit_label,
+    write_above,
 )
 
 if TYPE_CHECKING:
@@ -249,22 +250,9 @@ def _write_head(
 
 def write_head(ax: Axes, e: Explanation, marks: Sequence[str], title: str | None) -> None:
     """Write the title, the predictions of one row, and below them marks in bold, above the axes."""
-    lines = [line for mark in (local_numbers(e), *marks) for line in fill(mark, TEXT_WIDTH).split("\n")]
-    height = 1.25 * _small_points()
-    for i, line in enumerate(reversed(lines)):
-        ax.annotate(
-            line,
-            (0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 4 + height * i),
-            textcoords="offset points",
-            ha="left",
-            va="bottom",
-            fontsize="small",
-            fontweight="bold" if line not in local_numbers(e) else "normal",
-            color=text_color(),
-        )
-    ax.set_title(title if title is not None else _usual_title(e), loc="left", pad=7 + height * len(lines))
+    bold = [line for mark in marks for line in wrap(mark, TEXT_WIDTH)]
+    words = title if title is not None else _usual_title(e)
+    write_above(ax, wrap(local_numbers(e), TEXT_WIDTH), bold, 1.25 * _small_points(), words)
 
 
 def _usual_title(e: Explanation) -> str:

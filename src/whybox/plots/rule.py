@@ -17,7 +17,7 @@ from whybox.explanation.rule_rows import (
     rule_warnings,
     share_text,
 )
-from whybox.plots.style import NEUTRAL, add_caution, axes_or_new, shorten_label, style_axes, text_color
+from whybox.plots.style import NEUTRAL, add_caution, axes_or_new, shorten_label, style_axes, text_color, write_above
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -51,8 +51,7 @@ def rule(e: Explanation, row: Any = None, *, ax: Axes | None = None, title: str 
     e = _one_row(e, row)
     sentence = _sentence_lines(e)
     warnings = [line for text in rule_warnings(e) for line in wrap(f"{text[0].upper()}{text[1:]}.", TEXT_WIDTH)]
-    head = [*sentence, *warnings]
-    ax = axes_or_new(ax, 7.6, 1.75 + LINE_INCHES * len(head))
+    ax = axes_or_new(ax, 7.6, 1.75 + LINE_INCHES * (len(sentence) + len(warnings)))
     certified = bool(e.extras["certified"][1])
     precision, coverage = float(np.nan_to_num(rule_number(e, "precision"))), rule_number(e, "coverage")
     ax.barh(1, precision, height=0.55, color=NEUTRAL, alpha=1.0 if certified else UNCERTAIN_ALPHA)
@@ -68,9 +67,7 @@ def rule(e: Explanation, row: Any = None, *, ax: Axes | None = None, title: str 
     ax.set_ylim(-0.5, 1.5)
     ax.set_xlim(0.0, 1.13)
     ax.set_xlabel(_axis_words(e, low, high))
-    _write_head(ax, sentence, warnings)
-    height = LINE_INCHES * 72 * len(head)
-    ax.set_title(title if title is not None else _usual_title(e), loc="left", pad=7 + height)
+    write_above(ax, sentence, warnings, LINE_INCHES * 72, title if title is not None else _usual_title(e))
     add_caution(ax, e)
     style_axes(ax)
     ax.set_xticks((0.0, 0.25, 0.5, 0.75, 1.0), ("0", "25 %", "50 %", "75 %", "100 %"))
@@ -107,24 +104,6 @@ def _sentence_lines(e: Explanation) -> list[str]:
     count = int(e.values.sum())
     ending = f"\N{HORIZONTAL ELLIPSIS} ({count:,} conditions in all) THEN {e.extras['label'][1]}"
     return [*lines[: MAX_LINES - 1], shorten_label(ending, TEXT_WIDTH)]
-
-
-def _write_head(ax: Axes, sentence: list[str], warnings: list[str]) -> None:
-    """Write the sentence between the title and the axes, and below it what speaks against it."""
-    lines = [(line, "normal") for line in sentence] + [(line, "bold") for line in warnings]
-    for i, (line, weight) in enumerate(reversed(lines)):
-        ax.annotate(
-            line,
-            (0, 1),
-            xycoords="axes fraction",
-            xytext=(0, 4 + LINE_INCHES * 72 * i),
-            textcoords="offset points",
-            ha="left",
-            va="bottom",
-            fontsize="small",
-            fontweight=weight,
-            color=text_color(),
-        )
 
 
 def _axis_words(e: Explanation, low: float, high: float) -> str:

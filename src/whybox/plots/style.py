@@ -16,6 +16,8 @@ from whybox.explanation.html import number_text
 from whybox.explanation.local_words import has_words
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
     from matplotlib.ticker import ScalarFormatter
@@ -43,6 +45,7 @@ __all__ = [
     "style_axes",
     "text_color",
     "value_label",
+    "write_above",
 ]
 
 POSITIVE: Final = "#d1495b"
@@ -176,6 +179,25 @@ def add_note(ax: Axes, text: str, *, below: bool = False) -> None:
         fontsize="x-small",
         color=faint_text_color(0.8),
     )
+
+
+def write_above(ax: Axes, plain: Sequence[str], bold: Sequence[str], line_points: float, title: str) -> None:
+    """Write a title, and lines between it and the axes; those in bold are lowest. A line is `line_points` high."""
+    lines = [(line, "normal") for line in plain] + [(line, "bold") for line in bold]
+    for i, (line, weight) in enumerate(reversed(lines)):
+        ax.annotate(
+            line,
+            (0, 1),
+            xycoords="axes fraction",
+            xytext=(0, 4 + line_points * i),
+            textcoords="offset points",
+            ha="left",
+            va="bottom",
+            fontsize="small",
+            fontweight=weight,
+            color=text_color(),
+        )
+    ax.set_title(title, loc="left", pad=7 + line_points * len(lines))
 
 
 def add_caution(ax: Axes, e: Explanation) -> None:
