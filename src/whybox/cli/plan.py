@@ -163,12 +163,7 @@ def _plan_lime(options: argparse.Namespace) -> None:
     from whybox.api.lime import plan_lime
 
     _refuse_number(options.data, "give a file of rows; what LIME costs depends on the rows themselves")
-    q = lime.question_of(options)
-
-    def plan(rows: Any) -> Any:
-        return plan_lime(q.model, rows, q.background, q.options)
-
-    print(name_rows(plan, q.rows, options.data, positions=q.positions))
+    print(lime.question_of(options).run(plan_lime, options.data))
 
 
 def _plan_anchors(options: argparse.Namespace) -> None:
@@ -178,10 +173,10 @@ def _plan_anchors(options: argparse.Namespace) -> None:
     _refuse_number(options.data, "give a file of rows; what anchors cost depends on the rows themselves")
     q = anchors.question_of(options)
 
-    def plan(rows: Any) -> Any:
-        return plan_anchors(Anchors(q.model, q.background, q.options), rows)
+    def plan(model: Any, rows: Any, background: Any, chosen: Any) -> Any:
+        return plan_anchors(Anchors(model, background, chosen), rows)
 
-    print(name_rows(plan, q.rows, options.data, positions=q.positions))
+    print(q.run(plan, options.data))
 
 
 def _plan_saliency(options: argparse.Namespace) -> None:

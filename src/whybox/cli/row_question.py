@@ -61,6 +61,15 @@ class RowQuestion:
     n_rows: int
     options: Any
 
+    def run(self, verb: Callable[[Any, Any, Any, Any], Any], path: str) -> Any:
+        """Call what takes a model, rows, a background and options; errors about a cell name its place in the file of rows at `path`."""
+        return name_rows(
+            lambda rows: verb(self.model, rows, self.background, self.options),
+            self.rows,
+            path,
+            positions=self.positions,
+        )
+
 
 def add_row_question(parser: CommandParser, background: str, discretizer: str, *, required: bool = True) -> None:
     """Add the model, the rows, the background and how it is cut into bins.
@@ -203,9 +212,7 @@ def explanation_of(q: RowQuestion, options: argparse.Namespace, explain: Callabl
     """Return what a method of (model, rows, background, options) gives, its rows labelled by their positions in the file."""
     import numpy as np
 
-    e = name_rows(
-        lambda rows: explain(q.model, rows, q.background, q.options), q.rows, options.data, positions=q.positions
-    )
+    e = q.run(explain, options.data)
     return replace(e, coords={**e.coords, "row": np.asarray(q.positions)})
 
 
