@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.api.lime import lime
-from whybox.data.table import Floats, Table
+from whybox.data.table import Table
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
@@ -39,26 +39,26 @@ def local_section(f: ReportData) -> str | None:
     """Return the rows of the section on single decisions: their local values beside their Shapley values, and a classifier's rules."""
     views = f.views[:MAX_OUTPUTS]
     chosen = [chosen_rows(f, e) for e in views]
-    positions = sorted({position for rows in chosen for position, _ in rows})
+    positions = sorted({position for shown in chosen for position, _ in shown})
     try:
-        found = _local_values(f, positions)
+        rows, background = _rows_and_background(f, positions)
+        found = _local_values(f, rows, background)
     except (OptionError, InputError, UnsupportedModelError, LimitError) as reason:
         return f"<p class=faint>Local values are not shown: {escape(str(reason))}</p>"
     out = [_introduction(f, found)]
-    for e, rows in zip(views, chosen, strict=True):
+    for e, shown in zip(views, chosen, strict=True):
         if f.name(e):
             out.append(f"<h3>{escape(f.name(e))}</h3>")
         of_output = _of_output(found, e)
-        for position, why in rows:
+        for position, why in shown:
             out.append(_local_figure(of_output[positions.index(position)], e[position], why))
-    return "".join([*out, _how_computed(found), rules_html(f, *_rows_and_background(f, positions))])
+    return "".join([*out, _how_computed(found), rules_html(f, rows, background)])
 
 
 SECTION: Final = Section("local", "This decision, locally", 75, local_section)
 
 
-def _local_values(f: ReportData, positions: list[int]) -> Explanation:
-    rows, background = _rows_and_background(f, positions)
+def _local_values(f: ReportData, rows: Table, background: Table) -> Explanation:
     return lime(
         f.model,
         rows,
@@ -122,11 +122,9 @@ def _local_table(e: Explanation, attributions: Explanation | None) -> str:
         [f"{100 * float(e.extras['share'][1][j]):.3g} %" for j in order],
     ]
     if attributions is not None:
-        position = {name: j for j, name in enumerate(attributions.feature_names)}
+        other = _in_order_of(e, attributions).values
         head.append("Shapley value")
-        columns.append(
-            [number_text(float(attributions.values[position[e.feature_names[j]]]), sign=True) for j in order]
-        )
+        columns.append([number_text(float(other[j]), sign=True) for j in order])
     left = len(e.feature_names) - len(order)
     caption = f"The largest {len(order)} of {len(order) + left:,}" if left else ""
     return html_table(tuple(head), list(zip(*columns, strict=True)), caption=caption, text=(1,))
@@ -137,23 +135,30 @@ def _value_text(e: Explanation, j: int) -> str:
     return number_text(float(e.values[j]), sign=True) + error
 
 
+def _in_order_of(e: Explanation, attributions: Explanation) -> Explanation:
+    """Attributions with their features in the order of the local values."""
+    position = {name: j for j, name in enumerate(attributions.feature_names)}
+    return attributions[[position[name] for name in e.feature_names]]
+
+
 def disagreements(e: Explanation, attributions: Explanation) -> tuple[str, ...]:
     """Return where local values and attributions of the same row disagree, a sentence each: on which feature is first, and on signs beyond their errors.
 
     Args:
         e: local values of one row and output. attributions: of the same row, output and features, in any order.
     """
-    position = {name: j for j, name in enumerate(attributions.feature_names)}
-    other = attributions.values[[position[name] for name in e.feature_names]]
-    of_local, of_shapley = (np.argsort(np.argsort(-np.abs(v), kind="stable"), kind="stable") for v in (e.values, other))
+    other = _in_order_of(e, attributions)
+    of_local, of_shapley = (
+        np.argsort(np.argsort(-np.abs(one.values), kind="stable"), kind="stable") for one in (e, other)
+    )
     out = [
         *_first_elsewhere(e, of_local, of_shapley, "the local values", "the Shapley values"),
         *_first_elsewhere(e, of_shapley, of_local, "the Shapley values", "the local values"),
     ]
-    differing = _signs_differ(e, attributions, other) & (np.minimum(of_local, of_shapley) < FIRST_FEATURES)
+    differing = _signs_differ(e, other) & (np.minimum(of_local, of_shapley) < FIRST_FEATURES)
     out += [
         f"{e.feature_names[j]} has opposite signs: {number_text(float(e.values[j]), 3, sign=True)} locally, "
-        f"{number_text(float(other[j]), 3, sign=True)} as a Shapley value."
+        f"{number_text(float(other.values[j]), 3, sign=True)} as a Shapley value."
         for j in np.flatnonzero(differing)
     ]
     return tuple(out)
@@ -167,21 +172,14 @@ def _first_elsewhere(e: Explanation, ranks: Ranks, elsewhere: Ranks, words: str,
     return [f"{e.feature_names[first]} is first by {words} and number {elsewhere[first] + 1} by {other_words}."]
 
 
-def _signs_differ(e: Explanation, attributions: Explanation, other: Floats) -> npt.NDArray[np.bool_]:
+def _signs_differ(e: Explanation, other: Explanation) -> npt.NDArray[np.bool_]:
     """Where both are on other sides of zero, beyond their errors and by a share of the largest."""
-    position = {name: j for j, name in enumerate(attributions.feature_names)}
-    sure = np.ones(len(other), dtype=bool)
-    for values, error in (
-        (e.values, e.std_error),
-        (
-            other,
-            None if attributions.std_error is None else attributions.std_error[[position[n] for n in e.feature_names]],
-        ),
-    ):
-        size = np.abs(values)
+    sure = np.ones(len(other.values), dtype=bool)
+    for one in (e, other):
+        size = np.abs(one.values)
         bound = MIN_SHARE * size.max(initial=0.0)
-        sure &= size > (bound if error is None else np.maximum(bound, critical_value(0.95) * error))
-    return sure & (e.values * other < 0)
+        sure &= size > (bound if one.std_error is None else np.maximum(bound, critical_value(0.95) * one.std_error))
+    return sure & (e.values * other.values < 0)
 
 
 def _how_computed(e: Explanation) -> str:
