@@ -18,10 +18,11 @@ def lime_lines(e: Any) -> list[str]:
     Args:
         e: local values with a row axis.
     """
-    before = (slice(None),) * e.dims.index("row")
+    from whybox.explanation.local_rows import one_row
+
     lines: list[str] = []
     for i in range(len(e.coords["row"])):
-        one = e[(*before, i)]
+        one = one_row(e, i)
         for k in range(len(e.output_names)) if "output" in e.dims else [None]:
             lines += _row_lines(one if k is None else one[..., k])
     return lines

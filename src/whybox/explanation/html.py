@@ -14,7 +14,10 @@ from whybox.explanation.negligible import negligible_size
 
 __all__ = [
     "NAME_STYLE",
+    "NEGATIVE",
+    "POSITIVE",
     "bar_cell",
+    "capitalized",
     "effects_html",
     "evidence_html",
     "framed_table",
@@ -26,7 +29,12 @@ __all__ = [
 MAX_ROWS_SHOWN = 8
 MAX_FEATURES_SHOWN = 12
 NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
-_POSITIVE, _NEGATIVE = "#d1495b", "#2e86c1"
+POSITIVE, NEGATIVE = "#d1495b", "#2e86c1"
+
+
+def capitalized(text: str) -> str:
+    """Return words with a capital letter first, the others as they are."""
+    return f"{text[0].upper()}{text[1:]}"
 
 
 def number_text(value: float, digits: int = 4, *, sign: bool = False) -> str:
@@ -171,7 +179,7 @@ def bar_cell(value: float, most: float) -> str:
     left = 50 if value >= 0 else 50 - width
     return (
         f'<span style="display:inline-block;position:relative;width:110px;height:10px;vertical-align:middle">'
-        f'<span style="position:absolute;left:{left:.1f}%;width:{width:.1f}%;height:100%;background:{_POSITIVE if value >= 0 else _NEGATIVE}"></span></span>'
+        f'<span style="position:absolute;left:{left:.1f}%;width:{width:.1f}%;height:100%;background:{POSITIVE if value >= 0 else NEGATIVE}"></span></span>'
     )
 
 
@@ -251,7 +259,7 @@ def _attribution_table(e: Labelled) -> str:
     for i in range(min(MAX_ROWS_SHOWN, len(e.values))):
         cells = "".join(
             f'<td style="text-align:right">{number_text(v)}<br><span style="display:inline-block;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
-            f'background:{_POSITIVE if v >= 0 else _NEGATIVE}"></span></td>'
+            f'background:{POSITIVE if v >= 0 else NEGATIVE}"></span></td>'
             for v in map(float, e.values[i, order])
         )
         prediction_cell = (

@@ -7,9 +7,18 @@ from typing import Any, Final
 
 import numpy.typing as npt  # noqa: TC002  # as elsewhere
 
-from whybox.explanation.html import NAME_STYLE, bar_cell, framed_table, largest_size, number_text
+from whybox.explanation.html import (
+    NAME_STYLE,
+    NEGATIVE,
+    POSITIVE,
+    bar_cell,
+    capitalized,
+    framed_table,
+    largest_size,
+    number_text,
+)
 from whybox.explanation.labelled import Labelled
-from whybox.explanation.local_rows import local_headline, local_remarks
+from whybox.explanation.local_rows import local_headline, local_remarks, one_row
 from whybox.explanation.local_words import has_words, text_pieces, word_labels
 
 __all__ = ["local_html"]
@@ -21,8 +30,7 @@ MAX_WIDTHS_SHOWN: Final = 8
 MAX_TEXT_SHOWN: Final = 2_000  # characters of a text
 MAX_GROUND: Final = 0.6  # opacity of the ground of the word with the largest value
 MIN_SHARE_COLORED: Final = 0.01  # of the largest value
-POSITIVE_RGB: Final = (209, 73, 91)
-NEGATIVE_RGB: Final = (46, 134, 193)
+POSITIVE_RGB, NEGATIVE_RGB = (tuple(bytes.fromhex(color.removeprefix("#"))) for color in (POSITIVE, NEGATIVE))
 
 
 def local_html(e: Labelled) -> str:
@@ -33,10 +41,9 @@ def local_html(e: Labelled) -> str:
 def _first_rows(e: Labelled) -> str:
     if "row" not in e.dims:
         return _row_block(e, MAX_FEATURES_OF_ONE)
-    at = (slice(None),) * e.dims.index("row")
     count = len(e.coords["row"])
     shown = min(MAX_ROWS_SHOWN, count)
-    blocks = "".join(_row_block(e[(*at, i)], MAX_FEATURES_SHOWN) for i in range(shown))
+    blocks = "".join(_row_block(one_row(e, i), MAX_FEATURES_SHOWN) for i in range(shown))
     left = count - shown
     return blocks + (f"<div>and {left:,} more row{'s' * (left > 1)}; e[{shown}] is the next</div>" if left else "")
 
@@ -49,7 +56,7 @@ def _row_block(e: Labelled, most: int) -> str:
     if "width" in e.dims:
         return _widths_table(e, order) + more
     remarks = local_remarks(e)
-    marked = f"<div><b>{escape(_sentence('; '.join(remarks)))}</b></div>" if remarks else ""
+    marked = f"<div><b>{escape(capitalized('; '.join(remarks)))}.</b></div>" if remarks else ""
     names = word_labels(e) if of_text else e.extras["condition"][1]
     largest = largest_size(e, e.values)
     lines = "".join(
@@ -58,11 +65,7 @@ def _row_block(e: Labelled, most: int) -> str:
         for j in order
     )
     text = _colored_text(e, largest) if of_text else ""
-    return f'<div style="margin-top:6px">{escape(_sentence(local_headline(e)))}</div>{marked}{text}<table>{lines}</table>{more}'
-
-
-def _sentence(text: str) -> str:
-    return f"{text[0].upper()}{text[1:]}."
+    return f'<div style="margin-top:6px">{escape(capitalized(local_headline(e)))}.</div>{marked}{text}<table>{lines}</table>{more}'
 
 
 def _colored_text(e: Labelled, largest: float) -> str:

@@ -25,6 +25,7 @@ __all__ = [
     "local_numbers",
     "local_remarks",
     "local_warnings",
+    "one_row",
     "row_name",
 ]
 
@@ -87,6 +88,11 @@ def local_headline(e: Labelled) -> str:
         OptionError: several rows, outputs or widths.
     """
     return f"row {row_name(e)}: {local_numbers(e)}"
+
+
+def one_row(e: Any, position: int) -> Any:
+    """Return the local values of one row, of each width where there are several."""
+    return e[(slice(None),) * e.dims.index("row") + (position,)]
 
 
 def row_name(e: Labelled) -> str:

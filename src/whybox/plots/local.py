@@ -10,7 +10,7 @@ import numpy.typing as npt
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.html import number_text
-from whybox.explanation.local_rows import certified_text, local_numbers, local_warnings, row_name
+from whybox.explanation.local_rows import certified_text, local_numbers, local_warnings, one_row, row_name
 from whybox.explanation.local_words import distinct_words, has_words
 from whybox.plots.style import (
     NEGATIVE,
@@ -123,15 +123,15 @@ def _one_row(e: Explanation, row: Any) -> Explanation:
         if row is not None:
             raise OptionError("these local values are of one row only; leave ", Argument("row"), " out.")
         return e
-    before = (slice(None),) * e.dims.index("row")
     if row is None:
-        first = "e[:, 0]" if before else "e[0]"
+        first = "e[0]" if e.dims[0] == "row" else "e[:, 0]"
         raise OptionError(
             f"local shows one of the {len(e.coords['row'])} rows; say which: local(",
             Argument("row", 0),
             f"), or slice first: {first}.plot.local(). Over all rows there are plot.bar and plot.heatmap.",
         )
-    return e[(*before, int(row))]
+    picked: Explanation = one_row(e, int(row))
+    return picked
 
 
 def _marks_of(e: Explanation, beside: Explanation) -> Floats:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from whybox.errors import Argument, OptionError
+from whybox.explanation.html import capitalized
 from whybox.explanation.rule_rows import (
     promised_precision,
     rule_bounds,
@@ -50,7 +51,7 @@ def rule(e: Explanation, row: Any = None, *, ax: Axes | None = None, title: str 
     """
     e = _one_row(e, row)
     sentence = _sentence_lines(e)
-    warnings = [line for text in rule_warnings(e) for line in wrap(f"{text[0].upper()}{text[1:]}.", TEXT_WIDTH)]
+    warnings = [line for text in rule_warnings(e) for line in wrap(f"{capitalized(text)}.", TEXT_WIDTH)]
     ax = axes_or_new(ax, 7.6, 1.75 + LINE_INCHES * (len(sentence) + len(warnings)))
     certified = bool(e.extras["certified"][1])
     precision, coverage = float(np.nan_to_num(rule_number(e, "precision"))), rule_number(e, "coverage")
@@ -116,5 +117,4 @@ def _axis_words(e: Explanation, low: float, high: float) -> str:
 
 
 def _usual_title(e: Explanation) -> str:
-    head = rule_headline(e)
-    return shorten_label(f"{head[0].upper()}{head[1:]}", MAX_TITLE_LENGTH)
+    return shorten_label(capitalized(rule_headline(e)), MAX_TITLE_LENGTH)

@@ -10,6 +10,7 @@ import numpy as np
 from whybox.data.table import Table
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.html import capitalized
 from whybox.explanation.rule_rows import (
     promised_precision,
     rule_bounds,
@@ -56,7 +57,7 @@ def _rules(e: Explanation) -> str:
     lines = [
         (
             str(one.coords["row"][0]),
-            ". ".join([rule_sentence(one), *(f"{text[0].upper()}{text[1:]}" for text in rule_warnings(one))]),
+            ". ".join([rule_sentence(one), *(capitalized(text) for text in rule_warnings(one))]),
             _precision_text(one),
             share_text(rule_number(one, "coverage")),
         )

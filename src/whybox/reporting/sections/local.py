@@ -12,7 +12,7 @@ from whybox.api.lime import lime
 from whybox.data.table import Table
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import number_text
+from whybox.explanation.html import capitalized, number_text
 from whybox.explanation.local_rows import local_warnings
 from whybox.numerics.statistics import critical_value
 from whybox.plots.local import local
@@ -102,7 +102,7 @@ def _local_figure(e: Explanation, attributions: Explanation, why: str) -> str:
     row = str(e.coords["row"][0])
     sentences = disagreements(e, attributions) if same else ()
     said_html = "".join(f"<p>{escape(text)}</p>" for text in sentences)
-    warnings = "".join(f" {text[0].upper()}{text[1:]}." for text in local_warnings(e))
+    warnings = "".join(f" {capitalized(text)}." for text in local_warnings(e))
     drawn = html_figure(
         lambda: local(e, beside=attributions if same else None, max_display=MAX_FEATURES),
         title=f"Row {row}, locally",
