@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 from dataclasses import dataclass
 from typing import Any, Final, final
@@ -23,6 +22,7 @@ from whybox.cli.shared import (
     print_evidence,
     read_rows,
     resolve_output,
+    write_table,
 )
 from whybox.methods.registry import family_ids, find, load_options, methods
 
@@ -129,8 +129,7 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
 
 
 def _effects(options: argparse.Namespace) -> None:
-    from whybox.core.atomic_write import atomic_write
-    from whybox.data.table_files import WRITABLE_SUFFIXES, table_writer
+    from whybox.data.table_files import WRITABLE_SUFFIXES
     from whybox.methods.effects.plan import plan_effects
     from whybox.methods.effects.problem import resolve_effects
     from whybox.methods.effects.result import compute_effects
@@ -144,12 +143,8 @@ def _effects(options: argparse.Namespace) -> None:
     if problem.needs_predictions:
         print(f"whybox: {plan_effects(problem).line}", file=sys.stderr)
     curves = name_rows(lambda _: compute_effects(problem), q.rows, options.data)
-    with atomic_write(out) as part:
-        write = table_writer(part, out)
-        write(curves.to_arrow())
-        evidence = {e if isinstance(e, str) else ",".join(e): curves[e].evidence.to_dict() for e in curves}
-        write.add_metadata("whybox", json.dumps({"evidence": evidence}))
-        write.close()
+    evidence = {e if isinstance(e, str) else ",".join(e): curves[e].evidence.to_dict() for e in curves}
+    write_table(curves.to_arrow(), out, {"evidence": evidence})
     first = curves[0].evidence
     print(f"{out}: {first.method} of {len(curves):,} feature{'s' if len(curves) != 1 else ''} over {first.rows:,} rows")
     print_evidence(first)

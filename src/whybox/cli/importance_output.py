@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
+from whybox.cli.shared import write_table
 from whybox.cli.text_table import aligned_lines, short_name
 
 __all__ = ["SAVED_SUFFIX", "importance_lines", "write_importance"]
@@ -57,9 +57,6 @@ def write_importance(found: Mapping[str, Any], compared: Any, out: Path) -> None
     """
     import pyarrow as pa
 
-    from whybox.core.atomic_write import atomic_write
-    from whybox.data.table_files import table_writer
-
     if out.suffix.lower() == SAVED_SUFFIX:
         (next(iter(found.values())) if compared is None else compared).save(out)
         return
@@ -74,9 +71,6 @@ def write_importance(found: Mapping[str, Any], compared: Any, out: Path) -> None
         }
         for method, e in found.items()
     }
-    with atomic_write(out) as part:
-        write = table_writer(part, out)
-        write(pa.concat_tables(tables.values(), promote_options="default"))
-        findings = {} if compared is None else {"findings": compared.findings}
-        write.add_metadata("whybox", json.dumps({"kind": "importance", "methods": about, **findings}))
-        write.close()
+    findings = {} if compared is None else {"findings": compared.findings}
+    table = pa.concat_tables(tables.values(), promote_options="default")
+    write_table(table, out, {"kind": "importance", "methods": about, **findings})

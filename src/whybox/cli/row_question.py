@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -23,6 +22,7 @@ from whybox.cli.shared import (
     print_evidence,
     read_rows,
     resolve_output,
+    write_table,
 )
 from whybox.errors import Argument, InputError, OptionError
 
@@ -250,18 +250,10 @@ def print_or_write(
 
 
 def _write(e: Any, out: Path) -> None:
-    from whybox.core.atomic_write import atomic_write
-    from whybox.data.table_files import table_writer
-
     if out.suffix.lower() == SAVED_SUFFIX:
         e.save(out)
         return
-    with atomic_write(out) as part:
-        write = table_writer(part, out)
-        table = e.to_arrow().replace_schema_metadata(None)
-        if "row" not in table.column_names:
-            table = table.add_column(0, "row", [e.coords["row"]])
-        write(table)
-        about = {"kind": e.kind, "units": e.units, "evidence": e.evidence.to_dict()}
-        write.add_metadata("whybox", json.dumps(about))
-        write.close()
+    table = e.to_arrow().replace_schema_metadata(None)
+    if "row" not in table.column_names:
+        table = table.add_column(0, "row", [e.coords["row"]])
+    write_table(table, out, {"kind": e.kind, "units": e.units, "evidence": e.evidence.to_dict()})

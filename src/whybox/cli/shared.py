@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -32,6 +33,7 @@ __all__ = [
     "read_rows",
     "refuse_misplaced",
     "resolve_output",
+    "write_table",
 ]
 
 TABLE_MODELS: Final = (".json", ".ubj", ".txt", ".cbm", ".skops")
@@ -335,6 +337,18 @@ def name_rows(
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))
         cell = non_numeric_cell(path, str(error)) if about_numbers else None
         raise DtypeError(cell) if cell else error from None
+
+
+def write_table(table: Any, out: Path, about: Mapping[str, Any]) -> None:
+    """Write a whole table, and what it is about into the metadata where the format has a place for it."""
+    from whybox.core.atomic_write import atomic_write
+    from whybox.data.table_files import table_writer
+
+    with atomic_write(out) as part:
+        write = table_writer(part, out)
+        write(table)
+        write.add_metadata("whybox", json.dumps(about))
+        write.close()
 
 
 def print_evidence(evidence: Any) -> None:
