@@ -6,7 +6,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.methods.anchors.evaluate import DrawEvaluator
+from whybox.methods.anchors.evaluate import MAX_DRAWS, DrawEvaluator
 from whybox.methods.anchors.explainer import Anchors
 from whybox.methods.anchors.problem import AnchorsProblem, resolve_rows
 from whybox.methods.anchors.rounds import problems_together
@@ -103,4 +103,4 @@ def _memory_bytes(explainer: Anchors, rows: int) -> float:
     players, background = setting.players.count, len(setting.background)
     draws = explainer.pool_draws * (2 * 8 * players + 2 * players)
     together = min(problems_together(explainer.law), rows)
-    return float(draws + together * 2 * players * background + 3 * 8 * players * min(2**16, 2_000 * together))
+    return float(draws + together * 2 * players * background + 3 * 8 * players * min(MAX_DRAWS, 2_000 * together))

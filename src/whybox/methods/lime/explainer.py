@@ -10,13 +10,13 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from whybox.data.table import Floats, as_table
+from whybox.data.table import as_table
 from whybox.errors import InputError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
-from whybox.kernels.predict import compare_outputs, raw_outputs
-from whybox.methods.common.evaluation import HybridEvaluator, prediction_function
+from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.options import make_options, parameters_of
+from whybox.methods.common.resolved_model import compared_predictions
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
@@ -24,13 +24,12 @@ from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
 from whybox.methods.lime.options import LimeOptions
-from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
+from whybox.methods.lime.problem import resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled, rows_of_own_draws
 from whybox.methods.lime.text_explainer import explainer_without_background
 from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables
-from whybox.models.agreement import call_own_predict
 from whybox.models.blackbox import BlackBox
 from whybox.models.trees import TreeEnsemble
 
@@ -118,7 +117,9 @@ class Lime:
         evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
         budget = sample_budget(design, evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
-        prediction, difference = self._predictions(problem)
+        prediction, difference = compared_predictions(
+            problem.model, problem.selection, problem.rows, lambda: problem.matrix
+        )
         if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
         else:
@@ -150,18 +151,6 @@ class Lime:
             found = check_sampled(design, model, model.sample, self._checks)
         self._time_share.add_time(work=seconds, checks=time.perf_counter() - began)
         return found
-
-    def _predictions(self, problem: LimeProblem) -> tuple[Floats, float]:
-        """Predictions of the rows on the scale explained; of a model that is read compared with its own predict."""
-        model = problem.model
-        if isinstance(model, BlackBox):
-            return prediction_function(model, problem.selection)(problem.rows), 0.0
-        model.inputs.confirm_structure(problem.rows)
-        raw, difference = raw_outputs(model, problem.matrix), 0.0
-        if model.own_predict is not None:
-            own = call_own_predict(model.own_predict, problem.rows)
-            difference = compare_outputs(model, problem.rows, problem.matrix, raw, own, row="row")
-        return problem.selection.from_raw(raw, model.outputs.link), difference
 
     def __repr__(self) -> str:
         if self._texts is not None:
