@@ -169,8 +169,8 @@ def resolve_setting(model: Any, background: Any, options: AnchorsOptions) -> Anc
     def cut(position: int, _: int) -> BinnedColumn:
         return _bins_of(resolved.rows, position, options, as_category=position in categories)
 
-    pieces = cut_background(resolved, players, cut, drawn_inside=False)
-    return AnchorsSetting(**vars(pieces), options=options, reader=reader)
+    pieces = cut_background(resolved.rows, players, cut, drawn_inside=False)
+    return AnchorsSetting(resolved, players, *pieces, *resolved.compare(), options, reader)
 
 
 def _bins_of(rows: WeightedRows, p: int, options: AnchorsOptions, *, as_category: bool) -> BinnedColumn:

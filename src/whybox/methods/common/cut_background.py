@@ -88,23 +88,19 @@ class CutBackground:
 
 
 def cut_background(
-    resolved: ResolvedModel, players: Players, cut: Callable[[int, int], BinnedColumn], *, drawn_inside: bool
-) -> CutBackground:
-    """Cut the columns of all players, and compare our reading of the background with the model's own predict.
+    rows: WeightedRows, players: Players, cut: Callable[[int, int], BinnedColumn], *, drawn_inside: bool
+) -> tuple[tuple[tuple[BinnedColumn, ...], ...], tuple[PlayerDistribution, ...], tuple[Ints, ...]]:
+    """Return the ``columns``, ``distributions`` and ``kinds`` of a :class:`CutBackground`.
 
     Args:
-        resolved, players: the model with its background, and groups of its columns. cut: makes pieces of the column at a position, given how many
-            columns its player has. drawn_inside: whether numbers are drawn inside bins.
-
-    Raises:
-        ModelMismatchError: our reading is not the model's own predict.
+        rows: the background. players: groups of its columns. cut: makes pieces of the column at a position, given how many columns its player has.
+        drawn_inside: whether numbers are drawn inside bins.
     """
     columns, distributions, kinds = [], [], []
     for name, members in zip(players.names, players.members, strict=True):
         own = tuple(cut(position, len(members)) for position in members)
-        found, pieces = join_columns(name, own, resolved.rows.weights, drawn_inside=drawn_inside)
+        found, pieces = join_columns(name, own, rows.weights, drawn_inside=drawn_inside)
         columns.append(own)
         distributions.append(found)
         kinds.append(pieces)
-    agreement, checked = resolved.compare()
-    return CutBackground(resolved, players, tuple(columns), tuple(distributions), tuple(kinds), agreement, checked)
+    return tuple(columns), tuple(distributions), tuple(kinds)

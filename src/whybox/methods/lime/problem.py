@@ -220,8 +220,10 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
             window=options.neighbourhood == "row" and columns_of_player == 1,
         )
 
-    pieces = cut_background(resolved, players, cut, drawn_inside=options.neighbourhood == "lime")
-    return Neighbourhood(**vars(pieces), options=options)
+    pieces = cut_background(resolved.rows, players, cut, drawn_inside=options.neighbourhood == "lime")
+    if not all(d.is_unbounded for d in pieces[1]):
+        _refuse_width(options)
+    return Neighbourhood(resolved, players, *pieces, *resolved.compare(), options)
 
 
 def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = None) -> LimeProblem:
