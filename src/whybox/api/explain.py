@@ -190,10 +190,9 @@ class _ModelToExplain:
             WhyboxError: as :func:`explain`.
         """
         if options.method not in AUTOMATIC_METHODS:
-            spec = find("shap", options.method)
-            if "predict" in spec.needs:
-                return load(spec.run)(self._to_evaluate(options), background, options)
-            return load(spec.run)(as_model(self._model), background, options)
+            named = find("shap", options.method)
+            model = self._to_evaluate(options) if "predict" in named.needs else as_model(self._model)
+            return load(named.run)(model, background, options)
         if options.response_method is None:
             read = self._read
             spec = _reading_method(read, options.method) if isinstance(read, Model) else None

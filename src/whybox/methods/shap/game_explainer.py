@@ -37,12 +37,12 @@ from whybox.methods.shap.game_result import game_explanation, reached_error
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.spot_games import check_games
 
-__all__ = ["AnyModelShap", "ExactShap", "SampledShap"]
+__all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap"]
 
 Sampler = Callable[..., GameAnswer]
 
 
-class _GameExplainer:
+class GameExplainer:
     """What explainers of any model share: options in ``__init__``, work in ``__call__``.
 
     Args:
@@ -154,7 +154,7 @@ class _GameExplainer:
 
 
 @final
-class ExactShap(_GameExplainer):
+class ExactShap(GameExplainer):
     """Exact Shapley values, interactions or another index of any model: every coalition of the features that differ, over the whole background.
 
     Args:
@@ -169,7 +169,7 @@ class ExactShap(_GameExplainer):
 
 
 @final
-class SampledShap(_GameExplainer):
+class SampledShap(GameExplainer):
     """Shapley values of any model with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
 
     Args:
@@ -184,7 +184,7 @@ class SampledShap(_GameExplainer):
 
 
 @final
-class AnyModelShap(_GameExplainer):
+class AnyModelShap(GameExplainer):
     """What ``method="auto"`` is for a model that is not read: exact where all coalitions fit the predictions allowed, else sampled."""
 
     method_ids = ("exact_shap", "sampled_shap")
