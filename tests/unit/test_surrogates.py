@@ -1,5 +1,7 @@
 """Surrogates: exact values against all coalitions, determinism, folds that never see their rows."""
 
+from functools import cache
+
 import numpy as np
 import pytest
 
@@ -9,9 +11,9 @@ from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import as_index
 from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.cells import cell_numbers
-from whybox.methods.common.surrogates.folds import fit_folds, folds_of_rows
+from whybox.methods.common.surrogates.folds import FAMILIES, fit_folds, fit_surrogate, folds_of_rows
+from whybox.methods.common.surrogates.gaussians import fit_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
-from whybox.methods.common.surrogates.trees import fit_trees
 
 
 def _model(cells):
@@ -54,15 +56,24 @@ def _brute_force(surrogate, rows, background, weights, of_column, players, index
     return np.array(out)
 
 
-FITS = {"trees": lambda c, o: fit_trees(c, o, CATEGORICAL, max_iter=40)}
+@cache
+def _fitted(family):
+    cells, _, _, background = _hybrids(500, 30)
+    return fit_surrogate(family, cells, _model(cells), CATEGORICAL, max_iter=20), background
 
 
-@pytest.mark.parametrize("index", ["shapley", "banzhaf", "beta(4, 1)"])
-@pytest.mark.parametrize("of_column", [[0, 1, 2, 3, 4], [0, 1, 0, 2, 1]])
-@pytest.mark.parametrize("family", FITS)
+GROUPINGS = [
+    ([0, 1, 2, 3, 4], "shapley"),
+    ([0, 1, 0, 2, 1], "shapley"),
+    ([0, 1, 2, 3, 4], "banzhaf"),
+    ([0, 1, 2, 0, 3], "beta(4, 1)"),
+]
+
+
+@pytest.mark.parametrize(("of_column", "index"), GROUPINGS)
+@pytest.mark.parametrize("family", FAMILIES)
 def test_values_are_those_of_all_coalitions(family, of_column, index):
-    cells, _, _, background = _hybrids(1500, 30)
-    surrogate = FITS[family](cells, _model(cells))
+    surrogate, background = _fitted(family)
     rows = _cells(4, 9)
     rows[0, 3], rows[1, 0], rows[2, 3] = np.nan, np.nan, 7.0  # missing, missing, a category that it never saw
     weights = np.random.default_rng(3).random(len(background))
@@ -71,22 +82,23 @@ def test_values_are_those_of_all_coalitions(family, of_column, index):
     count = int(players.max()) + 1
     found = surrogate.shapley_values(rows, background, weights, players, count, as_index(index))
     truth = _brute_force(surrogate, rows, background, weights, players, count, index)
-    np.testing.assert_allclose(found, truth, atol=1e-11)
+    np.testing.assert_allclose(found, truth, atol=1e-9)
     assert np.abs(truth).max() > 0.1
     if index == "shapley":
         rise = surrogate.predict(rows) - weights @ surrogate.predict(background)
-        np.testing.assert_allclose(found.sum(axis=1), rise, atol=1e-11)
+        np.testing.assert_allclose(found.sum(axis=1), rise, atol=1e-9)
 
 
-@pytest.mark.parametrize("family", FITS)
-def test_threads_change_no_bit(family):
-    cells, _, _, background = _hybrids(1500, 30)
-    surrogate = FITS[family](cells, _model(cells))
+@pytest.mark.parametrize("family", FAMILIES)
+def test_threads_and_rows_beside_change_no_bit(family):
+    surrogate, background = _fitted(family)
     rows, weights, players = _cells(7, 9), np.full(40, 1 / 40), np.arange(5, dtype=np.int32)
     one, three = (surrogate.shapley_values(rows, background, weights, players, 5, threads=t) for t in (1, 3))
     alone = np.concatenate([surrogate.shapley_values(rows[[i]], background, weights, players, 5) for i in range(7)])
     assert np.array_equal(one, three)
     assert np.array_equal(one, alone)
+    predictions = np.concatenate([surrogate.predict(rows[[i]]) for i in range(7)])
+    np.testing.assert_allclose(surrogate.predict(rows), predictions, rtol=1e-12, atol=1e-12)
 
 
 def test_the_additive_part_is_exact_for_an_additive_model():
@@ -103,7 +115,7 @@ def test_the_additive_part_is_exact_for_an_additive_model():
     assert np.isfinite(fit.predict(beyond)).all()
 
 
-def _filled_store(n=3000, n_rows=30, seed=0, order=None):
+def _filled_store(n=900, n_rows=30, seed=0, order=None):
     cells, row, rows, background = _hybrids(n, n_rows, seed)
     order = np.arange(n) if order is None else order
     store = HybridStore(5, 2)
@@ -114,14 +126,14 @@ def _filled_store(n=3000, n_rows=30, seed=0, order=None):
 
 def test_folds_never_see_their_rows():
     store, rows, _ = _filled_store()
-    folds = fit_folds(store, rows, CATEGORICAL, folds=3, max_iter=30)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=3, max_iter=10)
     cells, outputs, row, keys = store.hybrids()
     changed = HybridStore(5, 2)
     fold = 1
     inside = folds.fold_of_row[row] == fold
     assert 0 < inside.sum() < len(row)
     changed.append(cells, np.where(inside[:, None], 1e3 * keys[:, None].astype(float), outputs), row)
-    again = fit_folds(changed, rows, CATEGORICAL, folds=3, max_iter=30)
+    again = fit_folds(changed, rows, CATEGORICAL, folds=3, max_iter=10)
     first = int(np.flatnonzero(folds.fold_of_row == fold)[0])
     other = int(np.flatnonzero(folds.fold_of_row != fold)[0])
     assert np.array_equal(folds.surrogate(first).predict(cells), again.surrogate(first).predict(cells))
@@ -141,9 +153,9 @@ def test_equal_rows_share_a_fold_and_order_does_not_matter():
 
 def test_same_bits_for_any_threads_and_order():
     store, rows, background = _filled_store()
-    one = fit_folds(store, rows, CATEGORICAL, folds=2, seed=5, max_iter=30)
-    shuffled, _, _ = _filled_store(order=np.random.default_rng(1).permutation(3000))
-    two = fit_folds(shuffled, rows, CATEGORICAL, folds=2, seed=5, max_iter=30, threads=2)
+    one = fit_folds(store, rows, CATEGORICAL, folds=2, seed=5, max_iter=10)
+    shuffled, _, _ = _filled_store(order=np.random.default_rng(1).permutation(900))
+    two = fit_folds(shuffled, rows, CATEGORICAL, folds=2, seed=5, max_iter=10, threads=2)
     assert np.array_equal(one.fold_of_row, two.fold_of_row)
     assert np.array_equal(one.left_share, two.left_share)
     weights, players = np.full(40, 1 / 40), np.arange(5, dtype=np.int32)
@@ -156,14 +168,23 @@ def test_same_bits_for_any_threads_and_order():
     np.testing.assert_array_equal(one.predict(row, rows)[[i]], one.surrogate(i).predict(rows[[i]]))
 
 
+def test_kernels_find_a_smooth_product_and_widths_of_what_it_reads():
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(900, 5))
+    outputs = (np.sin(cells[:, 0]) * np.exp(-0.3 * cells[:, 1] ** 2))[:, None]
+    fit = fit_gaussians(cells[:400], outputs[:400], np.zeros(5, dtype=bool))
+    assert 2 * fit.inverse_widths[2:].max() < fit.inverse_widths[:2].min()
+    assert ((fit.predict(cells[400:]) - outputs[400:]) ** 2).mean() < 2e-3 * outputs.var()
+
+
 def test_left_share_is_what_a_row_left_out_has_left():
-    store, rows, _ = _filled_store(6000)
-    folds = fit_folds(store, rows, CATEGORICAL, folds=3)
+    store, rows, _ = _filled_store(2400)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=3, max_iter=100)
     cells, outputs, row, _ = store.hybrids()
     left = outputs - folds.predict(row, cells)
     within = [np.concatenate([v[row == i] - v[row == i].mean(axis=0) for i in range(30)]) for v in (left, outputs)]
     np.testing.assert_allclose(folds.left_share, (within[0] ** 2).sum(axis=0) / (within[1] ** 2).sum(axis=0))
-    assert (folds.left_share < 0.2).all()
+    assert (folds.left_share < 0.25).all()
 
 
 def test_a_constant_model_leaves_everything():

@@ -21,7 +21,7 @@ class Surrogate(Protocol):
     def predict(self, cells: Floats) -> Floats:
         """Return the outputs, (n, outputs), of rows (n, columns)."""
 
-    def shapley_values(  # a game has this many ingredients
+    def shapley_values(
         self,
         rows: Floats,
         background: Floats,

@@ -13,19 +13,25 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.errors import InputError
 from whybox.games.indices import SHAPLEY, Index
+from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.base import PlayerOf, Surrogate
+from whybox.methods.common.surrogates.gaussians import fit_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
 from whybox.methods.common.surrogates.trees import fit_trees
 
-__all__ = ["Family", "SurrogateFolds", "fit_folds", "folds_of_rows"]
+__all__ = ["FAMILIES", "Family", "SurrogateFolds", "fit_folds", "fit_surrogate", "folds_of_rows"]
 
-Family = Literal["trees"]
+Family = Literal["trees", "kernels", "kernels and trees"]
+FAMILIES: Final[dict[Family, str]] = {
+    "trees": "boosted trees on an additive fit",
+    "kernels": "products of Gaussians of single columns",
+    "kernels and trees": "products of Gaussians of single columns, boosted trees on what they leave",
+}
 MAX_FITTED: Final = 30_000  # hybrids that a surrogate is fitted to
 MAX_JUDGED: Final = 10_000  # hybrids of the rows left out that a fold is judged by
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
-Fit = Callable[[Floats, Floats, Bools, int], Surrogate]
 
 
 @final
@@ -61,7 +67,7 @@ class SurrogateFolds:
             out[here] = self.surrogates[fold].predict(cells[here])
         return out
 
-    def shapley_values(  # a game has this many ingredients
+    def shapley_values(
         self,
         rows: Floats,
         background: Floats,
@@ -87,6 +93,24 @@ class SurrogateFolds:
         return out
 
 
+def fit_surrogate(
+    family: Family, cells: Floats, outputs: Floats, categorical: Bools, *, seed: int = 0, max_iter: int | None = None
+) -> Surrogate:
+    """Fit one surrogate to hybrids.
+
+    Args:
+        family: which kind. cells, outputs, categorical: as :func:`.trees.fit_trees` and :func:`.gaussians.fit_gaussians` take them.
+        seed, max_iter: of the trees.
+    """
+    if family == "trees":
+        smooth: Surrogate = fit_additive(cells, outputs, categorical)
+    else:
+        smooth = fit_gaussians(cells, outputs, categorical)
+    if family == "kernels":
+        return smooth
+    return fit_trees(cells, outputs, categorical, smooth, seed=seed, max_iter=max_iter)
+
+
 def folds_of_rows(rows: Floats, folds: int, seed: int = 0) -> Ints:
     """Return the fold of each row, (n,): at random, in equal sizes; equal rows are in the same fold. It does not depend on the order of rows.
 
@@ -99,15 +123,15 @@ def folds_of_rows(rows: Floats, folds: int, seed: int = 0) -> Ints:
     return np.asarray(np.arange(len(different)) % folds, dtype=np.int64)[inverse.reshape(-1)]
 
 
-def fit_folds(  # independent choices
+def fit_folds(
     store: HybridStore,
     rows: Floats,
     categorical: Bools,
     *,
+    family: Family = "kernels and trees",
     folds: int = 3,
     seed: int = 0,
     threads: int = 1,
-    max_fitted: int = MAX_FITTED,
     max_iter: int | None = None,
 ) -> SurrogateFolds:
     """Fit a surrogate for each fold of rows to the hybrids of the rows outside it.
@@ -117,8 +141,8 @@ def fit_folds(  # independent choices
     Args:
         store: hybrids of these rows, whose positions it names.
         rows: cells as numbers, (n, columns). categorical: (columns,), whose numbers are codes.
-        folds: how many. seed: of the folds, and of the fits. threads: folds are shared between them.
-        max_fitted: most hybrids that a surrogate is fitted to. max_iter: trees of an output, if not 200.
+        family: which kind of surrogate. folds: how many. seed: of the folds, and of the fits. threads: folds are shared between them.
+        max_iter: trees of an output, if not 200.
 
     Raises:
         InputError: fewer different rows than folds, or rows outside a fold without hybrids.
@@ -131,8 +155,8 @@ def fit_folds(  # independent choices
         raise InputError("surrogates need hybrids of rows in two folds at least.")
 
     def fit_one(k: int) -> _FoldFit:
-        here = np.flatnonzero(fold != k)[:max_fitted]  # hybrids lie in random order
-        surrogate = fit_trees(cells[here], outputs[here], categorical, seed=seed, max_iter=max_iter)
+        here = np.flatnonzero(fold != k)[:MAX_FITTED]  # hybrids lie in random order
+        surrogate = fit_surrogate(family, cells[here], outputs[here], categorical, seed=seed, max_iter=max_iter)
         out = np.flatnonzero(fold == k)[:MAX_JUDGED]
         left = _spread_within(outputs[out] - surrogate.predict(cells[out]), row[out])
         return surrogate, left, _spread_within(outputs[out], row[out]), len(here)
@@ -144,7 +168,7 @@ def fit_folds(  # independent choices
         tuple(a[0] for a in answers),
         _share(left.sum(axis=0), spread.sum(axis=0)),
         _share(left, spread),
-        "boosted trees on an additive fit",
+        FAMILIES[family],
         np.array([a[3] for a in answers], dtype=np.int64),
     )
 

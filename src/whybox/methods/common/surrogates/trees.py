@@ -1,4 +1,4 @@
-"""Boosted trees as a surrogate: scikit-learn's HistGradientBoostingRegressor on what an additive fit leaves, one for each output.
+"""Boosted trees as a surrogate: scikit-learn's HistGradientBoostingRegressor on what a smooth fit leaves, one for each output.
 
 Their interventional Shapley values are those of the tree kernels, over the whole background.
 """
@@ -18,8 +18,7 @@ from whybox.data.table import Floats
 from whybox.errors import ModelMismatchError
 from whybox.games.indices import SHAPLEY, Index
 from whybox.kernels import tree_shap
-from whybox.methods.common.surrogates.additive import AdditiveSurrogate, fit_additive
-from whybox.methods.common.surrogates.base import PlayerOf
+from whybox.methods.common.surrogates.base import PlayerOf, Surrogate
 from whybox.models.registry import trees_of_boosting
 from whybox.models.trees import TreeEnsemble
 
@@ -47,26 +46,26 @@ Bools = npt.NDArray[np.bool_]
 @final
 @dataclass(frozen=True, eq=False)
 class TreeSurrogate:
-    """An additive part, and trees for each output on what it leaves.
+    """A smooth part, and trees for each output on what it leaves.
 
     Attributes:
-        additive: the additive part. ensembles: the trees of each output.
+        smooth: the smooth part. ensembles: the trees of each output.
         codes: for each column that the trees read as categories, the codes they know, sorted; any other is missing to them.
     """
 
-    additive: AdditiveSurrogate
+    smooth: Surrogate
     ensembles: tuple[TreeEnsemble, ...]
     codes: Mapping[int, Floats]
 
     def predict(self, cells: Floats) -> Floats:
         """Return the outputs, (n, outputs)."""
         X = _encoded(cells, self.codes)
-        out = self.additive.predict(cells)
+        out = self.smooth.predict(cells)
         for k, e in enumerate(self.ensembles):
             out[:, k] += tree_shap.predict(e, X)[:, 0]
         return out
 
-    def shapley_values(  # a game has this many ingredients
+    def shapley_values(
         self,
         rows: Floats,
         background: Floats,
@@ -78,7 +77,7 @@ class TreeSurrogate:
         threads: int = 1,
     ) -> Floats:
         """Return exact values over the whole background, (n, players, outputs); see :class:`.base.Surrogate`."""
-        out = self.additive.shapley_values(rows, background, weights, of_column, players)
+        out = self.smooth.shapley_values(rows, background, weights, of_column, players, index, threads=threads)
         X, B = _encoded(rows, self.codes), _encoded(background, self.codes)
         by_row = np.ascontiguousarray(weights, dtype=np.float64)[None, :]
         player_of = np.ascontiguousarray(of_column, dtype=np.int32)
@@ -110,19 +109,24 @@ def _for_each(do: Any, blocks: list[slice], threads: int) -> None:
 
 
 def fit_trees(
-    cells: Floats, outputs: Floats, categorical: Bools, *, seed: int = 0, max_iter: int | None = None
+    cells: Floats,
+    outputs: Floats,
+    categorical: Bools,
+    smooth: Surrogate,
+    *,
+    seed: int = 0,
+    max_iter: int | None = None,
 ) -> TreeSurrogate:
-    """Fit boosted trees to hybrids, on what an additive fit leaves.
+    """Fit boosted trees to hybrids, on what a smooth fit leaves.
 
     Args:
         cells: as numbers, (hybrids, columns). outputs: (hybrids, outputs), finite. categorical: (columns,), whose numbers are codes.
-        seed: of the columns that splits choose from. max_iter: trees of an output; None: 200.
+        smooth: fitted to the same hybrids. seed: of the columns that splits choose from. max_iter: trees of an output; None: 200.
 
     Raises:
         ModelMismatchError: whybox reads the trees differently from scikit-learn.
     """
-    additive = fit_additive(cells, outputs, categorical)
-    rest = outputs - additive.predict(cells)
+    rest = outputs - smooth.predict(cells)
     codes = {}
     for c in np.flatnonzero(categorical).tolist():
         known = np.unique(cells[~np.isnan(cells[:, c]), c])
@@ -130,7 +134,7 @@ def fit_trees(
             codes[c] = known
     X = _encoded(cells, codes)
     fit = partial(_fit_output, X, sorted(codes), seed, max_iter)
-    return TreeSurrogate(additive, tuple(fit(rest[:, k], k) for k in range(outputs.shape[1])), codes)
+    return TreeSurrogate(smooth, tuple(fit(rest[:, k], k) for k in range(outputs.shape[1])), codes)
 
 
 def _encoded(cells: Floats, codes: Mapping[int, Floats]) -> Floats:
