@@ -180,6 +180,7 @@ class LawTables:
     ) -> None: ...
 
 def instruction_sets() -> list[tuple[str, int, int, int, int]]: ...
+
 products_at_once: int
 
 def product_games(
