@@ -35,8 +35,8 @@ sys.path[:] = [
     p for p in sys.path if Path(p or ".").resolve() != HERE
 ]  # lime.py there is not the lime that shap looks for
 
-import shap
-import shapiq
+import shap  # noqa: E402
+import shapiq  # noqa: E402
 
 warnings.filterwarnings("ignore")
 logging.getLogger("shap").setLevel(logging.ERROR)
