@@ -28,6 +28,7 @@ import numpy.typing as npt
 from scipy.linalg import solve_triangular
 
 from whybox.data.table import Floats
+from whybox.games.indices import SHAPLEY, Index
 
 __all__ = ["CoalitionProcess", "LinearSolution", "PairErrors"]
 
@@ -60,7 +61,7 @@ class PairErrors:
     means: Floats
 
 
-def NO_PAIR_ERRORS(pairs: int, games: int) -> PairErrors:
+def _no_errors(pairs: int, games: int) -> PairErrors:
     return PairErrors(np.zeros((games, pairs + 1, pairs + 1)), np.zeros((pairs, games)))
 
 
@@ -100,7 +101,7 @@ class LinearSolution:
     def _precision(self) -> Floats:
         """One over the variance of a pair when all others are known, (pairs,) (Rasmussen & Williams, equation 5.12)."""
         complement = self.complement[:-1]
-        return np.maximum(((complement @ self.inverse) * complement).sum(axis=1), np.finfo(float).tiny)
+        return np.asarray(np.maximum(((complement @ self.inverse) * complement).sum(axis=1), np.finfo(float).tiny))
 
     def _left_out_scale(self, weighted: Floats) -> Floats:
         """Return the mean squared distance of each pair from what the others predict of it, over the variance that the process gives that prediction.
@@ -116,9 +117,19 @@ class LinearSolution:
 class CoalitionProcess:
     """Shapley values and their variances from the worths of pairs of coalitions; one process for all games that share a design."""
 
-    def __init__(self, coalitions: npt.NDArray[np.bool_]) -> None:
-        """Prepare for `coalitions` (pairs, players), one of each pair; the pair of all players and none is known too, and comes last."""
+    def __init__(self, coalitions: npt.NDArray[np.bool_], index: Index = SHAPLEY) -> None:
+        """Prepare for `coalitions` (pairs, players), one of each pair; the pair of all players and none is known too, and comes last.
+
+        Args:
+            index: whose values are asked; one that is symmetric.
+        """
         players = coalitions.shape[1]
+        nodes, shares = index.rule(MAX_SET_SIZE)
+        # prod_S z gives each player in S of size k the value 2 E[(2 p - 1)^(k - 1)]: 2 / k of the Shapley value
+        self._value_of_set = [
+            0.0,
+            *(float(2 * shares @ (2 * nodes - 1) ** (k - 1)) for k in range(1, MAX_SET_SIZE + 1)),
+        ]
         self._signs = np.concatenate([np.where(coalitions, 1.0, -1.0), np.ones((1, players))])
         self._orders = [k for k in range(1, MAX_SET_SIZE + 1, 2) if k <= players]
         self._pseudo_inverse = np.linalg.pinv(self._signs)
@@ -128,12 +139,13 @@ class CoalitionProcess:
             self._complement if self._subset.step == 1 else _residual_basis(self._signs[self._subset])
         )
         # Shapley's weights of the pairs, one coalition of which has the player: white noise over pairs has Shapley values too
-        weight = [2 / (players * comb(players - 1, k)) for k in range(players)]
+        moments = index.moments(players + 1)
+        weight = [2 * float(moments[k, players - 1 - k]) for k in range(players)]
         size = (self._signs > 0).sum(axis=1)[:, None]
         inside, outside = np.array([0.0, *weight])[size], np.array([*weight, 0.0])[size]
         self._noise = np.where(self._signs > 0, inside, -outside)
         self._noise_prior = sum(comb(players - 1, k) * weight[k] ** 2 for k in range(players))
-        self._exchangeable = _covariance_terms(self._signs, np.ones(players), self._orders[1:])
+        self._exchangeable = self._covariance_terms(np.ones(players))
 
     def __call__(self, halves: Floats, means: Floats) -> tuple[Floats, Floats]:
         """Return values and variances, (players, outputs), from half the differences of pairs (pairs + 1, outputs) and their means (pairs, outputs)."""
@@ -151,7 +163,7 @@ class CoalitionProcess:
             halves: (pairs + 1,) or (pairs + 1, games). means: (pairs,) or (pairs, games). sampling: what is known of their errors; None: they have none.
         """
         halves, means = halves.reshape(len(halves), -1), means.reshape(len(means), -1)
-        sampling = NO_PAIR_ERRORS(len(means), halves.shape[1]) if sampling is None else sampling
+        sampling = _no_errors(len(means), halves.shape[1]) if sampling is None else sampling
         return self._solve(halves, self._interaction_weights(means, sampling.means), sampling.halves)
 
     def _interaction_weights(self, means: Floats, errors: Floats) -> Floats:
@@ -201,12 +213,30 @@ class CoalitionProcess:
         """Return the terms for these weights, mixed with a share of those of equal weights."""
         out = []
         total = _elementary_symmetric(lambda i: (w**i).sum(), self._orders[-1])
-        own = _covariance_terms(self._signs, w, self._orders[1:])
+        own = self._covariance_terms(w)
         for k, terms, equal in zip(self._orders[1:], own, self._exchangeable, strict=True):
             # few players with nearly all the weight: sums over larger sets are differences of large numbers
             share = EXCHANGEABLE_SHARE if total[k] > ROUNDING_SHARE * len(w) ** k / factorial(k) else 1.0
             out.append(tuple((1 - share) * a + share * b for a, b in zip(terms, equal, strict=True)))
         return out
+
+    def _covariance_terms(self, w: Floats) -> list[tuple[Floats, Floats, Floats]]:
+        """Return for each size of sets, of variance 1 in all: covariances of pairs, of values with pairs, and variances of values."""
+        z, orders = self._signs, self._orders[1:]
+        if not orders:
+            return []
+        sums, total = _set_sums(z, z, w, orders[-1]), _elementary_symmetric(lambda i: (w**i).sum(), orders[-1])
+        others = _elementary_symmetric(lambda i: ((z**i) @ w**i)[:, None] - (z * w) ** i, orders[-1])
+        without = _elementary_symmetric(lambda i: (w**i).sum() - w**i, orders[-1])
+        value = self._value_of_set
+        return [
+            (
+                sums[k] / total[k],
+                value[k] * z * w * others[k - 1] / total[k],
+                value[k] ** 2 * w * without[k - 1] / total[k],
+            )
+            for k in orders
+        ]
 
     def _most_likely(self, halves: Floats, kernels: list[Floats], errors: Floats) -> tuple[float, float, Floats]:
         """Return the decay and noise of the largest marginal likelihood, each game at its best scale; and what errors add to the variance of each pair.
@@ -244,17 +274,6 @@ class CoalitionProcess:
 def _residual_basis(signs: Floats) -> Floats:
     """Return an orthonormal basis, (pairs, pairs - players), of what no regression on single players explains."""
     return np.asarray(np.linalg.qr(signs, mode="complete")[0][:, signs.shape[1] :])
-
-
-def _covariance_terms(z: Floats, w: Floats, orders: list[int]) -> list[tuple[Floats, Floats, Floats]]:
-    """Return for each size of sets, of variance 1 in all: covariances of pairs, of values with pairs, and variances of values."""
-    sums, total = _set_sums(z, z, w, orders[-1]), _elementary_symmetric(lambda i: (w**i).sum(), orders[-1])
-    others = _elementary_symmetric(lambda i: ((z**i) @ w**i)[:, None] - (z * w) ** i, orders[-1])
-    without = _elementary_symmetric(lambda i: (w**i).sum() - w**i, orders[-1])
-    return [
-        (sums[k] / total[k], 2 / k * z * w * others[k - 1] / total[k], 4 / k**2 * w * without[k - 1] / total[k])
-        for k in orders
-    ]
 
 
 def _elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[Floats]:

@@ -91,11 +91,15 @@ class GameProblem:
 @final
 @dataclass(frozen=True, eq=False)
 class SampledWorths:
-    """Some coalitions with the worth that was computed, for spot checks: `rows` (k,), `coalitions` (k, players), `worths` (k, outputs)."""
+    """Some coalitions with the worth that was computed, for spot checks.
+
+    `rows` (k,), `coalitions` (k, players), `worths` (k, outputs): over the whole background; or, with `donors` (k,), over that one background row.
+    """
 
     rows: Ints
     coalitions: Flags
     worths: Floats
+    donors: Ints | None = None
 
 
 @final
