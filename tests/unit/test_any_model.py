@@ -473,6 +473,23 @@ def test_a_model_that_answers_at_random_is_sampled(rounds):
     )
 
 
+def test_a_probability_that_takes_too_many_coalitions_of_trees_is_estimated(rounds):
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    model = GradientBoostingClassifier(n_estimators=20, random_state=0).fit(WIDE, WIDE.sum(axis=1) > 0)
+    options = {"scale": "probability", "max_evals": 20_000}
+    got = wb.explain(model, WIDE[:2], WIDE[20:], **options)  # 2 x 2^9 x 20 coalitions are more
+    assert got.evidence.method_id == "shap.sampled_shap"
+    assert any(
+        note.startswith("Evaluated, not read: scale='probability' needs 20,480 predictions")
+        for note in got.evidence.notes
+    )
+    assert wb.plan(wb.explain, model, WIDE[:2], WIDE[20:], **options).method_id == "shap.sampled_shap"
+    assert wb.explain(model, WIDE[:1], WIDE[20:], **options).evidence.method_id == "shap.tree_shap"
+    with pytest.raises(LimitError, match="more than the 20,000 allowed"):
+        wb.explain(model, WIDE[:2], WIDE[20:], "exact", **options)
+
+
 def test_a_probability_is_refused_neither_by_trees_nor_by_others(rounds):
     from sklearn.ensemble import GradientBoostingClassifier
 
