@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -370,6 +371,20 @@ def test_importance_and_its_plan_take_any_model():
     assert wb.plan(wb.importance, KNN, X[:12], background=BACKGROUND, method="shap").exact
     grouped = wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", players="auto")
     assert set(grouped.players) >= set(grouped.feature_names)
+
+
+def test_answers_are_saved_joined_and_pickled(tmp_path, rounds):
+    for model, rows, background in ((total, ROWS, BACKGROUND), (total, WIDE[:3], WIDE[20:])):
+        got = wb.explain(model, rows, background)
+        got.save(tmp_path / "answer.whybox")
+        for again in (wb.load(tmp_path / "answer.whybox"), pickle.loads(pickle.dumps(got))):
+            np.testing.assert_array_equal(again.values, got.values)
+            assert again.evidence == got.evidence
+            assert set(again.extras) == set(got.extras) >= {"model_evals", "converged"}
+        explain = (ExactShap if got.evidence.exact else SampledShap)(model, background)
+        joined = wb.concat([explain(rows[:2]), explain(rows[2:])])
+        np.testing.assert_allclose(joined.values, got.values, atol=1e-14)
+        assert joined.extras["converged"][1].shape == (3,)
 
 
 # numbers that are computed again
