@@ -82,16 +82,16 @@ def add_question(parser: CommandParser) -> None:
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
 
 
-def explainer_of(options: argparse.Namespace, model: Any, known: Any) -> Any:
+def explainer_of(options: argparse.Namespace, model: Any, known: Any, rows: int | None = None) -> Any:
     """Return the explainer that answers the question.
 
     Args:
-        options: as typed. model: as it was read, or an estimator. known: the model, or the estimator as a black box.
+        options: as typed. model: as it was read, or an estimator. known: the model, or the estimator as a black box. rows: how many there are.
     """
     from whybox.api.explain import explainer_of as make_explainer
 
     background = read_rows(options.background, known) if options.background else None
-    return make_explainer(model, background, _options_of(options))
+    return make_explainer(model, background, _options_of(options), rows)
 
 
 def _options_of(options: argparse.Namespace) -> Any:
@@ -112,7 +112,7 @@ def _explain(options: argparse.Namespace) -> None:
     n_rows = count_rows(options.data)
     estimator = model_or_estimator_of(options)
     model = as_evaluated(estimator, options.data, options.id, options.scale)
-    explainer = explainer_of(options, estimator, model)
+    explainer = explainer_of(options, estimator, model, n_rows)
     spelled, coded = spelled_columns(options.data, model, options.id), coded_columns(options.data, model, options.id)
     copied = [c for c in options.id if not model.inputs.reads_column(c)]
     batches: Iterable[Any] = read_batches(options.data, spelled, coded, copied)
