@@ -11,7 +11,7 @@ from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import as_index
 from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.cells import cell_numbers
-from whybox.methods.common.surrogates.folds import FAMILIES, fit_folds, fit_surrogate, folds_of_rows
+from whybox.methods.common.surrogates.folds import FAMILIES, default_family, fit_folds, fit_surrogate, folds_of_rows
 from whybox.methods.common.surrogates.gaussians import fit_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
 from whybox.methods.common.surrogates.trees import TreeSurrogate
@@ -185,6 +185,8 @@ def test_many_columns_and_outputs_bound_the_work():
     none = np.zeros(66, dtype=bool)
     store = HybridStore(66, 8)
     store.append(cells, outputs, np.arange(300) % 4)
+    assert default_family(64, 5) == "kernels"
+    assert default_family(64, 4) == "kernels and trees"
     folds = fit_folds(store, cells[:4], none, folds=2)
     assert folds.family == FAMILIES["trees"]
     surrogate = folds.surrogate(0)

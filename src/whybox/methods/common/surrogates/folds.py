@@ -19,7 +19,7 @@ from whybox.methods.common.surrogates.gaussians import fit_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
 from whybox.methods.common.surrogates.trees import fit_trees
 
-__all__ = ["FAMILIES", "Family", "SurrogateFolds", "fit_folds", "fit_surrogate", "folds_of_rows"]
+__all__ = ["FAMILIES", "Family", "SurrogateFolds", "default_family", "fit_folds", "fit_surrogate", "folds_of_rows"]
 
 Family = Literal["trees", "kernels", "kernels and trees"]
 FAMILIES: Final[dict[Family, str]] = {
@@ -29,6 +29,7 @@ FAMILIES: Final[dict[Family, str]] = {
 }
 MAX_FITTED: Final = 30_000  # hybrids that a surrogate is fitted to
 MAX_KERNEL_COLUMNS: Final = 64  # columns beyond which values of kernels take too long
+MAX_TREE_OUTPUTS: Final = 4  # outputs beyond which trees, which each has of its own, take too long
 MAX_JUDGED: Final = 10_000  # hybrids of the rows left out that a fold is judged by
 
 Ints = npt.NDArray[np.int64]
@@ -94,6 +95,13 @@ class SurrogateFolds:
         return out
 
 
+def default_family(columns: int, outputs: int) -> Family:
+    """Return kernels and trees, which together leave the least; for many columns trees alone, for many outputs kernels alone, whose Gaussians all outputs share."""
+    if columns > MAX_KERNEL_COLUMNS:
+        return "trees"
+    return "kernels" if outputs > MAX_TREE_OUTPUTS else "kernels and trees"
+
+
 def fit_surrogate(
     family: Family, cells: Floats, outputs: Floats, categorical: Bools, iterations: int | None = None
 ) -> Surrogate:
@@ -142,7 +150,7 @@ def fit_folds(
     Args:
         store: hybrids of these rows, whose positions it names.
         rows: cells as numbers, (n, columns). categorical: (columns,), whose numbers are codes.
-        family: which kind of surrogate; None: kernels and trees, or trees alone for more than 64 columns.
+        family: which kind of surrogate; None: :func:`default_family`.
         folds: how many. seed: of the folds. threads: folds are shared between them.
         iterations: trees of an output; None: as many as are worth it.
 
@@ -150,9 +158,7 @@ def fit_folds(
         InputError: fewer different rows than folds, or rows outside a fold without hybrids.
         ModelMismatchError: as :func:`.trees.fit_trees`.
     """
-    if family is None:
-        family = "kernels and trees" if rows.shape[1] <= MAX_KERNEL_COLUMNS else "trees"
-    kind: Family = family
+    kind = default_family(rows.shape[1], store.outputs) if family is None else family
     fold_of_row = folds_of_rows(rows, folds, seed)
     cells, outputs, row, _ = store.hybrids()
     fold = fold_of_row[row]
