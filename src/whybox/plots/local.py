@@ -12,6 +12,7 @@ from whybox.errors import Argument, OptionError
 from whybox.explanation.html import number_text
 from whybox.explanation.local_rows import certified_text, local_numbers, local_warnings, one_row, row_name
 from whybox.explanation.local_words import distinct_words, has_words
+from whybox.plots.intervals import UNSURE_ALPHA, draw_intervals, interval_words
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
@@ -44,7 +45,6 @@ MAX_NAME_LENGTH: Final = 30  # of a feature inside its condition
 MAX_SIDE_LENGTH: Final = 26  # of what stands before and behind the name
 MAX_TITLE_LENGTH: Final = 40
 TEXT_WIDTH: Final = 56  # characters of a line above the axes
-UNSETTLED_ALPHA: Final = 0.5
 SHARE_A_CHARACTER: Final = 0.0175  # of the width of the axes, which a character of a number beside a bar takes
 MAX_SHARE: Final = 0.35  # that all characters on one side take
 MAX_TICKS: Final = 12  # that each width has a tick of its own
@@ -94,7 +94,7 @@ def local(
     values = e.values[top]
     colors = [POSITIVE if v >= 0 else NEGATIVE for v in values]
     for at, value, color, sure in zip(y, values, colors, settled, strict=True):
-        ax.barh(at, value, height=0.62, color=color, alpha=1.0 if sure else UNSETTLED_ALPHA)
+        ax.barh(at, value, height=0.62, color=color, alpha=1.0 if sure else UNSURE_ALPHA)
     low, high = _draw_interval(ax, e, top, y)
     if marks is not None:
         ax.plot(marks[top], y, "D", markersize=5.5, markerfacecolor=background_color(), color=text_color(), zorder=4)
@@ -187,7 +187,7 @@ def _draw_interval(
     ends = e.interval
     low, high = (values, values) if ends is None else (end[top] for end in ends)
     if ends is not None:
-        ax.hlines(y, low, high, color=text_color(), linewidth=1.2, zorder=3)
+        draw_intervals(ax, y, low, high)
     return np.minimum(np.minimum(low, values), 0.0), np.maximum(np.maximum(high, values), 0.0)
 
 
@@ -230,7 +230,7 @@ def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:
     if has_marks:
         lines.append("diamonds: Shapley values of the same row")
     if e.interval is not None:
-        lines.append(f"lines: {100 * float(e.extras['interval_level'][1]):g} % intervals")
+        lines.append(f"lines: {interval_words(e)}")
     left = e.values.size - shown
     if left:
         what = "word" if has_words(e) else "feature"
