@@ -1,4 +1,4 @@
-"""What is said about the errors of estimated values: their intervals, their typical size, and which values are not told apart from zero."""
+"""What is said about the errors of estimated values: their intervals, their typical size, and which values are not distinguishable from zero."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.labelled import Labelled
-from whybox.numerics.statistics import critical_value
+from whybox.numerics.statistics import critical_value, rank_intervals
 
 __all__ = [
     "DEFAULT_LEVEL",
@@ -21,6 +21,7 @@ __all__ = [
     "mean_size_error",
     "median_error",
     "median_error_text",
+    "rank_ends",
 ]
 
 DEFAULT_LEVEL: Final = 0.95
@@ -61,6 +62,16 @@ def includes_zero(e: Labelled) -> npt.NDArray[np.bool_]:
     if e.std_error is None or ends is None:
         return np.zeros(e.values.shape, dtype=np.bool_)
     return np.asarray((e.std_error > 0.0) & (ends[0] <= 0.0) & (ends[1] >= 0.0))
+
+
+def rank_ends(e: Labelled) -> tuple[Floats, Floats]:
+    """Return the lower and upper end of the interval of each value's rank by its size, 1 for the largest, (features,) each, of one row and output.
+
+    Errors of a row's values depend on each other, so those of two values are added.
+    """
+    error = np.zeros(e.values.shape) if e.std_error is None else e.std_error
+    _, low, high = rank_intervals(np.abs(e.values), error[:, None] + error, interval_level(e))
+    return low, high
 
 
 def median_error(e: Labelled) -> float | None:

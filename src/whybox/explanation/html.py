@@ -52,8 +52,9 @@ def number_text(value: float, digits: int = 4, *, sign: bool = False) -> str:
 
 
 def error_text(e: Labelled, at: Any) -> str:
-    """Return `` ± 0.012``, the standard error of the value at a position; nothing of exact values."""
-    return "" if e.std_error is None else f" ± {number_text(float(e.std_error[at]), 2)}"
+    """Return `` ± 0.012``, the standard error of the value at a position; nothing of an exact value."""
+    error = 0.0 if e.std_error is None else float(e.std_error[at])
+    return "" if error == 0.0 else f" ± {number_text(error, 2)}"
 
 
 def table_html(e: Labelled) -> str:

@@ -44,6 +44,7 @@ MAX_LINES_DRAWN: Final = 6  # features of a sweep
 MAX_NAME_LENGTH: Final = 30  # of a feature inside its condition
 MAX_SIDE_LENGTH: Final = 26  # of what stands before and behind the name
 MAX_TITLE_LENGTH: Final = 40
+MARKS_BELOW: Final = 0.22  # a bar, of 1 a feature: where the intervals of diamonds lie
 TEXT_WIDTH: Final = 56  # characters of a line above the axes
 SHARE_A_CHARACTER: Final = 0.0175  # of the width of the axes, which a character of a number beside a bar takes
 MAX_SHARE: Final = 0.35  # that all characters on one side take
@@ -99,13 +100,14 @@ def local(
     if marks is not None:
         ax.plot(marks[top], y, "D", markersize=5.5, markerfacecolor=background_color(), color=text_color(), zorder=4)
         low, high = np.minimum(low, marks[top]), np.maximum(high, marks[top])
+        low, high = _draw_marks_interval(ax, e, beside, top, y, low, high)
     _write_values(ax, values, low, high, y, apart=5 if marks is None else 8)
     ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
     labels = [shorten_label(w) for w in distinct_words(e)] if has_words(e) else condition_labels(e)
     ax.set_yticks(y, [labels[j] for j in top])
     ax.set_ylim(-0.6, len(top) - 0.4)
     _set_limits(ax, values, low, high)
-    ax.set_xlabel(_axis_words(e, len(top), marks is not None))
+    ax.set_xlabel(_axis_words(e, len(top), beside))
     _write_head(ax, e, top, settled, title)
     add_caution(ax, e)
     style_axes(ax)
@@ -140,6 +142,25 @@ def _marks_of(e: Explanation, beside: Explanation) -> Floats:
         raise OptionError(Argument("beside"), " must be attributions of one row and output, with the same features.")
     position = {name: j for j, name in enumerate(beside.feature_names)}
     return beside.values[[position[name] for name in e.feature_names]]
+
+
+def _draw_marks_interval(
+    ax: Axes,
+    e: Explanation,
+    beside: Explanation | None,
+    top: npt.NDArray[np.intp],
+    y: npt.NDArray[np.intp],
+    low: Floats,
+    high: Floats,
+) -> tuple[Floats, Floats]:
+    """Draw the intervals of estimated attributions a little below their diamonds; return the ends of what is drawn, widened by them."""
+    if beside is None or beside.interval is None:
+        return low, high
+    position = {name: j for j, name in enumerate(beside.feature_names)}
+    features = [position[e.feature_names[j]] for j in top]
+    left, right = (end[features] for end in beside.interval)
+    ax.hlines(y - MARKS_BELOW, left, right, color=faint_text_color(0.7), linewidth=1.0, zorder=3)
+    return np.minimum(low, left), np.maximum(high, right)
 
 
 def condition_labels(e: Explanation) -> list[str]:
@@ -225,10 +246,11 @@ def _set_limits(ax: Axes, values: Floats, low: Floats, high: Floats) -> None:
     ax.set_xlim(lowest - left * span, highest + right * span)
 
 
-def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:
+def _axis_words(e: Explanation, shown: int, beside: Explanation | None) -> str:
     lines = [e.evidence.quantity, f"({unit_label(e)})"]
-    if has_marks:
-        lines.append("diamonds: Shapley values of the same row")
+    if beside is not None:
+        marks_words = "" if beside.interval is None else f", {interval_words(beside)} below them"
+        lines.append(f"diamonds: Shapley values of the same row{marks_words}")
     if e.interval is not None:
         lines.append(f"lines: {interval_words(e)}")
     left = e.values.size - shown

@@ -31,14 +31,14 @@ __all__ = ["curve_figure", "effects_section", "even_positions", "evenly_taken", 
 MAX_FEATURES_DRAWN: Final = 6  # with a picture
 FEATURES_PAIRED: Final = 10  # that are paired up
 MAX_ROWS: Final = 20_000
+MAX_ROWS_EVALUATED: Final = 300  # of a model that is evaluated
 MAX_TABLE_LINES: Final = 12
 
 
 def effects_section(f: ReportData) -> str | None:
     """Partial dependence of the top features with standard errors and the share off the data, and the sizes of their interactions."""
-    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    rows = evenly_taken(f.explanation.data)
-    features = top_features(f.explanation)
+    rows = evenly_taken(f)
+    features = top_features(f.explanation)[: MAX_FEATURES_DRAWN if f.is_evaluated else FEATURES_PAIRED]
     if not features:
         return None
     problem = resolve_effects(
@@ -46,11 +46,11 @@ def effects_section(f: ReportData) -> str | None:
         rows,
         features,
         EffectsOptions(output=f.output, scale=f.scale),
-        known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
+        known=f.agreement,
     )
     effects = compute_effects(problem)
     first = effects[0]
-    of = "" if len(rows) == len(f.explanation.data) else f" of {len(f.explanation.data):,}, taken evenly,"
+    of = "" if len(rows) == len(f.rows) else f" of {len(f.rows):,}, taken evenly,"
     caption = (
         f"<p>Each curve is the mean prediction over {len(rows):,} rows{of} when the feature is set to each value in all of them and everything else stays "
         f"as it is (partial dependence, interventional). The band is the 95 % interval: how far the mean would move with other rows of the same kind. "
@@ -64,9 +64,10 @@ def effects_section(f: ReportData) -> str | None:
 SECTION: Final = Section("effects", "How each feature acts", 50, effects_section)
 
 
-def evenly_taken(data: Table) -> Table:
+def evenly_taken(f: ReportData) -> Table:
     """Return the rows that effects are taken over: all, or as many as are enough."""
-    return data if len(data) <= MAX_ROWS else data.rows(even_positions(len(data), MAX_ROWS))
+    most = MAX_ROWS_EVALUATED if f.is_evaluated else MAX_ROWS
+    return f.rows if len(f.rows) <= most else f.rows.rows(even_positions(len(f.rows), most))
 
 
 def even_positions(count: int, most: int) -> npt.NDArray[np.int64]:

@@ -14,6 +14,10 @@ from whybox.reporting.section import Section
 
 __all__ = ["model_section"]
 
+_WHICH_ROWS: Final = (
+    "spread evenly over the predictions, and the largest mistakes; each takes many predictions of the model"
+)
+
 
 def model_section(f: ReportData) -> str:
     """What the model is, and how far that reading is to be trusted."""
@@ -41,8 +45,10 @@ def model_section(f: ReportData) -> str:
         rows.append(("Weights", f"{m.weights.size:,}"))
     rows += [
         ("Columns", f"{len(m.inputs.names):,}, explained as {len(e.feature_names):,} features"),
-        ("Rows", f"{len(e):,}" + (f" from {f.source}" if f.source else "")),
+        ("Rows", f"{len(f.rows):,}" + (f" from {f.source}" if f.source else "")),
     ]
+    if len(e) < len(f.rows):
+        rows.append(("Rows explained", f"{len(e):,}: {_WHICH_ROWS}"))
     verdict = e.evidence.lines("additivity", "agreement", "verdict")
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
     return html_table(("", ""), [*rows, *verdict], text=(1,)) + notes
