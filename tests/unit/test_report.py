@@ -15,7 +15,7 @@ from sklearn.neighbors import KNeighborsRegressor
 
 import whybox as wb
 import zoo
-from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.errors import InputError, OptionError
 from whybox.methods.common.spot_checks import spot_predictions
 from whybox.methods.effects.result import compute_effects
 from whybox.models.registry import as_model

@@ -22,6 +22,7 @@ from whybox.methods.shap.explainers import LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox
 from whybox.models.bound_method import PREDICT_METHODS
 from whybox.models.registry import as_model
 
@@ -195,6 +196,8 @@ class _ModelToExplain:
             return load(spec.run)(as_model(self._model), background, options)
         if options.response_method is None:
             read = self._read
+            if isinstance(read, BlackBox) and background is not None:
+                return _evaluating(read, background, options, None)
             if isinstance(read, Model):
                 return self._explainer_of_read_model(read, background, options)
             if background is None or not _can_be_evaluated(self._model):

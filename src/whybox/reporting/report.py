@@ -61,12 +61,16 @@ def report(  # noqa: PLR0913  # the promise of the public surface
 ) -> Any:
     """Write a report: what the model is, how well it does, what it relies on, and single decisions, each picture with its numbers.
 
+    A model that is not read is evaluated: some of the rows are explained, spread evenly over their predictions, with the two largest mistakes; each section takes at
+    most about 100,000 predictions, and one that cannot be made says why.
+
     About a neural network: where it looks, by several methods side by side, and what the checks of these maps found.
 
     The file asks nothing of the network, needs no script, follows light and dark, and prints.
 
     Args:
-        model, X, background, output, scale, players: as for ``whybox.explain``; of a network as for ``whybox.saliency``, output being its target.
+        model, X, background, output, scale, players: as for ``whybox.explain``; a function of rows, or an estimator that is not read, takes a background. Of a network
+            as for ``whybox.saliency``, output being its target.
         path: where to write; the file appears whole or not at all.
         y: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. role: of tables with y: whether X is ``"held-out"`` from training or what the model

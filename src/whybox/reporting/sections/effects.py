@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,19 +19,18 @@ from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import compute_effects
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
+from whybox.reporting.facts import MAX_EVALS, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 from whybox.reporting.svg import html_figure
-
-if TYPE_CHECKING:
-    from whybox.reporting.facts import ReportData
 
 __all__ = ["curve_figure", "effects_section", "even_positions", "evenly_taken", "top_features"]
 
 MAX_FEATURES_DRAWN: Final = 6  # with a picture
 FEATURES_PAIRED: Final = 10  # that are paired up
 MAX_ROWS: Final = 20_000
-MAX_ROWS_EVALUATED: Final = 300  # of a model that is evaluated
+MAX_ROWS_EVALUATED: Final = 300  # of a model that is evaluated, and points of its curves
+POINTS_EVALUATED: Final = 40
 MAX_TABLE_LINES: Final = 12
 
 
@@ -45,7 +44,7 @@ def effects_section(f: ReportData) -> str | None:
         f.model,
         rows,
         features,
-        EffectsOptions(output=f.output, scale=f.scale),
+        _options(f),
         known=f.agreement,
     )
     effects = compute_effects(problem)
@@ -62,6 +61,11 @@ def effects_section(f: ReportData) -> str | None:
 
 
 SECTION: Final = Section("effects", "How each feature acts", 50, effects_section)
+
+
+def _options(f: ReportData) -> EffectsOptions:
+    evaluated: dict[str, Any] = {"grid": POINTS_EVALUATED, "max_evals": MAX_EVALS} if f.is_evaluated else {}
+    return EffectsOptions(output=f.output, scale=f.scale, **evaluated)
 
 
 def evenly_taken(f: ReportData) -> Table:
