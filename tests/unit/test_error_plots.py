@@ -15,6 +15,7 @@ import zoo
 from estimated import estimated
 from whybox.explanation.errors_of_values import includes_zero
 from whybox.plots.intervals import UNSURE_ALPHA
+from whybox.plots.local import MARKS_BELOW
 
 
 @pytest.fixture(scope="module")
@@ -157,6 +158,24 @@ def test_exact_attributions_have_neither_lines_nor_words_about_errors(exact):
         assert "error" not in ax.get_xlabel()
         assert "interval" not in ax.get_xlabel()
         assert all(b.get_alpha() in (None, 1.0) for b in ax.patches)
+
+
+def test_diamonds_beside_local_values_have_their_intervals_below(exact):
+    model, rows = zoo.built("LGBMRegressor, categories")
+    local = wb.lime(model, rows[:1], rows[:60])[0]
+    row = estimated(exact[:1], 2.0)[0]
+    ax = local.plot.local(beside=row)
+    segments = [s for c in ax.collections for s in getattr(c, "get_segments", list)() if len(s)]
+    order = local.ordered()
+    for k, j in enumerate(order):
+        at = row.feature_names.index(local.feature_names[j])
+        wanted = [(end[at], len(order) - 1 - k - MARKS_BELOW) for end in row.interval]
+        assert any(np.allclose(s, wanted) for s in segments)
+    left, right = ax.get_xlim()
+    assert left < row.interval[0].min()
+    assert right > row.interval[1].max()
+    assert "diamonds: Shapley values of the same row, 95 % intervals below them" in ax.get_xlabel()
+    assert "below them" not in local.plot.local(beside=exact[0]).get_xlabel()
 
 
 def test_local_values_and_interactions_say_theirs():

@@ -189,6 +189,14 @@ def test_long_tables_have_errors_and_what_goes_with_them(one, exact):
     assert not exact.to_frame(library="pandas", layout="long", errors=True)["std_error"].any()
 
 
+def test_datasets_have_errors_and_what_goes_with_them(several):
+    pytest.importorskip("xarray")
+    data = several.to_xarray()
+    assert np.array_equal(data["std_error"], several.std_error)
+    assert data["background_error"].dims == ("row", "feature", "output")
+    assert data["converged"].dims == data["model_evals"].dims == ("row",)
+
+
 def test_errors_are_of_attributions_and_local_values(one):
     model, rows = zoo.built("RandomForestRegressor")
     with pytest.raises(OptionError, match="errors=True is for attributions and local values"):

@@ -22,7 +22,7 @@ from whybox.explanation.errors_of_values import error_of_sum, includes_zero, mea
 from whybox.explanation.html import number_text
 from whybox.reporting import explained_rows
 from whybox.reporting.contents import SECTIONS
-from whybox.reporting.explained_rows import MAX_ROWS_EVALUATED
+from whybox.reporting.explained_rows import MAX_ROWS_EXPLAINED
 from whybox.reporting.sections.local import disagreements
 
 COLUMNS = ["bmi", "bp", "s5"]
@@ -87,8 +87,11 @@ def test_a_function_has_every_section_from_a_bounded_number_of_predictions(rows,
     for section in SECTIONS:
         assert f"<h2>{section.heading}</h2>" in text
     assert not re.findall(r"[Nn]ot shown: (?!for this model and output they take whybox.interactions)[^<]*", text)
-    assert MAX_ROWS_EVALUATED <= len(e) <= MAX_ROWS_EVALUATED + 2
+    assert MAX_ROWS_EXPLAINED <= len(e) <= MAX_ROWS_EXPLAINED + 2
     assert f"Mean absolute attribution over {len(e)} of 442 rows" in text
+    assert (
+        f"<td class=text>{len(e)}, spread evenly over the predictions, and those with the largest mistakes</td>" in text
+    )
     assert "<b>-1</b><span>Bias" in text  # over all rows
     assert "Measured on the 442 rows of this report" in text
 
@@ -107,7 +110,7 @@ def test_the_rows_explained_are_spread_over_the_predictions_with_the_largest_mis
     assert picked == sorted(picked)
     ranks = np.argsort(order)[picked]
     assert {0, len(rows) - 1, 100, 300} <= set(ranks.tolist())
-    assert np.diff(np.sort(ranks)).max() <= np.ceil(len(rows) / (MAX_ROWS_EVALUATED - 1))
+    assert np.diff(np.sort(ranks)).max() <= np.ceil(len(rows) / (MAX_ROWS_EXPLAINED - 1))
     assert f"Row p{over}: most overestimated." in text
     assert f"Row p{under}: most underestimated." in text
     assert f"Row p{order[-1]}: highest prediction." in text

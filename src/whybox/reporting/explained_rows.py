@@ -22,9 +22,9 @@ from whybox.models.blackbox import BlackBox
 from whybox.models.prepare_rows import prepare_rows
 from whybox.reporting.performance import Performance, largest_mistakes, measure_performance
 
-__all__ = ["MAX_ROWS_EVALUATED", "ExplainedRows", "explain_report_rows"]
+__all__ = ["MAX_ROWS_EXPLAINED", "ExplainedRows", "explain_report_rows"]
 
-MAX_ROWS_EVALUATED: Final = 32  # rows explained of a model that is evaluated, and those with the largest mistakes
+MAX_ROWS_EXPLAINED: Final = 32  # rows explained of a model that is evaluated, and those with the largest mistakes
 ROWS_AT_ONCE: Final = 65536
 
 
@@ -100,6 +100,6 @@ def _raw_predictions(model: Model, rows: Table) -> Floats:
 def _positions_to_explain(predictions: Floats, performance: Performance | None) -> npt.NDArray[np.int64]:
     """Rows spread evenly over the order of their predictions, the lowest and the highest among them; and those with the largest mistakes. In the order of the rows."""
     order, count = np.argsort(predictions, kind="stable"), len(predictions)
-    spread = order[np.unique(np.linspace(0, count - 1, min(count, MAX_ROWS_EVALUATED)).astype(np.int64))]
+    spread = order[np.unique(np.linspace(0, count - 1, min(count, MAX_ROWS_EXPLAINED)).astype(np.int64))]
     mistakes = [] if performance is None else [at for at, _ in largest_mistakes(performance, predictions)]
     return np.unique(np.r_[spread, np.array(mistakes, dtype=np.int64)])

@@ -29,7 +29,7 @@ __all__ = ["curve_figure", "effects_section", "even_positions", "evenly_taken", 
 MAX_FEATURES_DRAWN: Final = 6  # with a picture
 FEATURES_PAIRED: Final = 10  # that are paired up
 MAX_ROWS: Final = 20_000
-MAX_ROWS_EVALUATED: Final = 300  # of a model that is evaluated, and points of its curves
+MAX_ROWS_OF_CURVES: Final = 300  # of a model that is evaluated, and points of its curves
 POINTS_EVALUATED: Final = 40
 MAX_TABLE_LINES: Final = 12
 
@@ -70,7 +70,7 @@ def _options(f: ReportData) -> EffectsOptions:
 
 def evenly_taken(f: ReportData) -> Table:
     """Return the rows that effects are taken over: all, or as many as are enough."""
-    most = MAX_ROWS_EVALUATED if f.is_evaluated else MAX_ROWS
+    most = MAX_ROWS_OF_CURVES if f.is_evaluated else MAX_ROWS
     return f.rows if len(f.rows) <= most else f.rows.rows(even_positions(len(f.rows), most))
 
 

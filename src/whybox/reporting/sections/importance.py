@@ -33,7 +33,7 @@ __all__ = ["PERMUTATION_ID", "importance_section", "importance_table"]
 
 PERMUTATION_ID: Final = "importance.permutation"
 MAX_ROWS: Final = 5000  # that importance by a loss is measured on
-MAX_ROWS_EVALUATED: Final = 500  # of a model that is evaluated
+MAX_ROWS_PERMUTED: Final = 500  # of a model that is evaluated
 _ERRORS_OF_MEANS: Final = (
     "The error of a mean is at most the mean of the errors of its rows, which stands beside it; where two intervals overlap, nothing shows which of the two "
     "features matters more. It is the error for these rows."
@@ -58,7 +58,7 @@ def importance_section(f: ReportData) -> str:
 
 def _permutation_importance(f: ReportData, truth: npt.NDArray[Any]) -> Explanation:
     players = f.explanation.values.shape[1]
-    most = int(np.clip(MAX_EVALS / (2 * (players + 1)), 2, MAX_ROWS_EVALUATED)) if f.is_evaluated else MAX_ROWS
+    most = int(np.clip(MAX_EVALS / (2 * (players + 1)), 2, MAX_ROWS_PERMUTED)) if f.is_evaluated else MAX_ROWS
     at = even_positions(len(truth), most)
     of_classes = class_labels(f.model.outputs) is not None  # whose loss is about all of them
     options = ImportanceOptions(

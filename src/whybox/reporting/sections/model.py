@@ -14,10 +14,6 @@ from whybox.reporting.section import Section
 
 __all__ = ["model_section"]
 
-_WHICH_ROWS: Final = (
-    "spread evenly over the predictions, and the largest mistakes; each takes many predictions of the model"
-)
-
 
 def model_section(f: ReportData) -> str:
     """What the model is, and how far that reading is to be trusted."""
@@ -48,7 +44,8 @@ def model_section(f: ReportData) -> str:
         ("Rows", f"{len(f.rows):,}" + (f" from {f.source}" if f.source else "")),
     ]
     if len(e) < len(f.rows):
-        rows.append(("Rows explained", f"{len(e):,}: {_WHICH_ROWS}"))
+        mistakes = "" if f.performance is None else ", and those with the largest mistakes"
+        rows.append(("Rows explained", f"{len(e):,}, spread evenly over the predictions{mistakes}"))
     verdict = e.evidence.lines("additivity", "agreement", "verdict")
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
     return html_table(("", ""), [*rows, *verdict], text=(1,)) + notes
