@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -22,7 +23,6 @@ from whybox.methods.shap.explainers import LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.models.base import Model
-from whybox.models.blackbox import BlackBox
 from whybox.models.bound_method import PREDICT_METHODS
 from whybox.models.registry import as_model
 
@@ -75,12 +75,14 @@ def explain(
     Args:
         model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
             methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
+            Any other fitted model, or a function of rows, is evaluated and takes a background.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
-        background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
-        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or any id of the family
-            ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list of these.
+        background: rows whose values absent features take (interventional); all of them count. None: a tree ensemble's own training weights (path-dependent).
+        method: ``"auto"``: exact for models that are read; of others exact where all coalitions fit the predictions allowed, else estimated with standard
+            errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or
+            any id of the family ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list.
         output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
             a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of
             another is refused (of classes 1, 2 and 3, write ``output="1"``). ``"all"``: every one, with an axis.
@@ -90,10 +92,10 @@ def explain(
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
-        seed: draws which numbers are recomputed; the values of exact methods draw nothing.
+        seed: draws samples and which numbers are recomputed; the values of exact methods draw nothing else.
         additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
-        max_evals: most predictions in total where coalitions are enumerated (2^features x rows x background rows); None: a billion. More is refused
-            before the first is made. Other methods predict each row once.
+        max_evals: most predictions of single rows in total, of a model that is evaluated, or where a tree kernel evaluates all coalitions (2^features x rows x
+            background rows). None: 2,000 for each row beside those of background and checks; of answers that were asked to be exact a billion.
         n_jobs: threads. None: as many as this process may use (its processors, CPU quota of the container, ``OMP_NUM_THREADS``, joblib's context).
             -1: one for each processor. Their number changes no bit of the result.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
@@ -103,9 +105,19 @@ def explain(
         spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
             rows where that is more. 0: none; the evidence then says "not checked".
 
+    Of a model that is evaluated (an exact answer meets any `tol`; a method named by its id refuses what it does not take):
+        tol: stop when every standard error is at most this share of the row's largest value; None: 0.02. top: stop when so many of the largest are settled.
+        level: confidence of intervals.
+        response_method: method of the estimator to evaluate instead of reading it. batch_size: most rows of one call of the model.
+        stochastic: the model may answer the same row differently; standard errors count that.
+        surrogate: whether a model that is fitted to the predictions lowers the errors; None: where it does.
+        callback: called with the explanation so far after each round of sampling. Ctrl-C returns what is known by then; a note begins with "UNFINISHED".
+
     Returns:
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
         feature axis twice; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
+        Of a model that is evaluated, ``std_error`` is that of the draws (None where exact), and ``extras`` have ``background_error`` (standard error of another
+        background of this size), ``model_evals`` and ``converged`` of each row.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do. SpotCheckError: a number that was recomputed is another one.
@@ -190,19 +202,22 @@ class _ModelToExplain:
             WhyboxError: as :func:`explain`.
         """
         if options.method not in AUTOMATIC_METHODS:
-            spec = find("shap", options.method)
-            if "predict" in spec.needs:
-                return load(spec.run)(self._to_evaluate(options), background, options)
-            return load(spec.run)(as_model(self._model), background, options)
+            named = find("shap", options.method)
+            model = self._to_evaluate(options) if "predict" in named.needs else as_model(self._model)
+            return load(named.run)(model, background, options)
         if options.response_method is None:
             read = self._read
-            if isinstance(read, BlackBox) and background is not None:
-                return _evaluating(read, background, options, None)
-            if isinstance(read, Model):
-                return self._explainer_of_read_model(read, background, options)
+            spec = _reading_method(read, options.method) if isinstance(read, Model) else None
+            if isinstance(read, Model) and spec is not None:
+                return self._explainer_of_read_model(read, spec, background, options)
             if background is None or not _can_be_evaluated(self._model):
-                raise _with_advice(read, self._model)
-        return _evaluating(self._model, background, options, None)
+                raise _with_advice(self._why_not_read, self._model)
+        return _evaluating(self._to_evaluate(options), background, options, None)
+
+    @property
+    def _why_not_read(self) -> WhyboxError:
+        read = self._read
+        return UnsupportedModelError(f"{read.kind} is not read.") if isinstance(read, Model) else read
 
     def _to_evaluate(self, options: ShapOptions) -> Any:
         """The model for a method that evaluates it: read where it can be, which is faster."""
@@ -211,9 +226,8 @@ class _ModelToExplain:
         return self._read if isinstance(self._read, Model) else self._model
 
     @staticmethod
-    def _explainer_of_read_model(model: Model, background: Any, options: ShapOptions) -> Any:
-        """Return the explainer of the first method that reads the model; where that has no answer, of one that evaluates it."""
-        spec = _reading_method(model, options.method)
+    def _explainer_of_read_model(model: Model, spec: MethodSpec, background: Any, options: ShapOptions) -> Any:
+        """Return the explainer of a method that reads the model; where that has no answer, of one that evaluates it."""
         try:
             return load(spec.run)(model, background, options.for_exact())
         except (
@@ -224,16 +238,17 @@ class _ModelToExplain:
             return _evaluating(model, background, options, "".join(map(str, reason.message)))
 
 
-def _reading_method(model: Model, method: str) -> MethodSpec:
-    """The first method in the registry that reads such a model, else the first, which says why not."""
-    specs = [s for s in methods("shap") if "predict" not in s.needs]
-    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), specs[0])
+def _reading_method(model: Model, method: str) -> MethodSpec | None:
+    """The first method in the registry that reads such a model; None where it can only be evaluated."""
+    specs = (s for s in methods("shap") if "predict" not in s.needs)
+    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), None)
 
 
 def _evaluating(model: Any, background: Any, options: ShapOptions, reason: str | None) -> Any:
     """Return the explainer that evaluates a model: one that is exact, or one that chooses by the rows."""
     if options.method == "exact":
-        return ExactShap(model, background, options.for_exact(), reason=reason)
+        exact = replace(options.for_exact(), stochastic=options.stochastic, batch_size=options.batch_size)
+        return ExactShap(model, background, exact, reason=reason)
     return AnyModelShap(model, background, options, reason=reason)
 
 
@@ -241,7 +256,7 @@ def _can_be_evaluated(model: Any) -> bool:
     """Whether a model that is not read can be called."""
     if isinstance(model, (str, Path, type)):
         return False
-    return callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
+    return isinstance(model, Model) or callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
 
 
 def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:
@@ -252,7 +267,6 @@ def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:
         *reason.message,
         known=reason.known,
         hint=(
-            *(part for part in (*reason.hint, " ") if reason.hint),
             "It can be evaluated instead: pass rows like those of training, whose values absent features take, ",
             Argument("background", example="X_train"),
             ".",
