@@ -72,12 +72,12 @@ def _with_errors(monkeypatch):
     class Sampled:
         def __init__(self, *asked):
             self._exact = make(*asked)
-            self.method_ids = ("sampled_shap",)
 
         def __call__(self, rows):
             return estimated(self._exact(rows), 0.08)
 
     monkeypatch.setattr(explained_rows, "explainer_of", Sampled)
+    monkeypatch.setattr(explained_rows, "GameExplainer", Sampled)
 
 
 def test_a_function_has_every_section_from_a_bounded_number_of_predictions(rows, tmp_path):
@@ -115,6 +115,19 @@ def test_the_rows_explained_are_spread_over_the_predictions_with_the_largest_mis
     assert f"Row p{under}: most underestimated." in text
     assert f"Row p{order[-1]}: highest prediction." in text
     assert np.array_equal(e.prediction, predictions[picked])
+
+
+def test_ctrl_c_ends_the_report_and_not_only_its_attributions(rows, tmp_path, monkeypatch):
+    make = explained_rows.GameExplainer.__call__
+
+    def interrupted(self, X):
+        e = make(self, X)
+        return replace(e, evidence=replace(e.evidence, notes=("UNFINISHED: interrupted.",)))
+
+    monkeypatch.setattr(explained_rows.GameExplainer, "__call__", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        page(tmp_path, Counted(), rows[:12], background=rows[:20])
+    assert not list(tmp_path.iterdir())
 
 
 def test_few_rows_are_all_explained(rows, tmp_path):

@@ -22,6 +22,7 @@ __all__ = [
     "median_error",
     "median_error_text",
     "rank_ends",
+    "unconverged_rows",
 ]
 
 DEFAULT_LEVEL: Final = 0.95
@@ -80,6 +81,12 @@ def median_error(e: Labelled) -> float | None:
         return None
     estimated = e.std_error[e.std_error > 0.0]
     return float(np.median(estimated)) if estimated.size else None
+
+
+def unconverged_rows(e: Labelled) -> int:
+    """Return in how many rows the errors of attributions are larger than was asked; 0 where nothing was asked."""
+    converged = e.extras.get("converged") if e.kind in ESTIMATED_KINDS else None
+    return 0 if converged is None else int(np.count_nonzero(~np.asarray(converged[1], dtype=np.bool_)))
 
 
 def mean_size_error(e: Labelled) -> Floats | None:

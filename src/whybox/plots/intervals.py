@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Final
 
-from whybox.explanation.errors_of_values import interval_level, median_error
+from whybox.explanation.errors_of_values import interval_level, median_error, unconverged_rows
 from whybox.explanation.html import number_text
 from whybox.plots.style import text_color
 
@@ -39,4 +39,8 @@ def median_error_line(e: Explanation, times: float = 1.0) -> str:
     what = {"local": "a local value", "interaction": "an interaction", "interaction_size": "a size"}.get(
         e.kind, "an attribution"
     )
-    return "" if error is None else f"\nmedian standard error of {what}: {number_text(times * error, 2)}"
+    if error is None:
+        return ""
+    count, of = unconverged_rows(e), len(e.coords["row"]) if "row" in e.coords else 0
+    larger = f"\nin {count:,} of {of:,} rows errors are larger than asked" if count else ""
+    return f"\nmedian standard error of {what}: {number_text(times * error, 2)}{larger}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, final
 import numpy as np
 
 from whybox.errors import Argument, OptionError
-from whybox.explanation.errors_of_values import includes_zero
+from whybox.explanation.errors_of_values import includes_zero, unconverged_rows
 from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import number_text
 from whybox.plots.intervals import UNSURE_ALPHA, draw_intervals, interval_words
@@ -108,6 +108,8 @@ def waterfall(
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
         if any(step.includes_zero for step in steps):
             lines.append("paler: not distinguishable from 0")
+        if unconverged_rows(e):
+            lines.append("the errors are larger than asked")
     ax.set_xlabel("\n".join(lines))
     usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number_text(final)}{output_suffix(e)}"
     ax.set_title(title if title is not None else usual_title, loc="left")

@@ -11,7 +11,7 @@ from whybox.explanation.errors_of_values import interval_level, median_error
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 
-__all__ = ["NEAR_ZERO", "is_converged", "paragraph_on_background", "paragraph_on_errors"]
+__all__ = ["NEAR_ZERO", "paragraph_on_background", "paragraph_on_errors"]
 
 NEAR_ZERO: Final = "not distinguishable from 0"  # whose interval includes 0
 
@@ -39,8 +39,3 @@ def paragraph_on_background(e: Explanation) -> str:
         return ""
     median = number_text(float(np.median(known)), 2)
     return f"<p>They hold for this background. Another one of the same size would move them, with a median standard error of {median}.</p>"
-
-
-def is_converged(e: Explanation) -> bool:
-    """Whether the errors of one row are as small as was asked; also where nothing was asked."""
-    return bool(np.all(e.extras["converged"][1])) if "converged" in e.extras else True

@@ -14,7 +14,7 @@ from whybox.data.table import Floats, Table
 from whybox.explanation.explanation import Explanation
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.output import resolve_output
-from whybox.methods.registry import find
+from whybox.methods.shap.game_explainer import GameExplainer
 from whybox.methods.shap.options import ShapOptions
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model
@@ -25,6 +25,7 @@ from whybox.reporting.performance import Performance, largest_mistakes, measure_
 __all__ = ["MAX_ROWS_EXPLAINED", "ExplainedRows", "explain_report_rows"]
 
 MAX_ROWS_EXPLAINED: Final = 32  # rows explained of a model that is evaluated, and those with the largest mistakes
+UNFINISHED: Final = "UNFINISHED"  # marks what was known when Ctrl-C came
 ROWS_AT_ONCE: Final = 65536
 
 
@@ -61,10 +62,10 @@ def explain_report_rows(
         model: read, or a black box. table: the rows. background: as for ``whybox.explain``. options: of the explanation. truth: one value a row, or None.
 
     Raises:
-        WhyboxError: as ``whybox.explain``. InputError: a truth that does not fit.
+        WhyboxError: as ``whybox.explain``. InputError: a truth that does not fit. KeyboardInterrupt: Ctrl-C.
     """
     explainer = explainer_of(model, background, options)
-    if not _is_evaluated(explainer):
+    if not isinstance(explainer, GameExplainer):
         explanation = explainer(table)
         rows = explanation.data
         performance = None if truth is None else measure_performance(model, _raw_predictions(model, rows), truth)
@@ -75,13 +76,9 @@ def explain_report_rows(
     selection = resolve_output(model.outputs, options.output, options.scale)
     positions = _positions_to_explain(selection.from_raw(raw, model.outputs.link)[:, 0], performance)
     explanation = explainer(rows.rows(positions))  # with their labels among all rows
+    if UNFINISHED in explanation.evidence.warnings:  # Ctrl-C ends the report, and not only its attributions
+        raise KeyboardInterrupt
     return ExplainedRows(rows, explanation, positions, performance)
-
-
-def _is_evaluated(explainer: Any) -> bool:
-    """Whether the answer takes predictions of the model for each row."""
-    ids = getattr(explainer, "method_ids", None) or (explainer.method_id,)
-    return any("predict" in find("shap", each).needs for each in ids)
 
 
 def _raw_predictions(model: Model, rows: Table) -> Floats:

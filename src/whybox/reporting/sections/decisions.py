@@ -8,13 +8,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt  # as elsewhere
 
-from whybox.explanation.errors_of_values import error_of_sum, includes_zero
+from whybox.explanation.errors_of_values import error_of_sum, includes_zero, unconverged_rows
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import error_text, number_text
 from whybox.plots.style import value_text
 from whybox.plots.waterfall import waterfall
-from whybox.reporting.estimates import NEAR_ZERO, is_converged, paragraph_on_errors
+from whybox.reporting.estimates import NEAR_ZERO, paragraph_on_errors
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.performance import largest_mistakes
@@ -90,7 +90,7 @@ def _decision_figure(e: Explanation, position: int, why: str) -> str:
     drawn = html_figure(
         lambda: waterfall(one),
         title=f"Row {row}",
-        description=f"Row {row}: {why}.{'' if is_converged(one) else ' The errors are larger than asked.'}",
+        description=f"Row {row}: {why}.{' The errors are larger than asked.' if unconverged_rows(one) else ''}",
         table=html_table(head, lines, text=(1, 3)),
     )
     return f"<div class=decision>{drawn}</div>"
