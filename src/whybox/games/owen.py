@@ -62,7 +62,7 @@ class Hierarchy:
     @cached_property
     def sizes(self) -> npt.NDArray[np.int64]:
         """How many players each node holds, (nodes,)."""
-        return self.members.sum(axis=1)
+        return np.asarray(self.members.sum(axis=1))
 
     def restricted(self, kept: Coalitions) -> Hierarchy:
         """Return the hierarchy of some players alone, in their order: blocks of fewer than two of them are dissolved.
