@@ -20,7 +20,9 @@ __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 TABLE_LAYOUTS = ("auto", "wide", "long")
 INTERVAL_BOUNDS = ("low", "high")  # of an interval
 WIDE_KINDS = ("attribution", "local", "rule")  # one number a row and feature
-FIRST_LOCAL_COLUMNS = ("width", "row", "feature", "word", "output", "condition", "local", "std_error", "interval_low", "interval_high", "rank", "share", "start")  # fmt: skip
+FIRST_LOCAL_COLUMNS = (
+    "width", "row", "feature", "word", "output", "condition", "local", "attribution", "std_error", "interval_low", "interval_high", "rank", "share", "start",
+)  # fmt: skip
 FIRST_RULE_COLUMNS = ("rule", "label", "precision", "precision_interval_low", "precision_interval_high", "coverage")
 ExtraArray = tuple[tuple[str, ...], npt.NDArray[Any]]
 
@@ -74,7 +76,7 @@ def _row_labels(e: Labelled, layout: str) -> Any:
 def _resolve_layout(e: Labelled, layout: str) -> str:
     if layout != "auto":
         return layout
-    return "wide" if e.kind in ("attribution", "rule") else "long"
+    return "wide" if e.kind in ("attribution", "rule") and not has_words(e) else "long"
 
 
 def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
@@ -253,7 +255,7 @@ def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
         if set(dims) <= set(e.dims):
             spread = array.reshape([n if d in dims else 1 for d, n in zip(e.dims, shape, strict=True)])
             out[name] = np.broadcast_to(spread, shape).reshape(-1)
-    if e.kind != "local":
+    if e.kind != "local" and not has_words(e):
         return out
     if has_words(e):  # what stands behind the last word of a text is no number
         out.pop("text", None)
