@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import cached_property
 from numbers import Integral
+from pathlib import Path
 from typing import Any, overload
 
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import Table, as_table
+from whybox.errors import Argument, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
@@ -18,10 +21,13 @@ from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
+from whybox.methods.shap.explainers import LinearShap, TreeShap
+from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
 from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 from whybox.models.base import Model
+from whybox.models.bound_method import PREDICT_METHODS
 from whybox.models.registry import as_model
 
 __all__ = ["explain", "explainer_of", "plan_explain"]
@@ -47,13 +53,18 @@ def explain(  # the promise of the public surface
     dtype: Any = None,
     sparse: bool = False,
     spot_checks: int | None = None,
-    tokenizer: Any = None,
-    by_position: bool = False,
-    mask_string: str | None = None,
     tol: float | None = None,
+    top: int | None = None,
     level: float = 0.95,
     response_method: str | None = None,
     batch_size: int | None = None,
+    stochastic: bool = False,
+    surrogate: bool | None = None,
+    callback: Callable[[Explanation], object] | None = None,
+    hierarchy: Any = None,
+    tokenizer: Any = None,
+    by_position: bool = False,
+    mask_string: str | None = None,
 ) -> Explanation: ...
 
 
@@ -99,7 +110,9 @@ def explain(
             that some path of a tree asks for together, in one axis; all other pairs are exactly zero.
         spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
             rows where that is more. 0: none; the evidence then says "not checked".
-        tokenizer, by_position, mask_string, tol, level, response_method, batch_size: of texts alone, see below.
+        hierarchy: of ``"partition_shap"``: nested lists of features, ``[["street", "city"], "age"]``, or a linkage matrix of scipy; None: features that depend on
+            each other in the background, by average linkage.
+        tokenizer, by_position, mask_string: of texts alone, see below.
 
     Texts:
         X may be a text, or a list, array or column of texts, for a model that takes a list of texts: a scikit-learn Pipeline that begins with a vectorizer, a
@@ -138,11 +151,11 @@ def explain(
         of_texts = _options_of_texts(background, method, options)
         return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
     chosen = _options_of_tables(model, X, method, options)
-    adapted = as_model(model)
     rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
+    explained = _ModelToExplain(model)
 
     def explain_with(each: ShapOptions) -> Explanation:
-        explanation: Explanation = explainer_of(adapted, behind, each)(rows)
+        explanation: Explanation = explained.explainer(behind, each)(rows)
         return explanation
 
     return for_each(chosen, explain_with)
@@ -156,13 +169,11 @@ def plan_explain(
         of_texts = _options_of_texts(background, method, options)
         return for_each(of_texts, lambda each: plan_texts(model, X, each))
     chosen = _options_of_tables(model, X, method, options)
-    adapted = as_model(model)
     table = None if isinstance(X, Integral) else as_table(X)
-    behind = _background_table(background)
+    behind, explained = _background_table(background), _ModelToExplain(model)
 
     def plan_with(each: ShapOptions) -> Plan:
-        explainer = explainer_of(adapted, behind, each)
-        method_plan: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
+        method_plan: Plan = plan_of(explained.explainer(behind, each), X if table is None else table)
         return method_plan
 
     return for_each(chosen, plan_with)
@@ -186,22 +197,111 @@ def _options_of_tables(
     return chosen_options(ShapOptions, "method", method, options)
 
 
+def plan_of(explainer: Any, rows: Any) -> Plan:
+    """Plan an explainer's answer for rows, or for so many."""
+    if isinstance(explainer, (TreeShap, LinearShap)) and isinstance(rows, Table):
+        return explainer.plan(len(rows), sparse=rows.is_sparse)
+    method_plan: Plan = explainer.plan(rows)
+    return method_plan
+
+
 def _background_table(background: Any) -> Table | None:
     return None if background is None else as_table(background, what="the background")
 
 
-def explainer_of(model: Model, background: Any, options: ShapOptions) -> Any:
-    """Return the explainer of the method that the options name, or of the first that the model fits.
+def explainer_of(model: Any, background: Any, options: ShapOptions) -> Any:
+    """Return the explainer of the method that the options name; of ``"auto"`` and ``"exact"`` the first that can answer.
 
     Raises:
         WhyboxError: as :func:`explain`.
     """
-    return load(_method_spec(model, options.method).run)(model, background, options)
+    return _ModelToExplain(model).explainer(background, options)
 
 
-def _method_spec(model: Model, method: str) -> MethodSpec:
-    """The method of an id; of ``"auto"`` and ``"exact"`` the first in the registry that the model fits, else the first, which says why not."""
-    if method not in AUTOMATIC_METHODS:
-        return find("shap", method)
-    specs = methods("shap")
+class _ModelToExplain:
+    """A model as it was given, read at most once, and its explainers."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @cached_property
+    def _read(self) -> Model | WhyboxError:
+        """The model as it is read, or why it is not."""
+        try:
+            return as_model(self._model)
+        except (UnsupportedModelError, UnknownFieldError) as reason:
+            return reason
+
+    def explainer(self, background: Any, options: ShapOptions) -> Any:
+        """Return the explainer of the method that the options name, or of the first that can answer.
+
+        Raises:
+            WhyboxError: as :func:`explain`.
+        """
+        if options.method not in AUTOMATIC_METHODS:
+            spec = find("shap", options.method)
+            if "predict" in spec.needs:
+                return load(spec.run)(self._to_evaluate(options), background, options)
+            return load(spec.run)(as_model(self._model), background, options)
+        if options.response_method is None:
+            read = self._read
+            if isinstance(read, Model):
+                return self._explainer_of_read_model(read, background, options)
+            if background is None or not _can_be_evaluated(self._model):
+                raise _with_advice(read, self._model)
+        return _evaluating(self._model, background, options, None)
+
+    def _to_evaluate(self, options: ShapOptions) -> Any:
+        """The model for a method that evaluates it: read where it can be, which is faster."""
+        if options.response_method is not None:
+            return self._model
+        return self._read if isinstance(self._read, Model) else self._model
+
+    @staticmethod
+    def _explainer_of_read_model(model: Model, background: Any, options: ShapOptions) -> Any:
+        """Return the explainer of the first method that reads the model; where that has no answer, of one that evaluates it."""
+        spec = _reading_method(model, options.method)
+        try:
+            return load(spec.run)(model, background, options.for_exact())
+        except (
+            UnsupportedModelError
+        ) as reason:  # a scale with too many coalitions for trees, or columns that all are one player
+            if background is None:
+                raise
+            return _evaluating(model, background, options, "".join(map(str, reason.message)))
+
+
+def _reading_method(model: Model, method: str) -> MethodSpec:
+    """The first method in the registry that reads such a model, else the first, which says why not."""
+    specs = [s for s in methods("shap") if "predict" not in s.needs]
     return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), specs[0])
+
+
+def _evaluating(model: Any, background: Any, options: ShapOptions, reason: str | None) -> Any:
+    """Return the explainer that evaluates a model: one that is exact, or one that chooses by the rows."""
+    if options.method == "exact":
+        return ExactShap(model, background, options.for_exact(), reason=reason)
+    return AnyModelShap(model, background, options, reason=reason)
+
+
+def _can_be_evaluated(model: Any) -> bool:
+    """Whether a model that is not read can be called."""
+    if isinstance(model, (str, Path, type)):
+        return False
+    return callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
+
+
+def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:
+    """The reason why a model is not read, with the advice to pass a background if the model can be evaluated."""
+    if not _can_be_evaluated(model):
+        return reason
+    return type(reason)(
+        *reason.message,
+        known=reason.known,
+        hint=(
+            *(part for part in (*reason.hint, " ") if reason.hint),
+            "It can be evaluated instead: pass rows like those of training, whose values absent features take, ",
+            Argument("background", example="X_train"),
+            ".",
+        ),
+    )

@@ -1,0 +1,304 @@
+"""Explainers of any model: the model and the background are read once, rows are explained as they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from whybox.core.validation import check_whole_number
+from whybox.data.table import Table, as_table
+from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.spot_checks import SpotChecks
+from whybox.games.sampling import min_evaluations
+from whybox.methods.common.options import make_options, parameters_of
+from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find
+from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
+from whybox.methods.shap.game_problem import (
+    GameAnswer,
+    GameProblem,
+    GameRows,
+    PreparedGames,
+    align_rows,
+    evaluate_rows,
+    resolve_setting,
+)
+from whybox.methods.shap.game_result import game_explanation
+from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+
+__all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap", "Sampler"]
+
+Sampler = Callable[..., GameAnswer]
+
+
+class GameExplainer:
+    """What explainers of any model share: options in ``__init__``, work in ``__call__``.
+
+    Args:
+        reason: why the model is evaluated and not read, in words, for the evidence.
+    """
+
+    __signature__: ClassVar[Signature] = Signature(
+        [
+            Parameter("model", Parameter.POSITIONAL_OR_KEYWORD),
+            Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *parameters_of(ShapOptions),
+        ]
+    )
+    method_ids: ClassVar[tuple[str, ...]]  # of the family "shap": those that it may choose from
+
+    def __init__(
+        self,
+        model: Any,
+        background: Any = None,
+        options: ShapOptions | None = None,
+        *,
+        reason: str | None = None,
+        **given: Any,
+    ) -> None:
+        self.options = make_options(ShapOptions, options, given)
+        if self.options.method not in (*AUTOMATIC_METHODS, *self.method_ids):
+            raise OptionError(
+                Argument("method", self.options.method),
+                f" is not what {type(self).__name__} computes; use whybox.explain.",
+            )
+        self.options.check_taken(*(find("shap", each) for each in self.method_ids))
+        self.setting = resolve_setting(model, background, self.options)
+        self.model, self.background = self.setting.model, self.setting.background
+        self._reason = reason
+        self._time_share, self._checks = TimeShare(), 0
+
+    def __call__(self, X: Any) -> Explanation:
+        """Explain rows.
+
+        Args:
+            X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background.
+
+        Returns:
+            Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2; see :func:`whybox.explain`.
+
+        Raises:
+            WhyboxError: see whybox.errors; each message says what to do.
+        """
+        began = time.perf_counter()
+        given = align_rows(self.setting, X)
+        spec, notes = self._choose(given)
+        if not spec.exact:
+            self._sampler()  # refuses before any work
+            self._check_budget(given)
+        prepared = evaluate_rows(given)
+        run = _Run(prepared, spec, notes, began)
+        answer = enumerate_games(prepared.problem) if spec.exact else run.sample(self._sampler())
+        if run.interrupted:
+            return run.explanation(answer, NOT_CHECKED)
+        if not self.options.stochastic:
+            self.setting.resolved.repeat_check.check_after()
+        checks = self._check(prepared, answer, time.perf_counter() - began)
+        return run.explanation(answer, checks)
+
+    def _choose(self, given: GameRows) -> tuple[MethodSpec, tuple[str, ...]]:
+        """Return the method for these rows, and what the reader should know about the choice."""
+        notes = () if self._reason is None else (f"Evaluated, not read: {self._reason}",)
+        return find("shap", self.method_ids[0]), notes
+
+    def _sampler(self) -> Sampler:
+        """Return the engine of what is not exact."""
+        return _sampler()
+
+    def _check_budget(self, given: GameRows) -> None:
+        """Refuse fewer predictions than values and errors take.
+
+        Raises:
+            LimitError: they are fewer.
+        """
+        _check_budget(given)
+
+    def _check(self, prepared: PreparedGames, answer: GameAnswer, seconds: float) -> SpotChecks:
+        """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
+        del prepared, answer
+        self._time_share.add_time(work=seconds, checks=0.0)
+        return NOT_CHECKED
+
+    def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
+        """Do nothing: the predictions that each call may take are checked there, when it is known which features of its rows differ."""
+
+    def plan(self, rows: int | Table, *, sparse: bool = False) -> MethodPlan:
+        """Say how rows would be explained, and what that costs at most.
+
+        Args:
+            rows: the rows, or how many; then every feature is taken to differ from the background. sparse: not used.
+
+        Raises:
+            OptionError: no positive whole number. LimitError: more predictions than ``max_evals``. Others as the call.
+        """
+        del sparse
+        given = self._rows_to_plan(rows)
+        spec, notes = self._choose(given)
+        needed = needed_predictions(given.players_that_differ, len(self.background))
+        evals = needed if spec.exact else min(needed, float(given.budget))
+        return MethodPlan(
+            method=spec.title,
+            method_id=spec.method_id,
+            kernel="all coalitions" if spec.exact else "coalitions and background rows that are drawn",
+            exact=spec.exact,
+            rows=len(given.differs),
+            model_calls=self.setting.predictions_beside(len(given.differs)) + evals,
+            notes=notes,
+        )
+
+    def _rows_to_plan(self, rows: Any) -> GameRows:
+        if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)):
+            return align_rows(self.setting, as_table(rows))
+        count = check_whole_number("rows", rows)
+        some = align_rows(self.setting, self.background.table.rows(np.zeros(count, dtype=np.int64)))
+        return replace(some, differs=np.ones_like(some.differs))
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model.kind}, {len(self.background):,} background rows)"
+
+
+@final
+class ExactShap(GameExplainer):
+    """Exact Shapley values, interactions or another index of any model: every coalition of the features that differ, over the whole background.
+
+    Args:
+        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
+        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do. LimitError: 2^features x background rows is too much.
+    """
+
+    method_ids = ("exact_shap",)
+
+
+@final
+class SampledShap(GameExplainer):
+    """Shapley values of any model with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
+
+    Args:
+        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
+        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+
+    method_ids = ("sampled_shap",)
+
+
+@final
+class AnyModelShap(GameExplainer):
+    """What ``method="auto"`` is for a model that is not read: exact where all coalitions fit the predictions allowed, else sampled."""
+
+    method_ids = ("exact_shap", "sampled_shap")
+
+    def _choose(self, given: GameRows) -> tuple[MethodSpec, tuple[str, ...]]:
+        exact, notes = super()._choose(given)
+        most = int(given.players_that_differ.max(initial=0))
+        needed = needed_predictions(given.players_that_differ, len(self.background))
+        allowed = f"the {given.budget:,} that max_evals leaves"
+        if self.options.stochastic:
+            return find("shap", "sampled_shap"), (*notes, "Sampled, because the model answers at random.")
+        if needed <= given.budget and most <= MAX_PLAYERS:
+            return exact, (*notes, f"All coalitions were evaluated: they take at most {needed:,.0f} predictions, within {allowed}.")  # fmt: skip
+        return find("shap", "sampled_shap"), (
+            *notes, f"Sampled: all coalitions would take up to {needed:,.3g} predictions, more than {allowed}.",
+        )  # fmt: skip
+
+
+def _sampler() -> Sampler:
+    """Return the engine that estimates values.
+
+    Raises:
+        UnsupportedModelError: this version has none.
+    """
+    try:
+        sampled = import_module("whybox.methods.shap.sampled")
+    except ModuleNotFoundError as error:
+        if error.name != "whybox.methods.shap.sampled":
+            raise
+        raise UnsupportedModelError(
+            "this version of whybox cannot estimate Shapley values by sampling yet. Raise ",
+            Argument("max_evals"),
+            " so that all coalitions can be evaluated, or group columns with ",
+            Argument("players", example="{...}"),
+            ".",
+        ) from None
+    engine: Sampler = sampled.sample_games
+    return engine
+
+
+def _check_budget(given: GameRows) -> None:
+    """Refuse fewer predictions than values and errors take.
+
+    Raises:
+        LimitError: they are fewer.
+    """
+    counts = given.players_that_differ
+    least = sum(min_evaluations(int(count)) for count in counts[counts > 0])
+    if least > given.budget:
+        beside = given.setting.predictions_beside(len(counts))
+        raise LimitError(
+            f"an estimate with errors takes at least {least + beside:,} predictions here: {least:,} for {len(counts):,} row{'s' * (len(counts) != 1)} of up to "
+            f"{int(counts.max())} features that differ from the background, and {beside:,} for the rows, the background and the check of the model. That is more than ",
+            Argument("max_evals", given.setting.options.max_evals),
+            ". Raise it, pass fewer rows, or group columns with ",
+            Argument("players", example="{...}"),
+            ".",
+        )
+
+
+class _Run:
+    """One answer on its way: what is known so far, for the callback and for Ctrl-C.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    def __init__(self, prepared: PreparedGames, spec: MethodSpec, notes: tuple[str, ...], began: float) -> None:
+        self._prepared, self._spec, self._notes, self._began = prepared, spec, notes, began
+        self._last: GameAnswer | None = None
+        self.interrupted = False
+
+    def sample(self, sampler: Sampler) -> GameAnswer:
+        """Return the estimate, or at Ctrl-C the last one so far."""
+        problem: GameProblem = self._prepared.problem
+        try:
+            return sampler(problem, on_round=self._on_round)
+        except KeyboardInterrupt:
+            if self._last is None:
+                raise
+            self.interrupted = True
+            return replace(
+                self._last,
+                notes=(*self._last.notes, "UNFINISHED: interrupted; these are the values known by then. Nothing was recomputed."),
+            )  # fmt: skip
+
+    def _on_round(self, answer: GameAnswer) -> None:
+        self._last = answer
+        callback = self._prepared.setting.options.callback
+        if callback is not None:
+            so_far = replace(answer, notes=(*answer.notes, "UNFINISHED: an answer on its way."))
+            callback(self.explanation(so_far, NOT_CHECKED))
+
+    def explanation(self, answer: GameAnswer, checks: SpotChecks) -> Explanation:
+        """Return the explanation of an answer."""
+        return game_explanation(
+            self._prepared,
+            answer,
+            self._spec,
+            seconds=time.perf_counter() - self._began,
+            spot_checks=checks,
+            notes=self._notes,
+        )
