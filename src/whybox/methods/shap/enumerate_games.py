@@ -26,7 +26,8 @@ __all__ = ["DEFAULT_EXACT_EVALS", "MAX_PLAYERS", "enumerate_games", "needed_pred
 MAX_PLAYERS: Final = 20  # of a row that differ; 2^20 coalitions and their worths are held in memory
 DEFAULT_EXACT_EVALS: Final = 10**9  # predictions in total, where max_evals is not given
 MAX_HYBRIDS: Final = 2**20  # evaluated together
-MAX_WORTHS_KEPT: Final = 64  # for spot checks
+MAX_WORTHS_KEPT: Final = 64  # of coalitions, for spot checks
+MAX_PLAYERS_KEPT: Final = 8  # of the row of which all coalitions are kept
 
 
 def needed_predictions(players_that_differ: Ints, background_rows: int) -> float:
@@ -236,19 +237,20 @@ def _interaction_matrix(values: Floats, pairs: Floats) -> Floats:
 
 @final
 class _KeptWorths:
-    """Keeps some random coalitions with their worths, as many as spot checks can recompute."""
+    """Keeps the worths of all coalitions of one row, and of some coalitions of others, as many as spot checks can recompute."""
 
     def __init__(self, problem: GameProblem) -> None:
         self._problem = problem
-        options = problem.options
-        work = needed_predictions(problem.differs.sum(axis=1), len(problem.background))
-        affordable = spot_predictions(options.spot_checks, work) // len(problem.background)
-        count = min(MAX_WORTHS_KEPT, max(affordable, 1 if options.spot_checks is None else 0))
+        options, counts = problem.options, problem.differs.sum(axis=1)
+        work = needed_predictions(counts, len(problem.background))
+        count = min(MAX_WORTHS_KEPT, spot_predictions(options.spot_checks, work) // len(problem.background))
         self._draw = spot_rng(options.seed, _STREAM)
-        eligible = np.flatnonzero(problem.differs.sum(axis=1) >= 2)
+        eligible = np.flatnonzero(counts > 0)
+        whole = np.flatnonzero((counts > 0) & (counts <= MAX_PLAYERS_KEPT))
+        self._whole = int(self._draw.choice(whole)) if len(whole) else -1
         chosen = self._draw.choice(eligible, count) if len(eligible) else eligible
-        rows, counts = np.unique(chosen, return_counts=True)
-        self._per_row = dict(zip(rows.tolist(), counts.tolist(), strict=True))
+        rows, times = np.unique(chosen, return_counts=True)
+        self._times = dict(zip(rows.tolist(), times.tolist(), strict=True))
         self._rows: list[int] = []
         self._coalitions: list[npt.NDArray[np.bool_]] = []
         self._worths: list[Floats] = []
@@ -259,8 +261,8 @@ class _KeptWorths:
         Args:
             own: its players that differ. coalitions: of these. worths: (coalitions, outputs).
         """
-        drawn = self._draw.integers(1, len(coalitions) - 1, size=(self._per_row.get(row, 0),))
-        for which in map(int, drawn):
+        drawn = self._draw.integers(0, len(coalitions), size=(self._times.get(row, 0),))
+        for which in range(len(coalitions)) if row == self._whole else map(int, drawn):
             coalition = np.zeros(self._problem.players.count, dtype=bool)
             coalition[own[coalitions[which]]] = True
             self._rows.append(row)

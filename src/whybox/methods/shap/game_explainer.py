@@ -34,6 +34,7 @@ from whybox.methods.shap.game_problem import (
 )
 from whybox.methods.shap.game_result import game_explanation
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+from whybox.methods.shap.spot_games import check_games
 
 __all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap", "Sampler"]
 
@@ -125,9 +126,13 @@ class GameExplainer:
 
     def _check(self, prepared: PreparedGames, answer: GameAnswer, seconds: float) -> SpotChecks:
         """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
-        del prepared, answer
-        self._time_share.add_time(work=seconds, checks=0.0)
-        return NOT_CHECKED
+        if self.options.spot_checks == 0 or not self._time_share.is_check_due():
+            self._time_share.add_time(work=seconds, checks=0.0)
+            return NOT_CHECKED
+        began, self._checks = time.perf_counter(), self._checks + 1
+        checks = check_games(prepared.problem, answer, self._checks)
+        self._time_share.add_time(work=seconds, checks=time.perf_counter() - began)
+        return checks
 
     def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
         """Do nothing: the predictions that each call may take are checked there, when it is known which features of its rows differ."""
