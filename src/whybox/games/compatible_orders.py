@@ -105,7 +105,13 @@ def draw_donors(donors: int, draws: int, draw: np.random.Generator, weights: Flo
     order = draw.permutation(donors)
     if weights is not None:
         at = np.searchsorted(np.cumsum(weights[order]), (np.arange(draws) + draw.random()) / draws)
-        return np.asarray(draw.permutation(order[np.minimum(at, donors - 1)]))
+        systematic = order[np.minimum(at, donors - 1)]
+        quarters = (
+            systematic[::4],
+            systematic[2::4],
+            systematic[1::2],
+        )  # so that the first quarter and half are even too
+        return np.concatenate([draw.permutation(part) for part in quarters])
     if draws <= SMALL_SHARE * donors:
         return np.asarray(order[:draws])
     repeats = min(max(MIN_REPEATS, round(REPEATED_SHARE * draws), draws - donors), draws // 2)
@@ -123,7 +129,7 @@ def estimate_owen_values(
     none: Floats | None = None,
     donors: int = 1,
     base: Floats | None = None,
-    weighted: bool = False,
+    weights: Floats | None = None,
 ) -> SampledOwen:
     """Return values and their variances from what each player adds in each draw.
 
@@ -131,16 +137,18 @@ def estimate_owen_values(
         contributions: (draws, players, outputs), each draw adding up to the worth of all players less that of none of its donor. Two draws or more.
         donor: (draws,), the donor of each draw; None: the game has none. none: (draws, outputs), the worth of no player with that donor.
         donors: how many donors there are. base: (outputs,), the mean of the worth of no player over all of them.
-        weighted: whether donors came by weights that differ.
+        weights: (donors,), by which donors came; None: all are equal.
     """
-    if donor is None or weighted:
-        units, count = np.arange(len(contributions)), np.ones(len(contributions))
-    else:
-        _, units = np.unique(donor, return_inverse=True)
-        count = np.bincount(units).astype(np.float64)
-    share = 0.0 if weighted or donor is None else len(count) / donors  # of all donors, that were drawn
+    draws = len(contributions)
+    _, units = np.unique(np.arange(draws) if donor is None else donor, return_inverse=True)
+    count = np.bincount(units).astype(np.float64)
     means = _unit_means(contributions, units, count)
     spread, within_freedom = _variance_within(contributions, means, units)
+    share = 0.0 if donor is None else len(count) / donors  # of the variance between donors that is no error
+    if weights is not None:  # how often a donor came is what its weight says, rounded up or down
+        rest = np.modf(draws * weights)[0]
+        share = 1 - float((rest * (1 - rest)).sum()) / draws
+        means, units, count = contributions, np.arange(draws), np.ones(draws)
     raw = means.var(axis=0, ddof=1) if len(count) > 1 else np.zeros(means.shape[1:])
     values, between, freedom = means.mean(axis=0), raw, float(len(count) - 1)
     if none is not None and base is not None:

@@ -20,7 +20,7 @@ _EVALUATED_BY_SHAP: Final = (
 )  # fmt: skip  # of methods that evaluate it
 _SAMPLED_BY_SHAP: Final = (*_EVALUATED_BY_SHAP, "tol", "top", "level", "stochastic", "surrogate", "callback")
 _PARTITIONED_BY_SHAP: Final = (
-    *(name for name in _EVALUATED_BY_SHAP if name not in ("order", "index")), "hierarchy", "tol", "level",
+    *(name for name in _EVALUATED_BY_SHAP if name not in ("order", "index")), "hierarchy", "tol", "level", "callback",
 )  # fmt: skip
 _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (

@@ -133,5 +133,5 @@ def _nested_of(matrix: Floats, count: int) -> Hierarchy:
         children: list[Any] = []
         for part, below in (node[int(first)], node[int(second)]):
             children += part if isinstance(part, list) and height - below < SAME_HEIGHT else [part]
-        node.append((children, height))
+        node.append((sorted(children, key=lambda child: min(_leaves(child))), height))
     return nested_hierarchy(node[-1][0], count)

@@ -22,15 +22,18 @@ from whybox.errors import Argument, LimitError
 from whybox.games.compatible_orders import MIN_DRAWS, OrderDraws, draw_donors, draw_orders, estimate_owen_values
 from whybox.games.owen import Hierarchy, OwenGame, count_coalitions, owen_game
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.shap.column_hierarchy import resolve_hierarchy
 from whybox.methods.shap.game_explainer import GameExplainer, Sampler
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameRows
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameRows, SampledWorths
 from whybox.methods.shap.options import ShapOptions
 
 __all__ = ["PartitionShap", "owen_games"]
 
 Flags = npt.NDArray[np.bool_]
 MAX_HYBRIDS: Final = 2**20  # evaluated together
+MAX_WORTHS_KEPT: Final = 16  # for spot checks
+SPARED_SHARE: Final = 0.05  # of the budget, at most: for a worth over the whole background, of answers from draws
 ROUNDS: Final = (1 / 4, 1 / 2, 1)  # of all draws, after which errors are looked at
 DEFAULT_TOL: Final = 0.02  # of a row's largest value
 _STREAM: Final = 0x0E3  # of random numbers
@@ -162,11 +165,13 @@ class _OwenRun:
         shape = n, players, problem.row_outputs.shape[1]
         self._values, self._error, self._background = np.zeros(shape), np.zeros(shape), np.zeros(shape)
         self._settled, self._evals = np.ones(n, dtype=bool), np.zeros(n, dtype=np.int64)
+        self._kept: list[tuple[int, Flags, Floats]] = []  # rows, coalitions and worths for spot checks
         first, which = problem.background.distinct_rows(())
         weights = problem.background.weights
         self._donors = first
         self._weights, self._squares = (np.bincount(which, w, len(first)) for w in (weights, weights**2))
         _check_budget(hierarchy, problem.differs, len(first), problem.budget, problem.options.max_evals)
+        self._spared = 0  # predictions for worths that are kept for spot checks
         self._groups = self._grouped_rows()
 
     def _grouped_rows(self) -> list[_Rows]:
@@ -180,6 +185,10 @@ class _OwenRun:
         groups.sort(key=lambda g: _needed(g.part, len(self._donors)))
         budget, left = problem.budget, len(problem.rows)
         least = [_least(group.part, len(self._donors)) for group in groups]
+        free = budget - sum(each * len(g.rows) for each, g in zip(least, groups, strict=True))
+        if sum(_needed(g.part, len(self._donors)) * len(g.rows) for g in groups) > budget:
+            self._spared = self._spare(free)
+            budget -= self._spared
         kept = sum(each * len(group.rows) for each, group in zip(least, groups, strict=True))  # for groups to come
         for group, fewest in zip(groups, least, strict=True):
             count, needed = len(group.rows), _needed(group.part, len(self._donors))
@@ -192,6 +201,12 @@ class _OwenRun:
             budget, left = budget - needed * count, left - count
         return groups
 
+    def _spare(self, free: int) -> int:
+        """Predictions that are set aside for a worth that spot checks can recompute: those of one coalition, or none if that is a large share."""
+        once = len(self._donors)
+        small = once <= min(free, SPARED_SHARE * self._problem.budget)
+        return once if small and self._problem.options.spot_checks != 0 else 0
+
     def run(self, on_round: Callable[[GameAnswer], object] | None) -> GameAnswer:
         """Return the answer."""
         with progress_counter(len(self._problem.rows), description="Owen values") as done:
@@ -202,6 +217,7 @@ class _OwenRun:
             drawn = [group for group in self._groups if group.draws]
             for group in drawn:
                 self._draw(group)
+                self._keep_drawn(group)
             for share in ROUNDS if drawn else ():
                 for group in drawn:
                     self._sample(group, share)
@@ -223,6 +239,7 @@ class _OwenRun:
             model_evals=self._evals.copy(),
             background_error=background.copy(),
             kernel="; ".join(kernels),
+            worths=self._kept_worths(),
             index="owen",
             settings={"hierarchy": self._hierarchy.nested(self._problem.players.names)},
         )
@@ -250,7 +267,7 @@ class _OwenRun:
         outputs = self._problem.row_outputs.shape[1]
         out = np.empty((len(rows), group.part.players, len(self._donors), outputs))
         step = max(1, MAX_HYBRIDS // (len(game.coalitions) * outputs * len(rows)))
-        inner = game.coalitions[2:]
+        inner, sums = game.coalitions[2:], np.zeros((len(rows), len(game.coalitions), outputs))
         for start in range(0, len(self._donors), step):
             donors = self._donors[start : start + step]
             worths = np.empty((len(rows), len(game.coalitions), len(donors), outputs))
@@ -260,10 +277,38 @@ class _OwenRun:
                 which = np.repeat(np.arange(len(inner)), len(donors))
                 found = self._worths(group, rows, inner, which, np.tile(donors, len(inner)))
                 worths[:, 2:] = found.reshape(len(rows), len(inner), len(donors), outputs)
+            sums += np.einsum("rcbo,b->rco", worths, self._weights[start : start + step])
             for r, of_row in enumerate(worths):
                 values = game.values(of_row.reshape(len(game.coalitions), -1))
                 out[r, :, start : start + step] = values.reshape(group.part.players, len(donors), outputs)
+        self._keep(group, rows, inner, sums[:, 2:])
         return out
+
+    def _keep(self, group: _Rows, rows: Ints, coalitions: Flags, worths: Floats) -> None:
+        """Keep a coalition of each of some rows with its worth, for spot checks."""
+        for row, of_row in zip(rows[: MAX_WORTHS_KEPT - len(self._kept)].tolist(), worths, strict=False):
+            if len(coalitions):
+                which = int(spot_rng(self._problem.options.seed, _STREAM, row).integers(len(coalitions)))
+                whole = np.zeros(self._problem.players.count, dtype=bool)
+                whole[group.own[coalitions[which]]] = True
+                self._kept.append((row, whole, of_row[which]))
+
+    def _kept_worths(self) -> SampledWorths | None:
+        """What was kept; None where nothing was."""
+        if not self._kept:
+            return None
+        rows, coalitions, worths = zip(*self._kept, strict=True)
+        return SampledWorths(np.array(rows), np.array(coalitions), np.array(worths))
+
+    def _keep_drawn(self, group: _Rows) -> None:
+        """Evaluate the first coalition that was drawn over the whole background, and keep its worth for spot checks."""
+        if len(self._donors) > self._spared or group.orders is None:
+            return
+        self._spared -= len(self._donors)
+        coalition = group.orders.first(1).coalitions()[0, (group.part.players - 1) // 2][None]
+        rows, which = group.rows[:1], np.zeros(len(self._donors), dtype=np.int64)
+        worth = np.einsum("rbo,b->ro", self._worths(group, rows, coalition, which, self._donors), self._weights)
+        self._keep(group, rows, coalition, worth[:, None])
 
     def _worths(self, group: _Rows, rows: Ints, coalitions: Flags, which: Ints, donor: Ints) -> Floats:
         """Outputs of hybrids, (rows, hybrids, outputs), given which coalition and which donor each is of.
@@ -300,14 +345,13 @@ class _OwenRun:
         pattern = np.packbits(problem.differs[group.rows[0]]).tolist()
         draw = np.random.default_rng([_STREAM, problem.options.seed % 2**63, *pattern])
         group.orders = draw_orders(group.part, group.draws, draw)
-        weights = problem.background.weights if self._is_weighted else None
-        group.donors = draw_donors(len(problem.background), group.draws, draw, weights)
+        group.donors = draw_donors(len(problem.background), group.draws, draw, self._unequal_weights)
 
     @cached_property
-    def _is_weighted(self) -> bool:
-        """Whether background rows have different weights."""
+    def _unequal_weights(self) -> Floats | None:
+        """Weights of background rows; None where all are equal."""
         weights = self._problem.background.weights
-        return bool(np.ptp(weights) > 1e-12 * weights.max())
+        return weights if float(np.ptp(weights)) > 1e-12 * float(weights.max()) else None
 
     def _sample(self, group: _Rows, share: float) -> None:
         """Evaluate more draws of the rows whose errors are not small enough, and write their values."""
@@ -360,7 +404,7 @@ class _OwenRun:
             none=problem.background_outputs[donors],
             donors=len(problem.background),
             base=problem.base,
-            weighted=self._is_weighted,
+            weights=self._unequal_weights,
         )
         error = np.sqrt(found.variances)
         self._values[row, group.own], self._error[row, group.own] = found.values, error
