@@ -119,7 +119,7 @@ def explain(
         text-classification pipeline of transformers, or a function. The words are the players, an absent one is left out, and there is no background.
 
         method: ``"auto"``: exact Shapley values where 2^words fits into ``max_evals``, else sampled with standard errors. ``"exact_shap"`` (or ``"exact"``),
-        ``"sampled_shap"``, or ``"partition_shap"``: Owen values over neighbouring words, which are exact for about 50 words.
+        ``"sampled_shap"``, or ``"partition_shap"``: Owen values over neighbouring words, which are exact for about 40 words.
         tokenizer: what words are. None: what stands between characters that are in no word. A regular expression of what separates words;
         ``"characters"``; a function that returns the words of a text in reading order; a fast tokenizer of tokenizers or transformers.
         by_position: each occurrence of a word counts by itself; otherwise a word is left out everywhere. mask_string: what replaces an absent word; None: nothing.
