@@ -255,6 +255,17 @@ def test_other_options_and_small_budgets_are_refused():
     assert sum(asked) == before
 
 
+def test_plans_say_what_is_exact_and_what_it_takes():
+    X, background = table(3, 1), table(20, 2)
+    for options in ({"max_evals": 3_000}, {"max_evals": 1_000}):
+        plan = wb.plan(wb.explain, smooth, X, background, method="partition_shap", hierarchy=NESTED, **options)
+        e = wb.explain(smooth, X, background, method="partition_shap", hierarchy=NESTED, tol=1e-9, **options)
+        assert plan.method_id == "shap.partition_shap"
+        assert plan.exact == e.evidence.exact == (options["max_evals"] == 3_000)
+        assert e.evidence.model_calls <= plan.model_calls
+        assert not plan.exact or 3 * 26 * 20 < plan.model_calls < 3 * 26 * 20 + 400
+
+
 def test_rounds_are_shown_and_rows_that_need_no_draws_are_exact():
     """One row differs in two columns only."""
     background = table(50, 2).assign(c=0.0, d=0.0, e=0.0, f=0.0)

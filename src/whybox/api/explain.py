@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
@@ -239,17 +240,22 @@ class _ModelToExplain:
             WhyboxError: as :func:`explain`.
         """
         if options.method not in AUTOMATIC_METHODS:
-            spec = find("shap", options.method)
-            if "predict" in spec.needs:
-                return load(spec.run)(self._to_evaluate(options), background, options)
-            return load(spec.run)(as_model(self._model), background, options)
+            named = find("shap", options.method)
+            model = self._to_evaluate(options) if "predict" in named.needs else as_model(self._model)
+            return load(named.run)(model, background, options)
         if options.response_method is None:
             read = self._read
-            if isinstance(read, Model):
-                return self._explainer_of_read_model(read, background, options)
+            spec = _reading_method(read, options.method) if isinstance(read, Model) else None
+            if isinstance(read, Model) and spec is not None:
+                return self._explainer_of_read_model(read, spec, background, options)
             if background is None or not _can_be_evaluated(self._model):
-                raise _with_advice(read, self._model)
-        return _evaluating(self._model, background, options, None)
+                raise _with_advice(self._why_not_read, self._model)
+        return _evaluating(self._to_evaluate(options), background, options, None)
+
+    @property
+    def _why_not_read(self) -> WhyboxError:
+        read = self._read
+        return UnsupportedModelError(f"{read.kind} is not read.") if isinstance(read, Model) else read
 
     def _to_evaluate(self, options: ShapOptions) -> Any:
         """The model for a method that evaluates it: read where it can be, which is faster."""
@@ -258,9 +264,8 @@ class _ModelToExplain:
         return self._read if isinstance(self._read, Model) else self._model
 
     @staticmethod
-    def _explainer_of_read_model(model: Model, background: Any, options: ShapOptions) -> Any:
-        """Return the explainer of the first method that reads the model; where that has no answer, of one that evaluates it."""
-        spec = _reading_method(model, options.method)
+    def _explainer_of_read_model(model: Model, spec: MethodSpec, background: Any, options: ShapOptions) -> Any:
+        """Return the explainer of a method that reads the model; where that has no answer, of one that evaluates it."""
         try:
             return load(spec.run)(model, background, options.for_exact())
         except (
@@ -271,16 +276,17 @@ class _ModelToExplain:
             return _evaluating(model, background, options, "".join(map(str, reason.message)))
 
 
-def _reading_method(model: Model, method: str) -> MethodSpec:
-    """The first method in the registry that reads such a model, else the first, which says why not."""
-    specs = [s for s in methods("shap") if "predict" not in s.needs]
-    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), specs[0])
+def _reading_method(model: Model, method: str) -> MethodSpec | None:
+    """The first method in the registry that reads such a model; None where it can only be evaluated."""
+    specs = (s for s in methods("shap") if "predict" not in s.needs)
+    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), None)
 
 
 def _evaluating(model: Any, background: Any, options: ShapOptions, reason: str | None) -> Any:
     """Return the explainer that evaluates a model: one that is exact, or one that chooses by the rows."""
     if options.method == "exact":
-        return ExactShap(model, background, options.for_exact(), reason=reason)
+        exact = replace(options.for_exact(), stochastic=options.stochastic, batch_size=options.batch_size)
+        return ExactShap(model, background, exact, reason=reason)
     return AnyModelShap(model, background, options, reason=reason)
 
 
@@ -288,7 +294,7 @@ def _can_be_evaluated(model: Any) -> bool:
     """Whether a model that is not read can be called."""
     if isinstance(model, (str, Path, type)):
         return False
-    return callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
+    return isinstance(model, Model) or callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
 
 
 def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:
@@ -299,7 +305,6 @@ def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:
         *reason.message,
         known=reason.known,
         hint=(
-            *(part for part in (*reason.hint, " ") if reason.hint),
             "It can be evaluated instead: pass rows like those of training, whose values absent features take, ",
             Argument("background", example="X_train"),
             ".",

@@ -19,9 +19,9 @@ from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_predictions, spot_rng
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting, SampledWorths
 
-__all__ = ["DEFAULT_EXACT_EVALS", "MAX_PLAYERS", "enumerate_games", "needed_predictions"]
+__all__ = ["DEFAULT_EXACT_EVALS", "MAX_HYBRIDS", "MAX_PLAYERS", "check_size", "enumerate_games", "needed_predictions"]
 
 MAX_PLAYERS: Final = 20  # of a row that differ; 2^20 coalitions and their worths are held in memory
 DEFAULT_EXACT_EVALS: Final = 10**9  # predictions in total, where max_evals is not given
@@ -52,7 +52,7 @@ def enumerate_games(problem: GameProblem) -> GameAnswer:
     """
     merged = _merged_background(problem)
     counts = problem.differs.sum(axis=1)
-    _check_size(problem, counts, len(merged.first))
+    check_size(problem, counts, problem.budget)
     n, players = problem.differs.shape
     outputs, order = problem.row_outputs.shape[1], problem.options.order
     values = np.zeros((n, *(players,) * order, outputs))
@@ -81,12 +81,16 @@ def enumerate_games(problem: GameProblem) -> GameAnswer:
     )
 
 
-def _check_size(problem: GameProblem, counts: Ints, background_rows: int) -> None:
+def check_size(setting: GameSetting | GameProblem, counts: Ints, budget: int) -> None:
     """Refuse more coalitions or predictions than allowed.
+
+    Args:
+        counts: players of each row that differ, (n,). budget: predictions left by ``max_evals``, where it is given.
 
     Raises:
         LimitError: there are more.
     """
+    background_rows = len(setting.background.distinct_rows(())[0])
     most = int(counts.max(initial=0))
     instead = (
         "Group columns with ", Argument("players", example="{...}"), ", or estimate the values with their errors, ",
@@ -98,7 +102,7 @@ def _check_size(problem: GameProblem, counts: Ints, background_rows: int) -> Non
             instead,
         )
     needed = needed_predictions(counts, background_rows)
-    allowed = DEFAULT_EXACT_EVALS if problem.options.max_evals is None else problem.budget
+    allowed = DEFAULT_EXACT_EVALS if setting.options.max_evals is None else budget
     if needed > allowed:
         raise LimitError(
             f"exact values take up to {needed:,.0f} predictions (2^{most} coalitions of {most} features, {background_rows:,} different background rows, "

@@ -11,6 +11,7 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
+from whybox.core.progress import progress_of_rounds
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
@@ -23,16 +24,16 @@ from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
+from whybox.methods.shap.game_plan import plan_games
 from whybox.methods.shap.game_problem import (
     GameAnswer,
-    GameProblem,
     GameRows,
     PreparedGames,
     align_rows,
     evaluate_rows,
     resolve_setting,
 )
-from whybox.methods.shap.game_result import game_explanation
+from whybox.methods.shap.game_result import game_explanation, reached_error
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.spot_games import check_games
 
@@ -95,8 +96,8 @@ class GameExplainer:
         given = align_rows(self.setting, X)
         spec, notes = self._choose(given)
         if not spec.exact:
-            self._sampler()  # refuses before any work
-            self._check_budget(given)
+            self._check_budget(given)  # both refuse before any work
+            self._sampler()
         prepared = evaluate_rows(given)
         run = _Run(prepared, spec, notes, began)
         answer = enumerate_games(prepared.problem) if spec.exact else run.sample(self._sampler())
@@ -122,7 +123,7 @@ class GameExplainer:
         Raises:
             LimitError: they are fewer.
         """
-        _check_budget(given)
+        check_budget(given)
 
     def _check(self, prepared: PreparedGames, answer: GameAnswer, seconds: float) -> SpotChecks:
         """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
@@ -149,24 +150,16 @@ class GameExplainer:
         del sparse
         given = self._rows_to_plan(rows)
         spec, notes = self._choose(given)
-        needed = needed_predictions(given.players_that_differ, len(self.background))
-        evals = needed if spec.exact else min(needed, float(given.budget))
-        return MethodPlan(
-            method=spec.title,
-            method_id=spec.method_id,
-            kernel="all coalitions" if spec.exact else "coalitions and background rows that are drawn",
-            exact=spec.exact,
-            rows=len(given.differs),
-            model_calls=self.setting.predictions_beside(len(given.differs)) + evals,
-            notes=notes,
-        )
+        if not spec.exact:
+            self._check_budget(given)
+        return plan_games(given, spec, notes)
 
     def _rows_to_plan(self, rows: Any) -> GameRows:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)):
             return align_rows(self.setting, as_table(rows))
         count = check_whole_number("rows", rows)
         some = align_rows(self.setting, self.background.table.rows(np.zeros(count, dtype=np.int64)))
-        return replace(some, differs=np.ones_like(some.differs))
+        return replace(some, differs=np.ones_like(some.differs), is_whole=False)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.model.kind}, {len(self.background):,} background rows)"
@@ -216,7 +209,7 @@ class AnyModelShap(GameExplainer):
         if self.options.stochastic:
             return find("shap", "sampled_shap"), (*notes, "Sampled, because the model answers at random.")
         if needed <= given.budget and most <= MAX_PLAYERS:
-            return exact, (*notes, f"All coalitions were evaluated: they take at most {needed:,.0f} predictions, within {allowed}.")  # fmt: skip
+            return exact, (*notes, f"Exact: all coalitions take at most {needed:,.0f} predictions, within {allowed}.")
         return find("shap", "sampled_shap"), (
             *notes, f"Sampled: all coalitions would take up to {needed:,.3g} predictions, more than {allowed}.",
         )  # fmt: skip
@@ -244,7 +237,7 @@ def _sampler() -> Sampler:
     return engine
 
 
-def _check_budget(given: GameRows) -> None:
+def check_budget(given: GameRows) -> None:
     """Refuse fewer predictions than values and errors take.
 
     Raises:
@@ -264,8 +257,9 @@ def _check_budget(given: GameRows) -> None:
         )
 
 
+@final
 class _Run:
-    """One answer on its way: what is known so far, for the callback and for Ctrl-C.
+    """One answer on its way: what is known so far, for the bar, the callback and Ctrl-C.
 
     Attributes:
         interrupted: whether Ctrl-C ended it.
@@ -277,25 +271,31 @@ class _Run:
         self.interrupted = False
 
     def sample(self, sampler: Sampler) -> GameAnswer:
-        """Return the estimate, or at Ctrl-C the last one so far."""
-        problem: GameProblem = self._prepared.problem
-        try:
-            return sampler(problem, on_round=self._on_round)
-        except KeyboardInterrupt:
-            if self._last is None:
-                raise
-            self.interrupted = True
-            return replace(
-                self._last,
-                notes=(*self._last.notes, "UNFINISHED: interrupted; these are the values known by then. Nothing was recomputed."),
-            )  # fmt: skip
+        """Return the estimate, or at Ctrl-C the last one so far.
 
-    def _on_round(self, answer: GameAnswer) -> None:
-        self._last = answer
-        callback = self._prepared.setting.options.callback
+        Raises:
+            KeyboardInterrupt: Ctrl-C, and there is no answer yet.
+        """
+        problem = self._prepared.problem
+        with progress_of_rounds(problem.budget, description=self._spec.title, unit="predictions") as after_round:
+
+            def on_round(answer: GameAnswer) -> None:
+                self._last = answer
+                after_round(problem.evaluator.spent, f"error {reached_error(answer):.2g}")
+                self._call_back(answer)
+
+            try:
+                return sampler(problem, on_round=on_round)
+            except KeyboardInterrupt:
+                if self._last is None:
+                    raise
+                self.interrupted = True
+                return _marked(self._last, "UNFINISHED: interrupted; these are the values that were known by then, and none was recomputed.")  # fmt: skip
+
+    def _call_back(self, answer: GameAnswer) -> None:
+        callback = self._prepared.problem.options.callback
         if callback is not None:
-            so_far = replace(answer, notes=(*answer.notes, "UNFINISHED: an answer on its way."))
-            callback(self.explanation(so_far, NOT_CHECKED))
+            callback(self.explanation(_marked(answer, "UNFINISHED: an answer on its way."), NOT_CHECKED))
 
     def explanation(self, answer: GameAnswer, checks: SpotChecks) -> Explanation:
         """Return the explanation of an answer."""
@@ -307,3 +307,7 @@ class _Run:
             spot_checks=checks,
             notes=self._notes,
         )
+
+
+def _marked(answer: GameAnswer, note: str) -> GameAnswer:
+    return replace(answer, notes=(*answer.notes, note))

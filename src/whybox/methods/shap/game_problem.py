@@ -215,6 +215,7 @@ class GameRows:
 
     Attributes:
         prepared_rows: as they were given, with remarks. rows, differs, budget: as of a :class:`GameProblem`.
+        is_whole: whether these are rows that were given, and not only a number of them.
     """
 
     setting: GameSetting
@@ -222,11 +223,16 @@ class GameRows:
     rows: Table
     differs: Flags
     budget: int
+    is_whole: bool = True
 
     @property
     def players_that_differ(self) -> Ints:
         """How many players of each row differ from the background, (n,)."""
         return np.asarray(self.differs.sum(axis=1), dtype=np.int64)
+
+    def rows_at(self, positions: Ints) -> GameRows:
+        """Return some of the rows."""
+        return replace(self, rows=self.rows.rows(positions), differs=self.differs[positions])
 
 
 @final

@@ -19,7 +19,7 @@ from whybox.methods.shap.game_problem import GameAnswer, GameProblem, PreparedGa
 from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import confidence_interval
 
-__all__ = ["ESTIMAND", "game_explanation"]
+__all__ = ["ESTIMAND", "game_explanation", "reached_error"]
 
 ESTIMAND: Final = "interventional: values of background rows"
 ROUNDING: Final = 1e-9  # of sums, relative to the largest output
@@ -203,7 +203,7 @@ def _notes(prepared: PreparedGames, answer: GameAnswer, more: tuple[str, ...]) -
     of_background = prepared.setting.resolved.prepared_rows.remarks(" of the background")
     notes += [note for note in of_background if note not in notes]
     if answer.std_error is not None:
-        notes.append(f"Largest standard error reached: {_reached_error(answer)} of the row's largest value.")
+        notes.append(f"Largest standard error reached: {reached_error(answer):.2g} of the row's largest value.")
         if len(problem.rows) > 1:
             notes.append(
                 "Rows share draws, so their errors are not independent, and which rows are explained together moves the values within their errors."
@@ -223,11 +223,12 @@ def _notes(prepared: PreparedGames, answer: GameAnswer, more: tuple[str, ...]) -
     return tuple(dict.fromkeys(notes))
 
 
-def _reached_error(answer: GameAnswer) -> str:
-    """The largest standard error of a row and output, as a share of its largest value."""
-    assert answer.std_error is not None  # noqa: S101  # asked of estimates alone
+def reached_error(answer: GameAnswer) -> float:
+    """Return the largest standard error of all rows and outputs, each as a share of its row's largest value."""
+    if answer.std_error is None:
+        return 0.0
     axes = tuple(range(1, answer.values.ndim - 1))
     largest = np.abs(answer.values).max(axis=axes, initial=0.0)
     error = answer.std_error.max(axis=axes, initial=0.0)
     share = np.divide(error, largest, out=np.zeros_like(error), where=largest > 0)
-    return f"{float(share.max(initial=0.0)):.2g}"
+    return float(share.max(initial=0.0))

@@ -16,15 +16,16 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.progress import progress_counter
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.compatible_orders import MIN_DRAWS, OrderDraws, draw_donors, draw_orders, estimate_owen_values
 from whybox.games.owen import Hierarchy, OwenGame, count_coalitions, owen_game
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.plan import MethodPlan
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.shap.column_hierarchy import resolve_hierarchy
 from whybox.methods.shap.game_explainer import GameExplainer, Sampler
+from whybox.methods.shap.game_plan import plan_games
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameRows, SampledWorths
 from whybox.methods.shap.options import ShapOptions
 
@@ -67,6 +68,22 @@ class PartitionShap(GameExplainer):
     def hierarchy(self) -> Any:
         """The hierarchy as nested lists of features."""
         return self._hierarchy.nested(self.setting.players.names)
+
+    def plan(self, rows: Any, *, sparse: bool = False) -> MethodPlan:
+        """Say how rows would be explained, and what that costs at most; see :meth:`GameExplainer.plan`."""
+        del sparse
+        given = self._rows_to_plan(rows)
+        spec, notes = self._choose(given)
+        self._check_budget(given)
+        different = len(self.background.distinct_rows(())[0])
+        patterns, counts = np.unique(given.differs, axis=0, return_counts=True)
+        needed = sum(
+            int(count) * _needed(self._hierarchy.restricted(pattern), different)
+            for pattern, count in zip(patterns, counts, strict=True)
+        )
+        return plan_games(
+            given, spec, notes, needed=float(needed), kernels=(_EXACT.format(len(self.background)), _DRAWN)
+        )
 
     def _sampler(self) -> Sampler:
         return partial(owen_games, hierarchy=self._hierarchy)
@@ -209,22 +226,18 @@ class _OwenRun:
 
     def run(self, on_round: Callable[[GameAnswer], object] | None) -> GameAnswer:
         """Return the answer."""
-        with progress_counter(len(self._problem.rows), description="Owen values") as done:
-            for group in self._groups:
-                if not group.draws:
-                    self._enumerate(group)
-                    done(len(group.rows))
-            drawn = [group for group in self._groups if group.draws]
+        for group in self._groups:
+            if not group.draws:
+                self._enumerate(group)
+        drawn = [group for group in self._groups if group.draws]
+        for group in drawn:
+            self._draw(group)
+            self._keep_drawn(group)
+        for share in ROUNDS if drawn else ():
             for group in drawn:
-                self._draw(group)
-                self._keep_drawn(group)
-            for share in ROUNDS if drawn else ():
-                for group in drawn:
-                    self._sample(group, share)
-                    if share == 1:
-                        done(len(group.rows))
-                if on_round is not None:
-                    on_round(self._answer())
+                self._sample(group, share)
+            if on_round is not None:
+                on_round(self._answer())
         return self._answer()
 
     def _answer(self) -> GameAnswer:

@@ -145,7 +145,7 @@ class _Game:
     @property
     def is_complete(self) -> bool:
         """Whether the worth of every coalition is known."""
-        return len(self._worth) == 2 ** len(self._players)
+        return len(self._worth) == 1 << len(self._players)
 
     def values(self, index: Index) -> Floats:
         """The value of each player, (players, outputs)."""
@@ -164,7 +164,7 @@ class _Game:
     def _mean_difference(self, members: tuple[int, ...], index: Index) -> Floats:
         """The mean of what the members add together to coalitions of the others, weighted as the index says."""
         others = [p for p in self._players if p not in members]
-        total = np.zeros_like(next(iter(self._worth.values())))
+        total: Floats = np.zeros_like(next(iter(self._worth.values())))
         for size in range(len(others) + 1):
             weight = _weight(index, size, len(others) - size)
             for chosen in combinations(others, size):
