@@ -299,6 +299,7 @@ PUBLIC = {
         "LimeParts",
         "LinearShap",
         "Occlusion",
+        "PartitionShap",
         "Rise",
         "Saliency",
         "SampledShap",
