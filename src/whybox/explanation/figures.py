@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from whybox.errors import did_you_mean
 from whybox.explanation.local_words import has_words
 
-__all__ = ["EFFECTS_FIGURES", "FIGURE_SPECS", "OF_TEXTS", "EffectsFigures", "FigureSpec", "Figures"]
+__all__ = ["ATTRIBUTED_TEXTS", "EFFECTS_FIGURES", "FIGURE_SPECS", "OF_TEXTS", "EffectsFigures", "FigureSpec", "Figures"]
 
 
 @final
