@@ -226,6 +226,7 @@ def _by_rows(predict, rows, background):
 
 @pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow"])
 def test_mixed_frames_keep_their_dtypes(library):
+    """shap#2530: a function of a frame got an array of objects."""
     rng = np.random.default_rng(2)
     rows, background = _frame(2, rng), _frame(5, rng)
     convert = {"pandas": lambda f: f, "polars": pl.from_pandas, "pyarrow": pa.Table.from_pandas}[library]

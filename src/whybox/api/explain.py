@@ -84,12 +84,14 @@ def explain(
     Args:
         model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
             methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
+            Any other fitted model, or a function of rows, is evaluated and takes a background.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
-        background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
-        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or any id of the family
-            ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list of these.
+        background: rows whose values absent features take (interventional); all of them count. None: a tree ensemble's own training weights (path-dependent).
+        method: ``"auto"``: exact for models that are read; of others exact where all coalitions fit the predictions allowed, else estimated with standard
+            errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or
+            any id of the family ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list.
         output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
             a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of
             another is refused (of classes 1, 2 and 3, write ``output="1"``). ``"all"``: every one, with an axis.
@@ -99,10 +101,10 @@ def explain(
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
-        seed: draws which numbers are recomputed; the values of exact methods draw nothing.
+        seed: draws samples and which numbers are recomputed; the values of exact methods draw nothing else.
         additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
-        max_evals: most predictions in total where coalitions are enumerated (2^features x rows x background rows); None: a billion. More is refused
-            before the first is made. Other methods predict each row once.
+        max_evals: most predictions of single rows in total, of a model that is evaluated, or where a tree kernel evaluates all coalitions (2^features x rows x
+            background rows). None: 2,000 for each row beside those of background and checks; of answers that were asked to be exact a billion.
         n_jobs: threads. None: as many as this process may use (its processors, CPU quota of the container, ``OMP_NUM_THREADS``, joblib's context).
             -1: one for each processor. Their number changes no bit of the result.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
@@ -114,6 +116,14 @@ def explain(
         hierarchy: of ``"partition_shap"``: nested lists of features, ``[["street", "city"], "age"]``, or a linkage matrix of scipy; None: features that depend on
             each other in the background, by average linkage.
         tokenizer, by_position, mask_string: of texts alone, see below.
+
+    Of a model that is evaluated (an exact answer meets any `tol`; a method named by its id refuses what it does not take):
+        tol: stop when every standard error is at most this share of the row's largest value; None: 0.02. top: stop when so many of the largest are settled.
+        level: confidence of intervals.
+        response_method: method of the estimator to evaluate instead of reading it. batch_size: most rows of one call of the model.
+        stochastic: the model may answer the same row differently; standard errors count that.
+        surrogate: whether a model that is fitted to the predictions lowers the errors; None: where it does.
+        callback: called with the explanation so far after each round of sampling. Ctrl-C returns what is known by then; a note begins with "UNFINISHED".
 
     Texts:
         X may be a text, or a list, array or column of texts, for a model that takes a list of texts: a scikit-learn Pipeline that begins with a vectorizer, a
@@ -132,6 +142,8 @@ def explain(
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
         feature axis twice; of texts the axes are ``("row", "word"[, "output"])``, NaN behind a text's last word, and ``e[0]`` is one text with its words as
         labels; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
+        Of a model that is evaluated, ``std_error`` is that of the draws (None where exact), and ``extras`` have ``background_error`` (standard error of another
+        background of this size), ``model_evals`` and ``converged`` of each row.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do. SpotCheckError: a number that was recomputed is another one.
