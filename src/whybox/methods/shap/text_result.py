@@ -59,7 +59,7 @@ def text_result(found: ExplainedTexts, *, spec: MethodSpec, seconds: float = 0.0
         "base": (row_dims, bases),
         "label": (("row",), as_labels([r.label[0] if not axis else "each output" for r in rows])),
         "converged": (("row",), np.array([r.converged for r in rows])),
-        "predictions": (("row",), np.array([r.spent for r in rows])),
+        "model_evals": (("row",), np.array([r.spent for r in rows])),
     }
     error = None
     if any(row.std_error is not None for row in rows):  # texts whose values are exact have errors of zero
@@ -130,7 +130,7 @@ def _notes(found: ExplainedTexts) -> tuple[str, ...]:
     if left:
         share = found.options.allowed_error
         notes.append(
-            f"For {left:,} of {len(rows):,} texts some standard error is more than {share:g} of the largest value after the predictions allowed; "
+            f"NOT CONVERGED: for {left:,} of {len(rows):,} texts some standard error is more than {share:g} of the largest value after the predictions allowed; "
             "see extras['converged']. Raise max_evals."
         )
     return tuple(notes)
