@@ -267,6 +267,7 @@ def test_plans_say_what_is_exact(model):
         ({"order": 2}, OptionError, "option of tables"),
         ({"method": "tree_shap"}, OptionError, "no method of texts"),
         ({"method": "exact_shap"}, LimitError, r"2\^\d+ predictions"),
+        ({"method": "exact", "max_evals": 10**12}, LimitError, "1,048,576 that are held in memory"),
         ({"max_evals": 50}, LimitError, "at least"),
         ({"max_evals": 50, "method": "partition_shap"}, LimitError, "at least"),
         ({"tol": -1}, OptionError, "tol"),

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError
+from whybox.errors import Argument, LimitError, Part
 from whybox.games.compatible_orders import MIN_DRAWS, draw_orders, estimate_owen_values
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.owen import Hierarchy, count_coalitions, owen_game
@@ -29,6 +29,7 @@ from whybox.methods.shap.word_hierarchy import word_hierarchy
 __all__ = ["ExplainedTexts", "WordGame", "WordValues", "explain_texts", "split_into_games"]
 
 PREDICTIONS_OF_CHECKS: Final = 16  # kept for checks, so that draws do not depend on how the model is read
+MAX_ENUMERATED: Final = 2**20  # coalitions of exact values, which are held in memory
 FIRST_SHARE: Final = (
     1 / 8
 )  # of the budget, by which a first design is drawn; it ends there where errors are small enough
@@ -159,8 +160,8 @@ class WordGame:
 
     @property
     def is_exact(self) -> bool:
-        """Whether they fit into the budget."""
-        return self.exact_evaluations <= self.left
+        """Whether they fit into the budget, and into memory."""
+        return self.exact_evaluations <= min(self.left, MAX_ENUMERATED)
 
     @property
     def most_predictions(self) -> int:
@@ -180,10 +181,12 @@ class WordGame:
         if self.is_exact:
             return
         if method in ("exact", EXACT):
+            limit: tuple[Part, ...] = (Argument("max_evals", self.options.budget), ". Raise it, or take ")
+            if self.exact_evaluations > MAX_ENUMERATED:
+                limit = (f"the {MAX_ENUMERATED:,} that are held in memory. Take ",)
             raise LimitError(
                 f"row {row} has {count:,} words: exact values take 2^{count} predictions and {PREDICTIONS_OF_CHECKS} for checks, more than ",
-                Argument("max_evals", self.options.budget),
-                ". Raise it, or take ",
+                *limit,
                 Argument("method", SAMPLED),
                 " or ",
                 Argument("method", PARTITION),
