@@ -126,6 +126,13 @@ def test_scatter_shows_categories_missing_values_and_partners():
         e.plot.scatter("bim")
 
 
+def test_what_was_saved_is_drawn_as_before(five, tmp_path):
+    five[:50].save(tmp_path / "e.whybox")
+    again, name = wb.load(tmp_path / "e.whybox"), five.feature_names[0]
+    points = [np.asarray(e.plot.scatter(name).collections[0].get_offsets()) for e in (five[:50], again)]
+    assert np.array_equal(*points)
+
+
 def test_partner_finds_the_interaction():
     from sklearn.ensemble import HistGradientBoostingRegressor
 
