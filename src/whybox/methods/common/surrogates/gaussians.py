@@ -17,7 +17,7 @@ from whybox.games.indices import SHAPLEY, Index
 from whybox.kernels.product_games import product_games
 from whybox.methods.common.surrogates.additive import AdditiveSurrogate, row_blocks
 from whybox.methods.common.surrogates.base import PlayerOf
-from whybox.methods.common.surrogates.features import column_features
+from whybox.methods.common.surrogates.features import SMALLEST_SPREAD, column_features
 
 __all__ = ["GaussianSurrogate", "fit_gaussians"]
 
@@ -130,7 +130,7 @@ def fit_gaussians(cells: Floats, outputs: Floats, categorical: Bools) -> Gaussia
     """
     features = column_features(cells, categorical)
     means, scales = outputs.mean(axis=0), outputs.std(axis=0)
-    scales = np.where(scales > 1e-12 * np.abs(means), scales, 1.0)
+    scales = np.where(scales > SMALLEST_SPREAD * np.abs(means), scales, 1.0)
     targets = (outputs - means) / scales
     count = min(MAX_GAUSSIANS, len(cells) // HYBRIDS_A_GAUSSIAN)
     first = features(cells[: max(count, WIDTH_HYBRIDS)])
@@ -159,7 +159,7 @@ def _fit_widths(features: Floats, targets: Floats, centers: Floats, group_of: In
     from scipy.optimize import minimize
 
     groups = int(group_of.max(initial=-1)) + 1
-    if not groups or not len(centers):
+    if not groups or not len(centers) or np.abs(targets).max() < SMALLEST_SPREAD:
         return np.zeros(len(group_of))
     n = len(targets)
     size = features.shape[1] + 1
@@ -181,8 +181,6 @@ def _fit_widths(features: Floats, targets: Floats, centers: Floats, group_of: In
         return float(np.log(loss) + narrow.sum()), slope / loss + narrow
 
     start = np.full(groups, -0.5 * np.log(groups))
-    if not targets.any():
-        return np.zeros(len(group_of))
     found = minimize(
         log_loss, start, jac=True, method="L-BFGS-B", bounds=[LOG_BOUNDS] * groups, options={"maxiter": WIDTH_STEPS}
     ).x
