@@ -255,6 +255,11 @@ def test_explaining_a_model_imports_its_library_only():
     )
 
 
+EXPLAINERS = [
+    "Ablation", "Anchors", "DeepLift", "ExactShap", "ExpectedGradients", "GradCam", "GradCamPlusPlus", "Gradient", "GradientInput", "GuidedBackprop",
+    "Index", "IntegratedGradients", "LayerCam", "Lime", "LimeParts", "LinearShap", "Occlusion", "Rise", "Saliency", "SampledShap", "ScoreCam",
+    "ShapleyParts", "SmoothGrad", "TreeShap", "VarGrad",
+]  # fmt: skip
 PUBLIC = {
     "whybox": [
         "Effects",
@@ -282,33 +287,7 @@ PUBLIC = {
         "typing",
     ],
     "whybox.networks": ["exported", "jax"],
-    "whybox.explainers": [
-        "Ablation",
-        "Anchors",
-        "DeepLift",
-        "ExactShap",
-        "ExpectedGradients",
-        "GradCam",
-        "GradCamPlusPlus",
-        "Gradient",
-        "GradientInput",
-        "GuidedBackprop",
-        "Index",
-        "IntegratedGradients",
-        "LayerCam",
-        "Lime",
-        "LimeParts",
-        "LinearShap",
-        "Occlusion",
-        "Rise",
-        "Saliency",
-        "SampledShap",
-        "ScoreCam",
-        "ShapleyParts",
-        "SmoothGrad",
-        "TreeShap",
-        "VarGrad",
-    ],
+    "whybox.explainers": EXPLAINERS,
     "whybox.typing": [
         "Check",
         "Checks",

@@ -41,6 +41,7 @@ __all__ = [
     "GameRows",
     "GameSetting",
     "PreparedGames",
+    "SampledHybrids",
     "SampledWorths",
     "align_rows",
     "evaluate_rows",
@@ -100,6 +101,22 @@ class SampledWorths:
 
 @final
 @dataclass(frozen=True, eq=False)
+class SampledHybrids:
+    """Some hybrids with the output that was used, for spot checks.
+
+    Attributes:
+        rows, donors: (k,), positions of the row and of the background row that each is mixed of. coalitions: (k, players), the players that are as in the row.
+        outputs: (k, outputs).
+    """
+
+    rows: Ints
+    donors: Ints
+    coalitions: Flags
+    outputs: Floats
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class GameAnswer:
     """The values of each row's game.
 
@@ -108,7 +125,7 @@ class GameAnswer:
         std_error: of the same shape; None where exact. converged: (n,), whether errors are as small as asked.
         model_evals: (n,), predictions spent for each row.
         background_error: (n, players, outputs), standard error of another background of this size; None: not known.
-        kernel: how, in words. notes: what the reader should know. worths: for spot checks.
+        kernel: how, in words. notes: what the reader should know. worths, hybrids: for spot checks.
     """
 
     values: Floats
@@ -119,6 +136,7 @@ class GameAnswer:
     kernel: str
     notes: tuple[str, ...] = ()
     worths: SampledWorths | None = None
+    hybrids: SampledHybrids | None = None
 
 
 @final

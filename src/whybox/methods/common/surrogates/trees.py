@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import ModelMismatchError
+from whybox.errors import Argument, ModelMismatchError
 from whybox.games.indices import SHAPLEY, Index
 from whybox.kernels import tree_shap
 from whybox.methods.common.surrogates.base import PlayerOf, Surrogate
@@ -162,7 +162,8 @@ def _fit_output(
     ours, theirs = tree_shap.predict(ensemble, some)[:, 0], estimator.predict(some)
     if np.abs(ours - theirs).max() > TOLERANCE * max(float(np.abs(target).max()), float(np.abs(theirs).max())):
         raise ModelMismatchError(
-            f"the trees of a surrogate are read differently from scikit-learn's own predict (by {np.abs(ours - theirs).max():.3g}). "
-            "Please report this; surrogate=False explains without one."
+            f"the trees of a surrogate are read differently from scikit-learn's own predict (by {np.abs(ours - theirs).max():.3g}). Please report this; ",
+            Argument("surrogate", False),
+            " explains without one.",
         )
     return ensemble
