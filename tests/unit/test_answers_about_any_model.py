@@ -147,7 +147,7 @@ def rounds(monkeypatch):
                 on_round(answer)
         return answer
 
-    monkeypatch.setattr(game_explainer, "_sampler", lambda: engine)
+    monkeypatch.setattr(game_explainer, "sample_games", engine)
     return state
 
 
