@@ -243,11 +243,6 @@ def test_explaining_a_model_imports_its_library_only():
     )
 
 
-EXPLAINERS = [
-    "Ablation", "Anchors", "DeepLift", "ExactShap", "ExpectedGradients", "GradCam", "GradCamPlusPlus", "Gradient", "GradientInput", "GuidedBackprop",
-    "Index", "IntegratedGradients", "LayerCam", "Lime", "LimeParts", "LinearShap", "Occlusion", "Rise", "Saliency", "SampledShap", "ScoreCam",
-    "ShapleyParts", "SmoothGrad", "TreeShap", "VarGrad",
-]  # fmt: skip
 PUBLIC = {
     "whybox": [
         "Effects",
@@ -275,41 +270,45 @@ PUBLIC = {
         "typing",
     ],
     "whybox.networks": ["exported", "jax"],
-    "whybox.explainers": EXPLAINERS,
+    "whybox.explainers": [
+        "Ablation",
+        "Anchors",
+        "DeepLift",
+        "ExactShap",
+        "ExpectedGradients",
+        "GradCam",
+        "GradCamPlusPlus",
+        "Gradient",
+        "GradientInput",
+        "GuidedBackprop",
+        "Index",
+        "IntegratedGradients",
+        "LayerCam",
+        "Lime",
+        "LimeParts",
+        "LinearShap",
+        "Occlusion",
+        "PartitionShap",
+        "Rise",
+        "Saliency",
+        "SampledShap",
+        "ScoreCam",
+        "ShapleyParts",
+        "SmoothGrad",
+        "TreeShap",
+        "VarGrad",
+    ],
     "whybox.typing": [
-        "Check",
-        "Checks",
-        "Differentiable",
-        "Effects",
-        "EffectsPlan",
-        "Evidence",
-        "Explanation",
-        "KernelPlan",
-        "MethodPlan",
-        "Plan",
-        "Table",
+        "Check", "Checks", "Differentiable", "Effects", "EffectsPlan", "Evidence", "Explanation",
+        "KernelPlan", "MethodPlan", "Plan", "Table",
     ],
     "whybox.errors": [
-        "Argument",
-        "ColumnsError",
-        "DtypeError",
-        "EmptyDataError",
-        "ExplanationFileError",
-        "InputError",
-        "LimitError",
-        "MissingDependencyError",
-        "ModelError",
-        "ModelFileError",
-        "ModelMismatchError",
-        "NonFiniteError",
-        "OptionError",
-        "SpotCheckError",
-        "UnknownFieldError",
-        "UnsupportedModelError",
-        "UntrustedPickleError",
-        "WhyboxError",
+        "Argument", "ColumnsError", "DtypeError", "EmptyDataError", "ExplanationFileError", "InputError",
+        "LimitError", "MissingDependencyError", "ModelError", "ModelFileError", "ModelMismatchError",
+        "NonFiniteError", "OptionError", "SpotCheckError", "UnknownFieldError", "UnsupportedModelError",
+        "UntrustedPickleError", "WhyboxError",
     ],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PUBLIC)

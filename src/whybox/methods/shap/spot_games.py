@@ -67,7 +67,7 @@ def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChec
             max(left, 1) if spot_checks is None else left
         )  # of one coalition in any case, if the caller sets no limit
         _ask_worths(problem, answer.worths, draw.permutation(len(answer.worths.rows))[:count], checker)
-        if answer.std_error is None:
+        if answer.std_error is None and not answer.index:  # values of another kind have checks of their own
             _solve_again(problem, answer, answer.worths, checker)
     return checker.result
 
