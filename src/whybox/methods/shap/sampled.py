@@ -83,6 +83,7 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
     while run.next_round():
         if on_round is not None and run.is_unsettled:
             on_round(run.answer())
+    run.find_spread()
     return run.answer()
 
 
@@ -133,8 +134,12 @@ class _Rounds:
         """Rows of which no player differs, or one: that one adds all."""
         problem, state = self._problem, self._state
         counts = problem.differs.sum(axis=1)
+        weights, outputs = problem.background.weights, problem.background_outputs
+        left = max(1.0 - float((weights**2).sum()), 1e-12)
         for row in np.flatnonzero(counts == 1).tolist():
-            state.values[row, int(problem.differs[row].argmax())] = problem.row_outputs[row] - problem.base
+            player = int(problem.differs[row].argmax())
+            state.values[row, player] = problem.row_outputs[row] - problem.base
+            state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
         state.settled[counts <= 1] = True
 
     def _make_groups(self, keys: npt.NDArray[np.uint64]) -> list[RowGroup]:
@@ -224,6 +229,14 @@ class _Rounds:
             row, entry = int(draw.integers(len(group.rows))), int(draw.integers(group.evaluations))
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
+
+    def find_spread(self) -> None:
+        """Find the spread over background rows where a surrogate gave the values: of the surrogate, whose values are known for each background row."""
+        spread = self._state.spread
+        rows = np.flatnonzero(np.isnan(spread).any(axis=(1, 2)))
+        if self._control is not None and len(rows):
+            found = np.where(self._problem.differs[rows][:, :, None], self._control.spread(rows), 0.0)
+            spread[rows] = np.where(np.isnan(spread[rows]), found, spread[rows])
 
     def answer(self) -> GameAnswer:
         """Return what is known so far."""
