@@ -22,7 +22,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.statistics import critical_value
@@ -87,6 +87,7 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
     while run.next_round():
         if on_round is not None and run.is_unsettled:
             on_round(run.answer())
+    run.find_spread()
     return run.answer()
 
 
@@ -139,8 +140,12 @@ class _Rounds:
         """Rows of which no player differs, or one: that one adds all."""
         problem, state = self._problem, self._state
         counts = problem.differs.sum(axis=1)
+        weights, outputs = problem.background.weights, problem.background_outputs
+        left = max(1.0 - float((weights**2).sum()), 1e-12)
         for row in np.flatnonzero(counts == 1).tolist():
-            state.values[row, int(problem.differs[row].argmax())] = problem.row_outputs[row] - problem.base
+            player = int(problem.differs[row].argmax())
+            state.values[row, player] = problem.row_outputs[row] - problem.base
+            state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
         state.settled[counts <= 1] = True
 
     def _make_groups(self, keys: npt.NDArray[np.uint64]) -> list[RowGroup]:
@@ -232,6 +237,14 @@ class _Rounds:
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
 
+    def find_spread(self) -> None:
+        """Find the spread over background rows where a surrogate gave the values: of the surrogate, whose values are known for each background row."""
+        spread = self._state.spread
+        rows = np.flatnonzero(np.isnan(spread).any(axis=(1, 2)))
+        if self._control is not None and len(rows):
+            found = np.where(self._problem.differs[rows][:, :, None], self._control.spread(rows), 0.0)
+            spread[rows] = np.where(np.isnan(spread[rows]), found, spread[rows])
+
     def answer(self) -> GameAnswer:
         """Return what is known so far."""
         problem, state = self._problem, self._state
@@ -246,7 +259,7 @@ class _Rounds:
             background_error=error,
             kernel=self._kernel(),
             notes=self._notes(),
-            worths=self._worths(),
+            hybrids=self._hybrids(),
         )
 
     def _kernel(self) -> str:
@@ -276,11 +289,11 @@ class _Rounds:
         )
         return (note,)
 
-    def _worths(self) -> SampledWorths | None:
+    def _hybrids(self) -> SampledHybrids | None:
         if not self._kept:
             return None
         rows, coalitions, donors, outputs = zip(*self._kept, strict=True)
-        return SampledWorths(np.array(rows), np.array(coalitions), np.array(outputs), np.array(donors))
+        return SampledHybrids(np.array(rows), np.array(donors), np.array(coalitions), np.array(outputs))
 
 
 def _even_shares(total: int, parts: int) -> Ints:
