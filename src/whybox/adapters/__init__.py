@@ -72,7 +72,7 @@ def adapt(obj: Any, **options: Any) -> Model:
         else f"{type(obj).__module__}.{type(obj).__name__}"
     )
     raise UnsupportedModelError(
-        f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {description}. "
+        f"this version reads tree models (scikit-learn, XGBoost, LightGBM, CatBoost), linear models and additive models (interpret); it got {description}. "
         "If your object wraps such a model, pass the model inside.",
         hint="Effects, LIME and anchors take any function or model that predicts: wb.effects(model, X), wb.lime(model, X, background).",
     )

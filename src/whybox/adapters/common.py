@@ -101,12 +101,12 @@ def refuse_overridden(obj: Any, library: str) -> None:
     Raises:
         UnsupportedModelError: its predictions may differ from its trees.
     """
-    for method in ("predict", "predict_proba"):
+    for method in ("predict", "predict_proba", "decision_function"):
         owner = next((c for c in type(obj).__mro__ if method in vars(c)), None)
         own = method in getattr(obj, "__dict__", {})
         if own or (owner is not None and owner.__module__.partition(".")[0] != library):
             where = "this object" if own or owner is None else f"the class {owner.__name__}"
             raise UnsupportedModelError(
-                f"{where} has a {method} of its own in place of {library}'s, so its trees do not say what it predicts. "
+                f"{where} has a {method} of its own in place of {library}'s, so what was trained does not say what it predicts. "
                 f"Explain the {library} model inside instead, for example its booster."
             )

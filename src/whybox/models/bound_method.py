@@ -61,6 +61,10 @@ class BoundMethod:
             return "response"
         if self.name == "decision_function" and outputs.has_probability and not self._sums_averaged_trees(model):
             return "raw"
+        if self.name == "decision_function" and own.endswith(
+            ".decision_function"
+        ):  # of a classifier without probabilities
+            return "raw"
         if self.name == "predict" and ".predict" in own and (library, type(self.estimator).__name__) not in _NOT_READ:
             return "response"
         raise UnsupportedModelError(

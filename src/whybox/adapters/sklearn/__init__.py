@@ -1,4 +1,4 @@
-"""scikit-learn: trees, forests, boosting, averages of models, and the wrappers around any supported model."""
+"""scikit-learn: trees, forests, boosting, linear models, averages of models, and the wrappers around any supported model."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from whybox.adapters.sklearn import boosting, ensembles, pipeline, trees
+from whybox.adapters.sklearn import boosting, ensembles, linear, linear_ensembles, pipeline, trees
 from whybox.adapters.sklearn.assemble import UnverifiedModel, verify_and_attach
 from whybox.errors import UnsupportedModelError, quoted_list
 from whybox.models.base import Model
@@ -40,6 +40,8 @@ _WRAPPER_READERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]
     "VotingClassifier": ensembles.read_voting,
     "MultiOutputRegressor": ensembles.read_multi_output,
     "MultiOutputClassifier": ensembles.read_multi_output,
+    "OneVsRestClassifier": linear_ensembles.read_one_vs_rest,
+    "RANSACRegressor": linear_ensembles.read_ransac,
     "Pipeline": pipeline.read_pipeline,
     "GridSearchCV": pipeline.read_search,
     "RandomizedSearchCV": pipeline.read_search,
@@ -65,6 +67,9 @@ def adapt(estimator: Any) -> Model:
         if cls.__name__ in _ESTIMATOR_READERS:
             _refuse_unfitted(estimator)
             return verify_and_attach(_ESTIMATOR_READERS[cls.__name__](estimator), estimator)
+        if cls.__name__ in linear.LINEAR_READERS:
+            _refuse_unfitted(estimator)
+            return linear.LINEAR_READERS[cls.__name__](estimator)
         if cls.__name__ in _WRAPPER_READERS:
             _refuse_unfitted(estimator)
             return _WRAPPER_READERS[cls.__name__](estimator, as_model)
@@ -73,8 +78,8 @@ def adapt(estimator: Any) -> Model:
                 f"{cls.__name__} cannot be explained exactly: {_REASONS_AGAINST[cls.__name__]}.", hint=_ANY_MODEL
             )
     raise UnsupportedModelError(
-        f"{type(estimator).__name__} is not a tree model this version explains.",
-        hint=f"It explains: {quoted_list([*_ESTIMATOR_READERS, *_WRAPPER_READERS], most=40)}. {_ANY_MODEL}",
+        f"{type(estimator).__name__} is not a model this version reads.",
+        hint=f"It reads: {quoted_list([*_ESTIMATOR_READERS, *linear.LINEAR_READERS, *_WRAPPER_READERS], most=80)}. {_ANY_MODEL}",
     )
 
 

@@ -1,0 +1,124 @@
+"""Shapley values of additive models: every term is a game of one player or of two, so a row's values are look-ups in tables that are made once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.background.marginal import Background
+from whybox.data.table import Floats
+from whybox.games.indices import Index
+from whybox.games.players import Players
+from whybox.models.additive import Additive, AdditiveTerm
+
+__all__ = ["AdditiveTables", "additive_hybrids"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _GameOfTerm:
+    """The values of a term's players for each code.
+
+    Attributes:
+        players: one or two. attributions: one for each player, as terms of the same columns.
+        interaction: of two players, the whole; None of one.
+    """
+
+    players: tuple[int, ...]
+    attributions: tuple[AdditiveTerm, ...]
+    interaction: AdditiveTerm | None
+
+
+@final
+class AdditiveTables:
+    """Exact values of any index of an additive model, for a background.
+
+    A term of one player adds its value less its mean over the background. A term of two is a game with four coalitions, whose worths are means over the
+    background: an index gives a player ``(1 - q) (v(i) - v()) + q (v(i, j) - v(j))``, where q is the mean probability that the other takes part.
+
+    Args:
+        model: the model. background: its rows and weights. players: of the model's columns. index: which probabilistic value.
+    """
+
+    def __init__(self, model: Additive, background: Background, players: Players, index: Index) -> None:
+        self._outputs, self._count = len(model.base), players.count
+        present = float(index.moments(2)[1, 0])
+        self._games = [_game_of_term(term, background, players, present) for term in model.terms]
+
+    def values(self, X: Floats, order: int) -> Floats:
+        """Return attributions (rows, players, outputs), or whole interactions (rows, players, players, outputs), of encoded rows."""
+        out = np.zeros((len(X), *(self._count,) * order, self._outputs))
+        for game in self._games:
+            if order == 1:
+                for player, term in zip(game.players, game.attributions, strict=True):
+                    out[:, player] += term.values(X)
+            elif game.interaction is not None:
+                both = game.interaction.values(X)
+                first, second = game.players
+                out[:, first, second] += both
+                out[:, second, first] += both
+        return out
+
+
+def _game_of_term(term: AdditiveTerm, background: Background, players: Players, present: float) -> _GameOfTerm:
+    of_term = tuple(int(players.of_column[column]) for column in term.columns)
+    table = term.table
+    codes = [background.matrix[:, column].astype(np.int64) for column in term.columns]
+    mean = background.weights @ term.values(background.matrix)
+    if len(set(of_term)) == 1:
+        return _GameOfTerm(of_term[:1], (AdditiveTerm(term.name, term.columns, table - mean),), None)
+    first_alone, second_alone = (
+        np.tensordot(_shares(code, background.weights, size), table, axes=(0, axis))
+        for code, size, axis in zip(codes[::-1], table.shape[1::-1], (1, 0), strict=True)
+    )
+    first_alone, second_alone = first_alone[:, None], second_alone[None]
+    attributions = (
+        (1.0 - present) * (first_alone - mean) + present * (table - second_alone),
+        (1.0 - present) * (second_alone - mean) + present * (table - first_alone),
+    )
+    return _GameOfTerm(
+        of_term,
+        tuple(AdditiveTerm(term.name, term.columns, np.asarray(a)) for a in attributions),
+        AdditiveTerm(term.name, term.columns, table - first_alone - second_alone + mean),
+    )
+
+
+def _shares(codes: npt.NDArray[np.int64], weights: Floats, size: int) -> Floats:
+    """The share of the background that has each code."""
+    return np.bincount(codes, weights, minlength=size)
+
+
+def additive_hybrids(
+    model: Additive, of_column: npt.NDArray[np.integer], count: int
+) -> Callable[[Floats, Floats], Floats]:
+    """Return what computes the raw outputs, without base, of a row mixed with background rows: (row, background rows) -> (background rows, 2^count, outputs).
+
+    Args:
+        of_column: (model columns,) the player of each; -1: it is always that of the background row. count: of players.
+    """
+    numbers = np.arange(2**count)
+
+    def inside(player: int) -> npt.NDArray[np.bool_]:
+        return (numbers >> player & 1).astype(bool)
+
+    def hybrids(x: Floats, B: Floats) -> Floats:
+        game = np.zeros((len(B), 2**count, len(model.base)))
+        for term in model.terms:
+            players = tuple(dict.fromkeys(int(of_column[c]) for c in term.columns if of_column[c] >= 0))
+            for kept in range(2 ** len(players)):
+                from_row = {player for k, player in enumerate(players) if kept >> k & 1}
+                mixed = np.array(B)
+                for column in term.columns:
+                    if int(of_column[column]) in from_row:
+                        mixed[:, column] = x[column]
+                where = np.ones(2**count, dtype=bool)
+                for player in players:
+                    where &= inside(player) == (player in from_row)
+                game[:, where] += term.values(mixed)[:, None]
+        return game
+
+    return hybrids

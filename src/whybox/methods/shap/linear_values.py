@@ -1,0 +1,44 @@
+"""Shapley values of linear models: a weight times the distance from the background mean."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.background.marginal import Background
+from whybox.data.table import Floats
+from whybox.games.players import Players
+from whybox.models.linear import Linear
+
+__all__ = ["linear_attributions", "linear_hybrids"]
+
+
+def linear_attributions(model: Linear, background: Background, players: Players, X: Floats) -> Floats:
+    """Return the term of each player, (rows, players, outputs), which every index gives: the game is additive, and has no interactions."""
+    out = np.zeros((len(X), players.count, len(model.base)))
+    terms = (np.nan_to_num(X) - background.weights @ np.nan_to_num(background.matrix))[:, :, None] * model.weights
+    for column, player in enumerate(players.of_column):
+        out[:, player] += terms[:, column]
+    return out
+
+
+def linear_hybrids(model: Linear, of_column: npt.NDArray[np.integer], count: int) -> Callable[[Floats, Floats], Floats]:
+    """Return what computes the raw outputs, without base, of a row mixed with background rows: (row, background rows) -> (background rows, 2^count, outputs).
+
+    Args:
+        of_column: (model columns,) the player of each; -1: it has no weight. count: of players.
+    """
+    weights = model.weights
+
+    def hybrids(x: Floats, B: Floats) -> Floats:
+        game = np.zeros((len(B), 2**count, weights.shape[1]))
+        for j in range(count):
+            columns = of_column == j
+            inside = (np.arange(2**count) >> j & 1).astype(bool)
+            game[:, inside] += np.nan_to_num(x[columns]) @ weights[columns]
+            game[:, ~inside] += (np.nan_to_num(B[:, columns]) @ weights[columns])[:, None]
+        return game
+
+    return hybrids
