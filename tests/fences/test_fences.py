@@ -180,6 +180,7 @@ LIBRARIES = {
     "xgboost",
     "lightgbm",
     "catboost",
+    "interpret",
     "torch",
     "jax",
     "equinox",
@@ -283,6 +284,7 @@ PUBLIC = {
     "whybox.networks": ["exported", "jax"],
     "whybox.explainers": [
         "Ablation",
+        "AdditiveShap",
         "Anchors",
         "DeepLift",
         "ExpectedGradients",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from whybox.data.table import Floats
 from whybox.errors import ModelMismatchError, UnsupportedModelError
 
 __all__ = [
+    "ANY_MODEL_HINT",
     "FittedPart",
     "PredictWith",
     "as_columns",
@@ -22,6 +23,8 @@ __all__ = [
     "refuse_one_class",
     "refuse_overridden",
 ]
+
+ANY_MODEL_HINT: Final = "Effects, LIME and anchors take any fitted model, by its own predict: wb.effects(model, X), wb.lime(model, X, background)."
 
 
 def as_columns(values: Any) -> Floats:

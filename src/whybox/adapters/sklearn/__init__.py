@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
+from whybox.adapters.common import ANY_MODEL_HINT
 from whybox.adapters.sklearn import boosting, ensembles, linear, linear_ensembles, pipeline, trees
 from whybox.adapters.sklearn.assemble import UnverifiedModel, verify_and_attach
 from whybox.errors import UnsupportedModelError, quoted_list
@@ -75,15 +76,14 @@ def adapt(estimator: Any) -> Model:
             return _WRAPPER_READERS[cls.__name__](estimator, as_model)
         if cls.__name__ in _REASONS_AGAINST:
             raise UnsupportedModelError(
-                f"{cls.__name__} cannot be explained exactly: {_REASONS_AGAINST[cls.__name__]}.", hint=_ANY_MODEL
+                f"{cls.__name__} cannot be explained exactly: {_REASONS_AGAINST[cls.__name__]}.", hint=ANY_MODEL_HINT
             )
     raise UnsupportedModelError(
         f"{type(estimator).__name__} is not a model this version reads.",
-        hint=f"It reads: {quoted_list([*_ESTIMATOR_READERS, *linear.LINEAR_READERS, *_WRAPPER_READERS], most=80)}. {_ANY_MODEL}",
+        hint=f"It reads: {quoted_list([*_ESTIMATOR_READERS, *linear.LINEAR_READERS, *_WRAPPER_READERS], most=80)}. {ANY_MODEL_HINT}",
     )
 
 
-_ANY_MODEL: Final = "Effects, LIME and anchors take any fitted model, by its own predict: wb.effects(model, X), wb.lime(model, X, background)."
 _DECISION_UNITS: Final = {
     "GradientBoostingClassifier": "log-odds",
     "HistGradientBoostingClassifier": "log-odds",

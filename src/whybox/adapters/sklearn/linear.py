@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 import numpy as np
 
-from whybox.adapters.common import class_names, import_path, refuse_one_class, refuse_overridden
+from whybox.adapters.common import ANY_MODEL_HINT, class_names, import_path, refuse_one_class, refuse_overridden
 from whybox.adapters.sklearn.assemble import RELATIVE_ROUNDING, PredictAsColumns, number_inputs
 from whybox.adapters.sklearn.trees import value_outputs
 from whybox.adapters.verification.verify import verify_linear
@@ -155,7 +155,8 @@ def read_stochastic(estimator: Any) -> Model:
         return read_probability_classifier(estimator)
     if estimator.loss == "modified_huber":
         raise UnsupportedModelError(
-            "the probabilities of SGDClassifier(loss='modified_huber') are clipped sums, which this version does not read."
+            "the probabilities of SGDClassifier(loss='modified_huber') are clipped sums.",
+            hint=ANY_MODEL_HINT,
         )
     return read_margin_classifier(estimator)
 
@@ -166,6 +167,7 @@ def read_support_vectors(estimator: Any) -> Model:
     if estimator.kernel != "linear":
         raise UnsupportedModelError(
             f"{name} with kernel={estimator.kernel!r} is not a linear function of the columns.",
+            hint=ANY_MODEL_HINT,
         )
     if not hasattr(estimator, "decision_function"):
         weights, base = _weights_and_base(estimator.coef_, estimator.intercept_)
@@ -173,12 +175,14 @@ def read_support_vectors(estimator: Any) -> Model:
         return _verified(_LinearParts(weights, base, value_outputs(1), estimator.predict, relative=relative), estimator)
     if getattr(estimator, "probability", False) is True:
         raise UnsupportedModelError(
-            f"the probabilities of {name}(probability=True) are a curve fitted on top of its decision function."
+            f"the probabilities of {name}(probability=True) are a curve fitted on top of its decision function.",
+            hint=ANY_MODEL_HINT,
         )
     weights, base = _weights_and_base(estimator.coef_, estimator.intercept_)
     if len(base) > 1:
         raise UnsupportedModelError(
-            f"{name} with several classes lets pairs of classes vote, which is no linear function of the columns; LinearSVC has one for each class."
+            f"{name} with several classes lets pairs of classes vote, which is no linear function of the columns; LinearSVC has one for each class.",
+            hint=ANY_MODEL_HINT,
         )
     relative = _rounding_of_support_vectors(estimator)
     negative, positive = class_names(estimator.classes_)
@@ -198,7 +202,8 @@ def _rounding_of_support_vectors(estimator: Any) -> float:
         lost = RELATIVE_ROUNDING * float(np.where(sums > 0, sums / coef, 1.0).max())
     if not lost <= FLOAT32_RELATIVE_ROUNDING:
         raise UnsupportedModelError(
-            f"the support vectors of this {type(estimator).__name__} cancel in a column, so its own predictions keep few digits to compare with."
+            f"the support vectors of this {type(estimator).__name__} cancel in a column, so its own predictions keep few digits to compare with.",
+            hint=ANY_MODEL_HINT,
         )
     return max(lost, RELATIVE_ROUNDING)
 

@@ -89,7 +89,7 @@ def _game_of_term(term: AdditiveTerm, background: Background, players: Players, 
 
 def _shares(codes: npt.NDArray[np.int64], weights: Floats, size: int) -> Floats:
     """The share of the background that has each code."""
-    return np.bincount(codes, weights, minlength=size)
+    return np.bincount(codes, weights, minlength=size).astype(np.float64)
 
 
 def additive_hybrids(
