@@ -14,8 +14,9 @@ from scipy import sparse
 
 import zoo
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.explainers import LinearShap, TreeShap
+from whybox.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.common.spot_checks import TimeShare
+from whybox.models.additive import Additive
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
@@ -35,7 +36,8 @@ RNG = np.random.default_rng(0)
 def explainer_of(model, background, options):
     """The explainer, or None where these options do not go together with the model."""
     try:
-        return (LinearShap if isinstance(model, Linear) else TreeShap)(model, background, **options)
+        kind = {Linear: LinearShap, Additive: AdditiveShap}.get(type(model), TreeShap)
+        return kind(model, background, **options)
     except (OptionError, UnsupportedModelError):
         return None
 
