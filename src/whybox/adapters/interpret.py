@@ -29,7 +29,8 @@ from whybox.models.links import Link, Outputs
 __all__ = ["adapt", "raw_scores"]
 
 RELATIVE_ROUNDING: Final = 1e-12  # sums of a table for each term, in float64
-PROBE_ROWS: Final = 2000  # rows that reach bins and lie on their edges
+MIN_PROBE_ROWS, MAX_PROBE_ROWS = 2000, 20_000  # rows that reach bins and lie on their edges
+MAX_PAIR_ROWS: Final = 50_000  # rows in two bins of a pair, for all pairs together
 _LINKS: Final = {"identity": "identity", "log": "exp", "logit": "sigmoid", "mlogit": "softmax"}
 _MADE_NAME: Final = re.compile(r"feature_\d{4,}")  # of a feature that has no name
 _NUMBER_LIKE: Final = re.compile(r"[-+.\dA-Za-z]*\d[-+.\deE]*|True|False|nan", re.ASCII)
@@ -234,27 +235,49 @@ def _verified(model: Additive, obj: Any) -> Model:
 
 
 def _probe_rows(obj: Any) -> tuple[Any, int]:
-    """Rows whose cells lie on the edges of bins, just below and between them, are missing or unseen categories; and how many edges there are."""
+    """Rows whose cells lie on the edges of bins, just below and between them, are missing or unseen categories; then rows in every two bins of each pair.
+
+    Returns:
+        a data frame; and how many edges there are.
+    """
     import pandas as pd
 
-    rng, columns, edges = np.random.default_rng(0), {}, 0
-    for name, kind, levels in zip(obj.feature_names_in_, obj.feature_types_in_, obj.bins_, strict=True):
-        if kind == "continuous":
-            cuts = np.unique(np.concatenate([np.asarray(level, dtype=np.float64) for level in levels] or [np.zeros(0)]))
+    rng, values_of, edges = np.random.default_rng(0), [], 0
+    for kind, levels in zip(obj.feature_types_in_, obj.bins_, strict=True):
+        cells = [_cell_of_each_bin(kind, level) for level in levels] or [np.array([0.0, np.nan])]
+        if kind == "continuous" and levels:
+            cuts = np.unique(np.concatenate(levels))
             edges += len(cuts)
-            values = np.concatenate([cuts, np.nextafter(cuts, -np.inf), cuts + 0.5, [0.0, np.nan, 1e300, -1e300]])
-            cells: Any = _every_value(values, rng)
-        else:
-            known = list(levels[0]) if levels else []
-            unseen = next(text for text in (f"unseen {i}" for i in count()) if text not in known)
-            choice = np.array([*known, unseen, None], dtype=object)
-            cells = _every_value(choice, rng)
-        columns[str(name)] = cells
-    return pd.DataFrame(columns), edges
+            cells += [np.nextafter(cuts, -np.inf), cuts + 0.5, np.array([1e300, -1e300])]
+        values_of.append(np.concatenate(cells))
+    rows = int(np.clip(max(map(len, values_of)), MIN_PROBE_ROWS, MAX_PROBE_ROWS))
+    columns = [[_each_value(values, rows, rng)] for values in values_of]
+    pairs = [features for features in obj.term_features_ if len(features) == 2]
+    for features in pairs:
+        first, second = (
+            _cell_of_each_bin(obj.feature_types_in_[f], obj.bins_[f][_bin_key(obj, f, 2)[1]]) for f in features
+        )
+        both = np.indices((len(first), len(second))).reshape(2, -1)
+        both = both[:, rng.permutation(both.shape[1])[: MAX_PAIR_ROWS // len(pairs)]]
+        for j, column in enumerate(columns):
+            if j in features:
+                column.append((first, second)[features.index(j)][both[features.index(j)]])
+            else:
+                column.append(rng.choice(column[0], both.shape[1]))
+    names = map(str, obj.feature_names_in_)
+    return pd.DataFrame({name: np.concatenate(column) for name, column in zip(names, columns, strict=True)}), edges
 
 
-def _every_value(values: Any, rng: np.random.Generator) -> Any:
-    """PROBE_ROWS of the values, each at least once where there are no more, in any order."""
-    order = rng.permutation(len(values))
-    at = np.concatenate([order, rng.integers(0, len(values), max(0, PROBE_ROWS - len(values)))])[:PROBE_ROWS]
+def _each_value(values: Any, rows: int, rng: np.random.Generator) -> Any:
+    """So many of the values, each at least once where there are no more, in any order."""
+    at = np.concatenate([rng.permutation(len(values)), rng.integers(0, len(values), max(0, rows - len(values)))])[:rows]
     return values[rng.permutation(at)]
+
+
+def _cell_of_each_bin(kind: str, level: Any) -> Any:
+    """A cell in every bin of a feature: missing, below the first cut and on each cut, or missing, a category unseen and each that is known."""
+    if kind == "continuous":
+        cuts = np.asarray(level, dtype=np.float64)
+        return np.concatenate([[np.nan], np.nextafter(cuts[:1], -np.inf) if len(cuts) else [0.0], cuts])
+    unseen = next(text for text in (f"unseen {i}" for i in count()) if text not in level)
+    return np.array([None, unseen, *level], dtype=object)

@@ -57,13 +57,14 @@ def explain(
     """Explain each row: how much did every feature contribute to its prediction?
 
     Args:
-        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
-            methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
+        model: a fitted model of scikit-learn (trees, linear models), XGBoost, LightGBM, CatBoost or interpret, a Pipeline or search around one, or the path of a model
+            file. Also one of its methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
         background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
-        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or any id of the family
+        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. ``"linear_shap_correlated"``: of a
+            linear model, with absent features that follow from those present as in a Gaussian (see :class:`whybox.explainers.LinearShap`). Or any id of the family
             ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list of these.
         output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
             a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of

@@ -140,7 +140,7 @@ TABLE_METHODS: Final = (
     MethodSpec(
         id="exact",
         title="LIME without a sample",
-        summary="coefficients of a linear model near a row, without a sample: of tree ensembles and linear boosters on their additive scale",
+        summary="coefficients of a linear model near a row, without a sample: of tree ensembles and linear models on their additive scale",
         needs=("background",),
         takes=("trees", "linear"),
         cost="less than two predicts a row",

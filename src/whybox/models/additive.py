@@ -41,6 +41,14 @@ class AdditiveTerm:
         """For each of its columns, whether the table depends on it."""
         return tuple(bool((np.ptp(self.table, axis=axis) > 0).any()) for axis in range(len(self.columns)))
 
+    def without_constant_columns(self) -> AdditiveTerm | None:
+        """Return the same term of those of its columns on which the table depends; None where there are none."""
+        varies = self.varies
+        if not any(varies):
+            return None
+        table = self.table[tuple(slice(None) if v else 0 for v in varies)]
+        return replace(self, columns=tuple(c for c, v in zip(self.columns, varies, strict=True) if v), table=table)
+
 
 @final
 @dataclass(frozen=True, eq=False, kw_only=True)

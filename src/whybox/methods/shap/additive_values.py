@@ -47,7 +47,8 @@ class AdditiveTables:
     def __init__(self, model: Additive, background: Background, players: Players, index: Index) -> None:
         self._outputs, self._count = len(model.base), players.count
         present = float(index.moments(2)[1, 0])
-        self._games = [_game_of_term(term, background, players, present) for term in model.terms]
+        varying = [term.without_constant_columns() for term in model.terms]
+        self._games = [_game_of_term(term, background, players, present) for term in varying if term is not None]
 
     def values(self, X: Floats, order: int) -> Floats:
         """Return attributions (rows, players, outputs), or whole interactions (rows, players, players, outputs), of encoded rows."""
