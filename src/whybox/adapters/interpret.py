@@ -168,16 +168,18 @@ class _BinEncoder:
         preclean, eval_terms = _library_functions()
         with suppress_warnings():
             rows, n = preclean(table.for_transformers(), list(self.names), list(self.types))
-            out = np.zeros((n, len(self.sizes)))
+            out, known = np.zeros((len(self.sizes), n)), set()
             if not n:
-                return out
+                return out.T
             codes = eval_terms(
                 rows, n, list(self.names), list(self.types), list(map(list, self.bins)), self.term_features
             )
             for columns, found in zip(self.columns, codes, strict=True):
                 for column, code in zip(columns, found, strict=True):
-                    out[:, column] = np.where(code < 0, self.sizes[column] - 1, code)
-        return out
+                    if column not in known:
+                        out[column] = np.where(code < 0, self.sizes[column] - 1, code)
+                        known.add(column)
+        return out.T
 
 
 def _library_functions() -> tuple[Callable[..., Any], Callable[..., Any]]:

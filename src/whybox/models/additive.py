@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import final
@@ -34,7 +35,16 @@ class AdditiveTerm:
 
     def values(self, X: Floats) -> Floats:
         """Return what the term adds to encoded rows, (rows, outputs)."""
-        return np.asarray(self.table[tuple(X[:, column].astype(np.int64) for column in self.columns)])
+        return self.values_of_codes({column: X[:, column].astype(np.int64) for column in self.columns})
+
+    def values_of_codes(self, codes: Mapping[int, npt.NDArray[np.int64]] | npt.NDArray[np.int64]) -> Floats:
+        """Return what the term adds to rows of codes, by model column; (rows, outputs)."""
+        at = codes[self.columns[0]]
+        if len(self.columns) == 2:
+            at = at * self.table.shape[1] + codes[self.columns[1]]
+        if self.table.shape[-1] == 1:
+            return np.asarray(self.table.reshape(-1)[at][:, None])
+        return np.asarray(self.table.reshape(-1, self.table.shape[-1])[at])
 
     @property
     def varies(self) -> tuple[bool, ...]:
@@ -98,16 +108,16 @@ class Additive(Model):
 
     def rounding_scale(self, X: Floats) -> Floats:
         """Size of the summands of each row, to which rounding is relative; (rows, outputs)."""
-        size = np.tile(np.abs(self.base_values), (len(X), 1))
+        size, codes = np.tile(np.abs(self.base_values), (len(X), 1)), np.ascontiguousarray(X.T).astype(np.int64)
         for term in self.terms:
-            size += np.abs(term.values(X))
+            size += np.abs(term.values_of_codes(codes))
         return size
 
     def raw_outputs(self, X: Floats) -> Floats:
         """Raw outputs (rows, outputs)."""
-        raw = np.tile(self.base_values, (len(X), 1))
+        raw, codes = np.tile(self.base_values, (len(X), 1)), np.ascontiguousarray(X.T).astype(np.int64)
         for term in self.terms:
-            raw += term.values(X)
+            raw += term.values_of_codes(codes)
         return raw
 
     def select_columns(self, columns: npt.NDArray[np.int64], inputs: Inputs) -> Additive:

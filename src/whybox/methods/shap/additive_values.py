@@ -52,17 +52,18 @@ class AdditiveTables:
 
     def values(self, X: Floats, order: int) -> Floats:
         """Return attributions (rows, players, outputs), or whole interactions (rows, players, players, outputs), of encoded rows."""
-        out = np.zeros((len(X), *(self._count,) * order, self._outputs))
+        codes = np.ascontiguousarray(X.T).astype(np.int64)
+        out = np.zeros((*(self._count,) * order, len(X), self._outputs))
         for game in self._games:
             if order == 1:
                 for player, term in zip(game.players, game.attributions, strict=True):
-                    out[:, player] += term.values(X)
+                    out[player] += term.values_of_codes(codes)
             elif game.interaction is not None:
-                both = game.interaction.values(X)
+                both = game.interaction.values_of_codes(codes)
                 first, second = game.players
-                out[:, first, second] += both
-                out[:, second, first] += both
-        return out
+                out[first, second] += both
+                out[second, first] += both
+        return np.moveaxis(out, -2, 0)
 
 
 def _game_of_term(term: AdditiveTerm, background: Background, players: Players, present: float) -> _GameOfTerm:
