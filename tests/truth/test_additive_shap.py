@@ -12,8 +12,9 @@ import whybox as wb
 import zoo
 from oracles import banzhaf, beta, semivalue, shapley
 from whybox.adapters import interpret as adapter
-from whybox.errors import ModelFileError, ModelMismatchError, OptionError, UnsupportedModelError
+from whybox.errors import ModelFileError, ModelMismatchError, OptionError, SpotCheckError, UnsupportedModelError
 from whybox.explainers import AdditiveShap
+from whybox.methods.shap.additive_values import AdditiveTables
 from whybox.models.additive import Additive, AdditiveTerm
 from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.inputs import Inputs, NumberEncoder
@@ -168,6 +169,30 @@ def test_a_wrong_table_is_found_when_the_model_is_read(monkeypatch):
     monkeypatch.setattr(adapter, "AdditiveTerm", wrong)
     with pytest.raises(ModelMismatchError, match="ExplainableBoostingRegressor"):
         as_model(model)
+
+
+@pytest.mark.parametrize("order", [1, 2])
+def test_a_wrong_value_is_found_by_the_second_way(monkeypatch, order):
+    model, right = random_model([(0,), (0, 3), (1, 2)]), AdditiveTables.values
+
+    def wrong(self, X, of_order):
+        values = np.array(right(self, X, of_order))
+        if of_order == 1:
+            values[:, 0] += 1e-6
+            values[:, 1] -= 1e-6  # the sum stays what it was
+        return values
+
+    monkeypatch.setattr(AdditiveTables, "values", wrong)
+    with pytest.raises(SpotCheckError, match="coalition by coalition"):
+        wb.explain(model, random_codes(4), random_codes(10, seed=2), order=order)
+
+
+def test_a_plan_knows_what_is_computed():
+    model, rows = random_model([(0,), (0, 3)]), random_codes(30)
+    plan = wb.plan(wb.explain, model, rows, rows)
+    assert (plan.kernel, plan.method_id, plan.exact) == ("additive", "shap.additive_shap", True)
+    assert 0 < plan.seconds < 1e-3
+    assert "trees" not in str(plan)
 
 
 def test_what_is_refused():
