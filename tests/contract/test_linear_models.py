@@ -20,6 +20,7 @@ import whybox as wb
 from whybox.adapters.sklearn import linear
 from whybox.adapters.sklearn.linear import LINEAR_READERS
 from whybox.errors import ModelMismatchError, OptionError, UnsupportedModelError
+from whybox.explainers import LinearShap
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
@@ -141,7 +142,7 @@ def test_margins_have_no_probabilities_and_labels_are_no_scale():
     with pytest.raises(OptionError, match="not probabilities"):
         wb.explain(model, X[:2], X, scale="probability")
     with pytest.raises(UnsupportedModelError, match="gives class labels"):
-        wb.explain(model.predict, X[:2], X)
+        as_model(model.predict)
 
 
 @pytest.mark.parametrize(
@@ -211,9 +212,9 @@ def test_rows_of_float32_and_sparse_rows():
 def test_steps_that_mix_columns_make_one_player():
     model = make_pipeline(PolynomialFeatures(2, interaction_only=True), Ridge()).fit(X[:, :3], Y)
     with pytest.raises(UnsupportedModelError, match="mixes all its columns .* before it reads them"):
-        wb.explain(model, X[:2, :3], X[:, :3])
+        LinearShap(model, X[:, :3])
     with pytest.raises(UnsupportedModelError, match="mixes all its columns"):
-        wb.explain(make_pipeline(PCA(2), Ridge()).fit(X, Y), X[:2], X)
+        LinearShap(make_pipeline(PCA(2), Ridge()).fit(X, Y), X)
 
 
 def test_a_background_is_asked_for_and_many_features_behind_a_link_are_refused():
@@ -222,4 +223,4 @@ def test_a_background_is_asked_for_and_many_features_behind_a_link_are_refused()
     wide = RNG.normal(size=(60, 16))
     model = LogisticRegression().fit(wide, wide[:, 0] > 0)
     with pytest.raises(UnsupportedModelError, match="all 2\\^16 coalitions"):
-        wb.explain(model, wide[:2], wide, "exact", scale="probability")
+        wb.explain(model, wide[:2], wide, "linear_shap", scale="probability")

@@ -202,7 +202,7 @@ def test_what_is_refused():
         warnings.simplefilter("ignore")  # its figures do not show such terms
         three = ExplainableBoostingRegressor(interactions=[(0, 1, 2)], **FEW).fit(X, y)
     with pytest.raises(UnsupportedModelError, match="a term of 3 features"):
-        wb.explain(three, X[:2], X)
+        as_model(three)
     assert np.isfinite(wb.effects(three, X, [0], grid=3)[0].values).all()  # evaluated instead
     with pytest.raises(UnsupportedModelError, match="not fitted"):
         as_model(ExplainableBoostingClassifier())

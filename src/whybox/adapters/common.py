@@ -24,7 +24,10 @@ __all__ = [
     "refuse_overridden",
 ]
 
-ANY_MODEL_HINT: Final = "Effects, LIME and anchors take any fitted model, by its own predict: wb.effects(model, X), wb.lime(model, X, background)."
+ANY_MODEL_HINT: Final = (
+    "Attributions with a background, effects, LIME and anchors take any model or function that predicts: wb.explain(model, X, background), "
+    "wb.effects(model, X), wb.lime(model, X, background)."
+)
 
 
 def as_columns(values: Any) -> Floats:
