@@ -33,7 +33,7 @@ MIN_PROBE_ROWS, MAX_PROBE_ROWS = 2000, 20_000  # rows that reach bins and lie on
 MAX_PAIR_ROWS: Final = 50_000  # rows in two bins of a pair, for all pairs together
 _LINKS: Final = {"identity": "identity", "log": "exp", "logit": "sigmoid", "mlogit": "softmax"}
 _MADE_NAME: Final = re.compile(r"feature_\d{4,}")  # of a feature that has no name
-_NUMBER_LIKE: Final = re.compile(r"[-+.\dA-Za-z]*\d[-+.\deE]*|True|False|nan", re.ASCII)
+_NUMBER_LIKE: Final = re.compile(r"[-+]?(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?|True|False|nan|[-+]?inf", re.ASCII)
 
 Ints = npt.NDArray[np.int64]
 BinKey = tuple[int, int]  # a feature, and which of its binnings: from 0

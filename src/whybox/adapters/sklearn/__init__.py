@@ -9,7 +9,7 @@ from typing import Any, Final
 from whybox.adapters.common import ANY_MODEL_HINT
 from whybox.adapters.sklearn import boosting, ensembles, linear, linear_ensembles, pipeline, trees
 from whybox.adapters.sklearn.assemble import UnverifiedModel, verify_and_attach
-from whybox.errors import UnsupportedModelError, quoted_list
+from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
 from whybox.models.registry import as_model
@@ -80,7 +80,7 @@ def adapt(estimator: Any) -> Model:
             )
     raise UnsupportedModelError(
         f"{type(estimator).__name__} is not a model this version reads.",
-        hint=f"It reads: {quoted_list([*_ESTIMATOR_READERS, *linear.LINEAR_READERS, *_WRAPPER_READERS], most=80)}. {ANY_MODEL_HINT}",
+        hint=f"It reads trees, forests, boosting, linear models, ensembles of these, Pipelines and searches; docs/models.md lists every kind. {ANY_MODEL_HINT}",
     )
 
 

@@ -300,7 +300,7 @@ class KernelRunner:
             return self.interventional_values(X, order, what)
         method = _KERNEL_METHODS[self.problem.kernel]
         share = -(-len(X) // self._threads)
-        if self._threads == 1 or share < MIN_ROWS_PER_THREAD:
+        if self._threads == 1 or share < MIN_ROWS_PER_THREAD or self.problem.kernel in _QUICK_KERNELS:
             return method(self, X, order)
         with ThreadPoolExecutor(self._threads) as pool:  # the native code holds no lock
             parts = [X[i : i + share] for i in range(0, len(X), share)]
@@ -485,6 +485,11 @@ def _require_ensemble(problem: ShapProblem) -> TreeEnsemble:
     return problem.model
 
 
+_QUICK_KERNELS: Final = (
+    "linear",
+    "linear, correlated",
+    "additive",
+)  # a few passes over the rows, from tables that are made once
 _KERNEL_METHODS: Final[dict[KernelName, Callable[[KernelRunner, Floats, int], Floats]]] = {
     "path-dependent": KernelRunner.path_dependent_values,
     "rescaled": KernelRunner.rescaled_values,

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Final, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -59,6 +59,10 @@ class ConditionalGaussian:
                 " of the model by itself.",
             )
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Pickle what it is made of: slopes of all coalitions may be large, and are made again."""
+        return ConditionalGaussian, (self.model, self.background, self.players)
+
     @cached_property
     def mean(self) -> Floats:
         """Mean of each model column, (columns,)."""
@@ -72,6 +76,12 @@ class ConditionalGaussian:
         varies = spread > 1e-12 * np.maximum(np.abs(self.mean), np.finfo(np.float64).tiny)
         spread = np.where(varies, spread, 0.0)
         return np.divide(apart, spread, out=np.zeros(apart.shape), where=varies), spread
+
+    @cached_property
+    def _root(self) -> Floats:
+        """A few rows with the same sums of products as those of the background, (columns, columns) at most, from its QR decomposition."""
+        z, _ = self._deviations
+        return np.asarray(np.linalg.qr(z, mode="r")) if len(z) > z.shape[1] else z
 
     @cached_property
     def correlation(self) -> Floats:
@@ -120,8 +130,8 @@ class ConditionalGaussian:
         Args:
             coalition: (players,).
         """
-        inside = coalition[self.players.of_column]
-        z, spread = self._deviations
+        inside, z = coalition[self.players.of_column], self._root
+        _, spread = self._deviations
         out = np.where(inside[:, None], self.model.weights, 0.0)
         if inside.any() and not inside.all():
             absent = z[:, ~inside] @ (self.model.weights * spread[:, None])[~inside]
