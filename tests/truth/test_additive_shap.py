@@ -2,6 +2,7 @@
 
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -20,6 +21,7 @@ from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.links import Link, Outputs
 from whybox.models.registry import as_model
+from whybox.reporting.sections.model import model_section
 
 WEIGHTS = {"shapley": shapley, "banzhaf": banzhaf(), "beta(4, 1)": beta(4, 1)}
 CODES = 4
@@ -220,3 +222,11 @@ def test_what_is_refused():
 
     with pytest.raises(UnsupportedModelError, match="has a predict of its own"):
         as_model(Doubled(interactions=0, **FEW).fit(X, y))
+
+
+def test_the_report_says_what_the_model_is_made_of():
+    model, rows = zoo.built("ExplainableBoostingClassifier, pairs, categories")
+    e = wb.explain(model, rows[:3], rows[:20])
+    text = model_section(SimpleNamespace(model=as_model(model), explanation=e, rows=rows[:3], source=None))
+    assert "7, 2 of them of two columns" in text
+    assert "ExplainableBoostingClassifier" in text

@@ -202,6 +202,7 @@ def test_missing_values_and_too_many_slopes_are_refused():
 
 
 @pytest.mark.soak
+@pytest.mark.filterwarnings("ignore")
 def test_values_are_those_of_the_shap_package():
     shap = pytest.importorskip("shap")
     B = mixed_normals(2000, 5)
