@@ -21,6 +21,7 @@ from whybox.adapters.sklearn import linear
 from whybox.adapters.sklearn.linear import LINEAR_READERS
 from whybox.errors import ModelMismatchError, OptionError, UnsupportedModelError
 from whybox.explainers import LinearShap
+from whybox.games.exact import all_coalitions, exact_values
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
@@ -130,6 +131,29 @@ def test_probabilities_are_those_of_predict_proba(model, units):
     ):
         assert e.units == "probability"
         np.testing.assert_allclose(e.base + e.values.sum(axis=1), model.predict_proba(X[:5]), atol=1e-12)
+
+
+@pytest.mark.parametrize("kind", ["linear", "additive"])
+def test_twelve_features_behind_a_link_are_enumerated_and_checked(kind):
+    """So many that the second way takes some of the features only."""
+    rows = np.random.default_rng(0).normal(size=(200, 12))
+    target = rows[:, 0] + rows[:, 1] * rows[:, 2] + rows[:, 3:].sum(axis=1) > 0
+    if kind == "linear":
+        model = LogisticRegression().fit(rows, target)
+    else:
+        from interpret.glassbox import ExplainableBoostingClassifier
+
+        model = ExplainableBoostingClassifier(max_rounds=20, outer_bags=1, interactions=[(1, 2)], n_jobs=1)
+        model.fit(rows, target)
+    background = rows[100:120]
+    e = wb.explain(model, rows[:2], background, scale="probability")
+    assert e.evidence.kernel == "enumeration"
+    assert "for 8 features against one background row" in str(e.evidence.spot_checks)
+    inside = all_coalitions(12)
+    for i in range(2):
+        mixed = np.where(inside[:, None], rows[i], background).reshape(-1, 12)
+        worths = model.predict_proba(mixed)[:, 1].reshape(len(inside), -1).mean(axis=1)
+        np.testing.assert_allclose(e.values[i], exact_values(worths[:, None])[:, 0], atol=1e-12)
 
 
 def test_margins_have_no_probabilities_and_labels_are_no_scale():

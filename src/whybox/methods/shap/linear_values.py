@@ -32,7 +32,7 @@ def linear_hybrids(model: Linear, of_column: npt.NDArray[np.integer], count: int
     """Return what computes the raw outputs, without base, of a row mixed with background rows: (row, background rows) -> (background rows, 2^count, outputs).
 
     Args:
-        of_column: (model columns,) the player of each; -1: it has no weight. count: of players.
+        of_column: (model columns,) the player of each; -1: it is always that of the background row. count: of players.
     """
     weights = model.weights
 
@@ -43,6 +43,9 @@ def linear_hybrids(model: Linear, of_column: npt.NDArray[np.integer], count: int
             inside = (np.arange(2**count) >> j & 1).astype(bool)
             game[:, inside] += np.nan_to_num(x[columns]) @ weights[columns]
             game[:, ~inside] += (np.nan_to_num(B[:, columns]) @ weights[columns])[:, None]
+        others = of_column < 0
+        if weights[others].any():
+            game += (np.nan_to_num(B[:, others]) @ weights[others])[:, None]
         return game
 
     return hybrids
