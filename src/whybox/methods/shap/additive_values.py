@@ -102,10 +102,6 @@ def additive_hybrids(
     Args:
         of_column: (model columns,) the player of each; -1: it is always that of the background row. count: of players.
     """
-    numbers = np.arange(2**count)
-
-    def inside(player: int) -> npt.NDArray[np.bool_]:
-        return (numbers >> player & 1).astype(bool)
 
     def hybrids(x: Floats, B: Floats) -> Floats:
         game = np.zeros((len(B), 2**count, len(model.base)))
@@ -117,10 +113,24 @@ def additive_hybrids(
                 for column in term.columns:
                     if int(of_column[column]) in from_row:
                         mixed[:, column] = x[column]
-                where = np.ones(2**count, dtype=bool)
-                for player in players:
-                    where &= inside(player) == (player in from_row)
-                game[:, where] += term.values(mixed)[:, None]
+                _coalitions_with(game, players, from_row)[...] += _as_coalitions(term.values(mixed), len(players))
         return game
 
     return hybrids
+
+
+def _coalitions_with(game: Floats, players: tuple[int, ...], present: set[int]) -> Floats:
+    """The worths of coalitions that hold these of up to two players and not the others, a view of (rows, coalitions, outputs)."""
+    rows, _, outputs = game.shape
+    at = tuple(int(player in present) for player in sorted(players))
+    if not players:
+        return game
+    if len(players) == 1:
+        return game.reshape(rows, -1, 2, 2 ** players[0], outputs)[:, :, at[0]]
+    low, high = sorted(players)
+    return game.reshape(rows, -1, 2, 2 ** (high - low - 1), 2, 2**low, outputs)[:, :, at[1], :, at[0]]
+
+
+def _as_coalitions(values: Floats, players: int) -> Floats:
+    """Values of rows, (rows, outputs), for all coalitions of a view that :func:`_coalitions_with` returns of so many players."""
+    return values.reshape(len(values), *(1,) * (players + 1), values.shape[1])

@@ -37,12 +37,12 @@ def linear_hybrids(model: Linear, of_column: npt.NDArray[np.integer], count: int
     weights = model.weights
 
     def hybrids(x: Floats, B: Floats) -> Floats:
-        game = np.zeros((len(B), 2**count, weights.shape[1]))
-        for j in range(count):
+        game = np.zeros((len(B), 1, weights.shape[1]))
+        for j in range(count):  # coalitions without player j, then those with it
             columns = of_column == j
-            inside = (np.arange(2**count) >> j & 1).astype(bool)
-            game[:, inside] += np.nan_to_num(x[columns]) @ weights[columns]
-            game[:, ~inside] += (np.nan_to_num(B[:, columns]) @ weights[columns])[:, None]
+            absent = (np.nan_to_num(B[:, columns]) @ weights[columns])[:, None]
+            present = np.nan_to_num(x[columns]) @ weights[columns]
+            game = np.concatenate([game + absent, game + present], axis=1)
         others = of_column < 0
         if weights[others].any():
             game += (np.nan_to_num(B[:, others]) @ weights[others])[:, None]
