@@ -276,3 +276,39 @@ def test_folds_need_rows():
     rows, empty = _cells(30, 1), HybridStore(5, 2)
     with pytest.raises(InputError, match="hybrids"):
         fit_folds(empty, rows, CATEGORICAL, folds=2)
+
+
+@pytest.mark.parametrize(
+    "column", ["constant", "missing", "infinite", "huge", "tiny", "far from zero", "missing category"]
+)
+@pytest.mark.filterwarnings("error")
+def test_odd_columns_leave_finite_exact_values(column):
+    cells = np.random.default_rng(0).normal(size=(240, 3))
+    odd = {
+        "constant": 5.0,
+        "missing": np.nan,
+        "missing category": np.nan,
+        "infinite": np.where(np.arange(240) % 3, np.inf, -np.inf),
+        "huge": 1e200 * cells[:, 1],
+        "tiny": 1e-300 * cells[:, 1],
+        "far from zero": 1e9 + 1e-3 * cells[:, 1],
+    }
+    outputs = cells[:, :1] ** 2 + np.sign(cells[:, 1:2])
+    cells[:, 1] = odd[column]
+    store = HybridStore(3, 1)
+    store.append(cells, outputs, np.arange(240) % 4)
+    folds = fit_folds(store, cells[:4], np.array([False, "category" in column, False]), folds=2, iterations=10)
+    values = folds.shapley_values(cells[:4], cells[:9], np.full(9, 1 / 9), np.arange(3, dtype=np.int32), 3)
+    rise = [
+        folds.surrogate(i).predict(cells[[i]])[0] - folds.surrogate(i).predict(cells[:9]).mean(axis=0) for i in range(4)
+    ]
+    np.testing.assert_allclose(values.sum(axis=1), rise, atol=1e-12)
+    assert (folds.left_share < 1).all()
+
+
+def test_outputs_too_large_for_squares_are_refused():
+    store, rows, _ = _filled_store(60)
+    cells, outputs, row, _ = store.hybrids()
+    store.append(cells, 1e150 * outputs, row)
+    with pytest.raises(InputError, match="1e"):
+        fit_folds(store, rows, CATEGORICAL, folds=2)

@@ -30,6 +30,7 @@ FAMILIES: Final[dict[Family, str]] = {
 MAX_FITTED: Final = 30_000  # hybrids that a surrogate is fitted to
 MAX_KERNEL_COLUMNS: Final = 64  # columns beyond which values of kernels take too long
 MAX_TREE_OUTPUTS: Final = 4  # outputs beyond which trees, which each has of its own, take too long
+MAX_OUTPUT: Final = 1e100  # whose squares can be added up
 MAX_JUDGED: Final = 10_000  # hybrids of the rows left out that a fold is judged by
 
 Ints = npt.NDArray[np.int64]
@@ -155,12 +156,14 @@ def fit_folds(
         iterations: trees of an output; None: as many as are worth it.
 
     Raises:
-        InputError: fewer different rows than folds, or rows outside a fold without hybrids.
+        InputError: fewer different rows than folds, rows outside a fold without hybrids, or outputs beyond 1e100.
         ModelMismatchError: as :func:`.trees.fit_trees`.
     """
     kind = default_family(rows.shape[1], store.outputs) if family is None else family
     fold_of_row = folds_of_rows(rows, folds, seed)
     cells, outputs, row, _ = store.hybrids()
+    if not (np.abs(outputs) <= MAX_OUTPUT).all():
+        raise InputError(f"surrogates take outputs of at most {MAX_OUTPUT:g}.")
     fold = fold_of_row[row]
     if len(np.unique(fold)) < 2:
         raise InputError("surrogates need hybrids of rows in two folds at least.")

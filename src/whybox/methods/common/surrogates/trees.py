@@ -19,6 +19,7 @@ from whybox.errors import Argument, ModelMismatchError
 from whybox.games.indices import SHAPLEY, Index
 from whybox.kernels import tree_shap
 from whybox.methods.common.surrogates.base import PlayerOf, Surrogate
+from whybox.methods.common.surrogates.features import MAX_NUMBER
 from whybox.models.registry import trees_of_boosting
 from whybox.models.trees import TreeEnsemble
 
@@ -133,7 +134,10 @@ def fit_trees(
         known = np.unique(cells[~np.isnan(cells[:, c]), c])
         if len(known) <= MAX_CATEGORIES:
             codes[c] = known
-    X = _encoded(cells, codes)
+    X = np.clip(
+        _encoded(cells, codes), -MAX_NUMBER, MAX_NUMBER
+    )  # scikit-learn takes means of neighbours for thresholds
+    X[:, np.isnan(X).all(axis=0)] = 0.0  # a column that tells nothing
     if iterations is None:
         iterations = min(ITERATIONS, max(MIN_ITERATIONS, MAX_TREES // outputs.shape[1]))
     fit = partial(_fit_output, X, sorted(codes), iterations)
