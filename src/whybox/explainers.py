@@ -38,6 +38,7 @@ if TYPE_CHECKING:
     from whybox.methods.shap.explainers import TreeShap as TreeShap
     from whybox.methods.shap.game_explainer import ExactShap as ExactShap
     from whybox.methods.shap.game_explainer import SampledShap as SampledShap
+    from whybox.methods.shap.partition import PartitionShap as PartitionShap
 
 _SALIENCY_NAMES: Final = {name: place for place, _, name in (spec.run.partition(":") for spec in methods("saliency"))}
 _MODULE_OF_NAME: Final = {
@@ -46,6 +47,7 @@ _MODULE_OF_NAME: Final = {
     "Index": "whybox.games.indices",
     "Lime": "whybox.methods.lime.explainer",
     "LinearShap": "whybox.methods.shap.explainers",
+    "PartitionShap": "whybox.methods.shap.partition",
     "SampledShap": "whybox.methods.shap.game_explainer",
     "Saliency": "whybox.methods.saliency.explainer",
     "TreeShap": "whybox.methods.shap.explainers",

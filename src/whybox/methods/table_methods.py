@@ -19,6 +19,9 @@ _EVALUATED_BY_SHAP: Final = (
     "spot_checks",
 )  # fmt: skip  # of methods that evaluate it
 _SAMPLED_BY_SHAP: Final = (*_EVALUATED_BY_SHAP, "tol", "top", "level", "stochastic", "surrogate", "callback")
+_PARTITIONED_BY_SHAP: Final = (
+    *(name for name in _EVALUATED_BY_SHAP if name not in ("order", "index")), "hierarchy", "tol", "level", "callback",
+)  # fmt: skip
 _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (
     "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
@@ -126,6 +129,23 @@ TABLE_METHODS: Final = (
         run="whybox.methods.shap.game_explainer:SampledShap",
         options=_SHAP_OPTIONS,
         option_names=_SAMPLED_BY_SHAP,
+        needs=("predict", "background"),
+        exact=False,
+        additive=True,
+        figures=_TABLE_FIGURES,
+        section="attributions",
+        command="explain",
+        cost="up to 2,000 predictions a row, or as `max_evals` says",
+    ),
+    MethodSpec(
+        id="partition_shap",
+        family="shap",
+        title="PartitionShap",
+        summary="Owen values over a hierarchy: features, or words, that belong together share the credit of their block",
+        reference="Winter, International Journal of Game Theory 18 (1989), doi:10.1007/BF01268148; Owen (1977), doi:10.1007/978-3-642-45494-3_7",
+        run="whybox.methods.shap.partition:PartitionShap",
+        options=_SHAP_OPTIONS,
+        option_names=_PARTITIONED_BY_SHAP,
         needs=("predict", "background"),
         exact=False,
         additive=True,

@@ -6,21 +6,19 @@ The surrogate of a row is fitted to hybrids of other rows, so that, given the su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.games.donor_blocks import BlockDesign
 from whybox.games.solve import ObservedPairs
 from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.surrogates.cells import cell_numbers
 from whybox.methods.common.surrogates.folds import SurrogateFolds, fit_folds
 from whybox.methods.common.surrogates.store import HybridStore
 from whybox.methods.shap.game_problem import GameProblem
-
-if TYPE_CHECKING:
-    from whybox.methods.shap.row_group import RowGroup
 
 __all__ = ["MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
 
@@ -116,13 +114,17 @@ class FittedControl:
             f.fold_of_row[rows], f.surrogates, f.left_share, f.left_share_of_folds, f.family, f.fitted
         )
 
-    def observed(self, group: RowGroup) -> ObservedPairs:
-        """Return what the surrogates say of everything that was observed of a group."""
-        problem, cells, rows = self._problem, self._numbers.cells, group.rows
-        design, outputs = group.design, problem.row_outputs.shape[1]
+    def observed(self, rows: Ints, own: Ints, design: BlockDesign) -> ObservedPairs:
+        """Return what the surrogates say of everything that was observed of some rows.
+
+        Args:
+            own: players of the design, positions among all.
+        """
+        problem, cells = self._problem, self._numbers.cells
+        outputs = problem.row_outputs.shape[1]
         chosen = design.coalitions
         taken = np.zeros((2, len(chosen), problem.rows.width), dtype=bool)
-        for position, player in enumerate(group.own.tolist()):
+        for position, player in enumerate(own.tolist()):
             for column in problem.players.members[player]:
                 taken[0, :, column], taken[1, :, column] = ~chosen[:, position], chosen[:, position]
         n = len(design.pair)

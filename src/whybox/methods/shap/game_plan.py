@@ -18,25 +18,35 @@ TIMED_PREDICTIONS: Final = (32, 2_048)
 QUICK_SECONDS: Final = 0.02
 MAX_TIMED_EVALS: Final = 20_000  # of one row whose coalitions are evaluated for the timing
 MAX_TIMED_SECONDS: Final = 0.5
+KERNELS: Final = ("all coalitions over all background rows", "coalitions and background rows, drawn")
 NUMBERS_OF_A_VALUE: Final = 6  # arrays of float64 in the shape of the values that are held at a time
 NUMBERS_OF_A_HYBRID: Final = 12  # the same, of hybrids that are evaluated together
 
 
-def plan_games(given: GameRows, spec: MethodSpec, notes: tuple[str, ...]) -> MethodPlan:
+def plan_games(
+    given: GameRows,
+    spec: MethodSpec,
+    notes: tuple[str, ...],
+    *,
+    needed: float | None = None,
+    kernels: tuple[str, str] = KERNELS,
+) -> MethodPlan:
     """Return what an answer costs at most.
 
     Args:
         given: rows to explain. spec: the method that was chosen for them. notes: why.
+        needed: predictions of exact values, of a method that is exact where they fit; None: of all coalitions. kernels: the routine of such values, and of others.
 
     Raises:
         LimitError: more coalitions or predictions than allowed. Others as the call, of the background.
     """
     setting, n = given.setting, len(given.differs)
     counts, background = given.players_that_differ, len(setting.background)
-    needed = needed_predictions(counts, background)
+    exact = spec.exact or (needed is not None and needed <= given.budget)
+    needed = needed_predictions(counts, background) if needed is None else needed
     if spec.exact:
         check_size(setting, counts, given.budget)
-    evals = needed if spec.exact else min(needed, float(given.budget))
+    evals = needed if exact else min(needed, float(given.budget))
     beside = setting.predictions_beside(n)
     checks = (
         0 if setting.options.spot_checks == 0 else planned_predictions(background, setting.options.spot_checks, evals)
@@ -48,7 +58,7 @@ def plan_games(given: GameRows, spec: MethodSpec, notes: tuple[str, ...]) -> Met
         notes = (*notes, "time: that of the predictions alone")
     else:
         seconds = each * (beside + checks) + timed * evals
-    if not spec.exact:
+    if not exact:
         notes = (*notes, "at most: sampling stops when errors are as small as asked; lower max_evals to bound it")
     outputs = len(setting.selection.names)
     values = n * setting.players.count**setting.options.order * outputs
@@ -56,8 +66,8 @@ def plan_games(given: GameRows, spec: MethodSpec, notes: tuple[str, ...]) -> Met
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
-        kernel="all coalitions over all background rows" if spec.exact else "coalitions and background rows, drawn",
-        exact=spec.exact,
+        kernel=kernels[0] if exact else kernels[1],
+        exact=exact,
         rows=n,
         model_calls=float(beside + evals + checks)
         if setting.is_black_box

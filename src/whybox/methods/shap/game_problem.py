@@ -6,7 +6,8 @@ row's values. No more than predictions is asked of the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, final
 
@@ -113,6 +114,7 @@ class GameAnswer:
         model_evals: (n,), predictions spent for each row.
         background_error: (n, players, outputs), standard error of another background of this size; None: not known.
         kernel: how, in words. notes: what the reader should know. worths: for spot checks.
+        index: which value it is, where that is not the options' own index. settings: for the evidence, what was chosen.
     """
 
     values: Floats
@@ -123,6 +125,8 @@ class GameAnswer:
     kernel: str
     notes: tuple[str, ...] = ()
     worths: SampledWorths | None = None
+    index: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final

@@ -130,7 +130,7 @@ class RowGroup:
         plain = solve_games(self.design, observed, index)
         if control is None:
             return plain
-        fitted = control.observed(self)
+        fitted = control.observed(self.rows, self.own, self.design)
         rest = solve_games(self.design, observed.less(fitted), index)
         known = control.values(self.rows)[:, self.own]
         better = (rest.variances.sum(axis=1) < plain.variances.sum(axis=1))[:, None]

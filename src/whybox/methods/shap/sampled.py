@@ -114,13 +114,12 @@ class _Rounds:
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
         self._critical = critical_value(options.level)
         self._settle_small_games()
-        self._groups = self._make_groups()
+        numbers = HybridNumbers(problem)
+        keys = content_keys(numbers.cells.rows)
+        self._groups = self._make_groups(keys)
         self._all_groups = list(self._groups)
-        rows = np.flatnonzero(~self._state.settled)
-        wanted = options.surrogate
-        self._numbers = HybridNumbers(problem) if wanted is not False and len(rows) >= MIN_ROWS else None
-        if self._numbers is not None and len(np.unique(content_keys(self._numbers.cells.rows))) < MIN_ROWS:
-            self._numbers = None
+        enough = len(np.unique(keys[~self._state.settled])) >= MIN_ROWS
+        self._numbers = numbers if options.surrogate is not False and enough else None
         self._control: FittedControl | None = None
         self._fits = 0
         self._kept: list[tuple[int, npt.NDArray[np.bool_], int, Floats]] = []
@@ -138,9 +137,11 @@ class _Rounds:
             state.values[row, int(problem.differs[row].argmax())] = problem.row_outputs[row] - problem.base
         state.settled[counts <= 1] = True
 
-    def _make_groups(self) -> list[RowGroup]:
+    def _make_groups(self, keys: npt.NDArray[np.uint64]) -> list[RowGroup]:
+        """Rows with the same players, sorted by their cells: so nothing depends on the order of rows."""
         problem, state = self._problem, self._state
         rows = np.flatnonzero(~state.settled)
+        rows = rows[np.argsort(keys[rows], kind="stable")]
         if not len(rows):
             return []
         kinds, kind = np.unique(problem.differs[rows], axis=0, return_inverse=True)
