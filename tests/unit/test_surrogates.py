@@ -4,6 +4,7 @@ from functools import cache
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from whybox.data.table import as_table
 from whybox.errors import InputError
@@ -276,6 +277,17 @@ def test_cells_as_numbers_share_a_coding():
     assert coded.categorical[0]
     hybrid = numbers.hybrids(np.array([0]), np.array([2]), np.array([[True, False, True, False]]))
     np.testing.assert_array_equal(hybrid[0], [4.0, numbers.rows[0, 1], numbers.background[2, 2], numbers.rows[0, 3]])
+
+
+def test_cells_of_matrices_are_numbers():
+    dense = np.array([[0.0, 2.0, np.nan], [4.0, 0.0, 2.0]])
+    numbers = cell_numbers(as_table(dense), as_table(dense[:1]), categories=[2])
+    assert numbers.categorical.tolist() == [False, False, True]
+    np.testing.assert_array_equal(numbers.rows, [[0.0, 2.0, np.nan], [4.0, 0.0, 0.0]])
+    sparse = as_table(sp.csr_array(np.nan_to_num(dense)))
+    mixed = cell_numbers(sparse, as_table(np.ones((1, 3), dtype=np.int8)))
+    np.testing.assert_array_equal(mixed.rows, np.nan_to_num(dense))
+    np.testing.assert_array_equal(mixed.background, [[1.0, 1.0, 1.0]])
 
 
 def test_folds_need_rows():
