@@ -11,6 +11,7 @@ from whybox.data.table import Floats
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
 from whybox.methods.shap.game_problem import GameProblem
 
@@ -24,14 +25,16 @@ class RowGroup:
     """Rows whose games have the same players, and what was observed of them so far.
 
     Args:
-        problem: with the rows. rows: positions. limit: predictions of a row at most, which say how its design begins. draw: random numbers.
+        problem: with the rows. grid: evaluates its hybrids. rows: positions. limit: predictions of a row at most, which say how its design begins. draw: random numbers.
 
     Attributes:
         rows: those that are not settled. own: (players,), positions of the players that differ. design: so far.
     """
 
-    def __init__(self, problem: GameProblem, rows: Ints, limit: int, draw: np.random.Generator) -> None:
-        self._problem, self.rows = problem, rows
+    def __init__(
+        self, problem: GameProblem, grid: HybridGrid, rows: Ints, limit: int, draw: np.random.Generator
+    ) -> None:
+        self._problem, self._grid, self.rows = problem, grid, rows
         self.own = np.flatnonzero(problem.differs[rows[0]])
         self._blocks = GrowingBlocks(len(self.own), problem.background.weights, limit, draw)
         outputs = problem.row_outputs.shape[1]
@@ -81,30 +84,20 @@ class RowGroup:
 
     def _outputs(self, rows: Ints, entries: Ints, numbers: HybridNumbers | None) -> Floats:
         """Outputs of some entries of some rows, (rows, 2, entries, outputs): of the coalitions and of their complements."""
-        problem, design = self._problem, self.design
+        design = self.design
         pairs, which = np.unique(design.pair[entries], return_inverse=True)
         chosen = design.coalitions[pairs]
         patterns = [self._absent_columns(c) for c in np.concatenate([chosen, ~chosen])]
-        shape = (len(rows), 2, len(entries))
-        pattern = np.stack([which.reshape(-1), which.reshape(-1) + len(pairs)])
-        row, of_pattern, donor = (
-            np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None, None], pattern, design.donor[entries])
-        )
-        of_hybrid, outputs = problem.evaluator.evaluate_hybrids(
-            problem.rows,
-            problem.background.table,
-            row,
-            donor,
-            of_pattern,
-            patterns,
-            row_outputs=problem.row_outputs,
-            donor_outputs=problem.background_outputs,
-            what="coalitions",
-        )
-        every = outputs[of_hybrid]
+        of_pattern = np.concatenate([which.reshape(-1), which.reshape(-1) + len(pairs)])
+        donor = np.tile(design.donor[entries], 2)
+        outputs = self._grid.evaluate(rows, donor, of_pattern, patterns, what="coalitions")
         if numbers is not None:
-            numbers.add(row, donor, of_pattern, patterns, every)
-        return every.reshape(*shape, -1)
+            shape = outputs.shape[:2]
+            row, each_donor, pattern = (
+                np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None], donor, of_pattern)
+            )
+            numbers.add(row, each_donor, pattern, patterns, outputs.reshape(-1, outputs.shape[2]))
+        return outputs.reshape(len(rows), 2, len(entries), -1)
 
     def _absent_columns(self, coalition: npt.NDArray[np.bool_]) -> tuple[int, ...]:
         members = self._problem.players.members
