@@ -42,6 +42,7 @@ __all__ = [
     "GameRows",
     "GameSetting",
     "PreparedGames",
+    "SampledHybrids",
     "SampledWorths",
     "align_rows",
     "evaluate_rows",
@@ -92,15 +93,27 @@ class GameProblem:
 @final
 @dataclass(frozen=True, eq=False)
 class SampledWorths:
-    """Some coalitions with the worth that was computed, for spot checks.
-
-    `rows` (k,), `coalitions` (k, players), `worths` (k, outputs): over the whole background; or, with `donors` (k,), over that one background row.
-    """
+    """Some coalitions with the worth that was computed, for spot checks: `rows` (k,), `coalitions` (k, players), `worths` (k, outputs)."""
 
     rows: Ints
     coalitions: Flags
     worths: Floats
-    donors: Ints | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SampledHybrids:
+    """Some hybrids with the output that was used, for spot checks.
+
+    Attributes:
+        rows, donors: (k,), positions of the row and of the background row that each is mixed of. coalitions: (k, players), the players that are as in the row.
+        outputs: (k, outputs).
+    """
+
+    rows: Ints
+    donors: Ints
+    coalitions: Flags
+    outputs: Floats
 
 
 @final
@@ -113,7 +126,7 @@ class GameAnswer:
         std_error: of the same shape; None where exact. converged: (n,), whether errors are as small as asked.
         model_evals: (n,), predictions spent for each row.
         background_error: (n, players, outputs), standard error of another background of this size; None: not known.
-        kernel: how, in words. notes: what the reader should know. worths: for spot checks.
+        kernel: how, in words. notes: what the reader should know. worths, hybrids: for spot checks.
         index: which value it is, where that is not the options' own index. settings: for the evidence, what was chosen.
     """
 
@@ -125,6 +138,7 @@ class GameAnswer:
     kernel: str
     notes: tuple[str, ...] = ()
     worths: SampledWorths | None = None
+    hybrids: SampledHybrids | None = None
     index: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 

@@ -118,7 +118,7 @@ class RowGroup:
         )
 
     def solve(self, control: FittedControl | None) -> GameValues:
-        """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller."""
+        """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller; the spread is NaN there."""
         observed, index = self.observed, self._problem.options.game_index
         plain = solve_games(self.design, observed, index)
         if control is None:
@@ -130,7 +130,7 @@ class RowGroup:
         return GameValues(
             np.where(better, rest.values + known, plain.values),
             np.where(better, rest.variances, plain.variances),
-            plain.spread,
+            np.where(better, np.nan, plain.spread),
         )
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:

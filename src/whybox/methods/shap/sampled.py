@@ -13,6 +13,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.workers import one_blas_thread
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
@@ -22,7 +23,7 @@ from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.statistics import critical_value
@@ -31,8 +32,11 @@ __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
 WORTHS_KEPT: Final = 128  # hybrids, for spot checks
-REFIT_GROWTH: Final = 2.0  # of the hybrids, for another fit
-MAX_FITS: Final = 4
+REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
+MAX_FITS: Final = 3
+MAX_ROWS_FITTED: Final = (
+    256  # for which a surrogate is fitted unasked: its values take some 10 ms a row, whatever the model takes
+)
 _STREAM: Final = 0x5A3D
 
 
@@ -84,6 +88,7 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
     while run.next_round():
         if on_round is not None and run.is_unsettled:
             on_round(run.answer())
+    run.find_spread()
     return run.answer()
 
 
@@ -119,8 +124,10 @@ class _Rounds:
         keys = content_keys(numbers.cells.rows)
         self._groups = self._make_groups(keys)
         self._all_groups = list(self._groups)
-        enough = len(np.unique(keys[~self._state.settled])) >= MIN_ROWS
-        self._numbers = numbers if options.surrogate is not False and enough else None
+        different = len(np.unique(keys[~self._state.settled]))
+        wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
+        self._numbers = numbers if wanted and different >= MIN_ROWS else None
+        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
         self._control: FittedControl | None = None
         self._fits = 0
         self._kept: list[tuple[int, npt.NDArray[np.bool_], int, Floats]] = []
@@ -134,8 +141,12 @@ class _Rounds:
         """Rows of which no player differs, or one: that one adds all."""
         problem, state = self._problem, self._state
         counts = problem.differs.sum(axis=1)
+        weights, outputs = problem.background.weights, problem.background_outputs
+        left = max(1.0 - float((weights**2).sum()), 1e-12)
         for row in np.flatnonzero(counts == 1).tolist():
-            state.values[row, int(problem.differs[row].argmax())] = problem.row_outputs[row] - problem.base
+            player = int(problem.differs[row].argmax())
+            state.values[row, player] = problem.row_outputs[row] - problem.base
+            state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
         state.settled[counts <= 1] = True
 
     def _make_groups(self, keys: npt.NDArray[np.uint64]) -> list[RowGroup]:
@@ -180,8 +191,9 @@ class _Rounds:
             spent = problem.evaluator.spent - before
             self._state.evals[group.rows] += _even_shares(spent, len(group.rows))
         self._fit()
-        for group in self._groups if self._control is not None else growing:
-            self._solve(group)
+        with one_blas_thread():  # matrices are small, and the last bits depend on the number of threads
+            for group in self._groups if self._control is not None else growing:
+                self._solve(group)
         self._groups = [g for g in self._groups if len(g.rows)]
         return True
 
@@ -234,6 +246,14 @@ class _Rounds:
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
 
+    def find_spread(self) -> None:
+        """Find the spread over background rows where a surrogate gave the values: of the surrogate, whose values are known for each background row."""
+        spread = self._state.spread
+        rows = np.flatnonzero(np.isnan(spread).any(axis=(1, 2)))
+        if self._control is not None and len(rows):
+            found = np.where(self._problem.differs[rows][:, :, None], self._control.spread(rows), 0.0)
+            spread[rows] = np.where(np.isnan(spread[rows]), found, spread[rows])
+
     def answer(self) -> GameAnswer:
         """Return what is known so far."""
         problem, state = self._problem, self._state
@@ -248,7 +268,7 @@ class _Rounds:
             background_error=error,
             kernel=self._kernel(),
             notes=self._notes(),
-            worths=self._worths(),
+            hybrids=self._hybrids(),
         )
 
     def _kernel(self) -> str:
@@ -265,6 +285,10 @@ class _Rounds:
         return f"a process over up to {pairs:,} pairs of coalitions, each over {of} background rows"
 
     def _notes(self) -> tuple[str, ...]:
+        if self._is_too_many and not self._state.settled.all():
+            return (
+                f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
+            )
         if self._control is None:
             return ()
         left = float(np.max(self._control.left_share))
@@ -274,11 +298,11 @@ class _Rounds:
         )
         return (note,)
 
-    def _worths(self) -> SampledWorths | None:
+    def _hybrids(self) -> SampledHybrids | None:
         if not self._kept:
             return None
         rows, coalitions, donors, outputs = zip(*self._kept, strict=True)
-        return SampledWorths(np.array(rows), np.array(coalitions), np.array(outputs), np.array(donors))
+        return SampledHybrids(np.array(rows), np.array(donors), np.array(coalitions), np.array(outputs))
 
 
 def _even_shares(total: int, parts: int) -> Ints:
