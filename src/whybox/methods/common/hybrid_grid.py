@@ -28,6 +28,7 @@ Keys = npt.NDArray[np.uint64]
 _SEED: Final = 0x4B1D  # of the numbers of cells; they are part of no result
 _FILTER_BITS: Final = 16  # of keys, by which most of those that occur once are told apart from the others
 _KEY_BYTES: Final = 2**26  # of the numbers that are summed at a time
+_MAX_PADDING: Final = 1.25  # hybrids of whole rows for each that is wanted, at most
 _MAX_WASTE: Final = 2  # hybrids mixed for each that is evaluated, at most
 
 
@@ -183,11 +184,7 @@ class _Grid:
         if stop - start > _MAX_WASTE * n:
             of_row, entry = np.divmod(places, len(self.donor))
             return self._mixed(self._rows[self.row[of_row]], entry), places
-        parts = [
-            self._mixed(self._rows[self.row[rows], None], entries).reshape(-1, self.taken.shape[1])
-            for rows, entries in _rectangles(start, stop, len(self.donor))
-        ]
-        cells = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        cells = self._cells_between(start, stop)
         if stop - start == n:
             return cells, places
         # the last ones take the places of those that are not wanted, so that few are moved
@@ -197,6 +194,21 @@ class _Grid:
         order = np.arange(start, start + n)
         cells[free], order[free] = cells[last], start + last
         return cells[:n], order
+
+    def _cells_between(self, start: int, stop: int) -> npt.NDArray[np.generic]:
+        """The hybrids of a range of places, (places, columns)."""
+        width = len(self.donor)
+        least, most = start // width * width, -(-stop // width) * width
+        if most - least > _MAX_PADDING * (
+            stop - start
+        ):  # else whole rows, which are one rectangle, are mixed and no parts are joined
+            least, most = start, stop
+        parts = [
+            self._mixed(self._rows[self.row[rows], None], entries).reshape(-1, self.taken.shape[1])
+            for rows, entries in _rectangles(least, most, width)
+        ]
+        cells = parts[0] if len(parts) == 1 else np.concatenate(parts)
+        return cells[start - least : stop - least]
 
     def _mixed(self, rows: npt.NDArray[np.generic], entries: Ints | slice) -> npt.NDArray[np.generic]:
         """Rows with the cells that entries take from their donors."""
