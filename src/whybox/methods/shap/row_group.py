@@ -70,17 +70,19 @@ class RowGroup:
         order = np.argsort(self._keys, kind="stable")
         at = np.minimum(np.searchsorted(self._keys, keys, sorter=order), max(len(order) - 1, 0))
         known = self._keys[order[at]] == keys if len(order) else np.zeros(len(keys), dtype=bool)
-        shape = (len(self.rows), len(keys), self._present.shape[2])
-        present, absent = np.empty(shape), np.empty(shape)
-        if known.any():
-            present[:, known], absent[:, known] = self._present[:, order[at[known]]], self._absent[:, order[at[known]]]
         new = np.flatnonzero(~known)
+        place = (
+            order[at] if len(order) else np.zeros(len(keys), dtype=np.int64)
+        )  # among those so far, then the new ones
+        place[new] = len(order) + np.arange(len(new))
+        found = np.empty((len(self.rows), 2, len(new), self._present.shape[2]))
         step = max(1, MAX_HYBRIDS // max(2 * len(new), 1))
         for start in range(0, len(self.rows), step):
             some = slice(start, start + step)
-            found = self._outputs(self.rows[some], new, numbers)
-            present[some, new], absent[some, new] = found[:, 0], found[:, 1]
-        self._keys, self._present, self._absent = keys, present, absent
+            found[some] = self._outputs(self.rows[some], new, numbers)
+        self._present = _with_entries(self._present, found[:, 0], place)
+        self._absent = _with_entries(self._absent, found[:, 1], place)
+        self._keys = keys
 
     def _outputs(self, rows: Ints, entries: Ints, numbers: HybridNumbers | None) -> Floats:
         """Outputs of some entries of some rows, (rows, 2, entries, outputs): of the coalitions and of their complements."""
@@ -151,3 +153,9 @@ class RowGroup:
         coalition[self.own] = ~chosen if complement else chosen
         outputs = (self._absent if complement else self._present)[row, at]
         return coalition, int(self.design.donor[at]), outputs
+
+
+def _with_entries(known: Floats, new: Floats, place: Ints) -> Floats:
+    """Outputs of known and new entries, (rows, entries, outputs), in the order of their places."""
+    every = np.concatenate([known, new], axis=1)
+    return every if bool((place == np.arange(len(place))).all()) else np.take(every, place, axis=1)
