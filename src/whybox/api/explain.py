@@ -22,7 +22,7 @@ from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
-from whybox.methods.shap.explainers import LinearShap, TreeShap
+from whybox.methods.shap.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
@@ -82,15 +82,16 @@ def explain(
     """Explain each row: how much did every feature contribute to its prediction?
 
     Args:
-        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
-            methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
+        model: a fitted model of scikit-learn (trees, linear models), XGBoost, LightGBM, CatBoost or interpret, a Pipeline or search around one, or the path of a
+            model file. Also one of its methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
             Any other fitted model, or a function of rows, is evaluated and takes a background.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
         background: rows whose values absent features take (interventional); all of them count. None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"``: exact for models that are read; of others exact where all coalitions fit the predictions allowed, else estimated with standard
-            errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or
+            errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
+            ``"linear_shap_correlated"``: of a linear model, with absent features that follow from those present (see :class:`whybox.explainers.LinearShap`). Or
             any id of the family ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list.
         output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
             a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of
@@ -214,7 +215,7 @@ def _options_of_tables(
 
 def plan_of(explainer: Any, rows: Any) -> Plan:
     """Plan an explainer's answer for rows, or for so many."""
-    if isinstance(explainer, (TreeShap, LinearShap)) and isinstance(rows, Table):
+    if isinstance(explainer, (TreeShap, LinearShap, AdditiveShap)) and isinstance(rows, Table):
         return explainer.plan(len(rows), sparse=rows.is_sparse)
     method_plan: Plan = explainer.plan(rows)
     return method_plan

@@ -71,7 +71,7 @@ def lime(
         model: any model that :func:`effects` takes: read where it can be, else evaluated; or a function of rows.
         X: rows to explain, (n, d).
         background: rows that values are drawn from, like those of training, (m, d).
-        method: ``"auto"``: exact for tree ensembles and linear boosters on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
+        method: ``"auto"``: exact for tree ensembles and linear models on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
         output: which class or output, as for :func:`explain`. ``"predicted"``: of each row the class with the largest output; ``extras["label"]`` names it.
         scale: as for :func:`explain`. None: the additive scale: log-odds of boosted classifiers, probabilities of forests.
         y: the truth of the background rows, for ``discretizer="entropy"``.

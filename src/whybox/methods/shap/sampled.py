@@ -13,6 +13,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.workers import one_blas_thread
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
@@ -30,8 +31,11 @@ __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
 WORTHS_KEPT: Final = 128  # hybrids, for spot checks
-REFIT_GROWTH: Final = 2.0  # of the hybrids, for another fit
-MAX_FITS: Final = 4
+REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
+MAX_FITS: Final = 3
+MAX_ROWS_FITTED: Final = (
+    256  # for which a surrogate is fitted unasked: its values take some 10 ms a row, whatever the model takes
+)
 _STREAM: Final = 0x5A3D
 
 
@@ -119,8 +123,10 @@ class _Rounds:
         keys = content_keys(numbers.cells.rows)
         self._groups = self._make_groups(keys)
         self._all_groups = list(self._groups)
-        enough = len(np.unique(keys[~self._state.settled])) >= MIN_ROWS
-        self._numbers = numbers if options.surrogate is not False and enough else None
+        different = len(np.unique(keys[~self._state.settled]))
+        wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
+        self._numbers = numbers if wanted and different >= MIN_ROWS else None
+        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
         self._control: FittedControl | None = None
         self._fits = 0
         self._kept: list[tuple[int, npt.NDArray[np.bool_], int, Floats]] = []
@@ -176,8 +182,9 @@ class _Rounds:
             spent = problem.evaluator.spent - before
             self._state.evals[group.rows] += _even_shares(spent, len(group.rows))
         self._fit()
-        for group in self._groups if self._control is not None else growing:
-            self._solve(group)
+        with one_blas_thread():  # matrices are small, and the last bits depend on the number of threads
+            for group in self._groups if self._control is not None else growing:
+                self._solve(group)
         self._groups = [g for g in self._groups if len(g.rows)]
         return True
 
@@ -269,6 +276,10 @@ class _Rounds:
         return f"a process over up to {pairs:,} pairs of coalitions, each over {of} background rows"
 
     def _notes(self) -> tuple[str, ...]:
+        if self._is_too_many and not self._state.settled.all():
+            return (
+                f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
+            )
         if self._control is None:
             return ()
         left = float(np.max(self._control.left_share))

@@ -21,12 +21,12 @@ from whybox.methods.common.surrogates.features import SMALLEST_SPREAD, column_fe
 
 __all__ = ["GaussianSurrogate", "fit_gaussians"]
 
-# Chosen on hybrids of six models (trees.py names them), 3,000 and 24,000 of them, with trees on what is left: 256 Gaussians leave 3.8 % of 24,000 in the geometric mean,
-# 512 leave 3.2 %; a ridge of 1e-6 leaves 3.8 %, of 1e-9 as much as this one
-MAX_GAUSSIANS: Final = 512
+# Chosen on hybrids of six models (trees.py names them), 3,000 and 24,000 of them, with trees on what is left: 256 Gaussians leave 3.8 % of 24,000 in the geometric mean
+# and 512 leave 3.2 %, but exact values take twice as long; a ridge of 1e-6 leaves a fifth more, one of 1e-9 the same
+MAX_GAUSSIANS: Final = 384
 HYBRIDS_A_GAUSSIAN: Final = 4  # at least
-WIDTH_GAUSSIANS: Final = 256  # while widths are fitted
-WIDTH_HYBRIDS: Final = 3_000  # hybrids that widths are fitted to
+WIDTH_GAUSSIANS: Final = 160  # while widths are fitted
+WIDTH_HYBRIDS: Final = 2_400  # hybrids that widths are fitted to
 WIDTH_STEPS: Final = 25
 NARROWNESS: Final = 0.03  # penalty on inverse widths, beside the logarithm of the loss: what a column hardly changes does not depend on it
 RIDGE: Final = 1e-8  # of the number of hybrids, where outputs have variance 1

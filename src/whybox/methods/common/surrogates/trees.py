@@ -122,13 +122,12 @@ def fit_trees(
     outputs: Floats,
     categorical: Bools,
     smooth: Surrogate,
-    iterations: int | None = None,
 ) -> TreeSurrogate:
     """Fit boosted trees to hybrids, on what a smooth fit leaves.
 
     Args:
         cells: as numbers, (hybrids, columns). outputs: (hybrids, outputs), finite. categorical: (columns,), whose numbers are codes.
-        smooth: fitted to the same hybrids. iterations: trees of an output; None: 80, fewer for more than 4 outputs.
+        smooth: fitted to the same hybrids.
 
     Raises:
         ModelMismatchError: whybox reads the trees differently from scikit-learn.
@@ -143,8 +142,7 @@ def fit_trees(
         _encoded(cells, codes), -MAX_NUMBER, MAX_NUMBER
     )  # scikit-learn takes means of neighbours for thresholds
     X[:, np.isnan(X).all(axis=0)] = 0.0  # a column that tells nothing
-    if iterations is None:
-        iterations = min(ITERATIONS, max(MIN_ITERATIONS, MAX_TREES // outputs.shape[1]))
+    iterations = min(ITERATIONS, max(MIN_ITERATIONS, MAX_TREES // outputs.shape[1]))
     fit = partial(_fit_output, X, sorted(codes), iterations)
     return TreeSurrogate(smooth, tuple(fit(rest[:, k]) for k in range(outputs.shape[1])), codes)
 
