@@ -240,3 +240,19 @@ def test_background_error_of_an_estimate_is_that_of_exact_values(surrogate):
     one[:, 2] = background[:, 2]
     alone = [wb.explain(total, rows[:1], one, each).extras["background_error"][1] for each in ("exact", "sampled_shap")]
     np.testing.assert_allclose(alone[0], alone[1], atol=1e-12)
+
+
+def test_control_c_inside_the_model_returns_the_rounds_before():
+    seen = []
+
+    def interrupted(rows):
+        seen.append(len(rows))
+        if sum(seen) > 4_000:
+            raise KeyboardInterrupt
+        return total(rows) * np.exp(np.asarray(rows)[:, 3])
+
+    got = wb.explain(interrupted, WIDE[:3], WIDE[20:], "sampled_shap", tol=1e-4)
+    assert "UNFINISHED" in got.evidence.warnings
+    assert not got.extras["converged"][1].all()
+    np.testing.assert_allclose(got.base + got.values.sum(axis=1), got.prediction)
+    assert sum(seen[:-1]) <= 4_000  # nothing was evaluated after it
