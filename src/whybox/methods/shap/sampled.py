@@ -241,7 +241,7 @@ class _Rounds:
         if options.spot_checks == 0 or len(self._kept) >= WORTHS_KEPT:
             return
         draw = spot_rng(options.seed, _STREAM, len(self._kept))
-        for _ in range(min(16, WORTHS_KEPT - len(self._kept))):
+        for _ in range(min(64, WORTHS_KEPT - len(self._kept))):
             row, entry = int(draw.integers(len(group.rows))), int(draw.integers(group.evaluations))
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
