@@ -46,6 +46,7 @@ inline Players players(const Ensemble& e, const Vector<std::int32_t>& of_column,
 
 void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble);
 void bind_effects(nb::module_& m);
+void bind_product_games(nb::module_& m);
 void bind_product_law(nb::module_& m);
 
 }  // namespace whybox::bindings

@@ -60,5 +60,6 @@ NB_MODULE(_native, m) {
              }, "out"_a.noconvert());
     bind_attribution(m, ensemble);
     bind_effects(m);
+    bind_product_games(m);
     bind_product_law(m);
 }

@@ -6,6 +6,7 @@
 #include "simd/lanes_look_up.hpp"
 #include "simd/lanes_losses.hpp"
 #include "simd/lanes_nearest.hpp"
+#include "simd/lanes_product_games.hpp"
 #include "simd/lanes_product_law.hpp"
 #include "simd/lanes_walk.hpp"
 
@@ -46,7 +47,7 @@ extern const InstructionSet kSet;
 
 constexpr InstructionSet kernels(const char* name, bool (*available)()) {
     return {name, available, &compare_left, &intervals_below, &intersect, &count_intersection, &sum_weights, &partition_rows, &add_curves, &LossCurves::values,
-        &LossCurves::losses, &LossCurves::sums, &exponentials, &logarithms, &nearest_squares, product_kernels(), lane_kernels<float, float>(), lane_kernels<float, double>(), lane_kernels<double, double>()};
+        &LossCurves::losses, &LossCurves::sums, &exponentials, &logarithms, &nearest_squares, &product_games, product_kernels(), lane_kernels<float, float>(), lane_kernels<float, double>(), lane_kernels<double, double>()};
 }
 
 }  // namespace whybox::WHYBOX_ISA

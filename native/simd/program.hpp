@@ -162,6 +162,18 @@ struct NearestRows {
     double* out;                      // 32; infinite where there is no other point
 };
 
+// Products with one factor a player, side by side, for one row against some background rows (attribution/product_games.hpp). Arrays start on a cache line.
+constexpr int kProductsAtOnce = 8;
+struct ProductGames {
+    std::int64_t players, nodes, background;  // nodes: an even number
+    const double* row;                        // players x 8
+    const double* donors;                     // background x players x 8
+    const double* weights;                    // background
+    const double *node, *node_weight;
+    double* scratch;                          // 6 x players x 8
+    double* out;                              // players x 8, added to
+};
+
 // Trees whose columns are independent (attribution/product_law.hpp). A node has four tables, an entry a law of its player: the masses of the
 // left and of the right child as a share of the node's, then by how much the derivative of each child's mass, as a share of that mass, is above the
 // node's.
@@ -239,6 +251,7 @@ struct InstructionSet {
     void (*exponentials)(double* values, std::size_t count);  // in place; count is a multiple of eight
     void (*logarithms)(double* values, std::size_t count);
     void (*nearest_squares)(const NearestRows& rows);
+    void (*product_games)(const ProductGames& games);
     ProductKernels products;
     LaneKernels<float, float> single;
     LaneKernels<float, double> mixed;    // float32 arithmetic over columns that are compared in float64

@@ -180,6 +180,22 @@ class LawTables:
     ) -> None: ...
 
 def instruction_sets() -> list[tuple[str, int, int, int, int]]: ...
+
+products_at_once: int
+
+def product_games(
+    rows: _F,
+    donors: _F,
+    n_rows: int,
+    groups: int,
+    players: int,
+    weights: _F,
+    nodes: _F,
+    node_weights: _F,
+    instructions: str,
+    threads: int,
+    out: _F,
+) -> None: ...
 def nearest_squares(
     x: _F,
     points: _F,

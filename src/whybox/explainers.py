@@ -36,13 +36,17 @@ if TYPE_CHECKING:
     from whybox.methods.saliency.segments import Ablation as Ablation
     from whybox.methods.shap.explainers import LinearShap as LinearShap
     from whybox.methods.shap.explainers import TreeShap as TreeShap
+    from whybox.methods.shap.game_explainer import ExactShap as ExactShap
+    from whybox.methods.shap.game_explainer import SampledShap as SampledShap
 
 _SALIENCY_NAMES: Final = {name: place for place, _, name in (spec.run.partition(":") for spec in methods("saliency"))}
 _MODULE_OF_NAME: Final = {
     "Anchors": "whybox.methods.anchors.explainer",
+    "ExactShap": "whybox.methods.shap.game_explainer",
     "Index": "whybox.games.indices",
     "Lime": "whybox.methods.lime.explainer",
     "LinearShap": "whybox.methods.shap.explainers",
+    "SampledShap": "whybox.methods.shap.game_explainer",
     "Saliency": "whybox.methods.saliency.explainer",
     "TreeShap": "whybox.methods.shap.explainers",
     **_SALIENCY_NAMES,

@@ -208,8 +208,8 @@ def test_probabilities_of_many_features_are_refused_or_grouped():
     X = rng.normal(size=(300, 18))
     model = GradientBoostingClassifier(n_estimators=30).fit(X, X.sum(axis=1) > 0)
     with pytest.raises(UnsupportedModelError, match="up to 15 are enumerated"):
-        wb.explain(model, X[:2], X[:5], scale="probability")
-    got = wb.explain(model, X[:2], X[:5], scale="probability", players={"rest": list(range(10, 18))})
+        wb.explain(model, X[:2], X[:5], "tree_shap", scale="probability")
+    got = wb.explain(model, X[:2], X[:5], "tree_shap", scale="probability", players={"rest": list(range(10, 18))})
     assert got.evidence.residual < 1e-12
     few = GradientBoostingClassifier(n_estimators=8, max_depth=1, random_state=0).fit(X, X[:, 3] > 0)
     assert wb.explain(few, X[:2], X[:5], scale="probability").shape == (2, 18)  # uses few of its columns

@@ -74,7 +74,8 @@ def adapt(obj: Any, **options: Any) -> Model:
     raise UnsupportedModelError(
         f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {description}. "
         "If your object wraps such a model, pass the model inside.",
-        hint="Effects, LIME and anchors take any function or model that predicts: wb.effects(model, X), wb.lime(model, X, background).",
+        hint="Attributions with a background, effects, LIME and anchors take any function or model that predicts: wb.explain(model, X, background), wb.effects(model, X), "
+        "wb.lime(model, X, background).",
     )
 
 

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
 from numbers import Integral
+from pathlib import Path
 from typing import Any, overload
 
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import Table, as_table
+from whybox.errors import Argument, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
@@ -14,8 +19,11 @@ from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
+from whybox.methods.shap.explainers import LinearShap, TreeShap
+from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.models.base import Model
+from whybox.models.bound_method import PREDICT_METHODS
 from whybox.models.registry import as_model
 
 __all__ = ["explain", "explainer_of", "plan_explain"]
@@ -41,6 +49,14 @@ def explain(  # the promise of the public surface
     dtype: Any = None,
     sparse: bool = False,
     spot_checks: int | None = None,
+    tol: float | None = None,
+    top: int | None = None,
+    level: float = 0.95,
+    response_method: str | None = None,
+    batch_size: int | None = None,
+    stochastic: bool = False,
+    surrogate: bool | None = None,
+    callback: Callable[[Explanation], object] | None = None,
 ) -> Explanation: ...
 
 
@@ -59,12 +75,14 @@ def explain(
     Args:
         model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
             methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
+            Any other fitted model, or a function of rows, is evaluated and takes a background.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
-        background: rows to draw absent features from (interventional). None: a tree ensemble's own training weights (path-dependent).
-        method: ``"auto"`` or ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or any id of the family
-            ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list of these.
+        background: rows whose values absent features take (interventional); all of them count. None: a tree ensemble's own training weights (path-dependent).
+        method: ``"auto"``: exact for models that are read; of others exact where all coalitions fit the predictions allowed, else estimated with standard
+            errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or
+            any id of the family ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list.
         output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
             a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of
             another is refused (of classes 1, 2 and 3, write ``output="1"``). ``"all"``: every one, with an axis.
@@ -74,10 +92,10 @@ def explain(
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
-        seed: draws which numbers are recomputed; the values of exact methods draw nothing.
+        seed: draws samples and which numbers are recomputed; the values of exact methods draw nothing else.
         additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
-        max_evals: most predictions in total where coalitions are enumerated (2^features x rows x background rows); None: a billion. More is refused
-            before the first is made. Other methods predict each row once.
+        max_evals: most predictions of single rows in total, of a model that is evaluated, or where a tree kernel evaluates all coalitions (2^features x rows x
+            background rows). None: 2,000 for each row beside those of background and checks; of answers that were asked to be exact a billion.
         n_jobs: threads. None: as many as this process may use (its processors, CPU quota of the container, ``OMP_NUM_THREADS``, joblib's context).
             -1: one for each processor. Their number changes no bit of the result.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
@@ -87,9 +105,19 @@ def explain(
         spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
             rows where that is more. 0: none; the evidence then says "not checked".
 
+    Of a model that is evaluated (an exact answer meets any `tol`; a method named by its id refuses what it does not take):
+        tol: stop when every standard error is at most this share of the row's largest value; None: 0.02. top: stop when so many of the largest are settled.
+        level: confidence of intervals.
+        response_method: method of the estimator to evaluate instead of reading it. batch_size: most rows of one call of the model.
+        stochastic: the model may answer the same row differently; standard errors count that.
+        surrogate: whether a model that is fitted to the predictions lowers the errors; None: where it does.
+        callback: called with the explanation so far after each round of sampling. Ctrl-C returns what is known by then; a note begins with "UNFINISHED".
+
     Returns:
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
         feature axis twice; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
+        Of a model that is evaluated, ``std_error`` is that of the draws (None where exact), and ``extras`` have ``background_error`` (standard error of another
+        background of this size), ``model_evals`` and ``converged`` of each row.
 
     Raises:
         WhyboxError: see whybox.errors for the tree; each message says what to do. SpotCheckError: a number that was recomputed is another one.
@@ -107,11 +135,11 @@ def explain(
         True
     """
     chosen = chosen_options(ShapOptions, "method", method, options)
-    adapted = as_model(model)
     rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
+    explained = _ModelToExplain(model)
 
     def explain_with(each: ShapOptions) -> Explanation:
-        explanation: Explanation = explainer_of(adapted, behind, each)(rows)
+        explanation: Explanation = explained.explainer(behind, each)(rows)
         return explanation
 
     return for_each(chosen, explain_with)
@@ -122,34 +150,125 @@ def plan_explain(
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`explain`; `X` may be a number of rows. The time is that of the attributions, without the model's own predict."""
     chosen = chosen_options(ShapOptions, "method", method, options)
-    adapted = as_model(model)
     table = None if isinstance(X, Integral) else as_table(X)
-    behind = _background_table(background)
+    behind, explained = _background_table(background), _ModelToExplain(model)
 
     def plan_with(each: ShapOptions) -> Plan:
-        explainer = explainer_of(adapted, behind, each)
-        method_plan: Plan = explainer.plan(X) if table is None else explainer.plan(len(table), sparse=table.is_sparse)
+        method_plan: Plan = plan_of(explained.explainer(behind, each), X if table is None else table)
         return method_plan
 
     return for_each(chosen, plan_with)
+
+
+def plan_of(explainer: Any, rows: Any) -> Plan:
+    """Plan an explainer's answer for rows, or for so many."""
+    if isinstance(explainer, (TreeShap, LinearShap)) and isinstance(rows, Table):
+        return explainer.plan(len(rows), sparse=rows.is_sparse)
+    method_plan: Plan = explainer.plan(rows)
+    return method_plan
 
 
 def _background_table(background: Any) -> Table | None:
     return None if background is None else as_table(background, what="the background")
 
 
-def explainer_of(model: Model, background: Any, options: ShapOptions) -> Any:
-    """Return the explainer of the method that the options name, or of the first that the model fits.
+def explainer_of(model: Any, background: Any, options: ShapOptions) -> Any:
+    """Return the explainer of the method that the options name; of ``"auto"`` and ``"exact"`` the first that can answer.
 
     Raises:
         WhyboxError: as :func:`explain`.
     """
-    return load(_method_spec(model, options.method).run)(model, background, options)
+    return _ModelToExplain(model).explainer(background, options)
 
 
-def _method_spec(model: Model, method: str) -> MethodSpec:
-    """The method of an id; of ``"auto"`` and ``"exact"`` the first in the registry that the model fits, else the first, which says why not."""
-    if method not in AUTOMATIC_METHODS:
-        return find("shap", method)
-    specs = methods("shap")
-    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), specs[0])
+class _ModelToExplain:
+    """A model as it was given, read at most once, and its explainers."""
+
+    def __init__(self, model: Any) -> None:
+        self._model = model
+
+    @cached_property
+    def _read(self) -> Model | WhyboxError:
+        """The model as it is read, or why it is not."""
+        try:
+            return as_model(self._model)
+        except (UnsupportedModelError, UnknownFieldError) as reason:
+            return reason
+
+    def explainer(self, background: Any, options: ShapOptions) -> Any:
+        """Return the explainer of the method that the options name, or of the first that can answer.
+
+        Raises:
+            WhyboxError: as :func:`explain`.
+        """
+        if options.method not in AUTOMATIC_METHODS:
+            named = find("shap", options.method)
+            model = self._to_evaluate(options) if "predict" in named.needs else as_model(self._model)
+            return load(named.run)(model, background, options)
+        if options.response_method is None:
+            read = self._read
+            spec = _reading_method(read, options.method) if isinstance(read, Model) else None
+            if isinstance(read, Model) and spec is not None:
+                return self._explainer_of_read_model(read, spec, background, options)
+            if background is None or not _can_be_evaluated(self._model):
+                raise _with_advice(self._why_not_read, self._model)
+        return _evaluating(self._to_evaluate(options), background, options, None)
+
+    @property
+    def _why_not_read(self) -> WhyboxError:
+        read = self._read
+        return UnsupportedModelError(f"{read.kind} is not read.") if isinstance(read, Model) else read
+
+    def _to_evaluate(self, options: ShapOptions) -> Any:
+        """The model for a method that evaluates it: read where it can be, which is faster."""
+        if options.response_method is not None:
+            return self._model
+        return self._read if isinstance(self._read, Model) else self._model
+
+    @staticmethod
+    def _explainer_of_read_model(model: Model, spec: MethodSpec, background: Any, options: ShapOptions) -> Any:
+        """Return the explainer of a method that reads the model; where that has no answer, of one that evaluates it."""
+        try:
+            return load(spec.run)(model, background, options.for_exact())
+        except (
+            UnsupportedModelError
+        ) as reason:  # a scale with too many coalitions for trees, or columns that all are one player
+            if background is None:
+                raise
+            return _evaluating(model, background, options, "".join(map(str, reason.message)))
+
+
+def _reading_method(model: Model, method: str) -> MethodSpec | None:
+    """The first method in the registry that reads such a model; None where it can only be evaluated."""
+    specs = (s for s in methods("shap") if "predict" not in s.needs)
+    return next((s for s in specs if can_explain(s, model) and (s.exact or method != "exact")), None)
+
+
+def _evaluating(model: Any, background: Any, options: ShapOptions, reason: str | None) -> Any:
+    """Return the explainer that evaluates a model: one that is exact, or one that chooses by the rows."""
+    if options.method == "exact":
+        exact = replace(options.for_exact(), stochastic=options.stochastic, batch_size=options.batch_size)
+        return ExactShap(model, background, exact, reason=reason)
+    return AnyModelShap(model, background, options, reason=reason)
+
+
+def _can_be_evaluated(model: Any) -> bool:
+    """Whether a model that is not read can be called."""
+    if isinstance(model, (str, Path, type)):
+        return False
+    return isinstance(model, Model) or callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
+
+
+def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:
+    """The reason why a model is not read, with the advice to pass a background if the model can be evaluated."""
+    if not _can_be_evaluated(model):
+        return reason
+    return type(reason)(
+        *reason.message,
+        known=reason.known,
+        hint=(
+            "It can be evaluated instead: pass rows like those of training, whose values absent features take, ",
+            Argument("background", example="X_train"),
+            ".",
+        ),
+    )

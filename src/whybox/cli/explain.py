@@ -15,10 +15,11 @@ from whybox.cli.shared import (
     add_players,
     add_result,
     add_rows,
+    as_evaluated,
     coded_columns,
     column_of,
     declare_command,
-    model_of,
+    model_or_estimator_of,
     name_rows,
     players_of,
     print_evidence,
@@ -81,11 +82,15 @@ def add_question(parser: CommandParser) -> None:
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
 
 
-def explainer_of(options: argparse.Namespace, model: Any) -> Any:
-    """Return the explainer that answers the question."""
+def explainer_of(options: argparse.Namespace, model: Any, known: Any) -> Any:
+    """Return the explainer that answers the question.
+
+    Args:
+        options: as typed. model: as it was read, or an estimator. known: the model, or the estimator as a black box.
+    """
     from whybox.api.explain import explainer_of as make_explainer
 
-    background = read_rows(options.background, model) if options.background else None
+    background = read_rows(options.background, known) if options.background else None
     return make_explainer(model, background, _options_of(options))
 
 
@@ -100,15 +105,19 @@ def _explain(options: argparse.Namespace) -> None:
     from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, read_batches, table_writer
     from whybox.explanation.evidence import Evidence, merge_evidence
     from whybox.explanation.explanation import Explanation
+    from whybox.methods.shap.game_explainer import GameExplainer
 
     out = resolve_output(options, WRITABLE_SUFFIXES)
     _options_of(options)  # refuses what it can before anything is read
     n_rows = count_rows(options.data)
-    model = model_of(options)
-    explainer = explainer_of(options, model)
+    estimator = model_or_estimator_of(options)
+    model = as_evaluated(estimator, options.data, options.id, options.scale)
+    explainer = explainer_of(options, estimator, model)
     spelled, coded = spelled_columns(options.data, model, options.id), coded_columns(options.data, model, options.id)
     copied = [c for c in options.id if not model.inputs.reads_column(c)]
     batches: Iterable[Any] = read_batches(options.data, spelled, coded, copied)
+    if isinstance(explainer, GameExplainer):  # its rows share predictions, and what is allowed
+        batches = [read_rows(options.data, model, options.id)]
     if n_rows is None:  # a CSV is in memory as a whole
         batches = list(batches)
         n_rows = sum(rows.num_rows for rows in batches)

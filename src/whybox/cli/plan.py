@@ -9,7 +9,15 @@ from typing import Any, Final
 from whybox.cli import anchors, effects, explain, importance, lime
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
-from whybox.cli.shared import add_model, add_rows, declare_command, model_of, name_rows, read_rows
+from whybox.cli.shared import (
+    add_model,
+    add_rows,
+    as_evaluated,
+    declare_command,
+    model_or_estimator_of,
+    name_rows,
+    read_rows,
+)
 from whybox.errors import OptionError
 
 __all__ = ["add_command"]
@@ -133,15 +141,21 @@ def _refuse_number(text: str, instead: str) -> None:
 
 def _plan_explain(options: argparse.Namespace) -> None:
     from whybox.data.table_files import count_rows
+    from whybox.methods.shap.game_explainer import GameExplainer
 
     number = options.data.replace(",", "").replace("_", "")
     if not number.isdecimal():
         _refuse_number(options.data, "write a whole number of rows in digits, like 1000000, or a file of rows")
     rows = int(number) if number.isdecimal() else count_rows(options.data)
-    model = model_of(options)
-    if rows is None:
-        rows = len(read_rows(options.data, model))
-    print(explain.explainer_of(options, model).plan(rows))
+    estimator = model_or_estimator_of(options)
+    is_file = not number.isdecimal()
+    example = options.data if is_file else options.background
+    model = estimator if example is None else as_evaluated(estimator, example, [], options.scale)
+    explainer = explain.explainer_of(options, estimator, model)
+    if is_file and isinstance(explainer, GameExplainer):  # what it costs depends on the rows
+        print(name_rows(explainer.plan, read_rows(options.data, model), options.data))
+        return
+    print(explainer.plan(len(read_rows(options.data, model)) if rows is None else rows))
 
 
 def _plan_effects(options: argparse.Namespace) -> None:

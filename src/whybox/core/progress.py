@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-__all__ = ["expected_batch_sizes", "progress_counter", "timed_batches"]
+__all__ = ["expected_batch_sizes", "progress_counter", "progress_of_rounds", "timed_batches"]
 
 SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
@@ -60,6 +60,20 @@ def progress_counter(total: int, *, description: str, unit: str = "rows") -> Ite
 
     with tqdm(total=total, desc=description, unit=f" {unit}", delay=2, disable=None, leave=False) as progress_bar:
         yield progress_bar.update
+
+
+@contextmanager
+def progress_of_rounds(total: int, *, description: str, unit: str = "rows") -> Iterator[Callable[[int, str], object]]:
+    """Show progress of work in rounds; call the yielded function after each with the number of items done so far, and what is reached in a few words."""
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=description, unit=f" {unit}", delay=2, disable=None, leave=False) as progress_bar:
+
+        def after_round(done: int, reached: str) -> None:
+            progress_bar.set_postfix_str(reached, refresh=False)
+            progress_bar.update(min(done, total) - progress_bar.n)
+
+        yield after_round
 
 
 def _next_size(size: int, seconds: float, max_size: int) -> int:

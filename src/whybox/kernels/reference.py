@@ -36,6 +36,7 @@ __all__ = [
     "leaf_indices",
     "path_dependent",
     "predict",
+    "product_games",
     "product_law",
 ]
 
@@ -279,6 +280,24 @@ def product_law(
             others = np.delete(M, j, axis=1).prod(axis=1)
             slopes[:, j, outputs] += (D[:, j] * others)[:, None] * leaf.value
     return expected, slopes
+
+
+def product_games(rows: Floats, donors: Floats, weights: Floats, nodes: Floats, node_weights: Floats) -> Floats:
+    """Values of games whose worth is a mean over donors of a product with one factor a player, (n, products, players).
+
+    The integral over p of (row's factor - donor's) times the product over the other players of p times the row's factor and (1 - p) times the donor's.
+
+    Args:
+        rows: (n, products, players). donors: (B, products, players). weights: (B,). nodes, node_weights: of the quadrature in p.
+    """
+    out = np.zeros(rows.shape)
+    for b, donor in enumerate(donors):
+        for p, weight in zip(nodes, node_weights, strict=True):
+            factors = donor + p * (rows - donor)
+            for j in range(rows.shape[2]):
+                others = np.delete(factors, j, axis=2).prod(axis=2)
+                out[:, :, j] += weights[b] * weight * (rows[:, :, j] - donor[:, j]) * others
+    return out
 
 
 def _add_to_cells(out: Floats, target: tuple[int, ...], value: Floats, first: int) -> None:

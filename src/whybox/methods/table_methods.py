@@ -11,6 +11,14 @@ __all__ = ["TABLE_METHODS"]
 _TABLE_FIGURES: Final = ("bar", "beeswarm", "waterfall", "scatter", "heatmap")
 _INTERVENTIONAL: Final = "interventional: every row keeps its other values"
 _SHAP_OPTIONS: Final = "whybox.methods.shap.options:ShapOptions"
+_READ_BY_SHAP: Final = (
+    "output", "scale", "order", "players", "index", "background_weight", "seed", "additivity_tol", "max_evals", "n_jobs", "dtype", "sparse", "spot_checks",
+)  # fmt: skip  # options of methods that read a model
+_EVALUATED_BY_SHAP: Final = (
+    "output", "scale", "order", "players", "index", "background_weight", "seed", "additivity_tol", "max_evals", "n_jobs", "response_method", "batch_size",
+    "spot_checks",
+)  # fmt: skip  # of methods that evaluate it
+_SAMPLED_BY_SHAP: Final = (*_EVALUATED_BY_SHAP, "tol", "top", "level", "stochastic", "surrogate", "callback")
 _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (
     "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
@@ -68,6 +76,7 @@ TABLE_METHODS: Final = (
         reference=_LUNDBERG,
         run="whybox.methods.shap.explainers:TreeShap",
         options=_SHAP_OPTIONS,
+        option_names=_READ_BY_SHAP,
         needs=("trees",),
         takes=("background",),
         additive=True,
@@ -84,12 +93,46 @@ TABLE_METHODS: Final = (
         reference="Strumbelj and Kononenko, Knowledge and Information Systems 41 (2014)",
         run="whybox.methods.shap.explainers:LinearShap",
         options=_SHAP_OPTIONS,
+        option_names=_READ_BY_SHAP,
         needs=("linear", "background"),
         additive=True,
         figures=_TABLE_FIGURES,
         section="attributions",
         command="explain",
         cost="less than one predict",
+    ),
+    MethodSpec(
+        id="exact_shap",
+        family="shap",
+        title="ExactShap",
+        summary="exact Shapley values, or another index, of any model, from all coalitions of the features that differ from the background",
+        reference="Shapley (1953); Lundberg and Lee, NeurIPS 30 (2017), arXiv:1705.07874",
+        run="whybox.methods.shap.game_explainer:ExactShap",
+        options=_SHAP_OPTIONS,
+        option_names=_EVALUATED_BY_SHAP,
+        needs=("predict", "background"),
+        additive=True,
+        figures=_TABLE_FIGURES,
+        section="attributions",
+        command="explain",
+        cost="2^features predictions a background row, of the features that differ",
+    ),
+    MethodSpec(
+        id="sampled_shap",
+        family="shap",
+        title="SampledShap",
+        summary="Shapley values of any model, each with a standard error, from as many predictions as the errors asked take",
+        reference="Lundberg and Lee, NeurIPS 30 (2017), arXiv:1705.07874; Covert and Lee, AISTATS 2021, arXiv:2012.01536",
+        run="whybox.methods.shap.game_explainer:SampledShap",
+        options=_SHAP_OPTIONS,
+        option_names=_SAMPLED_BY_SHAP,
+        needs=("predict", "background"),
+        exact=False,
+        additive=True,
+        figures=_TABLE_FIGURES,
+        section="attributions",
+        command="explain",
+        cost="up to 2,000 predictions a row, or as `max_evals` says",
     ),
     MethodSpec(
         id="rescaled",
@@ -99,6 +142,7 @@ TABLE_METHODS: Final = (
         reference=_LUNDBERG,
         run="whybox.methods.shap.explainers:TreeShap",
         options=_SHAP_OPTIONS,
+        option_names=_READ_BY_SHAP,
         needs=("trees", "background"),
         exact=False,
         additive=True,

@@ -14,9 +14,18 @@ from whybox.models.blackbox import RawScores
 from whybox.models.bound_method import bound_method
 from whybox.models.categories import Vocabulary
 from whybox.models.differentiable import Differentiable
+from whybox.models.trees import TreeEnsemble
 from whybox.models.word_counts import WordCountModel
 
-__all__ = ["as_model", "as_network", "learned_categories", "raw_scores", "takes_texts", "word_counts"]
+__all__ = [
+    "as_model",
+    "as_network",
+    "learned_categories",
+    "raw_scores",
+    "takes_texts",
+    "trees_of_boosting",
+    "word_counts",
+]
 
 
 def as_model(obj: Any, **options: Any) -> Model:
@@ -64,6 +73,18 @@ def word_counts(obj: Any, method: str) -> WordCountModel | str:
 
     read: WordCountModel | str = import_module("whybox.adapters").word_counts(obj, method)
     return read
+
+
+def trees_of_boosting(estimator: Any) -> TreeEnsemble:
+    """Return the trees of a scikit-learn HistGradientBoosting estimator that whybox fitted itself, unverified: the caller compares predictions.
+
+    Raises:
+        ModelError: trees that are not read.
+    """
+    from importlib import import_module
+
+    trees: TreeEnsemble = import_module("whybox.adapters.sklearn.boosting").read_hist_gradient_boosting(estimator).model
+    return trees
 
 
 def takes_texts(obj: Any) -> bool:

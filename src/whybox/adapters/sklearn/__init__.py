@@ -78,7 +78,10 @@ def adapt(estimator: Any) -> Model:
     )
 
 
-_ANY_MODEL: Final = "Effects, LIME and anchors take any fitted model, by its own predict: wb.effects(model, X), wb.lime(model, X, background)."
+_ANY_MODEL: Final = (
+    "Attributions with a background, effects, LIME and anchors take any fitted model, by its own predict: wb.explain(model, X, background), "
+    "wb.effects(model, X), wb.lime(model, X, background)."
+)
 _DECISION_UNITS: Final = {
     "GradientBoostingClassifier": "log-odds",
     "HistGradientBoostingClassifier": "log-odds",

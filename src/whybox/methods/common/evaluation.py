@@ -74,6 +74,7 @@ class HybridEvaluator:
         max_evals: most predictions of single rows in total; None: no limit.
         reserved: predictions that the caller makes beside these; they count against `max_evals`.
         batch_size: most rows of one call of the model; None: the model's own, else as many as take about a fifth of a second.
+        finite: whether infinite outputs are refused too, where a mean of outputs would be infinite.
 
     Attributes:
         spent: predictions of single rows made so far.
@@ -90,6 +91,7 @@ class HybridEvaluator:
         *,
         reserved: int = 0,
         batch_size: int | None = None,
+        finite: bool = False,
     ) -> None:
         for name, value in (("max_evals", max_evals), ("batch_size", batch_size)):
             if value is not None:
@@ -97,6 +99,7 @@ class HybridEvaluator:
         self.model, self.output, self.max_evals, self.reserved = model, output, max_evals, reserved
         own = model.batch_size if isinstance(model, BlackBox) else None
         self.batch_size = own if batch_size is None else batch_size
+        self._finite = finite
         self.spent = 0
         self._predict = prediction_function(model, output)
         self._codes: tuple[Table, Table, tuple[tuple[int, ...], ...], tuple[Ints, Ints]] | None = None
@@ -253,13 +256,21 @@ class HybridEvaluator:
     def _mix_block(block: Table, donors: Table, donor: Ints, columns: Sequence[int]) -> Table:
         return block.with_columns_from(donors.rows(donor), columns) if columns else block
 
-    @staticmethod
-    def _refuse_nan(outputs: Floats, row: Ints) -> Floats:
+    def _refuse_nan(self, outputs: Floats, row: Ints) -> Floats:
         nan = np.isnan(outputs).any(axis=1)
         if nan.any():
             raise NonFiniteError(
                 "the model's output is NaN for some of these rows ({row}, as it is or with other values), so no mean of outputs is defined.",
                 row=int(row[nan.argmax()]),
+            )
+        infinite = np.isinf(outputs).any(axis=1) if self._finite else nan
+        if infinite.any():
+            raise NonFiniteError(
+                f"on this scale ({self.output.units}) the model's output is infinite for some of these rows ({{row}}, as it is or with other values), so no mean of "
+                "outputs is defined. Explain a scale on which outputs are finite: probabilities in place of their log or log-odds, ",
+                Argument("scale", "probability"),
+                " or a function of rows that returns them.",
+                row=int(row[infinite.argmax()]),
             )
         return outputs
 
@@ -371,7 +382,13 @@ def prediction_function(model: Model, output: OutputSelection) -> Callable[[Tabl
 def _black_box_outputs(model: Model, output: OutputSelection, table: Table) -> Floats:
     own = model.own_predict
     assert own is not None  # noqa: S101  # a black box is nothing but its own predict
-    return output.select_predictions(call_own_predict(own, table, what="rows with some of their values replaced"))
+    returned = call_own_predict(own, table, what="rows with some of their values replaced")
+    if returned.shape[1] != len(model.outputs.names):
+        raise InputError(
+            f"{own.call_name} returned {returned.shape[1]} outputs a row for a batch of {len(table):,} rows, and {len(model.outputs.names)} before; it must return "
+            "as many for every batch."
+        )
+    return output.select_predictions(returned)
 
 
 def _read_outputs(model: Model, output: OutputSelection, table: Table) -> Floats:

@@ -11,6 +11,7 @@ import numpy as np
 
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
+from whybox.errors import UnsupportedModelError
 from whybox.kernels.predict import compare_outputs, compare_with_own_predict, raw_outputs
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.options import PredictionOptions
@@ -24,7 +25,7 @@ from whybox.models.columns_read import narrow_to_columns_read
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.readable import read_or_black_box
 
-__all__ = ["ResolvedModel", "compared_predictions", "resolve_model"]
+__all__ = ["ResolvedModel", "compared_predictions", "refuse_labels", "resolve_model"]
 
 ROWS_COMPARED: Final = 65536  # at a time
 
@@ -117,6 +118,26 @@ def compared_predictions(
         theirs = call_own_predict(model.own_predict, rows)
         difference = compare_outputs(model, rows, X, raw, theirs, row="row")
     return selection.from_raw(raw, model.outputs.link), difference
+
+
+def refuse_labels(model: Model) -> None:
+    """Refuse a black box whose outputs are labels, or more than there are classes.
+
+    Raises:
+        UnsupportedModelError: they are.
+    """
+    if not isinstance(model, BlackBox):
+        return
+    called = "it" if model.own_predict is None else model.own_predict.call_name
+    if model.gives_labels:
+        raise UnsupportedModelError(
+            f"{called} gives labels of classes, which have no size to explain; pass the method that gives probabilities or scores."
+        )
+    if model.classes_exceeded:
+        raise UnsupportedModelError(
+            f"{called} gives {len(model.outputs.names)} probabilities a row, and the model has {model.classes_exceeded} classes (classes_), so it is not known "
+            "which class each belongs to. Pass a function of rows that gives the columns to explain."
+        )
 
 
 def resolve_model(model: Any, X: Any, options: PredictionOptions) -> ResolvedModel:

@@ -18,7 +18,7 @@ from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids, find
 from whybox.models.prepare_rows import prepare_rows
-from whybox.models.registry import as_model
+from whybox.models.readable import read_or_black_box
 
 __all__ = ["ImportanceProblem", "check_truth"]
 
@@ -106,8 +106,9 @@ class ImportanceProblem:
                 Argument("X"),
                 ".",
             )
-        model = as_model(self.model)
-        table = prepare_rows(model, self.X).table
+        rows = as_table(self.X)
+        model = read_or_black_box(self.model, rows)
+        table = prepare_rows(model, rows).table
         groups, linkage = dependence_groups(weighted_rows(table, None), model.inputs.group_columns())
         grouped = replace(self, model=model, options=replace(self.options, players=groups or None))
         return grouped, {"linkage": (("join", "column"), linkage)}

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.data.series import is_missing
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.games.players import resolve_players
 from whybox.methods.common.bins import check_named_edges
 from whybox.methods.common.columns import Ints, category_positions
@@ -24,12 +24,11 @@ from whybox.methods.common.piecewise import (
     bin_column,
 )
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.resolved_model import resolve_model
+from whybox.methods.common.resolved_model import refuse_labels, resolve_model
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
 from whybox.methods.lime.encoded_numbers import EncodedNumbers
 from whybox.methods.lime.options import LimeOptions
 from whybox.models.base import Model
-from whybox.models.blackbox import BlackBox
 from whybox.models.prepare_rows import PreparedRows
 
 __all__ = ["DEFAULT_WIDTH", "LimeProblem", "Neighbourhood", "resolve_neighbourhood", "resolve_rows"]
@@ -195,7 +194,7 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
             "or for word counts the texts themselves, with the Pipeline that counts them as the model."
         )
     resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
-    _refuse_outputs(resolved.model)
+    refuse_labels(resolved.model)
     if options.predicted_class and len(resolved.selection.names) == 1:
         raise OptionError(
             Argument("output", "predicted"),
@@ -260,26 +259,6 @@ def _refuse_width(options: LimeOptions) -> None:
         raise OptionError(
             Argument("kernel_width", min(widths)),
             f" is so narrow that samples with one feature outside the row's own region have no weight; use {MIN_WIDTH} or more.",
-        )
-
-
-def _refuse_outputs(model: Model) -> None:
-    """Refuse outputs that are labels, or more than there are classes.
-
-    Raises:
-        UnsupportedModelError: they are.
-    """
-    if not isinstance(model, BlackBox):
-        return
-    called = "it" if model.own_predict is None else model.own_predict.call_name
-    if model.gives_labels:
-        raise UnsupportedModelError(
-            f"{called} gives labels of classes, which have no size to explain; pass the method that gives probabilities or scores."
-        )
-    if model.classes_exceeded:
-        raise UnsupportedModelError(
-            f"{called} gives {len(model.outputs.names)} probabilities a row, and the model has {model.classes_exceeded} classes (classes_), so it is not known "
-            "which class each belongs to. Pass a function of rows that gives the columns to explain."
         )
 
 

@@ -91,6 +91,7 @@ class _ShapExplainer:
             raise OptionError(
                 Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
             )
+        self.options.check_taken(find("shap", self.method_id))
 
     def _compiled_problem(self, names: tuple[str, ...], *, sparse: bool = False) -> CompiledProblem:
         """The problem for columns of these names, with what was compiled for it; `sparse`: as the rows are."""

@@ -1,0 +1,77 @@
+"""A table's cells as numbers, in one coding for the rows and the background."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.cells import NULL_CODE, joint_cell_codes
+from whybox.data.table import Floats, Table
+
+__all__ = ["CellNumbers", "cell_numbers"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class CellNumbers:
+    """Cells as numbers; a missing one is NaN.
+
+    Attributes:
+        rows: (n, columns). background: (B, columns).
+        categorical: (columns,), whether a column's numbers are codes without an order: whole numbers from 0 on.
+    """
+
+    rows: Floats
+    background: Floats
+    categorical: npt.NDArray[np.bool_]
+
+    def hybrids(
+        self, row: npt.NDArray[np.int64], donor: npt.NDArray[np.int64], from_donor: npt.NDArray[np.bool_]
+    ) -> Floats:
+        """Return rows with the cells of donors where `from_donor` (hybrids, columns), (hybrids, columns)."""
+        return np.where(from_donor, self.background[donor], self.rows[row])
+
+
+def cell_numbers(rows: Table, background: Table, categories: Collection[int] = ()) -> CellNumbers:
+    """Return the cells of two aligned tables as numbers.
+
+    Numbers stay what they are and dates are counted; of other columns, and of those named, equal codes stand for cells that no model can tell apart.
+
+    Args:
+        rows, background: of the same columns.
+        categories: positions of columns of numbers that the model reads as categories.
+    """
+    n = len(rows)
+    out = np.empty((n + len(background), rows.width))
+    categorical = np.zeros(rows.width, dtype=bool)
+    for p in range(rows.width):
+        numbers = None if p in categories else _numbers_of_both(rows, background, p)
+        if numbers is None:
+            categorical[p] = True
+            codes = np.concatenate(joint_cell_codes(rows, background, p))
+            kept = codes != NULL_CODE
+            numbers = np.full(len(codes), np.nan)
+            numbers[kept] = np.unique(codes[kept], return_inverse=True)[1].reshape(-1)
+        out[:, p] = numbers
+    return CellNumbers(out[:n], out[n:], categorical)
+
+
+def _numbers_of_both(rows: Table, background: Table, position: int) -> Floats | None:
+    """The numbers of a column of both tables, or None where one holds something else."""
+    parts = []
+    for table in (rows, background):
+        column = table.column(position)
+        values = column.values
+        if column.categories is not None or column.originals is not None or values.dtype.kind not in "biufmM":
+            return None
+        if values.dtype.kind in "mM":
+            numbers = values.astype(f"{values.dtype.kind}8[us]").astype(np.int64).astype(np.float64)
+            numbers[np.isnat(values)] = np.nan
+        else:
+            numbers = values.astype(np.float64)
+        parts.append(numbers)
+    return np.concatenate(parts)

@@ -1,0 +1,186 @@
+"""Sums of products of one-column kernels as a surrogate: Gaussians at some of the hybrids, whose widths are fitted, beside linear terms.
+
+A product with one factor a player has exact Shapley values by one quadrature (Owen's multilinear extension, 1972). The widths are found by variable projection
+(Golub & Pereyra 1973): for given widths all else is a ridge regression, and the sum of squares that it leaves is made small by L-BFGS.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.games.indices import SHAPLEY, Index
+from whybox.kernels.product_games import product_games
+from whybox.methods.common.surrogates.additive import AdditiveSurrogate, row_blocks
+from whybox.methods.common.surrogates.base import PlayerOf
+from whybox.methods.common.surrogates.features import column_features
+
+__all__ = ["GaussianSurrogate", "fit_gaussians"]
+
+MAX_GAUSSIANS: Final = 256
+HYBRIDS_A_GAUSSIAN: Final = 4  # at least
+WIDTH_HYBRIDS: Final = 3_000  # hybrids that widths are fitted to
+WIDTH_STEPS: Final = 25
+NARROWNESS: Final = 0.03  # penalty on inverse widths, beside the logarithm of the loss: what a column hardly changes does not depend on it
+RIDGE: Final = 1e-6  # of the number of hybrids, where outputs have variance 1
+LOG_BOUNDS: Final = (-5.0, 2.0)  # of an inverse width, in standard deviations
+MIN_LOG_INVERSE: Final = (
+    -3.5
+)  # below it, a feature is left out: a Gaussian changes by less than 1 % over three standard deviations
+ROWS_AT_ONCE: Final = 512  # of a matrix product, whose rounding depends on their number
+TABLE_NUMBERS: Final = 2**22  # factors held at a time
+
+Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GaussianSurrogate:
+    """``additive + sum over Gaussians of coefficient * exp(-sum over features of (inverse width * (feature - center))^2 / 2)``.
+
+    Attributes:
+        additive: intercept and linear terms, with the features of both.
+        centers: (Gaussians, features). inverse_widths: (features,), 0 where the Gaussians do not depend on one.
+        coefficients: (Gaussians, outputs).
+    """
+
+    additive: AdditiveSurrogate
+    centers: Floats
+    inverse_widths: Floats
+    coefficients: Floats
+
+    def predict(self, cells: Floats) -> Floats:
+        """Return the outputs, (n, outputs)."""
+        out = self.additive.predict(cells)
+        features = np.zeros((ROWS_AT_ONCE, len(self.inverse_widths)))
+        for block in row_blocks(len(cells), 1, ROWS_AT_ONCE):
+            n = block.stop - block.start
+            features[:n] = self.additive.features(cells[block])
+            out[block] += (_gaussians(features, self.centers, self.inverse_widths) @ self.coefficients)[:n]
+        return out
+
+    def shapley_values(
+        self,
+        rows: Floats,
+        background: Floats,
+        weights: Floats,
+        of_column: PlayerOf,
+        players: int,
+        index: Index = SHAPLEY,
+        *,
+        threads: int = 1,
+    ) -> Floats:
+        """Return exact values over the whole background, (n, players, outputs); see :class:`.base.Surrogate`."""
+        out = self.additive.shapley_values(rows, background, weights, of_column, players)
+        used = np.flatnonzero(self.inverse_widths)
+        active, player_of = np.unique(of_column[self.additive.features.column_of[used]], return_inverse=True)
+        if not len(active) or not len(self.centers):
+            return out
+        nodes, node_weights = index.rule(len(active) - 1)
+        numbers = len(self.centers) * len(active)
+        background_blocks = row_blocks(len(background), numbers, TABLE_NUMBERS)
+        for block in row_blocks(len(rows), numbers, TABLE_NUMBERS):
+            of_rows = self._factors(rows[block], used, player_of, len(active))
+            values = np.zeros(of_rows.shape)
+            for part in background_blocks:
+                of_donors = self._factors(background[part], used, player_of, len(active))
+                product_games(of_rows, of_donors, weights[part], nodes, node_weights, values, threads=threads)
+            for i, value in enumerate(
+                values, block.start
+            ):  # row by row: the rounding of a matrix product depends on the number of rows
+                out[i, active] += value.T @ self.coefficients
+        return out
+
+    def _factors(self, cells: Floats, used: Ints, player_of: Ints, players: int) -> Floats:
+        """Return each player's factor of each Gaussian, (n, Gaussians, players)."""
+        features = self.additive.features(cells)
+        exponents = np.zeros((len(cells), len(self.centers), players))
+        for e, player in zip(used, player_of, strict=True):
+            exponents[:, :, player] += (self.inverse_widths[e] * (features[:, [e]] - self.centers[:, e])) ** 2
+        exponents *= -0.5
+        return np.exp(exponents, out=exponents)
+
+
+def _gaussians(features: Floats, centers: Floats, inverse_widths: Floats) -> Floats:
+    """Return the Gaussians at rows of features, (n, Gaussians)."""
+    a, z = features * inverse_widths, centers * inverse_widths
+    squares = a @ z.T
+    squares *= -2.0
+    squares += (a**2).sum(axis=1)[:, None]
+    squares += (z**2).sum(axis=1)
+    np.maximum(squares, 0.0, out=squares)
+    squares *= -0.5
+    return np.exp(squares, out=squares)
+
+
+def fit_gaussians(cells: Floats, outputs: Floats, categorical: Bools) -> GaussianSurrogate:
+    """Fit Gaussians and linear terms to hybrids.
+
+    Args:
+        cells: as numbers, (hybrids, columns), in random order: the first are the centers, and those that widths are fitted to. outputs: (hybrids, outputs), finite.
+        categorical: (columns,), whose numbers are codes.
+    """
+    features = column_features(cells, categorical)
+    means, scales = outputs.mean(axis=0), outputs.std(axis=0)
+    scales = np.where(scales > 1e-12 * np.abs(means), scales, 1.0)
+    targets = (outputs - means) / scales
+    count = min(MAX_GAUSSIANS, len(cells) // HYBRIDS_A_GAUSSIAN)
+    first = features(cells[: max(count, WIDTH_HYBRIDS)])
+    centers = first[:count]
+    inverse_widths = _fit_widths(first[:WIDTH_HYBRIDS], targets[:WIDTH_HYBRIDS], centers, features.group_of)
+    size = first.shape[1] + 1
+    gram, right = np.zeros((size + count, size + count)), np.zeros((size + count, outputs.shape[1]))
+    for block in row_blocks(len(cells), size + count, TABLE_NUMBERS):
+        design = _design(features(cells[block]), centers, inverse_widths)
+        gram += design.T @ design
+        right += design.T @ targets[block]
+    gram[np.diag_indices_from(gram)] += RIDGE * len(cells)
+    weights = np.linalg.solve(gram, right) * scales
+    additive = AdditiveSurrogate(features, means + weights[0], weights[1:size])
+    return GaussianSurrogate(additive, centers, inverse_widths, weights[size:])
+
+
+def _design(features: Floats, centers: Floats, inverse_widths: Floats) -> Floats:
+    return np.concatenate(
+        [np.ones((len(features), 1)), features, _gaussians(features, centers, inverse_widths)], axis=1
+    )
+
+
+def _fit_widths(features: Floats, targets: Floats, centers: Floats, group_of: Ints) -> Floats:
+    """Return the inverse width of each feature, (features,); those of a group are the same."""
+    from scipy.optimize import minimize
+
+    groups = int(group_of.max(initial=-1)) + 1
+    if not groups or not len(centers):
+        return np.zeros(len(group_of))
+    n = len(targets)
+    size = features.shape[1] + 1
+
+    def log_loss(logs: Floats) -> tuple[float, Any]:
+        inverse = np.exp(logs)[group_of]
+        design = _design(features, centers, inverse)
+        gram = design.T @ design
+        gram[np.diag_indices_from(gram)] += RIDGE * n
+        weights = np.linalg.solve(gram, design.T @ targets)
+        rest = targets - design @ weights
+        loss = float((rest**2).sum() / n + RIDGE * (weights**2).sum())
+        # d loss / d log inverse width: the weights are those of the least loss, so only the Gaussians' own change counts
+        product = (rest @ weights[size:].T) * design[:, size:]
+        squares = product.sum(axis=1) @ features**2 + product.sum(axis=0) @ centers**2
+        squares -= 2 * ((product @ centers) * features).sum(axis=0)
+        slope = np.bincount(group_of, 2 / n * squares * inverse**2, groups)
+        narrow = NARROWNESS * np.exp(logs)
+        return float(np.log(loss) + narrow.sum()), slope / loss + narrow
+
+    start = np.full(groups, -0.5 * np.log(groups))
+    if not targets.any():
+        return np.zeros(len(group_of))
+    found = minimize(
+        log_loss, start, jac=True, method="L-BFGS-B", bounds=[LOG_BOUNDS] * groups, options={"maxiter": WIDTH_STEPS}
+    ).x
+    return np.where(found > MIN_LOG_INVERSE, np.exp(found), 0.0)[group_of]

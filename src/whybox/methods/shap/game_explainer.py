@@ -1,0 +1,301 @@
+"""Explainers of any model: the model and the background are read once, rows are explained as they come."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from importlib import import_module
+from inspect import Parameter, Signature
+from typing import Any, ClassVar, final
+
+import numpy as np
+
+from whybox.core.progress import progress_of_rounds
+from whybox.core.validation import check_whole_number
+from whybox.data.table import Table, as_table
+from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.spot_checks import SpotChecks
+from whybox.games.sampling import min_evaluations
+from whybox.methods.common.options import make_options, parameters_of
+from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.registry import find
+from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
+from whybox.methods.shap.game_plan import plan_games
+from whybox.methods.shap.game_problem import (
+    GameAnswer,
+    GameRows,
+    PreparedGames,
+    align_rows,
+    evaluate_rows,
+    resolve_setting,
+)
+from whybox.methods.shap.game_result import game_explanation, reached_error
+from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+from whybox.methods.shap.spot_games import check_games
+
+__all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap"]
+
+Sampler = Callable[..., GameAnswer]
+
+
+class GameExplainer:
+    """What explainers of any model share: options in ``__init__``, work in ``__call__``.
+
+    Args:
+        reason: why the model is evaluated and not read, in words, for the evidence.
+    """
+
+    __signature__: ClassVar[Signature] = Signature(
+        [
+            Parameter("model", Parameter.POSITIONAL_OR_KEYWORD),
+            Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
+            *parameters_of(ShapOptions),
+        ]
+    )
+    method_ids: ClassVar[tuple[str, ...]]  # of the family "shap": those that it may choose from
+
+    def __init__(
+        self,
+        model: Any,
+        background: Any = None,
+        options: ShapOptions | None = None,
+        *,
+        reason: str | None = None,
+        **given: Any,
+    ) -> None:
+        self.options = make_options(ShapOptions, options, given)
+        if self.options.method not in (*AUTOMATIC_METHODS, *self.method_ids):
+            raise OptionError(
+                Argument("method", self.options.method),
+                f" is not what {type(self).__name__} computes; use whybox.explain.",
+            )
+        self.options.check_taken(*(find("shap", each) for each in self.method_ids))
+        self.setting = resolve_setting(model, background, self.options)
+        self.model, self.background = self.setting.model, self.setting.background
+        self._reason = reason
+        self._time_share, self._checks = TimeShare(), 0
+
+    def __call__(self, X: Any) -> Explanation:
+        """Explain rows.
+
+        Args:
+            X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background.
+
+        Returns:
+            Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2; see :func:`whybox.explain`.
+
+        Raises:
+            WhyboxError: see whybox.errors; each message says what to do.
+        """
+        began = time.perf_counter()
+        given = align_rows(self.setting, X)
+        spec, notes = self._choose(given)
+        if not spec.exact:
+            check_budget(given)  # both refuse before any work
+            _sampler()
+        prepared = evaluate_rows(given)
+        run = _Run(prepared, spec, notes, began)
+        answer = enumerate_games(prepared.problem) if spec.exact else run.sample()
+        if run.interrupted:
+            return run.explanation(answer, NOT_CHECKED)
+        if not self.options.stochastic:
+            self.setting.resolved.repeat_check.check_after()
+        checks = self._check(prepared, answer, time.perf_counter() - began)
+        return run.explanation(answer, checks)
+
+    def _choose(self, given: GameRows) -> tuple[MethodSpec, tuple[str, ...]]:
+        """Return the method for these rows, and what the reader should know about the choice."""
+        notes = () if self._reason is None else (f"Evaluated, not read: {self._reason}",)
+        return find("shap", self.method_ids[0]), notes
+
+    def _check(self, prepared: PreparedGames, answer: GameAnswer, seconds: float) -> SpotChecks:
+        """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
+        if self.options.spot_checks == 0 or not self._time_share.is_check_due():
+            self._time_share.add_time(work=seconds, checks=0.0)
+            return NOT_CHECKED
+        began, self._checks = time.perf_counter(), self._checks + 1
+        checks = check_games(prepared.problem, answer, self._checks)
+        self._time_share.add_time(work=seconds, checks=time.perf_counter() - began)
+        return checks
+
+    def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
+        """Do nothing: the predictions that each call may take are checked there, when it is known which features of its rows differ."""
+
+    def plan(self, rows: int | Table, *, sparse: bool = False) -> MethodPlan:
+        """Say how rows would be explained, and what that costs at most.
+
+        Args:
+            rows: the rows, or how many; then every feature is taken to differ from the background. sparse: not used.
+
+        Raises:
+            OptionError: no positive whole number. LimitError: more predictions than ``max_evals``. Others as the call.
+        """
+        del sparse
+        given = self._rows_to_plan(rows)
+        spec, notes = self._choose(given)
+        if not spec.exact:
+            check_budget(given)
+        return plan_games(given, spec, notes)
+
+    def _rows_to_plan(self, rows: Any) -> GameRows:
+        if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)):
+            return align_rows(self.setting, as_table(rows))
+        count = check_whole_number("rows", rows)
+        some = align_rows(self.setting, self.background.table.rows(np.zeros(count, dtype=np.int64)))
+        return replace(some, differs=np.ones_like(some.differs), is_whole=False)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.model.kind}, {len(self.background):,} background rows)"
+
+
+@final
+class ExactShap(GameExplainer):
+    """Exact Shapley values, interactions or another index of any model: every coalition of the features that differ, over the whole background.
+
+    Args:
+        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
+        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do. LimitError: 2^features x background rows is too much.
+    """
+
+    method_ids = ("exact_shap",)
+
+
+@final
+class SampledShap(GameExplainer):
+    """Shapley values of any model with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
+
+    Args:
+        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
+        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+
+    method_ids = ("sampled_shap",)
+
+
+@final
+class AnyModelShap(GameExplainer):
+    """What ``method="auto"`` is for a model that is not read: exact where all coalitions fit the predictions allowed, else sampled."""
+
+    method_ids = ("exact_shap", "sampled_shap")
+
+    def _choose(self, given: GameRows) -> tuple[MethodSpec, tuple[str, ...]]:
+        exact, notes = super()._choose(given)
+        most = int(given.players_that_differ.max(initial=0))
+        needed = needed_predictions(given.players_that_differ, len(self.background))
+        allowed = f"the {given.budget:,} that max_evals leaves"
+        if self.options.stochastic:
+            return find("shap", "sampled_shap"), (*notes, "Sampled, because the model answers at random.")
+        if needed <= given.budget and most <= MAX_PLAYERS:
+            return exact, (*notes, f"Exact: all coalitions take at most {needed:,.0f} predictions, within {allowed}.")
+        return find("shap", "sampled_shap"), (
+            *notes, f"Sampled: all coalitions would take up to {needed:,.3g} predictions, more than {allowed}.",
+        )  # fmt: skip
+
+
+def _sampler() -> Sampler:
+    """Return the engine that estimates values.
+
+    Raises:
+        UnsupportedModelError: this version has none.
+    """
+    try:
+        sampled = import_module("whybox.methods.shap.sampled")
+    except ModuleNotFoundError as error:
+        if error.name != "whybox.methods.shap.sampled":
+            raise
+        raise UnsupportedModelError(
+            "this version of whybox cannot estimate Shapley values by sampling yet. Raise ",
+            Argument("max_evals"),
+            " so that all coalitions can be evaluated, or group columns with ",
+            Argument("players", example="{...}"),
+            ".",
+        ) from None
+    engine: Sampler = sampled.sample_games
+    return engine
+
+
+def check_budget(given: GameRows) -> None:
+    """Refuse fewer predictions than values and errors take.
+
+    Raises:
+        LimitError: they are fewer.
+    """
+    counts = given.players_that_differ
+    least = sum(min_evaluations(int(count)) for count in counts[counts > 0])
+    if least > given.budget:
+        beside = given.setting.predictions_beside(len(counts))
+        raise LimitError(
+            f"an estimate with errors takes at least {least + beside:,} predictions here: {least:,} for {len(counts):,} row{'s' * (len(counts) != 1)} of up to "
+            f"{int(counts.max())} features that differ from the background, and {beside:,} for the rows, the background and the check of the model. That is more than ",
+            Argument("max_evals", given.setting.options.max_evals),
+            ". Raise it, pass fewer rows, or group columns with ",
+            Argument("players", example="{...}"),
+            ".",
+        )
+
+
+@final
+class _Run:
+    """One answer on its way: what is known so far, for the bar, the callback and Ctrl-C.
+
+    Attributes:
+        interrupted: whether Ctrl-C ended it.
+    """
+
+    def __init__(self, prepared: PreparedGames, spec: MethodSpec, notes: tuple[str, ...], began: float) -> None:
+        self._prepared, self._spec, self._notes, self._began = prepared, spec, notes, began
+        self._last: GameAnswer | None = None
+        self.interrupted = False
+
+    def sample(self) -> GameAnswer:
+        """Return the estimate, or at Ctrl-C the last one so far.
+
+        Raises:
+            KeyboardInterrupt: Ctrl-C, and there is no answer yet.
+        """
+        problem = self._prepared.problem
+        with progress_of_rounds(problem.budget, description=self._spec.title, unit="predictions") as after_round:
+
+            def on_round(answer: GameAnswer) -> None:
+                self._last = answer
+                after_round(problem.evaluator.spent, f"error {reached_error(answer):.2g}")
+                self._call_back(answer)
+
+            try:
+                return _sampler()(problem, on_round=on_round)
+            except KeyboardInterrupt:
+                if self._last is None:
+                    raise
+                self.interrupted = True
+                return _marked(self._last, "UNFINISHED: interrupted; these are the values that were known by then, and none was recomputed.")  # fmt: skip
+
+    def _call_back(self, answer: GameAnswer) -> None:
+        callback = self._prepared.problem.options.callback
+        if callback is not None:
+            callback(self.explanation(_marked(answer, "UNFINISHED: an answer on its way."), NOT_CHECKED))
+
+    def explanation(self, answer: GameAnswer, checks: SpotChecks) -> Explanation:
+        """Return the explanation of an answer."""
+        return game_explanation(
+            self._prepared,
+            answer,
+            self._spec,
+            seconds=time.perf_counter() - self._began,
+            spot_checks=checks,
+            notes=self._notes,
+        )
+
+
+def _marked(answer: GameAnswer, note: str) -> GameAnswer:
+    return replace(answer, notes=(*answer.notes, note))

@@ -1,0 +1,396 @@
+"""Rows of any model, each with a game: resolved before the model is evaluated on anything but a few rows.
+
+The worth of a coalition is the mean output over all background rows of a hybrid: the row explained, whose players outside the coalition take the background
+row's values. No more than predictions is asked of the model.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.cells import joint_cell_codes, representative_rows, snapshot_table
+from whybox.data.table import Floats, Table, as_table
+from whybox.errors import Argument, InputError, LimitError, OptionError
+from whybox.games.players import Players, resolve_players
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.resolved_model import (
+    ResolvedModel,
+    compared_predictions,
+    refuse_labels,
+    resolve_model,
+)
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.shap.options import ShapOptions
+from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox
+from whybox.models.columns_read import columns_read
+from whybox.models.mixed_rows import check_same_kind
+from whybox.models.prepare_rows import PreparedRows, prepare_rows
+
+__all__ = [
+    "EVALS_PER_ROW",
+    "GameAnswer",
+    "GameProblem",
+    "GameRows",
+    "GameSetting",
+    "PreparedGames",
+    "SampledWorths",
+    "align_rows",
+    "evaluate_rows",
+    "resolve_games",
+    "resolve_setting",
+]
+
+EVALS_PER_ROW: Final = 2_000  # predictions a row, where max_evals is not given
+NOISE_ROWS: Final = 32  # rows on which the noise of a stochastic model is measured
+NOISE_REPEATS: Final = 5  # predictions of each
+
+Flags = npt.NDArray[np.bool_]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GameProblem:
+    """Rows of any model, each with a game.
+
+    v(S) is the mean output over background rows of the row whose players outside S take the background row's values.
+
+    Attributes:
+        model: read or a black box. selection: its outputs that are explained, on their scale. players: groups of the user's columns.
+        rows: (n), aligned with the model. background: all rows of positive weight, never cut; weights add up to one.
+        row_outputs: (n, outputs). background_outputs: (background rows, outputs). base: (outputs,), the weighted mean of these.
+        differs: (n, players), whether some background row has another cell in a column of the player that the model may read. Players that do not differ are
+            worth 0 and are in no coalition.
+        evaluator: evaluates hybrids, counts and bounds predictions.
+        budget: predictions that an engine may make, for all rows together.
+        noise_variance: (outputs,), of a single output of a model that answers at random; None: the same row always has the same output.
+    """
+
+    options: ShapOptions
+    model: Model
+    selection: OutputSelection
+    players: Players
+    rows: Table
+    background: WeightedRows
+    row_outputs: Floats
+    background_outputs: Floats
+    base: Floats
+    differs: Flags
+    evaluator: HybridEvaluator
+    budget: int
+    noise_variance: Floats | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SampledWorths:
+    """Some coalitions with the worth that was computed, for spot checks: `rows` (k,), `coalitions` (k, players), `worths` (k, outputs)."""
+
+    rows: Ints
+    coalitions: Flags
+    worths: Floats
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GameAnswer:
+    """The values of each row's game.
+
+    Attributes:
+        values: (n, players, outputs); of order 2 (n, players, players, outputs), half of each interaction on either side of the diagonal, main effects on it.
+        std_error: of the same shape; None where exact. converged: (n,), whether errors are as small as asked.
+        model_evals: (n,), predictions spent for each row.
+        background_error: (n, players, outputs), standard error of another background of this size; None: not known.
+        kernel: how, in words. notes: what the reader should know. worths: for spot checks.
+    """
+
+    values: Floats
+    std_error: Floats | None
+    converged: Flags
+    model_evals: Ints
+    background_error: Floats | None
+    kernel: str
+    notes: tuple[str, ...] = ()
+    worths: SampledWorths | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GameSetting:
+    """A model and a background, read once and kept by an explainer.
+
+    Attributes:
+        resolved: the model, with the background as the rows that are averaged over. players: groups of the user's columns.
+    """
+
+    options: ShapOptions
+    resolved: ResolvedModel
+    players: Players
+
+    @property
+    def model(self) -> Model:
+        """The model, read or a black box."""
+        return self.resolved.model
+
+    @property
+    def selection(self) -> OutputSelection:
+        """The outputs that are explained, on their scale."""
+        return self.resolved.selection
+
+    @property
+    def background(self) -> WeightedRows:
+        """The background rows with their weights."""
+        return self.resolved.rows
+
+    @property
+    def is_black_box(self) -> bool:
+        """Whether the model is evaluated through its own predict."""
+        return isinstance(self.model, BlackBox)
+
+    @cached_property
+    def comparison(self) -> tuple[float, int]:
+        """How far our reading of the background is from the model's own predict at most, and how many rows that is evaluated on.
+
+        Raises:
+            ModelMismatchError: a difference that rounding does not explain.
+        """
+        return self.resolved.compare()
+
+    @cached_property
+    def background_outputs(self) -> Floats:
+        """Outputs of the background rows, (background rows, outputs); a black box is evaluated on some of them twice before.
+
+        Raises:
+            UnsupportedModelError: outputs for the same row differ. NonFiniteError: an output is NaN or infinite.
+        """
+        check, every = self.resolved.repeat_check, np.arange(len(self.background))
+        if not self.options.stochastic:
+            check.check_before()
+        outputs = self.evaluator().evaluate_rows(self.background.table, every, what="background")
+        if not self.options.stochastic:
+            check.check_all(self.background.table, outputs)
+        return outputs
+
+    @property
+    def base(self) -> Floats:
+        """The weighted mean of the outputs of the background, (outputs,)."""
+        return np.asarray(self.background.weights @ self.background_outputs)
+
+    def evaluator(self, max_evals: int | None = None, reserved: int = 0) -> HybridEvaluator:
+        """Return what evaluates rows and hybrids; arguments are as :class:`HybridEvaluator` takes them."""
+        return HybridEvaluator(
+            self.model,
+            self.selection,
+            max_evals,
+            reserved=reserved,
+            batch_size=self.options.batch_size,
+            finite=True,
+        )
+
+    def predictions_beside(self, rows: int) -> int:
+        """Return how many predictions an answer for so many rows takes beside those of its engine."""
+        if not self.is_black_box:
+            return 0
+        check = self.resolved.repeat_check.prediction_count
+        if self.options.stochastic:
+            check = NOISE_REPEATS * min(NOISE_ROWS, rows + len(self.background))
+        return self.resolved.n_rows_probed + check + len(self.background) + rows
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GameRows:
+    """Rows to explain, aligned with a setting; the model was not evaluated on them yet.
+
+    Attributes:
+        prepared_rows: as they were given, with remarks. rows, differs, budget: as of a :class:`GameProblem`.
+        is_whole: whether these are rows that were given, and not only a number of them.
+    """
+
+    setting: GameSetting
+    prepared_rows: PreparedRows
+    rows: Table
+    differs: Flags
+    budget: int
+    is_whole: bool = True
+
+    @property
+    def players_that_differ(self) -> Ints:
+        """How many players of each row differ from the background, (n,)."""
+        return np.asarray(self.differs.sum(axis=1), dtype=np.int64)
+
+    def rows_at(self, positions: Ints) -> GameRows:
+        """Return some of the rows."""
+        return replace(self, rows=self.rows.rows(positions), differs=self.differs[positions])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PreparedGames:
+    """A problem, and what its evidence says beside.
+
+    Attributes:
+        prepared_rows: as they were given, with remarks. agreement: largest difference between our reading and the model's own predict, of rows and background.
+        n_rows_checked: rows that the model's own predict is evaluated on to compare, and to see that it always gives the same outputs.
+        n_rows_evaluated: rows and background rows of a black box.
+    """
+
+    problem: GameProblem
+    setting: GameSetting
+    prepared_rows: PreparedRows
+    agreement: float
+    n_rows_checked: int
+    n_rows_evaluated: int
+
+
+def resolve_games(model: Any, X: Any, background: Any, options: ShapOptions) -> GameProblem:
+    """Read a model, or take it as a black box, and prepare a game for each row.
+
+    Args:
+        model: any model, or a function of rows. X: rows to explain. background: rows that absent players take values from. options: as given.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    return evaluate_rows(align_rows(resolve_setting(model, background, options), X)).problem
+
+
+def resolve_setting(model: Any, background: Any, options: ShapOptions) -> GameSetting:
+    """Read a model, or take it as a black box, and align its background.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    if background is None:
+        raise OptionError(
+            "this model is evaluated, not read, so features are absent by taking the values of background rows: pass rows like those of training, or a sample "
+            "of some hundred of them, ",
+            Argument("background", example="X_train"),
+            ".",
+        )
+    given = as_table(background, what="the background")
+    rows, weights, _ = rows_of_positive_weight(given, options.background_weight, "background_weight")
+    resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
+    refuse_labels(resolved.model)
+    names = resolved.rows.table.names
+    players = resolve_players(resolved.model, names, options.players, keep_tied=False)
+    return GameSetting(replace(options, background_weight=None), resolved, players)
+
+
+def align_rows(setting: GameSetting, X: Any) -> GameRows:
+    """Align rows with the model and find which players differ from the background; the model is not evaluated.
+
+    Raises:
+        InputError: the rows do not fit the model or the background. LimitError: ``max_evals`` does not even suffice for rows and background.
+    """
+    model, background = setting.model, setting.background.table
+    prepared = prepare_rows(model, as_table(X))
+    prepared.check_agreement(setting.resolved.prepared_rows)
+    rows = snapshot_table(prepared.table)
+    check_same_kind(rows, background, elementwise=model.inputs.encoder.is_elementwise)
+    if rows.library != background.library:
+        raise InputError(
+            f"the rows are a table of {rows.library} and the background is one of {background.library}, and the model is evaluated on rows that are mixed of both; "
+            "pass both as the same kind of table."
+        )
+    return GameRows(
+        setting,
+        replace(prepared, table=rows),
+        rows,
+        _players_that_differ(setting, rows),
+        _engine_budget(setting, len(rows)),
+    )
+
+
+def evaluate_rows(given: GameRows) -> PreparedGames:
+    """Evaluate the rows and, at the first call, the background; compare a model that is read with its own predict.
+
+    Raises:
+        ModelMismatchError: our reading is not the model's own predict. UnsupportedModelError: outputs for the same row differ.
+        NonFiniteError: an output is NaN or infinite.
+    """
+    setting, n = given.setting, len(given.rows)
+    background_outputs = setting.background_outputs
+    agreement, n_checked = setting.comparison
+    beside = setting.predictions_beside(n)
+    if setting.is_black_box:
+        row_outputs = setting.evaluator().evaluate_rows(given.rows, np.arange(n), what="rows")
+    else:
+        row_outputs, difference = compared_predictions(
+            setting.model, setting.selection, given.rows, lambda: setting.model.inputs.matrix(given.rows)
+        )
+        agreement = max(agreement, difference)
+        n_checked += n if setting.model.own_predict is not None else 0
+    noise = _noise_variance(given) if setting.options.stochastic else None
+    problem = GameProblem(
+        setting.options,
+        setting.model,
+        setting.selection,
+        setting.players,
+        given.rows,
+        setting.background,
+        row_outputs,
+        background_outputs,
+        setting.base,
+        given.differs,
+        setting.evaluator(setting.options.max_evals, beside),
+        given.budget,
+        noise,
+    )
+    evaluated = n + len(setting.background) if setting.is_black_box else 0
+    checked = beside - evaluated if setting.is_black_box else n_checked
+    return PreparedGames(problem, setting, given.prepared_rows, agreement, checked, evaluated)
+
+
+def _players_that_differ(setting: GameSetting, rows: Table) -> Flags:
+    """Whether some background row has another cell in a column of the player that the model may read, (n, players)."""
+    background, players = setting.background.table, setting.players
+    sources = setting.model.inputs.source_columns
+    may_read = {source for column in columns_read(setting.model).tolist() for source in sources[column]}
+    out = np.zeros((len(rows), players.count), dtype=bool)
+    for player, members in enumerate(players.members):
+        for position in members:
+            if position in may_read:
+                own, others = joint_cell_codes(rows, background, position)
+                out[:, player] |= True if bool((others != others[0]).any()) else own != others[0]
+    return out
+
+
+def _engine_budget(setting: GameSetting, rows: int) -> int:
+    """Return the predictions that are left for an engine.
+
+    Raises:
+        LimitError: there are none.
+    """
+    beside, given = setting.predictions_beside(rows), setting.options.max_evals
+    if given is None:
+        return EVALS_PER_ROW * rows
+    if given < beside:
+        raise LimitError(
+            f"{beside:,} predictions are needed for {rows:,} row{'s' * (rows != 1)}, {len(setting.background):,} background rows and the check that the model "
+            "always gives the same outputs, before any coalition is evaluated; that is more than ",
+            Argument("max_evals", given),
+            ". Raise it, or pass fewer background rows.",
+        )
+    return given - beside
+
+
+def _noise_variance(given: GameRows) -> Floats:
+    """Variance of single outputs of a model that answers at random, (outputs,): some rows are evaluated several times."""
+    setting = given.setting
+    n_rows = min(NOISE_ROWS, len(given.rows))
+    n_background = min(NOISE_ROWS - n_rows, len(setting.background))
+    evaluator, variances = setting.evaluator(), []
+    for table, count in ((given.rows, n_rows), (setting.background.table, n_background)):
+        if count:
+            rows = representative_rows(table, count)[:count]
+            repeats = [evaluator.evaluate_rows(table, rows, what="repeated rows") for _ in range(NOISE_REPEATS)]
+            variances.append(np.var(repeats, axis=0, ddof=1))
+    return np.asarray(np.concatenate(variances).mean(axis=0))

@@ -1,0 +1,234 @@
+"""The answer of games as an explanation: values that add up, their errors, and the evidence."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.cells import table_fingerprint
+from whybox.data.table import Floats
+from whybox.errors import ModelMismatchError
+from whybox.explanation.evidence import Evidence, library_versions
+from whybox.explanation.explanation import Explanation, as_labels, interval_extras
+from whybox.explanation.spot_checks import SpotChecks
+from whybox.methods.method_spec import MethodSpec
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, PreparedGames
+from whybox.models.blackbox import BlackBox
+from whybox.numerics.statistics import confidence_interval
+
+__all__ = ["ESTIMAND", "game_explanation", "reached_error"]
+
+ESTIMAND: Final = "interventional: values of background rows"
+ROUNDING: Final = 1e-9  # of sums, relative to the largest output
+DEFAULT_TOL: Final = 0.02
+
+
+def game_explanation(
+    prepared: PreparedGames,
+    answer: GameAnswer,
+    spec: MethodSpec,
+    *,
+    seconds: float,
+    spot_checks: SpotChecks,
+    notes: tuple[str, ...] = (),
+) -> Explanation:
+    """Return the explanation.
+
+    Args:
+        prepared, answer: the problem and its answer. spec: the method. seconds: wall time. notes: what the reader should know beside what the answer says.
+
+    Raises:
+        ModelMismatchError: the values do not add up to the prediction less the base.
+    """
+    problem = prepared.problem
+    selection, matrices = problem.selection, problem.options.order == 2
+    dims: tuple[str, ...] = ("row", "feature", "feature_2") if matrices else ("row", "feature")
+    names = as_labels(problem.players.names)
+    coords: dict[str, Any] = dict.fromkeys(dims[1:], names)
+    coords |= {"row": problem.rows.row_labels, "output": as_labels(selection.names)}
+    axis = ("output",) if selection.has_output_axis else ()
+    dims = (*dims, *axis)
+    values, residual, tolerance = _adding_up(problem, answer)
+    values = np.ascontiguousarray(selection.drop_output_axis(values))
+    error = None if answer.std_error is None else selection.drop_output_axis(answer.std_error)
+    return Explanation(
+        kind="interaction" if matrices else "attribution",
+        values=values,
+        dims=dims,
+        coords=coords,
+        base=np.array(selection.drop_output_axis(problem.base)),
+        prediction=np.array(selection.drop_output_axis(problem.row_outputs)),
+        units=selection.units,
+        std_error=None if error is None else np.ascontiguousarray(error),
+        evidence=_evidence(
+            prepared,
+            answer,
+            spec,
+            residual=residual,
+            tolerance=tolerance,
+            seconds=seconds,
+            spot_checks=spot_checks,
+            notes=notes,
+        ),
+        data=problem.rows,
+        players=problem.players.columns_of(problem.rows.names),
+        extras=_extras(problem, answer, values, error, dims),
+    )
+
+
+def _extras(
+    problem: GameProblem, answer: GameAnswer, values: Floats, error: Floats | None, dims: tuple[str, ...]
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """What goes with the values, each with a row axis."""
+    axis = dims[-1:] if dims[-1] == "output" else ()
+    extras: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
+        "model_evals": (("row",), np.array(answer.model_evals)),
+        "converged": (("row",), np.array(answer.converged)),
+    }
+    if answer.background_error is not None:
+        found = problem.selection.drop_output_axis(answer.background_error)
+        extras["background_error"] = (("row", "feature", *axis), np.ascontiguousarray(found))
+    if error is not None:
+        bounds = np.stack(confidence_interval(values, error, problem.options.level), axis=-1)
+        extras |= interval_extras(bounds, dims, problem.options.level)
+    return extras
+
+
+def _adding_up(problem: GameProblem, answer: GameAnswer) -> tuple[Floats, float, float]:
+    """Values whose rounding is spread over the players that differ, so that they add up; the largest residual before, and the largest that rounding explains.
+
+    Raises:
+        ModelMismatchError: more than rounding explains, or than ``additivity_tol`` accepts.
+    """
+    values = answer.values
+    if not problem.options.game_index.efficient:
+        return values, 0.0, 0.0
+    axes = tuple(range(1, values.ndim - 1))
+    missing = problem.row_outputs - problem.base - values.sum(axis=axes)  # (n, outputs)
+    size = np.abs(problem.row_outputs) + np.abs(problem.background_outputs).max(axis=0)
+    size = size + np.abs(values).sum(axis=axes)
+    tol = problem.options.additivity_tol
+    allowed = ROUNDING * size if tol is None else np.full(size.shape, tol)
+    wrong = ~(np.abs(missing) <= allowed)
+    if wrong.any():
+        i, k = np.argwhere(wrong)[0]
+        raise ModelMismatchError(
+            f"base + attributions is {float(problem.row_outputs[i, k] - missing[i, k])!r} where the model itself predicts {float(problem.row_outputs[i, k])!r} "
+            f"(row {i:,}, output {problem.selection.names[k]!r}; {'rounding' if tol is None else 'additivity_tol'} allows {allowed[i, k]:.3g}); nothing is returned."
+        )
+    counts = problem.differs.sum(axis=1)
+    share = problem.differs / np.maximum(counts, 1)[:, None]
+    spread = share[:, :, None] * missing[:, None]
+    if values.ndim == 3:
+        values = values + spread
+    else:
+        values = values.copy()
+        np.einsum("niio->nio", values)[...] += spread
+    return values, float(np.abs(missing).max(initial=0.0)), float(allowed.max(initial=0.0))
+
+
+def _evidence(
+    prepared: PreparedGames,
+    answer: GameAnswer,
+    spec: MethodSpec,
+    *,
+    residual: float,
+    tolerance: float,
+    seconds: float,
+    spot_checks: SpotChecks,
+    notes: tuple[str, ...],
+) -> Evidence:
+    problem, model = prepared.problem, prepared.problem.model
+    black_box, own = isinstance(model, BlackBox), model.own_predict
+    spent = problem.evaluator.spent if black_box else 0
+    check = prepared.setting.resolved.repeat_check
+    against = (
+        f"nothing: it is a black box; {'it may answer at random' if problem.options.stochastic else check.summary}"
+    )
+    compared = "our reading of the model file" if own is None else own.call_name
+    if own is not None and not black_box:
+        compared = f"our reading, itself held against {own.call_name}"
+    return Evidence(
+        **spec.evidence_fields(),
+        kernel=answer.kernel,
+        exact=answer.std_error is None,
+        estimand=ESTIMAND,
+        index=problem.options.game_index.name,
+        additive=problem.options.game_index.efficient,
+        residual=residual,
+        residual_units=problem.selection.units,
+        residual_against=compared,
+        agreement=prepared.agreement,
+        tolerance=tolerance,
+        model=model.kind,
+        verdict={"against": against} if black_box else asdict(model.verdict),
+        model_calls=prepared.n_rows_checked + prepared.n_rows_evaluated + spent + spot_checks.predictions,
+        seed=problem.options.seed,
+        rows=len(problem.rows),
+        background_rows=len(problem.background),
+        fingerprints={
+            "model": model.fingerprint,
+            "rows": table_fingerprint(problem.rows),
+            "background": problem.background.fingerprint,
+        },
+        versions=library_versions(own.library if own is not None else None),
+        seconds=seconds,
+        notes=_notes(prepared, answer, notes),
+        by_position=prepared.prepared_rows.by_position,
+        unseen=prepared.prepared_rows.unseen_as_data(),
+        settings=_settings(problem, answer),
+        spot_checks=spot_checks,
+    )
+
+
+def _settings(problem: GameProblem, answer: GameAnswer) -> dict[str, Any]:
+    """What was asked, and what was found enough."""
+    if answer.std_error is None:
+        return {}
+    options = problem.options
+    return {
+        "tol": DEFAULT_TOL if options.tol is None else options.tol,
+        "top": options.top,
+        "level": options.level,
+        "stochastic": options.stochastic,
+    }
+
+
+def _notes(prepared: PreparedGames, answer: GameAnswer, more: tuple[str, ...]) -> tuple[str, ...]:
+    problem = prepared.problem
+    notes = [*prepared.prepared_rows.remarks(), *problem.model.notes, *more, *answer.notes]
+    of_background = prepared.setting.resolved.prepared_rows.remarks(" of the background")
+    notes += [note for note in of_background if note not in notes]
+    if answer.std_error is not None:
+        notes.append(f"Largest standard error reached: {reached_error(answer):.2g} of the row's largest value.")
+        if len(problem.rows) > 1:
+            notes.append(
+                "Rows share draws, so their errors are not independent, and which rows are explained together moves the values within their errors."
+            )
+        left = int((~answer.converged).sum())
+        if left:
+            notes.append(
+                f"NOT CONVERGED: for {left:,} of {len(answer.converged):,} rows errors are not as small as asked within the predictions allowed; see std_error and "
+                "extras['converged']. Raise max_evals, or tol."
+            )
+    if problem.noise_variance is not None:
+        noise = ", ".join(f"{value:.3g}" for value in np.sqrt(problem.noise_variance))
+        notes.append(
+            f"The model answers at random: single outputs have a standard deviation of {noise}. Predictions and base are of one answer each; standard errors of "
+            "values count the noise."
+        )
+    return tuple(dict.fromkeys(notes))
+
+
+def reached_error(answer: GameAnswer) -> float:
+    """Return the largest standard error of all rows and outputs, each as a share of its row's largest value."""
+    if answer.std_error is None:
+        return 0.0
+    axes = tuple(range(1, answer.values.ndim - 1))
+    largest = np.abs(answer.values).max(axis=axes, initial=0.0)
+    error = answer.std_error.max(axis=axes, initial=0.0)
+    share = np.divide(error, largest, out=np.zeros_like(error), where=largest > 0)
+    return float(share.max(initial=0.0))

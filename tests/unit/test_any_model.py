@@ -1,0 +1,486 @@
+"""`wb.explain` of models that are evaluated: what is refused before any work, which method is chosen, and what is told on the way."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+from sklearn.ensemble import RandomForestRegressor
+from sklearn.linear_model import LogisticRegression, Perceptron
+from sklearn.neighbors import KNeighborsClassifier
+from sklearn.svm import SVC, SVR
+
+import whybox as wb
+from whybox.errors import (
+    EmptyDataError,
+    InputError,
+    LimitError,
+    ModelMismatchError,
+    NonFiniteError,
+    OptionError,
+    SpotCheckError,
+    UnsupportedModelError,
+)
+from whybox.explainers import ExactShap, SampledShap
+from whybox.methods.common import evaluation
+from whybox.methods.shap import game_explainer
+from whybox.methods.shap.game_problem import GameAnswer, resolve_games
+from whybox.methods.shap.options import ShapOptions
+from whybox.models.remote import RemoteModel
+
+RNG = np.random.default_rng(0)
+X = RNG.normal(size=(60, 4))
+ROWS, BACKGROUND = X[:3], X[40:50]
+KNN = KNeighborsClassifier().fit(X, X[:, 0] > 0)
+
+
+class Counted:
+    """A function that counts the rows it was called on, and fails, or answers otherwise, from some row on."""
+
+    def __init__(self, function, after=None, then=None):
+        self.function, self.rows, self.after, self.then = function, 0, after, then
+
+    def __call__(self, rows):
+        rows = np.asarray(rows)
+        self.rows += len(rows)
+        if self.after is not None and self.rows > self.after:
+            return self.then(rows)
+        return self.function(rows)
+
+
+def total(rows):
+    return np.asarray(rows).sum(axis=1) + np.asarray(rows)[:, 0] * np.asarray(rows)[:, 1]
+
+
+# what is refused
+
+
+@pytest.mark.parametrize("model", [KNN, SVC().fit(X, X[:, 0] > 0), total], ids=lambda m: type(m).__name__)
+@pytest.mark.parametrize("method", ["auto", "exact"])
+def test_without_a_background_the_message_says_to_pass_one(model, method):
+    with pytest.raises(
+        UnsupportedModelError,
+        match=r"rows like those of training, whose values absent features take, background=X_train",
+    ):
+        wb.explain(model, ROWS, method=method)
+
+
+@pytest.mark.parametrize("method", ["exact_shap", "sampled_shap"])
+def test_methods_that_evaluate_say_what_a_background_is(method):
+    with pytest.raises(
+        OptionError,
+        match=r"absent by taking the values of background rows: pass rows like those of training.*background=X_train",
+    ):
+        wb.explain(RandomForestRegressor(2).fit(X, X[:, 0]), ROWS, method=method)
+
+
+@pytest.mark.parametrize("rows", [X[:0], pd.DataFrame({"a": []})], ids=["array", "frame"])
+def test_no_rows_are_refused_before_the_model_is_called(rows):
+    """shap#4475: no rows gave an error from within."""
+    function = Counted(total)
+    with pytest.raises(EmptyDataError, match="has no rows"):
+        wb.explain(function, rows, BACKGROUND)
+    with pytest.raises(EmptyDataError, match="background has no rows"):
+        wb.explain(function, ROWS, X[:0])
+    assert function.rows == 0
+
+
+def test_a_budget_below_the_fewest_says_what_it_takes():
+    function = Counted(total)
+    with pytest.raises(LimitError, match=r"predictions are needed for 3 rows, 10 background rows .* max_evals=20"):
+        wb.explain(function, ROWS, BACKGROUND, max_evals=20)
+    wide = np.random.default_rng(1).normal(size=(30, 12))
+    with pytest.raises(
+        LimitError, match=r"takes at least 148 predictions here: 100 for 2 rows of up to 12 features .* max_evals=140"
+    ):
+        wb.explain(function, wide[:2], wide[20:], "sampled_shap", max_evals=140)
+    assert function.rows <= 4  # two rows that tell the shape of the outputs, each time
+
+
+def test_outputs_of_another_shape_from_one_batch_to_the_next():
+    function = Counted(total, after=200, then=lambda rows: np.column_stack([total(rows), total(rows)]))
+    with pytest.raises(InputError, match="returned 2 outputs a row for a batch of .* and 1 before"):
+        wb.explain(function, ROWS, BACKGROUND, batch_size=50)
+
+
+def test_a_function_that_fails_in_the_middle_gives_its_own_message():
+    def fail(rows):
+        raise ConnectionError("the line is dead")
+
+    with pytest.raises(InputError, match="the line is dead"):
+        wb.explain(Counted(total, after=200, then=fail), ROWS, BACKGROUND, batch_size=50)
+    flaky = RemoteModel(_Flaky(), batch_size=64, retries=1, wait=0.0)
+    np.testing.assert_array_equal(
+        wb.explain(flaky, ROWS, BACKGROUND).values, wb.explain(total, ROWS, BACKGROUND).values
+    )
+
+
+class _Flaky:
+    """Fails at every other call."""
+
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, rows):
+        assert len(rows) <= 64
+        self.calls += 1
+        if self.calls % 2:
+            raise OSError("busy")
+        return total(rows)
+
+
+def test_infinite_outputs_are_refused_with_the_name_of_the_scale():
+    """shap#577: log-odds of probabilities 0 and 1 gave numbers that depend on where they were clipped."""
+
+    def log_odds(rows):
+        with np.errstate(divide="ignore"):
+            return logit(KNN.predict_proba(rows)[:, 1])
+
+    with pytest.raises(
+        NonFiniteError, match=r"on this scale \(prediction\) the model's output is infinite .* scale='probability'"
+    ):
+        wb.explain(log_odds, ROWS, BACKGROUND)
+    assert np.isfinite(wb.explain(KNN, ROWS, BACKGROUND, scale="probability").values).all()
+    hidden = lambda rows: np.where(
+        np.asarray(rows)[:, 0] == ROWS[0, 0], np.where(np.asarray(rows)[:, 1] == ROWS[0, 1], 1.0, np.inf), 0.0
+    )
+    with pytest.raises(
+        NonFiniteError, match=r"infinite for some of these rows \(row 0, as it is or with other values\)"
+    ):
+        wb.explain(hidden, ROWS[:1], BACKGROUND)  # no row and no background row is infinite by itself
+
+
+class Noisy:
+    """A model that answers at random, with a standard deviation of a half."""
+
+    def __init__(self):
+        self.draw = np.random.default_rng(0)
+
+    def __call__(self, rows):
+        return total(rows) + 0.5 * self.draw.normal(size=len(rows))
+
+
+def test_a_model_that_answers_at_random_is_refused_unless_that_is_allowed():
+    with pytest.raises(UnsupportedModelError, match="change when the same rows are evaluated again"):
+        wb.explain(Noisy(), ROWS, BACKGROUND)
+    problem = resolve_games(Noisy(), X[:40], BACKGROUND, ShapOptions(stochastic=True))
+    assert problem.noise_variance == pytest.approx([0.25], rel=0.35)
+    assert resolve_games(total, ROWS, BACKGROUND, ShapOptions()).noise_variance is None
+    with pytest.raises(OptionError, match=r"method='exact_shap' does not take 'stochastic'"):
+        wb.explain(Noisy(), ROWS, BACKGROUND, "exact", stochastic=True)
+
+
+class _Labels:
+    classes_ = np.array([0, 1])
+
+    def fit(self, rows, y):
+        return self
+
+    def predict(self, rows):
+        return (np.asarray(rows)[:, 0] > 0).astype(int)
+
+
+def test_labels_are_refused():
+    with pytest.raises(UnsupportedModelError, match="gives labels of classes, which have no size to explain"):
+        wb.explain(_Labels(), ROWS, BACKGROUND)
+    linear = Perceptron().fit(X, X[:, 0] > 0)
+    assert (
+        wb.explain(linear, ROWS, BACKGROUND, "exact_shap", response_method="decision_function").units
+        == "decision function"
+    )
+
+
+@pytest.mark.parametrize(
+    ("method", "option"),
+    [
+        ("tree_shap", {"tol": 0.1}),
+        ("tree_shap", {"batch_size": 10}),
+        ("rescaled", {"response_method": "predict"}),
+        ("exact_shap", {"tol": 0.1}),
+        ("exact_shap", {"sparse": True}),
+        ("sampled_shap", {"dtype": "float32"}),
+        ("auto", {"sparse": True}),
+    ],
+)
+def test_options_that_a_method_does_not_take_are_refused_by_name(method, option):
+    model = total if method == "auto" else RandomForestRegressor(2).fit(X, X[:, 0])
+    with pytest.raises(OptionError, match=f"does not take '{next(iter(option))}'; it takes 'output'"):
+        wb.explain(model, ROWS, BACKGROUND, method, **option)
+
+
+def test_what_exact_answers_meet_anyway_may_be_asked_of_any_model():
+    forest = RandomForestRegressor(2, random_state=0).fit(X, X[:, 0])
+    asked = wb.explain(
+        forest, ROWS, BACKGROUND, tol=0.1, top=2, level=0.9, batch_size=10, stochastic=True, surrogate=False
+    )
+    np.testing.assert_array_equal(asked.values, wb.explain(forest, ROWS, BACKGROUND).values)
+
+
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [
+        ("l1_reg", "no feature is left out"),
+        ("nsamples", "write max_evals=2000"),
+        ("feature_perturbation", "Conditional value functions are not built yet"),
+        ("link", "say on which scale to explain"),
+        ("causal", "Other value functions are not built yet"),
+        ("asymmetric", "Other value functions are not built yet"),
+        ("masker", "write background=X_train"),
+        ("npermutations", "predictions in total"),
+    ],
+)
+def test_names_of_other_libraries_say_ours(name, says):
+    with pytest.raises(OptionError, match=f"{name}= is no option here: .*{says}"):
+        wb.explain(total, ROWS, BACKGROUND, **{name: 1})
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"tol": 0.0},
+        {"tol": 2.0},
+        {"top": 0},
+        {"level": 1.0},
+        {"batch_size": 0},
+        {"stochastic": 1},
+        {"surrogate": "no"},
+        {"callback": 3},
+        {"max_evals": 0},
+    ],
+)
+def test_values_of_options_are_checked(wrong):
+    with pytest.raises(OptionError, match=next(iter(wrong))):
+        wb.explain(total, ROWS, BACKGROUND, **wrong)
+
+
+def test_rows_and_background_must_be_tables_of_one_kind():
+    with pytest.raises(InputError, match="pass both as the same kind of table"):
+        wb.explain(total, pd.DataFrame(ROWS), BACKGROUND)
+    with pytest.raises(InputError):
+        wb.explain(KNN, ROWS[:, :3], BACKGROUND)
+    with pytest.raises(OptionError, match="which is not there"):
+        wb.explain(total, ROWS, BACKGROUND, players={"a": ["nothing"]})
+
+
+def test_a_method_of_another_explainer_is_refused():
+    with pytest.raises(OptionError, match="is not what ExactShap computes"):
+        ExactShap(total, BACKGROUND, method="sampled_shap")
+    with pytest.raises(OptionError, match="is not what SampledShap computes"):
+        SampledShap(total, BACKGROUND, method="tree_shap")
+
+
+def test_too_many_coalitions_say_what_to_do():
+    wide = np.random.default_rng(1).normal(size=(30, 24))
+    with pytest.raises(LimitError, match=r"24 features of a row differ .* method='sampled_shap'"):
+        wb.explain(total, wide[:2], wide[20:], "exact")
+    with pytest.raises(LimitError, match=r"exact values take up to 40,940 predictions .* more than the \d"):
+        wb.explain(total, wide[:1, :12], wide[20:, :12], "exact_shap", max_evals=20_000)
+
+
+# which method is chosen
+
+
+def test_small_problems_are_exact_and_the_evidence_says_why():
+    got = wb.explain(total, ROWS, BACKGROUND)
+    assert got.evidence.method_id == "shap.exact_shap"
+    assert any(
+        note == "Exact: all coalitions take at most 420 predictions, within the 6,000 that max_evals leaves."
+        for note in got.evidence.notes
+    )
+
+
+def test_a_model_that_is_not_read_is_named_with_the_reason():
+    notes = wb.explain(KNN, ROWS, BACKGROUND).evidence.notes
+    assert any("Evaluated through KNeighborsClassifier.predict_proba, because it is not read" in note for note in notes)
+
+
+def test_columns_that_trees_cannot_tell_apart_are_evaluated_one_by_one():
+    from sklearn.decomposition import PCA
+    from sklearn.pipeline import make_pipeline
+
+    model = make_pipeline(PCA(2), RandomForestRegressor(3, random_state=0)).fit(X, X[:, 0])
+    with pytest.raises(UnsupportedModelError, match="mixes all its columns"):
+        wb.explain(model, ROWS)
+    got = wb.explain(model, ROWS, BACKGROUND)
+    assert got.shape == (3, 4)
+    assert any(note.startswith("Evaluated, not read: the model mixes all its columns") for note in got.evidence.notes)
+    np.testing.assert_allclose(got.base + got.values.sum(axis=1), model.predict(ROWS))
+    np.testing.assert_allclose(got.values, wb.explain(model.predict, ROWS, BACKGROUND, "exact_shap").values, atol=1e-12)
+
+
+def test_the_predictions_allowed_leave_out_what_rows_background_and_checks_take():
+    default = resolve_games(total, ROWS, BACKGROUND, ShapOptions())
+    assert default.budget == 2_000 * 3
+    beside = 2 + default.evaluator.reserved - 2  # probe, checks, rows and background
+    asked = resolve_games(total, ROWS, BACKGROUND, ShapOptions(max_evals=1_000))
+    assert asked.budget == 1_000 - beside
+    function = Counted(total)
+    got = wb.explain(function, ROWS, BACKGROUND, max_evals=1_000, spot_checks=0)
+    assert function.rows == got.evidence.model_calls <= 1_000
+
+
+def test_batches_hold_what_was_asked():
+    sizes = []
+
+    def listening(rows):
+        sizes.append(len(rows))
+        return total(rows)
+
+    got = wb.explain(listening, ROWS, BACKGROUND, batch_size=7, spot_checks=0)
+    checked = len(BACKGROUND)  # rows on which the model is evaluated again, together
+    assert max(sizes) <= max(7, checked)
+    np.testing.assert_array_equal(got.values, wb.explain(total, ROWS, BACKGROUND).values)
+
+
+def test_a_plan_says_method_and_predictions():
+    function = Counted(total)
+    plan = wb.plan(wb.explain, function, ROWS, BACKGROUND)
+    assert plan.method_id == "shap.exact_shap"
+    assert plan.exact
+    used = wb.explain(total, ROWS, BACKGROUND).evidence.model_calls
+    assert used <= plan.model_calls <= used + 100
+    assert 0 < plan.seconds < 60
+    assert "all coalitions" in str(plan)
+    by_number = wb.plan(wb.explain, total, 3, BACKGROUND)
+    assert by_number.model_calls == plan.model_calls
+    wide = np.random.default_rng(1).normal(size=(60, 20))
+    sampled = wb.plan(wb.explain, total, wide[:5], wide[10:])
+    assert sampled.method_id == "shap.sampled_shap"
+    assert not sampled.exact
+    assert 10_000 <= sampled.model_calls <= 11_000
+    with pytest.raises(LimitError, match="24 features"):
+        wb.plan(wb.explain, total, np.ones((1, 24)), np.zeros((5, 24)), "exact")
+
+
+def test_several_methods_in_one_call():
+    forest = RandomForestRegressor(3, random_state=0).fit(X, X[:, 0] * X[:, 1])
+    both = wb.explain(forest, ROWS, BACKGROUND, ["tree_shap", "exact_shap"])
+    np.testing.assert_allclose(both["tree_shap"].values, both["exact_shap"].values, atol=1e-12)
+    assert both["exact_shap"].evidence.model.startswith("RandomForestRegressor")  # read, and so evaluated by its trees
+
+
+def test_importance_and_its_plan_take_any_model():
+    got = wb.importance(KNN, X[:12], background=BACKGROUND, method="shap")
+    attributions = wb.explain(KNN, X[:12], BACKGROUND)
+    np.testing.assert_allclose(got.values, np.abs(attributions.values).mean(axis=0))
+    assert got.evidence.method == "Mean |ExactShap| over the rows"
+    assert wb.plan(wb.importance, KNN, X[:12], background=BACKGROUND, method="shap").exact
+    grouped = wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", players="auto")
+    assert set(grouped.players) >= set(grouped.feature_names)
+
+
+# numbers that are computed again
+
+
+def test_a_fault_in_hybrids_is_found(monkeypatch):
+    real = evaluation.HybridEvaluator.evaluate_hybrids
+
+    def faulty(self, *args, **kwargs):
+        of_hybrid, outputs = real(self, *args, **kwargs)
+        return of_hybrid, np.roll(outputs, 1, axis=0)
+
+    monkeypatch.setattr(evaluation.HybridEvaluator, "evaluate_hybrids", faulty)
+    with pytest.raises(
+        SpotCheckError, match="by asking total about rows whose absent features take the values of every background row"
+    ):
+        wb.explain(total, ROWS, BACKGROUND, spot_checks=2_000)
+
+
+def test_a_fault_in_values_is_found(monkeypatch):
+    from whybox.methods.shap import enumerate_games
+
+    real = enumerate_games.exact_values
+    monkeypatch.setattr(enumerate_games, "exact_values", lambda *a: np.roll(real(*a), 1, axis=0))
+    with pytest.raises(SpotCheckError, match="from the worths of all coalitions of a row"):
+        wb.explain(total, ROWS, BACKGROUND)
+    monkeypatch.setattr(enumerate_games, "exact_values", lambda *a: 1.001 * real(*a))
+    with pytest.raises(ModelMismatchError, match=r"base \+ attributions is"):
+        wb.explain(total, ROWS, BACKGROUND, spot_checks=0)
+
+
+def test_nothing_is_computed_again_where_that_is_asked():
+    assert wb.explain(total, ROWS, BACKGROUND, spot_checks=0).evidence.spot_checks.numbers == 0
+
+
+# on the way
+
+
+@pytest.fixture
+def rounds(monkeypatch):
+    """An engine of three rounds that is exact from the first, and may be interrupted after one."""
+    state = SimpleNamespace(interrupt_at=None)
+
+    def engine(problem, *, on_round=None):
+        n, _ = problem.row_outputs.shape
+        gap = problem.row_outputs - problem.base
+        values = np.repeat(gap[:, None] / problem.players.count, problem.players.count, axis=1)
+        for k in range(1, 4):
+            if state.interrupt_at == k:
+                raise KeyboardInterrupt
+            error = np.full(values.shape, 0.1 / k)
+            answer = GameAnswer(values, error, np.full(n, k == 3), np.full(n, 10 * k), None, f"{k} rounds")
+            if on_round is not None:
+                on_round(answer)
+        return answer
+
+    monkeypatch.setattr(game_explainer, "_sampler", lambda: engine)
+    return state
+
+
+WIDE = np.random.default_rng(2).normal(size=(40, 9))
+
+
+def test_large_problems_are_sampled_and_the_evidence_says_why(rounds):
+    got = wb.explain(total, WIDE[:3], WIDE[20:])
+    assert got.evidence.method_id == "shap.sampled_shap"
+    assert not got.evidence.exact
+    assert any(note.startswith("Sampled: all coalitions would take up to") for note in got.evidence.notes)
+    assert got.std_error.shape == got.values.shape
+    low, high = got.interval
+    np.testing.assert_allclose(high - low, 2 * 1.959964 * got.std_error, rtol=1e-6)
+    assert got.evidence.settings == {"tol": 0.02, "top": None, "level": 0.95, "stochastic": False}
+    exact = wb.explain(total, WIDE[:3], WIDE[20:], max_evals=10**5)
+    assert exact.evidence.method_id == "shap.exact_shap"
+
+
+def test_the_callback_gets_the_explanation_so_far(rounds):
+    seen = []
+    got = wb.explain(total, WIDE[:3], WIDE[20:], callback=seen.append)
+    assert [e.evidence.kernel for e in seen] == ["1 rounds", "2 rounds", "3 rounds"]
+    assert all(e.evidence.warnings[-1:] == ["UNFINISHED"] for e in seen)
+    assert got.evidence.warnings == []
+
+
+def test_control_c_returns_what_is_known(rounds):
+    rounds.interrupt_at = 3
+    got = wb.explain(total, WIDE[:3], WIDE[20:])
+    assert got.evidence.kernel == "2 rounds"
+    assert got.evidence.warnings == ["NOT CONVERGED", "UNFINISHED"]
+    assert not got.extras["converged"][1].any()
+    rounds.interrupt_at = 1
+    with pytest.raises(KeyboardInterrupt):
+        wb.explain(total, WIDE[:3], WIDE[20:])
+
+
+def test_a_model_that_answers_at_random_is_sampled(rounds):
+    got = wb.explain(Noisy(), ROWS, BACKGROUND, stochastic=True)
+    assert got.evidence.method_id == "shap.sampled_shap"
+    assert any(
+        "answers at random: single outputs have a standard deviation of 0." in note for note in got.evidence.notes
+    )
+
+
+def test_a_probability_is_refused_neither_by_trees_nor_by_others(rounds):
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    model = GradientBoostingClassifier(n_estimators=20, random_state=0).fit(
+        np.tile(WIDE, 2)[:, :18], expit(WIDE.sum(axis=1)) > 0.5
+    )
+    got = wb.explain(model, np.tile(WIDE, 2)[:2, :18], np.tile(WIDE, 2)[20:, :18], scale="probability")
+    assert got.evidence.method_id in ("shap.sampled_shap", "shap.tree_shap")
+    logistic = LogisticRegression().fit(WIDE, WIDE.sum(axis=1) > 0)
+    assert wb.explain(logistic, WIDE[:2], WIDE[20:], scale="probability").units == "probability"
+    assert wb.explain(SVR().fit(WIDE, WIDE[:, 0]), WIDE[:2], WIDE[20:]).units == "prediction"

@@ -1,0 +1,85 @@
+"""`whybox explain` and its plan, of estimators that are not read."""
+
+from __future__ import annotations
+
+import joblib
+import numpy as np
+import pandas as pd
+import pyarrow.parquet as pq
+import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder
+from sklearn.svm import SVR
+
+import whybox as wb
+from whybox.cli.main import main
+
+RNG = np.random.default_rng(0)
+TABLE = pd.DataFrame(
+    {"age": RNG.integers(18, 80, 60), "city": RNG.choice(["A", "B", "C"], 60), "size": RNG.normal(size=60)}
+)
+MODEL = make_pipeline(make_column_transformer((OneHotEncoder(), ["city"]), remainder="passthrough"), SVR()).fit(
+    TABLE, TABLE["age"] * (TABLE["city"] == "A")
+)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("any")
+    joblib.dump(MODEL, folder / "svr.joblib")
+    TABLE[:5].assign(customer=list("abcde")).to_csv(folder / "rows.csv", index=False)
+    TABLE[20:40].to_csv(folder / "background.csv", index=False)
+    return folder
+
+
+def run(folder, *more, command=("explain",), background=True):
+    given = ["--background", str(folder / "background.csv")] if background else []
+    return main([*command, str(folder / "svr.joblib"), str(folder / "rows.csv"), "--trust-pickle", *given, *more])
+
+
+def test_attributions_of_a_pickled_estimator(folder, capsys):
+    out = folder / "out.parquet"
+    assert run(folder, "-o", str(out), "--id", "customer", "--seed", "3", "--tol", "0.01") == 0
+    got = pq.read_table(out).to_pandas()
+    expected = wb.explain(MODEL, TABLE[:5], TABLE[20:40])
+    assert got["customer"].tolist() == list("abcde")
+    np.testing.assert_allclose(got[list(TABLE)].to_numpy(), expected.values, atol=1e-9)
+    np.testing.assert_allclose(got["base_value"], expected.base)
+    assert "5 rows x 3 features" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "says", "code"),
+    [
+        (("--l1-reg", "3"), "no feature is left out of an estimate", 2),
+        (("--max-evals", "20"), "more than --max-evals 20. Raise it", 2),
+        (("--method", "tree_shap"), "SVR is not a tree model", 4),
+        (("--sparse",), "does not take 'sparse'", 2),
+        (("--tol", "7"), "--tol 7", 2),
+    ],
+)
+def test_what_is_refused_is_named_as_it_is_typed(folder, capsys, more, says, code):
+    assert run(folder, "-o", str(folder / "none.csv"), "--id", "customer", *more) == code
+    assert says in capsys.readouterr().err
+    assert not (folder / "none.csv").exists()
+
+
+def test_without_a_background_the_message_says_to_pass_one(folder, capsys):
+    assert (
+        run(folder, "-o", str(folder / "none.csv"), "--id", "customer", background=False) == 4
+    )  # the model is not read
+    assert "absent features take, --background FILE" in capsys.readouterr().err
+
+
+def test_a_plan_of_rows_and_of_their_number(folder, capsys):
+    assert run(folder, command=("plan", "explain")) == 0
+    of_rows = capsys.readouterr().out
+    assert of_rows.startswith("ExactShap: 5 rows; exact")
+    assert "all coalitions" in of_rows
+    background = ["--background", str(folder / "background.csv")]
+    assert main(["plan", "explain", str(folder / "svr.joblib"), "5", "--trust-pickle", *background]) == 0
+    of_number = capsys.readouterr().out
+    assert next(line for line in of_number.splitlines() if "calls" in line) == next(
+        line for line in of_rows.splitlines() if "calls" in line
+    )
