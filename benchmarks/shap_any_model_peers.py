@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from shap_any_model_cases import CASES, Case, Floats
-from shap_any_model_truth import SMALL, Game, Truth, truth
+from shap_any_model_truth import COMPARED, SMALL, Game, Truth, truth
 
 HERE = Path(__file__).resolve().parent
 sys.path[:] = [
@@ -150,13 +150,12 @@ ROW_PEERS = {
     "shap.Permutation, 100 rows": row_permutation,
     "shap.Sampling, 500 rows": row_sampling,
 }
-PEER_ROWS = 12  # that a peer explains, at most
 
 
 def rows(known: Truth, done: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Squared error of each row and seed against 500 background rows, and how many model rows were really predicted."""
     case = known.case
-    count = min(PEER_ROWS, len(known.full))
+    count = min(COMPARED, len(known.full))
     variance = known.full.var()
     predicted = 0
 

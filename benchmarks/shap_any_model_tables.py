@@ -187,7 +187,7 @@ def row_errors(ours: Found, peers: Found, names: dict[str, Case]) -> Iterator[st
         return
     yield "## errors against a background of 500 rows, at equal numbers of model rows"
     yield ""
-    yield "30 rows explained together (the others explain 6 to 12 of them). nMSE; for ours, how many times lower than each of the three."
+    yield "30 rows explained together ; errors are those of the first 12, or 6 where the truth is costly. nMSE; for ours, how many times lower than each of the three."
     yield "A permutation over 100 rows cannot take fewer than (2d+1) x 100 model rows: where that is more than 2,000, it takes more."
     for budget, asked in ASKED_ROWS.items():
         yield ""

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from shap_any_model_cases import BACKGROUND, Case, Floats
 
 SMALL = 25  # background rows of the first table
+COMPARED = 12  # rows of the second table that every library explains, at most
 CHUNK = 250_000  # rows that the model predicts at once
 ENUMERATED = 16  # most features whose coalitions are all evaluated
 
