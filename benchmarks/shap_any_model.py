@@ -47,7 +47,7 @@ def ours(
 ) -> tuple[Floats, Floats, Any]:
     """Values and standard errors (rows, d), and the explanation."""
     answer = wb.explain(
-        lambda table: case.predict(table),  # a function: nothing of it can be read
+        lambda table: case.predict(table),  # noqa: PLW0108 - a function, of which nothing can be read
         case.frame(rows),
         case.frame(background),
         method="sampled_shap",
