@@ -222,15 +222,15 @@ def repeats(ours: Found, names: dict[str, Case]) -> Iterator[str]:
         return
     yield "## the same call again"
     yield ""
-    yield "10d coalitions, 24 rows. *Two seeds*: share of values that differ by less than 1.96 standard errors of the difference. *Order*: largest"
-    yield "change of a value when rows come in another order, as a share of the largest value."
+    yield "10d coalitions, 24 rows. *Two seeds*: share of values that differ by less than 1.96 standard errors of the difference. *Order*:"
+    yield "root mean square change of values when the rows come in another order, in standard errors."
     yield ""
     yield "| model | same seed, same bytes | two seeds | order |"
     yield "|---|---|---:|---:|"
     for name, case in names.items():
         if found := ours.get(name, {}).get("10d"):
-            same = "yes" if found["same_bytes"] else "no"
-            yield f"| {case.name} | {same} | {found['two_seeds']:.3f} | {found['order']:.1e} |"
+            same = "yes" if found["same_bytes"] == 1 else "no"
+            yield f"| {case.name} | {same} | {found['two_seeds']:.3f} | {found['order_errors']:.2g} |"
 
 
 def overhead(ours: Found) -> Iterator[str]:
