@@ -169,6 +169,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--cache", type=Path, default=Path("build/shap_any_model"), help="where the truth is kept")
     parser.add_argument("--again", action="store_true", help="measure what is there too")
+    parser.add_argument("--cells", default="", help="only cells that begin so: together, alone, 2000")
     parser.add_argument("--seeds", type=int, default=2, help="of rows explained together")
     parser.add_argument("--set", nargs="*", default=[], help="options of wb.explain, for trials: surrogate=false")
     parser.add_argument("--results", type=Path, default=RESULTS, help="the file of ours")
@@ -194,6 +195,8 @@ def main() -> None:
             print(f"{name}: tree kernel against enumeration {check(known.case):.1e}")
         for part in wanted:
             for cell, measure in PARTS[part](known, given.seeds, options):
+                if not cell.startswith(given.cells):
+                    continue
                 if given.again or cell not in results.get(part, {}).get(name, {}):
                     began = time.process_time()
                     found = list(measure())

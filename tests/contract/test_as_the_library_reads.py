@@ -219,10 +219,14 @@ def test_lightgbm_without_trees_predicts_its_base(objective, file, tmp_path):
 def test_xgboost_without_trees_is_refused(booster, tmp_path):
     model = xgb.XGBRegressor(n_estimators=0, booster=booster).fit(X, Y)
     model.save_model(tmp_path / "model.json")
-    for what in (model, tmp_path / "model.json", VotingRegressor([("a", model)]).fit(X, Y)):
-        for background in (None, X[:9]):
-            with pytest.raises(UnsupportedModelError, match="nothing to explain"):
-                wb.explain(what, X[:3], background)
+    live = model, VotingRegressor([("a", model)]).fit(X, Y)
+    for what in (*live, tmp_path / "model.json"):
+        with pytest.raises(UnsupportedModelError, match="nothing to explain"):
+            wb.explain(what, X[:3])
+    with pytest.raises(UnsupportedModelError, match="nothing to explain"):
+        wb.explain(tmp_path / "model.json", X[:3], X[:9])
+    for what in live:  # evaluated, which takes no tree
+        assert not wb.explain(what, X[:3], X[:9]).values.any()
 
 
 @pytest.mark.parametrize("trees", [[], None])

@@ -251,6 +251,25 @@ def test_what_cannot_be_exact_is_refused_with_the_reason(case):
     assert len(str(caught.value)) > 60
 
 
+@pytest.mark.parametrize("case", [c for c in REFUSED if "hard" not in c.name], ids=ids)
+def test_what_is_refused_is_evaluated_where_there_is_a_background(case):
+    model, rows = zoo.built(case.name)
+    background, x = take(rows, slice(100, 104)), take(rows, ROWS[:1])
+    got = wb.explain(model, x, background, "exact")
+    several = "output" in got.dims
+
+    def predict(table):
+        call = got.evidence.residual_against.rpartition(".")[2]
+        out = getattr(model, call if hasattr(model, call) else "predict")(table)
+        out = out.reshape(len(out), -1)
+        return out if several or out.shape[1] == 1 else out[:, 1:]
+
+    groups = [(j,) for j in range(x.shape[1])]
+    want = semivalue(game_of_rows(predict, x, background, groups), len(groups), shapley)
+    assert np.abs((got.values if several else got.values[..., None])[0] - want).max() < 1e-6 * np.abs(want).max()
+    assert any("because it is not read" in note or "Evaluated, not read" in note for note in got.evidence.notes)
+
+
 @pytest.mark.parametrize("case", EXACT, ids=ids)
 def test_reading_is_verified_on_thresholds(case):
     adapted = zoo.adapted(case.name)

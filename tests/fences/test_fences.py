@@ -175,19 +175,7 @@ def test_nothing_reads_words_for_people_to_decide():
     assert not wrong, "\n".join(wrong)
 
 
-LIBRARIES = {
-    "sklearn",
-    "xgboost",
-    "lightgbm",
-    "catboost",
-    "torch",
-    "jax",
-    "equinox",
-    "flax",
-    "keras",
-    "skops",
-    "joblib",
-}
+LIBRARIES = {"sklearn", "xgboost", "lightgbm", "catboost", "torch", "jax", "equinox", "flax", "keras", "skops", "joblib"}  # fmt: skip
 
 
 def test_model_libraries_are_known_to_their_adapters_only():

@@ -109,6 +109,35 @@ TEST(nearest_points_of_rows) {
     }
 }
 
+// Values of products with one factor a player, for one row against some background rows, by the definition.
+TEST(games_that_are_products) {
+    Random random(11);
+    constexpr std::int64_t background = 3;
+    const double node[] = {0.2, 0.7, 0.9, 0.5}, node_weight[] = {0.3, 0.5, 0.2, 0.0}, weights[] = {0.5, 0.0, 2.0};
+    for (const std::int64_t players : {1, 2, 5}) {
+        const std::size_t size = static_cast<std::size_t>(players) * kProductsAtOnce;
+        AlignedArray<double> row, donors, scratch, got;
+        row.resize(size), donors.resize(background * size), scratch.resize(6 * size), got.resize(size);
+        for (std::size_t k = 0; k < size; ++k) row[k] = k % 5 ? random.uniform() : 0.0;
+        for (std::size_t k = 0; k < donors.size(); ++k) donors[k] = k % 7 ? random.uniform() : 1.0;
+        for (const auto* s : instruction_sets()) {
+            for (std::size_t k = 0; k < size; ++k) got[k] = 1.0;
+            s->product_games({players, 4, background, row.data(), donors.data(), weights, node, node_weight, scratch.data(), got.data()});
+            for (std::size_t k = 0; k < size; ++k) {
+                double want = 1.0;
+                for (std::size_t b = 0; b < background; ++b)
+                    for (std::size_t n = 0; n < 4; ++n) {
+                        double others = weights[b] * node_weight[n];
+                        for (std::size_t l = k % kProductsAtOnce; l < size; l += kProductsAtOnce)
+                            if (l != k) others *= donors[b * size + l] + node[n] * (row[l] - donors[b * size + l]);
+                        want += (row[k] - donors[b * size + k]) * others;
+                    }
+                CHECK_FOR(std::fabs(got[k] - want) <= 1e-14, s->name);
+            }
+        }
+    }
+}
+
 TEST(sets_of_rows_as_bits) {
     Random random(3);
     for (const std::size_t words : {8, 16, 64}) {

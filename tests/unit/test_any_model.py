@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -372,6 +373,20 @@ def test_importance_and_its_plan_take_any_model():
     assert set(grouped.players) >= set(grouped.feature_names)
 
 
+def test_answers_are_saved_joined_and_pickled(tmp_path, rounds):
+    for model, rows, background in ((total, ROWS, BACKGROUND), (total, WIDE[:3], WIDE[20:])):
+        got = wb.explain(model, rows, background)
+        got.save(tmp_path / "answer.whybox")
+        for again in (wb.load(tmp_path / "answer.whybox"), pickle.loads(pickle.dumps(got))):
+            np.testing.assert_array_equal(again.values, got.values)
+            assert again.evidence == got.evidence
+            assert set(again.extras) == set(got.extras) >= {"model_evals", "converged"}
+        explain = (ExactShap if got.evidence.exact else SampledShap)(model, background)
+        joined = wb.concat([explain(rows[:2]), explain(rows[2:])])
+        np.testing.assert_allclose(joined.values, got.values, atol=1e-14)
+        assert joined.extras["converged"][1].shape == (3,)
+
+
 # numbers that are computed again
 
 
@@ -471,6 +486,23 @@ def test_a_model_that_answers_at_random_is_sampled(rounds):
     assert any(
         "answers at random: single outputs have a standard deviation of 0." in note for note in got.evidence.notes
     )
+
+
+def test_a_probability_that_takes_too_many_coalitions_of_trees_is_estimated(rounds):
+    from sklearn.ensemble import GradientBoostingClassifier
+
+    model = GradientBoostingClassifier(n_estimators=20, random_state=0).fit(WIDE, WIDE.sum(axis=1) > 0)
+    options = {"scale": "probability", "max_evals": 20_000}
+    got = wb.explain(model, WIDE[:2], WIDE[20:], **options)  # 2 x 2^9 x 20 coalitions are more
+    assert got.evidence.method_id == "shap.sampled_shap"
+    assert any(
+        note.startswith("Evaluated, not read: scale='probability' needs 20,480 predictions")
+        for note in got.evidence.notes
+    )
+    assert wb.plan(wb.explain, model, WIDE[:2], WIDE[20:], **options).method_id == "shap.sampled_shap"
+    assert wb.explain(model, WIDE[:1], WIDE[20:], **options).evidence.method_id == "shap.tree_shap"
+    with pytest.raises(LimitError, match="more than the 20,000 allowed"):
+        wb.explain(model, WIDE[:2], WIDE[20:], "exact", **options)
 
 
 def test_a_probability_is_refused_neither_by_trees_nor_by_others(rounds):

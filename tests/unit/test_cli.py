@@ -14,9 +14,11 @@ import pytest
 
 import whybox as wb
 import zoo
+from estimated import estimated
 from interrupts import interrupt, wait_until
 from whybox.cli.main import main
 from whybox.errors import ModelMismatchError
+from whybox.explanation.errors_of_values import median_error
 
 
 @pytest.fixture(scope="module")
@@ -50,6 +52,35 @@ def test_explain_to_parquet(folder, capsys):
     assert np.array_equal(table[zoo.COLUMNS], wb.explain(model, rows).values)
     meta = json.loads(pq.read_metadata(folder / "out.parquet").metadata[b"whybox"])
     assert meta["evidence"]["rows"] == 442
+
+
+def test_errors_of_attributions_are_written_where_they_are_asked_for(folder, capsys, monkeypatch):
+    """Without the option a note says how large they are; exact ones are 0, so that the columns do not depend on the rows."""
+    from whybox.methods.shap.explainers import TreeShap
+
+    explain = ["explain", "@model.json", "@rows.parquet", "-o", "@errors.parquet"]
+    names = [f"{c}_std_error" for c in zoo.COLUMNS]
+    assert run(folder, *explain, "--errors") == 0
+    assert "standard error" not in capsys.readouterr().out
+    assert not pd.read_parquet(folder / "errors.parquet")[names].to_numpy().any()
+
+    answer = TreeShap.__call__
+    monkeypatch.setattr(TreeShap, "__call__", lambda self, rows, **more: estimated(answer(self, rows, **more)))
+    assert run(folder, *explain) == 0
+    said = capsys.readouterr().out
+    model, rows = zoo.built("XGBClassifier, binary:logistic")
+    e = estimated(wb.explain(model, rows))
+    assert f"(median standard error {median_error(e):.2g}; --errors writes the errors)" in said
+    assert not {*names} & {*pd.read_parquet(folder / "errors.parquet")}
+    assert run(folder, *explain, "--errors", "--id", "id") == 0
+    said = capsys.readouterr().out
+    assert f"(median standard error {median_error(e):.2g})" in said
+    table = pd.read_parquet(folder / "errors.parquet")
+    assert np.array_equal(table[names], e.std_error)
+    assert table.columns[-2:].tolist() == ["converged", "model_evals"]
+    assert run(folder, *explain, "--layout", "long") == 0
+    assert "--errors" not in capsys.readouterr().out
+    assert np.array_equal(pd.read_parquet(folder / "errors.parquet")["std_error"], e.std_error.reshape(-1))
 
 
 @pytest.mark.parametrize(

@@ -11,9 +11,10 @@ from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import as_index
 from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.cells import cell_numbers
-from whybox.methods.common.surrogates.folds import FAMILIES, fit_folds, fit_surrogate, folds_of_rows
+from whybox.methods.common.surrogates.folds import FAMILIES, default_family, fit_folds, fit_surrogate, folds_of_rows
 from whybox.methods.common.surrogates.gaussians import fit_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
+from whybox.methods.common.surrogates.trees import TreeSurrogate
 
 
 def _model(cells):
@@ -59,7 +60,7 @@ def _brute_force(surrogate, rows, background, weights, of_column, players, index
 @cache
 def _fitted(family):
     cells, _, _, background = _hybrids(500, 30)
-    return fit_surrogate(family, cells, _model(cells), CATEGORICAL, max_iter=20), background
+    return fit_surrogate(family, cells, _model(cells), CATEGORICAL, iterations=20), background
 
 
 GROUPINGS = [
@@ -126,14 +127,14 @@ def _filled_store(n=900, n_rows=30, seed=0, order=None):
 
 def test_folds_never_see_their_rows():
     store, rows, _ = _filled_store()
-    folds = fit_folds(store, rows, CATEGORICAL, folds=3, max_iter=10)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=3, iterations=10)
     cells, outputs, row, keys = store.hybrids()
     changed = HybridStore(5, 2)
     fold = 1
     inside = folds.fold_of_row[row] == fold
     assert 0 < inside.sum() < len(row)
     changed.append(cells, np.where(inside[:, None], 1e3 * keys[:, None].astype(float), outputs), row)
-    again = fit_folds(changed, rows, CATEGORICAL, folds=3, max_iter=10)
+    again = fit_folds(changed, rows, CATEGORICAL, folds=3, iterations=10)
     first = int(np.flatnonzero(folds.fold_of_row == fold)[0])
     other = int(np.flatnonzero(folds.fold_of_row != fold)[0])
     assert np.array_equal(folds.surrogate(first).predict(cells), again.surrogate(first).predict(cells))
@@ -153,9 +154,9 @@ def test_equal_rows_share_a_fold_and_order_does_not_matter():
 
 def test_same_bits_for_any_threads_and_order():
     store, rows, background = _filled_store()
-    one = fit_folds(store, rows, CATEGORICAL, folds=2, seed=5, max_iter=10)
+    one = fit_folds(store, rows, CATEGORICAL, folds=2, seed=5, iterations=10)
     shuffled, _, _ = _filled_store(order=np.random.default_rng(1).permutation(900))
-    two = fit_folds(shuffled, rows, CATEGORICAL, folds=2, seed=5, max_iter=10, threads=2)
+    two = fit_folds(shuffled, rows, CATEGORICAL, folds=2, seed=5, iterations=10, threads=2)
     assert np.array_equal(one.fold_of_row, two.fold_of_row)
     assert np.array_equal(one.left_share, two.left_share)
     weights, players = np.full(40, 1 / 40), np.arange(5, dtype=np.int32)
@@ -177,9 +178,26 @@ def test_kernels_find_a_smooth_product_and_widths_of_what_it_reads():
     assert ((fit.predict(cells[400:]) - outputs[400:]) ** 2).mean() < 2e-3 * outputs.var()
 
 
+def test_many_columns_and_outputs_bound_the_work():
+    rng = np.random.default_rng(0)
+    cells = rng.normal(size=(300, 66))
+    outputs = np.tanh(cells[:, :8] * cells[:, 1:9]) + cells[:, 50:58]
+    none = np.zeros(66, dtype=bool)
+    store = HybridStore(66, 8)
+    store.append(cells, outputs, np.arange(300) % 4)
+    assert default_family(64, 5) == "kernels"
+    assert default_family(64, 4) == "kernels and trees"
+    folds = fit_folds(store, cells[:4], none, folds=2)
+    assert folds.family == FAMILIES["trees"]
+    surrogate = folds.surrogate(0)
+    assert isinstance(surrogate, TreeSurrogate)
+    assert [e.n_trees for e in surrogate.ensembles] == [40] * 8
+    assert 0 < np.count_nonzero(fit_gaussians(cells, outputs[:, :1], none).inverse_widths) <= 40
+
+
 def test_left_share_is_what_a_row_left_out_has_left():
-    store, rows, _ = _filled_store(2400)
-    folds = fit_folds(store, rows, CATEGORICAL, folds=3, max_iter=100)
+    store, rows, _ = _filled_store(1500)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=3, iterations=40)
     cells, outputs, row, _ = store.hybrids()
     left = outputs - folds.predict(row, cells)
     within = [np.concatenate([v[row == i] - v[row == i].mean(axis=0) for i in range(30)]) for v in (left, outputs)]
@@ -191,7 +209,7 @@ def test_a_constant_model_leaves_everything():
     store = HybridStore(5, 1)
     cells, row, rows, _ = _hybrids(200, 10)
     store.append(cells, np.ones((200, 1)), row)
-    folds = fit_folds(store, rows, CATEGORICAL, folds=2, max_iter=5)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=2, iterations=5)
     assert folds.left_share.tolist() == [1.0]
     np.testing.assert_allclose(folds.predict(row, cells), 1.0)
 

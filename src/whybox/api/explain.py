@@ -11,7 +11,7 @@ from typing import Any, overload
 
 from whybox.api.method_choice import chosen_options, for_each
 from whybox.data.table import Table, as_table
-from whybox.errors import Argument, UnknownFieldError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, LimitError, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
@@ -139,7 +139,7 @@ def explain(
     explained = _ModelToExplain(model)
 
     def explain_with(each: ShapOptions) -> Explanation:
-        explanation: Explanation = explained.explainer(behind, each)(rows)
+        explanation: Explanation = explained.explainer(behind, each, rows)(rows)
         return explanation
 
     return for_each(chosen, explain_with)
@@ -154,7 +154,9 @@ def plan_explain(
     behind, explained = _background_table(background), _ModelToExplain(model)
 
     def plan_with(each: ShapOptions) -> Plan:
-        method_plan: Plan = plan_of(explained.explainer(behind, each), X if table is None else table)
+        method_plan: Plan = plan_of(
+            explained.explainer(behind, each, X if table is None else table), X if table is None else table
+        )
         return method_plan
 
     return for_each(chosen, plan_with)
@@ -172,13 +174,16 @@ def _background_table(background: Any) -> Table | None:
     return None if background is None else as_table(background, what="the background")
 
 
-def explainer_of(model: Any, background: Any, options: ShapOptions) -> Any:
+def explainer_of(model: Any, background: Any, options: ShapOptions, rows: Table | int | None = None) -> Any:
     """Return the explainer of the method that the options name; of ``"auto"`` and ``"exact"`` the first that can answer.
+
+    Args:
+        rows: those that will be explained, or how many, where that is known: a scale that takes too many predictions for them is estimated by ``"auto"``.
 
     Raises:
         WhyboxError: as :func:`explain`.
     """
-    return _ModelToExplain(model).explainer(background, options)
+    return _ModelToExplain(model).explainer(background, options, rows)
 
 
 class _ModelToExplain:
@@ -195,8 +200,8 @@ class _ModelToExplain:
         except (UnsupportedModelError, UnknownFieldError) as reason:
             return reason
 
-    def explainer(self, background: Any, options: ShapOptions) -> Any:
-        """Return the explainer of the method that the options name, or of the first that can answer.
+    def explainer(self, background: Any, options: ShapOptions, rows: Table | int | None) -> Any:
+        """Return the explainer of the method that the options name, or of the first that can answer; arguments are those of :func:`explainer_of`.
 
         Raises:
             WhyboxError: as :func:`explain`.
@@ -209,7 +214,7 @@ class _ModelToExplain:
             read = self._read
             spec = _reading_method(read, options.method) if isinstance(read, Model) else None
             if isinstance(read, Model) and spec is not None:
-                return self._explainer_of_read_model(read, spec, background, options)
+                return self._explainer_of_read_model(read, spec, background, options, rows)
             if background is None or not _can_be_evaluated(self._model):
                 raise _with_advice(self._why_not_read, self._model)
         return _evaluating(self._to_evaluate(options), background, options, None)
@@ -226,16 +231,34 @@ class _ModelToExplain:
         return self._read if isinstance(self._read, Model) else self._model
 
     @staticmethod
-    def _explainer_of_read_model(model: Model, spec: MethodSpec, background: Any, options: ShapOptions) -> Any:
+    def _explainer_of_read_model(
+        model: Model, spec: MethodSpec, background: Any, options: ShapOptions, rows: Table | int | None
+    ) -> Any:
         """Return the explainer of a method that reads the model; where that has no answer, of one that evaluates it."""
         try:
-            return load(spec.run)(model, background, options.for_exact())
-        except (
-            UnsupportedModelError
-        ) as reason:  # a scale with too many coalitions for trees, or columns that all are one player
-            if background is None:
+            explainer = load(spec.run)(model, background, options.for_exact())
+            if options.method == "auto" and background is not None:
+                _check_evals(explainer, rows)
+        except (UnsupportedModelError, LimitError) as reason:
+            # a scale with too many coalitions for trees, or columns that all are one player
+            if background is None or (isinstance(reason, LimitError) and options.method != "auto"):
                 raise
             return _evaluating(model, background, options, "".join(map(str, reason.message)))
+        return explainer
+
+
+def _check_evals(explainer: Any, rows: Table | int | None) -> None:
+    """Refuse more predictions than allowed, where it is known how many rows there are.
+
+    Raises:
+        LimitError: there are more.
+    """
+    inputs = explainer.model.inputs
+    if isinstance(rows, Table):
+        if not rows.is_sparse and (inputs.has_names or rows.width == len(inputs.names)):
+            explainer.check_evals(len(rows), None if inputs.has_names else rows.names)
+    elif rows is not None and inputs.has_names:
+        explainer.check_evals(int(rows))
 
 
 def _reading_method(model: Model, method: str) -> MethodSpec | None:

@@ -135,12 +135,12 @@ def importance(model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, 
 
 
 def importance_of_compared_rows(
-    model: Any, X: Any, y: Any, options: ImportanceOptions, agreement: float
+    model: Any, X: Any, y: Any, options: ImportanceOptions, agreement: float | None
 ) -> Explanation:
     """Return :func:`importance` by one method, of rows that were compared with the model's own predict before.
 
     Args:
-        agreement: the largest difference that was found.
+        agreement: the largest difference that was found; None: they were not compared.
 
     Raises:
         WhyboxError: as :func:`importance`.

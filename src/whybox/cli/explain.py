@@ -35,7 +35,8 @@ __all__ = ["add_command", "add_question", "explainer_of"]
 _TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
 classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for
-every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. A Parquet result carries the evidence
+every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. --errors adds the standard error of
+every number, FEATURE_std_error, which is 0 where the number is exact. A Parquet result carries the evidence
 in its metadata; CSV and Arrow results hold the numbers only."""
 _EXAMPLES: Final = """\
   whybox explain model.json customers.parquet -o shap.parquet
@@ -71,6 +72,11 @@ def _add_options(parser: CommandParser) -> None:
     )
     layouts = ("auto", "wide", "long")
     add("--layout", choices=layouts, default="auto", help="wide: a column a feature; long: a line a number")
+    add(
+        "--errors",
+        action="store_true",
+        help="write standard errors too: a column FEATURE_std_error a feature; long has them always",
+    )
 
 
 def add_question(parser: CommandParser) -> None:
@@ -82,16 +88,16 @@ def add_question(parser: CommandParser) -> None:
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
 
 
-def explainer_of(options: argparse.Namespace, model: Any, known: Any) -> Any:
+def explainer_of(options: argparse.Namespace, model: Any, known: Any, rows: int | None = None) -> Any:
     """Return the explainer that answers the question.
 
     Args:
-        options: as typed. model: as it was read, or an estimator. known: the model, or the estimator as a black box.
+        options: as typed. model: as it was read, or an estimator. known: the model, or the estimator as a black box. rows: how many there are.
     """
     from whybox.api.explain import explainer_of as make_explainer
 
     background = read_rows(options.background, known) if options.background else None
-    return make_explainer(model, background, _options_of(options))
+    return make_explainer(model, background, _options_of(options), rows)
 
 
 def _options_of(options: argparse.Namespace) -> Any:
@@ -103,6 +109,7 @@ def _options_of(options: argparse.Namespace) -> Any:
 def _explain(options: argparse.Namespace) -> None:
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, read_batches, table_writer
+    from whybox.explanation.errors_of_values import median_error
     from whybox.explanation.evidence import Evidence, merge_evidence
     from whybox.explanation.explanation import Explanation
     from whybox.methods.shap.game_explainer import GameExplainer
@@ -112,7 +119,7 @@ def _explain(options: argparse.Namespace) -> None:
     n_rows = count_rows(options.data)
     estimator = model_or_estimator_of(options)
     model = as_evaluated(estimator, options.data, options.id, options.scale)
-    explainer = explainer_of(options, estimator, model)
+    explainer = explainer_of(options, estimator, model, n_rows)
     spelled, coded = spelled_columns(options.data, model, options.id), coded_columns(options.data, model, options.id)
     copied = [c for c in options.id if not model.inputs.reads_column(c)]
     batches: Iterable[Any] = read_batches(options.data, spelled, coded, copied)
@@ -123,6 +130,7 @@ def _explain(options: argparse.Namespace) -> None:
         n_rows = sum(rows.num_rows for rows in batches)
     parts: list[Evidence] = []
     last: Explanation | None = None
+    errors: list[float] = []
     with atomic_write(out) as part:
         write = table_writer(part, out)
         for rows in batches:
@@ -132,12 +140,27 @@ def _explain(options: argparse.Namespace) -> None:
             last = name_rows(explainer, given, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
+            error = median_error(last)
+            errors += [] if error is None else [error]
         evidence = merge_evidence(parts)
         write.add_metadata("whybox", json.dumps({"evidence": evidence.to_dict()}))
         write.close()
     assert last is not None  # noqa: S101  # there is at least one batch
-    print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}")
+    note = _note_on_errors(errors, options)
+    print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}{note}")
     print_evidence(evidence)
+
+
+def _note_on_errors(errors: list[float], options: argparse.Namespace) -> str:
+    """Say how large the errors are, given their median in each batch of rows, and how they are written if they were not."""
+    from whybox.explanation.html import number_text
+
+    if not errors:
+        return ""
+    at_most = "" if len(errors) == 1 else "at most "
+    written = options.errors or options.layout == "long" or options.order == 2
+    how = "" if written else "; --errors writes the errors"
+    return f" (median standard error {at_most}{number_text(max(errors), 2)}{how})"
 
 
 def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
@@ -148,7 +171,7 @@ def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
 
 
 def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:
-    table = explanation.to_arrow(layout=options.layout).replace_schema_metadata(None)
+    table = explanation.to_arrow(layout=options.layout, errors=options.errors).replace_schema_metadata(None)
     if not options.id:
         return table
     if table.num_rows != rows.num_rows:

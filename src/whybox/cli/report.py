@@ -15,8 +15,9 @@ from whybox.cli.shared import (
     add_result,
     add_rows,
     add_truth,
+    as_evaluated,
     declare_command,
-    model_of,
+    model_or_estimator_of,
     name_rows,
     players_of,
     print_evidence,
@@ -27,7 +28,8 @@ from whybox.cli.shared import (
 __all__ = ["add_command"]
 
 _TEXT: Final = """Write one HTML file: what the model is, how well it does, what matters, single decisions, evidence.
-It needs no network and no script."""
+It needs no network and no script. Of an estimator that is not read, in a trusted pickle, some rows are explained, by
+predictions: it takes --background."""
 _EXAMPLES: Final = """\
   whybox report model.json customers.parquet -o report.html --target churned --title "Who leaves, and why"
 """
@@ -66,7 +68,7 @@ def _report(options: argparse.Namespace) -> None:
 
     resolve_output(options, (".html", ".htm"))
     count_rows(options.data)
-    model = model_of(options)
+    model = as_evaluated(model_or_estimator_of(options), options.data, [options.y], options.scale)
     rows = read_rows(options.data, model, [options.y])
     settings = {
         "y": options.y,

@@ -16,12 +16,12 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.axis_labels import one_position, positions_of_label
 from whybox.explanation.curve_functions import CurveFunction
+from whybox.explanation.errors_of_values import interval_of_values, median_error_text
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
 from whybox.explanation.local_words import has_words, keep_own_words
 from whybox.explanation.selection import as_key
 from whybox.models.links import PREDICTION_UNITS
-from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["EXPLANATION_KINDS", "PAIR_SEPARATOR", "Explanation"]
 
@@ -211,13 +211,11 @@ class Explanation:
     def interval(self) -> tuple[Floats, Floats] | None:
         """Lower and upper ends of the confidence interval of each value, shaped as the values are; None where there is none.
 
-        Its level is ``extras["interval_level"]``. It need not be symmetric about the value: where the rows are skewed, one end is farther away.
+        Its level is ``extras["interval_level"]``, else the ``level`` that was asked for, else 0.95. It need not be symmetric about the value: where the rows
+        are skewed, one end is farther away. Of attributions and interactions that were estimated it follows from ``std_error``, as of a normal error.
         Of a saliency map that was sampled in groups it is Student's t interval of 95 %, with the degrees of freedom in ``extras["freedom"]``.
         """
-        found = self.extras.get("interval")
-        if found is None and self.std_error is not None and "freedom" in self.extras:
-            return confidence_interval(self.values, self.std_error, freedom=float(self.extras["freedom"][1]))
-        return None if found is None else (found[1][..., 0], found[1][..., 1])
+        return interval_of_values(self)
 
     def at(self, points: Any) -> Floats:
         """Return a curve at any points, computed as its values were: of a tree ensemble this is the exact step function.
@@ -348,17 +346,17 @@ class Explanation:
         """Figures by name, each returns axes: ``e.plot.bar()``, ``.dots()``, ``.agreement()``, ``.local()``, ``.rule()``, ``.beeswarm()``, ``.waterfall()``, ``.heatmap()``."""
         return Figures(self)
 
-    def to_frame(self, *, library: str | None = None, layout: str = "auto") -> Any:
+    def to_frame(self, *, library: str | None = None, layout: str = "auto", errors: bool = False) -> Any:
         """Return a data frame in the user's frame library; see whybox.explanation.export.to_frame."""
         from whybox.explanation.export import to_frame
 
-        return to_frame(self, library=library, layout=layout)
+        return to_frame(self, library=library, layout=layout, errors=errors)
 
-    def to_arrow(self, *, layout: str = "auto") -> Any:
+    def to_arrow(self, *, layout: str = "auto", errors: bool = False) -> Any:
         """Return a pyarrow Table, laid out as :meth:`to_frame`, with the evidence in its metadata."""
         from whybox.explanation.export import to_arrow
 
-        return to_arrow(self, layout=layout)
+        return to_arrow(self, layout=layout, errors=errors)
 
     def to_xarray(self) -> Any:
         """Return an xarray Dataset with variables ``values``, ``base`` and ``prediction`` on the named axes."""
@@ -411,7 +409,7 @@ class Explanation:
         notes = f"; {', '.join(self.evidence.warnings)}, see .evidence.notes" if self.evidence.warnings else ""
         count = len(self.findings)
         findings = f"; {count} finding{'s' * (count != 1)}, see .findings" if count else ""
-        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{residual}{self._largest_text()}{findings}{notes})"
+        return f"Explanation({self.kind}{about}, {axes}; {self.units}; {self.evidence.method}, {exact}{median_error_text(self)}{residual}{self._largest_text()}{findings}{notes})"
 
     def _largest_text(self) -> str:
         """The three largest features of an importance, for its repr."""

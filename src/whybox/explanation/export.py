@@ -19,13 +19,15 @@ __all__ = ["table_columns", "to_arrow", "to_frame", "to_xarray"]
 
 TABLE_LAYOUTS = ("auto", "wide", "long")
 INTERVAL_BOUNDS = ("low", "high")  # of an interval
+KINDS_WITH_ERRORS = ("attribution", "interaction", "local")  # whose values are exact where they have no standard error
 WIDE_KINDS = ("attribution", "local", "rule")  # one number a row and feature
 FIRST_LOCAL_COLUMNS = ("width", "row", "feature", "word", "output", "condition", "local", "std_error", "interval_low", "interval_high", "rank", "share", "start")  # fmt: skip
+ROW_COLUMNS_OF_ERRORS = ("converged", "model_evals")  # of estimated attributions, beside their errors
 FIRST_RULE_COLUMNS = ("rule", "label", "precision", "precision_interval_low", "precision_interval_high", "coverage")
 ExtraArray = tuple[tuple[str, ...], npt.NDArray[Any]]
 
 
-def to_frame(explanation: Labelled, *, library: str | None = None, layout: str = "auto") -> Any:
+def to_frame(explanation: Labelled, *, library: str | None = None, layout: str = "auto", errors: bool = False) -> Any:
     """Return a data frame.
 
     Args:
@@ -36,13 +38,15 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
             index level under its name.
         layout: ``"wide"``, of attributions and local values: one row a row, one column a feature (``feature|output`` where there are several outputs), then
             ``base_value`` (of local values ``local_prediction``) and ``prediction``; of rules, one row a rule with its sentence, precision and coverage.
-            ``"long"``: one row a number. ``"auto"``: wide for attributions and rules, else long.
+            ``"long"``: one row a number, with its standard error where there is one. ``"auto"``: wide for attributions and rules, else long.
+        errors: of attributions and local values, standard errors too; of exact values they are 0. Wide: columns ``feature_std_error`` (``feature_std_error|output``)
+            after all others, then ``converged`` and ``model_evals`` of rows whose attributions were sampled.
 
     Raises:
-        OptionError: unknown layout, or wide for what has no rows.
+        OptionError: unknown layout, wide for what has no rows, or errors of what has none.
         MissingDependencyError: the library is not installed.
     """
-    columns = table_columns(explanation, layout)
+    columns = table_columns(explanation, layout, errors=errors)
     source = library or (explanation.data.library if explanation.data is not None else "numpy")
     labels = _row_labels(explanation, layout)
     if labels is not None and source != "pandas":
@@ -77,11 +81,11 @@ def _resolve_layout(e: Labelled, layout: str) -> str:
     return "wide" if e.kind in ("attribution", "rule") else "long"
 
 
-def to_arrow(explanation: Labelled, *, layout: str = "auto") -> Any:
+def to_arrow(explanation: Labelled, *, layout: str = "auto", errors: bool = False) -> Any:
     """Return a pyarrow Table as :func:`to_frame`; its schema metadata holds the evidence as JSON under ``whybox``."""
     import pyarrow as pa
 
-    columns = table_columns(explanation, layout)
+    columns = table_columns(explanation, layout, errors=errors)
     if _row_labels(explanation, layout) is not None:
         columns = {**_row_columns(explanation, columns), **columns}
     table = pa.table({name: _as_arrow(values) for name, values in columns.items()})
@@ -140,12 +144,19 @@ def to_xarray(explanation: Labelled) -> Any:
     )
 
 
-def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[Any]]:
+def table_columns(e: Labelled, layout: str = "auto", *, errors: bool = False) -> dict[str, npt.NDArray[Any]]:
     """Return the columns of the table, as :func:`to_frame` lays them out."""
+    if not isinstance(errors, bool):
+        raise OptionError(Argument("errors", errors), " must be True or False.")
+    if errors and e.std_error is None and e.kind not in KINDS_WITH_ERRORS:
+        raise OptionError(
+            Argument("errors", True),
+            f" is for attributions and local values; an explanation of kind {e.kind!r} has none here.",
+        )
     if layout not in TABLE_LAYOUTS:
         raise OptionError(Argument("layout", layout), " is not known.", known=TABLE_LAYOUTS)
     if _resolve_layout(e, layout) == "long":
-        return _long_columns(e)
+        return _long_columns(e, errors=errors)
     if e.kind not in WIDE_KINDS or "width" in e.dims or has_words(e):
         what = (
             "an explanation of texts"
@@ -155,7 +166,30 @@ def table_columns(e: Labelled, layout: str = "auto") -> dict[str, npt.NDArray[An
             else f"an explanation of kind {e.kind!r}"
         )
         raise OptionError(f"{what} has no wide layout; use ", Argument("layout", "long"), ".")
-    return _rule_columns(e) if e.kind == "rule" else _wide_columns(e)
+    if e.kind == "rule":
+        return _rule_columns(e)
+    columns = _wide_columns(e)
+    for name, column in _error_columns(e).items() if errors else ():
+        columns[_unused_name(name, columns)] = column
+    return columns
+
+
+def _error_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
+    """Standard errors of a wide table, zero where values are exact, and what is said of whole rows that were sampled."""
+    error = np.zeros(e.values.shape) if e.std_error is None else e.std_error
+    error = error if "row" in e.dims else error[None]
+    error = error if "feature" in e.dims else error[:, None]
+    features = e.feature_names if "feature" in e.dims else (e.kind,)
+    if "output" not in e.dims:
+        out = {f"{name}_std_error": error[:, j] for j, name in enumerate(features)}
+    else:
+        out = {
+            f"{name}_std_error|{output}": error[:, j, k]
+            for k, output in enumerate(e.output_names)
+            for j, name in enumerate(features)
+        }
+    found = {name: e.extras[name] for name in ROW_COLUMNS_OF_ERRORS if name in e.extras}
+    return out | {name: np.atleast_1d(array) for name, (dims, array) in found.items() if dims in ((), ("row",))}
 
 
 def _wide_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
@@ -235,7 +269,7 @@ def _columns_of_bounds(extras: Mapping[str, ExtraArray]) -> dict[str, ExtraArray
     return out
 
 
-def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
+def _long_columns(e: Labelled, *, errors: bool = False) -> dict[str, npt.NDArray[Any]]:
     if e.kind == "interaction_size" and e.dims[:2] == ("feature", "feature_2"):
         return _pair_columns(e)
     shape = e.values.shape
@@ -249,6 +283,8 @@ def _long_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     out["in_rule" if e.kind == "rule" else e.kind] = e.values.reshape(-1)
     if e.std_error is not None:
         out["std_error"] = e.std_error.reshape(-1)
+    elif errors:
+        out["std_error"] = np.zeros(e.values.size)
     for name, (dims, array) in _columns_of_bounds(e.extras).items():
         if set(dims) <= set(e.dims):
             spread = array.reshape([n if d in dims else 1 for d, n in zip(e.dims, shape, strict=True)])

@@ -19,6 +19,7 @@ __all__ = [
     "bar_cell",
     "capitalized",
     "effects_html",
+    "error_text",
     "evidence_html",
     "framed_table",
     "largest_size",
@@ -50,6 +51,12 @@ def number_text(value: float, digits: int = 4, *, sign: bool = False) -> str:
     return text.rstrip("0").rstrip(".") if decimals else text
 
 
+def error_text(e: Labelled, at: Any) -> str:
+    """Return `` ± 0.012``, the standard error of the value at a position; nothing of an exact value."""
+    error = 0.0 if e.std_error is None else float(e.std_error[at])
+    return "" if error == 0.0 else f" ± {number_text(error, 2)}"
+
+
 def table_html(e: Labelled) -> str:
     """Return the explanation's first rows (or features) as HTML."""
     flat = e
@@ -74,10 +81,11 @@ def framed_table(e: Labelled, body: str) -> str:
     """Return a table as HTML, below a line that says what it is of and above the evidence."""
     units = "" if e.kind == "rule" else f" in {escape(e.units)}"
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
+    about_errors = "; ± standard error" if e.std_error is not None and "feature" in e.dims else ""
     axes = ", ".join(_counted_features(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b>{units}: {axes}{many}. '
-        f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}.</div>{body}{evidence_html(e)}</div>"
+        f"{escape(e.evidence.method)}{', exact' if e.evidence.exact else ', not exact'}{about_errors}.</div>{body}{evidence_html(e)}</div>"
     )
 
 
@@ -192,20 +200,20 @@ def largest_size(e: Labelled, values: Floats) -> float:
 def _feature_table(e: Labelled) -> str:
     """One line a feature, largest first: for one row, or for an importance."""
     if "feature" not in e.dims:
-        return f"<div>{escape(number_text(float(np.mean(e.values))))}</div>"
+        error = error_text(e, ()) if e.values.ndim == 0 else ""
+        return f"<div>{escape(number_text(float(np.mean(e.values))) + error)}</div>"
     axes = tuple(i for i, d in enumerate(e.dims) if d != "feature")
     values = e.values.mean(axis=axes) if axes else e.values
     if "feature_2" in e.dims:
         values = np.abs(e.values).mean(axis=axes)
     order = e.ordered(MAX_FEATURES_SHOWN)
-    error = None
+    has_errors = e.kind in ("attribution", "importance") and not axes
     if e.kind == "importance" and not axes:
-        error = e.std_error
         order = np.argsort(-values, kind="stable")[:MAX_FEATURES_SHOWN]  # a negative one is not large
     most = largest_size(e, values[order])
     lines = "".join(
         f'<tr><td style="{NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td><td>{bar_cell(float(values[j]), most)}</td>'
-        f'<td style="text-align:right">{number_text(float(values[j]))}{"" if error is None else f" ± {number_text(float(error[j]), 2)}"}</td></tr>'
+        f'<td style="text-align:right">{number_text(float(values[j]))}{error_text(e, j) if has_errors else ""}</td></tr>'
         for j in order
     )
     more = len(e.feature_names) - len(order)
@@ -258,9 +266,10 @@ def _attribution_table(e: Labelled) -> str:
     lines = []
     for i in range(min(MAX_ROWS_SHOWN, len(e.values))):
         cells = "".join(
-            f'<td style="text-align:right">{number_text(v)}<br><span style="display:inline-block;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
+            f'<td style="text-align:right">{number_text(v)}{error_text(e, (i, j))}<br>'
+            f'<span style="display:inline-block;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
             f'background:{POSITIVE if v >= 0 else NEGATIVE}"></span></td>'
-            for v in map(float, e.values[i, order])
+            for j, v in zip(order, map(float, e.values[i, order]), strict=True)
         )
         prediction_cell = (
             ""

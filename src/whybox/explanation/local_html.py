@@ -13,6 +13,7 @@ from whybox.explanation.html import (
     POSITIVE,
     bar_cell,
     capitalized,
+    error_text,
     framed_table,
     largest_size,
     number_text,
@@ -61,7 +62,7 @@ def _row_block(e: Labelled, most: int) -> str:
     largest = largest_size(e, e.values)
     lines = "".join(
         f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(names[j]))}</td><td>{bar_cell(float(e.values[j]), largest)}</td>'
-        f'<td style="text-align:right;white-space:nowrap">{number_text(float(e.values[j]))}{_error_text(e, j)}</td></tr>'
+        f'<td style="text-align:right;white-space:nowrap">{number_text(float(e.values[j]))}{error_text(e, j)}</td></tr>'
         for j in order
     )
     text = _colored_text(e, largest) if of_text else ""
@@ -87,10 +88,6 @@ def _colored_text(e: Labelled, largest: float) -> str:
     )
 
 
-def _error_text(e: Labelled, at: Any) -> str:
-    return "" if e.std_error is None else f" ± {number_text(float(e.std_error[at]), 2)}"
-
-
 def _widths_table(e: Labelled, order: npt.NDArray[Any]) -> str:
     """One line a feature, one column a width of the kernel."""
     widths = range(min(len(e.coords["width"]), MAX_WIDTHS_SHOWN))
@@ -102,7 +99,7 @@ def _widths_table(e: Labelled, order: npt.NDArray[Any]) -> str:
     lines = "".join(
         f'<tr><td style="{NAME_STYLE};max-width:26em">{escape(str(conditions[j]))}</td>'
         + "".join(
-            f'<td style="text-align:right">{number_text(float(e.values[k, j]))}{_error_text(e, (k, j))}</td>'
+            f'<td style="text-align:right">{number_text(float(e.values[k, j]))}{error_text(e, (k, j))}</td>'
             for k in widths
         )
         + "</tr>"

@@ -19,15 +19,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from math import comb, factorial
 from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import solve_triangular
 
 from whybox.data.table import Floats
+from whybox.games.indices import SHAPLEY, Index
 
-__all__ = ["CoalitionProcess", "LinearSolution"]
+__all__ = ["CoalitionProcess", "LinearSolution", "PairErrors"]
 
 MEAN_VARIANCE: Final = 1e3  # variance of the mean over that of pairs of players, while weights are learnt
 DECAYS_TRIED: Final = (0.003, 0.01, 0.03, 0.1, 0.3)  # variance of size k + 2 over that of size k
@@ -45,6 +48,21 @@ ERROR_FACTOR: Final = 1.1  # of errors: weights, decay and noise were chosen by 
 MAX_PAIRS_FOR_LEARNING: Final = (
     400  # pairs by which weights, decay and noise are chosen; the work grows with their cube
 )
+MIN_GAME_SHARE: Final = 0.02  # of the variance of what is observed: that of the game, where errors explain all of it
+ROUNDS_OF_SCALE: Final = 3
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PairErrors:
+    """Variances of errors of what is observed of each pair: ``halves`` of half the differences, ``means`` of the means, (pairs, games) each."""
+
+    halves: Floats
+    means: Floats
+
+
+def _no_errors(pairs: int, games: int) -> PairErrors:
+    return PairErrors(np.zeros((games, pairs + 1, pairs + 1)), np.zeros((pairs, games)))
 
 
 @final
@@ -70,22 +88,48 @@ class LinearSolution:
         return np.asarray(2 * self.regression @ halves + self.observed.T @ weighted)
 
     def variances(self, halves: Floats) -> Floats:
-        """Return the variances of the values of one game, (players,), from half the differences, (pairs + 1,)."""
+        """Return the variances of the values, of the shape of :meth:`values`, from half the differences."""
         residual = self.complement.T @ halves
         freedom, weighted = len(residual), self.inverse @ residual
         wider = 1 + 1.2 / freedom  # Student's t of few pairs is wider than a normal
-        scale = max(float(residual @ weighted) / freedom, _left_out_scale(self.complement[:-1], self.inverse, weighted))
-        explained = np.einsum("ni,ni->i", self.observed, self.inverse @ self.observed)
-        return np.asarray(np.maximum(self.prior - explained, 0.0) * scale * (ERROR_FACTOR * wider) ** 2)
+        scale = np.maximum((residual * weighted).sum(axis=0) / freedom, self._left_out_scale(weighted))
+        explained = (self.observed * (self.inverse @ self.observed)).sum(axis=0)
+        each = np.maximum(self.prior - explained, 0.0) * (ERROR_FACTOR * wider) ** 2
+        return np.asarray(np.multiply.outer(each, scale))
+
+    @cached_property
+    def _precision(self) -> Floats:
+        """One over the variance of a pair when all others are known, (pairs,) (Rasmussen & Williams, equation 5.12)."""
+        complement = self.complement[:-1]
+        return np.asarray(np.maximum(((complement @ self.inverse) * complement).sum(axis=1), np.finfo(float).tiny))
+
+    def _left_out_scale(self, weighted: Floats) -> Floats:
+        """Return the mean squared distance of each pair from what the others predict of it, over the variance that the process gives that prediction.
+
+        Where decay and noise are those of the game, this is the process's own scale but for chance. Where they are not, the process's scale is a mean over all
+        sets, most of which are known by now; what values still lack is pairs that were not evaluated, and those are like pairs that are left out.
+        """
+        squares = (self.complement[:-1] @ weighted) ** 2
+        return np.asarray((squares.T / self._precision).mean(axis=-1))
 
 
 @final
 class CoalitionProcess:
     """Shapley values and their variances from the worths of pairs of coalitions; one process for all games that share a design."""
 
-    def __init__(self, coalitions: npt.NDArray[np.bool_]) -> None:
-        """Prepare for `coalitions` (pairs, players), one of each pair; the pair of all players and none is known too, and comes last."""
+    def __init__(self, coalitions: npt.NDArray[np.bool_], index: Index = SHAPLEY) -> None:
+        """Prepare for `coalitions` (pairs, players), one of each pair; the pair of all players and none is known too, and comes last.
+
+        Args:
+            index: whose values are asked; one that is symmetric.
+        """
         players = coalitions.shape[1]
+        nodes, shares = index.rule(MAX_SET_SIZE)
+        # prod_S z gives each player in S of size k the value 2 E[(2 p - 1)^(k - 1)]: 2 / k of the Shapley value
+        self._value_of_set = [
+            0.0,
+            *(float(2 * shares @ (2 * nodes - 1) ** (k - 1)) for k in range(1, MAX_SET_SIZE + 1)),
+        ]
         self._signs = np.concatenate([np.where(coalitions, 1.0, -1.0), np.ones((1, players))])
         self._orders = [k for k in range(1, MAX_SET_SIZE + 1, 2) if k <= players]
         self._pseudo_inverse = np.linalg.pinv(self._signs)
@@ -95,12 +139,13 @@ class CoalitionProcess:
             self._complement if self._subset.step == 1 else _residual_basis(self._signs[self._subset])
         )
         # Shapley's weights of the pairs, one coalition of which has the player: white noise over pairs has Shapley values too
-        weight = [2 / (players * comb(players - 1, k)) for k in range(players)]
+        moments = index.moments(players + 1)
+        weight = [2 * float(moments[k, players - 1 - k]) for k in range(players)]
         size = (self._signs > 0).sum(axis=1)[:, None]
         inside, outside = np.array([0.0, *weight])[size], np.array([*weight, 0.0])[size]
         self._noise = np.where(self._signs > 0, inside, -outside)
         self._noise_prior = sum(comb(players - 1, k) * weight[k] ** 2 for k in range(players))
-        self._exchangeable = _covariance_terms(self._signs, np.ones(players), self._orders[1:])
+        self._exchangeable = self._covariance_terms(np.ones(players))
 
     def __call__(self, halves: Floats, means: Floats) -> tuple[Floats, Floats]:
         """Return values and variances, (players, outputs), from half the differences of pairs (pairs + 1, outputs) and their means (pairs, outputs)."""
@@ -109,42 +154,58 @@ class CoalitionProcess:
         variances = [solution.variances(halves[:, k]) for k, solution in enumerate(solutions)]
         return np.stack(values, axis=1), np.stack(variances, axis=1)
 
-    def learn(self, halves: Floats, means: Floats) -> LinearSolution:
-        """Choose weights, decay and noise by one game, from half the differences of pairs (pairs + 1,) and their means (pairs,).
+    def learn(self, halves: Floats, means: Floats, sampling: PairErrors | None = None) -> LinearSolution:
+        """Choose weights, decay and noise by one game or several, from half the differences of pairs and their means.
 
         The solution may then be applied to other games on the same coalitions: the mean of their values is the value of their mean.
-        """
-        return self._solve(halves, self._interaction_weights(means))
 
-    def _interaction_weights(self, means: Floats) -> Floats:
+        Args:
+            halves: (pairs + 1,) or (pairs + 1, games). means: (pairs,) or (pairs, games). sampling: what is known of their errors; None: they have none.
+        """
+        halves, means = halves.reshape(len(halves), -1), means.reshape(len(means), -1)
+        sampling = _no_errors(len(means), halves.shape[1]) if sampling is None else sampling
+        return self._solve(halves, self._interaction_weights(means, sampling.means), sampling.halves)
+
+    def _interaction_weights(self, means: Floats, errors: Floats) -> Floats:
         """Return how much each player takes part in interactions: the energy of its pairs of players, in a process on the means of pairs."""
         subset = self._subset
-        z, y = self._signs[:-1][subset], means[subset] - means[subset].mean()
+        z, y = self._signs[:-1][subset], means[subset] - means[subset].mean(axis=0)
+        tiny = np.finfo(float).tiny
+        size = np.maximum((y**2).mean(axis=0), tiny)
+        share = np.minimum(errors[subset] / size, 1.0)  # of the variance of a mean that is error
+        extra = (share / np.maximum(1 - share.mean(axis=0), MIN_GAME_SHARE)).mean(axis=1)
+        y = y / np.sqrt(size)
         w = np.ones(z.shape[1])
         decay, noise = DEFAULT_DECAY_AND_NOISE
         for _ in range(LEARNING_ROUNDS):
             sums, total = _set_sums(z, z, w, 4), _elementary_symmetric(lambda i, w=w: (w**i).sum(), 4)  # type: ignore[misc]
-            covariance = MEAN_VARIANCE + sums[2] / total[2] + decay * sums[4] / total[4] + noise * np.eye(len(y))
-            pairs = np.outer(w, w) * ((z.T * np.linalg.solve(covariance, y)) @ z)
-            energy = (pairs**2).sum(axis=1) - np.diag(pairs) ** 2
-            w = (energy / max(energy.max(), np.finfo(float).tiny) + MIN_PLAYER_SHARE) ** SHARE_POWER
+            covariance = MEAN_VARIANCE + sums[2] / total[2] + decay * sums[4] / total[4] + np.diag(noise + extra)
+            solved = np.linalg.solve(covariance, y)
+            energy = np.zeros(len(w))
+            for k in range(y.shape[1]):
+                pairs = np.outer(w, w) * ((z.T * solved[:, k]) @ z)
+                each = (pairs**2).sum(axis=1) - np.diag(pairs) ** 2
+                energy += each / max(each.max(), tiny)
+            w = (energy / max(energy.max(), tiny) + MIN_PLAYER_SHARE) ** SHARE_POWER
             w /= w.mean()
         return w
 
-    def _solve(self, halves: Floats, w: Floats) -> LinearSolution:
-        """Return the solution for these weights, with the decay and noise that are most likely for half the differences, (pairs + 1,)."""
+    def _solve(self, halves: Floats, w: Floats, errors: Floats) -> LinearSolution:
+        """Return the solution for these weights, with the decay and noise that are most likely for half the differences, (pairs + 1, games)."""
         signs, regression, complement = self._signs, self._pseudo_inverse, self._complement
         terms = self._mixed_covariances(w)
-        decay, noise = self._most_likely(halves, [t[0] for t in terms])
+        decay, noise, extra = self._most_likely(halves, [t[0] for t in terms], errors)
         covariance = noise * np.eye(len(signs))
         slopes, prior = noise * self._noise, np.full(signs.shape[1], noise * self._noise_prior)
         for k, (kernel, slope, variance) in enumerate(terms):
             covariance += decay**k * kernel
             slopes += decay**k * slope
             prior += decay**k * variance
+        covariance += extra  # of errors that are no part of the game, so values have none of it
         # of the values less those of the regression, which single players do not change
         beyond_regression = slopes - 2 * covariance @ regression.T
         prior += 4 * np.einsum("in,in->i", regression, regression @ covariance - slopes.T)
+
         inverse = np.asarray(np.linalg.inv(complement.T @ covariance @ complement), dtype=np.float64)
         return LinearSolution(regression, complement, complement.T @ beyond_regression, inverse, prior)
 
@@ -152,61 +213,67 @@ class CoalitionProcess:
         """Return the terms for these weights, mixed with a share of those of equal weights."""
         out = []
         total = _elementary_symmetric(lambda i: (w**i).sum(), self._orders[-1])
-        own = _covariance_terms(self._signs, w, self._orders[1:])
+        own = self._covariance_terms(w)
         for k, terms, equal in zip(self._orders[1:], own, self._exchangeable, strict=True):
             # few players with nearly all the weight: sums over larger sets are differences of large numbers
             share = EXCHANGEABLE_SHARE if total[k] > ROUNDING_SHARE * len(w) ** k / factorial(k) else 1.0
             out.append(tuple((1 - share) * a + share * b for a, b in zip(terms, equal, strict=True)))
         return out
 
-    def _most_likely(self, halves: Floats, kernels: list[Floats]) -> tuple[float, float]:
-        """Return the decay and noise of the largest marginal likelihood, each at its best scale."""
+    def _covariance_terms(self, w: Floats) -> list[tuple[Floats, Floats, Floats]]:
+        """Return for each size of sets, of variance 1 in all: covariances of pairs, of values with pairs, and variances of values."""
+        z, orders = self._signs, self._orders[1:]
+        if not orders:
+            return []
+        sums, total = _set_sums(z, z, w, orders[-1]), _elementary_symmetric(lambda i: (w**i).sum(), orders[-1])
+        others = _elementary_symmetric(lambda i: ((z**i) @ w**i)[:, None] - (z * w) ** i, orders[-1])
+        without = _elementary_symmetric(lambda i: (w**i).sum() - w**i, orders[-1])
+        value = self._value_of_set
+        return [
+            (
+                sums[k] / total[k],
+                value[k] * z * w * others[k - 1] / total[k],
+                value[k] ** 2 * w * without[k - 1] / total[k],
+            )
+            for k in orders
+        ]
+
+    def _most_likely(self, halves: Floats, kernels: list[Floats], errors: Floats) -> tuple[float, float, Floats]:
+        """Return the decay and noise of the largest marginal likelihood, each game at its best scale; and what errors add to the variance of each pair.
+
+        Errors are known in the units of the game and the scale is not, so the two are found in turn.
+        """
         subset, complement = self._subset, self._subset_complement
+        tiny = np.finfo(float).tiny
         residual, eye = complement.T @ halves[subset], np.eye(complement.shape[1])
         kernels = [complement.T @ k[subset, subset] @ complement for k in kernels]
-        residual = residual / max(float(np.abs(residual).max()), np.finfo(float).tiny)
-        bordered = np.empty((len(residual) + 1, len(residual) + 1))
-        bordered[-1, :-1] = bordered[:-1, -1] = residual
-        bordered[-1, -1] = 2 * len(residual) / NOISES_TRIED[0]  # more than residual' inverse residual
+        freedom = len(residual)
+        size = np.maximum((residual**2).mean(axis=0), tiny)
+        residual, relative = residual / np.sqrt(size), errors / size[:, None, None]
+        share = np.array([((each[subset, subset] @ complement) * complement).sum() for each in relative]) / freedom
+        scale = np.maximum(1 - share, MIN_GAME_SHARE) / float(np.trace(kernels[0]) / freedom if kernels else 1.0)
         best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
-        for decay in DECAYS_TRIED:
-            covariance = sum(decay**k * kernel for k, kernel in enumerate(kernels))
-            for noise in NOISES_TRIED:
-                # with `residual` as one more row and column, the root's last row is the inverse of the root times it
-                bordered[:-1, :-1] = covariance + noise * eye
-                root = np.linalg.cholesky(bordered)
-                whitened, diagonal = root[-1, :-1], np.diag(root)[:-1]
-                unlikely = len(whitened) * np.log(max(float(whitened @ whitened), np.finfo(float).tiny))
-                unlikely += 2 * np.log(diagonal).sum()
-                best = min(best, (float(unlikely), decay, noise))
-        return best[1:]
+        extra = np.zeros((len(halves), len(halves)))
+        for _ in range(ROUNDS_OF_SCALE if errors.any() else 1):
+            extra = (relative / scale[:, None, None]).mean(axis=0)
+            added = complement.T @ extra[subset, subset] @ complement
+            best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
+            for decay in DECAYS_TRIED:
+                covariance = sum(decay**k * kernel for k, kernel in enumerate(kernels)) + added
+                for noise in NOISES_TRIED:
+                    root = np.linalg.cholesky(covariance + noise * eye)
+                    whitened = solve_triangular(root, residual, lower=True, check_finite=False)
+                    squares = np.maximum((whitened**2).sum(axis=0), tiny)
+                    unlikely = float(freedom * np.log(squares).mean() + 2 * np.log(np.diag(root)).sum())
+                    if unlikely < best[0]:
+                        best, fitted = (unlikely, decay, noise), squares / freedom
+            scale = fitted
+        return best[1], best[2], extra
 
 
 def _residual_basis(signs: Floats) -> Floats:
     """Return an orthonormal basis, (pairs, pairs - players), of what no regression on single players explains."""
     return np.asarray(np.linalg.qr(signs, mode="complete")[0][:, signs.shape[1] :])
-
-
-def _left_out_scale(complement: Floats, inverse: Floats, weighted: Floats) -> float:
-    """Return the mean squared distance of each pair from what the others predict of it, over the variance that the process gives that prediction.
-
-    Where decay and noise are those of the game, this is the process's own scale but for chance. Where they are not, the process's scale is a mean over all
-    sets, most of which are known by now; what values still lack is pairs that were not evaluated, and those are like pairs that are left out.
-    """
-    # one over the variance of a pair when all others are known (Rasmussen & Williams, equation 5.12)
-    precision = np.einsum("nf,nf->n", complement @ inverse, complement)
-    return float(np.mean((complement @ weighted) ** 2 / np.maximum(precision, np.finfo(float).tiny)))
-
-
-def _covariance_terms(z: Floats, w: Floats, orders: list[int]) -> list[tuple[Floats, Floats, Floats]]:
-    """Return for each size of sets, of variance 1 in all: covariances of pairs, of values with pairs, and variances of values."""
-    sums, total = _set_sums(z, z, w, orders[-1]), _elementary_symmetric(lambda i: (w**i).sum(), orders[-1])
-    others = _elementary_symmetric(lambda i: ((z**i) @ w**i)[:, None] - (z * w) ** i, orders[-1])
-    without = _elementary_symmetric(lambda i: (w**i).sum() - w**i, orders[-1])
-    return [
-        (sums[k] / total[k], 2 / k * z * w * others[k - 1] / total[k], 4 / k**2 * w * without[k - 1] / total[k])
-        for k in orders
-    ]
 
 
 def _elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[Floats]:

@@ -9,6 +9,7 @@ import numpy as np
 from whybox.errors import OptionError
 from whybox.explanation.html import number_text
 from whybox.explanation.local_words import has_words
+from whybox.plots.intervals import draw_intervals, interval_words
 from whybox.plots.style import (
     NEUTRAL,
     add_caution,
@@ -40,7 +41,10 @@ def bar(
 ) -> Axes:
     """Draw mean absolute attributions or local values (or an importance) as bars, largest on top; several outputs are stacked.
 
-    An importance whose numbers have a sign is drawn with it, and with its interval as a line. Of rules it draws the share of rows whose rule has a feature.
+    An importance whose numbers have a sign is drawn with it. Estimated values have their intervals as lines. That of a mean over rows (of a sum over
+    outputs) is for these rows: half of it is the mean (the sum) of the halves of the intervals of single values, which is enough whatever the dependence between
+    their errors. The sum of several features has none: so wide a line would tell nothing.
+    Of rules it draws the share of rows whose rule has a feature.
 
     Args:
         e: attributions, local values, an importance or rules. output: one of several outputs; None stacks them all.
@@ -79,7 +83,10 @@ def bar(
             label=distinct_labels(shown.output_names)[shown.output_names[k]] if lengths.shape[1] > 1 else None,
         )
         left += lengths[:, k]
-    low, high = _draw_intervals(ax, shown, top, y) if signed else (np.zeros(len(names)), left)
+    ends = _interval_ends(shown, left, top)
+    if ends is not None:
+        draw_intervals(ax, y, *ends)
+    low, high = (left, left) if ends is None else (np.fmin(ends[0], left), np.fmax(ends[1], left))
     for at, total, end in zip(y, left, np.maximum(high, 0.0), strict=True):
         ax.annotate(
             number_text(float(total), 3),
@@ -95,13 +102,19 @@ def bar(
     ax.set_xlim(min(float(low.min(initial=0.0)), 0.0), max(float(high.max(initial=0.0)) * 1.12, 1e-12))
     several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
     smaller = f"; {len(rest):,} smaller not shown" if len(rest) and not adds_up else ""
-    ax.set_xlabel(value_label(shown) + several + smaller)
+    lines = "" if ends is None else _words_about_lines(shown, summed=len(names) > len(top))
+    ax.set_xlabel(value_label(shown) + several + smaller + lines)
     if lengths.shape[1] > 1:
         ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
     ax.set_title(title if title is not None else _usual_title(shown), loc="left")
     add_caution(ax, shown)
     style_axes(ax)
     return ax
+
+
+def _words_about_lines(e: Explanation, *, summed: bool) -> str:
+    unknown = " (that of the sum is not known)" if summed else ""
+    return f"\nlines: {interval_words(e)}{' for these rows' if 'row' in e.dims else ''}{unknown}"
 
 
 def _usual_title(e: Explanation) -> str:
@@ -135,14 +148,23 @@ def _has_sign(e: Explanation) -> bool:
     return e.kind == "importance" and e.evidence.signed
 
 
-def _draw_intervals(
-    ax: Axes, e: Explanation, features: npt.NDArray[np.intp], y: npt.NDArray[np.intp]
-) -> tuple[Floats, Floats]:
-    """Draw the interval of each of some features, and return the lower and upper ends of what is drawn of it."""
-    values = e.values[features]
-    low, high = (values, values) if e.interval is None else (end[features] for end in e.interval)
-    ax.hlines(y, low, high, color=text_color(), linewidth=1.2)
-    return np.minimum(low, values), np.maximum(high, values)
+def _interval_ends(e: Explanation, lengths: Floats, top: npt.NDArray[np.intp]) -> tuple[Floats, Floats] | None:
+    """Return the lower and upper ends of the interval of each bar, NaN of a bar that sums features; None where there are none.
+
+    Args:
+        e: what is drawn. lengths: (bars,). top: the features of the first bars; one more may sum the others.
+    """
+    if e.interval is None or e.kind == "rule" or (e.kind == "importance" and e.values.ndim > 1):
+        return None
+    low, high = e.interval
+    if e.kind != "importance":
+        half = (high - low) / 2.0
+        half = half.mean(axis=0) if "row" in e.dims else half
+        half = half.sum(axis=1) if "output" in e.dims else half
+        size = _bar_sizes(e).sum(axis=1)
+        low, high = np.maximum(size - half, 0.0), size + half
+    unknown = np.full(len(lengths) - len(top), np.nan)
+    return np.r_[low[top], unknown], np.r_[high[top], unknown]
 
 
 def _bar_sizes(e: Explanation) -> np.ndarray[Any, np.dtype[np.float64]]:

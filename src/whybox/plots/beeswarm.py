@@ -9,6 +9,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 from whybox.explanation.feature_values import feature_values
+from whybox.plots.intervals import median_error_line
 from whybox.plots.style import (
     MISSING,
     add_caution,
@@ -40,6 +41,8 @@ def beeswarm(
     e: Explanation, *, output: Any = None, max_display: int = 12, ax: Axes | None = None, title: str | None = None
 ) -> Axes:
     """Draw one dot a row and feature at its attribution; dots of equal attribution are stacked.
+
+    Of estimated attributions the median standard error stands below the axis.
 
     Args:
         e: attributions of several rows. output: which of several outputs. max_display: how many features; the others are summed in a
@@ -80,7 +83,9 @@ def beeswarm(
     ax.set_yticks(range(len(names) - 1, -1, -1), names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     drawn = f"; {len(rows):,} of {n:,} rows drawn" if len(rows) < n else ""
-    ax.set_xlabel(row_value_label(e) + drawn + ("\ngrey: missing, text or groups" if grey else ""))
+    ax.set_xlabel(
+        row_value_label(e) + drawn + median_error_line(e) + ("\ngrey: missing, text or groups" if grey else "")
+    )
     ax.set_title(
         title if title is not None else f"{row_value_label(e, plural=True)} of {n:,} rows{output_suffix(e)}", loc="left"
     )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from whybox.errors import Argument, OptionError
+from whybox.explanation.errors_of_values import interval_level
 from whybox.numerics.statistics import confidence_interval
 from whybox.plots.style import (
     MISSING,
@@ -113,7 +114,7 @@ def _draw_values(ax: Axes, e: Explanation, features: npt.NDArray[np.intp], y: Fl
 def _interval(e: Explanation) -> tuple[Floats, Floats, str]:
     """Lower and upper ends, and what they are in words; the values themselves where there is no error."""
     if e.interval is not None:
-        return *e.interval, f"{100 * _level(e):g} % interval"
+        return *e.interval, f"{100 * interval_level(e):g} % interval"
     if e.std_error is not None:
         return e.values - e.std_error, e.values + e.std_error, "standard error"
     return e.values, e.values, ""
@@ -123,11 +124,6 @@ def _with_interval(rows: str, about: str) -> str:
     return f"{rows}, with the {about}" if about else rows
 
 
-def _level(e: Explanation) -> float:
-    """Confidence of the intervals."""
-    return float(e.extras["interval_level"][1]) if "interval_level" in e.extras else 0.95
-
-
 def _draw_train(ax: Axes, e: Explanation, features: npt.NDArray[np.intp], y: Floats) -> Floats:
     """Draw the same on training rows, a little lower, and return where it ends."""
     if "train" not in e.extras:
@@ -135,8 +131,8 @@ def _draw_train(ax: Axes, e: Explanation, features: npt.NDArray[np.intp], y: Flo
     values, about = e.extras["train"][1][features], ""
     ends = [values]
     if "train_error" in e.extras:
-        ends += confidence_interval(values, e.extras["train_error"][1][features], _level(e))
-        about = f"{100 * _level(e):g} % interval"
+        ends += confidence_interval(values, e.extras["train_error"][1][features], interval_level(e))
+        about = f"{100 * interval_level(e):g} % interval"
         ax.hlines(y, ends[1], ends[2], color=MISSING, linewidth=1.0, zorder=2)
     behind = background_color()
     words = _with_interval(OF_ROWS["train"], about)

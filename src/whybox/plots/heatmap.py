@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError
+from whybox.plots.intervals import median_error_line
 from whybox.plots.style import (
     add_caution,
     axes_or_new,
@@ -40,6 +41,7 @@ def heatmap(
     """Draw attributions as an image: rows (alike rows together) across, features down, the predictions as a line on top.
 
     Interactions are drawn features against features: mean absolute interaction over the rows.
+    Of estimated values the median standard error stands below the axis.
 
     Args:
         e: attributions of several rows, or interactions. output: which of several outputs. max_display: how many features.
@@ -87,7 +89,9 @@ def heatmap(
     ax.set_yticks([*above, *range(len(names))], [*(["prediction"] if above else []), *names])
     ax.set_ylim(len(names) - 0.5, -1.9 if above else -0.5)
     ax.set_xlabel(
-        f"{len(e):,} rows, alike ones together" + (f"; {len(shown):,} of them drawn" if len(shown) < len(rows) else "")
+        f"{len(e):,} rows, alike ones together"
+        + (f"; {len(shown):,} of them drawn" if len(shown) < len(rows) else "")
+        + median_error_line(e)
     )
     add_caution(ax, e)
     _add_color_bar(
@@ -133,6 +137,7 @@ def _pair_heatmap(e: Explanation, most: int, ax: Axes | None, title: str | None)
     ax.set_xticks(range(len(names)), names, rotation=55, ha="right", rotation_mode="anchor")
     ax.set_yticks(range(len(names)), names)
     left = len(size) - len(names)
+    ax.set_xlabel(median_error_line(e, 1.0 if is_size else 2.0).lstrip("\n"))
     add_caution(ax, e)
     _add_color_bar(
         ax,

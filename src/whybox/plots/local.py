@@ -12,6 +12,7 @@ from whybox.errors import Argument, OptionError
 from whybox.explanation.html import number_text
 from whybox.explanation.local_rows import certified_text, local_numbers, local_warnings, one_row, row_name
 from whybox.explanation.local_words import distinct_words, has_words
+from whybox.plots.intervals import UNSURE_ALPHA, draw_intervals, interval_words
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
@@ -43,8 +44,8 @@ MAX_LINES_DRAWN: Final = 6  # features of a sweep
 MAX_NAME_LENGTH: Final = 30  # of a feature inside its condition
 MAX_SIDE_LENGTH: Final = 26  # of what stands before and behind the name
 MAX_TITLE_LENGTH: Final = 40
+MARKS_BELOW: Final = 0.22  # a bar, of 1 a feature: where the intervals of diamonds lie
 TEXT_WIDTH: Final = 56  # characters of a line above the axes
-UNSETTLED_ALPHA: Final = 0.5
 SHARE_A_CHARACTER: Final = 0.0175  # of the width of the axes, which a character of a number beside a bar takes
 MAX_SHARE: Final = 0.35  # that all characters on one side take
 MAX_TICKS: Final = 12  # that each width has a tick of its own
@@ -94,18 +95,19 @@ def local(
     values = e.values[top]
     colors = [POSITIVE if v >= 0 else NEGATIVE for v in values]
     for at, value, color, sure in zip(y, values, colors, settled, strict=True):
-        ax.barh(at, value, height=0.62, color=color, alpha=1.0 if sure else UNSETTLED_ALPHA)
+        ax.barh(at, value, height=0.62, color=color, alpha=1.0 if sure else UNSURE_ALPHA)
     low, high = _draw_interval(ax, e, top, y)
     if marks is not None:
         ax.plot(marks[top], y, "D", markersize=5.5, markerfacecolor=background_color(), color=text_color(), zorder=4)
         low, high = np.minimum(low, marks[top]), np.maximum(high, marks[top])
+        low, high = _draw_marks_interval(ax, e, beside, top, y, low, high)
     _write_values(ax, values, low, high, y, apart=5 if marks is None else 8)
     ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
     labels = [shorten_label(w) for w in distinct_words(e)] if has_words(e) else condition_labels(e)
     ax.set_yticks(y, [labels[j] for j in top])
     ax.set_ylim(-0.6, len(top) - 0.4)
     _set_limits(ax, values, low, high)
-    ax.set_xlabel(_axis_words(e, len(top), marks is not None))
+    ax.set_xlabel(_axis_words(e, len(top), beside))
     _write_head(ax, e, top, settled, title)
     add_caution(ax, e)
     style_axes(ax)
@@ -140,6 +142,25 @@ def _marks_of(e: Explanation, beside: Explanation) -> Floats:
         raise OptionError(Argument("beside"), " must be attributions of one row and output, with the same features.")
     position = {name: j for j, name in enumerate(beside.feature_names)}
     return beside.values[[position[name] for name in e.feature_names]]
+
+
+def _draw_marks_interval(
+    ax: Axes,
+    e: Explanation,
+    beside: Explanation | None,
+    top: npt.NDArray[np.intp],
+    y: npt.NDArray[np.intp],
+    low: Floats,
+    high: Floats,
+) -> tuple[Floats, Floats]:
+    """Draw the intervals of estimated attributions a little below their diamonds; return the ends of what is drawn, widened by them."""
+    if beside is None or beside.interval is None:
+        return low, high
+    position = {name: j for j, name in enumerate(beside.feature_names)}
+    features = [position[e.feature_names[j]] for j in top]
+    left, right = (end[features] for end in beside.interval)
+    ax.hlines(y - MARKS_BELOW, left, right, color=faint_text_color(0.7), linewidth=1.0, zorder=3)
+    return np.minimum(low, left), np.maximum(high, right)
 
 
 def condition_labels(e: Explanation) -> list[str]:
@@ -187,7 +208,7 @@ def _draw_interval(
     ends = e.interval
     low, high = (values, values) if ends is None else (end[top] for end in ends)
     if ends is not None:
-        ax.hlines(y, low, high, color=text_color(), linewidth=1.2, zorder=3)
+        draw_intervals(ax, y, low, high)
     return np.minimum(np.minimum(low, values), 0.0), np.maximum(np.maximum(high, values), 0.0)
 
 
@@ -225,12 +246,13 @@ def _set_limits(ax: Axes, values: Floats, low: Floats, high: Floats) -> None:
     ax.set_xlim(lowest - left * span, highest + right * span)
 
 
-def _axis_words(e: Explanation, shown: int, has_marks: bool) -> str:
+def _axis_words(e: Explanation, shown: int, beside: Explanation | None) -> str:
     lines = [e.evidence.quantity, f"({unit_label(e)})"]
-    if has_marks:
-        lines.append("diamonds: Shapley values of the same row")
+    if beside is not None:
+        marks_words = "" if beside.interval is None else f", {interval_words(beside)} below them"
+        lines.append(f"diamonds: Shapley values of the same row{marks_words}")
     if e.interval is not None:
-        lines.append(f"lines: {100 * float(e.extras['interval_level'][1]):g} % intervals")
+        lines.append(f"lines: {interval_words(e)}")
     left = e.values.size - shown
     if left:
         what = "word" if has_words(e) else "feature"

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
 from whybox.explanation.feature_values import shown_values, strongest_partner
+from whybox.plots.intervals import median_error_line
 from whybox.plots.style import (
     MISSING,
     NEGATIVE,
@@ -52,7 +53,7 @@ def scatter(
     ax: Axes | None = None,
     title: str | None = None,
 ) -> Axes:
-    """Draw each row at (value of the feature, its attribution).
+    """Draw each row at (value of the feature, its attribution). Of estimated attributions their median standard error stands below the axis.
 
     Args:
         e: attributions of several rows, or interactions (then attributions are their row sums and the partner is exact).
@@ -89,7 +90,11 @@ def scatter(
     shades, legend = _point_colors(e, other, rows)
     ax.scatter(x[rows], y[rows], s=12, c=shades, linewidths=0, alpha=0.8, rasterized=True, zorder=2)
     ax.axhline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
-    ax.set_xlabel(name_of(e, name, 60) + (f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""))
+    drawn = f" ({len(rows):,} of {n:,} rows drawn)" if len(rows) < n else ""
+    error = (
+        median_error_line(e[:, [name]]) if e.kind != "interaction" else ""
+    )  # of a sum of interactions it is not known
+    ax.set_xlabel(name_of(e, name, 60) + drawn + error)
     ax.set_ylabel(row_value_label(e))
     ax.set_title(title if title is not None else f"{name_of(e, name, 40)}{output_suffix(e)}", loc="left")
     add_caution(ax, e)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
 from whybox.errors import Argument, OptionError
+from whybox.explanation.errors_of_values import includes_zero, unconverged_rows
 from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import number_text
+from whybox.plots.intervals import UNSURE_ALPHA, draw_intervals, interval_words
 from whybox.plots.style import (
     NEGATIVE,
     POSITIVE,
@@ -46,6 +49,9 @@ def waterfall(
 ) -> Axes:
     """Draw one row's attributions as steps from the base (bottom) to the prediction (top), largest on top.
 
+    Estimated attributions have their intervals as lines about the end of their step: each is that of the step alone, as if the steps below it were exact. Steps
+    that are not distinguishable from zero are paler. The sum of several features has no line: their errors depend on each other.
+
     Args:
         e: attributions. row: position of the row, where there are several. output: which of several outputs.
         max_display: how many features; the others are summed in the first step. ax: where to draw. title: instead of the usual one.
@@ -73,43 +79,80 @@ def waterfall(
         e = e[int(row)]
     elif row is not None:
         raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
-    order = np.argsort(-np.abs(e.values), kind="stable")
-    top, rest = order[:max_display], order[max_display:]
-    steps = [(_feature_label(e, j), float(e.values[j])) for j in top]
-    if len(rest):
-        steps.append((others_label(len(rest)), float(e.values[rest].sum())))
+    steps = _steps_upwards(e, max_display)
+    values = np.array([step.value for step in steps])
     base = float(e.base)
-    ends = base + np.cumsum([v for _, v in steps[::-1]])
+    ends = base + np.cumsum(values)
     starts = np.r_[base, ends[:-1]]
+    half = np.array([step.half_width for step in steps])
     ax = axes_or_new(ax, 7.4, 1.7 + 0.36 * len(steps))
-    span = max(float(np.ptp(np.r_[starts, ends])), 1e-12)
-    for y, ((_, value), start) in enumerate(zip(steps[::-1], starts, strict=True)):
-        ax.barh(y, value, left=start, height=0.62, color=POSITIVE if value >= 0 else NEGATIVE)
+    for y, (step, start, end) in enumerate(zip(steps, starts, ends, strict=True)):
+        color = POSITIVE if step.value >= 0 else NEGATIVE
+        ax.barh(y, step.value, left=start, height=0.62, color=color, alpha=UNSURE_ALPHA if step.includes_zero else 1.0)
         top_of_line = y + 1.31 if y + 1 < len(steps) else y + 0.31
-        ax.plot([start + value] * 2, [y - 0.31, top_of_line], color=faint_text_color(0.5), linewidth=0.8)
-        ax.annotate(
-            number_text(value, 3, sign=True).replace("-", "\N{MINUS SIGN}"),
-            (max(start, start + value), y),
-            xytext=(5, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize="small",
-            color=text_color(),
-            annotation_clip=False,
-            bbox={"facecolor": background_color(), "edgecolor": "none", "pad": 0.6},
-        )
-    ax.set_yticks(range(len(steps)), [name for name, _ in steps[::-1]])
+        ax.plot([end] * 2, [y - 0.31, top_of_line], color=faint_text_color(0.5), linewidth=0.8)
+        _write_value(ax, step.value, max(start, end + step.half_width), y)
+    if half.any():
+        draw_intervals(ax, np.arange(len(steps)), ends - half, ends + half)
+    ax.set_yticks(range(len(steps)), [step.label for step in steps])
     ax.set_ylim(-0.6, len(steps) - 0.4)
-    low, high = float(np.min(np.r_[starts, ends])), float(np.max(np.r_[starts, ends]))
+    reached = np.r_[starts, ends - half, ends + half]
+    low, high = float(reached.min()), float(reached.max())
+    span = max(high - low, 1e-12)
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
     ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    ax.set_xlabel(f"{e.units}\nread upwards: from base {number_text(base)} (dashed) to prediction {number_text(final)}")
+    lines = [e.units, f"read upwards: from base {number_text(base)} (dashed) to prediction {number_text(final)}"]
+    if half.any():
+        summed = " (that of the sum is not known)" * (len(e.values) > max_display)
+        lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
+        if any(step.includes_zero for step in steps):
+            lines.append("paler: not distinguishable from 0")
+        if unconverged_rows(e):
+            lines.append("the errors are larger than asked")
+    ax.set_xlabel("\n".join(lines))
     usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number_text(final)}{output_suffix(e)}"
     ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)
     return ax
+
+
+@final
+@dataclass(frozen=True)
+class _Step:
+    """One bar: its label and value, half of the width of its interval (0 where there is none), and whether that interval includes zero."""
+
+    label: str
+    value: float
+    half_width: float = 0.0
+    includes_zero: bool = False
+
+
+def _steps_upwards(e: Explanation, most: int) -> list[_Step]:
+    """Return the steps of one row from the bottom up: the sum of the features that are not shown, then the others, largest last."""
+    order = np.argsort(-np.abs(e.values), kind="stable")
+    top, rest = order[:most], order[most:]
+    interval, unsure = e.interval, includes_zero(e)
+    half = np.zeros(len(e.values)) if interval is None else (interval[1] - interval[0]) / 2.0
+    steps = [_Step(_feature_label(e, j), float(e.values[j]), float(half[j]), bool(unsure[j])) for j in top[::-1]]
+    if not len(rest):
+        return steps
+    return [_Step(others_label(len(rest)), float(e.values[rest].sum())), *steps]
+
+
+def _write_value(ax: Axes, value: float, x: float, y: int) -> None:
+    ax.annotate(
+        number_text(value, 3, sign=True).replace("-", "\N{MINUS SIGN}"),
+        (x, y),
+        xytext=(5, 0),
+        textcoords="offset points",
+        va="center",
+        fontsize="small",
+        color=text_color(),
+        annotation_clip=False,
+        bbox={"facecolor": background_color(), "edgecolor": "none", "pad": 0.6},
+    )
 
 
 def _feature_label(e: Explanation, j: int) -> str:

@@ -11,9 +11,10 @@ import numpy.typing as npt
 from whybox.data.table import Table
 from whybox.explanation.explanation import Explanation
 from whybox.models.base import Model
+from whybox.reporting.explained_rows import ExplainedRows
 from whybox.reporting.performance import Performance
 
-__all__ = ["MAX_CLASS_COLUMNS", "MAX_FEATURES_DRAWN", "MAX_OUTPUTS_DRAWN", "MAX_TABLE_LINES", "ReportData"]
+__all__ = ["MAX_CLASS_COLUMNS", "MAX_EVALS", "MAX_FEATURES_DRAWN", "MAX_OUTPUTS_DRAWN", "MAX_TABLE_LINES", "ReportData"]
 
 MAX_FEATURES_DRAWN: Final = 12
 
@@ -27,20 +28,22 @@ MAX_TABLE_LINES: Final = 40
 MAX_CLASS_COLUMNS: Final = 20  # classes that get a column
 
 
+MAX_EVALS: Final = 100_000  # predictions that a section takes of a model that is evaluated
+
+
 @final
 @dataclass(frozen=True)
 class ReportData:
     """Everything the sections draw on, computed once.
 
     Attributes:
-        model: as read. explanation: of the rows. performance: None where no truth is known, or where it is not defined.
+        model: as read, or a black box. explained: all rows of the report, which of them are explained, and how well the model does on all.
         y_name: of the truth. source: of the rows, in words. output, scale, players, background: as asked.
         truth: one value a row, or None. role: what the rows are, ``"held-out"`` or ``"train"``; None: that was not said.
     """
 
     model: Model
-    explanation: Explanation
-    performance: Performance | None
+    explained: ExplainedRows
     y_name: str | None
     source: str
     output: Any = None  # as asked, like the scale
@@ -49,6 +52,37 @@ class ReportData:
     background: Table | None = None
     truth: npt.NDArray[Any] | None = None
     role: str | None = None
+
+    @property
+    def rows(self) -> Table:
+        """All rows of the report, aligned with the model."""
+        return self.explained.rows
+
+    @property
+    def explanation(self) -> Explanation:
+        """The explanation of the rows that are explained."""
+        return self.explained.explanation
+
+    @property
+    def performance(self) -> Performance | None:
+        """How well the model does on all rows; None where no truth is known, or where it is not defined."""
+        return self.explained.performance
+
+    @property
+    def is_evaluated(self) -> bool:
+        """Whether the model is evaluated for each row that is explained, so that not all are."""
+        return self.explained.positions is not None
+
+    @property
+    def agreement(self) -> float | None:
+        """How far predictions of the rows are from the model's own, where explaining has compared each of them; None where it has not."""
+        return None if self.is_evaluated else self.explanation.evidence.agreement
+
+    @property
+    def which_rows(self) -> str:
+        """The rows that are explained, as the end of a sentence: ``all rows``, or how many of how many."""
+        count, of = len(self.explanation), len(self.rows)
+        return "all rows" if count == of else f"{count:,} of {of:,} rows"
 
     @property
     def views(self) -> list[Explanation]:

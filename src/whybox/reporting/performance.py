@@ -10,10 +10,11 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox
 from whybox.models.losses import LOSSES, class_labels, class_probabilities, true_classes, true_numbers
 from whybox.numerics.rounding import varies
 
-__all__ = ["Performance", "measure_performance"]
+__all__ = ["Performance", "largest_mistakes", "measure_performance"]
 
 
 @final
@@ -35,7 +36,7 @@ class Performance:
 
 
 def measure_performance(model: Model, raw: Floats, y: Any) -> Performance | None:
-    """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs).
+    """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs, scores or labels of classes).
 
     Raises:
         InputError: the truth does not fit: missing values, unknown classes, text for a regression.
@@ -45,9 +46,26 @@ def measure_performance(model: Model, raw: Floats, y: Any) -> Performance | None
     classes = class_labels(outputs)
     if classes is not None:
         return _classification_scores(classes, class_probabilities(outputs, response), true_classes(y, classes))
-    if len(outputs.names) > 1:
+    of_classes = isinstance(model, BlackBox) and (outputs.negative_class is not None or model.gives_labels)
+    if len(outputs.names) > 1 or of_classes:
         return None
     return _regression_scores(response[:, 0], true_numbers(y))
+
+
+def largest_mistakes(performance: Performance, predictions: Floats) -> list[tuple[int, str]]:
+    """Return the positions of the rows with the largest mistakes, each with what it is in words; `predictions` (rows,) of classes say which are the surest."""
+    if performance.task == "regression":
+        off = performance.predicted - performance.truth
+        return [(int(off.argmax()), "most overestimated"), (int(off.argmin()), "most underestimated")]
+    wrong = np.flatnonzero(performance.predicted != performance.truth)
+    surest = wrong[np.argsort(-np.abs(predictions[wrong] - np.median(predictions)), kind="stable")[:2]]
+    return [
+        (
+            int(i),
+            f"mistaken: true class {performance.classes[int(performance.truth[i])]}, predicted {performance.classes[int(performance.predicted[i])]}",
+        )
+        for i in surest
+    ]
 
 
 def _regression_scores(predicted: Floats, truth: Floats) -> Performance:

@@ -4,32 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from html import escape
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
+import numpy.typing as npt  # noqa: TC002  # as elsewhere
 
 from whybox.adapters import is_network
-from whybox.api.explain import explain
 from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Table, as_table
-from whybox.errors import Argument, InputError, OptionError
-from whybox.explanation.explanation import Explanation
-from whybox.kernels.predict import raw_outputs
+from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.methods.common.options import refuses_unknown_options
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.importance.options import ROLES
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.saliency.options import ReadingOptions
+from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
+from whybox.models.blackbox import BlackBox
 from whybox.models.losses import one_value_a_row
-from whybox.models.registry import as_model
+from whybox.models.readable import read_or_black_box
 from whybox.reporting.contents import SECTIONS, Section
+from whybox.reporting.explained_rows import explain_report_rows
 from whybox.reporting.facts import ReportData
 from whybox.reporting.network_report import network_report
 from whybox.reporting.page import html_page
-from whybox.reporting.performance import Performance, measure_performance
 from whybox.reporting.sections.importance import PERMUTATION_ID
 from whybox.reporting.sections.more_methods import method_block, methods_of_tables
 
@@ -62,12 +61,16 @@ def report(  # noqa: PLR0913  # the promise of the public surface
 ) -> Any:
     """Write a report: what the model is, how well it does, what it relies on, and single decisions, each picture with its numbers.
 
+    A model that is not read is evaluated: some of the rows are explained, spread evenly over their predictions, with the two largest mistakes; each section takes at
+    most about 100,000 predictions, and one that cannot be made says why.
+
     About a neural network: where it looks, by several methods side by side, and what the checks of these maps found.
 
     The file asks nothing of the network, needs no script, follows light and dark, and prints.
 
     Args:
-        model, X, background, output, scale, players: as for ``whybox.explain``; of a network as for ``whybox.saliency``, output being its target.
+        model, X, background, output, scale, players: as for ``whybox.explain``; a function of rows, or an estimator that is not read, takes a background. Of a network
+            as for ``whybox.saliency``, output being its target.
         path: where to write; the file appears whole or not at all.
         y: the truth, one value a row, or the name of a column of X that holds it.
         title: of the page. source: where the rows come from, in words. role: of tables with y: whether X is ``"held-out"`` from training or what the model
@@ -131,29 +134,26 @@ def report(  # noqa: PLR0913  # the promise of the public surface
     _check_role(role, y)
     more = methods_of_tables([methods] if isinstance(methods, str) else methods or [])
     _check_shown(more, sections)
-    adapted = as_model(model)
     table = as_table(X)
     truth, truth_name = _resolve_truth(table, y)
-    if isinstance(y, str) and not adapted.inputs.reads_column(y):
-        table = table.select([i for i, name in enumerate(table.names) if name != y])
+    adapted, table = _model_and_rows(model, table, y if isinstance(y, str) else None, scale)
+    _check_background(adapted, background)
     behind = None if background is None else as_table(background, what="the background")
-    explanation = explain(adapted, table, behind, output=output, scale=scale, players=players)
-    performance = None if truth is None else _measure_performance(adapted, explanation, truth)
-    facts = ReportData(
-        adapted, explanation, performance, truth_name, source, output, scale, players, behind, truth, role
-    )
+    options = ShapOptions(output=output, scale=scale, players=players)
+    explained = explain_report_rows(adapted, table, behind, options, truth)
+    facts = ReportData(adapted, explained, truth_name, source, output, scale, players, behind, truth, role)
     built = [
-        (s.anchor, s.heading, _with_methods(s.build(facts), [m for m in more if m.section == s.anchor], facts, truth))
+        (s.anchor, s.heading, _with_methods(_built(s, facts), [m for m in more if m.section == s.anchor], facts, truth))
         for s in sections
     ]
     html = html_page(
         title or f"Explanation of {adapted.kind}",
-        f"{len(explanation):,} rows" + (f" from {source}" if source else ""),
+        f"{len(explained.rows):,} rows" + (f" from {source}" if source else ""),
         [(a, h, b) for a, h, b in built if b is not None],
     )
     with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
-    return explanation
+    return explained.explanation
 
 
 def _refuse_of_tables(given: Mapping[str, Any], sections: Sequence[Section]) -> None:
@@ -210,6 +210,38 @@ def _with_methods(html: str | None, more: Sequence[MethodSpec], facts: ReportDat
     return "".join([html or "", *blocks]) if blocks else html
 
 
+def _model_and_rows(model: Any, table: Table, y: str | None, scale: Any) -> tuple[Model, Table]:
+    """The model as it is read, or else as a black box; and its rows, without the column of the truth unless the model knows it."""
+    without = table if y is None else table.select([i for i, name in enumerate(table.names) if name != y])
+    learned = y is not None and y in getattr(model, "feature_names_in_", ())
+    adapted = read_or_black_box(model, table if learned else without, scale=scale)
+    return adapted, table if y is not None and adapted.inputs.reads_column(y) else without
+
+
+def _check_background(model: Model, background: Any) -> None:
+    """Refuse a black box without a background.
+
+    Raises:
+        OptionError: there is none.
+    """
+    if isinstance(model, BlackBox) and background is None:
+        raise OptionError(
+            f"this is {model.kind}: it is evaluated, which takes rows like those of training, whose values absent features take. Pass them: ",
+            Argument("background", example="X_train"),
+            ".",
+        )
+
+
+def _built(section: Section, facts: ReportData) -> str | None:
+    """A section; of a model that is evaluated, the reason in place of one that cannot be made."""
+    try:
+        return section.build(facts)
+    except (OptionError, InputError, UnsupportedModelError, LimitError) as reason:
+        if not facts.is_evaluated:
+            raise
+        return f"<p class=faint>Not shown: {escape(str(reason))}</p>"
+
+
 def _check_path(path: Any) -> None:
     if not isinstance(path, (str, os.PathLike)):
         raise OptionError(
@@ -238,9 +270,3 @@ def _resolve_truth(table: Table, y: Any) -> tuple[npt.NDArray[Any] | None, str |
         return table.column(table.names.index(y)).objects(), y
     name = getattr(y, "name", None)
     return one_value_a_row(y, len(table)), None if name is None else str(name)
-
-
-def _measure_performance(model: Model, explanation: Explanation, truth: npt.NDArray[Any]) -> Performance | None:
-    assert explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    blocks = [model.inputs.matrix_of_block(block, start) for start, block in explanation.data.blocks(65536)]
-    return measure_performance(model, np.concatenate([raw_outputs(model, b) for b in blocks]), truth)

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
-from importlib import import_module
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, final
 
@@ -14,10 +12,9 @@ import numpy as np
 from whybox.core.progress import progress_of_rounds
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Table, as_table
-from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
+from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
-from whybox.games.sampling import min_evaluations
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.plan import MethodPlan
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
@@ -35,11 +32,10 @@ from whybox.methods.shap.game_problem import (
 )
 from whybox.methods.shap.game_result import game_explanation, reached_error
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+from whybox.methods.shap.sampled import check_sampling, least_evaluations, sample_games
 from whybox.methods.shap.spot_games import check_games
 
 __all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap"]
-
-Sampler = Callable[..., GameAnswer]
 
 
 class GameExplainer:
@@ -96,8 +92,7 @@ class GameExplainer:
         given = align_rows(self.setting, X)
         spec, notes = self._choose(given)
         if not spec.exact:
-            check_budget(given)  # both refuse before any work
-            _sampler()
+            check_budget(given)
         prepared = evaluate_rows(given)
         run = _Run(prepared, spec, notes, began)
         answer = enumerate_games(prepared.problem) if spec.exact else run.sample()
@@ -203,28 +198,6 @@ class AnyModelShap(GameExplainer):
         )  # fmt: skip
 
 
-def _sampler() -> Sampler:
-    """Return the engine that estimates values.
-
-    Raises:
-        UnsupportedModelError: this version has none.
-    """
-    try:
-        sampled = import_module("whybox.methods.shap.sampled")
-    except ModuleNotFoundError as error:
-        if error.name != "whybox.methods.shap.sampled":
-            raise
-        raise UnsupportedModelError(
-            "this version of whybox cannot estimate Shapley values by sampling yet. Raise ",
-            Argument("max_evals"),
-            " so that all coalitions can be evaluated, or group columns with ",
-            Argument("players", example="{...}"),
-            ".",
-        ) from None
-    engine: Sampler = sampled.sample_games
-    return engine
-
-
 def check_budget(given: GameRows) -> None:
     """Refuse fewer predictions than values and errors take.
 
@@ -232,7 +205,8 @@ def check_budget(given: GameRows) -> None:
         LimitError: they are fewer.
     """
     counts = given.players_that_differ
-    least = sum(min_evaluations(int(count)) for count in counts[counts > 0])
+    check_sampling(given.setting.options)
+    least = int(least_evaluations(counts, len(given.setting.background)).sum())
     if least > given.budget:
         beside = given.setting.predictions_beside(len(counts))
         raise LimitError(
@@ -273,7 +247,7 @@ class _Run:
                 self._call_back(answer)
 
             try:
-                return _sampler()(problem, on_round=on_round)
+                return sample_games(problem, on_round=on_round)
             except KeyboardInterrupt:
                 if self._last is None:
                     raise

@@ -91,11 +91,15 @@ class GameProblem:
 @final
 @dataclass(frozen=True, eq=False)
 class SampledWorths:
-    """Some coalitions with the worth that was computed, for spot checks: `rows` (k,), `coalitions` (k, players), `worths` (k, outputs)."""
+    """Some coalitions with the worth that was computed, for spot checks.
+
+    `rows` (k,), `coalitions` (k, players), `worths` (k, outputs): over the whole background; or, with `donors` (k,), over that one background row.
+    """
 
     rows: Ints
     coalitions: Flags
     worths: Floats
+    donors: Ints | None = None
 
 
 @final
@@ -180,8 +184,9 @@ class GameSetting:
 
     @property
     def base(self) -> Floats:
-        """The weighted mean of the outputs of the background, (outputs,)."""
-        return np.asarray(self.background.weights @ self.background_outputs)
+        """The weighted mean of the outputs of the background, (outputs,); of equal outputs it is exactly their value."""
+        first = self.background_outputs[0]
+        return np.asarray(first + self.background.weights @ (self.background_outputs - first))
 
     def evaluator(self, max_evals: int | None = None, reserved: int = 0) -> HybridEvaluator:
         """Return what evaluates rows and hybrids; arguments are as :class:`HybridEvaluator` takes them."""

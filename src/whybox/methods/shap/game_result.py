@@ -98,7 +98,7 @@ def _extras(
 
 
 def _adding_up(problem: GameProblem, answer: GameAnswer) -> tuple[Floats, float, float]:
-    """Values whose rounding is spread over the players that differ, so that they add up; the largest residual before, and the largest that rounding explains.
+    """Values over which the rounding of their sum is spread, so that they add up; the largest residual before, and the largest that rounding explains.
 
     Raises:
         ModelMismatchError: more than rounding explains, or than ``additivity_tol`` accepts.
@@ -119,9 +119,9 @@ def _adding_up(problem: GameProblem, answer: GameAnswer) -> tuple[Floats, float,
             f"base + attributions is {float(problem.row_outputs[i, k] - missing[i, k])!r} where the model itself predicts {float(problem.row_outputs[i, k])!r} "
             f"(row {i:,}, output {problem.selection.names[k]!r}; {'rounding' if tol is None else 'additivity_tol'} allows {allowed[i, k]:.3g}); nothing is returned."
         )
-    counts = problem.differs.sum(axis=1)
-    share = problem.differs / np.maximum(counts, 1)[:, None]
-    spread = share[:, :, None] * missing[:, None]
+    sizes = np.abs(values if values.ndim == 3 else values.sum(axis=2))  # what is worth nothing stays so
+    total = sizes.sum(axis=1, keepdims=True)
+    spread = np.divide(sizes, total, out=np.zeros_like(sizes), where=total > 0) * missing[:, None]
     if values.ndim == 3:
         values = values + spread
     else:

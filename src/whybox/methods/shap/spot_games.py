@@ -57,7 +57,8 @@ def _ask_again(problem: GameProblem, answer: GameAnswer, kept: SampledWorths, ch
     """Ask the model about the hybrids of some coalitions again."""
     background = len(problem.background)
     allowed = planned_predictions(background, problem.options.spot_checks, float(answer.model_evals.sum()))
-    count = min(len(kept.rows), allowed // background)
+    of_one = kept.donors is not None
+    count = min(len(kept.rows), allowed if of_one else allowed // background)
     draw = spot_rng(problem.options.seed, call, _STREAM)
     ask = RowRecomputation(
         problem.model,
@@ -69,13 +70,15 @@ def _ask_again(problem: GameProblem, answer: GameAnswer, kept: SampledWorths, ch
     for k in draw.permutation(len(kept.rows))[:count].tolist():
         row, coalition = int(kept.rows[k]), kept.coalitions[k]
         points = _absent_points(problem, coalition)
-        cells = [RowCell(row, points, b) for b in range(background)]
-        outputs, rounding = ask(cells if points is not None else [RowCell(row)] * background)
-        worth, size = problem.background.weights @ outputs, np.abs(outputs).max(axis=0, initial=0.0)
+        donors = range(background) if kept.donors is None else [int(kept.donors[k])]
+        weights = problem.background.weights if kept.donors is None else np.ones(1)
+        cells = [RowCell(row, points, b) for b in donors]
+        outputs, rounding = ask(cells if points is not None else [RowCell(row)] * len(donors))
+        worth, size = weights @ outputs, np.abs(outputs).max(axis=0, initial=0.0)
         checker.compare(
             kept.worths[k],
             worth,
-            2.0 * (problem.background.weights @ rounding) + ROUNDING * size + 1e-300,
+            2.0 * (weights @ rounding) + ROUNDING * size + 1e-300,
             way=ask.description,
             where=partial(_label_of_worth, problem, row, coalition),
         )

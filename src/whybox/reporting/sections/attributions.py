@@ -6,13 +6,16 @@ from html import escape
 from typing import Final
 
 import numpy as np
+import numpy.typing as npt  # as elsewhere
 
+from whybox.explanation.errors_of_values import includes_zero
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values
 from whybox.explanation.html import number_text
 from whybox.explanation.negligible import negligible_size
 from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
+from whybox.reporting.estimates import paragraph_on_background, paragraph_on_errors
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_OUTPUTS_DRAWN, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
@@ -20,26 +23,43 @@ from whybox.reporting.svg import html_figure
 
 __all__ = ["swarm_section"]
 
+MAX_NEAR_ZERO: Final = (
+    0.5  # of the rows, whose attributions are not distinguishable from 0: with more the direction is not clear
+)
+
 
 def swarm_section(f: ReportData) -> str:
     """Where each row's attributions lie."""
     caption = "<p>Each dot is one row. To the right of zero the feature raised this row's prediction, to the left it lowered it.</p>"
-    return caption + "".join(_swarm_figure(e, f.name(e)) for e in f.views) + left_out(f)
+    errors = paragraph_on_errors(
+        f.explanation,
+        "The table counts the rows in which a feature is distinguishable from 0: its interval does not include 0.",
+    )
+    return (
+        caption
+        + errors
+        + paragraph_on_background(f.explanation)
+        + "".join(_swarm_figure(e, f.name(e)) for e in f.views)
+        + left_out(f)
+    )
 
 
 SECTION: Final = Section("attributions", "What each row owes to each feature", 40, swarm_section)
 
 
 def _swarm_figure(e: Explanation, name: str) -> str:
+    near_zero = None if e.std_error is None else includes_zero(e)
     lines = [
         (
             e.feature_names[j],
             *(number_text(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
             _direction_of_values(e, int(j)),
+            *(() if near_zero is None else (_rows_beyond_zero(near_zero[:, j]),)),
         )
         for j in e.ordered(MAX_FEATURES_DRAWN)
     ]
-    head = ("Feature", "Lowest", "25 %", "Median", "75 %", "Highest", "High values")
+    head: tuple[str, ...] = ("Feature", "Lowest", "25 %", "Median", "75 %", "Highest", "High values")
+    head = head if near_zero is None else (*head, "Distinguishable from 0")
     drawn = html_figure(
         lambda: beeswarm(e, max_display=MAX_FEATURES_DRAWN),
         title=f"Attributions {name}".strip(),
@@ -58,8 +78,14 @@ def _direction_of_values(e: Explanation, j: int) -> str:
     finite = np.isfinite(x)
     if finite.sum() < 3 or np.ptp(x[finite]) == 0 or np.ptp(y[finite]) <= negligible_size(e):
         return "no difference"
+    if includes_zero(e)[:, j].mean() > MAX_NEAR_ZERO:
+        return "not clear"
     r = spearman(x[finite], y[finite])
     return "raise it" if r > 0.3 else "lower it" if r < -0.3 else "mixed"
+
+
+def _rows_beyond_zero(near_zero: npt.NDArray[np.bool_]) -> str:
+    return f"{int((~near_zero).sum()):,} of {len(near_zero):,} rows"
 
 
 def left_out(f: ReportData) -> str:

@@ -28,12 +28,12 @@ MAX_SCATTERS: Final = 6
 
 def dependence_section(f: ReportData) -> str:
     """How the attributions of the top features depend on their values."""
-    out = [
-        (
-            "<p>Each dot is one row, at the feature's value and what that value contributed. Vertical spread at one value means "
-            "that other features have a say; the colour shows the one that seems to have most.</p>"
-        )
-    ]
+    beyond = "" if f.explanation.std_error is None else ", where it is larger than the errors,"
+    introduction = (
+        f"<p>Each dot is one row, at the feature's value and what that value contributed. Vertical spread at one value{beyond} means "
+        "that other features have a say; the colour shows the one that seems to have most.</p>"
+    )
+    out = [introduction]
     for e in f.views:
         names = [
             e.feature_names[j]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from html import escape
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -19,38 +19,37 @@ from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import compute_effects
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
+from whybox.reporting.facts import MAX_EVALS, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 from whybox.reporting.svg import html_figure
-
-if TYPE_CHECKING:
-    from whybox.reporting.facts import ReportData
 
 __all__ = ["curve_figure", "effects_section", "even_positions", "evenly_taken", "top_features"]
 
 MAX_FEATURES_DRAWN: Final = 6  # with a picture
 FEATURES_PAIRED: Final = 10  # that are paired up
 MAX_ROWS: Final = 20_000
+MAX_ROWS_OF_CURVES: Final = 300  # of a model that is evaluated, and points of its curves
+POINTS_EVALUATED: Final = 40
 MAX_TABLE_LINES: Final = 12
 
 
 def effects_section(f: ReportData) -> str | None:
     """Partial dependence of the top features with standard errors and the share off the data, and the sizes of their interactions."""
-    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    rows = evenly_taken(f.explanation.data)
-    features = top_features(f.explanation)
+    rows = evenly_taken(f)
+    features = top_features(f.explanation)[: MAX_FEATURES_DRAWN if f.is_evaluated else FEATURES_PAIRED]
     if not features:
         return None
     problem = resolve_effects(
         f.model,
         rows,
         features,
-        EffectsOptions(output=f.output, scale=f.scale),
-        known=f.explanation.evidence.agreement,  # explaining these rows has compared each of them
+        _options(f),
+        known=f.agreement,
     )
     effects = compute_effects(problem)
     first = effects[0]
-    of = "" if len(rows) == len(f.explanation.data) else f" of {len(f.explanation.data):,}, taken evenly,"
+    of = "" if len(rows) == len(f.rows) else f" of {len(f.rows):,}, taken evenly,"
     caption = (
         f"<p>Each curve is the mean prediction over {len(rows):,} rows{of} when the feature is set to each value in all of them and everything else stays "
         f"as it is (partial dependence, interventional). The band is the 95 % interval: how far the mean would move with other rows of the same kind. "
@@ -64,9 +63,15 @@ def effects_section(f: ReportData) -> str | None:
 SECTION: Final = Section("effects", "How each feature acts", 50, effects_section)
 
 
-def evenly_taken(data: Table) -> Table:
+def _options(f: ReportData) -> EffectsOptions:
+    evaluated: dict[str, Any] = {"grid": POINTS_EVALUATED, "max_evals": MAX_EVALS} if f.is_evaluated else {}
+    return EffectsOptions(output=f.output, scale=f.scale, **evaluated)
+
+
+def evenly_taken(f: ReportData) -> Table:
     """Return the rows that effects are taken over: all, or as many as are enough."""
-    return data if len(data) <= MAX_ROWS else data.rows(even_positions(len(data), MAX_ROWS))
+    most = MAX_ROWS_OF_CURVES if f.is_evaluated else MAX_ROWS
+    return f.rows if len(f.rows) <= most else f.rows.rows(even_positions(len(f.rows), most))
 
 
 def even_positions(count: int, most: int) -> npt.NDArray[np.int64]:

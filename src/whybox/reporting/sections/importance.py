@@ -11,6 +11,7 @@ import numpy.typing as npt
 from whybox.api.importance import importance_of_compared_rows
 from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.explanation.errors_of_values import mean_size_error
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.explanation.importance_cells import importance_cells, interval_heading
@@ -20,7 +21,8 @@ from whybox.models.losses import class_labels
 from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
 from whybox.plots.dots import dots
-from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
+from whybox.reporting.estimates import paragraph_on_errors
+from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_EVALS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 from whybox.reporting.sections.effects import even_positions
@@ -31,6 +33,11 @@ __all__ = ["PERMUTATION_ID", "importance_section", "importance_table"]
 
 PERMUTATION_ID: Final = "importance.permutation"
 MAX_ROWS: Final = 5000  # that importance by a loss is measured on
+MAX_ROWS_PERMUTED: Final = 500  # of a model that is evaluated
+_ERRORS_OF_MEANS: Final = (
+    "The error of a mean is at most the mean of the errors of its rows, which stands beside it; where two intervals overlap, nothing shows which of the two "
+    "features matters more. It is the error for these rows."
+)
 _ROLES: Final = {
     None: "",  # a note says so
     "held-out": "These rows were held out from training. ",
@@ -50,25 +57,30 @@ def importance_section(f: ReportData) -> str:
 
 
 def _permutation_importance(f: ReportData, truth: npt.NDArray[Any]) -> Explanation:
-    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    at = even_positions(len(truth), MAX_ROWS)
+    players = f.explanation.values.shape[1]
+    most = int(np.clip(MAX_EVALS / (2 * (players + 1)), 2, MAX_ROWS_PERMUTED)) if f.is_evaluated else MAX_ROWS
+    at = even_positions(len(truth), most)
     of_classes = class_labels(f.model.outputs) is not None  # whose loss is about all of them
     options = ImportanceOptions(
-        method="permutation", role=f.role, players=f.players, output=None if of_classes else f.output
+        method="permutation",
+        role=f.role,
+        players=f.players,
+        output=None if of_classes else f.output,
+        max_evals=MAX_EVALS if f.is_evaluated else None,
     )
     return importance_of_compared_rows(
         f.model,
-        f.explanation.data.rows(at),
+        f.rows.rows(at),
         truth[at],
         options,
-        f.explanation.evidence.agreement,  # explaining these rows has compared each of them
+        f.agreement,
     )
 
 
 def _worth(f: ReportData, e: Explanation) -> str:
     """The question, the rows and the error in words, the dots, and the numbers behind them."""
     rows = e.evidence.rows
-    of = "" if rows == len(f.explanation) else f" of {len(f.explanation):,}, taken evenly,"
+    of = "" if rows == len(f.rows) else f" of {len(f.rows):,}, taken evenly,"
     loss = e.evidence.settings["loss"]
     words = (
         f"<p>{escape(e.evidence.estimand.capitalize())} Each value is the increase of the mean {escape(loss)} loss over {rows:,} rows{of} "
@@ -126,10 +138,13 @@ def _moved_predictions(f: ReportData) -> str:
     order = np.argsort(-flat, kind="stable")
     shares = ratio_above_rounding(flat, flat.sum(), negligible_size(e).sum())
     each = e.output_names[:MAX_CLASS_COLUMNS] if size.ndim > 1 else ()
+    error = mean_size_error(e)
+    error = error.sum(axis=1) if error is not None and size.ndim > 1 else error
     lines = [
         (
             e.feature_names[j],
-            number_text(float(flat[j])),
+            number_text(float(flat[j]))
+            + ("" if error is None or error[j] == 0.0 else f" ± {number_text(float(error[j]), 2)}"),
             f"{100 * shares[j]:.1f} %",
             *(number_text(float(size[j, k])) for k in range(len(each))),
             ", ".join(e.players.get(e.feature_names[j], ())),
@@ -141,15 +156,17 @@ def _moved_predictions(f: ReportData) -> str:
     numbers = html_table(
         ("Feature", what, "Share", *each, "Columns"),
         lines,
-        caption=f"Mean |attribution|, in {e.units}{more}",
+        caption=f"Mean |attribution|, in {e.units}{more}" + ("" if error is None else ", with standard errors"),
         text=(3 + len(each),),
     )
+    first = "that move predictions most" if error is None else "with the largest estimates"
     return (
-        "<p>Mean absolute attribution over all rows: how far each feature moves a prediction, on average, in either direction.</p>"
+        f"<p>Mean absolute attribution over {f.which_rows}: how far each feature moves a prediction, on average, in either direction.</p>"
+        + paragraph_on_errors(e, _ERRORS_OF_MEANS)
         + html_figure(
             lambda: bar(e, max_display=MAX_FEATURES_DRAWN),
             title="Importance",
-            description=f"The {min(MAX_FEATURES_DRAWN, len(order))} features that move predictions most."
+            description=f"The {min(MAX_FEATURES_DRAWN, len(order))} features {first}."
             + (f" Each bar is the sum over {len(e.output_names)} outputs." if each else ""),
             table=numbers,
         )

@@ -11,8 +11,9 @@ import numpy.typing as npt
 from whybox.api.lime import lime
 from whybox.data.table import Table
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.explanation.errors_of_values import rank_ends
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import capitalized, number_text
+from whybox.explanation.html import capitalized, error_text, number_text
 from whybox.explanation.local_rows import local_warnings
 from whybox.numerics.statistics import critical_value
 from whybox.plots.local import local
@@ -72,10 +73,10 @@ def _local_values(f: ReportData, rows: Table, background: Table) -> Explanation:
 
 def _rows_and_background(f: ReportData, positions: list[int]) -> tuple[Table, Table]:
     """Some rows of the report, and what their changed cells are drawn from."""
-    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
-    data = f.explanation.data
-    background = data if f.background is None else f.background
-    return data.rows(np.asarray(positions)), background.rows(even_positions(len(background), MAX_BACKGROUND))
+    explained = f.explanation.data
+    assert explained is not None  # noqa: S101  # explanations of rows keep them
+    background = f.rows if f.background is None else f.background
+    return explained.rows(np.asarray(positions)), background.rows(even_positions(len(background), MAX_BACKGROUND))
 
 
 def _of_output(found: Explanation, e: Explanation) -> Explanation:
@@ -88,12 +89,13 @@ def _of_output(found: Explanation, e: Explanation) -> Explanation:
 def _introduction(f: ReportData, found: Explanation) -> str:
     count = found.evidence.background_rows
     own = f"No background was given, so values are drawn from these rows themselves ({count:,} of them)."
+    beyond = "" if found.std_error is None and f.explanation.std_error is None else " beyond their errors"
     drawn = own if f.background is None else f"Values are drawn from {count:,} background rows."
     return (
         "<p>A linear model near each of these rows (LIME). A bar is what it adds where a feature lies in the row's own region, which is written beside the bar. "
         f"All features are drawn independently; a draw counts more, the more of its features lie in the row's own regions. {drawn} "
         "Diamonds are the Shapley values of the same row, which share out the whole way from the base to the prediction. "
-        "Where the two disagree, a feature's effect depends on other features.</p>"
+        f"Where the two disagree{beyond}, a feature's effect depends on other features.</p>"
     )
 
 
@@ -122,17 +124,16 @@ def _local_table(e: Explanation, attributions: Explanation | None) -> str:
         [f"{100 * float(e.extras['share'][1][j]):.3g} %" for j in order],
     ]
     if attributions is not None:
-        other = _in_order_of(e, attributions).values
+        other = _in_order_of(e, attributions)
         head.append("Shapley value")
-        columns.append([number_text(float(other[j]), sign=True) for j in order])
+        columns.append([_value_text(other, int(j)) for j in order])
     left = len(e.feature_names) - len(order)
     caption = f"The largest {len(order)} of {len(order) + left:,}" if left else ""
     return html_table(tuple(head), list(zip(*columns, strict=True)), caption=caption, text=(1,))
 
 
 def _value_text(e: Explanation, j: int) -> str:
-    error = "" if e.std_error is None else f" ± {number_text(float(e.std_error[j]), 2)}"
-    return number_text(float(e.values[j]), sign=True) + error
+    return number_text(float(e.values[j]), sign=True) + error_text(e, j)
 
 
 def _in_order_of(e: Explanation, attributions: Explanation) -> Explanation:
@@ -142,7 +143,7 @@ def _in_order_of(e: Explanation, attributions: Explanation) -> Explanation:
 
 
 def disagreements(e: Explanation, attributions: Explanation) -> tuple[str, ...]:
-    """Return where local values and attributions of the same row disagree, a sentence each: on which feature is first, and on signs beyond their errors.
+    """Return where local values and attributions of the same row disagree beyond their errors, a sentence each: on which feature is first, and on signs.
 
     Args:
         e: local values of one row and output. attributions: of the same row, output and features, in any order.
@@ -152,8 +153,8 @@ def disagreements(e: Explanation, attributions: Explanation) -> tuple[str, ...]:
         np.argsort(np.argsort(-np.abs(one.values), kind="stable"), kind="stable") for one in (e, other)
     )
     out = [
-        *_first_elsewhere(e, of_local, of_shapley, "the local values", "the Shapley values"),
-        *_first_elsewhere(e, of_shapley, of_local, "the Shapley values", "the local values"),
+        *_first_elsewhere(e, other, "the local values", "the Shapley values"),
+        *_first_elsewhere(other, e, "the Shapley values", "the local values"),
     ]
     differing = _signs_differ(e, other) & (np.minimum(of_local, of_shapley) < FIRST_FEATURES)
     out += [
@@ -164,12 +165,17 @@ def disagreements(e: Explanation, attributions: Explanation) -> tuple[str, ...]:
     return tuple(out)
 
 
-def _first_elsewhere(e: Explanation, ranks: Ranks, elsewhere: Ranks, words: str, other_words: str) -> list[str]:
-    """A sentence, where the feature that is first by one is not among the first of the other."""
-    first = int(ranks.argmin())
-    if elsewhere[first] < FIRST_FEATURES:
+def _first_elsewhere(e: Explanation, other: Explanation, words: str, other_words: str) -> list[str]:
+    """A sentence, where the feature that is surely first by one is surely not among the first of the other."""
+    surely_first = np.flatnonzero(rank_ends(e)[1] == 1.0)
+    if not len(surely_first):
         return []
-    return [f"{e.feature_names[first]} is first by {words} and number {elsewhere[first] + 1} by {other_words}."]
+    first = int(surely_first[0])
+    low, high = (int(end[first]) for end in rank_ends(other))
+    if low <= FIRST_FEATURES:
+        return []
+    number = f"{low}" if low == high else f"{low} to {high}"
+    return [f"{e.feature_names[first]} is first by {words} and number {number} by {other_words}."]
 
 
 def _signs_differ(e: Explanation, other: Explanation) -> npt.NDArray[np.bool_]:

@@ -41,8 +41,11 @@ def model_section(f: ReportData) -> str:
         rows.append(("Weights", f"{m.weights.size:,}"))
     rows += [
         ("Columns", f"{len(m.inputs.names):,}, explained as {len(e.feature_names):,} features"),
-        ("Rows", f"{len(e):,}" + (f" from {f.source}" if f.source else "")),
+        ("Rows", f"{len(f.rows):,}" + (f" from {f.source}" if f.source else "")),
     ]
+    if len(e) < len(f.rows):
+        mistakes = "" if f.performance is None else ", and those with the largest mistakes"
+        rows.append(("Rows explained", f"{len(e):,}, spread evenly over the predictions{mistakes}"))
     verdict = e.evidence.lines("additivity", "agreement", "verdict")
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
     return html_table(("", ""), [*rows, *verdict], text=(1,)) + notes

@@ -59,7 +59,8 @@ def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     asked: dict[str, Any] = {"players": f.players} | ({"role": f.role} if "role" in spec.option_names else {})
     if "background" in used:  # attributions of the rows: the same as the report's own
         asked |= {"background": f.background, "output": f.output, "scale": f.scale}
-    ranking = importance(f.model, f.explanation.data, truth if "y" in used else None, method=spec.id, **asked)
+    rows = f.explanation.data if spec.method_id == "importance.shap" else f.rows  # attributions are those of the report
+    ranking = importance(f.model, rows, truth if "y" in used else None, method=spec.id, **asked)
     drawn = _importance_figure(ranking, spec, importance_table(ranking))
     return drawn + _how_computed(ranking)
 
@@ -76,10 +77,9 @@ def _importance_figure(ranking: Explanation, spec: MethodSpec, numbers: str) -> 
 
 
 def _effects_block(f: ReportData, spec: MethodSpec) -> str:
-    assert f.explanation.data is not None  # noqa: S101  # explanations of rows keep them
     names = top_features(f.explanation)
     options = (load_options(spec) if spec.options else EffectsOptions)(kind=spec.id, output=f.output, scale=f.scale)
-    rows, known = evenly_taken(f.explanation.data), f.explanation.evidence.agreement  # explaining has compared each row
+    rows, known = evenly_taken(f), f.agreement
     curves = compute_effects(
         resolve_effects(f.model, rows, names, options, kind=spec.id, grid=options.grid, known=known)
     )

@@ -19,7 +19,7 @@ from whybox.methods.common.surrogates.gaussians import fit_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
 from whybox.methods.common.surrogates.trees import fit_trees
 
-__all__ = ["FAMILIES", "Family", "SurrogateFolds", "fit_folds", "fit_surrogate", "folds_of_rows"]
+__all__ = ["FAMILIES", "Family", "SurrogateFolds", "default_family", "fit_folds", "fit_surrogate", "folds_of_rows"]
 
 Family = Literal["trees", "kernels", "kernels and trees"]
 FAMILIES: Final[dict[Family, str]] = {
@@ -28,6 +28,8 @@ FAMILIES: Final[dict[Family, str]] = {
     "kernels and trees": "products of Gaussians of single columns, boosted trees on what they leave",
 }
 MAX_FITTED: Final = 30_000  # hybrids that a surrogate is fitted to
+MAX_KERNEL_COLUMNS: Final = 64  # columns beyond which values of kernels take too long
+MAX_TREE_OUTPUTS: Final = 4  # outputs beyond which trees, which each has of its own, take too long
 MAX_JUDGED: Final = 10_000  # hybrids of the rows left out that a fold is judged by
 
 Ints = npt.NDArray[np.int64]
@@ -93,14 +95,21 @@ class SurrogateFolds:
         return out
 
 
+def default_family(columns: int, outputs: int) -> Family:
+    """Return kernels and trees, which together leave the least; for many columns trees alone, for many outputs kernels alone, whose Gaussians all outputs share."""
+    if columns > MAX_KERNEL_COLUMNS:
+        return "trees"
+    return "kernels" if outputs > MAX_TREE_OUTPUTS else "kernels and trees"
+
+
 def fit_surrogate(
-    family: Family, cells: Floats, outputs: Floats, categorical: Bools, *, seed: int = 0, max_iter: int | None = None
+    family: Family, cells: Floats, outputs: Floats, categorical: Bools, iterations: int | None = None
 ) -> Surrogate:
     """Fit one surrogate to hybrids.
 
     Args:
         family: which kind. cells, outputs, categorical: as :func:`.trees.fit_trees` and :func:`.gaussians.fit_gaussians` take them.
-        seed, max_iter: of the trees.
+        iterations: trees of an output; None: as many as are worth it.
     """
     if family == "trees":
         smooth: Surrogate = fit_additive(cells, outputs, categorical)
@@ -108,7 +117,7 @@ def fit_surrogate(
         smooth = fit_gaussians(cells, outputs, categorical)
     if family == "kernels":
         return smooth
-    return fit_trees(cells, outputs, categorical, smooth, seed=seed, max_iter=max_iter)
+    return fit_trees(cells, outputs, categorical, smooth, iterations)
 
 
 def folds_of_rows(rows: Floats, folds: int, seed: int = 0) -> Ints:
@@ -128,11 +137,11 @@ def fit_folds(
     rows: Floats,
     categorical: Bools,
     *,
-    family: Family = "kernels and trees",
+    family: Family | None = None,
     folds: int = 3,
     seed: int = 0,
     threads: int = 1,
-    max_iter: int | None = None,
+    iterations: int | None = None,
 ) -> SurrogateFolds:
     """Fit a surrogate for each fold of rows to the hybrids of the rows outside it.
 
@@ -141,13 +150,15 @@ def fit_folds(
     Args:
         store: hybrids of these rows, whose positions it names.
         rows: cells as numbers, (n, columns). categorical: (columns,), whose numbers are codes.
-        family: which kind of surrogate. folds: how many. seed: of the folds, and of the fits. threads: folds are shared between them.
-        max_iter: trees of an output, if not 200.
+        family: which kind of surrogate; None: :func:`default_family`.
+        folds: how many. seed: of the folds. threads: folds are shared between them.
+        iterations: trees of an output; None: as many as are worth it.
 
     Raises:
         InputError: fewer different rows than folds, or rows outside a fold without hybrids.
         ModelMismatchError: as :func:`.trees.fit_trees`.
     """
+    kind = default_family(rows.shape[1], store.outputs) if family is None else family
     fold_of_row = folds_of_rows(rows, folds, seed)
     cells, outputs, row, _ = store.hybrids()
     fold = fold_of_row[row]
@@ -156,7 +167,7 @@ def fit_folds(
 
     def fit_one(k: int) -> _FoldFit:
         here = np.flatnonzero(fold != k)[:MAX_FITTED]  # hybrids lie in random order
-        surrogate = fit_surrogate(family, cells[here], outputs[here], categorical, seed=seed, max_iter=max_iter)
+        surrogate = fit_surrogate(kind, cells[here], outputs[here], categorical, iterations)
         out = np.flatnonzero(fold == k)[:MAX_JUDGED]
         left = _spread_within(outputs[out] - surrogate.predict(cells[out]), row[out])
         return surrogate, left, _spread_within(outputs[out], row[out]), len(here)
@@ -168,7 +179,7 @@ def fit_folds(
         tuple(a[0] for a in answers),
         _share(left.sum(axis=0), spread.sum(axis=0)),
         _share(left, spread),
-        FAMILIES[family],
+        FAMILIES[kind],
         np.array([a[3] for a in answers], dtype=np.int64),
     )
 

@@ -1,0 +1,185 @@
+"""Which coalitions are evaluated over which background rows, the donors of absent players' values.
+
+A game is the mean of the games against each donor. Where every coalition can be evaluated over all donors, that is done. Else donors are cut into blocks, and
+each coalition is evaluated over one block, with its complement: so all donors are used alike, and what makes donors differ is seen within blocks, where several
+coalitions meet the same donors. A design grows by more coalitions first, then by joining blocks, until there is one block of all donors; then by coalitions again.
+Nothing that was evaluated is lost.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from math import ceil
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.games.sampling import MAX_PROCESS_PAIRS, draw_design
+
+__all__ = ["BlockDesign", "GrowingBlocks", "min_block_evaluations"]
+
+Coalitions = npt.NDArray[np.bool_]
+Ints = npt.NDArray[np.int64]
+MIN_BLOCK: Final = 4  # donors of a block, at first: their spread is seen within it
+PAIRS_BEYOND_PLAYERS: Final = 12  # in the first design
+PAIRS_BEFORE_JOINING: Final = 256  # or 4 a player; then blocks are joined
+PAIRS_PER_PLAYER_OF_WHOLE: Final = 2.5  # where so many can be evaluated over all donors, there are no blocks
+MAX_PLAYERS: Final = MAX_PROCESS_PAIRS - PAIRS_BEYOND_PLAYERS  # that can be estimated together
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class BlockDesign:
+    """Coalitions with their donors; all entries of one pair are together, in the order of pairs.
+
+    Attributes:
+        coalitions: (pairs, players), one of each pair; its complement is evaluated too.
+        pair, donor: (entries,), which pair is evaluated with which donor. block: (pairs,), of its donors.
+        n_donors: of all. with_replacement: whether donors of different blocks are drawn independently, as weights are unequal.
+        is_every_pair: whether there are no other coalitions.
+    """
+
+    coalitions: Coalitions
+    pair: Ints
+    donor: Ints
+    block: Ints
+    n_donors: int
+    with_replacement: bool
+    is_every_pair: bool
+
+    @property
+    def evaluations(self) -> int:
+        """Hybrids of one row."""
+        return 2 * len(self.pair)
+
+    @cached_property
+    def counts(self) -> Ints:
+        """Donors of each pair, (pairs,)."""
+        return np.bincount(self.pair, minlength=len(self.coalitions))
+
+    @cached_property
+    def starts(self) -> Ints:
+        """The first entry of each pair, (pairs,)."""
+        return np.concatenate([[0], np.cumsum(self.counts)[:-1]]).astype(np.int64)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether every coalition is evaluated over all donors."""
+        return not self.with_replacement and bool((self.counts == self.n_donors).all())
+
+    @cached_property
+    def signs(self) -> Floats:
+        """+1 for players who are present and -1 else, (pairs, players)."""
+        return np.where(self.coalitions, 1.0, -1.0)
+
+
+def min_block_evaluations(players: int, donors: int) -> int:
+    """Return the fewest hybrids of one row that give values and errors."""
+    pairs = players + PAIRS_BEYOND_PLAYERS
+    if players < 30:
+        pairs = min(pairs, 2 ** (players - 1) - 1)
+    return 2 * pairs * min(MIN_BLOCK // 2, donors)
+
+
+@final
+class GrowingBlocks:
+    """Designs that grow, each with all entries of the one before.
+
+    Args:
+        players: 2 or more. weights: of the donors, adding up to one. limit: most hybrids of one row. draw: random numbers.
+    """
+
+    def __init__(self, players: int, weights: Floats, limit: int, draw: np.random.Generator) -> None:
+        self._n, self._limit, self._draw, self._weights = len(weights), limit, draw, weights
+        every = 2 ** (players - 1) - 1 if players < 30 else np.inf
+        most = int(min(every, MAX_PROCESS_PAIRS))
+        self._every = most == every
+        self._coalitions = _ordered_pairs(players, most, draw)
+        equal = bool(np.allclose(weights, weights[0], rtol=1e-9, atol=0.0))
+        wanted = min(max(players + PAIRS_BEYOND_PLAYERS, ceil(PAIRS_PER_PLAYER_OF_WHOLE * players)), most)
+        whole = limit >= 2 * self._n * wanted or (equal and self._n < 2 * MIN_BLOCK)
+        self._replace = not (equal or whole)
+        self._joined_at = most if whole else min(most, max(PAIRS_BEFORE_JOINING, 4 * players))
+        first = min(most, players + PAIRS_BEYOND_PLAYERS)
+        self._blocks = [np.arange(self._n)] if whole else self._cut(limit // (2 * first))
+        self._block = np.arange(most) % len(self._blocks)
+        self._count, self._evaluations = 0, 0
+        self._add_pairs(first)
+
+    def _cut(self, affordable: int) -> list[Ints]:
+        """Blocks of donors, in random order."""
+        size = max(1, min(MIN_BLOCK, affordable, self._n))
+        if self._replace:
+            return [_weighted_draw(self._weights, size, self._draw) for _ in range(self._joined_at)]
+        return [np.sort(block) for block in np.array_split(self._draw.permutation(self._n), self._n // size)]
+
+    @property
+    def design(self) -> BlockDesign:
+        """The design so far."""
+        block = self._block[: self._count]
+        donors = [self._blocks[b] for b in block]
+        return BlockDesign(
+            self._coalitions[: self._count],
+            np.repeat(np.arange(self._count), [len(d) for d in donors]),
+            np.concatenate(donors),
+            block.copy(),
+            self._n,
+            self._replace,
+            self._every and self._count == len(self._coalitions),
+        )
+
+    def grow(self, limit: int) -> bool:
+        """Evaluate about twice as much, but no more than `limit` hybrids of one row; say whether anything was added."""
+        target, before = min(2 * self._evaluations, limit, self._limit), self._evaluations
+        while self._evaluations < target:
+            if self._count < self._joined_at:
+                room = (target - self._evaluations) // (2 * max(map(len, self._blocks)))
+                if room < 1:
+                    break
+                self._add_pairs(min(room, self._joined_at - self._count))
+            elif len(self._blocks) > 1:
+                if not self._join(target):
+                    break
+            else:
+                room = (target - self._evaluations) // (2 * len(self._blocks[0]))
+                added = min(room, len(self._coalitions) - self._count)
+                if added < 1:
+                    break
+                self._add_pairs(added)
+        return self._evaluations > before
+
+    def _add_pairs(self, count: int) -> None:
+        some = self._block[self._count : self._count + count]
+        self._count += count
+        self._evaluations += 2 * sum(len(self._blocks[b]) for b in some)
+
+    def _join(self, target: int) -> bool:
+        """Join the two smallest blocks; say whether that stays within the target."""
+        one, other = sorted(sorted(range(len(self._blocks)), key=lambda b: (len(self._blocks[b]), b))[:2])
+        pairs = [int((self._block[: self._count] == b).sum()) for b in (one, other)]
+        more = 2 * (pairs[0] * len(self._blocks[other]) + pairs[1] * len(self._blocks[one]))
+        if self._evaluations + more > target:
+            return False
+        self._evaluations += more
+        self._blocks[one] = np.concatenate([self._blocks[one], self._blocks.pop(other)])
+        self._block = np.where(self._block == other, one, self._block - (self._block > other))
+        return True
+
+
+def _ordered_pairs(players: int, count: int, draw: np.random.Generator) -> Coalitions:
+    """Pairs of a design, those of a single player first, then the others at random: the first of them are a design too."""
+    pairs = draw_design(players, 2 * count + 2, draw).coalitions
+    sizes = pairs.sum(axis=1)
+    single = (sizes == 1) | (sizes == players - 1)
+    return np.concatenate([pairs[single], draw.permutation(pairs[~single])])
+
+
+def _weighted_draw(weights: Floats, count: int, draw: np.random.Generator) -> Ints:
+    """Draw donors in proportion to their weights, systematically from a random order, (count,)."""
+    order = draw.permutation(len(weights))
+    ends = np.cumsum(weights[order])
+    at = (np.arange(count) + draw.random()) / count * ends[-1]
+    return np.asarray(order[np.minimum(np.searchsorted(ends, at, side="right"), len(order) - 1)], dtype=np.int64)

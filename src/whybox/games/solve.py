@@ -1,0 +1,211 @@
+"""Values and variances of many games from the worths of one design, with a process over coalitions that the games share.
+
+What a design observes of a pair of coalitions is the mean over its donors. Where these are not all donors, the mean has an error, whose variance is estimated
+from the spread of donors within blocks: half the difference of a pair against one donor is about the sum over players of z_j phi_j / 2, with that donor's own
+values phi_j, and something of its own. Products of two pairs with the same donors, less what each has alone, give the spread of each player's values over donors
+(moments; negative ones are set to zero). Pairs that share donors share that error, and it vanishes where all donors are used. The rest is independent.
+
+The sum of a donor's own values is known: the output of the row less that of the donor. What is observed is corrected by it, as far as players share it alike.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.games.donor_blocks import BlockDesign
+from whybox.games.exact import exact_values
+from whybox.games.gaussian_process import CoalitionProcess, PairErrors
+from whybox.games.indices import SHAPLEY, Index
+
+__all__ = ["GameValues", "ObservedPairs", "solve_games"]
+
+GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
+MIN_OWN_SHARE: Final = 0.05  # of the spread of a pair over donors that is its own, at least
+SWEEPS: Final = 30  # of the least squares that find spreads
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ObservedPairs:
+    """What was observed of some games.
+
+    Attributes:
+        present, absent: (games, entries, outputs), outputs for the coalition of each entry, and for its complement.
+        own: (games, outputs), outputs where all players are present. of_donors: (games, donors, outputs), where none is.
+        weights: (donors,). noise: (outputs,), variance of an output of a model that answers at random.
+    """
+
+    present: Floats
+    absent: Floats
+    own: Floats
+    of_donors: Floats
+    weights: Floats
+    noise: Floats | None = None
+
+    def less(self, other: ObservedPairs) -> ObservedPairs:
+        """Return what a surrogate leaves."""
+        return ObservedPairs(
+            self.present - other.present,
+            self.absent - other.absent,
+            self.own - other.own,
+            self.of_donors - other.of_donors,
+            self.weights,
+            self.noise,
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class GameValues:
+    """Values and variances, (games, players, outputs), and the variance of a value over donors, of the same shape."""
+
+    values: Floats
+    variances: Floats
+    spread: Floats
+
+
+def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHAPLEY) -> GameValues:
+    """Return each game's values.
+
+    Args:
+        design: that the games share. observed: their outputs. index: one that is symmetric: Shapley, Banzhaf at 1/2.
+    """
+    shape = (len(observed.own), design.coalitions.shape[1], observed.own.shape[1])
+    out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape))
+    process = None if _is_complete(design) or shape[1] <= 2 else CoalitionProcess(design.coalitions, index)
+    total = observed.own - np.einsum("b,gbo->go", observed.weights, observed.of_donors)
+    for k in range(shape[2]):
+        one = _OneOutput(design, observed, total[:, k], k)
+        out.spread[:, :, k] = one.spread
+        if process is None:
+            out.values[:, :, k], out.variances[:, :, k] = one.of_all_pairs(index)
+        else:
+            out.values[:, :, k], out.variances[:, :, k] = one.by_process(process)
+    if index.efficient:
+        gap = (total - out.values.sum(axis=1))[:, None] / shape[1]
+        out.values[...] += gap  # rounding
+    return out
+
+
+def _is_complete(design: BlockDesign) -> bool:
+    return design.is_every_pair and design.is_whole
+
+
+@final
+class _OneOutput:
+    """One output of all games.
+
+    Args:
+        total: (games,), what all players add. k: which output.
+    """
+
+    def __init__(self, design: BlockDesign, observed: ObservedPairs, total: Floats, k: int) -> None:
+        self._design, self._total = design, total
+        present, absent = observed.present[:, :, k], observed.absent[:, :, k]
+        own, donors = observed.own[:, k, None], observed.of_donors[:, design.donor, k]
+        signs = design.signs
+        self._mean_sign = signs.mean(axis=1) if len(signs) else np.zeros(0)
+        halves = (present - absent) / 2
+        halves -= self._mean_sign[design.pair] / 2 * (own - donors - total[:, None])
+        means = (present + absent - own - donors) / 2
+        w = observed.weights[design.donor]
+        share = np.full(len(w), 1.0) if design.with_replacement else w
+        share = share / np.add.reduceat(share, design.starts)[design.pair]
+        self._halves = np.add.reduceat(halves * share, design.starts, axis=1)  # (games, pairs)
+        self._means = np.add.reduceat(means * share, design.starts, axis=1)
+        self._noise = 0.0 if observed.noise is None else float(observed.noise[k])
+        self._deviations = halves - self._halves[:, design.pair]
+        spread = means - self._means[:, design.pair]
+        self._mean_spread = self._within(spread**2)
+        self.spread = self._spread_of_values()
+
+    def _within(self, squares: Floats) -> Floats:
+        """Variance over donors of each pair from squared deviations (games, entries), (games, pairs)."""
+        counts = self._design.counts
+        return np.asarray(
+            np.add.reduceat(squares, self._design.starts, axis=1) / np.maximum(counts - 1, 1) * (counts > 1)
+        )
+
+    def _spread_of_values(self) -> Floats:
+        """The variance over donors of each player's values, (games, players), from pairs that share donors."""
+        design = self._design
+        slopes = (design.signs - self._mean_sign[:, None]) / 2
+        games, players = len(self._total), slopes.shape[1]
+        gram, right = np.zeros((players, players)), np.zeros((games, players))
+        for block in np.unique(design.block).tolist():
+            pairs = np.flatnonzero(design.block == block)
+            count = int(design.counts[pairs[0]])
+            if len(pairs) < 2 or count < 2:
+                continue
+            a = slopes[pairs]
+            gram += ((a.T @ a) ** 2 - (a**2).T @ (a**2)) / 2
+            entries = design.starts[pairs][:, None] + np.arange(count)
+            y = self._deviations[:, entries]  # (games, pairs, donors)
+            sums = np.einsum("ij,gib->gjb", a, y)
+            each = np.einsum("ij,gib->gj", a**2, y**2)
+            right += ((sums**2).sum(axis=2) - each) / (2 * (count - 1))
+        return _non_negative(gram, right)
+
+    def _errors(self, games: npt.NDArray[np.int64]) -> PairErrors | None:
+        """Variances of what is observed, of some games."""
+        design = self._design
+        if design.is_whole and not self._noise:
+            return None
+        counts = design.counts.astype(float)
+        slopes = (design.signs - self._mean_sign[:, None]) / 2
+        same = design.block[:, None] == design.block
+        shared = np.where(same, 1 / counts[:, None], 0.0) - (0.0 if design.with_replacement else 1 / design.n_donors)
+        left = np.maximum(1 - (0.0 if design.with_replacement else 1.0) * counts / design.n_donors, 0.0)
+        within = self._within(self._deviations[games] ** 2)
+        n = len(counts)
+        halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
+        for g in range(len(games)):
+            common = (slopes * self.spread[games[g]]) @ slopes.T
+            own = max(float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()))
+            halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self._noise / (2 * counts))
+            means[:, g] = self._mean_spread[games[g]].mean() * left / counts + self._noise / (2 * counts)
+        return PairErrors(halves, means)
+
+    def by_process(self, process: CoalitionProcess) -> tuple[Floats, Floats]:
+        """Values and variances, (games, players) each, by a process that some of the games teach."""
+        halves = np.concatenate([self._halves, self._total[:, None] / 2], axis=1).T
+        games = np.unique(np.linspace(0, len(self._total) - 1, GAMES_LEARNT_FROM).astype(np.int64))
+        solution = process.learn(halves[:, games], self._means.T[:, games], self._errors(games))
+        return solution.values(halves).T, solution.variances(halves).T
+
+    def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
+        """Values and variances, (games, players) each, where every coalition was evaluated, over all donors or some of them."""
+        design, games = self._design, len(self._total)
+        players = design.coalitions.shape[1]
+        power = 1 << np.arange(players)
+        worths = np.zeros((2**players, games))
+        worths[design.coalitions @ power] = (self._means + self._halves).T
+        worths[~design.coalitions @ power] = (self._means - self._halves).T
+        worths[0], worths[-1] = -self._total / 2, self._total / 2
+        values = exact_values(worths, index).T
+        if design.is_whole and not self._noise:
+            return values, np.zeros_like(values)
+        # two players: one pair, whose half is half the difference of their values
+        counts, left = float(design.counts[0]), 1.0
+        if not design.with_replacement:
+            left = 1 - counts / design.n_donors
+        within = self._within(self._deviations**2)[:, 0] if len(design.coalitions) else np.zeros(games)
+        variance = within * left / counts + self._noise / (2 * counts)
+        return values, np.repeat(variance[:, None], players, axis=1)
+
+
+def _non_negative(gram: Floats, right: Floats) -> Floats:
+    """The non-negative least squares of several right-hand sides, (games, players), by coordinate descent."""
+    players = len(gram)
+    gram = gram + 1e-9 * max(float(np.trace(gram)), np.finfo(float).tiny) * np.eye(players)
+    out = np.zeros_like(right)
+    for _ in range(SWEEPS):
+        for j in range(players):
+            rest = right[:, j] - out @ gram[:, j] + out[:, j] * gram[j, j]
+            out[:, j] = np.maximum(rest / gram[j, j], 0.0)
+    return out

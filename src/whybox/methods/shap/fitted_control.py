@@ -1,0 +1,138 @@
+"""A surrogate as a control variate: its values are exact over the whole background, and the estimate is of what it leaves.
+
+The surrogate of a row is fitted to hybrids of other rows, so that, given the surrogate, what it leaves of the row is a game like any other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.games.solve import ObservedPairs
+from whybox.methods.common.columns import Ints, category_positions
+from whybox.methods.common.surrogates.cells import cell_numbers
+from whybox.methods.common.surrogates.folds import SurrogateFolds, fit_folds
+from whybox.methods.common.surrogates.store import HybridStore
+from whybox.methods.shap.game_problem import GameProblem
+
+if TYPE_CHECKING:
+    from whybox.methods.shap.row_group import RowGroup
+
+__all__ = ["MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
+
+MIN_ROWS: Final = 8  # different ones
+MIN_HYBRIDS: Final = 2_000
+FOLDS: Final = 3
+MAX_HYBRIDS_AT_A_TIME: Final = 2**17
+
+
+@final
+class HybridNumbers:
+    """Collects the hybrids that were evaluated, as numbers.
+
+    Args:
+        problem: with rows and background.
+    """
+
+    def __init__(self, problem: GameProblem) -> None:
+        self.problem = problem
+        categories = category_positions(problem.model, problem.background.table)
+        self.cells = cell_numbers(problem.rows, problem.background.table, categories)
+        self.store = HybridStore(problem.rows.width, problem.row_outputs.shape[1])
+
+    def add(self, row: Ints, donor: Ints, pattern: Ints, patterns: Sequence[Sequence[int]], outputs: Floats) -> None:
+        """Add hybrids: `row` with the columns of its pattern taken from `donor`, and their outputs (hybrids, outputs)."""
+        taken = self.taken(patterns)
+        for start in range(0, len(row), MAX_HYBRIDS_AT_A_TIME):
+            some = slice(start, start + MAX_HYBRIDS_AT_A_TIME)
+            cells = self.cells.hybrids(row[some], donor[some], taken[pattern[some]])
+            self.store.append(cells, outputs[some], row[some])
+
+    def taken(self, patterns: Sequence[Sequence[int]]) -> npt.NDArray[np.bool_]:
+        """Return which columns each pattern takes from the donor, (patterns, columns)."""
+        out = np.zeros((len(patterns), self.problem.rows.width), dtype=bool)
+        for k, columns in enumerate(patterns):
+            out[k, list(columns)] = True
+        return out
+
+
+@final
+class FittedControl:
+    """Surrogates of the folds of rows, and their exact values.
+
+    Args:
+        numbers: hybrids so far.
+
+    Attributes:
+        left_share: (outputs,), the share of the variance that they leave of rows that they were not fitted to.
+    """
+
+    def __init__(self, numbers: HybridNumbers) -> None:
+        self._numbers, problem = numbers, numbers.problem
+        self._problem = problem
+        self.fitted_to = len(numbers.store)
+        self._folds: SurrogateFolds = fit_folds(
+            numbers.store, numbers.cells.rows, numbers.cells.categorical, folds=FOLDS, seed=problem.options.seed
+        )
+        self._values: dict[int, Floats] = {}
+        columns = np.zeros(problem.rows.width, dtype=np.int32)
+        for player, members in enumerate(problem.players.members):
+            columns[list(members)] = player
+        self._of_column = columns
+
+    @property
+    def left_share(self) -> Floats:
+        """The share of the variance that surrogates leave of rows that they were not fitted to, (outputs,)."""
+        return self._folds.left_share
+
+    @property
+    def family(self) -> str:
+        """Which kind of surrogate, in words."""
+        return self._folds.family
+
+    def values(self, rows: Ints) -> Floats:
+        """Return the exact values of the surrogates, (rows, players, outputs)."""
+        missing = np.array([r for r in rows.tolist() if r not in self._values], dtype=np.int64)
+        if len(missing):
+            problem, cells = self._problem, self._numbers.cells
+            found = self._folds_of(missing).shapley_values(
+                cells.rows[missing],
+                cells.background,
+                problem.background.weights,
+                self._of_column,
+                problem.players.count,
+                problem.options.game_index,
+            )
+            self._values.update(zip(missing.tolist(), found, strict=True))
+        return np.array([self._values[r] for r in rows.tolist()])
+
+    def _folds_of(self, rows: Ints) -> SurrogateFolds:
+        f = self._folds
+        return SurrogateFolds(
+            f.fold_of_row[rows], f.surrogates, f.left_share, f.left_share_of_folds, f.family, f.fitted
+        )
+
+    def observed(self, group: RowGroup) -> ObservedPairs:
+        """Return what the surrogates say of everything that was observed of a group."""
+        problem, cells, rows = self._problem, self._numbers.cells, group.rows
+        design, outputs = group.design, problem.row_outputs.shape[1]
+        chosen = design.coalitions
+        taken = np.zeros((2, len(chosen), problem.rows.width), dtype=bool)
+        for position, player in enumerate(group.own.tolist()):
+            for column in problem.players.members[player]:
+                taken[0, :, column], taken[1, :, column] = ~chosen[:, position], chosen[:, position]
+        n = len(design.pair)
+        both = np.empty((len(rows), 2, n, outputs))
+        for r, row in enumerate(rows.tolist()):
+            surrogate = self._folds.surrogate(row)
+            which = np.full(n, row)
+            for k in range(2):
+                both[r, k] = surrogate.predict(cells.hybrids(which, design.donor, taken[k, design.pair]))
+        of_fold = [s.predict(cells.background) for s in self._folds.surrogates]
+        of_donors = np.array([of_fold[f] for f in self._folds.fold_of_row[rows]])
+        own = self._folds.predict(rows, cells.rows[rows])
+        return ObservedPairs(both[:, 0], both[:, 1], own, of_donors, problem.background.weights)

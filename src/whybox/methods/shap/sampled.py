@@ -1,0 +1,277 @@
+"""Shapley values of any model with a standard error each: coalitions over background rows, round by round, until errors are as small as asked.
+
+All rows share designs; rows that are settled leave. Where rows are many enough, a surrogate of the model is fitted to the predictions, and takes out of the
+estimate what it explains (fitted_control.py).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.errors import Argument, LimitError, OptionError
+from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
+from whybox.games.solve import GameValues
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.spot_checks import spot_rng
+from whybox.methods.common.surrogates.store import content_keys
+from whybox.methods.shap.fitted_control import MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths
+from whybox.methods.shap.options import ShapOptions
+from whybox.methods.shap.row_group import RowGroup
+from whybox.numerics.statistics import critical_value
+
+__all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
+
+DEFAULT_TOL: Final = 0.02
+WORTHS_KEPT: Final = 128  # hybrids, for spot checks
+REFIT_GROWTH: Final = 2.0  # of the hybrids, for another fit
+MAX_FITS: Final = 4
+_STREAM: Final = 0x5A3D
+
+
+def check_sampling(options: ShapOptions) -> None:
+    """Refuse what has no estimate.
+
+    Raises:
+        OptionError: pairwise interactions, or an index that is not symmetric.
+    """
+    if options.order == 2:
+        raise OptionError(
+            Argument("order", 2), " has no estimate with errors yet; it is exact where all coalitions can be evaluated: raise ",
+            Argument("max_evals"), ", or group columns with ", Argument("players", example="{...}"), ".",
+        )  # fmt: skip
+    index = options.game_index
+    if (index.point is not None and index.point != 0.5) or (index.point is None and index.alpha != index.beta):
+        raise OptionError(
+            Argument("index", index.name), " weighs coalitions and their complements differently, which has no estimate with errors here; take 'shapley' or ",
+            "'banzhaf', or raise ", Argument("max_evals"), " so that all coalitions can be evaluated.",
+        )  # fmt: skip
+
+
+def least_evaluations(players_that_differ: Ints, background_rows: int) -> Ints:
+    """Return the fewest predictions of each row, (n,).
+
+    Raises:
+        LimitError: too many players.
+    """
+    most = int(players_that_differ.max(initial=0))
+    if most > MAX_PLAYERS:
+        raise LimitError(
+            f"{most:,} features of a row differ from the background; Shapley values of up to {MAX_PLAYERS:,} are estimated together. Group columns with ",
+            Argument("players", example="{...}"), ".",
+        )  # fmt: skip
+    each = {m: 0 if m < 2 else min_block_evaluations(m, background_rows) for m in set(players_that_differ.tolist())}
+    return np.array([each[m] for m in players_that_differ.tolist()], dtype=np.int64)
+
+
+def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None] | None = None) -> GameAnswer:
+    """Return estimated values with standard errors.
+
+    Args:
+        problem: of order 1. on_round: is given the answer so far after each round but the last.
+
+    Raises:
+        LimitError: fewer predictions than an estimate takes. NonFiniteError: an output is NaN or infinite.
+    """
+    run = _Rounds(problem)
+    while run.next_round():
+        if on_round is not None and run.is_unsettled:
+            on_round(run.answer())
+    return run.answer()
+
+
+@final
+@dataclass(eq=False)
+class _State:
+    """Values so far, (n, players, outputs), their variances and spread over background rows; (n,) whether a row is settled; predictions of each row."""
+
+    values: Floats
+    variances: Floats
+    spread: Floats
+    settled: npt.NDArray[np.bool_]
+    evals: Ints
+
+
+@final
+class _Rounds:
+    """The rounds of one call."""
+
+    def __init__(self, problem: GameProblem) -> None:
+        self._problem, options = problem, problem.options
+        n, players = problem.differs.shape
+        outputs = problem.row_outputs.shape[1]
+        shape = (n, players, outputs)
+        self._state = _State(
+            np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
+        )
+        self._spent_before = problem.evaluator.spent
+        self._tol = DEFAULT_TOL if options.tol is None else options.tol
+        self._critical = critical_value(options.level)
+        self._settle_small_games()
+        self._groups = self._make_groups()
+        self._all_groups = list(self._groups)
+        rows = np.flatnonzero(~self._state.settled)
+        wanted = options.surrogate
+        self._numbers = HybridNumbers(problem) if wanted is not False and len(rows) >= MIN_ROWS else None
+        if self._numbers is not None and len(np.unique(content_keys(self._numbers.cells.rows))) < MIN_ROWS:
+            self._numbers = None
+        self._control: FittedControl | None = None
+        self._fits = 0
+        self._kept: list[tuple[int, npt.NDArray[np.bool_], int, Floats]] = []
+
+    @property
+    def is_unsettled(self) -> bool:
+        """Whether some row is not settled."""
+        return bool(self._groups)
+
+    def _settle_small_games(self) -> None:
+        """Rows of which no player differs, or one: that one adds all."""
+        problem, state = self._problem, self._state
+        counts = problem.differs.sum(axis=1)
+        for row in np.flatnonzero(counts == 1).tolist():
+            state.values[row, int(problem.differs[row].argmax())] = problem.row_outputs[row] - problem.base
+        state.settled[counts <= 1] = True
+
+    def _make_groups(self) -> list[RowGroup]:
+        problem, state = self._problem, self._state
+        rows = np.flatnonzero(~state.settled)
+        if not len(rows):
+            return []
+        kinds, kind = np.unique(problem.differs[rows], axis=0, return_inverse=True)
+        limit = problem.budget // len(rows)
+        seed = problem.options.seed % 2**63
+        return [
+            RowGroup(
+                problem,
+                rows[kind.reshape(-1) == k],
+                limit,
+                np.random.default_rng([seed, _STREAM, *np.flatnonzero(kinds[k]).tolist()]),
+            )
+            for k in range(len(kinds))
+        ]
+
+    def next_round(self) -> bool:
+        """Evaluate more of the rows that are not settled, and solve their games; say whether anything was evaluated."""
+        problem = self._problem
+        left = problem.budget - (problem.evaluator.spent - self._spent_before)
+        rows = sum(len(g.rows) for g in self._groups)
+        growing = [g for g in self._groups if g.grow(g.evaluations + left // max(rows, 1))]
+        if not growing:
+            return False
+        for group in growing:
+            before = problem.evaluator.spent
+            group.evaluate(self._numbers)
+            spent = problem.evaluator.spent - before
+            self._state.evals[group.rows] += _even_shares(spent, len(group.rows))
+        self._fit()
+        for group in self._groups if self._control is not None else growing:
+            self._solve(group)
+        self._groups = [g for g in self._groups if len(g.rows)]
+        return True
+
+    def _fit(self) -> None:
+        """Fit surrogates to what was evaluated, where that is enough and not much less than at the last fit."""
+        numbers = self._numbers
+        if numbers is None or self._fits >= MAX_FITS:
+            return
+        if len(numbers.store) < MIN_HYBRIDS or (
+            self._control is not None and len(numbers.store) < REFIT_GROWTH * self._control.fitted_to
+        ):
+            return
+        self._control = FittedControl(numbers)
+        self._fits += 1
+
+    def _solve(self, group: RowGroup) -> None:
+        """Take over the values of a group's rows; rows that are settled leave it."""
+        state, found = self._state, group.solve(self._control)
+        at = np.ix_(group.rows, group.own)
+        state.values[at], state.variances[at], state.spread[at] = found.values, found.variances, found.spread
+        self._keep_examples(group)
+        settled = self._is_settled(found)
+        state.settled[group.rows] = settled
+        group.keep(~settled)
+
+    def _is_settled(self, found: GameValues) -> npt.NDArray[np.bool_]:
+        """Whether errors are as small as asked, or the largest values are certain, (rows,)."""
+        size = np.abs(found.values)
+        largest = size.max(axis=(1, 2))
+        error = np.sqrt(found.variances)
+        settled = error.max(axis=(1, 2)) <= self._tol * largest
+        top = self._problem.options.top
+        if top is None:
+            return np.asarray(settled)
+        if top >= size.shape[1]:
+            return np.asarray(settled)
+        order = np.argsort(-size, axis=1)
+        low = np.take_along_axis(size - self._critical * error, order, axis=1)[:, :top].min(axis=1)
+        high = np.take_along_axis(size + self._critical * error, order, axis=1)[:, top:].max(axis=1)
+        return np.asarray(settled | (low > high).all(axis=1))
+
+    def _keep_examples(self, group: RowGroup) -> None:
+        """Keep some hybrids with their outputs, for spot checks."""
+        options = self._problem.options
+        if options.spot_checks == 0 or len(self._kept) >= WORTHS_KEPT:
+            return
+        draw = spot_rng(options.seed, _STREAM, len(self._kept))
+        for _ in range(min(16, WORTHS_KEPT - len(self._kept))):
+            row, entry = int(draw.integers(len(group.rows))), int(draw.integers(group.evaluations))
+            coalition, donor, outputs = group.example(row, entry)
+            self._kept.append((int(group.rows[row]), coalition, donor, outputs))
+
+    def answer(self) -> GameAnswer:
+        """Return what is known so far."""
+        problem, state = self._problem, self._state
+        background = 1.0 - float((problem.background.weights**2).sum())
+        squares = float((problem.background.weights**2).sum())
+        error = np.sqrt(state.spread * squares) if background > 0 else np.full_like(state.spread, np.nan)
+        return GameAnswer(
+            values=state.values.copy(),
+            std_error=np.sqrt(state.variances),
+            converged=state.settled.copy(),
+            model_evals=state.evals.copy(),
+            background_error=error,
+            kernel=self._kernel(),
+            notes=self._notes(),
+            worths=self._worths(),
+        )
+
+    def _kernel(self) -> str:
+        designs = [g.design for g in self._all_groups]
+        if not designs:
+            return "no more than one player differs"
+        pairs = max(len(d.coalitions) for d in designs)
+        donors = max(int(d.counts.max()) for d in designs)
+        of = (
+            f"{donors:,} of {len(self._problem.background):,}"
+            if donors < len(self._problem.background)
+            else f"all {donors:,}"
+        )
+        return f"a process over up to {pairs:,} pairs of coalitions, each over {of} background rows"
+
+    def _notes(self) -> tuple[str, ...]:
+        if self._control is None:
+            return ()
+        left = float(np.max(self._control.left_share))
+        note = (
+            f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what it leaves is estimated, "
+            "where that makes the errors smaller. So values change, within their errors, with the rows that share the call."
+        )
+        return (note,)
+
+    def _worths(self) -> SampledWorths | None:
+        if not self._kept:
+            return None
+        rows, coalitions, donors, outputs = zip(*self._kept, strict=True)
+        return SampledWorths(np.array(rows), np.array(coalitions), np.array(outputs), np.array(donors))
+
+
+def _even_shares(total: int, parts: int) -> Ints:
+    """Whole numbers, as equal as can be, that add up to a total."""
+    ends = np.arange(parts + 1, dtype=np.int64) * total // max(parts, 1)
+    return np.asarray(ends[1:] - ends[:-1])
