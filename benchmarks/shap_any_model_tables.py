@@ -240,7 +240,7 @@ def overhead(ours: Found) -> Iterator[str]:
     yield "## overhead beside the model"
     yield ""
     yield "1,000 rows of a logistic regression of 30 features, asked as a function; CPU ms a row, one thread, the median of three (shap's default: of"
-    yield "one). *Default*: each library's own settings with 500 background rows, of which shap takes 100. *Equal*: 32 background rows and 2,000"
+    yield "one). *Default*: each library's own settings with 500 background rows, of which shap takes 100. *Equal*: 22 background rows and 2,000"
     yield "model rows a row. Asked for: 10 times less than shap.PermutationExplainer."
     yield ""
     yield "| setting | library | beside the model | the model | model rows a row |"
