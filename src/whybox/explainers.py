@@ -34,18 +34,22 @@ if TYPE_CHECKING:
     from whybox.methods.saliency.rise import Rise as Rise
     from whybox.methods.saliency.segment_shapley import ShapleyParts as ShapleyParts
     from whybox.methods.saliency.segments import Ablation as Ablation
+    from whybox.methods.shap.explainers import AdditiveShap as AdditiveShap
     from whybox.methods.shap.explainers import LinearShap as LinearShap
     from whybox.methods.shap.explainers import TreeShap as TreeShap
     from whybox.methods.shap.game_explainer import ExactShap as ExactShap
     from whybox.methods.shap.game_explainer import SampledShap as SampledShap
+    from whybox.methods.shap.partition import PartitionShap as PartitionShap
 
 _SALIENCY_NAMES: Final = {name: place for place, _, name in (spec.run.partition(":") for spec in methods("saliency"))}
 _MODULE_OF_NAME: Final = {
+    "AdditiveShap": "whybox.methods.shap.explainers",
     "Anchors": "whybox.methods.anchors.explainer",
     "ExactShap": "whybox.methods.shap.game_explainer",
     "Index": "whybox.games.indices",
     "Lime": "whybox.methods.lime.explainer",
     "LinearShap": "whybox.methods.shap.explainers",
+    "PartitionShap": "whybox.methods.shap.partition",
     "SampledShap": "whybox.methods.shap.game_explainer",
     "Saliency": "whybox.methods.saliency.explainer",
     "TreeShap": "whybox.methods.shap.explainers",

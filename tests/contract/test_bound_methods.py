@@ -9,13 +9,14 @@ import pandas as pd
 import pytest
 from lightgbm import LGBMClassifier
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import LogisticRegression, RidgeClassifier
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.multiclass import OneVsRestClassifier
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from sklearn.svm import SVC, LinearSVC, OneClassSVM
+from sklearn.svm import SVC, LinearSVC, NuSVC, OneClassSVM
 
 import whybox as wb
 import zoo
@@ -187,7 +188,7 @@ def test_scores_are_not_called_probabilities(wrap):
         wb.effects(model.predict_proba, X, 0, output="False")
 
 
-@pytest.mark.parametrize("kind", [SVC, RidgeClassifier, OneClassSVM])
+@pytest.mark.parametrize("kind", [SVC, NuSVC, OneClassSVM])
 def test_a_black_box_without_probabilities_answers_by_its_decision_function(kind):
     svc = kind().fit(X, TWO) if kind is not OneClassSVM else kind().fit(X)
     curve = wb.effects(svc, X, 0, grid=5)[0]
@@ -211,9 +212,20 @@ def test_a_black_box_answers_by_the_method_that_is_named():
         assert np.array_equal(a.values, b.values)
         assert a.evidence.model == b.evidence.model
         assert a.output_names == b.output_names
-    linear = LogisticRegression().fit(X, TWO)
-    assert "LogisticRegression.predict_proba" in wb.effects(linear, X, 0)[0].evidence.kernel
-    assert "LogisticRegression.predict_proba" in wb.effects(linear.predict_proba, X, 0)[0].evidence.kernel
+    bayes = GaussianNB().fit(X, TWO)
+    assert "GaussianNB.predict_proba" in wb.effects(bayes, X, 0)[0].evidence.kernel
+    assert "GaussianNB.predict_proba" in wb.effects(bayes.predict_proba, X, 0)[0].evidence.kernel
+    linear = LogisticRegression().fit(X, TWO)  # which is read, on the scale of each method
+    changed = X.copy()
+    for passed, units, method in (
+        (linear, "log-odds", linear.decision_function),
+        (linear.decision_function, "log-odds", linear.decision_function),
+        (linear.predict_proba, "probability", lambda rows: linear.predict_proba(rows)[:, 1]),
+    ):
+        curve = wb.effects(passed, X, 0, grid=5)[0]
+        changed[:, 0] = curve.grid[2]
+        assert curve.units == units
+        assert curve.values[2] == pytest.approx(method(changed).mean(), abs=1e-12)
     with pytest.raises(OptionError, match="no such method"):
         wb.effects(KNeighborsRegressor().fit(X, X[:, 0]), X, response_method="predict_proba")
 

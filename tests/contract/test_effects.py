@@ -11,7 +11,8 @@ import pyarrow as pa
 import pytest
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor, RandomForestClassifier
 from sklearn.inspection import partial_dependence
-from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.linear_model import LinearRegression
+from sklearn.naive_bayes import GaussianNB
 from sklearn.neighbors import KNeighborsRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OrdinalEncoder, StandardScaler
@@ -157,7 +158,7 @@ def test_the_probability_of_a_boosted_classifier_is_averaged_behind_the_link():
 
 def test_estimators_that_are_not_read_are_asked_and_the_evidence_says_so():
     X, y = zoo.X(), zoo.binary()
-    model = make_pipeline(StandardScaler(), LogisticRegression()).fit(X, y)
+    model = make_pipeline(StandardScaler(), GaussianNB()).fit(X, y)
     curve = wb.effects(model, X, "bmi")["bmi"]
     assert curve.units == "probability"
     assert "predict_proba" in curve.evidence.kernel

@@ -18,6 +18,7 @@ import whybox as wb
 import zoo
 from oracles import path_games, semivalue, shapley
 from whybox.kernels import reference
+from whybox.models.additive import Additive
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 
@@ -40,6 +41,8 @@ def tolerance(case, values, model):
 
 
 def model_size(model):
+    if isinstance(model, Additive):
+        return float(np.abs(model.base_values).sum() + sum(np.abs(term.table).max() for term in model.terms))
     return (
         float(np.max(model.rounding_scale))
         if isinstance(model, TreeEnsemble)

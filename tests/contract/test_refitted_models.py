@@ -17,7 +17,8 @@ from sklearn.model_selection import GridSearchCV
 import whybox as wb
 import zoo
 from whybox.errors import ModelMismatchError
-from whybox.explainers import LinearShap, TreeShap
+from whybox.explainers import AdditiveShap, LinearShap, TreeShap
+from whybox.models.additive import Additive
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
@@ -53,7 +54,10 @@ def fit_again(model, rows):
     more = {"LGBMRanker": {"group": [221, 221]}, "XGBRanker": {"group": [221, 221]}}.get(name, {})
     if name == "CatBoostRanker":
         more = {"group_id": np.repeat([0, 1], 221)}
-    if getattr(model, "early_stopping_rounds", None) or "early_stopping_round" in getattr(model, "get_params", dict)():
+    stops_early = (
+        getattr(model, "early_stopping_rounds", None) or "early_stopping_round" in getattr(model, "get_params", dict)()
+    )
+    if stops_early and not name.startswith("ExplainableBoosting"):  # which takes a part of its own rows
         more = {"eval_set": [(rows, targets(model, rows))]}
     model.fit(rows, targets(model, rows), **more)
 
@@ -71,8 +75,8 @@ def grow(booster, rows):
 
 def refused_after_a_fit(case):
     model, rows = copy.deepcopy(zoo.built(case.name))
-    linear = isinstance(as_model(model), Linear)
-    explainer = (LinearShap if linear else TreeShap)(model, rows[:30] if case.no_path or linear else None)
+    kind = {Linear: LinearShap, Additive: AdditiveShap}.get(type(as_model(model)), TreeShap)
+    explainer = kind(model, rows[:30] if case.no_path or kind is LinearShap else None)
     curve = next(iter(wb.effects(model, rows[:50], [0], grid=4).values()))
     points = list(np.asarray(curve.grid)[:1])
     assert len(explainer(rows[:20])) == 20

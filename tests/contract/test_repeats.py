@@ -13,6 +13,7 @@ from sklearn.ensemble import RandomForestRegressor
 from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.svm import SVR
 
 import whybox as wb
 from whybox.errors import DtypeError, InputError, ModelMismatchError, OptionError, UnsupportedModelError
@@ -66,9 +67,9 @@ def test_a_step_that_looks_at_the_batch_is_found_though_two_rows_in_a_hundred_ne
         wb.explain(model, np.nan_to_num(X), X)  # the background
     with pytest.raises(UnsupportedModelError, match="differently when other rows"):
         wb.effects(model, X)
-    asked = make_pipeline(
-        make_column_transformer((OfTheBatch(how), [1]), remainder="passthrough"), LinearRegression()
-    ).fit(X, y)
+    asked = make_pipeline(make_column_transformer((OfTheBatch(how), [1]), remainder="passthrough"), SVR(C=100.0)).fit(
+        X, y
+    )
     with pytest.raises(UnsupportedModelError, match="depends on the rows beside it|evaluated again"):
         wb.effects(asked, X)
 

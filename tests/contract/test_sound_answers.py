@@ -17,8 +17,9 @@ import zoo
 from sound_answers import black_box
 from whybox.data.table import as_table
 from whybox.errors import OptionError, UnsupportedModelError
-from whybox.explainers import LinearShap, TreeShap
+from whybox.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.common.spot_checks import TimeShare
+from whybox.models.additive import Additive
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
@@ -38,7 +39,8 @@ RNG = np.random.default_rng(0)
 def explainer_of(model, background, options):
     """The explainer, or None where these options do not go together with the model."""
     try:
-        return (LinearShap if isinstance(model, Linear) else TreeShap)(model, background, **options)
+        kind = {Linear: LinearShap, Additive: AdditiveShap}.get(type(model), TreeShap)
+        return kind(model, background, **options)
     except (OptionError, UnsupportedModelError):
         return None
 

@@ -175,7 +175,8 @@ def test_nothing_reads_words_for_people_to_decide():
     assert not wrong, "\n".join(wrong)
 
 
-LIBRARIES = {"sklearn", "xgboost", "lightgbm", "catboost", "torch", "jax", "equinox", "flax", "keras", "skops", "joblib"}  # fmt: skip
+LIBRARIES = {"sklearn", "xgboost", "lightgbm", "catboost", "interpret", "skops", "joblib"}
+LIBRARIES |= {"torch", "jax", "equinox", "flax", "keras"}
 
 
 def test_model_libraries_are_known_to_their_adapters_only():
@@ -272,6 +273,7 @@ PUBLIC = {
     "whybox.networks": ["exported", "jax"],
     "whybox.explainers": [
         "Ablation",
+        "AdditiveShap",
         "Anchors",
         "DeepLift",
         "ExactShap",
@@ -288,6 +290,7 @@ PUBLIC = {
         "LimeParts",
         "LinearShap",
         "Occlusion",
+        "PartitionShap",
         "Rise",
         "Saliency",
         "SampledShap",
@@ -298,39 +301,16 @@ PUBLIC = {
         "VarGrad",
     ],
     "whybox.typing": [
-        "Check",
-        "Checks",
-        "Differentiable",
-        "Effects",
-        "EffectsPlan",
-        "Evidence",
-        "Explanation",
-        "KernelPlan",
-        "MethodPlan",
-        "Plan",
-        "Table",
+        "Check", "Checks", "Differentiable", "Effects", "EffectsPlan", "Evidence", "Explanation",
+        "KernelPlan", "MethodPlan", "Plan", "Table",
     ],
     "whybox.errors": [
-        "Argument",
-        "ColumnsError",
-        "DtypeError",
-        "EmptyDataError",
-        "ExplanationFileError",
-        "InputError",
-        "LimitError",
-        "MissingDependencyError",
-        "ModelError",
-        "ModelFileError",
-        "ModelMismatchError",
-        "NonFiniteError",
-        "OptionError",
-        "SpotCheckError",
-        "UnknownFieldError",
-        "UnsupportedModelError",
-        "UntrustedPickleError",
-        "WhyboxError",
+        "Argument", "ColumnsError", "DtypeError", "EmptyDataError", "ExplanationFileError", "InputError",
+        "LimitError", "MissingDependencyError", "ModelError", "ModelFileError", "ModelMismatchError",
+        "NonFiniteError", "OptionError", "SpotCheckError", "UnknownFieldError", "UnsupportedModelError",
+        "UntrustedPickleError", "WhyboxError",
     ],
-}
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PUBLIC)

@@ -127,6 +127,9 @@ def everything():
         "saliency_outputs",
         wb.saliency(layers(), pd.DataFrame(features, columns=["a", "b", "c"]), "all", method="gradient"),
     )
+    wide = np.column_stack([X, X[::-1], X[:, ::-1] ** 2])
+    product = lambda table: np.prod(1.0 + 0.2 * np.asarray(table, dtype=float), axis=1)
+    yield "attribution_sampled", wb.explain(product, wide[:3], wide[:20], max_evals=1500)
     yield "saliency_table", wb.saliency(layers(), features, 0, method="shapley", samples=16)
     yield "saliency_tokens", wb.saliency(Tokens().eval(), np.array([[1, 2, 3], [4, 5, 6]]), 0, embedding="embed")
 

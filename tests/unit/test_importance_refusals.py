@@ -39,7 +39,7 @@ def no_long_work(monkeypatch):
         (["conditional", "drop_column"], {"train": "X"}, OptionError, r"train must be a pair: train=\(rows, truth\)"),
         (["conditional", "permutation"], {"train": "short"}, InputError, "60 rows and another number of truths, 5"),
         (["conditional", "drop_column"], {"train": "all", "fit": 3}, OptionError, "must be a function of"),
-        (["conditional", "impurity"], {}, UnsupportedModelError, "not a tree model"),
+        (["conditional", "impurity"], {}, UnsupportedModelError, "is about splits"),
         (["conditional", "permutation"], {"scoring": "r3"}, OptionError, "no scorer of scikit-learn"),
     ],
 )

@@ -418,10 +418,12 @@ def test_a_model_that_is_not_read_is_sent_to_effects_and_one_that_is_not_fitted_
     from sklearn.svm import SVC
 
     X = np.random.default_rng(0).normal(size=(30, 2))
-    with pytest.raises(UnsupportedModelError, match=r"SVC is not a tree model.*wb.effects\(model, X\)"):
+    with pytest.raises(
+        UnsupportedModelError, match=r"SVC with kernel=.rbf. is not a linear function.*background=X_train"
+    ):
         wb.explain(SVC().fit(X, X[:, 0] > 0), X)
     (note, *_) = wb.effects(SVC().fit(X, X[:, 0] > 0), X, [0])[0].evidence.notes
-    assert note.endswith("because it is not read: SVC is not a tree model this version explains.")
+    assert note.endswith("because it is not read: SVC with kernel='rbf' is not a linear function of the columns.")
     for model in (SVC(), xgboost.XGBRegressor()):
         with pytest.raises(InputError, match="the model is not fitted; call fit first"):
             wb.effects(model, X)

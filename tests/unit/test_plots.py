@@ -14,7 +14,7 @@ import zoo
 from whybox.errors import OptionError
 from whybox.explanation.explanation import EXPLANATION_KINDS
 from whybox.explanation.feature_values import strongest_partner
-from whybox.explanation.figures import EFFECTS_FIGURES, FIGURE_SPECS, OF_TEXTS
+from whybox.explanation.figures import ATTRIBUTED_TEXTS, EFFECTS_FIGURES, FIGURE_SPECS, OF_TEXTS
 from whybox.methods.registry import methods
 from whybox.plots.style import distinct_labels
 
@@ -126,6 +126,13 @@ def test_scatter_shows_categories_missing_values_and_partners():
         e.plot.scatter("bim")
 
 
+def test_what_was_saved_is_drawn_as_before(five, tmp_path):
+    five[:50].save(tmp_path / "e.whybox")
+    again, name = wb.load(tmp_path / "e.whybox"), five.feature_names[0]
+    points = [np.asarray(e.plot.scatter(name).collections[0].get_offsets()) for e in (five[:50], again)]
+    assert np.array_equal(*points)
+
+
 def test_partner_finds_the_interaction():
     from sklearn.ensemble import HistGradientBoostingRegressor
 
@@ -233,7 +240,7 @@ def test_every_name_of_a_figure_finds_its_function():
     for name, figure in {**FIGURE_SPECS, **EFFECTS_FIGURES}.items():
         function = figure.load_function()
         assert function.__name__ == name
-        assert set(figure.kinds) <= {*EXPLANATION_KINDS, "effects", OF_TEXTS}
+        assert set(figure.kinds) <= {*EXPLANATION_KINDS, "effects", OF_TEXTS, ATTRIBUTED_TEXTS}
         first = next(iter(inspect.signature(function).parameters))
         assert first in ("e", "effects")
     assert {n for s in methods() for n in s.figures} <= {*FIGURE_SPECS, *EFFECTS_FIGURES}

@@ -4,11 +4,13 @@ from functools import cache
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 
 from whybox.data.table import as_table
 from whybox.errors import InputError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import as_index
+from whybox.methods.common.surrogates import gaussians, trees
 from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.cells import cell_numbers
 from whybox.methods.common.surrogates.folds import FAMILIES, default_family, fit_folds, fit_surrogate, folds_of_rows
@@ -32,6 +34,13 @@ def _cells(n, seed):
     cells[rng.random(n) < 0.15, 0] = np.nan
     cells[rng.random(n) < 0.1, 3] = np.nan
     return cells
+
+
+@pytest.fixture(autouse=True)
+def _few_trees(monkeypatch):
+    monkeypatch.setattr(trees, "ITERATIONS", 20)
+    monkeypatch.setattr(trees, "MAX_TREES", 128)
+    monkeypatch.setattr(trees, "MIN_ITERATIONS", 8)
 
 
 CATEGORICAL = np.array([False, False, False, True, False])
@@ -60,7 +69,7 @@ def _brute_force(surrogate, rows, background, weights, of_column, players, index
 @cache
 def _fitted(family):
     cells, _, _, background = _hybrids(500, 30)
-    return fit_surrogate(family, cells, _model(cells), CATEGORICAL, iterations=20), background
+    return fit_surrogate(family, cells, _model(cells), CATEGORICAL), background
 
 
 GROUPINGS = [
@@ -102,6 +111,16 @@ def test_threads_and_rows_beside_change_no_bit(family):
     np.testing.assert_allclose(surrogate.predict(rows), predictions, rtol=1e-12, atol=1e-12)
 
 
+def test_values_do_not_depend_on_blocks(monkeypatch):
+    surrogate, background = _fitted("kernels")
+    rows, weights, players = _cells(7, 9), np.full(40, 1 / 40), np.arange(5, dtype=np.int32)
+    whole = surrogate.shapley_values(rows, background, weights, players, 5)
+    monkeypatch.setattr(gaussians, "WORK_AT_ONCE", 1)
+    assert np.array_equal(whole, surrogate.shapley_values(rows, background, weights, players, 5))
+    monkeypatch.setattr(gaussians, "TABLE_NUMBERS", 2000)
+    np.testing.assert_allclose(surrogate.shapley_values(rows, background, weights, players, 5), whole, atol=1e-12)
+
+
 def test_the_additive_part_is_exact_for_an_additive_model():
     cells, _, _, background = _hybrids(2000, 30)
     outputs = np.column_stack(
@@ -127,14 +146,14 @@ def _filled_store(n=900, n_rows=30, seed=0, order=None):
 
 def test_folds_never_see_their_rows():
     store, rows, _ = _filled_store()
-    folds = fit_folds(store, rows, CATEGORICAL, folds=3, iterations=10)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=3)
     cells, outputs, row, keys = store.hybrids()
     changed = HybridStore(5, 2)
     fold = 1
     inside = folds.fold_of_row[row] == fold
     assert 0 < inside.sum() < len(row)
     changed.append(cells, np.where(inside[:, None], 1e3 * keys[:, None].astype(float), outputs), row)
-    again = fit_folds(changed, rows, CATEGORICAL, folds=3, iterations=10)
+    again = fit_folds(changed, rows, CATEGORICAL, folds=3)
     first = int(np.flatnonzero(folds.fold_of_row == fold)[0])
     other = int(np.flatnonzero(folds.fold_of_row != fold)[0])
     assert np.array_equal(folds.surrogate(first).predict(cells), again.surrogate(first).predict(cells))
@@ -154,9 +173,9 @@ def test_equal_rows_share_a_fold_and_order_does_not_matter():
 
 def test_same_bits_for_any_threads_and_order():
     store, rows, background = _filled_store()
-    one = fit_folds(store, rows, CATEGORICAL, folds=2, seed=5, iterations=10)
+    one = fit_folds(store, rows, CATEGORICAL, folds=2, seed=5)
     shuffled, _, _ = _filled_store(order=np.random.default_rng(1).permutation(900))
-    two = fit_folds(shuffled, rows, CATEGORICAL, folds=2, seed=5, iterations=10, threads=2)
+    two = fit_folds(shuffled, rows, CATEGORICAL, folds=2, seed=5, threads=2)
     assert np.array_equal(one.fold_of_row, two.fold_of_row)
     assert np.array_equal(one.left_share, two.left_share)
     weights, players = np.full(40, 1 / 40), np.arange(5, dtype=np.int32)
@@ -191,13 +210,13 @@ def test_many_columns_and_outputs_bound_the_work():
     assert folds.family == FAMILIES["trees"]
     surrogate = folds.surrogate(0)
     assert isinstance(surrogate, TreeSurrogate)
-    assert [e.n_trees for e in surrogate.ensembles] == [40] * 8
+    assert [e.n_trees for e in surrogate.ensembles] == [16] * 8
     assert 0 < np.count_nonzero(fit_gaussians(cells, outputs[:, :1], none).inverse_widths) <= 40
 
 
 def test_left_share_is_what_a_row_left_out_has_left():
     store, rows, _ = _filled_store(1500)
-    folds = fit_folds(store, rows, CATEGORICAL, folds=3, iterations=40)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=3)
     cells, outputs, row, _ = store.hybrids()
     left = outputs - folds.predict(row, cells)
     within = [np.concatenate([v[row == i] - v[row == i].mean(axis=0) for i in range(30)]) for v in (left, outputs)]
@@ -209,7 +228,7 @@ def test_a_constant_model_leaves_everything():
     store = HybridStore(5, 1)
     cells, row, rows, _ = _hybrids(200, 10)
     store.append(cells, np.ones((200, 1)), row)
-    folds = fit_folds(store, rows, CATEGORICAL, folds=2, iterations=5)
+    folds = fit_folds(store, rows, CATEGORICAL, folds=2)
     assert folds.left_share.tolist() == [1.0]
     np.testing.assert_allclose(folds.predict(row, cells), 1.0)
 
@@ -270,9 +289,56 @@ def test_cells_as_numbers_share_a_coding():
     np.testing.assert_array_equal(hybrid[0], [4.0, numbers.rows[0, 1], numbers.background[2, 2], numbers.rows[0, 3]])
 
 
+def test_cells_of_matrices_are_numbers():
+    dense = np.array([[0.0, 2.0, np.nan], [4.0, 0.0, 2.0]])
+    numbers = cell_numbers(as_table(dense), as_table(dense[:1]), categories=[2])
+    assert numbers.categorical.tolist() == [False, False, True]
+    np.testing.assert_array_equal(numbers.rows, [[0.0, 2.0, np.nan], [4.0, 0.0, 0.0]])
+    sparse = as_table(sp.csr_array(np.nan_to_num(dense)))
+    mixed = cell_numbers(sparse, as_table(np.ones((1, 3), dtype=np.int8)))
+    np.testing.assert_array_equal(mixed.rows, np.nan_to_num(dense))
+    np.testing.assert_array_equal(mixed.background, [[1.0, 1.0, 1.0]])
+
+
 def test_folds_need_rows():
     with pytest.raises(InputError, match="folds"):
         folds_of_rows(np.zeros((5, 2)), 2)
     rows, empty = _cells(30, 1), HybridStore(5, 2)
     with pytest.raises(InputError, match="hybrids"):
         fit_folds(empty, rows, CATEGORICAL, folds=2)
+
+
+@pytest.mark.parametrize(
+    "column", ["constant", "missing", "infinite", "huge", "tiny", "far from zero", "missing category"]
+)
+@pytest.mark.filterwarnings("error")
+def test_odd_columns_leave_finite_exact_values(column):
+    cells = np.random.default_rng(0).normal(size=(240, 3))
+    odd = {
+        "constant": 5.0,
+        "missing": np.nan,
+        "missing category": np.nan,
+        "infinite": np.where(np.arange(240) % 3, np.inf, -np.inf),
+        "huge": 1e200 * cells[:, 1],
+        "tiny": 1e-300 * cells[:, 1],
+        "far from zero": 1e9 + 1e-3 * cells[:, 1],
+    }
+    outputs = cells[:, :1] ** 2 + np.sign(cells[:, 1:2])
+    cells[:, 1] = odd[column]
+    store = HybridStore(3, 1)
+    store.append(cells, outputs, np.arange(240) % 4)
+    folds = fit_folds(store, cells[:4], np.array([False, "category" in column, False]), folds=2)
+    values = folds.shapley_values(cells[:4], cells[:9], np.full(9, 1 / 9), np.arange(3, dtype=np.int32), 3)
+    rise = [
+        folds.surrogate(i).predict(cells[[i]])[0] - folds.surrogate(i).predict(cells[:9]).mean(axis=0) for i in range(4)
+    ]
+    np.testing.assert_allclose(values.sum(axis=1), rise, atol=1e-12)
+    assert (folds.left_share < 1).all()
+
+
+def test_outputs_too_large_for_squares_are_refused():
+    store, rows, _ = _filled_store(60)
+    cells, outputs, row, _ = store.hybrids()
+    store.append(cells, 1e150 * outputs, row)
+    with pytest.raises(InputError, match="1e"):
+        fit_folds(store, rows, CATEGORICAL, folds=2)

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.adapters.common import refuse_overridden
+from whybox.adapters.common import ANY_MODEL_HINT, refuse_overridden
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
@@ -23,6 +23,7 @@ _MODEL_ADAPTERS: Final = {
     "xgboost": "whybox.adapters.xgboost.estimator",
     "lightgbm": "whybox.adapters.lightgbm.estimator",
     "catboost": "whybox.adapters.catboost.estimator",
+    "interpret": "whybox.adapters.interpret",
 }
 # package of the object's class -> our module with `network(obj, output) -> Differentiable`
 _NETWORK_ADAPTERS: Final = {
@@ -72,10 +73,9 @@ def adapt(obj: Any, **options: Any) -> Model:
         else f"{type(obj).__module__}.{type(obj).__name__}"
     )
     raise UnsupportedModelError(
-        f"this version explains tree models (scikit-learn, XGBoost, LightGBM, CatBoost) and linear boosters; it got {description}. "
+        f"this version reads tree models (scikit-learn, XGBoost, LightGBM, CatBoost), linear models and additive models (interpret); it got {description}. "
         "If your object wraps such a model, pass the model inside.",
-        hint="Attributions with a background, effects, LIME and anchors take any function or model that predicts: wb.explain(model, X, background), wb.effects(model, X), "
-        "wb.lime(model, X, background).",
+        hint=ANY_MODEL_HINT,
     )
 
 

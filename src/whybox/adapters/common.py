@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sized
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 
@@ -14,6 +14,7 @@ from whybox.data.table import Floats
 from whybox.errors import ModelMismatchError, UnsupportedModelError
 
 __all__ = [
+    "ANY_MODEL_HINT",
     "FittedPart",
     "PredictWith",
     "as_columns",
@@ -22,6 +23,11 @@ __all__ = [
     "refuse_one_class",
     "refuse_overridden",
 ]
+
+ANY_MODEL_HINT: Final = (
+    "Attributions with a background, effects, LIME and anchors take any model or function that predicts: wb.explain(model, X, background), "
+    "wb.effects(model, X), wb.lime(model, X, background)."
+)
 
 
 def as_columns(values: Any) -> Floats:
@@ -101,12 +107,12 @@ def refuse_overridden(obj: Any, library: str) -> None:
     Raises:
         UnsupportedModelError: its predictions may differ from its trees.
     """
-    for method in ("predict", "predict_proba"):
+    for method in ("predict", "predict_proba", "decision_function"):
         owner = next((c for c in type(obj).__mro__ if method in vars(c)), None)
         own = method in getattr(obj, "__dict__", {})
         if own or (owner is not None and owner.__module__.partition(".")[0] != library):
             where = "this object" if own or owner is None else f"the class {owner.__name__}"
             raise UnsupportedModelError(
-                f"{where} has a {method} of its own in place of {library}'s, so its trees do not say what it predicts. "
+                f"{where} has a {method} of its own in place of {library}'s, so what was trained does not say what it predicts. "
                 f"Explain the {library} model inside instead, for example its booster."
             )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
@@ -17,11 +17,16 @@ from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.words.option_names import refuse_background
+from whybox.methods.common.words.text_model import refuse_model_of_texts
+from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
-from whybox.methods.shap.explainers import LinearShap, TreeShap
+from whybox.methods.shap.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
+from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 from whybox.models.base import Model
 from whybox.models.bound_method import PREDICT_METHODS
 from whybox.models.registry import as_model
@@ -34,7 +39,7 @@ def explain(  # the promise of the public surface
     model: Any,
     X: Any,
     background: Any = None,
-    method: str | ShapOptions = "auto",
+    method: str | ShapOptions | ShapTextOptions = "auto",
     *,
     output: Any = None,
     scale: str | None = None,
@@ -57,6 +62,10 @@ def explain(  # the promise of the public surface
     stochastic: bool = False,
     surrogate: bool | None = None,
     callback: Callable[[Explanation], object] | None = None,
+    hierarchy: Any = None,
+    tokenizer: Any = None,
+    by_position: bool = False,
+    mask_string: str | None = None,
 ) -> Explanation: ...
 
 
@@ -73,15 +82,16 @@ def explain(
     """Explain each row: how much did every feature contribute to its prediction?
 
     Args:
-        model: a fitted model of scikit-learn, XGBoost, LightGBM or CatBoost, a Pipeline or search around one, or the path of a model file. Also one of its
-            methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
+        model: a fitted model of scikit-learn (trees, linear models), XGBoost, LightGBM, CatBoost or interpret, a Pipeline or search around one, or the path of a
+            model file. Also one of its methods, ``model.predict_proba``, ``model.decision_function`` or a regressor's ``model.predict``: then the scale is that of the method.
             Any other fitted model, or a function of rows, is evaluated and takes a background.
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
         background: rows whose values absent features take (interventional); all of them count. None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"``: exact for models that are read; of others exact where all coalitions fit the predictions allowed, else estimated with standard
-            errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link. Or
+            errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
+            ``"linear_shap_correlated"``: of a linear model, with absent features that follow from those present (see :class:`whybox.explainers.LinearShap`). Or
             any id of the family ``"shap"`` in whybox.methods.registry; an options object (``ShapOptions(order=2)``) in place of the options below; or a list.
         output: which class or output. None: every output of the model (of two classes, the second). The label of a class or output, as text or as
             a number: that one alone; a whole number that is no label is a position, and one that is the label of one class and the position of
@@ -104,6 +114,9 @@ def explain(
             that some path of a tree asks for together, in one axis; all other pairs are exactly zero.
         spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
             rows where that is more. 0: none; the evidence then says "not checked".
+        hierarchy: of ``"partition_shap"``: nested lists of features, ``[["street", "city"], "age"]``, or a linkage matrix of scipy; None: features that depend on
+            each other in the background, by average linkage.
+        tokenizer, by_position, mask_string: of texts alone, see below.
 
     Of a model that is evaluated (an exact answer meets any `tol`; a method named by its id refuses what it does not take):
         tol: stop when every standard error is at most this share of the row's largest value; None: 0.02. top: stop when so many of the largest are settled.
@@ -113,9 +126,23 @@ def explain(
         surrogate: whether a model that is fitted to the predictions lowers the errors; None: where it does.
         callback: called with the explanation so far after each round of sampling. Ctrl-C returns what is known by then; a note begins with "UNFINISHED".
 
+    Texts:
+        X may be a text, or a list, array or column of texts, for a model that takes a list of texts: a scikit-learn Pipeline that begins with a vectorizer, a
+        text-classification pipeline of transformers, or a function. The words are the players, an absent one is left out, and there is no background.
+
+        method: ``"auto"``: exact Shapley values where 2^words fits into ``max_evals``, else sampled with standard errors. ``"exact_shap"`` (or ``"exact"``),
+        ``"sampled_shap"``, or ``"partition_shap"``: Owen values over neighbouring words, which are exact for about 40 words.
+        tokenizer: what words are. None: what stands between characters that are in no word. A regular expression of what separates words;
+        ``"characters"``; a function that returns the words of a text in reading order; a fast tokenizer of tokenizers or transformers.
+        by_position: each occurrence of a word counts by itself; otherwise a word is left out everywhere. mask_string: what replaces an absent word; None: nothing.
+        tol: standard error to reach, as a share of the text's largest value; None: 0.02. max_evals: most predictions of a text; None: 2,000.
+        level: confidence of intervals. response_method: method of the estimator to evaluate. batch_size: most texts of one call of the model; None: all.
+        output (also ``"predicted"``: of each text its own class), scale and seed are as for tables; the other options are refused.
+
     Returns:
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
-        feature axis twice; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
+        feature axis twice; of texts the axes are ``("row", "word"[, "output"])``, NaN behind a text's last word, and ``e[0]`` is one text with its words as
+        labels; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
         Of a model that is evaluated, ``std_error`` is that of the draws (None where exact), and ``extras`` have ``background_error`` (standard error of another
         background of this size), ``model_evals`` and ``converged`` of each row.
 
@@ -134,7 +161,10 @@ def explain(
         >>> bool(abs(explanation.base + explanation.values.sum(axis=1) - model.predict(X[:5])).max() < 1e-9)
         True
     """
-    chosen = chosen_options(ShapOptions, "method", method, options)
+    if is_column_of_texts(X):
+        of_texts = _options_of_texts(background, method, options)
+        return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
+    chosen = _options_of_tables(model, X, method, options)
     rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
     explained = _ModelToExplain(model)
 
@@ -149,7 +179,10 @@ def plan_explain(
     model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`explain`; `X` may be a number of rows. The time is that of the attributions, without the model's own predict."""
-    chosen = chosen_options(ShapOptions, "method", method, options)
+    if is_column_of_texts(X):
+        of_texts = _options_of_texts(background, method, options)
+        return for_each(of_texts, lambda each: plan_texts(model, X, each))
+    chosen = _options_of_tables(model, X, method, options)
     table = None if isinstance(X, Integral) else as_table(X)
     behind, explained = _background_table(background), _ModelToExplain(model)
 
@@ -162,9 +195,27 @@ def plan_explain(
     return for_each(chosen, plan_with)
 
 
+def _options_of_texts(
+    background: Any, method: Any, options: Mapping[str, Any]
+) -> ShapTextOptions | dict[str, ShapTextOptions]:
+    """Options of texts; what texts have not is refused by name."""
+    refuse_background(background)
+    OPTION_NAMES.check_for_texts(options)
+    return chosen_options(ShapTextOptions, "method", method, options)
+
+
+def _options_of_tables(
+    model: Any, X: Any, method: Any, options: Mapping[str, Any]
+) -> ShapOptions | dict[str, ShapOptions]:
+    """Options of tables; what tables have not is refused by name, and so is a model of texts."""
+    OPTION_NAMES.check_for_tables(options)
+    refuse_model_of_texts(model, X)
+    return chosen_options(ShapOptions, "method", method, options)
+
+
 def plan_of(explainer: Any, rows: Any) -> Plan:
     """Plan an explainer's answer for rows, or for so many."""
-    if isinstance(explainer, (TreeShap, LinearShap)) and isinstance(rows, Table):
+    if isinstance(explainer, (TreeShap, LinearShap, AdditiveShap)) and isinstance(rows, Table):
         return explainer.plan(len(rows), sparse=rows.is_sparse)
     method_plan: Plan = explainer.plan(rows)
     return method_plan

@@ -10,12 +10,13 @@ from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.words.option_names import refuse_background
 from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.options import LimeOptions
-from whybox.methods.lime.text_explainer import TextExplainer, refuse_background
-from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables, check_names_of_texts
+from whybox.methods.lime.text_explainer import TextExplainer
+from whybox.methods.lime.text_options import OPTION_NAMES, LimeTextOptions
 
 __all__ = ["lime", "plan_lime"]
 
@@ -70,7 +71,7 @@ def lime(
         model: any model that :func:`effects` takes: read where it can be, else evaluated; or a function of rows.
         X: rows to explain, (n, d).
         background: rows that values are drawn from, like those of training, (m, d).
-        method: ``"auto"``: exact for tree ensembles and linear boosters on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
+        method: ``"auto"``: exact for tree ensembles and linear models on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
         output: which class or output, as for :func:`explain`. ``"predicted"``: of each row the class with the largest output; ``extras["label"]`` names it.
         scale: as for :func:`explain`. None: the additive scale: log-odds of boosted classifiers, probabilities of forests.
         y: the truth of the background rows, for ``discretizer="entropy"``.
@@ -144,7 +145,7 @@ def _options_of_texts(
 ) -> LimeTextOptions | dict[str, LimeTextOptions]:
     """Options of texts; what texts have not is refused by name."""
     refuse_background(background)
-    check_names_of_texts(options)
+    OPTION_NAMES.check_for_texts(options)
     return chosen_options(LimeTextOptions, "method", method, options)
 
 
@@ -152,7 +153,7 @@ def _options_of_tables(
     model: Any, X: Any, method: Any, options: Mapping[str, Any]
 ) -> LimeOptions | dict[str, LimeOptions]:
     """Options of tables; what tables have not is refused by name, and so is a model of texts."""
-    check_names_of_tables(options)
+    OPTION_NAMES.check_for_tables(options)
     refuse_model_of_texts(model, X)
     return chosen_options(LimeOptions, "method", method, options)
 

@@ -7,6 +7,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -15,10 +16,19 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 
-__all__ = ["available_processors", "check_jobs", "cpu_quota", "thread_count", "threads_allowed"]
+__all__ = ["available_processors", "check_jobs", "cpu_quota", "one_blas_thread", "thread_count", "threads_allowed"]
 
 CGROUP_FOLDER: Final = Path("/proc/self/cgroup")  # in which control groups this process is
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
+
+
+@contextmanager
+def one_blas_thread() -> Iterator[None]:
+    """Let products and factorisations of matrices use one thread: for small ones that is faster, and the last bits do not depend on how many there are."""
+    from threadpoolctl import threadpool_limits
+
+    with threadpool_limits(1, user_api="blas"):
+        yield
 
 
 def check_jobs(n_jobs: Any) -> int | None:

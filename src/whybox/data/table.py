@@ -130,7 +130,7 @@ class Table:
     @property
     def is_sparse(self) -> bool:
         """Whether it is a sparse matrix, or a pandas frame with Sparse dtypes only, which libraries read as a sparse matrix."""
-        if self.library != "pandas":
+        if not self.is_pandas:
             return self.is_matrix
         return all(type(t).__name__ == "SparseDtype" for t in self.native.dtypes)
 

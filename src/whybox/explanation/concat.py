@@ -120,7 +120,7 @@ def _check_alike(one: Explanation, other: Explanation) -> None:
     for what, (first_value, second_value) in differing.items():
         if first_value != second_value:
             raise OptionError(f"these explanations cannot be joined: their {what} differ.")
-    if one.kind != "saliency" and not np.array_equal(one.base, other.base, equal_nan=True):
+    if one.kind != "saliency" and not has_words(one) and not np.array_equal(one.base, other.base, equal_nan=True):
         raise OptionError(
             "these explanations cannot be joined: their base differs, so they are of different models, backgrounds or outputs."
         )

@@ -27,7 +27,7 @@ __all__ = ["EXPLANATION_KINDS", "PAIR_SEPARATOR", "Explanation"]
 
 # kind -> the axes it may have, in order; "output" is there only where the model has several
 EXPLANATION_KINDS: Final = {
-    "attribution": ("row", "feature", "output"),
+    "attribution": ("row", "word", "feature", "output"),
     "interaction": ("row", "feature", "feature_2", "output"),
     "importance": ("feature", "output"),
     "local": ("width", "row", "word", "feature", "output"),
@@ -68,7 +68,7 @@ class Explanation:
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
-        base: value when every feature is absent, () or (outputs,), NaN of local values; ``base_values`` has it for each row.
+        base: value when every feature is absent, () or (outputs,), NaN of local values and of texts that differ in it; ``base_values`` has it for each row.
         prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs); None where there are no rows.
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
@@ -162,7 +162,7 @@ class Explanation:
     @property
     def base_values(self) -> Floats:
         """The base of each row, (rows,) or (rows, outputs), as ``shap.Explanation`` has it; the base itself where there is no row axis."""
-        if "base" in self.extras:  # of a network, which has one for each row
+        if "base" in self.extras:  # of networks and texts, which have one for each row
             return self.extras["base"][1]
         if "row" not in self.dims:
             return self.base
@@ -392,7 +392,7 @@ class Explanation:
         from whybox.explanation.local_html import local_html
         from whybox.explanation.rule_html import rule_html
 
-        if self.kind == "local" and {"feature", "word"} & {*self.dims}:
+        if has_words(self) or (self.kind == "local" and "feature" in self.dims):
             return local_html(self)
         if self.kind == "rule" and "feature" in self.dims:
             return rule_html(self)

@@ -21,7 +21,9 @@ TABLE_LAYOUTS = ("auto", "wide", "long")
 INTERVAL_BOUNDS = ("low", "high")  # of an interval
 KINDS_WITH_ERRORS = ("attribution", "interaction", "local")  # whose values are exact where they have no standard error
 WIDE_KINDS = ("attribution", "local", "rule")  # one number a row and feature
-FIRST_LOCAL_COLUMNS = ("width", "row", "feature", "word", "output", "condition", "local", "std_error", "interval_low", "interval_high", "rank", "share", "start")  # fmt: skip
+FIRST_LOCAL_COLUMNS = (
+    "width", "row", "feature", "word", "output", "condition", "local", "attribution", "std_error", "interval_low", "interval_high", "rank", "share", "start",
+)  # fmt: skip
 ROW_COLUMNS_OF_ERRORS = ("converged", "model_evals")  # of estimated attributions, beside their errors
 FIRST_RULE_COLUMNS = ("rule", "label", "precision", "precision_interval_low", "precision_interval_high", "coverage")
 ExtraArray = tuple[tuple[str, ...], npt.NDArray[Any]]
@@ -78,7 +80,7 @@ def _row_labels(e: Labelled, layout: str) -> Any:
 def _resolve_layout(e: Labelled, layout: str) -> str:
     if layout != "auto":
         return layout
-    return "wide" if e.kind in ("attribution", "rule") else "long"
+    return "wide" if e.kind in ("attribution", "rule") and not has_words(e) else "long"
 
 
 def to_arrow(explanation: Labelled, *, layout: str = "auto", errors: bool = False) -> Any:
@@ -289,7 +291,7 @@ def _long_columns(e: Labelled, *, errors: bool = False) -> dict[str, npt.NDArray
         if set(dims) <= set(e.dims):
             spread = array.reshape([n if d in dims else 1 for d, n in zip(e.dims, shape, strict=True)])
             out[name] = np.broadcast_to(spread, shape).reshape(-1)
-    if e.kind != "local":
+    if e.kind != "local" and not has_words(e):
         return out
     if has_words(e):  # what stands behind the last word of a text is no number
         out.pop("text", None)

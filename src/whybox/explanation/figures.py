@@ -14,7 +14,7 @@ from typing import Any, Final, final
 from whybox.errors import did_you_mean
 from whybox.explanation.local_words import has_words
 
-__all__ = ["EFFECTS_FIGURES", "FIGURE_SPECS", "OF_TEXTS", "EffectsFigures", "FigureSpec", "Figures"]
+__all__ = ["ATTRIBUTED_TEXTS", "EFFECTS_FIGURES", "FIGURE_SPECS", "OF_TEXTS", "EffectsFigures", "FigureSpec", "Figures"]
 
 
 @final
@@ -23,7 +23,7 @@ class FigureSpec:
     """One figure.
 
     Attributes:
-        drawn_by: ``"module:function"``; its first argument is what is drawn. kinds: of explanations that it can draw, or OF_TEXTS.
+        drawn_by: ``"module:function"``; its first argument is what is drawn. kinds: of explanations that it can draw, or OF_TEXTS, ATTRIBUTED_TEXTS.
     """
 
     drawn_by: str
@@ -37,6 +37,7 @@ class FigureSpec:
 
 
 OF_TEXTS: Final = "local values of texts"  # of the kind local, with figures of their own
+ATTRIBUTED_TEXTS: Final = "attributions of texts"
 FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
     "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "local", "rule", "saliency")),
     "dots": FigureSpec("whybox.plots.dots:dots", ("importance",)),
@@ -44,7 +45,7 @@ FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
     "local": FigureSpec("whybox.plots.local:local", ("local", OF_TEXTS)),
     "rule": FigureSpec("whybox.plots.rule:rule", ("rule",)),
     "beeswarm": FigureSpec("whybox.plots.beeswarm:beeswarm", ("attribution", "local", "saliency")),
-    "waterfall": FigureSpec("whybox.plots.waterfall:waterfall", ("attribution",)),
+    "waterfall": FigureSpec("whybox.plots.waterfall:waterfall", ("attribution", ATTRIBUTED_TEXTS)),
     "scatter": FigureSpec("whybox.plots.scatter:scatter", ("attribution", "interaction", "local", "saliency")),
     "heatmap": FigureSpec(
         "whybox.plots.heatmap:heatmap", ("attribution", "interaction", "interaction_size", "local", "saliency")
@@ -53,7 +54,7 @@ FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
     "overlay": FigureSpec("whybox.plots.saliency_image:overlay", ("saliency",)),
     "beside": FigureSpec("whybox.plots.saliency_image:beside", ("saliency",)),
     "track": FigureSpec("whybox.plots.saliency_series:track", ("saliency",)),
-    "words": FigureSpec("whybox.plots.saliency_image:words", ("saliency", OF_TEXTS)),
+    "words": FigureSpec("whybox.plots.saliency_image:words", ("saliency", OF_TEXTS, ATTRIBUTED_TEXTS)),
 }
 EFFECTS_FIGURES: Final[Mapping[str, FigureSpec]] = {"grid": FigureSpec("whybox.plots.effects_grid:grid", ("effects",))}
 
@@ -86,7 +87,8 @@ class Figures(_FiguresByName):
     """``explanation.plot``: ``explanation.plot.bar()``."""
 
     def __init__(self, explanation: Any) -> None:
-        super().__init__(explanation, OF_TEXTS if has_words(explanation) else explanation.kind, FIGURE_SPECS)
+        of_texts = ATTRIBUTED_TEXTS if explanation.kind == "attribution" else OF_TEXTS
+        super().__init__(explanation, of_texts if has_words(explanation) else explanation.kind, FIGURE_SPECS)
 
 
 @final

@@ -81,7 +81,7 @@ def framed_table(e: Labelled, body: str) -> str:
     """Return a table as HTML, below a line that says what it is of and above the evidence."""
     units = "" if e.kind == "rule" else f" in {escape(e.units)}"
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
-    about_errors = "; ± standard error" if e.std_error is not None and "feature" in e.dims else ""
+    about_errors = "; ± standard error" if e.std_error is not None and {*e.dims} & {"feature", "word"} else ""
     axes = ", ".join(_counted_features(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b>{units}: {axes}{many}. '

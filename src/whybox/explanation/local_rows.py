@@ -69,6 +69,8 @@ def local_warnings(e: Labelled) -> tuple[str, ...]:
     Raises:
         OptionError: several rows, outputs or widths.
     """
+    if e.kind == "attribution":
+        return () if bool(e.extras["converged"][1]) else ("errors are larger than asked",)
     r_squared, effective, gap = (_number(e, name) for name in ("r_squared", "effective_size", "gap"))
     doubts = local_doubts(e.extras)
     out = []
@@ -108,8 +110,10 @@ def row_name(e: Labelled) -> str:
 
 
 def local_numbers(e: Labelled) -> str:
-    """Return the prediction, that of the local model, and R squared where no warning says it, of one row and one output."""
+    """Return the prediction, that of the local model, and R squared where no warning says it, of one row and one output; of attributions the base."""
     prediction = "" if e.prediction is None else f"prediction {number_text(float(e.prediction), 3)}, "
+    if e.kind == "attribution":
+        return f"{prediction}base {number_text(float(e.base), 3)}"
     r_squared = _number(e, "r_squared")
     described = f", R squared {number_text(r_squared, 2)}" if r_squared >= MIN_R_SQUARED else ""
     return f"{prediction}local model {number_text(_number(e, 'local_prediction'), 3)}{described}"
@@ -121,6 +125,8 @@ def certified_text(e: Labelled) -> str:
     Raises:
         OptionError: several rows, outputs or widths.
     """
+    if "certified" not in e.extras:
+        return ""
     settled, of = int(_number(e, "certified")), e.values.size
     if settled >= of:
         return ""

@@ -1,4 +1,4 @@
-"""The words of local values of texts: one text picked out of several, its pieces with their values, and texts of different lengths on one axis."""
+"""The words of local values and attributions of texts: one text picked out of several, its pieces with their values, and texts of different lengths on one axis."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ OCCURRENCES: Final = (
 
 
 def has_words(e: Labelled) -> bool:
-    """Return whether these are local values of the words of texts."""
-    return e.kind == "local" and "word" in e.dims
+    """Return whether these are local values or attributions of the words of texts."""
+    return e.kind in ("local", "attribution") and "word" in e.dims
 
 
 def word_labels(e: Labelled) -> list[str]:
@@ -49,11 +49,12 @@ def distinct_words(e: Labelled) -> list[str]:
 
 
 def keep_own_words(e: Any) -> Any:
-    """Return the local values of one text that was picked out of several, with its own words alone, which become labels."""
+    """Return the values of one text that was picked out of several, with its own words alone, which become labels, and its own base."""
     words = e.extras["word"][1]
     kept = np.flatnonzero([word != "" for word in words.tolist()])
     own = e if len(kept) == len(words) else e[kept]
-    return replace(own, coords={**own.coords, "word": own.extras["word"][1]})
+    base = np.array(own.extras["base"][1]) if "base" in own.extras else own.base
+    return replace(own, base=base, coords={**own.coords, "word": own.extras["word"][1]})
 
 
 def text_pieces(e: Labelled) -> list[tuple[str, int]]:

@@ -64,7 +64,7 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None, *, 
     _refuse_split(names, given, tied)
     if len(names) > 1 and not given and len(tied) == 1:
         raise UnsupportedModelError(
-            f"the model mixes all its columns ({quoted_list(names)}) before its trees read them, so they are one player and there is nothing to share out. "
+            f"the model mixes all its columns ({quoted_list(names)}) before it reads them, so they are one player and there is nothing to share out. "
             "Explain the model on the mixed columns instead (pass its last step and the transformed rows), or, for CatBoost, train with max_ctr_complexity=1."
         )
     groups = named_groups(names, given, tied)

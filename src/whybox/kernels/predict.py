@@ -9,6 +9,7 @@ import numpy as np
 from whybox.data.table import Floats, Table
 from whybox.errors import NonFiniteError, UnsupportedModelError, quoted_list
 from whybox.kernels.tree_shap import predict
+from whybox.models.additive import Additive
 from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.base import Model, OwnPredict
 from whybox.models.linear import Linear
@@ -33,7 +34,7 @@ def raw_outputs(model: Model, X: Floats) -> Floats:
     Raises:
         UnsupportedModelError: the model is not one that is read.
     """
-    return model.raw_outputs(X) if isinstance(model, Linear) else predict(_require_ensemble(model), X)
+    return model.raw_outputs(X) if isinstance(model, Linear | Additive) else predict(_require_ensemble(model), X)
 
 
 def rounding_scale(model: Model, X: Floats) -> Floats:
@@ -42,7 +43,7 @@ def rounding_scale(model: Model, X: Floats) -> Floats:
     Raises:
         UnsupportedModelError: as `raw`.
     """
-    return model.rounding_scale(X) if isinstance(model, Linear) else _require_ensemble(model).rounding_scale
+    return model.rounding_scale(X) if isinstance(model, Linear | Additive) else _require_ensemble(model).rounding_scale
 
 
 def compare_with_own_predict(model: Model, table: Table, X: Floats, *, rows: str, row: str) -> float:

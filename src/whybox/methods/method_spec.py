@@ -10,7 +10,7 @@ from whybox.errors import OptionError, quoted_list
 __all__ = ["FAMILIES", "NEEDS", "QUESTIONS", "MethodSpec", "Option"]
 
 FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "lime", "anchors", "saliency")
-NEEDS: Final = ("trees", "linear", "predict", "gradients", "layer", "y", "background", "train")
+NEEDS: Final = ("trees", "linear", "additive", "predict", "gradients", "layer", "y", "background", "train")
 # what a method of importance measures, by which sentences of an agreement are chosen: the loss without a feature, whatever the others; given the others; of a model
 # trained without it; how far predictions move; what was gained in training; "": something else
 QUESTIONS: Final = ("", "loss", "given_others", "refit", "size", "gain")

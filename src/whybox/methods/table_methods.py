@@ -19,6 +19,9 @@ _EVALUATED_BY_SHAP: Final = (
     "spot_checks",
 )  # fmt: skip  # of methods that evaluate it
 _SAMPLED_BY_SHAP: Final = (*_EVALUATED_BY_SHAP, "tol", "top", "level", "stochastic", "surrogate", "callback")
+_PARTITIONED_BY_SHAP: Final = (
+    *(name for name in _EVALUATED_BY_SHAP if name not in ("order", "index")), "hierarchy", "tol", "level", "callback",
+)  # fmt: skip
 _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (
     "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
@@ -99,7 +102,39 @@ TABLE_METHODS: Final = (
         figures=_TABLE_FIGURES,
         section="attributions",
         command="explain",
-        cost="less than one predict",
+        cost="under a microsecond, checks apart",
+    ),
+    MethodSpec(
+        id="linear_shap_correlated",
+        family="shap",
+        title="LinearShap, correlated features",
+        summary="Shapley values of a linear model, exact where features are a Gaussian: absent features follow from those present",
+        reference="Strumbelj and Kononenko, Knowledge and Information Systems 41 (2014); Aas, Jullum and Loland (2021), arXiv:1903.10464",
+        run="whybox.methods.shap.explainers:LinearShap",
+        options=_SHAP_OPTIONS,
+        option_names=_READ_BY_SHAP,
+        needs=("linear", "background"),
+        additive=True,
+        figures=_TABLE_FIGURES,
+        section="attributions",
+        command="explain",
+        cost="under a microsecond, after 2^features coalitions once (15 features: a second)",
+    ),
+    MethodSpec(
+        id="additive_shap",
+        family="shap",
+        title="AdditiveShap",
+        summary="exact Shapley values, or another index, of an additive model: terms of one feature less their mean, terms of two shared out",
+        reference="Lou, Caruana, Gehrke and Hooker, KDD 2013, for the models; Shapley (1953)",
+        run="whybox.methods.shap.explainers:AdditiveShap",
+        options=_SHAP_OPTIONS,
+        option_names=_READ_BY_SHAP,
+        needs=("additive", "background"),
+        additive=True,
+        figures=_TABLE_FIGURES,
+        section="attributions",
+        command="explain",
+        cost="one to two predicts, checks apart",
     ),
     MethodSpec(
         id="exact_shap",
@@ -135,6 +170,23 @@ TABLE_METHODS: Final = (
         cost="up to 2,000 predictions a row, or as `max_evals` says",
     ),
     MethodSpec(
+        id="partition_shap",
+        family="shap",
+        title="PartitionShap",
+        summary="Owen values over a hierarchy: features, or words, that belong together share the credit of their block",
+        reference="Winter, International Journal of Game Theory 18 (1989), doi:10.1007/BF01268148; Owen (1977), doi:10.1007/978-3-642-45494-3_7",
+        run="whybox.methods.shap.partition:PartitionShap",
+        options=_SHAP_OPTIONS,
+        option_names=_PARTITIONED_BY_SHAP,
+        needs=("predict", "background"),
+        exact=False,
+        additive=True,
+        figures=_TABLE_FIGURES,
+        section="attributions",
+        command="explain",
+        cost="up to 2,000 predictions a row, or as `max_evals` says",
+    ),
+    MethodSpec(
         id="rescaled",
         family="shap",
         title="TreeShap, rescaled",
@@ -154,7 +206,7 @@ TABLE_METHODS: Final = (
     MethodSpec(
         id="exact",
         title="LIME without a sample",
-        summary="coefficients of a linear model near a row, without a sample: of tree ensembles and linear boosters on their additive scale",
+        summary="coefficients of a linear model near a row, without a sample: of tree ensembles and linear models on their additive scale",
         needs=("background",),
         takes=("trees", "linear"),
         cost="less than two predicts a row",

@@ -14,7 +14,7 @@ __all__ = ["PREDICT_METHODS", "BoundMethod", "bound_method", "gives_labels", "la
 
 # in the order in which an estimator's methods are preferred: labels carry least
 PREDICT_METHODS: Final = ("predict_proba", "decision_function", "predict")
-_LIBRARIES: Final = ("sklearn", "xgboost", "lightgbm", "catboost")
+_LIBRARIES: Final = ("sklearn", "xgboost", "lightgbm", "catboost", "interpret")
 # their predict takes a container of its own, or gives another scale than the estimators' one
 _NOT_READ: Final = {("xgboost", "Booster"), ("catboost", "CatBoost")}
 
@@ -60,6 +60,10 @@ class BoundMethod:
         if self.name == "predict_proba" and outputs.has_probability:
             return "response"
         if self.name == "decision_function" and outputs.has_probability and not self._sums_averaged_trees(model):
+            return "raw"
+        if self.name == "decision_function" and own.endswith(
+            ".decision_function"
+        ):  # of a classifier without probabilities
             return "raw"
         if self.name == "predict" and ".predict" in own and (library, type(self.estimator).__name__) not in _NOT_READ:
             return "response"

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 
+from whybox.models.additive import Additive
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
@@ -15,8 +16,11 @@ __all__ = ["columns_read", "narrow_to_columns_read"]
 
 
 def columns_read(model: Model) -> npt.NDArray[np.int64]:
-    """Model columns that a split, linear leaf or weight reads, in increasing order; at least one."""
-    columns = model.columns_read if isinstance(model, TreeEnsemble | Linear) else np.arange(model.inputs.width)
+    """Model columns that a split, linear leaf, weight or table reads, in increasing order; at least one."""
+    if isinstance(model, TreeEnsemble | Linear | Additive):
+        columns = model.columns_read
+    else:
+        columns = np.arange(model.inputs.width)
     return columns if len(columns) else np.zeros(1, dtype=np.int64)
 
 
@@ -28,6 +32,8 @@ def narrow_to_columns_read(model: Model) -> Model:
     if isinstance(model, Linear):
         weights = np.ascontiguousarray(model.weights[columns])
         narrow_model: Model = replace(model, inputs=model.inputs.select_columns(columns), weights=weights)
+    elif isinstance(model, Additive):
+        narrow_model = model.select_columns(columns, model.inputs.select_columns(columns))
     elif isinstance(model, TreeEnsemble):
         narrow_model = _narrow_trees(model, columns)
     else:

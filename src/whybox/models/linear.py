@@ -59,7 +59,8 @@ class Linear(Model):
 
     def rounding_scale(self, X: Floats) -> Floats:
         """Size of the summands of each row, to which rounding is relative; (rows, outputs)."""
-        return np.asarray(np.abs(self.base_values) + np.abs(np.nan_to_num(X)) @ np.abs(self.weights))
+        size = np.abs(X if np.isfinite(X).all() else np.nan_to_num(X))
+        return np.asarray(np.abs(self.base_values) + size @ np.abs(self.weights))
 
     def raw_outputs(self, X: Floats) -> Floats:
         """Raw outputs (rows, outputs)."""

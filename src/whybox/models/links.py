@@ -11,7 +11,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 
-__all__ = ["ELEMENTWISE_LINKS", "PREDICTION_UNITS", "Link", "Outputs"]
+__all__ = ["CLASS_LINKS", "ELEMENTWISE_LINKS", "PREDICTION_UNITS", "Link", "Outputs"]
 
 PREDICTION_UNITS: Final = "prediction"  # the units, and the name of the only output, of a model that names neither
 
@@ -28,6 +28,13 @@ def _softmax(raw: Floats, scale: float) -> Floats:
     return np.asarray(exponentials / exponentials.sum(axis=-1, keepdims=True))
 
 
+def _normalized_sigmoid(raw: Floats, scale: float) -> Floats:
+    """One sigmoid for each class against the rest, divided by their sum; equal shares where all are zero (scikit-learn's one-vs-rest)."""
+    shares = _sigmoid(raw, scale)
+    total = shares.sum(axis=-1, keepdims=True)
+    return np.asarray(np.divide(shares, total, out=np.full(shares.shape, 1.0 / raw.shape[-1]), where=total > 0))
+
+
 def _cumulative_softplus(raw: Floats, _: float) -> Floats:
     """First output, then softplus increments, so that levels never cross (XGBoost's expectiles)."""
     return np.asarray(np.cumsum(np.concatenate([raw[..., :1], np.logaddexp(0.0, raw[..., 1:])], axis=-1), axis=-1))
@@ -42,6 +49,7 @@ _LINK_FUNCTIONS: Final[dict[str, Callable[[Floats, float], Floats]]] = {
     "identity": lambda raw, _: raw,
     "sigmoid": _sigmoid,
     "softmax": _softmax,
+    "normalized sigmoid": _normalized_sigmoid,
     "exp": lambda raw, scale: np.exp(scale * raw),
     "step": lambda raw, _: (raw > 0).astype(np.float64),
     "signed square": lambda raw, _: np.sign(raw) * raw * raw,
@@ -50,7 +58,13 @@ _LINK_FUNCTIONS: Final[dict[str, Callable[[Floats, float], Floats]]] = {
     "mean and variance": _mean_and_variance,
     "anomaly score": lambda raw, scale: -np.exp2(-raw / scale),
 }
-ELEMENTWISE_LINKS: Final = frozenset(_LINK_FUNCTIONS) - {"softmax", "cumulative softplus", "mean and variance"}
+ELEMENTWISE_LINKS: Final = frozenset(_LINK_FUNCTIONS) - {
+    "softmax",
+    "normalized sigmoid",
+    "cumulative softplus",
+    "mean and variance",
+}
+CLASS_LINKS: Final = frozenset({"softmax", "normalized sigmoid"})  # whose probabilities add up to one over the outputs
 
 
 @final

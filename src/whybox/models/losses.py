@@ -16,7 +16,7 @@ from whybox.data.cells import cell_key
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError, quoted_list
-from whybox.models.links import Outputs
+from whybox.models.links import CLASS_LINKS, Outputs
 
 __all__ = [
     "CLASS_LOSSES",
@@ -225,7 +225,7 @@ def class_labels(outputs: Outputs) -> tuple[str, ...] | None:
         return None
     if outputs.negative_class is not None:
         return (str(outputs.negative_class), *map(str, outputs.names))
-    together = outputs.link.name == "softmax" or (len(outputs.names) > 1 and outputs.additive_probability)
+    together = outputs.link.name in CLASS_LINKS or (len(outputs.names) > 1 and outputs.additive_probability)
     return tuple(map(str, outputs.names)) if together else None
 
 

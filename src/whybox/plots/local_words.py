@@ -1,4 +1,4 @@
-"""Local values of a text: the text itself, each word on a ground coloured by its value."""
+"""Local values or attributions of a text: the text itself, each word on a ground coloured by its value."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def local_words(
     """Write one text, each of its words on a ground coloured by its value; what speaks against the picture stands above it in bold.
 
     Args:
-        e: local values of texts. row: position of the text, where there are several. output: which of several outputs. ax: where to draw.
+        e: local values or attributions of texts. row: position of the text, where there are several. output: which of several outputs. ax: where to draw.
         title: instead of the usual one.
 
     Returns:

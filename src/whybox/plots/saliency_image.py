@@ -324,7 +324,7 @@ def words(
     """Write the tokens or words of one row, each on a background coloured by its value.
 
     Args:
-        e: a saliency map over tokens or words, or local values of texts (whybox.plots.local_words). row: position. output: which of several outputs.
+        e: a saliency map over tokens or words, or local values or attributions of texts (whybox.plots.local_words). row: position. output: which of several outputs.
         ax: where to draw. title: in place of the default.
 
     Returns:

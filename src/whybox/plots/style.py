@@ -316,6 +316,8 @@ def other_figure_hint(e: Explanation) -> str:
     """Which figure draws local values or a saliency map of this kind, as the end of a message; nothing for other explanations and maps of tables."""
     if "width" in e.dims:
         return " These are local values for several kernel widths; pick one, e[0], or draw a row over the widths: e[:, 0].plot.local()."
+    if has_words(e) and e.kind == "attribution":
+        return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.waterfall, as steps."
     if has_words(e):
         return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.local, as bars."
     if e.kind == "local":

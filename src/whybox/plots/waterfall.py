@@ -11,6 +11,7 @@ from whybox.errors import Argument, OptionError
 from whybox.explanation.errors_of_values import includes_zero, unconverged_rows
 from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import number_text
+from whybox.explanation.local_words import distinct_words, has_words
 from whybox.plots.intervals import UNSURE_ALPHA, draw_intervals, interval_words
 from whybox.plots.style import (
     NEGATIVE,
@@ -67,12 +68,12 @@ def waterfall(
         raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
         raise OptionError(f"a waterfall shows attributions of one row.{other_figure_hint(e)}")
-    if "feature" not in e.dims:
+    if "feature" not in e.dims and not has_words(e):
         raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
-    if e.dims == ("row", "feature"):
+    if "row" in e.dims:
         if row is None:
             raise OptionError(
-                f"a waterfall shows one of the {len(e)} rows; say which: waterfall(",
+                f"a waterfall shows one of the {len(e)} {'texts' if has_words(e) else 'rows'}; say which: waterfall(",
                 Argument("row", 0),
                 "), or slice first: e[0].plot.waterfall().",
             )
@@ -156,7 +157,9 @@ def _write_value(ax: Axes, value: float, x: float, y: int) -> None:
 
 
 def _feature_label(e: Explanation, j: int) -> str:
-    """Return 'name = value', or the name alone for a group of columns."""
+    """Return 'name = value', or the name alone for a group of columns or a word."""
+    if has_words(e):
+        return shorten_label(distinct_words(e)[j])
     name = e.feature_names[j]
     values = shown_values(e, name)
     return (

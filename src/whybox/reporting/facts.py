@@ -11,6 +11,7 @@ import numpy.typing as npt
 from whybox.data.table import Table
 from whybox.explanation.explanation import Explanation
 from whybox.models.base import Model
+from whybox.models.links import CLASS_LINKS
 from whybox.reporting.explained_rows import ExplainedRows
 from whybox.reporting.performance import Performance
 
@@ -99,5 +100,5 @@ class ReportData:
         if "output" not in self.explanation.dims:
             return ""
         outputs = self.model.outputs
-        one_of_several = outputs.has_probability and (outputs.link.name == "softmax" or outputs.additive_probability)
+        one_of_several = outputs.has_probability and (outputs.link.name in CLASS_LINKS or outputs.additive_probability)
         return f"{'class' if one_of_several else 'output'} {e.coords['output'][0]}"

@@ -1,4 +1,4 @@
-"""scikit-learn: trees, forests, boosting, averages of models, and the wrappers around any supported model."""
+"""scikit-learn: trees, forests, boosting, linear models, averages of models, and the wrappers around any supported model."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any, Final
 
-from whybox.adapters.sklearn import boosting, ensembles, pipeline, trees
+from whybox.adapters.common import ANY_MODEL_HINT
+from whybox.adapters.sklearn import boosting, ensembles, linear, linear_ensembles, pipeline, trees
 from whybox.adapters.sklearn.assemble import UnverifiedModel, verify_and_attach
-from whybox.errors import UnsupportedModelError, quoted_list
+from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
 from whybox.models.registry import as_model
@@ -40,6 +41,8 @@ _WRAPPER_READERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]
     "VotingClassifier": ensembles.read_voting,
     "MultiOutputRegressor": ensembles.read_multi_output,
     "MultiOutputClassifier": ensembles.read_multi_output,
+    "OneVsRestClassifier": linear_ensembles.read_one_vs_rest,
+    "RANSACRegressor": linear_ensembles.read_ransac,
     "Pipeline": pipeline.read_pipeline,
     "GridSearchCV": pipeline.read_search,
     "RandomizedSearchCV": pipeline.read_search,
@@ -65,23 +68,22 @@ def adapt(estimator: Any) -> Model:
         if cls.__name__ in _ESTIMATOR_READERS:
             _refuse_unfitted(estimator)
             return verify_and_attach(_ESTIMATOR_READERS[cls.__name__](estimator), estimator)
+        if cls.__name__ in linear.LINEAR_READERS:
+            _refuse_unfitted(estimator)
+            return linear.LINEAR_READERS[cls.__name__](estimator)
         if cls.__name__ in _WRAPPER_READERS:
             _refuse_unfitted(estimator)
             return _WRAPPER_READERS[cls.__name__](estimator, as_model)
         if cls.__name__ in _REASONS_AGAINST:
             raise UnsupportedModelError(
-                f"{cls.__name__} cannot be explained exactly: {_REASONS_AGAINST[cls.__name__]}.", hint=_ANY_MODEL
+                f"{cls.__name__} cannot be explained exactly: {_REASONS_AGAINST[cls.__name__]}.", hint=ANY_MODEL_HINT
             )
     raise UnsupportedModelError(
-        f"{type(estimator).__name__} is not a tree model this version explains.",
-        hint=f"It explains: {quoted_list([*_ESTIMATOR_READERS, *_WRAPPER_READERS], most=40)}. {_ANY_MODEL}",
+        f"{type(estimator).__name__} is not a model this version reads.",
+        hint=f"It reads trees, forests, boosting, linear models, ensembles of these, Pipelines and searches; docs/models.md lists every kind. {ANY_MODEL_HINT}",
     )
 
 
-_ANY_MODEL: Final = (
-    "Attributions with a background, effects, LIME and anchors take any fitted model, by its own predict: wb.explain(model, X, background), "
-    "wb.effects(model, X), wb.lime(model, X, background)."
-)
 _DECISION_UNITS: Final = {
     "GradientBoostingClassifier": "log-odds",
     "HistGradientBoostingClassifier": "log-odds",

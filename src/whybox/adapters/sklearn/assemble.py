@@ -57,11 +57,11 @@ class UnverifiedModel:
 def verify_and_attach(reading: UnverifiedModel, estimator: Any) -> Model:
     """Verify a model on probe rows and attach the estimator's own predict."""
     n_outputs, predict_of_rounds = len(reading.model.outputs.names), reading.rounds
-    predict = _PredictAsColumns(reading.predict, n_outputs)
+    predict = PredictAsColumns(reading.predict, n_outputs)
 
     def of_rounds(rows: Floats, first: int, last: int) -> Floats:
         assert predict_of_rounds is not None  # noqa: S101  # not called without
-        return _PredictAsColumns(predict_of_rounds(first, last), n_outputs).rows(rows)
+        return PredictAsColumns(predict_of_rounds(first, last), n_outputs).rows(rows)
 
     model = verify_trees(
         reading.model,
@@ -89,7 +89,7 @@ def wrap_model(
     model: Model, predict: Callable[[Any], Any], scale: Scale, estimator: Any, relative: float = RELATIVE_ROUNDING
 ) -> Model:
     """Return a verified inner model with the predict of its wrapper (Pipeline, search, ensemble)."""
-    own_call = _PredictAsColumns(predict, len(model.outputs.names))
+    own_call = PredictAsColumns(predict, len(model.outputs.names))
     own_predict = OwnPredict(
         own_call,
         scale,
@@ -102,7 +102,7 @@ def wrap_model(
 
 @final
 @dataclass(frozen=True)
-class _PredictAsColumns:
+class PredictAsColumns:
     """The estimator's predict as (rows, outputs); a binary classifier's column for its first class is dropped."""
 
     method: Callable[[Any], Any]

@@ -56,6 +56,8 @@ def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Sca
         return estimator.predict_proba, "response"
     if inner.outputs.response_units == "score_samples":
         return estimator.score_samples, "response"
+    if inner.own_predict.call_name.endswith(".decision_function"):
+        return estimator.decision_function, "raw"
     return estimator.predict, "response"
 
 

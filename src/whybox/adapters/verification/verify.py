@@ -43,6 +43,7 @@ MIXED_PROBE_ROWS: Final = 64  # rows that are mixed of two of them
 MAX_COLUMNS_MADE: Final = (
     2048  # columns; of wider models, rows have the columns that are read alone, until a predict is asked
 )
+MAX_RAW_COMPARED: Final = 3.0  # raw outputs of rows whose predictions behind a link are compared
 MAX_CELLS_PER_CALL: Final = 2**22  # of dense rows that are asked about at a time
 
 
@@ -232,9 +233,19 @@ def _compare_by_rounds(
 
 
 def verify_linear(
-    model: Linear, predict: Callable[[Any], Floats], *, relative: float, against: str, seed: int = 0
+    model: Linear,
+    predict: Callable[[Any], Floats],
+    *,
+    relative: float,
+    against: str,
+    scale: Scale = "raw",
+    nan: bool = True,
+    seed: int = 0,
 ) -> Linear:
-    """As `verify_trees`, for a linear model's margins: zeros, random rows, missing values.
+    """As `verify_trees`, for a linear model: zeros, random rows, missing values.
+
+    Args:
+        scale: of the predictions. Behind a link, rows are shrunk to where it is not flat. nan: whether the library takes missing values.
 
     Raises:
         ModelMismatchError: they differ by more than rounding.
@@ -242,7 +253,13 @@ def verify_linear(
     rng = np.random.default_rng(seed)
     n_rows = int(np.clip(MAX_CELLS_PER_CALL // model.inputs.width, 20, 200))
     rows = rng.normal(size=(n_rows, model.inputs.width)) * rng.choice([0.0, 1e-3, 1.0, 1e3], size=(n_rows, 1))
-    rows[rng.random(rows.shape) < 0.05] = np.nan
+    if nan:
+        rows[rng.random(rows.shape) < 0.05] = np.nan
+    if scale == "response":
+        rows *= rng.uniform(0.1, MAX_RAW_COMPARED, (n_rows, 1)) / np.maximum(
+            np.abs(np.nan_to_num(rows) @ model.weights).max(axis=1, keepdims=True), 1e-300
+        )
+        rows = np.clip(rows, -1e30, 1e30)
     rows = rows.astype(np.float32).astype(np.float64)
     mixed = _mix_probe_rows(rows, rng)[:n_rows]
     rows = np.concatenate([rows, mixed])
@@ -250,7 +267,7 @@ def verify_linear(
         model,
         model.raw_outputs(rows),
         predict(rows),
-        scale="raw",
+        scale=scale,
         relative=relative,
         rounding_scale=model.rounding_scale(rows),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from whybox.methods.method_spec import MethodSpec
+from whybox.models.additive import Additive
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
@@ -14,14 +15,20 @@ __all__ = ["can_explain", "model_abilities"]
 _OF_MODEL: Final = (
     "trees",
     "linear",
+    "additive",
     "predict",
     "gradients",
 )  # needs that the model meets or not; others are arguments
 
 
 def model_abilities(model: Model) -> frozenset[str]:
-    """Return what a model offers: its trees or its weights, and always predictions."""
-    kinds = {"trees": isinstance(model, TreeEnsemble), "linear": isinstance(model, Linear), "predict": True}
+    """Return what a model offers: its trees, its weights or its tables, and always predictions."""
+    kinds = {
+        "trees": isinstance(model, TreeEnsemble),
+        "linear": isinstance(model, Linear),
+        "additive": isinstance(model, Additive),
+        "predict": True,
+    }
     return frozenset(name for name, there in kinds.items() if there)
 
 

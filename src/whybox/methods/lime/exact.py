@@ -38,7 +38,7 @@ def exact_unavailable(neighbourhood: Neighbourhood) -> str | None:
     """Return why a model cannot be explained exactly, in words; None where it can."""
     model, scale = neighbourhood.model, neighbourhood.selection.scale
     if not isinstance(model, TreeEnsemble | Linear):
-        return f"only tree ensembles and linear boosters are read, and this is {model.kind}"
+        return f"only tree ensembles and linear models have values without a sample, and this is {model.kind}"
     if scale != "raw":
         return f"on this scale the model is {model.outputs.link.name} of a sum, which is no sum itself"
     if isinstance(model, TreeEnsemble) and model.has_linear_leaves:

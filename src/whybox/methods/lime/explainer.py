@@ -29,7 +29,7 @@ from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled, rows_of_own_draws
 from whybox.methods.lime.text_explainer import explainer_without_background
-from whybox.methods.lime.text_options import LimeTextOptions, check_names_of_tables
+from whybox.methods.lime.text_options import OPTION_NAMES, LimeTextOptions
 from whybox.models.blackbox import BlackBox
 from whybox.models.trees import TreeEnsemble
 
@@ -64,7 +64,7 @@ class Lime:
         self._texts = explainer_without_background(model, options, given) if background is None else None
         if self._texts is not None:
             return
-        check_names_of_tables(given)
+        OPTION_NAMES.check_for_tables(given)
         refuse_model_of_texts(model)
         self.options = make_options(LimeOptions, options, given)
         self.neighbourhood = resolve_neighbourhood(model, background, self.options)

@@ -7,17 +7,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, final
 
-from whybox.errors import Argument, InputError, OptionError
+from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import make_options
 from whybox.methods.common.words.text_model import refuse_model_of_tables, refuse_no_texts, takes_tables
 from whybox.methods.common.words.tokenized import is_column_of_texts
-from whybox.methods.lime.text_options import WORDS, LimeTextOptions, has_names_of_texts
+from whybox.methods.lime.text_options import OPTION_NAMES, WORDS, LimeTextOptions
 from whybox.methods.lime.text_result import text_result
 from whybox.methods.lime.texts import explain_texts
 from whybox.methods.registry import find
 
-__all__ = ["TextExplainer", "explainer_without_background", "refuse_background"]
+__all__ = ["TextExplainer", "explainer_without_background"]
 
 
 @final
@@ -63,19 +63,6 @@ def explainer_without_background(model: Any, options: Any, given: Mapping[str, A
     """
     if isinstance(options, LimeTextOptions):
         return TextExplainer(model, make_options(LimeTextOptions, options, given))
-    if options is not None or takes_tables(model) or not has_names_of_texts(given):
+    if options is not None or takes_tables(model) or not OPTION_NAMES.fits_texts(given):
         return None
     return TextExplainer(model, make_options(LimeTextOptions, None, given))
-
-
-def refuse_background(background: Any) -> None:
-    """Refuse a background beside texts.
-
-    Raises:
-        OptionError: there is one.
-    """
-    if background is not None:
-        raise OptionError(
-            Argument("background"),
-            " is an option of tables, and these are texts: words are left out, and nothing is drawn in their place. Leave it out.",
-        )

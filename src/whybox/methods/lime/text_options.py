@@ -2,24 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, fields
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
 from whybox.core.validation import check_positive, check_whole_number
-from whybox.errors import Argument, OptionError, quoted_list
+from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import check_max_evals, option
+from whybox.methods.common.words.option_names import OptionNames
 from whybox.methods.lime.options import AUTO, PREDICTED, LimeOptions
 from whybox.numerics.statistics import critical_value
 
 __all__ = [
     "MAX_EVALS",
+    "OPTION_NAMES",
     "PREDICTED",
     "WORDS",
     "LimeTextOptions",
-    "check_names_of_tables",
-    "check_names_of_texts",
-    "has_names_of_texts",
 ]
 
 WORDS: Final = "words"  # the method of texts
@@ -119,40 +118,4 @@ class LimeTextOptions:
         return MAX_EVALS if self.max_evals is None else self.max_evals
 
 
-_OF_TEXTS: Final = tuple(f.name for f in fields(LimeTextOptions))
-_OF_TABLES: Final = tuple(f.name for f in fields(LimeOptions))
-
-
-def check_names_of_texts(given: Iterable[str]) -> None:
-    """Refuse options that tables have and texts have not.
-
-    Raises:
-        OptionError: there is one; the message names it.
-    """
-    advice = (
-        f" is an option of tables, and these are texts; leave it out. Options of texts are {quoted_list(_OF_TEXTS)}."
-    )
-    _refuse_names(given, set(_OF_TABLES) - set(_OF_TEXTS), advice)
-
-
-def check_names_of_tables(given: Iterable[str]) -> None:
-    """Refuse options that texts have and tables have not.
-
-    Raises:
-        OptionError: there is one; the message names it.
-    """
-    advice = (
-        " is an option of texts, and X is a table; leave it out, or pass a text or a list of texts: ['a text', ...]."
-    )
-    _refuse_names(given, set(_OF_TEXTS) - set(_OF_TABLES), advice)
-
-
-def _refuse_names(given: Iterable[str], of_the_other: set[str], advice: str) -> None:
-    for name in given:
-        if name in of_the_other:
-            raise OptionError(Argument(name), advice)
-
-
-def has_names_of_texts(given: Iterable[str]) -> bool:
-    """Return whether all of these are options of texts."""
-    return set(given) <= set(_OF_TEXTS)
+OPTION_NAMES: Final = OptionNames(LimeTextOptions, LimeOptions)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -14,9 +12,15 @@ from whybox.data.table import Floats
 from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.local_rows import MAX_GAP, MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
-from whybox.explanation.local_words import OCCURRENCES
 from whybox.methods.common.output import notes_on_scale
-from whybox.methods.common.words.split import NON_WORDS, TextWords
+from whybox.methods.common.words.text_axes import (
+    comparison_text,
+    reading_notes,
+    stack_words,
+    word_coords,
+    word_extras,
+    words_setting,
+)
 from whybox.methods.lime.removal_law import KERNEL_WIDTH
 from whybox.methods.lime.texts import LocalTexts, WordCoefficients
 from whybox.methods.method_spec import MethodSpec
@@ -38,29 +42,19 @@ def text_result(found: LocalTexts, *, spec: MethodSpec, seconds: float = 0.0) ->
     rows = found.rows
     axis = ("output",) if found.output.has_output_axis and not found.is_predicted else ()
     dims, row_dims = ("row", "word", *axis), ("row", *axis)
-    width = max(row.words.n_words for row in rows)
 
     def per_row(values: Callable[[WordCoefficients], Any]) -> npt.NDArray[Any]:
         each = np.array([values(row) for row in rows])
         return each if axis else each[:, 0]
 
     def per_word(values: Callable[[WordCoefficients], npt.NDArray[Any]], fill: Any = np.nan) -> npt.NDArray[Any]:
-        each = np.stack([_padded(np.asarray(values(row)), width, fill) for row in rows])
+        each = stack_words([values(row) for row in rows], fill)
         return each if axis else each[..., 0]
 
-    def per_text(values: Callable[[TextWords], npt.NDArray[Any]], fill: Any) -> npt.NDArray[Any]:
-        return np.stack([_padded(values(row.words), width, fill) for row in rows])
-
     values = per_word(lambda r: r.fit.values)
-    occurrences = [row.words.occurrences.astype(np.int32) for row in rows]
-    most = max(map(len, occurrences))
     exact = all(row.fit.std_error is None for row in rows)
     extras: Extras = {
-        "text": (("row",), as_labels(found.texts)),
-        "word": (("row", "word"), per_text(lambda w: as_labels(w.words), "")),
-        "start": (("row", "word"), per_text(lambda w: w.spans[:, 0], -1)),
-        "end": (("row", "word"), per_text(lambda w: w.spans[:, 1], -1)),
-        OCCURRENCES: (("row", "occurrence", "span"), np.stack([_padded(o, most, -1) for o in occurrences])),
+        **word_extras(found.texts, [row.words for row in rows]),
         "effective_size": (("row",), np.array([r.effective_size for r in rows])),
         "label": (("row",), as_labels([r.label[0] if not axis else "each output" for r in rows])),
         "converged": (("row",), np.array([r.converged for r in rows])),
@@ -77,17 +71,12 @@ def text_result(found: LocalTexts, *, spec: MethodSpec, seconds: float = 0.0) ->
     if not exact:  # texts whose words were enumerated have errors of zero
         error = per_word(lambda r: np.zeros_like(r.fit.values) if r.fit.std_error is None else r.fit.std_error)
         extras |= interval_extras(_intervals(rows, values, error, found.options.level), dims, found.options.level)
-    names = [row.words.words for row in rows]
-    coords = {
-        "row": as_labels(list(range(len(rows)))),
-        "word": as_labels(list(names[0]) if len(rows) == 1 else list(range(width))),
-        "output": as_labels([PREDICTION_UNITS] if found.is_predicted else list(found.output.names)),
-    }
+    outputs = [PREDICTION_UNITS] if found.is_predicted else found.output.names
     return Explanation(
         kind="local",
         values=values,
         dims=dims,
-        coords=coords,
+        coords=word_coords([row.words for row in rows], outputs),
         base=np.full(values.shape[2:], np.nan),
         units=found.output.units,
         prediction=per_row(lambda r: r.prediction),
@@ -95,12 +84,6 @@ def text_result(found: LocalTexts, *, spec: MethodSpec, seconds: float = 0.0) ->
         evidence=_evidence(found, spec, exact, seconds),
         extras=extras,
     )
-
-
-def _padded(array: npt.NDArray[Any], width: int, fill: Any) -> npt.NDArray[Any]:
-    out = np.full((width, *array.shape[1:]), fill, dtype=array.dtype)
-    out[: len(array)] = array
-    return out
 
 
 def _intervals(rows: Sequence[WordCoefficients], values: Floats, error: Floats, level: float) -> Floats:
@@ -130,7 +113,7 @@ def _evidence(found: LocalTexts, spec: MethodSpec, exact: bool, seconds: float) 
         agreement=max(row.difference for row in rows),
         tolerance=0.0,
         model=found.model.kind,
-        verdict={"against": _compared_with(found)},
+        verdict={"against": comparison_text(found.model.kind, sum(row.compared for row in rows))},
         model_calls=sum(row.spent for row in rows),
         seed=options.seed,
         rows=len(rows),
@@ -144,35 +127,19 @@ def _evidence(found: LocalTexts, spec: MethodSpec, exact: bool, seconds: float) 
             "alpha": float(options.alpha or 0.0),
             "by_position": options.by_position,
             "mask_string": options.mask_string,
-            "words": _words_setting(options.tokenizer),
+            "words": words_setting(options.tokenizer),
             "max_evals": options.budget,
         },
     )
 
 
-def _compared_with(found: LocalTexts) -> str:
-    """What the predictions were compared with, in words."""
-    compared = sum(row.compared for row in found.rows)
-    if not compared:
-        return "nothing: the model itself was evaluated"
-    return f"{found.model.kind} on {compared:,} texts with some words left out"
-
-
-def _words_setting(tokenizer: Any) -> str:
-    """What words are, as the evidence keeps it."""
-    if tokenizer is None:
-        return NON_WORDS
-    if isinstance(tokenizer, re.Pattern):
-        return str(tokenizer.pattern)
-    return tokenizer if isinstance(tokenizer, str) else getattr(tokenizer, "__name__", type(tokenizer).__name__)
-
-
 def _notes(found: LocalTexts) -> tuple[str, ...]:
     rows, n = found.rows, len(found.rows)
-    notes = [*found.model.notes, *notes_on_scale(found.output, found.options.scale)]
-    for reading, count in Counter(row.reading for row in rows).items():
-        of = "" if count == n else f" ({count:,} of {n:,} texts)"
-        notes.append(f"The model was given {reading}{of}.")
+    notes = [
+        *found.model.notes,
+        *notes_on_scale(found.output, found.options.scale),
+        *reading_notes([row.reading for row in rows]),
+    ]
     left = sum(not row.converged for row in rows)
     if left:
         notes.append(

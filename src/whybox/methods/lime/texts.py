@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 from typing import Any, Final, final
 
 import numpy as np
@@ -16,8 +15,8 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
-from whybox.methods.common.words.evaluate import MaskEvaluator, as_counter
-from whybox.methods.common.words.split import TextWords, as_texts, split_text
+from whybox.methods.common.words.evaluate import MaskEvaluator, read_words
+from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_text
 from whybox.methods.common.words.text_model import TextModel, as_text_model
 from whybox.methods.lime.certify import Certificate, certify
 from whybox.methods.lime.removal_draws import all_subsets, draw_masks, size_proposal, subset_law
@@ -144,11 +143,6 @@ def most_predictions(words: TextWords, options: LimeTextOptions) -> int:
     return 2**d + PREDICTIONS_OF_CHECKS if is_enumerated(d, options) else options.budget
 
 
-def _number_of(text: str) -> int:
-    """A number by which the draws of a text are seeded: they do not depend on the other texts, or where it stands among them."""
-    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little")
-
-
 def _law(words: TextWords, options: LimeTextOptions) -> RemovalLaw | None:
     """The law of removals; None for a text of one word, which has only two states."""
     width = KERNEL_WIDTH if options.kernel_width is None else float(options.kernel_width)
@@ -179,18 +173,12 @@ class _TextProblem:
 
     def run(self) -> WordCoefficients:
         options, d = self.options, self.words.n_words
-        rng = np.random.default_rng([options.seed, _number_of(self.words.text)])
-        counter = as_counter(self.words, self.model, options.seed)
-        reading = (
-            f"texts as strings ({counter})"
-            if isinstance(counter, str)
-            else f"word counts from masks, held against the {self.model.kind} on masked texts"
-        )
-        evaluate = MaskEvaluator(
+        rng = np.random.default_rng([options.seed, number_of_text(self.words.text)])
+        evaluate = read_words(
             self.words,
             self.model,
             self.output,
-            counter=None if isinstance(counter, str) else counter,
+            seed=options.seed,
             batch_size=options.batch_size,
             max_evals=options.budget,
         )
@@ -215,7 +203,7 @@ class _TextProblem:
             effective,
             evaluate.spent,
             evaluate.distinct,
-            reading,
+            evaluate.reading,
             evaluate.compared,
             evaluate.difference,
         )

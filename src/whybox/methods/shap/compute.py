@@ -18,6 +18,9 @@ from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
 from whybox.kernels.compiled_trees import CompiledTrees
+from whybox.methods.shap.additive_values import AdditiveTables, additive_hybrids
+from whybox.methods.shap.linear_values import linear_attributions, linear_hybrids
+from whybox.methods.shap.link_slopes import slopes_between
 from whybox.methods.shap.plan import (
     KernelPlan,
     cheapest_plan,
@@ -27,16 +30,14 @@ from whybox.methods.shap.plan import (
     with_attributions,
 )
 from whybox.methods.shap.problem import KernelName, ShapProblem
+from whybox.models.additive import Additive
 from whybox.models.linear import Linear
-from whybox.models.links import Link
 from whybox.models.trees import TreeEnsemble
-from whybox.numerics.rounding import rounding_floor
 
-__all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner", "slopes_between"]
+__all__ = ["FLOAT32_ROUNDING", "CompiledProblem", "KernelRunner"]
 
 TEMPORARY_BYTES: Final = 64 * 2**20  # bytes of results held beside the one being filled
 FLOAT32_ROUNDING: Final = 3e-6  # what sums in float32 may lose, relative to the largest there can be
-MIN_RAW_DISTANCE: Final = 1e-5  # raw outputs less far apart have the slope of the link over this much on either side, for their own would be rounding
 MIN_ROWS_PER_THREAD: Final = 4  # rows too few to be worth a thread
 ROWS_WALKING_TOGETHER: Final = 2048  # rows that walk through a tree together against a hundred background rows
 PAIRS_AT_ONCE: Final = (
@@ -55,6 +56,7 @@ class CompiledProblem:
         self._choices: dict[tuple[object, ...], tuple[KernelPlan, ...]] = {}
         self._compiled: dict[tuple[object, ...], tuple[KernelPlan, CompiledTrees]] = {}
         self._latest: dict[tuple[object, ...], tuple[KernelPlan | None, CompiledTrees | None, int, int]] = {}
+        self._gaussian_slopes: dict[int, Floats] = {}
 
     def __getstate__(self) -> dict[str, Any]:
         """Return what is pickled: the problem, the plans, and how many rows have come; trees are compiled where they are needed."""
@@ -68,7 +70,7 @@ class CompiledProblem:
     def __setstate__(self, state: dict[str, Any]) -> None:
         """Go on with the same plans, so that not a bit changes, as far as the processor here has their instructions."""
         self.problem = state["problem"]
-        self._choices, self._compiled, self._latest = {}, {}, {}
+        self._choices, self._compiled, self._latest, self._gaussian_slopes = {}, {}, {}, {}
         available = {s.name for s in compiled_trees.instruction_sets()}
         for key, plan in state["plans"].items():
             if plan.instructions in available:
@@ -118,6 +120,20 @@ class CompiledProblem:
                 return old, existing[1]
         self._compiled[key] = best, make_compiled_trees(self.problem, order, best)
         return self._compiled[key]
+
+    def gaussian_slopes(self, order: int) -> Floats:
+        """By how much values rise with each model column, (players[, players], columns, outputs); of linear models with correlated features."""
+        if order not in self._gaussian_slopes:
+            self._gaussian_slopes[order] = self.problem.gaussian.row_slopes(self.problem.options.game_index, order)
+        return self._gaussian_slopes[order]
+
+    @cached_property
+    def additive_tables(self) -> AdditiveTables:
+        """The values of each term of an additive model."""
+        problem = self.problem
+        assert isinstance(problem.model, Additive)  # noqa: S101  # the kernel is for these
+        assert problem.background is not None  # noqa: S101  # resolved by the problem
+        return AdditiveTables(problem.model, problem.background, problem.players, problem.options.game_index)
 
     @cached_property
     def base(self) -> Floats:
@@ -284,7 +300,7 @@ class KernelRunner:
             return self.interventional_values(X, order, what)
         method = _KERNEL_METHODS[self.problem.kernel]
         share = -(-len(X) // self._threads)
-        if self._threads == 1 or share < MIN_ROWS_PER_THREAD:
+        if self._threads == 1 or share < MIN_ROWS_PER_THREAD or self.problem.kernel in _QUICK_KERNELS:
             return method(self, X, order)
         with ThreadPoolExecutor(self._threads) as pool:  # the native code holds no lock
             parts = [X[i : i + share] for i in range(0, len(X), share)]
@@ -431,55 +447,32 @@ class KernelRunner:
     @cached_property
     def _hybrid_outputs(self) -> Callable[[Floats, Floats], Floats]:
         problem = self.problem
-        place = np.zeros(problem.players.count, dtype=np.int32)
+        place = np.full(problem.players.count, -1, dtype=np.int32)
         place[problem.players_read] = np.arange(len(problem.players_read))
         of_column, count = place[problem.players.of_column], len(problem.players_read)
         if isinstance(problem.model, Linear):
-            weights = problem.model.weights
-
-            def linear_hybrids(x: Floats, B: Floats) -> Floats:
-                game = np.zeros((len(B), 2**count, weights.shape[1]))
-                for j in range(count):
-                    columns = np.isin(problem.players.of_column, problem.players_read[j])
-                    inside = (np.arange(2**count) >> j & 1).astype(bool)
-                    game[:, inside] += np.nan_to_num(x[columns]) @ weights[columns]
-                    game[:, ~inside] += (np.nan_to_num(B[:, columns]) @ weights[columns])[:, None]
-                return game
-
-            return linear_hybrids
-        forest = _require_ensemble(problem)
-        return lambda x, B: tree_shap.hybrid_outputs(forest, of_column, count, np.ascontiguousarray(x), B)
+            return linear_hybrids(problem.model, of_column, count)
+        if isinstance(problem.model, Additive):
+            return additive_hybrids(problem.model, of_column, count)
+        forest, of_node = _require_ensemble(problem), np.maximum(of_column, 0)  # no node reads a column of player -1
+        return lambda x, B: tree_shap.hybrid_outputs(forest, of_node, count, np.ascontiguousarray(x), B)
 
     def linear_values(self, X: Floats, order: int) -> Floats:
         """An additive game: every index gives each player its own term, and no interactions."""
         problem = self.problem
-        out = self._zero_values(X, order)
         assert isinstance(problem.model, Linear)  # noqa: S101  # resolved by the problem
         assert problem.background is not None  # noqa: S101
         if order == 2:
-            return out
-        terms = (np.nan_to_num(X) - problem.background.weights @ np.nan_to_num(problem.background.matrix))[
-            :, :, None
-        ] * problem.model.weights
-        for column, player in enumerate(problem.players.of_column):
-            out[:, player] += terms[:, column]
-        return out
+            return self._zero_values(X, order)
+        return linear_attributions(problem.model, problem.background, problem.players, X)
 
+    def correlated_values(self, X: Floats, order: int) -> Floats:
+        """A linear model, whose absent features follow from those present as in a Gaussian."""
+        return self.problem.gaussian.values(X, self._compiled_problem.gaussian_slopes(order))
 
-def slopes_between(link: Link, fx: Floats, fb: Floats, k: int) -> Floats:
-    """How much the prediction rises for what raw output k rises from a background row to a row, (rows, background rows)."""
-    one, other = link(fx)[:, None, k], link(fb)[None, :, k]
-    rise, apart = one - other, fx[:, None, k] - fb[None, :, k]
-    out = np.divide(rise, apart, out=np.zeros(rise.shape), where=apart != 0)
-    i, j = np.nonzero(np.abs(apart) < MIN_RAW_DISTANCE)
-    middle = (fx[i] + fb[j]) / 2
-    wide = ((link(middle + MIN_RAW_DISTANCE) - link(middle - MIN_RAW_DISTANCE)) / (2 * MIN_RAW_DISTANCE))[:, k]
-    least = np.maximum(rounding_floor(link(fx))[k], rounding_floor(link(fb))[k])
-    smooth = (apart[i, j] == 0) | (
-        np.abs(wide * apart[i, j] - rise[i, j]) <= least
-    )  # no jump of the link lies between them
-    out[i[smooth], j[smooth]] = wide[smooth]
-    return np.asarray(out)
+    def additive_values(self, X: Floats, order: int) -> Floats:
+        """Every term by itself: a game of one player or two, whose values are tables."""
+        return self._compiled_problem.additive_tables.values(X, order)
 
 
 def _row_slices(rows: int, most: int) -> Iterator[slice]:
@@ -492,9 +485,16 @@ def _require_ensemble(problem: ShapProblem) -> TreeEnsemble:
     return problem.model
 
 
+_QUICK_KERNELS: Final = (
+    "linear",
+    "linear, correlated",
+    "additive",
+)  # a few passes over the rows, from tables that are made once
 _KERNEL_METHODS: Final[dict[KernelName, Callable[[KernelRunner, Floats, int], Floats]]] = {
     "path-dependent": KernelRunner.path_dependent_values,
     "rescaled": KernelRunner.rescaled_values,
     "enumeration": KernelRunner.enumerated_values,
     "linear": KernelRunner.linear_values,
+    "linear, correlated": KernelRunner.correlated_values,
+    "additive": KernelRunner.additive_values,
 }

@@ -18,16 +18,14 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.spot_checks import spot_predictions, spot_rng
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting, SampledWorths
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting
+from whybox.methods.shap.kept_numbers import KeptNumbers
 
 __all__ = ["DEFAULT_EXACT_EVALS", "MAX_HYBRIDS", "MAX_PLAYERS", "check_size", "enumerate_games", "needed_predictions"]
 
 MAX_PLAYERS: Final = 20  # of a row that differ; 2^20 coalitions and their worths are held in memory
 DEFAULT_EXACT_EVALS: Final = 10**9  # predictions in total, where max_evals is not given
 MAX_HYBRIDS: Final = 2**20  # evaluated together
-MAX_WORTHS_KEPT: Final = 64  # of coalitions, for spot checks
-MAX_PLAYERS_KEPT: Final = 8  # of the row of which all coalitions are kept
 
 
 def needed_predictions(players_that_differ: Ints, background_rows: int) -> float:
@@ -58,7 +56,7 @@ def enumerate_games(problem: GameProblem) -> GameAnswer:
     values = np.zeros((n, *(players,) * order, outputs))
     error = np.zeros((n, players, outputs))
     evals = np.zeros(n, dtype=np.int64)
-    kept = _KeptWorths(problem)
+    kept = KeptNumbers(problem)
     with progress_counter(n, description="exact values") as done:
         for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
@@ -77,7 +75,8 @@ def enumerate_games(problem: GameProblem) -> GameAnswer:
         model_evals=evals,
         background_error=error,
         kernel=f"all coalitions of the players that differ, up to {int(counts.max(initial=0))}, over {len(problem.background):,} background rows",
-        worths=kept.result,
+        worths=kept.worths,
+        hybrids=kept.hybrids,
     )
 
 
@@ -152,7 +151,7 @@ class _BatchOfGames:
     """
 
     def __init__(
-        self, problem: GameProblem, merged: _MergedBackground, rows: Ints, count: int, kept: _KeptWorths
+        self, problem: GameProblem, merged: _MergedBackground, rows: Ints, count: int, kept: KeptNumbers
     ) -> None:
         self._problem, self._merged, self._rows, self._count, self._kept = problem, merged, rows, count, kept
         self._coalitions = all_coalitions(count)
@@ -168,6 +167,8 @@ class _BatchOfGames:
         for start in range(0, background, step):
             some = slice(start, min(start + step, background))
             worths = self._worths(np.arange(background)[some])  # (rows, coalitions, some, outputs)
+            share = start / background, some.stop / background
+            self._kept.add_hybrids(self._rows, self._own, self._coalitions, self._merged.first[some], worths, share)
             sums += np.einsum("rcbo,b->rco", worths, self._merged.weights[some])
             for r, games in enumerate(worths):
                 single = exact_values(games.reshape(2**self._count, -1), index)
@@ -180,7 +181,7 @@ class _BatchOfGames:
                 values[row][np.ix_(own, own)] = _interaction_matrix(values_of_row, exact_values(sums[r], index, 2))
             else:
                 values[row, own] = values_of_row
-            self._kept.add(row, own, self._coalitions, sums[r])
+            self._kept.add_worths(row, own, self._coalitions, sums[r])
 
     def _worths(self, background: Ints) -> Floats:
         """The worth of every coalition of every row against some background rows alone, (rows, coalitions, background rows, outputs)."""
@@ -237,48 +238,3 @@ def _interaction_matrix(values: Floats, pairs: Floats) -> Floats:
     out = pairs / 2.0
     np.einsum("iio->io", out)[...] = values - out.sum(axis=1)
     return out
-
-
-@final
-class _KeptWorths:
-    """Keeps the worths of all coalitions of one row, and of some coalitions of others, as many as spot checks can recompute."""
-
-    def __init__(self, problem: GameProblem) -> None:
-        self._problem = problem
-        options, counts = problem.options, problem.differs.sum(axis=1)
-        work = needed_predictions(counts, len(problem.background))
-        count = min(MAX_WORTHS_KEPT, spot_predictions(options.spot_checks, work) // len(problem.background))
-        self._draw = spot_rng(options.seed, _STREAM)
-        eligible = np.flatnonzero(counts > 0)
-        whole = np.flatnonzero((counts > 0) & (counts <= MAX_PLAYERS_KEPT))
-        self._whole = int(self._draw.choice(whole)) if len(whole) else -1
-        chosen = self._draw.choice(eligible, count) if len(eligible) else eligible
-        rows, times = np.unique(chosen, return_counts=True)
-        self._times = dict(zip(rows.tolist(), times.tolist(), strict=True))
-        self._rows: list[int] = []
-        self._coalitions: list[npt.NDArray[np.bool_]] = []
-        self._worths: list[Floats] = []
-
-    def add(self, row: int, own: Ints, coalitions: npt.NDArray[np.bool_], worths: Floats) -> None:
-        """Keep some coalitions of a row, if it was drawn.
-
-        Args:
-            own: its players that differ. coalitions: of these. worths: (coalitions, outputs).
-        """
-        drawn = self._draw.integers(0, len(coalitions), size=(self._times.get(row, 0),))
-        for which in range(len(coalitions)) if row == self._whole else map(int, drawn):
-            coalition = np.zeros(self._problem.players.count, dtype=bool)
-            coalition[own[coalitions[which]]] = True
-            self._rows.append(row)
-            self._coalitions.append(coalition)
-            self._worths.append(worths[which])
-
-    @property
-    def result(self) -> SampledWorths | None:
-        """What was kept; None where nothing was."""
-        if not self._rows:
-            return None
-        return SampledWorths(np.array(self._rows), np.array(self._coalitions), np.array(self._worths))
-
-
-_STREAM: Final = 0x3A97

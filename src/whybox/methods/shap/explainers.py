@@ -1,4 +1,4 @@
-"""TreeShap: exact attributions and interactions of tree ensembles (and of linear boosters), for any index, player and background."""
+"""TreeShap, LinearShap, AdditiveShap: exact attributions and interactions of models that are read, for any index, player and background."""
 
 from __future__ import annotations
 
@@ -22,9 +22,10 @@ from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.plan import KernelPlan, timed_plan
-from whybox.methods.shap.problem import ShapProblem, resolve_problem
+from whybox.methods.shap.problem import CORRELATED, ShapProblem, resolve_problem
 from whybox.methods.shap.result import explain_rows
 from whybox.methods.shap.spot_checks import planned_predictions
+from whybox.models.additive import Additive
 from whybox.models.base import Model
 from whybox.models.columns_read import columns_read, narrow_to_columns_read
 from whybox.models.linear import Linear
@@ -36,11 +37,11 @@ from whybox.models.trees import TreeEnsemble
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["LinearShap", "TreeShap"]
+__all__ = ["AdditiveShap", "LinearShap", "TreeShap"]
 
 
 class _ShapExplainer:
-    """What both explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
+    """What these explainers share: options in ``__init__``, work in ``__call__``, nothing written by queries."""
 
     __signature__: ClassVar[Signature] = Signature(
         [
@@ -51,6 +52,7 @@ class _ShapExplainer:
         ]
     )
     method_id: ClassVar[str]  # of the family "shap"
+    other_methods: ClassVar[tuple[str, ...]] = ()  # that it computes too, by name
     supported_model: type[Model]
 
     def __init__(self, model: Any, background: Any = None, options: ShapOptions | None = None, **given: Any) -> None:
@@ -87,7 +89,7 @@ class _ShapExplainer:
             OptionError: it is.
         """
         method = self.options.method
-        if method not in (*AUTOMATIC_METHODS, "rescaled", self.method_id):
+        if method not in (*AUTOMATIC_METHODS, "rescaled", self.method_id, *self.other_methods):
             raise OptionError(
                 Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
             )
@@ -217,7 +219,8 @@ class _ShapExplainer:
 
     def _method_spec(self, problem: ShapProblem) -> MethodSpec:
         """Return the registry's entry of the method that computes a problem."""
-        return find("shap", "rescaled" if problem.kernel == "rescaled" else self.method_id)
+        by_kernel = {"rescaled": "rescaled", "linear, correlated": CORRELATED}
+        return find("shap", by_kernel.get(problem.kernel, self.method_id))
 
     def __repr__(self) -> str:
         rows = "" if self.background is None else f", {len(self.background.matrix):,} background rows"
@@ -269,10 +272,36 @@ class TreeShap(_ShapExplainer):
 
 @final
 class LinearShap(_ShapExplainer):
-    """Exact Shapley values of a linear model (XGBoost's gblinear): weight times distance from the background mean.
+    """Exact Shapley values of a linear model: weight times distance from the background mean.
 
-    Arguments, results and errors are those of :class:`TreeShap`; a background is required. A missing value adds nothing, as in XGBoost.
+    Linear models are scikit-learn's, and XGBoost's gblinear, in which a missing value adds nothing. Arguments, results and errors are those of
+    :class:`TreeShap`; a background is required.
+
+    With ``method="linear_shap_correlated"`` absent features are not drawn from the background whatever those present are: they follow from them, as in a
+    Gaussian with the background's mean and covariance. Then features share the credit for what they have in common, and one without a weight may get some.
+    Exact by all coalitions, up to 15 players. Where columns determine each other (one-hot columns, copies, fewer rows than columns), directions in which
+    the background does not vary predict nothing (pseudo-inverse of the correlations); the evidence says so.
+
+    References:
+        Strumbelj and Kononenko, Knowledge and Information Systems 41 (2014); Lundberg and Lee, NeurIPS 2017; Aas, Jullum and Loland, Artificial Intelligence
+        298 (2021), arXiv:1903.10464, for the conditional mean.
     """
 
     method_id = "linear_shap"
+    other_methods = (CORRELATED,)
     supported_model = Linear
+
+
+@final
+class AdditiveShap(_ShapExplainer):
+    """Exact Shapley values of an additive model (an explainable boosting machine of interpret): each term is a game of one feature or of two.
+
+    A term of one feature counts with its value less its mean over the background. A term of two is shared out between them, half of their interaction each.
+    Arguments, results and errors are those of :class:`TreeShap`; a background is required.
+
+    References:
+        Lou, Caruana, Gehrke and Hooker, Accurate intelligible models with pairwise interactions, KDD 2013; Shapley (1953).
+    """
+
+    method_id = "additive_shap"
+    supported_model = Additive

@@ -6,12 +6,13 @@ The surrogate of a row is fitted to hybrids of other rows, so that, given the su
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Final, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.games.donor_blocks import BlockDesign
 from whybox.games.solve import ObservedPairs
 from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.surrogates.cells import cell_numbers
@@ -19,15 +20,14 @@ from whybox.methods.common.surrogates.folds import SurrogateFolds, fit_folds
 from whybox.methods.common.surrogates.store import HybridStore
 from whybox.methods.shap.game_problem import GameProblem
 
-if TYPE_CHECKING:
-    from whybox.methods.shap.row_group import RowGroup
-
 __all__ = ["MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
 
 MIN_ROWS: Final = 8  # different ones
 MIN_HYBRIDS: Final = 2_000
 FOLDS: Final = 3
 MAX_HYBRIDS_AT_A_TIME: Final = 2**17
+MAX_BLOCKS: Final = 32  # of background rows, whose means show the spread over these
+_STREAM: Final = 0xB10C
 
 
 @final
@@ -98,17 +98,34 @@ class FittedControl:
         """Return the exact values of the surrogates, (rows, players, outputs)."""
         missing = np.array([r for r in rows.tolist() if r not in self._values], dtype=np.int64)
         if len(missing):
-            problem, cells = self._problem, self._numbers.cells
-            found = self._folds_of(missing).shapley_values(
-                cells.rows[missing],
-                cells.background,
-                problem.background.weights,
-                self._of_column,
-                problem.players.count,
-                problem.options.game_index,
-            )
+            found = self._values_over(missing, np.arange(len(self._problem.background)))
             self._values.update(zip(missing.tolist(), found, strict=True))
         return np.array([self._values[r] for r in rows.tolist()])
+
+    def spread(self, rows: Ints) -> Floats:
+        """Return the variance over background rows of the surrogates' values, (rows, players, outputs), from the means of some blocks of these."""
+        weights = self._problem.background.weights
+        order = np.random.default_rng([self._problem.options.seed % 2**63, _STREAM]).permutation(len(weights))
+        blocks = np.array_split(order, min(MAX_BLOCKS, len(weights)))
+        if len(blocks) < 2:
+            return np.full((len(rows), self._problem.players.count, self._problem.row_outputs.shape[1]), np.nan)
+        means = np.array([self._values_over(rows, block) for block in blocks])
+        sizes = np.array([weights[block].sum() ** 2 / (weights[block] ** 2).sum() for block in blocks])  # effective
+        deviations = means - np.average(means, axis=0, weights=sizes)
+        return np.asarray(np.tensordot(sizes, deviations**2, axes=1) / (len(blocks) - 1))
+
+    def _values_over(self, rows: Ints, background: Ints) -> Floats:
+        """Exact values of rows over some background rows alone."""
+        problem, cells = self._problem, self._numbers.cells
+        weights = problem.background.weights[background]
+        return self._folds_of(rows).shapley_values(
+            cells.rows[rows],
+            cells.background[background],
+            weights / weights.sum(),
+            self._of_column,
+            problem.players.count,
+            problem.options.game_index,
+        )
 
     def _folds_of(self, rows: Ints) -> SurrogateFolds:
         f = self._folds
@@ -116,13 +133,17 @@ class FittedControl:
             f.fold_of_row[rows], f.surrogates, f.left_share, f.left_share_of_folds, f.family, f.fitted
         )
 
-    def observed(self, group: RowGroup) -> ObservedPairs:
-        """Return what the surrogates say of everything that was observed of a group."""
-        problem, cells, rows = self._problem, self._numbers.cells, group.rows
-        design, outputs = group.design, problem.row_outputs.shape[1]
+    def observed(self, rows: Ints, own: Ints, design: BlockDesign) -> ObservedPairs:
+        """Return what the surrogates say of everything that was observed of some rows.
+
+        Args:
+            own: players of the design, positions among all.
+        """
+        problem, cells = self._problem, self._numbers.cells
+        outputs = problem.row_outputs.shape[1]
         chosen = design.coalitions
         taken = np.zeros((2, len(chosen), problem.rows.width), dtype=bool)
-        for position, player in enumerate(group.own.tolist()):
+        for position, player in enumerate(own.tolist()):
             for column in problem.players.members[player]:
                 taken[0, :, column], taken[1, :, column] = ~chosen[:, position], chosen[:, position]
         n = len(design.pair)
@@ -134,5 +155,5 @@ class FittedControl:
                 both[r, k] = surrogate.predict(cells.hybrids(which, design.donor, taken[k, design.pair]))
         of_fold = [s.predict(cells.background) for s in self._folds.surrogates]
         of_donors = np.array([of_fold[f] for f in self._folds.fold_of_row[rows]])
-        own = self._folds.predict(rows, cells.rows[rows])
-        return ObservedPairs(both[:, 0], both[:, 1], own, of_donors, problem.background.weights)
+        of_rows = self._folds.predict(rows, cells.rows[rows])
+        return ObservedPairs(both[:, 0], both[:, 1], of_rows, of_donors, problem.background.weights)

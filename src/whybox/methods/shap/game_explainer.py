@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import replace
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, final
@@ -35,7 +36,9 @@ from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.sampled import check_sampling, least_evaluations, sample_games
 from whybox.methods.shap.spot_games import check_games
 
-__all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap"]
+__all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap", "Sampler"]
+
+Sampler = Callable[..., GameAnswer]
 
 
 class GameExplainer:
@@ -92,10 +95,10 @@ class GameExplainer:
         given = align_rows(self.setting, X)
         spec, notes = self._choose(given)
         if not spec.exact:
-            check_budget(given)
+            self._check_budget(given)
         prepared = evaluate_rows(given)
         run = _Run(prepared, spec, notes, began)
-        answer = enumerate_games(prepared.problem) if spec.exact else run.sample()
+        answer = enumerate_games(prepared.problem) if spec.exact else run.sample(self._sampler())
         if run.interrupted:
             return run.explanation(answer, NOT_CHECKED)
         if not self.options.stochastic:
@@ -107,6 +110,18 @@ class GameExplainer:
         """Return the method for these rows, and what the reader should know about the choice."""
         notes = () if self._reason is None else (f"Evaluated, not read: {self._reason}",)
         return find("shap", self.method_ids[0]), notes
+
+    def _sampler(self) -> Sampler:
+        """Return the engine of what is not exact."""
+        return sample_games
+
+    def _check_budget(self, given: GameRows) -> None:
+        """Refuse fewer predictions than values and errors take.
+
+        Raises:
+            LimitError: they are fewer.
+        """
+        check_budget(given)
 
     def _check(self, prepared: PreparedGames, answer: GameAnswer, seconds: float) -> SpotChecks:
         """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
@@ -134,7 +149,7 @@ class GameExplainer:
         given = self._rows_to_plan(rows)
         spec, notes = self._choose(given)
         if not spec.exact:
-            check_budget(given)
+            self._check_budget(given)
         return plan_games(given, spec, notes)
 
     def _rows_to_plan(self, rows: Any) -> GameRows:
@@ -232,7 +247,7 @@ class _Run:
         self._last: GameAnswer | None = None
         self.interrupted = False
 
-    def sample(self) -> GameAnswer:
+    def sample(self, sampler: Sampler) -> GameAnswer:
         """Return the estimate, or at Ctrl-C the last one so far.
 
         Raises:
@@ -247,7 +262,7 @@ class _Run:
                 self._call_back(answer)
 
             try:
-                return sample_games(problem, on_round=on_round)
+                return sampler(problem, on_round=on_round)
             except KeyboardInterrupt:
                 if self._last is None:
                     raise

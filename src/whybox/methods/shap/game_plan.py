@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -9,46 +10,61 @@ import numpy as np
 from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.enumerate_games import MAX_HYBRIDS, check_size, enumerate_games, needed_predictions
-from whybox.methods.shap.game_problem import GameRows, GameSetting, evaluate_rows
+from whybox.methods.shap.game_problem import EVALS_PER_ROW, GameRows, GameSetting, evaluate_rows
+from whybox.methods.shap.sampled import sample_games
 from whybox.methods.shap.spot_games import planned_predictions
 
 __all__ = ["plan_games"]
 
+_TIMED_METHODS: Final = ("exact_shap", "sampled_shap")
 TIMED_PREDICTIONS: Final = (32, 2_048)
 QUICK_SECONDS: Final = 0.02
 MAX_TIMED_EVALS: Final = 20_000  # of one row whose coalitions are evaluated for the timing
 MAX_TIMED_SECONDS: Final = 0.5
+KERNELS: Final = ("all coalitions over all background rows", "coalitions and background rows, drawn")
 NUMBERS_OF_A_VALUE: Final = 6  # arrays of float64 in the shape of the values that are held at a time
 NUMBERS_OF_A_HYBRID: Final = 12  # the same, of hybrids that are evaluated together
 
 
-def plan_games(given: GameRows, spec: MethodSpec, notes: tuple[str, ...]) -> MethodPlan:
+def plan_games(
+    given: GameRows,
+    spec: MethodSpec,
+    notes: tuple[str, ...],
+    *,
+    needed: float | None = None,
+    kernels: tuple[str, str] = KERNELS,
+) -> MethodPlan:
     """Return what an answer costs at most.
 
     Args:
         given: rows to explain. spec: the method that was chosen for them. notes: why.
+        needed: predictions of exact values, of a method that is exact where they fit; None: of all coalitions. kernels: the routine of such values, and of others.
 
     Raises:
         LimitError: more coalitions or predictions than allowed. Others as the call, of the background.
     """
     setting, n = given.setting, len(given.differs)
     counts, background = given.players_that_differ, len(setting.background)
-    needed = needed_predictions(counts, background)
+    exact = spec.exact or (needed is not None and needed <= given.budget)
+    needed = needed_predictions(counts, background) if needed is None else needed
     if spec.exact:
         check_size(setting, counts, given.budget)
-    evals = needed if spec.exact else min(needed, float(given.budget))
+    evals = needed if exact else min(needed, float(given.budget))
     beside = setting.predictions_beside(n)
     checks = (
         0 if setting.options.spot_checks == 0 else planned_predictions(background, setting.options.spot_checks, evals)
     )
     each = _seconds_of_a_prediction(setting)
     seconds = each * (beside + evals + checks)
-    timed = _seconds_of_one_row(given, each) if spec.exact else None
+    timed = _seconds_of_one_row(given, spec, each) if spec.id in _TIMED_METHODS else None
     if timed is None:
         notes = (*notes, "time: that of the predictions alone")
-    else:
+    elif spec.exact:
         seconds = each * (beside + checks) + timed * evals
-    if not spec.exact:
+    else:
+        seconds = each * (beside + checks + evals) + timed * n
+        notes = (*notes, "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions")
+    if not exact:
         notes = (*notes, "at most: sampling stops when errors are as small as asked; lower max_evals to bound it")
     outputs = len(setting.selection.names)
     values = n * setting.players.count**setting.options.order * outputs
@@ -56,8 +72,8 @@ def plan_games(given: GameRows, spec: MethodSpec, notes: tuple[str, ...]) -> Met
     return MethodPlan(
         method=spec.title,
         method_id=spec.method_id,
-        kernel="all coalitions over all background rows" if spec.exact else "coalitions and background rows, drawn",
-        exact=spec.exact,
+        kernel=kernels[0] if exact else kernels[1],
+        exact=exact,
         rows=n,
         model_calls=float(beside + evals + checks)
         if setting.is_black_box
@@ -79,15 +95,22 @@ def _seconds_of_a_prediction(setting: GameSetting) -> float:
     return seconds_of_each(work, TIMED_PREDICTIONS, quick=QUICK_SECONDS, may_wait=setting.is_black_box)
 
 
-def _seconds_of_one_row(given: GameRows, a_prediction: float) -> float | None:
-    """Evaluate all coalitions of one row, if that is quick, and return the seconds of each of its predictions; None if it is not."""
+def _seconds_of_one_row(given: GameRows, spec: MethodSpec, a_prediction: float) -> float | None:
+    """Explain the row with most players that differ, if that is quick; None if it is not.
+
+    Returns:
+        Where exact, the seconds of each prediction, with all that belongs to it; else the seconds of a row beside its predictions.
+    """
     counts = given.players_that_differ
     row = int(np.argmax(counts))
     needed = needed_predictions(counts[[row]], len(given.setting.background))
-    if not 0 < needed <= MAX_TIMED_EVALS or needed * a_prediction > MAX_TIMED_SECONDS or not given.is_whole:
+    evals = needed if spec.exact else min(needed, float(EVALS_PER_ROW))
+    if not 0 < evals <= MAX_TIMED_EVALS or evals * a_prediction > MAX_TIMED_SECONDS or not given.is_whole:
         return None
-    one = given.rows_at(np.array([row]))
-    problem = evaluate_rows(one).problem
+    problem = evaluate_rows(given.rows_at(np.array([row]))).problem
     watch = Stopwatch(may_wait=given.setting.is_black_box)
-    enumerate_games(problem)
-    return watch.elapsed_seconds() / needed
+    if spec.exact:
+        enumerate_games(problem)
+        return watch.elapsed_seconds() / evals
+    sample_games(replace(problem, budget=min(problem.budget, EVALS_PER_ROW)))
+    return max(watch.elapsed_seconds() - a_prediction * problem.evaluator.spent, 0.0)

@@ -6,7 +6,8 @@ row's values. No more than predictions is asked of the model.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Final, final
 
@@ -41,6 +42,7 @@ __all__ = [
     "GameRows",
     "GameSetting",
     "PreparedGames",
+    "SampledHybrids",
     "SampledWorths",
     "align_rows",
     "evaluate_rows",
@@ -91,15 +93,27 @@ class GameProblem:
 @final
 @dataclass(frozen=True, eq=False)
 class SampledWorths:
-    """Some coalitions with the worth that was computed, for spot checks.
-
-    `rows` (k,), `coalitions` (k, players), `worths` (k, outputs): over the whole background; or, with `donors` (k,), over that one background row.
-    """
+    """Some coalitions with the worth that was computed, for spot checks: `rows` (k,), `coalitions` (k, players), `worths` (k, outputs)."""
 
     rows: Ints
     coalitions: Flags
     worths: Floats
-    donors: Ints | None = None
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class SampledHybrids:
+    """Some hybrids with the output that was used, for spot checks.
+
+    Attributes:
+        rows, donors: (k,), positions of the row and of the background row that each is mixed of. coalitions: (k, players), the players that are as in the row.
+        outputs: (k, outputs).
+    """
+
+    rows: Ints
+    donors: Ints
+    coalitions: Flags
+    outputs: Floats
 
 
 @final
@@ -112,7 +126,8 @@ class GameAnswer:
         std_error: of the same shape; None where exact. converged: (n,), whether errors are as small as asked.
         model_evals: (n,), predictions spent for each row.
         background_error: (n, players, outputs), standard error of another background of this size; None: not known.
-        kernel: how, in words. notes: what the reader should know. worths: for spot checks.
+        kernel: how, in words. notes: what the reader should know. worths, hybrids: for spot checks.
+        index: which value it is, where that is not the options' own index. settings: for the evidence, what was chosen.
     """
 
     values: Floats
@@ -123,6 +138,9 @@ class GameAnswer:
     kernel: str
     notes: tuple[str, ...] = ()
     worths: SampledWorths | None = None
+    hybrids: SampledHybrids | None = None
+    index: str = ""
+    settings: Mapping[str, Any] = field(default_factory=dict)
 
 
 @final

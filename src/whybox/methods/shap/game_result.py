@@ -156,7 +156,7 @@ def _evidence(
         kernel=answer.kernel,
         exact=answer.std_error is None,
         estimand=ESTIMAND,
-        index=problem.options.game_index.name,
+        index=answer.index or problem.options.game_index.name,
         additive=problem.options.game_index.efficient,
         residual=residual,
         residual_units=problem.selection.units,
@@ -179,7 +179,7 @@ def _evidence(
         notes=_notes(prepared, answer, notes),
         by_position=prepared.prepared_rows.by_position,
         unseen=prepared.prepared_rows.unseen_as_data(),
-        settings=_settings(problem, answer),
+        settings={**_settings(problem, answer), **answer.settings},
         spot_checks=spot_checks,
     )
 

@@ -103,6 +103,9 @@ class ShapOptions:
     stochastic: bool = option(False, "allow a model that answers the same row differently; errors count that")
     surrogate: bool | None = option(None, "whether a model fitted to the predictions helps the estimate", as_text=False)
     callback: Any = option(None, "called with the explanation so far after each round of sampling", as_text=False)
+    hierarchy: Any = option(
+        None, "blocks of features that belong together, nested lists or a linkage matrix of scipy", as_text=False
+    )
     n_jobs: int | None = option(None, "threads")
     dtype: Any = option(None, "arithmetic", choices=(None, "float32", "float64"))
     sparse: bool = option(False, "leave out features that the model does not read, or pairs that share no path")

@@ -18,6 +18,7 @@ from whybox.kernels.compiled_trees import Arithmetic, InstructionSet
 from whybox.kernels.tree_shap import QuadratureRules
 from whybox.methods.common.plan import smallest_seconds
 from whybox.methods.shap.problem import ShapProblem
+from whybox.models.additive import Additive
 from whybox.models.trees import TreeEnsemble
 
 __all__ = [
@@ -54,6 +55,8 @@ ROWS_PER_BLOCK: Final = 16384  # rows that are encoded and explained before the 
 NEAREST_CACHE_BYTES: Final = 32768  # bytes of the first cache of a core, for the columns and sums of a block
 SECONDS_PER_NUMBER_MOVED: Final = 1.2e-9  # seconds to bring one number of a row into its lane, or back
 SECONDS_PER_MATRIX_NUMBER, SECONDS_PER_TERM = 2.5e-9, 3e-9  # seconds a number of the result, for matrices and for terms
+SECONDS_PER_LOOK_UP: Final = 6e-9  # seconds to look up what a term of an additive model adds
+SECONDS_PER_COALITION: Final = 40e-6  # seconds to invert the correlations of a coalition of about ten columns
 MAX_TABLE_BYTES: Final = 1 << 29  # bytes; beyond, tables are not considered
 MAX_TABLE_PLAYERS: Final = 12  # on one path, for tables of whole patterns
 NODES_SAMPLED: Final = 30_000  # nodes looked at for an estimate; more are scaled up from evenly spaced trees
@@ -66,7 +69,8 @@ class KernelPlan:
 
     Attributes:
         kernel: ``"lane walk"`` (quadrature along every path, rows in lanes, bottoms of trees in tables), ``"pattern tables"`` (one look-up a
-            bottom and player), ``"path walk"`` and ``"pair walk"`` (row by row), ``"enumeration"``, ``"rescaled"``, ``"linear"``.
+            bottom and player), ``"path walk"`` and ``"pair walk"`` (row by row), ``"enumeration"``, ``"rescaled"``, ``"linear"``,
+            ``"linear, correlated"``, ``"additive"``.
         instructions: instruction set, where the kernel has several. arithmetic: of sums and tables. bits: of the largest table.
         threads, rows, trees: what was planned for.
         table_bytes: of all compiled trees; those that fit into ``compiled_trees.KEPT`` stay, others are made again for each block of rows.
@@ -116,7 +120,7 @@ class KernelPlan:
     def __str__(self) -> str:
         about = f"{self.method}, {'exact' if self.exact else 'approximate'}\n" if self.method else ""
         lines = [
-            f"{about}{self.name}: {self.trees:,} trees, {self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
+            f"{about}{self.name}: {f'{self.trees:,} trees, ' if self.trees else ''}{self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
             f"time    {_seconds_text(self.seconds)} ({_seconds_text(self.build_seconds)} to build, {_seconds_text(self.row_seconds)} a row on one thread)",
         ]
         if not np.isnan(self.memory_bytes):
@@ -157,7 +161,9 @@ def possible_plans(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
     forest = problem.model
     threads = thread_count(problem.options.n_jobs)
     if problem.kernel not in ("path-dependent", "interventional") or not isinstance(forest, TreeEnsemble):
-        return (KernelPlan(problem.kernel, threads=1, trees=forest.n_trees if isinstance(forest, TreeEnsemble) else 0),)
+        trees = forest.n_trees if isinstance(forest, TreeEnsemble) else 0
+        build, row = _seconds_without_trees(problem, order)
+        return (KernelPlan(problem.kernel, threads=1, trees=trees, build_seconds=build, row_seconds=row),)
     wanted = compiled_trees.forced_choice("instructions")
     sets = [s for s in compiled_trees.instruction_sets() if wanted in (None, s.name)]
     arithmetic: Arithmetic = problem.options.dtype or ("float32" if forest.float32_sums else "float64")
@@ -176,6 +182,20 @@ def possible_plans(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
         plans = [replace(p, row_seconds=p.row_seconds + _seconds_to_assemble(problem)) for p in plans]
     kernel, bits = compiled_trees.forced_choice("kernel"), compiled_trees.forced_choice("bits")
     return tuple([p for p in plans if kernel in (None, p.kernel) and bits in (None, p.bits)] or plans)
+
+
+def _seconds_without_trees(problem: ShapProblem, order: int) -> tuple[float, float]:
+    """Seconds before the first row and for each row, of linear and additive models on their additive scale; nan of other kernels."""
+    model, outputs = problem.model, len(problem.model.outputs.names)
+    numbers = float(problem.players.count**order * outputs)
+    if isinstance(model, Additive) and problem.kernel == "additive":
+        return 0.0, (2.0 * len(model.terms) * outputs * SECONDS_PER_LOOK_UP + numbers * SECONDS_PER_MATRIX_NUMBER)
+    if problem.kernel == "linear":
+        return 0.0, model.inputs.width * outputs * SECONDS_PER_NUMBER_MOVED + numbers * SECONDS_PER_MATRIX_NUMBER
+    if problem.kernel == "linear, correlated":
+        build = 2.0**problem.players.count * SECONDS_PER_COALITION
+        return build, numbers * (model.inputs.width * SECONDS_PER_NUMBER_MOVED + SECONDS_PER_MATRIX_NUMBER)
+    return 0.0, float("nan")
 
 
 def _seconds_to_assemble(problem: ShapProblem) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Literal, final
+from typing import Final, Literal, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,17 +14,22 @@ from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelErr
 from whybox.games.players import Players
 from whybox.kernels import tree_shap
 from whybox.methods.common.output import OutputSelection, resolve_output
+from whybox.methods.shap.gaussian_values import ConditionalGaussian
 from whybox.methods.shap.options import ShapOptions
+from whybox.models.additive import Additive
 from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.links import ELEMENTWISE_LINKS
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["MAX_ENUMERATED_PLAYERS", "ShapProblem", "resolve_problem"]
+__all__ = ["CORRELATED", "MAX_ENUMERATED_PLAYERS", "ShapProblem", "resolve_problem"]
 
 MAX_ENUMERATED_PLAYERS = 15  # 2^15 coalitions of every row against every background row
 DEFAULT_MAX_EVALS = 10**9  # predictions in total, when the caller sets no limit
-KernelName = Literal["path-dependent", "interventional", "enumeration", "rescaled", "linear"]
+CORRELATED: Final = "linear_shap_correlated"  # id of the method
+KernelName = Literal[
+    "path-dependent", "interventional", "enumeration", "rescaled", "linear", "linear, correlated", "additive"
+]
 
 
 @final
@@ -50,6 +55,13 @@ class ShapProblem:
     def additive(self) -> bool:
         """Whether attributions must add up to prediction minus base."""
         return self.options.game_index.efficient
+
+    @cached_property
+    def gaussian(self) -> ConditionalGaussian:
+        """The Gaussian of the background, of a linear model with correlated features."""
+        assert isinstance(self.model, Linear)  # noqa: S101  # the kernel is for these
+        assert self.background is not None  # noqa: S101  # resolved
+        return ConditionalGaussian(self.model, self.background, self.players)
 
     @cached_property
     def interacting_pairs(self) -> npt.NDArray[np.int32]:
@@ -135,6 +147,8 @@ class ShapProblem:
     @property
     def estimand(self) -> str:
         """What "absent" means, in words."""
+        if self.kernel == "linear, correlated":
+            return "conditional: absent features as in a Gaussian with the background's mean and covariance, given those present"
         return (
             "path-dependent: a tree's own training weights"
             if self.background is None
@@ -175,8 +189,12 @@ def resolve_problem(
         )
     if kernel == "enumeration":
         _check_enumeration(options, players_read)
+    if kernel == "linear, correlated":
+        _check_correlated(players, narrowed=all_players is not None)
     problem = ShapProblem(model, players, selection, background, options, kernel, players_read, all_players)
     problem.check_evals(1)
+    if kernel == "linear, correlated":
+        _ = problem.gaussian  # refuses missing values, and too many coalitions
     return problem
 
 
@@ -185,24 +203,27 @@ def _choose_kernel(
 ) -> KernelName:
     if options.method == "rescaled":
         return _rescaled_kernel(model, background, options, selection)
+    if options.method == CORRELATED:
+        return _correlated_kernel(model, background, options, selection)
     if selection.scale == "response":
         if background is None:
             raise OptionError(
                 Argument("scale", options.scale),
-                f" of this model is {model.outputs.link.name} of a sum over trees. Trees alone do not say how their sums vary together, so "
+                f" of this model is {model.outputs.link.name} of a sum. The model alone does not say how the parts of the sum vary together, so "
                 "the probability of a row with absent features needs training rows, or a sample of them, as background: pass ",
                 Argument("background", example="X_train"),
                 ".",
             )
         return "enumeration"
-    if isinstance(model, Linear):
+    if isinstance(model, Linear | Additive):
         if background is None:
+            name = "a linear" if isinstance(model, Linear) else "an additive"
             raise OptionError(
-                "a linear model keeps no training weights, so absent features need training rows, or a sample of them, as background: pass ",
+                f"{name} model keeps no training weights, so absent features need training rows, or a sample of them, as background: pass ",
                 Argument("background", example="X_train"),
                 ".",
             )
-        return "linear"
+        return "linear" if isinstance(model, Linear) else "additive"
     if not isinstance(model, TreeEnsemble):
         raise UnsupportedModelError(f"{model.kind} is not a tree ensemble.")
     if background is not None:
@@ -220,6 +241,50 @@ def _choose_kernel(
             ".",
         )
     return "path-dependent"
+
+
+def _correlated_kernel(
+    model: Model, background: Background | None, options: ShapOptions, selection: OutputSelection
+) -> KernelName:
+    if not isinstance(model, Linear):
+        raise UnsupportedModelError(
+            Argument("method", CORRELATED),
+            f" is about linear models, whose conditional means are linear too; this is {model.kind}.",
+        )
+    if background is None:
+        raise OptionError(
+            Argument("method", CORRELATED),
+            " learns from the background how features vary together: pass ",
+            Argument("background", example="X_train"),
+            ".",
+        )
+    if selection.scale == "response":
+        raise OptionError(
+            Argument("scale", options.scale),
+            f" of this model is {model.outputs.link.name} of its sum, whose conditional mean is not linear. Leave ",
+            Argument("scale"),
+            " out.",
+        )
+    return "linear, correlated"
+
+
+def _check_correlated(players: Players, *, narrowed: bool) -> None:
+    if narrowed:
+        raise OptionError(
+            Argument("method", CORRELATED),
+            " needs every column, also those that the model does not read, since they predict others: pass dense rows, and leave ",
+            Argument("sparse"),
+            " out.",
+        )
+    if players.count > MAX_ENUMERATED_PLAYERS:
+        raise UnsupportedModelError(
+            Argument("method", CORRELATED),
+            f" needs all 2^{players.count} coalitions of the {players.count} features; up to {MAX_ENUMERATED_PLAYERS} are enumerated. Group columns with ",
+            Argument("players", example="{...}"),
+            ", or use ",
+            Argument("method", "linear_shap"),
+            ", in which absent features do not depend on those present.",
+        )
 
 
 def _rescaled_kernel(
@@ -255,7 +320,10 @@ def _rescaled_kernel(
 
 
 def _players_read(model: Model, players: Players) -> npt.NDArray[np.int64]:
-    columns = model.columns_read if isinstance(model, TreeEnsemble | Linear) else np.arange(model.inputs.width)
+    if isinstance(model, TreeEnsemble | Linear | Additive):
+        columns = model.columns_read
+    else:
+        columns = np.arange(model.inputs.width)
     return np.unique(players.of_column[columns]).astype(np.int64)
 
 

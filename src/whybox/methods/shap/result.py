@@ -295,6 +295,8 @@ def _make_evidence(
         notes.append(
             f"{left_out:,} features that the model does not read were left out: their attributions are exactly zero."
         )
+    if problem.kernel == "linear, correlated":
+        notes.append(_note_on_gaussian(problem))
     if problem.kernel == "path-dependent" and problem.has_unreached_nodes:
         notes.append("Some nodes were never reached in training; absent features split them evenly.")
     return Evidence(
@@ -323,6 +325,18 @@ def _make_evidence(
         by_position=received.by_position,
         unseen=received.unseen_as_data(),
     )
+
+
+def _note_on_gaussian(problem: ShapProblem) -> str:
+    """What the values assume, and in how many directions the background varies."""
+    gaussian = problem.gaussian
+    note = "Absent features follow from those present as in a Gaussian with the background's mean and covariance."
+    if gaussian.rank < len(gaussian.mean):
+        note += (
+            f" The background varies in {gaussian.rank:,} directions only, with {len(gaussian.mean):,} columns of the model; "
+            "the others predict nothing (pseudo-inverse)."
+        )
+    return note
 
 
 def _compared_with(problem: ShapProblem) -> str:

@@ -125,19 +125,19 @@ class RowGroup:
         )
 
     def solve(self, control: FittedControl | None) -> GameValues:
-        """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller."""
+        """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller; the spread is NaN there."""
         observed, index = self.observed, self._problem.options.game_index
         plain = solve_games(self.design, observed, index)
         if control is None:
             return plain
-        fitted = control.observed(self)
+        fitted = control.observed(self.rows, self.own, self.design)
         rest = solve_games(self.design, observed.less(fitted), index)
         known = control.values(self.rows)[:, self.own]
         better = (rest.variances.sum(axis=1) < plain.variances.sum(axis=1))[:, None]
         return GameValues(
             np.where(better, rest.values + known, plain.values),
             np.where(better, rest.variances, plain.variances),
-            plain.spread,
+            np.where(better, np.nan, plain.spread),
         )
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:

@@ -13,6 +13,7 @@ from typing import Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.workers import one_blas_thread
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
@@ -21,7 +22,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.statistics import critical_value
@@ -30,8 +31,11 @@ __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
 WORTHS_KEPT: Final = 128  # hybrids, for spot checks
-REFIT_GROWTH: Final = 2.0  # of the hybrids, for another fit
-MAX_FITS: Final = 4
+REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
+MAX_FITS: Final = 3
+MAX_ROWS_FITTED: Final = (
+    256  # for which a surrogate is fitted unasked: its values take some 10 ms a row, whatever the model takes
+)
 _STREAM: Final = 0x5A3D
 
 
@@ -83,6 +87,7 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
     while run.next_round():
         if on_round is not None and run.is_unsettled:
             on_round(run.answer())
+    run.find_spread()
     return run.answer()
 
 
@@ -114,13 +119,14 @@ class _Rounds:
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
         self._critical = critical_value(options.level)
         self._settle_small_games()
-        self._groups = self._make_groups()
+        numbers = HybridNumbers(problem)
+        keys = content_keys(numbers.cells.rows)
+        self._groups = self._make_groups(keys)
         self._all_groups = list(self._groups)
-        rows = np.flatnonzero(~self._state.settled)
-        wanted = options.surrogate
-        self._numbers = HybridNumbers(problem) if wanted is not False and len(rows) >= MIN_ROWS else None
-        if self._numbers is not None and len(np.unique(content_keys(self._numbers.cells.rows))) < MIN_ROWS:
-            self._numbers = None
+        different = len(np.unique(keys[~self._state.settled]))
+        wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
+        self._numbers = numbers if wanted and different >= MIN_ROWS else None
+        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
         self._control: FittedControl | None = None
         self._fits = 0
         self._kept: list[tuple[int, npt.NDArray[np.bool_], int, Floats]] = []
@@ -134,13 +140,19 @@ class _Rounds:
         """Rows of which no player differs, or one: that one adds all."""
         problem, state = self._problem, self._state
         counts = problem.differs.sum(axis=1)
+        weights, outputs = problem.background.weights, problem.background_outputs
+        left = max(1.0 - float((weights**2).sum()), 1e-12)
         for row in np.flatnonzero(counts == 1).tolist():
-            state.values[row, int(problem.differs[row].argmax())] = problem.row_outputs[row] - problem.base
+            player = int(problem.differs[row].argmax())
+            state.values[row, player] = problem.row_outputs[row] - problem.base
+            state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
         state.settled[counts <= 1] = True
 
-    def _make_groups(self) -> list[RowGroup]:
+    def _make_groups(self, keys: npt.NDArray[np.uint64]) -> list[RowGroup]:
+        """Rows with the same players, sorted by their cells: so nothing depends on the order of rows."""
         problem, state = self._problem, self._state
         rows = np.flatnonzero(~state.settled)
+        rows = rows[np.argsort(keys[rows], kind="stable")]
         if not len(rows):
             return []
         kinds, kind = np.unique(problem.differs[rows], axis=0, return_inverse=True)
@@ -170,8 +182,9 @@ class _Rounds:
             spent = problem.evaluator.spent - before
             self._state.evals[group.rows] += _even_shares(spent, len(group.rows))
         self._fit()
-        for group in self._groups if self._control is not None else growing:
-            self._solve(group)
+        with one_blas_thread():  # matrices are small, and the last bits depend on the number of threads
+            for group in self._groups if self._control is not None else growing:
+                self._solve(group)
         self._groups = [g for g in self._groups if len(g.rows)]
         return True
 
@@ -224,6 +237,14 @@ class _Rounds:
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
 
+    def find_spread(self) -> None:
+        """Find the spread over background rows where a surrogate gave the values: of the surrogate, whose values are known for each background row."""
+        spread = self._state.spread
+        rows = np.flatnonzero(np.isnan(spread).any(axis=(1, 2)))
+        if self._control is not None and len(rows):
+            found = np.where(self._problem.differs[rows][:, :, None], self._control.spread(rows), 0.0)
+            spread[rows] = np.where(np.isnan(spread[rows]), found, spread[rows])
+
     def answer(self) -> GameAnswer:
         """Return what is known so far."""
         problem, state = self._problem, self._state
@@ -238,7 +259,7 @@ class _Rounds:
             background_error=error,
             kernel=self._kernel(),
             notes=self._notes(),
-            worths=self._worths(),
+            hybrids=self._hybrids(),
         )
 
     def _kernel(self) -> str:
@@ -255,6 +276,10 @@ class _Rounds:
         return f"a process over up to {pairs:,} pairs of coalitions, each over {of} background rows"
 
     def _notes(self) -> tuple[str, ...]:
+        if self._is_too_many and not self._state.settled.all():
+            return (
+                f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
+            )
         if self._control is None:
             return ()
         left = float(np.max(self._control.left_share))
@@ -264,11 +289,11 @@ class _Rounds:
         )
         return (note,)
 
-    def _worths(self) -> SampledWorths | None:
+    def _hybrids(self) -> SampledHybrids | None:
         if not self._kept:
             return None
         rows, coalitions, donors, outputs = zip(*self._kept, strict=True)
-        return SampledWorths(np.array(rows), np.array(coalitions), np.array(outputs), np.array(donors))
+        return SampledHybrids(np.array(rows), np.array(donors), np.array(coalitions), np.array(outputs))
 
 
 def _even_shares(total: int, parts: int) -> Ints:

@@ -6,10 +6,8 @@ for a check, the kernel that ran is run again on a part of the problem: some of 
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
-from itertools import combinations
-from typing import Final, Protocol, final
+from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,12 +15,14 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.kernels.leaf_games import MAX_SLOTS, BackgroundBits, Bits, LeafGames, add_cells, leaf_games
 from whybox.kernels.predict import raw_outputs, rounding_scale
-from whybox.methods.shap.compute import KernelRunner, slopes_between
+from whybox.methods.shap.compute import KernelRunner
+from whybox.methods.shap.link_slopes import slopes_between
 from whybox.methods.shap.problem import ShapProblem
-from whybox.models.linear import Linear
+from whybox.methods.shap.second_way_linear import CoalitionsByRegression, LinearTerms
+from whybox.methods.shap.second_way_rows import SecondWay, SparseValues, picked_outputs, result_rows, row_of_worths
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["SecondWay", "choose_second_way", "kernel_nanoseconds", "result_rows"]
+__all__ = ["choose_second_way", "kernel_nanoseconds"]
 
 # Nanoseconds that NumPy takes, on a 2.6 GHz server core, as far as they decide how much is recomputed.
 LAYOUT_PER_NODE: Final = 250.0
@@ -40,28 +40,6 @@ NUMBERS_WANTED: Final = 64  # that are recomputed, rather than more outputs or t
 MAX_ROWS_WANTED: Final = 16
 
 Ints = npt.NDArray[np.int64]
-SparseValues = tuple[Ints, Floats]  # which players or pairs, (n,), and their numbers, (n, outputs)
-
-
-class SecondWay(Protocol):
-    """What recomputes rows.
-
-    Attributes:
-        description: how, in words that follow "were recomputed". output_positions: positions among the outputs explained. max_rows: how many it can recompute.
-    """
-
-    @property
-    def description(self) -> str: ...  # noqa: D102  # above, here and below
-    @property
-    def output_positions(self) -> Ints: ...  # noqa: D102
-    @property
-    def max_rows(self) -> int: ...  # noqa: D102
-
-    def recompute_values(self, X: Floats) -> tuple[Floats, Floats]:
-        """Return what encoded rows should have, (rows, *computed shape, outputs), and the size to which rounding is relative, (rows, outputs)."""
-
-    def kernel_values(self, X: Floats) -> Floats | None:
-        """Return what the kernel says where the problem is a part of the whole, of the same shape; None: the answer itself is meant."""
 
 
 def choose_second_way(
@@ -74,7 +52,9 @@ def choose_second_way(
         rng: draws outputs, trees and players.
     """
     if problem.kernel == "linear":
-        return _LinearTerms(problem)
+        return LinearTerms(problem)
+    if problem.kernel == "linear, correlated":
+        return CoalitionsByRegression.draw(problem, rng)
     model = problem.model
     in_leaves = isinstance(model, TreeEnsemble) and not model.has_linear_leaves
     if in_leaves and problem.kernel in ("path-dependent", "interventional"):
@@ -100,38 +80,9 @@ def _tree_count(problem: ShapProblem) -> int:
     return max(problem.model.n_trees, 1) if isinstance(problem.model, TreeEnsemble) else 1
 
 
-def result_rows(problem: ShapProblem, singles: SparseValues, pairs: SparseValues | None) -> Floats:
-    """Return a row of the result, (*computed shape, outputs), of players' values and of the whole interactions of pairs."""
-    count, outputs = problem.players.count, singles[1].shape[1]
-    main = np.zeros((count, outputs))
-    np.add.at(main, singles[0], singles[1])
-    if pairs is None:
-        return main
-    first, second = pairs[0] // count, pairs[0] % count
-    np.subtract.at(main, first, pairs[1] / 2)
-    np.subtract.at(main, second, pairs[1] / 2)
-    if problem.options.sparse:
-        known = problem.interacting_pairs.astype(np.int64) @ np.array([count, 1])
-        whole = np.zeros((len(known), outputs))
-        if len(known):
-            at = np.minimum(np.searchsorted(known, pairs[0]), len(known) - 1)
-            there = known[at] == pairs[0]
-            whole[at[there]] = pairs[1][there]
-        return np.concatenate([main, whole])
-    out = np.zeros((count, count, outputs))
-    out[first, second] = out[second, first] = pairs[1] / 2
-    out[np.arange(count), np.arange(count)] = main
-    return out
-
-
-def _picked_outputs(problem: ShapProblem, outputs: Ints) -> tuple[Ints, Floats]:
-    """The model's outputs behind some of those explained, and their signs."""
-    return np.array(problem.selection.output_positions)[outputs], np.array(problem.selection.signs)[outputs]
-
-
 def _kernel_values(problem: ShapProblem, runner: KernelRunner, X: Floats, outputs: Ints) -> Floats:
     """What the kernel says of rows of a part of a problem, (rows, *computed shape, outputs)."""
-    picks, signs = _picked_outputs(problem, outputs)
+    picks, signs = picked_outputs(problem, outputs)
     return np.asarray(runner.compute_values(X, "")[..., picks] * signs)
 
 
@@ -152,7 +103,7 @@ class _LeafByLeaf:
     is_part: bool
 
     def recompute_values(self, X: Floats) -> tuple[Floats, Floats]:
-        picks, signs = _picked_outputs(self.problem, self.output_positions)
+        picks, signs = picked_outputs(self.problem, self.output_positions)
         found: list[list[list[SparseValues]]] = [[[] for _ in range(self.problem.options.order)] for _ in X]
         for games, background in self.leaf_games:
             bits = games.slot_bits(X)
@@ -218,7 +169,7 @@ def _plan_leaf_by_leaf(
         some = np.arange(len(some))
     background = problem.background
     most = NODES_TOGETHER // (1 if background is None else len(background.matrix))
-    picks, _ = _picked_outputs(problem, outputs)
+    picks, _ = picked_outputs(problem, outputs)
     games = [
         (part, None if background is None else part.background_bits(background.matrix, background.weights))
         for part in leaf_games(about.model, problem.players.of_column, some, picks.tolist(), most)  # type: ignore[arg-type]  # trees
@@ -326,40 +277,9 @@ class _CoalitionByCoalition:
         return np.ascontiguousarray(np.where(np.isin(of_column, players), x, donor)), players
 
     def _result_row(self, x: Floats, players: Ints) -> tuple[Floats, Floats]:
-        picks, signs = _picked_outputs(self.problem, self.output_positions)
+        picks, signs = picked_outputs(self.problem, self.output_positions)
         worths, size = self._coalition_worths(x, players, picks)
-        rule, count, many = (
-            self.problem.options.game_index.rule(len(players) + 1),
-            self.problem.players.count,
-            len(players),
-        )
-        numbers = np.arange(2**many)
-        inside = (numbers[:, None] >> np.arange(many)) & 1
-        (p, weights), powers = rule, np.arange(many + 1)[:, None]
-        chance = (p**powers * weights) @ ((1 - p) ** powers).T
-        singles = np.zeros((many, len(picks)))
-        for j in range(many):
-            without = numbers[inside[:, j] == 0]
-            s = inside[without].sum(axis=1)
-            singles[j] = chance[s, many - 1 - s] @ (worths[without | 1 << j] - worths[without])
-        pairs: SparseValues | None = None
-        if self.problem.options.order == 2:
-            cells, whole = [], []
-            for j, k in combinations(range(many), 2):
-                without = numbers[(inside[:, j] == 0) & (inside[:, k] == 0)]
-                s = inside[without].sum(axis=1)
-                joint = (
-                    worths[without | 1 << j | 1 << k]
-                    + worths[without]
-                    - worths[without | 1 << j]
-                    - worths[without | 1 << k]
-                )
-                first, second = sorted((int(players[j]), int(players[k])))
-                cells.append(first * count + second)
-                whole.append(chance[s, many - 2 - s] @ joint)
-            order = np.argsort(np.array(cells, dtype=np.int64))
-            pairs = np.array(cells, dtype=np.int64)[order], np.reshape(whole, (len(cells), len(picks)))[order]
-        return result_rows(self.problem, (players, singles), pairs) * signs, size
+        return row_of_worths(self.problem, worths, players) * signs, size
 
     def _coalition_worths(self, x: Floats, players: Ints, picks: Ints) -> tuple[Floats, Floats]:
         """What each coalition is worth, (2^players, outputs), and the size of what was summed."""
@@ -419,48 +339,3 @@ def _plan_coalition_by_coalition(
     return _CoalitionByCoalition(
         part, runner, outputs, int(np.clip(nanoseconds // row, 1, MAX_ROWS_WANTED)), words, True, read
     )
-
-
-# Without a model of trees
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class _LinearTerms:
-    """Adds up the terms of a linear model, one by one, in exact arithmetic."""
-
-    problem: ShapProblem
-    description: str = "by adding up the terms of the linear model"
-    max_rows: int = 8
-
-    @property
-    def output_positions(self) -> Ints:
-        return np.arange(len(self.problem.selection.output_positions))
-
-    def recompute_values(self, X: Floats) -> tuple[Floats, Floats]:
-        problem, background = self.problem, self.problem.background
-        assert isinstance(problem.model, Linear)  # noqa: S101  # the kernel is for these
-        assert background is not None  # noqa: S101  # resolved by the problem
-        picks, signs = _picked_outputs(problem, self.output_positions)
-        columns = problem.model.columns_read
-        means = [
-            math.fsum(
-                w * v for w, v in zip(background.weights, background.matrix[:, j], strict=True) if not math.isnan(v)
-            )
-            for j in columns
-        ]
-        values = []
-        for x in X:
-            terms = np.array(
-                [(0.0 if math.isnan(x[j]) else x[j]) - mean for j, mean in zip(columns, means, strict=True)]
-            )
-            numbers = terms[:, None] * problem.model.weights[columns][:, picks] * signs
-            singles = add_cells(problem.players.of_column[columns].astype(np.int64), numbers, problem.players.count)
-            none: SparseValues = np.zeros(0, dtype=np.int64), np.zeros((0, len(picks)))
-            values.append(result_rows(problem, singles, none if problem.options.order == 2 else None))
-        size = problem.model.rounding_scale(X) + problem.model.rounding_scale(background.matrix).max(axis=0)
-        return np.stack(values), size[:, picks]
-
-    def kernel_values(self, X: Floats) -> Floats | None:
-        del X
-        return None

@@ -1,7 +1,8 @@
 """Numbers of games of any model, computed again by a second way.
 
-The worth of some coalitions is asked of the model once more: in the user's own columns, one absent column after the other set to the cells of every background
-row. Where the worths of all coalitions of a row are known, its values follow from them by the formula with factorials or gamma functions, coalition by coalition.
+The model is asked about some hybrids once more, and about the worth of some coalitions: in the user's own columns, one absent column after the other set to the
+cells of background rows. Where the worths of all coalitions of a row are known, its values follow from them by a formula with gamma functions, coalition by
+coalition.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 from functools import partial
 from itertools import combinations
 from math import exp, lgamma
-from typing import Final, final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -20,8 +21,15 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.games.indices import Index
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions, spot_rng
-from whybox.methods.common.spot_rows import FeaturePoints, PositionLabel, RowCell, RowRecomputation, output_label
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths
+from whybox.methods.common.spot_rows import (
+    FeaturePoints,
+    PositionLabel,
+    RowCell,
+    RowRecomputation,
+    output_label,
+    rows_alone,
+)
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledWorths
 
 __all__ = ["check_games", "planned_predictions"]
 
@@ -29,11 +37,10 @@ ROUNDING: Final = 1e-9
 _STREAM: Final = 0x6A3E
 
 
-def planned_predictions(problem_background: int, spot_checks: int | None, evals: float) -> int:
-    """Return how many predictions the checks take about: worths of whole coalitions, as many as fit what is allowed."""
+def planned_predictions(background_rows: int, spot_checks: int | None, evals: float) -> int:
+    """Return how many predictions the checks take at most."""
     allowed = spot_predictions(spot_checks, evals)
-    least = problem_background if spot_checks is None else 0
-    return max(allowed // problem_background * problem_background, least)
+    return allowed if spot_checks is not None else max(allowed, allowed // 2 + background_rows)
 
 
 def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChecks:
@@ -46,20 +53,60 @@ def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChec
         SpotCheckError: a number differs.
     """
     checker = SpotChecker()
-    if answer.worths is not None and problem.noise_variance is None:
-        _ask_again(problem, answer, answer.worths, checker, call)
-        if answer.std_error is None:
+    if problem.noise_variance is not None:
+        return checker.result
+    background, spot_checks = len(problem.background), problem.options.spot_checks
+    allowed = spot_predictions(spot_checks, float(answer.model_evals.sum()))
+    draw = spot_rng(problem.options.seed, call, _STREAM)
+    if answer.hybrids is not None:
+        kept = len(answer.hybrids.rows)
+        _ask_hybrids(problem, answer.hybrids, draw.permutation(kept)[: allowed - allowed // 2], checker)
+    if answer.worths is not None:
+        left = (allowed - checker.predictions) // background
+        count = (
+            max(left, 1) if spot_checks is None else left
+        )  # of one coalition in any case, if the caller sets no limit
+        _ask_worths(problem, answer.worths, draw.permutation(len(answer.worths.rows))[:count], checker)
+        if answer.std_error is None and not answer.index:  # values of another kind have checks of their own
             _solve_again(problem, answer, answer.worths, checker)
     return checker.result
 
 
-def _ask_again(problem: GameProblem, answer: GameAnswer, kept: SampledWorths, checker: SpotChecker, call: int) -> None:
-    """Ask the model about the hybrids of some coalitions again."""
-    background = len(problem.background)
-    allowed = planned_predictions(background, problem.options.spot_checks, float(answer.model_evals.sum()))
-    of_one = kept.donors is not None
-    count = min(len(kept.rows), allowed if of_one else allowed // background)
-    draw = spot_rng(problem.options.seed, call, _STREAM)
+def _ask_hybrids(problem: GameProblem, kept: SampledHybrids, chosen: Ints, checker: SpotChecker) -> None:
+    """Ask the model about single hybrids again."""
+    ask = RowRecomputation(
+        problem.model,
+        problem.rows,
+        problem.selection,
+        checker,
+        alone=rows_alone(problem.model),
+        rows="rows whose absent features take the values of a background row",
+    )
+    points: dict[bytes, FeaturePoints | None] = {}
+    cells = []
+    for k in chosen.tolist():
+        coalition = kept.coalitions[k]
+        key = coalition.tobytes()
+        if key not in points:
+            points[key] = _absent_points(problem, coalition)
+        cells.append(RowCell(int(kept.rows[k]), points[key], int(kept.donors[k])))
+    if not cells:
+        return
+    outputs, rounding = ask(cells)
+
+    def label_of(at: tuple[int, ...]) -> PositionLabel:
+        k = int(chosen[at[0]])
+        place = _label_of_worth(problem, int(kept.rows[k]), kept.coalitions[k], at[1:])
+        return [place[0], ("background row", int(kept.donors[k])), *place[1:]]
+
+    ours = kept.outputs[chosen]
+    checker.compare(
+        ours, outputs, 2.0 * rounding + ROUNDING * np.abs(ours) + 1e-300, way=ask.description, where=label_of
+    )
+
+
+def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker: SpotChecker) -> None:
+    """Ask the model about the hybrids of some coalitions with every background row again."""
     ask = RowRecomputation(
         problem.model,
         problem.rows,
@@ -67,18 +114,16 @@ def _ask_again(problem: GameProblem, answer: GameAnswer, kept: SampledWorths, ch
         checker,
         rows="rows whose absent features take the values of every background row",
     )
-    for k in draw.permutation(len(kept.rows))[:count].tolist():
+    background = range(len(problem.background))
+    for k in chosen.tolist():
         row, coalition = int(kept.rows[k]), kept.coalitions[k]
         points = _absent_points(problem, coalition)
-        donors = range(background) if kept.donors is None else [int(kept.donors[k])]
-        weights = problem.background.weights if kept.donors is None else np.ones(1)
-        cells = [RowCell(row, points, b) for b in donors]
-        outputs, rounding = ask(cells if points is not None else [RowCell(row)] * len(donors))
-        worth, size = weights @ outputs, np.abs(outputs).max(axis=0, initial=0.0)
+        outputs, rounding = ask([RowCell(row, points, b if points is not None else 0) for b in background])
+        worth, size = problem.background.weights @ outputs, np.abs(outputs).max(axis=0, initial=0.0)
         checker.compare(
             kept.worths[k],
             worth,
-            2.0 * (weights @ rounding) + ROUNDING * size + 1e-300,
+            2.0 * (problem.background.weights @ rounding) + ROUNDING * size + 1e-300,
             way=ask.description,
             where=partial(_label_of_worth, problem, row, coalition),
         )
@@ -109,16 +154,16 @@ def _solve_again(problem: GameProblem, answer: GameAnswer, kept: SampledWorths, 
     """Compute the values of rows of which the worth of every coalition is known, coalition by coalition."""
     index, order = problem.options.game_index, problem.options.order
     for row in np.unique(kept.rows).tolist():
-        own = np.flatnonzero(problem.differs[row])
-        game = _Game(own, kept.coalitions[kept.rows == row], kept.worths[kept.rows == row])
-        if not game.is_complete:
+        own, here = np.flatnonzero(problem.differs[row]), kept.rows == row
+        coalitions, worths = kept.coalitions[here][:, own], kept.worths[here]
+        if len(np.unique(coalitions, axis=0)) != len(coalitions) or len(coalitions) != 1 << len(own):
             continue
-        again = game.interaction_matrix(index) if order == 2 else game.values(index)
+        again = _interactions(coalitions, worths, index) if order == 2 else _values(coalitions, worths, index)
         ours = answer.values[row][np.ix_(own, own)] if order == 2 else answer.values[row, own]
         checker.compare(
             ours,
             again,
-            ROUNDING * 2.0 ** (order - 1) * game.size * len(own) + 1e-300,
+            ROUNDING * 2.0 ** (order - 1) * float(np.abs(worths).max()) * len(own) + 1e-300,
             way="from the worths of all coalitions of a row, one after the other",
             where=partial(_label_of_value, problem, row, own),
         )
@@ -129,57 +174,32 @@ def _label_of_value(problem: GameProblem, row: int, own: Ints, at: tuple[int, ..
     return [("row", row), *features, *output_label(problem.selection, at[-1])]
 
 
-@final
-class _Game:
-    """The game of one row, as a dictionary from coalitions to worths.
+def _values(coalitions: npt.NDArray[np.bool_], worths: Floats, index: Index) -> Floats:
+    """The value of each player, (players, outputs): every coalition counts for its members with one weight and against the others with another."""
+    players, size = coalitions.shape[1], coalitions.sum(axis=1)
+    weight = np.array([_weight(index, s, players - 1 - s) for s in range(players)])
+    joined, left = weight[np.maximum(size - 1, 0)], weight[np.minimum(size, players - 1)]
+    return np.asarray(np.where(coalitions.T, joined, -left) @ worths)
 
-    Args:
-        own: players that differ. coalitions: (k, players). worths: (k, outputs).
-    """
 
-    def __init__(self, own: Ints, coalitions: npt.NDArray[np.bool_], worths: Floats) -> None:
-        self._players = own.tolist()
-        self._worth = {
-            frozenset(p for p in self._players if coalition[p]): worth
-            for coalition, worth in zip(coalitions, worths, strict=True)
-        }
-        self.size = float(np.abs(worths).max(initial=0.0))
-
-    @property
-    def is_complete(self) -> bool:
-        """Whether the worth of every coalition is known."""
-        return len(self._worth) == 1 << len(self._players)
-
-    def values(self, index: Index) -> Floats:
-        """The value of each player, (players, outputs)."""
-        return np.array([self._mean_difference((p,), index) for p in self._players])
-
-    def interaction_matrix(self, index: Index) -> Floats:
-        """Half of each interaction on either side of the diagonal, and main effects on it, (players, players, outputs)."""
-        values = self.values(index)
-        n = len(self._players)
-        out = np.zeros((n, n, values.shape[1]))
-        for i, j in combinations(range(n), 2):
-            out[i, j] = out[j, i] = 0.5 * self._mean_difference((self._players[i], self._players[j]), index)
-        out[np.arange(n), np.arange(n)] = values - out.sum(axis=1)
-        return out
-
-    def _mean_difference(self, members: tuple[int, ...], index: Index) -> Floats:
-        """The mean of what the members add together to coalitions of the others, weighted as the index says."""
-        others = [p for p in self._players if p not in members]
-        total: Floats = np.zeros_like(next(iter(self._worth.values())))
-        for size in range(len(others) + 1):
-            weight = _weight(index, size, len(others) - size)
-            for chosen in combinations(others, size):
-                for joined in range(len(members) + 1):
-                    sign = (-1.0) ** (len(members) - joined)
-                    for some in combinations(members, joined):
-                        total = total + weight * sign * self._worth[frozenset((*chosen, *some))]
-        return total
+def _interactions(coalitions: npt.NDArray[np.bool_], worths: Floats, index: Index) -> Floats:
+    """Half of each interaction on either side of the diagonal, and main effects on it, (players, players, outputs)."""
+    players, size = coalitions.shape[1], coalitions.sum(axis=1)
+    values = _values(coalitions, worths, index)
+    out = np.zeros((players, *values.shape))
+    weight = np.array([_weight(index, s, players - 2 - s) for s in range(max(players - 1, 1))])
+    for i, j in combinations(range(players), 2):
+        both = coalitions[:, i].astype(int) + coalitions[:, j]
+        sign = np.where(both == 1, -1.0, 1.0)
+        out[i, j] = out[j, i] = 0.5 * ((sign * weight[size - both]) @ worths)
+    out[np.arange(players), np.arange(players)] = values - out.sum(axis=1)
+    return out
 
 
 def _weight(index: Index, present: int, absent: int) -> float:
     """The probability that exactly these others are present, of which there are so many, E[p^present (1-p)^absent]."""
+    if absent < 0:
+        return 0.0  # a single player has no others
     if index.point is not None:
         return float(index.point**present * (1.0 - index.point) ** absent)
     a, b = index.beta, index.alpha  # p follows Beta(a, b)

@@ -6,6 +6,7 @@ from html import escape
 from typing import Final
 
 from whybox.explanation.explanation import Explanation
+from whybox.models.additive import Additive
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
 from whybox.reporting.facts import ReportData
@@ -39,6 +40,9 @@ def model_section(f: ReportData) -> str:
         ]
     elif isinstance(m, Linear):
         rows.append(("Weights", f"{m.weights.size:,}"))
+    elif isinstance(m, Additive):
+        pairs = sum(len(term.columns) == 2 for term in m.terms)
+        rows.append(("Terms", f"{len(m.terms):,}, {pairs:,} of them of two columns"))
     rows += [
         ("Columns", f"{len(m.inputs.names):,}, explained as {len(e.feature_names):,} features"),
         ("Rows", f"{len(f.rows):,}" + (f" from {f.source}" if f.source else "")),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
@@ -46,6 +46,13 @@ def cell_numbers(rows: Table, background: Table, categories: Collection[int] = (
         categories: positions of columns of numbers that the model reads as categories.
     """
     n = len(rows)
+    matrices = [_matrix_of(table) for table in (rows, background)]
+    if matrices[0] is not None and matrices[1] is not None:
+        both = np.concatenate([matrices[0], matrices[1]])
+        categorical = np.isin(np.arange(rows.width), list(categories))
+        for column in np.flatnonzero(categorical):
+            both[:, column] = _codes(both[:, column], ~np.isnan(both[:, column]))
+        return CellNumbers(both[:n], both[n:], categorical)
     out = np.empty((n + len(background), rows.width))
     categorical = np.zeros(rows.width, dtype=bool)
     for p in range(rows.width):
@@ -53,11 +60,23 @@ def cell_numbers(rows: Table, background: Table, categories: Collection[int] = (
         if numbers is None:
             categorical[p] = True
             codes = np.concatenate(joint_cell_codes(rows, background, p))
-            kept = codes != NULL_CODE
-            numbers = np.full(len(codes), np.nan)
-            numbers[kept] = np.unique(codes[kept], return_inverse=True)[1].reshape(-1)
+            numbers = _codes(codes, codes != NULL_CODE)
         out[:, p] = numbers
     return CellNumbers(out[:n], out[n:], categorical)
+
+
+def _matrix_of(table: Table) -> Floats | None:
+    """The cells of a table that is a matrix of numbers, also a sparse one."""
+    if table.is_matrix or (isinstance(table.native, np.ndarray) and table.native.dtype.kind in "fiub"):
+        return table.matrix().astype(np.float64)
+    return None
+
+
+def _codes(values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> Floats:
+    """Whole numbers from 0 on for the different values, NaN where one is missing."""
+    out = np.full(len(values), np.nan)
+    out[present] = np.unique(values[present], return_inverse=True)[1].reshape(-1)
+    return out
 
 
 def _numbers_of_both(rows: Table, background: Table, position: int) -> Floats | None:

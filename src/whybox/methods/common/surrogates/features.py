@@ -14,7 +14,8 @@ from whybox.data.table import Floats
 __all__ = ["ColumnFeatures", "column_features"]
 
 MAX_CATEGORIES: Final = 64  # of a column that have a feature each; one of more categories has none
-SMALLEST_SPREAD: Final = 1e-12  # of a column, relative to its mean, that is no rounding
+MAX_NUMBER: Final = 1e140  # whose square, and the sum of many, is finite
+SMALLEST_SPREAD: Final = 1e-12  # of a column or an output, relative to its mean, that is no rounding
 
 Ints = npt.NDArray[np.int64]
 Bools = npt.NDArray[np.bool_]
@@ -70,7 +71,7 @@ def column_features(cells: Floats, categorical: Bools) -> ColumnFeatures:
         cells: as numbers, (hybrids, columns). categorical: (columns,), whose numbers are codes.
     """
     finite = np.isfinite(cells)
-    bounded = np.where(finite, cells, np.nan)
+    bounded = np.where(finite, np.clip(cells, -MAX_NUMBER, MAX_NUMBER), np.nan)
     candidates = np.flatnonzero(~categorical & finite.any(axis=0))
     lowest, highest = np.nanmin(bounded[:, candidates], axis=0), np.nanmax(bounded[:, candidates], axis=0)
     inside = np.clip(cells[:, candidates], lowest, highest)  # NaN stays

@@ -30,6 +30,7 @@ FAMILIES: Final[dict[Family, str]] = {
 MAX_FITTED: Final = 30_000  # hybrids that a surrogate is fitted to
 MAX_KERNEL_COLUMNS: Final = 64  # columns beyond which values of kernels take too long
 MAX_TREE_OUTPUTS: Final = 4  # outputs beyond which trees, which each has of its own, take too long
+MAX_OUTPUT: Final = 1e100  # whose squares can be added up
 MAX_JUDGED: Final = 10_000  # hybrids of the rows left out that a fold is judged by
 
 Ints = npt.NDArray[np.int64]
@@ -102,14 +103,11 @@ def default_family(columns: int, outputs: int) -> Family:
     return "kernels" if outputs > MAX_TREE_OUTPUTS else "kernels and trees"
 
 
-def fit_surrogate(
-    family: Family, cells: Floats, outputs: Floats, categorical: Bools, iterations: int | None = None
-) -> Surrogate:
+def fit_surrogate(family: Family, cells: Floats, outputs: Floats, categorical: Bools) -> Surrogate:
     """Fit one surrogate to hybrids.
 
     Args:
         family: which kind. cells, outputs, categorical: as :func:`.trees.fit_trees` and :func:`.gaussians.fit_gaussians` take them.
-        iterations: trees of an output; None: as many as are worth it.
     """
     if family == "trees":
         smooth: Surrogate = fit_additive(cells, outputs, categorical)
@@ -117,7 +115,7 @@ def fit_surrogate(
         smooth = fit_gaussians(cells, outputs, categorical)
     if family == "kernels":
         return smooth
-    return fit_trees(cells, outputs, categorical, smooth, iterations)
+    return fit_trees(cells, outputs, categorical, smooth)
 
 
 def folds_of_rows(rows: Floats, folds: int, seed: int = 0) -> Ints:
@@ -141,7 +139,6 @@ def fit_folds(
     folds: int = 3,
     seed: int = 0,
     threads: int = 1,
-    iterations: int | None = None,
 ) -> SurrogateFolds:
     """Fit a surrogate for each fold of rows to the hybrids of the rows outside it.
 
@@ -152,22 +149,23 @@ def fit_folds(
         rows: cells as numbers, (n, columns). categorical: (columns,), whose numbers are codes.
         family: which kind of surrogate; None: :func:`default_family`.
         folds: how many. seed: of the folds. threads: folds are shared between them.
-        iterations: trees of an output; None: as many as are worth it.
 
     Raises:
-        InputError: fewer different rows than folds, or rows outside a fold without hybrids.
+        InputError: fewer different rows than folds, rows outside a fold without hybrids, or outputs beyond 1e100.
         ModelMismatchError: as :func:`.trees.fit_trees`.
     """
     kind = default_family(rows.shape[1], store.outputs) if family is None else family
     fold_of_row = folds_of_rows(rows, folds, seed)
     cells, outputs, row, _ = store.hybrids()
+    if not (np.abs(outputs) <= MAX_OUTPUT).all():
+        raise InputError(f"surrogates take outputs of at most {MAX_OUTPUT:g}.")
     fold = fold_of_row[row]
     if len(np.unique(fold)) < 2:
         raise InputError("surrogates need hybrids of rows in two folds at least.")
 
     def fit_one(k: int) -> _FoldFit:
         here = np.flatnonzero(fold != k)[:MAX_FITTED]  # hybrids lie in random order
-        surrogate = fit_surrogate(kind, cells[here], outputs[here], categorical, iterations)
+        surrogate = fit_surrogate(kind, cells[here], outputs[here], categorical)
         out = np.flatnonzero(fold == k)[:MAX_JUDGED]
         left = _spread_within(outputs[out] - surrogate.predict(cells[out]), row[out])
         return surrogate, left, _spread_within(outputs[out], row[out]), len(here)

@@ -14,19 +14,22 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.games.indices import SHAPLEY, Index
-from whybox.kernels.product_games import product_games
+from whybox.kernels.product_games import DonorFactors, product_games
 from whybox.methods.common.surrogates.additive import AdditiveSurrogate, row_blocks
 from whybox.methods.common.surrogates.base import PlayerOf
-from whybox.methods.common.surrogates.features import column_features
+from whybox.methods.common.surrogates.features import SMALLEST_SPREAD, column_features
 
 __all__ = ["GaussianSurrogate", "fit_gaussians"]
 
-MAX_GAUSSIANS: Final = 256
+# Chosen on hybrids of six models (trees.py names them), 3,000 and 24,000 of them, with trees on what is left: 256 Gaussians leave 3.8 % of 24,000 in the geometric mean
+# and 512 leave 3.2 %, but exact values take twice as long; a ridge of 1e-6 leaves a fifth more, one of 1e-9 the same
+MAX_GAUSSIANS: Final = 384
 HYBRIDS_A_GAUSSIAN: Final = 4  # at least
-WIDTH_HYBRIDS: Final = 3_000  # hybrids that widths are fitted to
+WIDTH_GAUSSIANS: Final = 160  # while widths are fitted
+WIDTH_HYBRIDS: Final = 2_400  # hybrids that widths are fitted to
 WIDTH_STEPS: Final = 25
 NARROWNESS: Final = 0.03  # penalty on inverse widths, beside the logarithm of the loss: what a column hardly changes does not depend on it
-RIDGE: Final = 1e-6  # of the number of hybrids, where outputs have variance 1
+RIDGE: Final = 1e-8  # of the number of hybrids, where outputs have variance 1
 LOG_BOUNDS: Final = (-5.0, 2.0)  # of an inverse width, in standard deviations
 MIN_LOG_INVERSE: Final = (
     -3.5
@@ -35,6 +38,7 @@ MAX_WIDTHS: Final = (
     40  # features that Gaussians depend on at most, those of the least widths; exact values take time as their square
 )
 ROWS_AT_ONCE: Final = 512  # of a matrix product, whose rounding depends on their number
+WORK_AT_ONCE: Final = 2**29  # factors times nodes of one call of the kernel and thread: about a fifth of a second
 TABLE_NUMBERS: Final = 2**22  # factors held at a time
 
 Ints = npt.NDArray[np.int64]
@@ -86,13 +90,14 @@ class GaussianSurrogate:
             return out
         nodes, node_weights = index.rule(len(active) - 1)
         numbers = len(self.centers) * len(active)
-        background_blocks = row_blocks(len(background), numbers, TABLE_NUMBERS)
+        parts = row_blocks(len(background), numbers, TABLE_NUMBERS)
         for block in row_blocks(len(rows), numbers, TABLE_NUMBERS):
             of_rows = self._factors(rows[block], used, player_of, len(active))
             values = np.zeros(of_rows.shape)
-            for part in background_blocks:
-                of_donors = self._factors(background[part], used, player_of, len(active))
-                product_games(of_rows, of_donors, weights[part], nodes, node_weights, values, threads=threads)
+            for part in parts:
+                donors = DonorFactors(self._factors(background[part], used, player_of, len(active)), weights[part])
+                for some in row_blocks(len(values), donors.packed.size * len(nodes), WORK_AT_ONCE * threads):
+                    product_games(of_rows[some], donors, nodes, node_weights, values[some], threads=threads)
             for i, value in enumerate(
                 values, block.start
             ):  # row by row: the rounding of a matrix product depends on the number of rows
@@ -130,12 +135,14 @@ def fit_gaussians(cells: Floats, outputs: Floats, categorical: Bools) -> Gaussia
     """
     features = column_features(cells, categorical)
     means, scales = outputs.mean(axis=0), outputs.std(axis=0)
-    scales = np.where(scales > 1e-12 * np.abs(means), scales, 1.0)
+    scales = np.where(scales > SMALLEST_SPREAD * np.abs(means), scales, 1.0)
     targets = (outputs - means) / scales
     count = min(MAX_GAUSSIANS, len(cells) // HYBRIDS_A_GAUSSIAN)
     first = features(cells[: max(count, WIDTH_HYBRIDS)])
     centers = first[:count]
-    inverse_widths = _fit_widths(first[:WIDTH_HYBRIDS], targets[:WIDTH_HYBRIDS], centers, features.group_of)
+    inverse_widths = _fit_widths(
+        first[:WIDTH_HYBRIDS], targets[:WIDTH_HYBRIDS], centers[:WIDTH_GAUSSIANS], features.group_of
+    )
     size = first.shape[1] + 1
     gram, right = np.zeros((size + count, size + count)), np.zeros((size + count, outputs.shape[1]))
     for block in row_blocks(len(cells), size + count, TABLE_NUMBERS):
@@ -159,7 +166,7 @@ def _fit_widths(features: Floats, targets: Floats, centers: Floats, group_of: In
     from scipy.optimize import minimize
 
     groups = int(group_of.max(initial=-1)) + 1
-    if not groups or not len(centers):
+    if not groups or not len(centers) or np.abs(targets).max() < SMALLEST_SPREAD:
         return np.zeros(len(group_of))
     n = len(targets)
     size = features.shape[1] + 1
@@ -181,8 +188,6 @@ def _fit_widths(features: Floats, targets: Floats, centers: Floats, group_of: In
         return float(np.log(loss) + narrow.sum()), slope / loss + narrow
 
     start = np.full(groups, -0.5 * np.log(groups))
-    if not targets.any():
-        return np.zeros(len(group_of))
     found = minimize(
         log_loss, start, jac=True, method="L-BFGS-B", bounds=[LOG_BOUNDS] * groups, options={"maxiter": WIDTH_STEPS}
     ).x

@@ -19,6 +19,7 @@ from whybox.errors import Argument, ModelMismatchError
 from whybox.games.indices import SHAPLEY, Index
 from whybox.kernels import tree_shap
 from whybox.methods.common.surrogates.base import PlayerOf, Surrogate
+from whybox.methods.common.surrogates.features import MAX_NUMBER
 from whybox.models.registry import trees_of_boosting
 from whybox.models.trees import TreeEnsemble
 
@@ -116,13 +117,12 @@ def fit_trees(
     outputs: Floats,
     categorical: Bools,
     smooth: Surrogate,
-    iterations: int | None = None,
 ) -> TreeSurrogate:
     """Fit boosted trees to hybrids, on what a smooth fit leaves.
 
     Args:
         cells: as numbers, (hybrids, columns). outputs: (hybrids, outputs), finite. categorical: (columns,), whose numbers are codes.
-        smooth: fitted to the same hybrids. iterations: trees of an output; None: 80, fewer for more than 4 outputs.
+        smooth: fitted to the same hybrids.
 
     Raises:
         ModelMismatchError: whybox reads the trees differently from scikit-learn.
@@ -133,9 +133,11 @@ def fit_trees(
         known = np.unique(cells[~np.isnan(cells[:, c]), c])
         if len(known) <= MAX_CATEGORIES:
             codes[c] = known
-    X = _encoded(cells, codes)
-    if iterations is None:
-        iterations = min(ITERATIONS, max(MIN_ITERATIONS, MAX_TREES // outputs.shape[1]))
+    X = np.clip(
+        _encoded(cells, codes), -MAX_NUMBER, MAX_NUMBER
+    )  # scikit-learn takes means of neighbours for thresholds
+    X[:, np.isnan(X).all(axis=0)] = 0.0  # a column that tells nothing
+    iterations = min(ITERATIONS, max(MIN_ITERATIONS, MAX_TREES // outputs.shape[1]))
     fit = partial(_fit_output, X, sorted(codes), iterations)
     return TreeSurrogate(smooth, tuple(fit(rest[:, k]) for k in range(outputs.shape[1])), codes)
 

@@ -21,7 +21,7 @@ from whybox.methods.common.words.word_counts import MaskCounter, mask_counter
 from whybox.models.registry import word_counts
 from whybox.models.remote import RemoteModel
 
-__all__ = ["MaskEvaluator", "as_counter"]
+__all__ = ["MaskEvaluator", "as_counter", "read_words"]
 
 Masks = npt.NDArray[np.bool_]
 MAX_BATCH_BYTES: Final = 2**26  # of the texts, or counts, of one call
@@ -31,25 +31,13 @@ RELATIVE_ROUNDING: Final = 1e-5  # of the largest output: what single precision 
 READING_ROUNDING: Final = 1e-6  # of the largest output: between counts from masks and the whole pipeline
 
 
-def as_counter(words: TextWords, model: TextModel, seed: int = 0) -> MaskCounter | str:
-    """Return what counts words straight from masks, or why texts are written instead.
-
-    Args:
-        words: the text. model: of texts. seed: of the masked texts on which counts are compared.
-    """
-    if model.estimator is None or model.method is None:
-        return "the model is a function of texts"
-    read = word_counts(model.estimator, model.method)
-    return read if isinstance(read, str) else mask_counter(words, read, np.random.default_rng(seed))
-
-
 @final
 class MaskEvaluator:
     """Evaluates a model on one text with some of its words absent, and remembers what it found.
 
     Args:
         words: the text. model: of texts. output: which outputs, on which scale.
-        counter: counts words straight from masks; None: texts are written.
+        counter: counts words straight from masks; None: texts are written. why_strings: in words, why.
         batch_size: most texts of one call of the model; None: as many as fit into memory.
         max_evals: most predictions; None: no limit.
 
@@ -69,6 +57,7 @@ class MaskEvaluator:
         output: OutputSelection,
         *,
         counter: MaskCounter | None = None,
+        why_strings: str = "",
         batch_size: int | None = None,
         max_evals: int | None = None,
     ) -> None:
@@ -77,6 +66,7 @@ class MaskEvaluator:
                 check_whole_number(name, value)
         own = model.function.batch_size if isinstance(model.function, RemoteModel) else None
         self.words, self.model, self.output, self.counter = words, model, output, counter
+        self._why_strings = why_strings
         self.batch_size, self.max_evals, self.spent = batch_size or own, max_evals, 0
         self.compared, self.difference = 0, 0.0
         self._write = TextWriter(words)
@@ -84,6 +74,13 @@ class MaskEvaluator:
         self._output_of = np.empty(0, dtype=np.int64)  # of each known mask
         self._known_texts: dict[str, int] = {}
         self._outputs: Floats = np.empty((0, len(output.names)))
+
+    @property
+    def reading(self) -> str:
+        """How texts are given to the model, in words."""
+        if self.counter is None:
+            return f"texts as strings ({self._why_strings})"
+        return f"word counts from masks, held against the {self.model.kind} on masked texts"
 
     @property
     def distinct(self) -> int:
@@ -134,7 +131,14 @@ class MaskEvaluator:
 
     def _batches(self, count: int, bytes_each: int) -> Iterator[slice]:
         size = min(self.batch_size or count, max(1, MAX_BATCH_BYTES // bytes_each))
-        return timed_batches(count, description="LIME", first_size=size, max_size=size, unit="texts", fixed_size=True)
+        return timed_batches(
+            count,
+            description="texts with words left out",
+            first_size=size,
+            max_size=size,
+            unit="texts",
+            fixed_size=True,
+        )
 
     def _of_texts(self, texts: list[str]) -> Floats:
         """Outputs of texts, as they are."""
@@ -202,3 +206,41 @@ class MaskEvaluator:
                 f"the model's output for a text changes when it is evaluated again among other texts ({outputs[one][0]:.6g}, then {again[one][0]:.6g}), so what its words do is "
                 "not defined. It draws at random, or reads the whole batch: fix the seed, or switch that off."
             )
+
+
+def read_words(
+    words: TextWords,
+    model: TextModel,
+    output: OutputSelection,
+    *,
+    seed: int = 0,
+    batch_size: int | None = None,
+    max_evals: int | None = None,
+) -> MaskEvaluator:
+    """Return what evaluates a model on a text with some words absent: from word counts straight from masks where the model can be read so, else as strings.
+
+    Args:
+        words, model, output, batch_size, max_evals: see :class:`MaskEvaluator`. seed: of the masked texts on which counts are compared.
+    """
+    counter = as_counter(words, model, seed)
+    return MaskEvaluator(
+        words,
+        model,
+        output,
+        counter=None if isinstance(counter, str) else counter,
+        why_strings=counter if isinstance(counter, str) else "",
+        batch_size=batch_size,
+        max_evals=max_evals,
+    )
+
+
+def as_counter(words: TextWords, model: TextModel, seed: int = 0) -> MaskCounter | str:
+    """Return what counts words straight from masks, or why texts are written instead.
+
+    Args:
+        words: the text. model: of texts. seed: of the masked texts on which counts are compared.
+    """
+    if model.estimator is None or model.method is None:
+        return "the model is a function of texts"
+    read = word_counts(model.estimator, model.method)
+    return read if isinstance(read, str) else mask_counter(words, read, np.random.default_rng(seed))

@@ -6,6 +6,7 @@ import re
 import unicodedata
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from hashlib import sha256
 from typing import Any, Final, final
 
 import numpy as np
@@ -13,7 +14,7 @@ import numpy as np
 from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.common.words.tokenized import TokenizedTexts, WholeNumbers, read_texts
 
-__all__ = ["CHARACTERS", "NON_WORDS", "TextWords", "as_texts", "split_text"]
+__all__ = ["CHARACTERS", "NON_WORDS", "TextWords", "as_texts", "number_of_text", "split_text"]
 
 Spans = list[tuple[int, int]]
 NON_WORDS: Final = r"\W+"  # what separates words where nothing else is asked
@@ -77,6 +78,11 @@ def as_texts(texts: Any) -> tuple[str, ...]:
         if not isinstance(text, str):
             raise InputError(f"row {row} is a {type(text).__name__}, not a text; leave it out, or convert it.")
     return tuple(map(str, rows))
+
+
+def number_of_text(text: str) -> int:
+    """Return a number by which the draws of a text are seeded: they do not depend on the other texts, or where it stands among them."""
+    return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little")
 
 
 def split_text(
