@@ -25,8 +25,10 @@ from whybox.games.sampling import CoalitionDesign
 
 __all__ = ["GameValues", "ObservedPairs", "estimate_values", "solve_games"]
 
+Ints = npt.NDArray[np.int64]
 GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
 MIN_OWN_SHARE: Final = 0.05  # of the spread of a pair over donors that is its own, at least
+MAX_ENTRIES_AT_A_TIME: Final = 2**17  # of all games, that fit in a cache
 SWEEPS: Final = 30  # of the least squares that find spreads
 
 
@@ -87,6 +89,8 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
             out.values[:, :, k], out.variances[:, :, k] = one.of_all_pairs(index)
         else:
             out.values[:, :, k], out.variances[:, :, k] = one.by_process(process)
+    if observed.noise is not None:  # of the total itself, which players share
+        out.variances[...] += observed.noise * (1.0 + float((observed.weights**2).sum())) / shape[1] ** 2
     if index.efficient:
         gap = (total - out.values.sum(axis=1))[:, None] / shape[1]
         out.values[...] += gap  # rounding
@@ -107,23 +111,50 @@ class _OneOutput:
 
     def __init__(self, design: BlockDesign, observed: ObservedPairs, total: Floats, k: int) -> None:
         self._design, self._total = design, total
-        present, absent = observed.present[:, :, k], observed.absent[:, :, k]
-        own, donors = observed.own[:, k, None], observed.of_donors[:, design.donor, k]
-        signs = design.signs
-        self._mean_sign = signs.mean(axis=1) if len(signs) else np.zeros(0)
-        halves = (present - absent) / 2
-        halves -= self._mean_sign[design.pair] / 2 * (own - donors - total[:, None])
-        means = (present + absent - own - donors) / 2
+        self._present, self._absent = observed.present[:, :, k], observed.absent[:, :, k]
+        self._own, self._of_donors = observed.own[:, k], observed.of_donors[:, :, k]
+        self._same_donors = observed.of_donors.strides[0] == 0  # of all games
+        self._mean_sign = design.signs.mean(axis=1) if len(design.signs) else np.zeros(0)
+        self._slopes = (design.signs - self._mean_sign[:, None]) / 2
         w = observed.weights[design.donor]
         share = np.full(len(w), 1.0) if design.with_replacement else w
-        share = share / np.add.reduceat(share, design.starts)[design.pair]
-        self._halves = np.add.reduceat(halves * share, design.starts, axis=1)  # (games, pairs)
-        self._means = np.add.reduceat(means * share, design.starts, axis=1)
+        self._share = share / np.add.reduceat(share, design.starts)[design.pair]
         self._noise = 0.0 if observed.noise is None else float(observed.noise[k])
-        self._deviations = halves - self._halves[:, design.pair]
-        spread = means - self._means[:, design.pair]
-        self._mean_spread = self._within(spread**2)
-        self.spread = self._spread_of_values()
+        games, pairs = len(total), len(design.coalitions)
+        self._halves, self.spread = np.empty((games, pairs)), np.empty((games, design.coalitions.shape[1]))
+        products, step = _DonorProducts(design, self._slopes), max(1, MAX_ENTRIES_AT_A_TIME // max(len(w), 1))
+        for start in range(0, games, step):
+            some = slice(start, start + step)
+            self._halves[some], deviations = self._halves_of(some)
+            self.spread[some] = products(deviations)
+        self.spread = _non_negative(products.gram, self.spread)
+
+    def _halves_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
+        """Half the difference of each pair, (games, pairs), and how entries deviate from it, (games, entries)."""
+        design = self._design
+        halves = self._present[games] - self._absent[games]
+        halves /= 2
+        correction = self._mean_sign[design.pair] / 2
+        halves += correction * self._donors_of(games)
+        means = np.add.reduceat(halves * self._share, design.starts, axis=1)
+        halves -= means[:, design.pair]
+        return means - self._mean_sign / 2 * (self._own - self._total)[games, None], halves
+
+    def _means_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
+        """The mean of each pair, (games, pairs), and the mean over pairs of its variance over donors, (games,)."""
+        design = self._design
+        means = self._present[games] + self._absent[games]
+        means -= self._own[games, None]
+        means -= self._donors_of(games)
+        means /= 2
+        of_pairs = np.add.reduceat(means * self._share, design.starts, axis=1)
+        means -= of_pairs[:, design.pair]
+        return of_pairs, self._within(means**2).mean(axis=1)
+
+    def _donors_of(self, games: slice | Ints) -> Floats:
+        """Outputs of the donor of each entry, (games, entries), or (1, entries) where all games have the same."""
+        chosen = self._of_donors[:1] if self._same_donors else self._of_donors[games]
+        return np.asarray(chosen[:, self._design.donor])
 
     def _within(self, squares: Floats) -> Floats:
         """Variance over donors of each pair from squared deviations (games, entries), (games, pairs)."""
@@ -132,51 +163,31 @@ class _OneOutput:
             np.add.reduceat(squares, self._design.starts, axis=1) / np.maximum(counts - 1, 1) * (counts > 1)
         )
 
-    def _spread_of_values(self) -> Floats:
-        """The variance over donors of each player's values, (games, players), from pairs that share donors."""
-        design = self._design
-        slopes = (design.signs - self._mean_sign[:, None]) / 2
-        games, players = len(self._total), slopes.shape[1]
-        gram, right = np.zeros((players, players)), np.zeros((games, players))
-        for block in np.unique(design.block).tolist():
-            pairs = np.flatnonzero(design.block == block)
-            count = int(design.counts[pairs[0]])
-            if len(pairs) < 2 or count < 2:
-                continue
-            a = slopes[pairs]
-            gram += ((a.T @ a) ** 2 - (a**2).T @ (a**2)) / 2
-            entries = design.starts[pairs][:, None] + np.arange(count)
-            y = self._deviations[:, entries]  # (games, pairs, donors)
-            sums = np.einsum("ij,gib->gjb", a, y)
-            each = np.einsum("ij,gib->gj", a**2, y**2)
-            right += ((sums**2).sum(axis=2) - each) / (2 * (count - 1))
-        return _non_negative(gram, right)
-
-    def _errors(self, games: npt.NDArray[np.int64]) -> PairErrors | None:
-        """Variances of what is observed, of some games."""
+    def _errors(self, games: Ints, mean_spread: Floats) -> PairErrors | None:
+        """Variances of what is observed, of some games, given the variance of their means over donors, (games,)."""
         design = self._design
         if design.is_whole and not self._noise:
             return None
         counts = design.counts.astype(float)
-        slopes = (design.signs - self._mean_sign[:, None]) / 2
         same = design.block[:, None] == design.block
         shared = np.where(same, 1 / counts[:, None], 0.0) - (0.0 if design.with_replacement else 1 / design.n_donors)
         left = np.maximum(1 - (0.0 if design.with_replacement else 1.0) * counts / design.n_donors, 0.0)
-        within = self._within(self._deviations[games] ** 2)
+        within = self._within(self._halves_of(games)[1] ** 2)
         n = len(counts)
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
         for g in range(len(games)):
-            common = (slopes * self.spread[games[g]]) @ slopes.T
+            common = (self._slopes * self.spread[games[g]]) @ self._slopes.T
             own = max(float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()))
             halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self._noise / (2 * counts))
-            means[:, g] = self._mean_spread[games[g]].mean() * left / counts + self._noise / (2 * counts)
+            means[:, g] = mean_spread[g] * left / counts + self._noise / (2 * counts)
         return PairErrors(halves, means)
 
     def by_process(self, process: CoalitionProcess) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, by a process that some of the games teach."""
         halves = np.concatenate([self._halves, self._total[:, None] / 2], axis=1).T
         games = np.unique(np.linspace(0, len(self._total) - 1, GAMES_LEARNT_FROM).astype(np.int64))
-        solution = process.learn(halves[:, games], self._means.T[:, games], self._errors(games))
+        means, mean_spread = self._means_of(games)
+        solution = process.learn(halves[:, games], means.T, self._errors(games, mean_spread))
         return solution.values(halves).T, solution.variances(halves).T
 
     def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
@@ -184,9 +195,9 @@ class _OneOutput:
         design, games = self._design, len(self._total)
         players = design.coalitions.shape[1]
         power = 1 << np.arange(players)
-        worths = np.zeros((2**players, games))
-        worths[design.coalitions @ power] = (self._means + self._halves).T
-        worths[~design.coalitions @ power] = (self._means - self._halves).T
+        worths, (means, _) = np.zeros((2**players, games)), self._means_of(slice(None))
+        worths[design.coalitions @ power] = (means + self._halves).T
+        worths[~design.coalitions @ power] = (means - self._halves).T
         worths[0], worths[-1] = -self._total / 2, self._total / 2
         values = exact_values(worths, index).T
         if design.is_whole and not self._noise:
@@ -195,21 +206,62 @@ class _OneOutput:
         counts, left = float(design.counts[0]), 1.0
         if not design.with_replacement:
             left = 1 - counts / design.n_donors
-        within = self._within(self._deviations**2)[:, 0] if len(design.coalitions) else np.zeros(games)
+        within = self._within(self._halves_of(slice(None))[1] ** 2)[:, 0] if len(design.coalitions) else np.zeros(games)
         variance = within * left / counts + self._noise / (2 * counts)
         return values, np.repeat(variance[:, None], players, axis=1)
+
+
+@final
+class _DonorProducts:
+    """Products of two pairs with the same donors, less what each has alone: they add up to ``gram`` times the variances of values over donors.
+
+    Args:
+        design: of the games. slopes: (pairs, players), the share of a player's value in half the difference of a pair.
+
+    Attributes:
+        gram: (players, players).
+    """
+
+    def __init__(self, design: BlockDesign, slopes: Floats) -> None:
+        players = slopes.shape[1]
+        self.gram = np.zeros((players, players))
+        self._alone = np.zeros((len(slopes), players))  # (pairs, players), of the squared deviations of a pair
+        self._starts = design.starts
+        self._blocks: list[tuple[Ints, Floats, int]] = []
+        for block in np.unique(design.block).tolist():
+            pairs = np.flatnonzero(design.block == block)
+            count = int(design.counts[pairs[0]])
+            if len(pairs) < 2 or count < 2:
+                continue
+            a = slopes[pairs]
+            self.gram += ((a.T @ a) ** 2 - (a**2).T @ (a**2)) / 2
+            self._alone[pairs] = a**2 / (2 * (count - 1))
+            entries = design.starts[pairs] + np.arange(count)[:, None]  # (donors, pairs)
+            self._blocks.append((entries.reshape(-1), a / np.sqrt(2 * (count - 1)), count))
+
+    def __call__(self, deviations: Floats) -> Floats:
+        """Return the sums of products for each player, (games, players), of deviations (games, entries)."""
+        games = len(deviations)
+        out = -np.add.reduceat(deviations**2, self._starts, axis=1) @ self._alone
+        for entries, slopes, count in self._blocks:
+            sums = np.take(deviations, entries, axis=1).reshape(games * count, -1) @ slopes
+            sums *= sums
+            out += sums.reshape(games, count, -1).sum(axis=1)
+        return np.asarray(out)
 
 
 def _non_negative(gram: Floats, right: Floats) -> Floats:
     """The non-negative least squares of several right-hand sides, (games, players), by coordinate descent."""
     players = len(gram)
     gram = gram + 1e-9 * max(float(np.trace(gram)), np.finfo(float).tiny) * np.eye(players)
+    right = np.ascontiguousarray(right.T)
     out = np.zeros_like(right)
     for _ in range(SWEEPS):
         for j in range(players):
-            rest = right[:, j] - out @ gram[:, j] + out[:, j] * gram[j, j]
-            out[:, j] = np.maximum(rest / gram[j, j], 0.0)
-    return out
+            rest = right[j] - gram[j] @ out
+            out[j] = np.maximum(rest / gram[j, j] + out[j], 0.0)
+    return out.T
+
 
 
 def estimate_values(design: CoalitionDesign, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:

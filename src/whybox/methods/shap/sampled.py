@@ -19,6 +19,7 @@ from whybox.errors import Argument, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
@@ -158,9 +159,17 @@ class _Rounds:
         kinds, kind = np.unique(problem.differs[rows], axis=0, return_inverse=True)
         limit = problem.budget // len(rows)
         seed = problem.options.seed % 2**63
+        grid = HybridGrid(
+            problem.evaluator,
+            problem.rows,
+            problem.background.table,
+            row_outputs=problem.row_outputs,
+            donor_outputs=problem.background_outputs,
+        )
         return [
             RowGroup(
                 problem,
+                grid,
                 rows[kind.reshape(-1) == k],
                 limit,
                 np.random.default_rng([seed, _STREAM, *np.flatnonzero(kinds[k]).tolist()]),
