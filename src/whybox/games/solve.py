@@ -263,7 +263,6 @@ def _non_negative(gram: Floats, right: Floats) -> Floats:
     return out.T
 
 
-
 def estimate_values(design: CoalitionDesign, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
     """Return Shapley values and their variances, (players, outputs) each.
 
