@@ -56,6 +56,8 @@ def head(ours: Found, peers: Found) -> Iterator[str]:
     yield f"Measured with {versions} on the other side; {own}; {processor()}, one thread. Errors do not depend on the"
     yield "processor."
     yield ""
+    yield "A dash stands for what was not measured yet."
+    yield ""
     yield "*nMSE* is the mean squared error over rows and features, divided by the variance of the true values over rows and"
     yield "features. The truth is the Shapley value itself: up to 16 features by evaluating every coalition, above by the"
     yield "tree kernel, which agrees with enumeration to rounding where ten features differ. *d* is the number of features."
