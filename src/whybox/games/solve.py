@@ -26,6 +26,8 @@ __all__ = ["GameValues", "ObservedPairs", "solve_games"]
 
 GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
 MIN_OWN_SHARE: Final = 0.05  # of the spread of a pair over donors that is its own, at least
+ROUNDING: Final = 1e-12  # of the largest output
+MIN_REGRESSED: Final = 8  # donors whose values are regressed on what is known of all donors
 SWEEPS: Final = 30  # of the least squares that find spreads
 
 
@@ -77,23 +79,24 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
     """
     shape = (len(observed.own), design.coalitions.shape[1], observed.own.shape[1])
     out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape))
-    process = None if _is_complete(design) or shape[1] <= 2 else CoalitionProcess(design.coalitions, index)
+    process = None if _is_of_all_pairs(design) else CoalitionProcess(design.coalitions, index)
     total = observed.own - np.einsum("b,gbo->go", observed.weights, observed.of_donors)
     for k in range(shape[2]):
         one = _OneOutput(design, observed, total[:, k], k)
-        out.spread[:, :, k] = one.spread
         if process is None:
             out.values[:, :, k], out.variances[:, :, k] = one.of_all_pairs(index)
         else:
             out.values[:, :, k], out.variances[:, :, k] = one.by_process(process)
+        out.spread[:, :, k] = one.spread
     if index.efficient:
         gap = (total - out.values.sum(axis=1))[:, None] / shape[1]
         out.values[...] += gap  # rounding
     return out
 
 
-def _is_complete(design: BlockDesign) -> bool:
-    return design.is_every_pair and design.is_whole
+def _is_of_all_pairs(design: BlockDesign) -> bool:
+    """Whether values follow from every coalition over the same donors."""
+    return design.is_every_pair and design.is_one_block
 
 
 @final
@@ -110,12 +113,17 @@ class _OneOutput:
         own, donors = observed.own[:, k, None], observed.of_donors[:, design.donor, k]
         signs = design.signs
         self._mean_sign = signs.mean(axis=1) if len(signs) else np.zeros(0)
+        self._size = max(float(np.abs(own).max(initial=0.0)), float(np.abs(donors).max(initial=0.0)))
+        self._gaps = own - donors - total[:, None]
+        every = observed.own[:, k, None] - observed.of_donors[:, :, k] - total[:, None]
+        self._gap_variance = every**2 @ observed.weights
         halves = (present - absent) / 2
-        halves -= self._mean_sign[design.pair] / 2 * (own - donors - total[:, None])
+        halves -= self._mean_sign[design.pair] / 2 * self._gaps
         means = (present + absent - own - donors) / 2
         w = observed.weights[design.donor]
         share = np.full(len(w), 1.0) if design.with_replacement else w
         share = share / np.add.reduceat(share, design.starts)[design.pair]
+        self._share = share
         self._halves = np.add.reduceat(halves * share, design.starts, axis=1)  # (games, pairs)
         self._means = np.add.reduceat(means * share, design.starts, axis=1)
         self._noise = 0.0 if observed.noise is None else float(observed.noise[k])
@@ -126,13 +134,13 @@ class _OneOutput:
 
     def _within(self, squares: Floats) -> Floats:
         """Variance over donors of each pair from squared deviations (games, entries), (games, pairs)."""
-        counts = self._design.counts
-        return np.asarray(
-            np.add.reduceat(squares, self._design.starts, axis=1) / np.maximum(counts - 1, 1) * (counts > 1)
-        )
+        starts = self._design.starts
+        left = 1 - np.add.reduceat(self._share**2, starts)
+        sums = np.add.reduceat(squares * self._share, starts, axis=1)
+        return np.asarray(np.divide(sums, left, out=np.zeros_like(sums), where=self._design.counts > 1))
 
     def _spread_of_values(self) -> Floats:
-        """The variance over donors of each player's values, (games, players), from pairs that share donors."""
+        """The variance over donors of each player's values, (games, players), from pairs that share donors; NaN where none do."""
         design = self._design
         slopes = (design.signs - self._mean_sign[:, None]) / 2
         games, players = len(self._total), slopes.shape[1]
@@ -145,11 +153,12 @@ class _OneOutput:
             a = slopes[pairs]
             gram += ((a.T @ a) ** 2 - (a**2).T @ (a**2)) / 2
             entries = design.starts[pairs][:, None] + np.arange(count)
-            y = self._deviations[:, entries]  # (games, pairs, donors)
+            share = self._share[entries[0]]
+            y = self._deviations[:, entries] * np.sqrt(share / (1 - (share**2).sum()))  # (games, pairs, donors)
             sums = np.einsum("ij,gib->gjb", a, y)
             each = np.einsum("ij,gib->gj", a**2, y**2)
-            right += ((sums**2).sum(axis=2) - each) / (2 * (count - 1))
-        return _non_negative(gram, right)
+            right += ((sums**2).sum(axis=2) - each) / 2
+        return _non_negative(gram, right) if gram.any() else np.full((games, players), np.nan)
 
     def _errors(self, games: npt.NDArray[np.int64]) -> PairErrors | None:
         """Variances of what is observed, of some games."""
@@ -165,7 +174,7 @@ class _OneOutput:
         n = len(counts)
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
         for g in range(len(games)):
-            common = (slopes * self.spread[games[g]]) @ slopes.T
+            common = (slopes * np.nan_to_num(self.spread[games[g]])) @ slopes.T
             own = max(float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()))
             halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self._noise / (2 * counts))
             means[:, g] = self._mean_spread[games[g]].mean() * left / counts + self._noise / (2 * counts)
@@ -179,24 +188,50 @@ class _OneOutput:
         return solution.values(halves).T, solution.variances(halves).T
 
     def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
-        """Values and variances, (games, players) each, where every coalition was evaluated, over all donors or some of them."""
+        """Values and variances, (games, players) each, where every coalition was evaluated over the same donors: all of them or some.
+
+        The values of each donor's own game follow, so variances are those of a mean over donors.
+        """
         design, games = self._design, len(self._total)
-        players = design.coalitions.shape[1]
+        players, pairs = design.coalitions.shape[1], len(design.coalitions)
         power = 1 << np.arange(players)
-        worths = np.zeros((2**players, games))
-        worths[design.coalitions @ power] = (self._means + self._halves).T
-        worths[~design.coalitions @ power] = (self._means - self._halves).T
+        at, others = design.coalitions @ power, ~design.coalitions @ power
+        worths, of_pairs = np.zeros((2**players, games)), np.zeros((2**players, pairs))
+        worths[at], worths[others] = (self._means + self._halves).T, (self._means - self._halves).T
         worths[0], worths[-1] = -self._total / 2, self._total / 2
-        values = exact_values(worths, index).T
-        if design.is_whole and not self._noise:
-            return values, np.zeros_like(values)
-        # two players: one pair, whose half is half the difference of their values
-        counts, left = float(design.counts[0]), 1.0
-        if not design.with_replacement:
-            left = 1 - counts / design.n_donors
-        within = self._within(self._deviations**2)[:, 0] if len(design.coalitions) else np.zeros(games)
-        variance = within * left / counts + self._noise / (2 * counts)
-        return values, np.repeat(variance[:, None], players, axis=1)
+        of_pairs[at, np.arange(pairs)], of_pairs[others, np.arange(pairs)] = 1.0, -1.0
+        values, slopes = exact_values(worths, index).T, exact_values(of_pairs, index)  # (players, pairs)
+        count = int(design.counts[0])
+        share = self._share[:count]
+        of_donors = np.einsum("ip,gpb->gib", slopes, self._deviations.reshape(games, pairs, count))
+        noise = self._noise * (slopes**2).sum(axis=1) * (share**2).sum() / 2
+        known = self._gaps[:, :count]  # of donors, less their mean over all: what players of a donor's game add
+        here = known - (known @ share)[:, None]
+        degrees = 1 - (share**2).sum()
+        if count > 1:
+            self.spread = (of_donors + here[:, None] / players) ** 2 @ share / degrees
+        if design.is_whole:
+            return values, np.tile(noise, (games, 1))
+        freedom = max(count - 1, 1)
+        if count >= MIN_REGRESSED:
+            size = (here**2 @ share)[:, None]
+            slope = np.einsum("gib,gb,b->gi", of_donors, here, share)
+            slope = np.divide(slope, size, out=np.zeros_like(slope), where=size > (ROUNDING * self._size) ** 2)
+            values -= slope * (known @ share)[:, None]
+            of_donors -= slope[:, :, None] * here[:, None]
+            freedom -= 1
+        variance = of_donors**2 @ share / degrees * (count - 1) / freedom if count > 1 else np.zeros_like(values)
+        # what the donors that were drawn do not show of the variance over all of them, which is known
+        unseen = np.maximum(self._gap_variance - (here**2 @ share / degrees if count > 1 else 0.0), 0.0)[:, None]
+        equal = self._gap_variance[:, None] / players
+        whole = np.maximum(variance.sum(axis=1) + self._gap_variance, np.finfo(float).tiny)[:, None]
+        variance += unseen * (variance + equal) / whole
+        variance += (self._gap_variance + self._total**2)[:, None] / (
+            players * count
+        )  # as if one more donor lay far off
+        left = 1.0 if design.with_replacement else 1 - count / design.n_donors
+        wider = (1 + 1.2 / freedom + 2.2 / freedom**2) ** 2  # about Student's t over a normal, at 95 %
+        return values, variance * left / count * wider + noise
 
 
 def _non_negative(gram: Floats, right: Floats) -> Floats:

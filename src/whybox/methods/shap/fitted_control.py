@@ -20,7 +20,7 @@ from whybox.methods.common.surrogates.folds import SurrogateFolds, fit_folds
 from whybox.methods.common.surrogates.store import HybridStore
 from whybox.methods.shap.game_problem import GameProblem
 
-__all__ = ["MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
+__all__ = ["FOLDS", "MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
 
 MIN_ROWS: Final = 8  # different ones
 MIN_HYBRIDS: Final = 2_000

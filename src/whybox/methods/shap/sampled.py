@@ -20,8 +20,9 @@ from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_rng
+from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
-from whybox.methods.shap.fitted_control import MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
@@ -121,11 +122,15 @@ class _Rounds:
         self._settle_small_games()
         numbers = HybridNumbers(problem)
         keys = content_keys(numbers.cells.rows)
-        self._groups = self._make_groups(keys)
-        self._all_groups = list(self._groups)
-        different = len(np.unique(keys[~self._state.settled]))
+        unsettled = ~self._state.settled
+        different = len(np.unique(keys[unsettled]))
         wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
-        self._numbers = numbers if wanted and different >= MIN_ROWS else None
+        folds = np.zeros(n, dtype=np.int64)
+        if wanted and different >= MIN_ROWS:
+            folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
+        self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
+        self._groups = self._make_groups(keys, folds)
+        self._all_groups = list(self._groups)
         self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
         self._control: FittedControl | None = None
         self._fits = 0
@@ -148,22 +153,27 @@ class _Rounds:
             state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
         state.settled[counts <= 1] = True
 
-    def _make_groups(self, keys: npt.NDArray[np.uint64]) -> list[RowGroup]:
-        """Rows with the same players, sorted by their cells: so nothing depends on the order of rows."""
+    def _make_groups(self, keys: npt.NDArray[np.uint64], folds: Ints) -> list[RowGroup]:
+        """Rows with the same players, sorted by their cells: so nothing depends on the order of rows.
+
+        Each fold has designs of its own: a surrogate leaves less of hybrids whose donors and coalitions it was fitted to, in whatever rows, than of others, and
+        errors would be too small.
+        """
         problem, state = self._problem, self._state
         rows = np.flatnonzero(~state.settled)
         rows = rows[np.argsort(keys[rows], kind="stable")]
         if not len(rows):
             return []
-        kinds, kind = np.unique(problem.differs[rows], axis=0, return_inverse=True)
-        limit = problem.budget // len(rows)
+        kinds, kind = np.unique(np.column_stack([folds[rows], problem.differs[rows]]), axis=0, return_inverse=True)
+        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background))[rows]
+        more = (problem.budget - int(least.sum())) // len(rows)
         seed = problem.options.seed % 2**63
         return [
             RowGroup(
                 problem,
                 rows[kind.reshape(-1) == k],
-                limit,
-                np.random.default_rng([seed, _STREAM, *np.flatnonzero(kinds[k]).tolist()]),
+                int(least[kind.reshape(-1) == k][0]) + more,
+                np.random.default_rng([seed, _STREAM + int(kinds[k, 0]), *np.flatnonzero(kinds[k, 1:]).tolist()]),
             )
             for k in range(len(kinds))
         ]
