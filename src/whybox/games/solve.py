@@ -127,7 +127,9 @@ class _OneOutput:
         self._share = share
         self._halves = np.add.reduceat(halves * share, design.starts, axis=1)  # (games, pairs)
         self._means = np.add.reduceat(means * share, design.starts, axis=1)
-        self._noise = 0.0 if observed.noise is None else float(observed.noise[k])
+        noise = 0.0 if observed.noise is None else float(observed.noise[k])
+        self._noise_of_total = noise * (1 + float((observed.weights**2).sum()))
+        self._noise = noise * (1 + self._mean_sign**2 / 2)  # (pairs,), of single outputs; the correction has noise too
         self._deviations = halves - self._halves[:, design.pair]
         spread = means - self._means[:, design.pair]
         self._mean_spread = self._within(spread**2)
@@ -164,7 +166,7 @@ class _OneOutput:
     def _errors(self, games: npt.NDArray[np.int64]) -> PairErrors | None:
         """Variances of what is observed, of some games."""
         design = self._design
-        if design.is_whole and not self._noise:
+        if design.is_whole and not self._noise_of_total:
             return None
         counts = design.counts.astype(float)
         slopes = (design.signs - self._mean_sign[:, None]) / 2
@@ -186,7 +188,11 @@ class _OneOutput:
         halves = np.concatenate([self._halves, self._total[:, None] / 2], axis=1).T
         games = np.unique(np.linspace(0, len(self._total) - 1, GAMES_LEARNT_FROM).astype(np.int64))
         solution = process.learn(halves[:, games], self._means.T[:, games], self._errors(games))
-        return solution.values(halves).T, solution.variances(halves).T
+        variances = solution.variances(halves).T
+        if self._noise_of_total:
+            slope = solution.values(np.append(np.zeros(len(halves) - 1), 0.5))
+            variances += self._noise_of_total * (slope + (1 - slope.sum()) / len(slope)) ** 2
+        return solution.values(halves).T, variances
 
     def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, where every coalition was evaluated over the same donors: all of them or some.
@@ -205,7 +211,8 @@ class _OneOutput:
         count = int(design.counts[0])
         share = self._share[:count]
         of_donors = np.einsum("ip,gpb->gib", slopes, self._deviations.reshape(games, pairs, count))
-        noise = self._noise * (slopes**2).sum(axis=1) * (share**2).sum() / 2
+        noise = (slopes**2 @ self._noise) * (share**2).sum() / 2
+        noise += self._noise_of_total / players**2  # of Shapley values; other indices have less of it
         known = self._gaps[:, :count]  # of donors, less their mean over all: what players of a donor's game add
         here = known - (known @ share)[:, None]
         degrees = 1 - (share**2).sum()
