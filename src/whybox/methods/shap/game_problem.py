@@ -45,6 +45,7 @@ __all__ = [
     "SampledHybrids",
     "SampledWorths",
     "align_rows",
+    "columns_that_may_be_read",
     "evaluate_rows",
     "resolve_games",
     "resolve_setting",
@@ -372,11 +373,16 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
     return PreparedGames(problem, setting, given.prepared_rows, agreement, checked, evaluated)
 
 
+def columns_that_may_be_read(model: Model) -> set[int]:
+    """Return the positions of the user's columns that a model may read."""
+    sources = model.inputs.source_columns
+    return {source for column in columns_read(model).tolist() for source in sources[column]}
+
+
 def _players_that_differ(setting: GameSetting, rows: Table) -> Flags:
     """Whether some background row has another cell in a column of the player that the model may read, (n, players)."""
     background, players = setting.background.table, setting.players
-    sources = setting.model.inputs.source_columns
-    may_read = {source for column in columns_read(setting.model).tolist() for source in sources[column]}
+    may_read = columns_that_may_be_read(setting.model)
     out = np.zeros((len(rows), players.count), dtype=bool)
     for player, members in enumerate(players.members):
         for position in members:
