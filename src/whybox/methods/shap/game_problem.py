@@ -43,6 +43,7 @@ __all__ = [
     "GameSetting",
     "PreparedGames",
     "SampledHybrids",
+    "SampledRow",
     "SampledWorths",
     "align_rows",
     "columns_that_may_be_read",
@@ -119,6 +120,48 @@ class SampledHybrids:
 
 @final
 @dataclass(frozen=True, eq=False)
+class SampledRow:
+    """The outputs that one row's values were estimated from, for spot checks.
+
+    Attributes:
+        row: its position. own: positions of the players that differ. coalitions: (pairs, players that differ), one of each pair.
+        pair, donor: (entries,), in the order of pairs. present, absent: (entries, outputs), of the coalition and of its complement.
+        with_replacement: whether donors were drawn by their weights; else outputs count by them.
+    """
+
+    row: int
+    own: Ints
+    coalitions: Flags
+    pair: Ints
+    donor: Ints
+    present: Floats
+    absent: Floats
+    with_replacement: bool
+
+    @property
+    def donors_of_pairs(self) -> tuple[bytes, ...]:
+        """The donors of each pair, in their order."""
+        ends = np.cumsum(np.bincount(self.pair))[:-1]
+        return tuple(part.tobytes() for part in np.split(self.donor, ends))
+
+    def examples(self, others: Flags, count: int, draw: np.random.Generator) -> list[tuple[int, Flags, int, Floats]]:
+        """Draw hybrids: row, coalition of all players, donor and outputs of each.
+
+        Args:
+            others: (players,), those that do not differ, who are the same either way.
+        """
+        out = []
+        for at in draw.integers(2 * len(self.pair), size=count).tolist():
+            complement, entry = divmod(at, len(self.pair))
+            coalition = others.copy()
+            coalition[self.own] = self.coalitions[self.pair[entry]] ^ bool(complement)
+            outputs = (self.absent if complement else self.present)[entry]
+            out.append((self.row, coalition, int(self.donor[entry]), outputs))
+        return out
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class GameAnswer:
     """The values of each row's game.
 
@@ -127,7 +170,7 @@ class GameAnswer:
         std_error: of the same shape; None where exact. converged: (n,), whether errors are as small as asked.
         model_evals: (n,), predictions spent for each row.
         background_error: (n, players, outputs), standard error of another background of this size; None: not known.
-        kernel: how, in words. notes: what the reader should know. worths, hybrids: for spot checks.
+        kernel: how, in words. notes: what the reader should know. worths, hybrids, sampled_rows: for spot checks.
         index: which value it is, where that is not the options' own index. settings: for the evidence, what was chosen.
     """
 
@@ -140,6 +183,7 @@ class GameAnswer:
     notes: tuple[str, ...] = ()
     worths: SampledWorths | None = None
     hybrids: SampledHybrids | None = None
+    sampled_rows: tuple[SampledRow, ...] = ()
     index: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 

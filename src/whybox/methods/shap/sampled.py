@@ -23,7 +23,7 @@ from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.statistics import critical_value
@@ -31,7 +31,8 @@ from whybox.numerics.statistics import critical_value
 __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
-WORTHS_KEPT: Final = 128  # hybrids, for spot checks
+WORTHS_KEPT: Final = 128  # hybrids, for spot checks; half of them from all rows and rounds
+ROWS_KEPT: Final = 8  # rows with all outputs, for spot checks
 REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
 MAX_FITS: Final = 3
 MAX_ROWS_FITTED: Final = (
@@ -134,6 +135,9 @@ class _Rounds:
         self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
         self._control: FittedControl | None = None
         self._fits = 0
+        some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
+        self._watched = set() if options.spot_checks == 0 else set(some.tolist())
+        self._sampled_rows: dict[int, SampledRow] = {}
         self._kept: list[tuple[int, npt.NDArray[np.bool_], int, Floats]] = []
 
     @property
@@ -216,6 +220,9 @@ class _Rounds:
         at = np.ix_(group.rows, group.own)
         state.values[at], state.variances[at], state.spread[at] = found.values, found.variances, found.spread
         self._keep_examples(group)
+        for position, row in enumerate(group.rows.tolist()):
+            if row in self._watched:
+                self._sampled_rows[row] = group.sampled_row(position)
         settled = self._is_settled(found)
         state.settled[group.rows] = settled
         group.keep(~settled)
@@ -239,10 +246,10 @@ class _Rounds:
     def _keep_examples(self, group: RowGroup) -> None:
         """Keep some hybrids with their outputs, for spot checks."""
         options = self._problem.options
-        if options.spot_checks == 0 or len(self._kept) >= WORTHS_KEPT:
+        if options.spot_checks == 0 or len(self._kept) >= WORTHS_KEPT // 2:
             return
         draw = spot_rng(options.seed, _STREAM, len(self._kept))
-        for _ in range(min(16, WORTHS_KEPT - len(self._kept))):
+        for _ in range(min(16, WORTHS_KEPT // 2 - len(self._kept))):
             row, entry = int(draw.integers(len(group.rows))), int(draw.integers(group.evaluations))
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
@@ -270,6 +277,7 @@ class _Rounds:
             kernel=self._kernel(),
             notes=self._notes(),
             hybrids=self._hybrids(),
+            sampled_rows=tuple(self._sampled_rows.values()),
         )
 
     def _kernel(self) -> str:
@@ -302,7 +310,11 @@ class _Rounds:
     def _hybrids(self) -> SampledHybrids | None:
         if not self._kept:
             return None
-        rows, coalitions, donors, outputs = zip(*self._kept, strict=True)
+        kept, options = list(self._kept), self._problem.options
+        for k, row in enumerate(self._sampled_rows.values()):
+            wanted = (WORTHS_KEPT - len(kept)) // (len(self._sampled_rows) - k)
+            kept += row.examples(~self._problem.differs[row.row], wanted, spot_rng(options.seed, _STREAM, 0, k))
+        rows, coalitions, donors, outputs = zip(*kept, strict=True)
         return SampledHybrids(np.array(rows), np.array(donors), np.array(coalitions), np.array(outputs))
 
 
