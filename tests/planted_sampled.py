@@ -11,7 +11,7 @@ import pytest
 
 from whybox.errors import SpotCheckError
 from whybox.explainers import SampledShap
-from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap import row_group
 from whybox.methods.shap.fitted_control import FittedControl
 from whybox.methods.shap.row_group import RowGroup
@@ -68,29 +68,22 @@ def found(setting: str, plant: Plant, runs: int) -> int:
 
 def hybrids_mixed_up(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """A tenth of the hybrids has the output of another."""
-    right = HybridEvaluator.evaluate_hybrids
+    right = HybridGrid.evaluate
 
     def faulty(self: Any, *given: Any, **more: Any) -> Any:
-        of_hybrid, outputs = right(self, *given, **more)
-        bad = rng.choice(len(of_hybrid), len(of_hybrid) // 10, replace=False)
-        of_hybrid = of_hybrid.copy()
-        of_hybrid[bad] = of_hybrid[np.roll(bad, 1)]
-        return of_hybrid, outputs
+        outputs = right(self, *given, **more)
+        each = outputs.reshape(-1, outputs.shape[2]).copy()
+        bad = rng.choice(len(each), len(each) // 10, replace=False)
+        each[bad] = each[np.roll(bad, 1)]
+        return each.reshape(outputs.shape)
 
-    patch.setattr(HybridEvaluator, "evaluate_hybrids", faulty)
+    patch.setattr(HybridGrid, "evaluate", faulty)
 
 
 def one_output_off(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """One output is larger by a hundredth."""
-    right, which = HybridEvaluator.evaluate_hybrids, int(rng.integers(2))
-
-    def faulty(self: Any, *given: Any, **more: Any) -> Any:
-        of_hybrid, outputs = right(self, *given, **more)
-        outputs = outputs.copy()
-        outputs[:, which] *= 1.01
-        return of_hybrid, outputs
-
-    patch.setattr(HybridEvaluator, "evaluate_hybrids", faulty)
+    right, factors = HybridGrid.evaluate, np.where(np.arange(2) == rng.integers(2), 1.01, 1.0)
+    patch.setattr(HybridGrid, "evaluate", lambda self, *given, **more: factors * right(self, *given, **more))
 
 
 def complement_swapped(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
@@ -101,12 +94,12 @@ def complement_swapped(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> N
 
 def donors_shifted(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Outputs are those of the next background row."""
-    right = HybridEvaluator.evaluate_hybrids
+    right = HybridGrid.evaluate
 
-    def faulty(self: Any, rows: Any, donors: Any, row: Any, donor: Any, *given: Any, **more: Any) -> Any:
-        return right(self, rows, donors, row, (donor + 1) % len(donors), *given, **more)
+    def faulty(self: Any, row: Any, donor: Any, *given: Any, **more: Any) -> Any:
+        return right(self, row, (donor + 1) % len(self._donors), *given, **more)
 
-    patch.setattr(HybridEvaluator, "evaluate_hybrids", faulty)
+    patch.setattr(HybridGrid, "evaluate", faulty)
 
 
 def _solved(change: Callable[[np.ndarray], np.ndarray]) -> Plant:
@@ -144,17 +137,6 @@ def surrogate_swapped(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> No
     """The surrogate's values of two features are swapped."""
     right = FittedControl.values
     patch.setattr(FittedControl, "values", lambda self, *given: _features_swapped(right(self, *given).copy()))
-
-
-def surrogate_of_another_row(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-    """What the surrogate says of the coalitions is that of their complements."""
-    right = FittedControl.observed
-
-    def faulty(self: Any, *given: Any) -> Any:
-        seen = right(self, *given)
-        return replace(seen, present=seen.absent, absent=seen.present)
-
-    patch.setattr(FittedControl, "observed", faulty)
 
 
 FAULTS: dict[str, Plant] = {

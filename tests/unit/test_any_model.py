@@ -362,5 +362,7 @@ def test_importance_and_its_plan_take_any_model():
     np.testing.assert_allclose(got.values, np.abs(attributions.values).mean(axis=0))
     assert got.evidence.method == "Mean |ExactShap| over the rows"
     assert wb.plan(wb.importance, KNN, X[:12], background=BACKGROUND, method="shap").exact
+    with pytest.raises(LimitError, match="max_evals=20"):
+        wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", max_evals=20)
     grouped = wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", players="auto")
     assert set(grouped.players) >= set(grouped.feature_names)

@@ -25,7 +25,7 @@ from typing import Final, final
 
 import numpy as np
 import numpy.typing as npt
-from scipy.linalg import solve_triangular
+from scipy.linalg.lapack import dtrtrs
 
 from whybox.data.table import Floats
 from whybox.games.indices import SHAPLEY, Index
@@ -264,7 +264,7 @@ class CoalitionProcess:
                 covariance = sum(decay**k * kernel for k, kernel in enumerate(kernels)) + added
                 for noise in NOISES_TRIED:
                     root = np.linalg.cholesky(covariance + noise * eye)
-                    whitened = solve_triangular(root, residual, lower=True, check_finite=False)
+                    whitened = dtrtrs(root.T, residual, lower=0, trans=1)[0]
                     squares = np.maximum((whitened**2).sum(axis=0), tiny)
                     unlikely = float(freedom * np.log(squares).mean() + 2 * np.log(np.diag(root)).sum())
                     if unlikely < best[0]:

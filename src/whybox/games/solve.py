@@ -25,8 +25,10 @@ from whybox.games.sampling import CoalitionDesign
 
 __all__ = ["GameValues", "ObservedPairs", "estimate_values", "solve_games"]
 
+Ints = npt.NDArray[np.int64]
 GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
 MIN_OWN_SHARE: Final = 0.05  # of the spread of a pair over donors that is its own, at least
+MAX_ENTRIES_AT_A_TIME: Final = 2**17  # of all games, that fit in a cache
 ROUNDING: Final = 1e-12  # of the largest output
 MIN_REGRESSED: Final = 8  # donors whose values are regressed on what is known of all donors
 SWEEPS: Final = 30  # of the least squares that find spreads
@@ -89,6 +91,8 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
         else:
             out.values[:, :, k], out.variances[:, :, k] = one.by_process(process)
         out.spread[:, :, k] = one.spread
+    if observed.noise is not None:  # of the total itself, which players share
+        out.variances[...] += observed.noise * (1.0 + float((observed.weights**2).sum())) / shape[1] ** 2
     if index.efficient:
         gap = (total - out.values.sum(axis=1))[:, None] / shape[1]
         out.values[...] += gap  # rounding
@@ -109,90 +113,88 @@ class _OneOutput:
     """
 
     def __init__(self, design: BlockDesign, observed: ObservedPairs, total: Floats, k: int) -> None:
-        self._design, self._total = design, total
-        present, absent = observed.present[:, :, k], observed.absent[:, :, k]
-        own, donors = observed.own[:, k, None], observed.of_donors[:, design.donor, k]
-        signs = design.signs
-        self._mean_sign = signs.mean(axis=1) if len(signs) else np.zeros(0)
-        self._size = max(float(np.abs(own).max(initial=0.0)), float(np.abs(donors).max(initial=0.0)))
-        self._gaps = own - donors - total[:, None]
-        every = observed.own[:, k, None] - observed.of_donors[:, :, k] - total[:, None]
-        self._gap_variance = every**2 @ observed.weights
-        halves = (present - absent) / 2
-        halves -= self._mean_sign[design.pair] / 2 * self._gaps
-        means = (present + absent - own - donors) / 2
+        self._design, self._total, self._weights = design, total, observed.weights
+        self._present, self._absent = observed.present[:, :, k], observed.absent[:, :, k]
+        self._own, self._of_donors = observed.own[:, k], observed.of_donors[:, :, k]
+        self._same_donors = observed.of_donors.strides[0] == 0  # of all games
+        self._mean_sign = design.signs.mean(axis=1) if len(design.signs) else np.zeros(0)
+        self._slopes = (design.signs - self._mean_sign[:, None]) / 2
         w = observed.weights[design.donor]
         share = np.full(len(w), 1.0) if design.with_replacement else w
-        share = share / np.add.reduceat(share, design.starts)[design.pair]
-        self._share = share
-        self._halves = np.add.reduceat(halves * share, design.starts, axis=1)  # (games, pairs)
-        self._means = np.add.reduceat(means * share, design.starts, axis=1)
-        noise = 0.0 if observed.noise is None else float(observed.noise[k])
-        self._noise_of_total = noise * (1 + float((observed.weights**2).sum()))
-        self._noise = noise * (1 + self._mean_sign**2 / 2)  # (pairs,), of single outputs; the correction has noise too
-        self._deviations = halves - self._halves[:, design.pair]
-        spread = means - self._means[:, design.pair]
-        self._mean_spread = self._within(spread**2)
-        self.spread = self._spread_of_values()
+        self._share = share / np.add.reduceat(share, design.starts)[design.pair]
+        self._noise = 0.0 if observed.noise is None else float(observed.noise[k])
+        games, pairs = len(total), len(design.coalitions)
+        self._halves, self.spread = np.empty((games, pairs)), np.empty((games, design.coalitions.shape[1]))
+        products, step = _DonorProducts(design, self._slopes), max(1, MAX_ENTRIES_AT_A_TIME // max(len(w), 1))
+        for start in range(0, games, step):
+            some = slice(start, start + step)
+            self._halves[some], deviations = self._halves_of(some)
+            self.spread[some] = products(deviations)
+        # not known where no pairs share donors
+        self.spread = (
+            _non_negative(products.gram, self.spread) if products.gram.any() else np.full_like(self.spread, np.nan)
+        )
+
+    def _halves_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
+        """Half the difference of each pair, (games, pairs), and how entries deviate from it, (games, entries)."""
+        design = self._design
+        halves = self._present[games] - self._absent[games]
+        halves /= 2
+        correction = self._mean_sign[design.pair] / 2
+        halves += correction * self._donors_of(games)
+        means = np.add.reduceat(halves * self._share, design.starts, axis=1)
+        halves -= means[:, design.pair]
+        return means - self._mean_sign / 2 * (self._own - self._total)[games, None], halves
+
+    def _means_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
+        """The mean of each pair, (games, pairs), and the mean over pairs of its variance over donors, (games,)."""
+        design = self._design
+        means = self._present[games] + self._absent[games]
+        means -= self._own[games, None]
+        means -= self._donors_of(games)
+        means /= 2
+        of_pairs = np.add.reduceat(means * self._share, design.starts, axis=1)
+        means -= of_pairs[:, design.pair]
+        return of_pairs, self._within(means**2).mean(axis=1)
+
+    def _donors_of(self, games: slice | Ints) -> Floats:
+        """Outputs of the donor of each entry, (games, entries), or (1, entries) where all games have the same."""
+        chosen = self._of_donors[:1] if self._same_donors else self._of_donors[games]
+        return np.asarray(chosen[:, self._design.donor])
 
     def _within(self, squares: Floats) -> Floats:
         """Variance over donors of each pair from squared deviations (games, entries), (games, pairs)."""
-        starts = self._design.starts
-        left = 1 - np.add.reduceat(self._share**2, starts)
-        sums = np.add.reduceat(squares * self._share, starts, axis=1)
-        return np.asarray(np.divide(sums, left, out=np.zeros_like(sums), where=self._design.counts > 1))
+        counts = self._design.counts
+        return np.asarray(
+            np.add.reduceat(squares, self._design.starts, axis=1) / np.maximum(counts - 1, 1) * (counts > 1)
+        )
 
-    def _spread_of_values(self) -> Floats:
-        """The variance over donors of each player's values, (games, players), from pairs that share donors; NaN where none do."""
+    def _errors(self, games: Ints, mean_spread: Floats) -> PairErrors | None:
+        """Variances of what is observed, of some games, given the variance of their means over donors, (games,)."""
         design = self._design
-        slopes = (design.signs - self._mean_sign[:, None]) / 2
-        games, players = len(self._total), slopes.shape[1]
-        gram, right = np.zeros((players, players)), np.zeros((games, players))
-        for block in np.unique(design.block).tolist():
-            pairs = np.flatnonzero(design.block == block)
-            count = int(design.counts[pairs[0]])
-            if len(pairs) < 2 or count < 2:
-                continue
-            a = slopes[pairs]
-            gram += ((a.T @ a) ** 2 - (a**2).T @ (a**2)) / 2
-            entries = design.starts[pairs][:, None] + np.arange(count)
-            share = self._share[entries[0]]
-            y = self._deviations[:, entries] * np.sqrt(share / (1 - (share**2).sum()))  # (games, pairs, donors)
-            sums = np.einsum("ij,gib->gjb", a, y)
-            each = np.einsum("ij,gib->gj", a**2, y**2)
-            right += ((sums**2).sum(axis=2) - each) / 2
-        return _non_negative(gram, right) if gram.any() else np.full((games, players), np.nan)
-
-    def _errors(self, games: npt.NDArray[np.int64]) -> PairErrors | None:
-        """Variances of what is observed, of some games."""
-        design = self._design
-        if design.is_whole and not self._noise_of_total:
+        if design.is_whole and not self._noise:
             return None
         counts = design.counts.astype(float)
-        slopes = (design.signs - self._mean_sign[:, None]) / 2
         same = design.block[:, None] == design.block
         shared = np.where(same, 1 / counts[:, None], 0.0) - (0.0 if design.with_replacement else 1 / design.n_donors)
         left = np.maximum(1 - (0.0 if design.with_replacement else 1.0) * counts / design.n_donors, 0.0)
-        within = self._within(self._deviations[games] ** 2)
+        within = self._within(self._halves_of(games)[1] ** 2)
         n = len(counts)
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
         for g in range(len(games)):
-            common = (slopes * np.nan_to_num(self.spread[games[g]])) @ slopes.T
+            common = (self._slopes * np.nan_to_num(self.spread[games[g]])) @ self._slopes.T
             own = max(float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()))
             halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self._noise / (2 * counts))
-            means[:, g] = self._mean_spread[games[g]].mean() * left / counts + self._noise / (2 * counts)
+            means[:, g] = mean_spread[g] * left / counts + self._noise / (2 * counts)
         return PairErrors(halves, means)
 
     def by_process(self, process: CoalitionProcess) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, by a process that some of the games teach."""
         halves = np.concatenate([self._halves, self._total[:, None] / 2], axis=1).T
         games = np.unique(np.linspace(0, len(self._total) - 1, GAMES_LEARNT_FROM).astype(np.int64))
-        solution = process.learn(halves[:, games], self._means.T[:, games], self._errors(games))
-        variances = solution.variances(halves).T
-        if self._noise_of_total:
-            slope = solution.values(np.append(np.zeros(len(halves) - 1), 0.5))
-            variances += self._noise_of_total * (slope + (1 - slope.sum()) / len(slope)) ** 2
-        return solution.values(halves).T, variances
+        means, mean_spread = self._means_of(games)
+        solution = process.learn(halves[:, games], means.T, self._errors(games, mean_spread))
+        return solution.values(halves).T, solution.variances(halves).T
 
     def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, where every coalition was evaluated over the same donors: all of them or some.
@@ -204,54 +206,138 @@ class _OneOutput:
         power = 1 << np.arange(players)
         at, others = design.coalitions @ power, ~design.coalitions @ power
         worths, of_pairs = np.zeros((2**players, games)), np.zeros((2**players, pairs))
-        worths[at], worths[others] = (self._means + self._halves).T, (self._means - self._halves).T
+        means, _ = self._means_of(slice(None))
+        worths[at], worths[others] = (means + self._halves).T, (means - self._halves).T
         worths[0], worths[-1] = -self._total / 2, self._total / 2
         of_pairs[at, np.arange(pairs)], of_pairs[others, np.arange(pairs)] = 1.0, -1.0
         values, slopes = exact_values(worths, index).T, exact_values(of_pairs, index)  # (players, pairs)
         count = int(design.counts[0])
         share = self._share[:count]
-        of_donors = np.einsum("ip,gpb->gib", slopes, self._deviations.reshape(games, pairs, count))
-        noise = (slopes**2 @ self._noise) * (share**2).sum() / 2
-        noise += self._noise_of_total / players**2  # of Shapley values; other indices have less of it
-        known = self._gaps[:, :count]  # of donors, less their mean over all: what players of a donor's game add
-        here = known - (known @ share)[:, None]
-        degrees = 1 - (share**2).sum()
-        if count > 1:
-            self.spread = (of_donors + here[:, None] / players) ** 2 @ share / degrees
+        of_donors = np.einsum("ip,gpb->gib", slopes, self._halves_of(slice(None))[1].reshape(games, pairs, count))
+        mean = _DonorMean(share, self._gaps, self._gaps[:, design.donor[:count]], self._weights, self._total)
+        self.spread = mean.spread(of_donors)
+        noise = self._noise * (slopes**2).sum(axis=1) * (share**2).sum() / 2
         if design.is_whole:
             return values, np.tile(noise, (games, 1))
+        moved, variances = mean.estimate(values, of_donors)
+        left = 1.0 if design.with_replacement else 1 - count / design.n_donors
+        return moved, variances * left / count + noise
+
+    @property
+    def _gaps(self) -> Floats:
+        """How far what all players add to each donor's game is from its mean, (games, donors)."""
+        return np.asarray(self._own[:, None] - self._of_donors - self._total[:, None])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _DonorMean:
+    """Values as means over some donors; what all players add is known for every donor.
+
+    Attributes:
+        share: (donors drawn,). every: (games, donors), gaps of all donors. drawn: (games, donors drawn), of those drawn. weights: (donors,).
+        total: (games,).
+    """
+
+    share: Floats
+    every: Floats
+    drawn: Floats
+    weights: Floats
+    total: Floats
+
+    @property
+    def _here(self) -> Floats:
+        """Gaps of the donors drawn, from their own mean."""
+        return np.asarray(self.drawn - (self.drawn @ self.share)[:, None])
+
+    @property
+    def _degrees(self) -> float:
+        return max(1 - float((self.share**2).sum()), np.finfo(float).tiny)
+
+    def spread(self, of_donors: Floats) -> Floats:
+        """The variance of values over donors, (games, players), from those of each donor, which were corrected by an equal share of its gap; NaN of one donor."""
+        if len(self.share) < 2:
+            return np.full(of_donors.shape[:2], np.nan)
+        players = of_donors.shape[1]
+        return np.asarray((of_donors + self._here[:, None] / players) ** 2 @ self.share / self._degrees)
+
+    def estimate(self, values: Floats, of_donors: Floats) -> tuple[Floats, Floats]:
+        """Return values regressed on the gaps, and the variance of one donor's around them, (games, players) each.
+
+        Args:
+            values: (games, players). of_donors: (games, players, donors drawn), from their means.
+        """
+        count, here, players = len(self.share), self._here, values.shape[1]
         freedom = max(count - 1, 1)
         if count >= MIN_REGRESSED:
-            size = (here**2 @ share)[:, None]
-            slope = np.einsum("gib,gb,b->gi", of_donors, here, share)
-            slope = np.divide(slope, size, out=np.zeros_like(slope), where=size > (ROUNDING * self._size) ** 2)
-            values -= slope * (known @ share)[:, None]
-            of_donors -= slope[:, :, None] * here[:, None]
+            size = (here**2 @ self.share)[:, None]
+            slope = np.einsum("gib,gb,b->gi", of_donors, here, self.share)
+            enough = size > (ROUNDING * (np.abs(self.every).max() + np.abs(self.total).max())) ** 2
+            slope = np.divide(slope, size, out=np.zeros_like(slope), where=enough)
+            values = values - slope * (self.drawn @ self.share)[:, None]
+            of_donors = of_donors - slope[:, :, None] * here[:, None]
             freedom -= 1
-        variance = of_donors**2 @ share / degrees * (count - 1) / freedom if count > 1 else np.zeros_like(values)
+        variance = of_donors**2 @ self.share / self._degrees * (count - 1) / freedom
         # what the donors that were drawn do not show of the variance over all of them, which is known
-        unseen = np.maximum(self._gap_variance - (here**2 @ share / degrees if count > 1 else 0.0), 0.0)[:, None]
-        equal = self._gap_variance[:, None] / players
-        whole = np.maximum(variance.sum(axis=1) + self._gap_variance, np.finfo(float).tiny)[:, None]
-        variance += unseen * (variance + equal) / whole
-        variance += (self._gap_variance + self._total**2)[:, None] / (
-            players * count
-        )  # as if one more donor lay far off
-        left = 1.0 if design.with_replacement else 1 - count / design.n_donors
+        known = self.every**2 @ self.weights
+        unseen = np.maximum(known - here**2 @ self.share / self._degrees, 0.0)[:, None]
+        whole = np.maximum(variance.sum(axis=1) + known, np.finfo(float).tiny)[:, None]
+        variance += unseen * (variance + known[:, None] / players) / whole
+        variance += (known + self.total**2)[:, None] / (players * count)  # as if one more donor lay far off
         wider = (1 + 1.2 / freedom + 2.2 / freedom**2) ** 2  # about Student's t over a normal, at 95 %
-        return values, variance * left / count * wider + noise
+        return values, np.asarray(variance * wider)
+
+
+@final
+class _DonorProducts:
+    """Products of two pairs with the same donors, less what each has alone: they add up to ``gram`` times the variances of values over donors.
+
+    Args:
+        design: of the games. slopes: (pairs, players), the share of a player's value in half the difference of a pair.
+
+    Attributes:
+        gram: (players, players).
+    """
+
+    def __init__(self, design: BlockDesign, slopes: Floats) -> None:
+        players = slopes.shape[1]
+        self.gram = np.zeros((players, players))
+        self._alone = np.zeros((len(slopes), players))  # (pairs, players), of the squared deviations of a pair
+        self._starts = design.starts
+        self._blocks: list[tuple[Ints, Floats, int]] = []
+        for block in np.unique(design.block).tolist():
+            pairs = np.flatnonzero(design.block == block)
+            count = int(design.counts[pairs[0]])
+            if len(pairs) < 2 or count < 2:
+                continue
+            a = slopes[pairs]
+            self.gram += ((a.T @ a) ** 2 - (a**2).T @ (a**2)) / 2
+            self._alone[pairs] = a**2 / (2 * (count - 1))
+            entries = design.starts[pairs] + np.arange(count)[:, None]  # (donors, pairs)
+            self._blocks.append((entries.reshape(-1), a / np.sqrt(2 * (count - 1)), count))
+
+    def __call__(self, deviations: Floats) -> Floats:
+        """Return the sums of products for each player, (games, players), of deviations (games, entries)."""
+        games = len(deviations)
+        out = -np.add.reduceat(deviations**2, self._starts, axis=1) @ self._alone
+        for entries, slopes, count in self._blocks:
+            sums = np.take(deviations, entries, axis=1).reshape(games * count, -1) @ slopes
+            sums *= sums
+            out += sums.reshape(games, count, -1).sum(axis=1)
+        return np.asarray(out)
 
 
 def _non_negative(gram: Floats, right: Floats) -> Floats:
     """The non-negative least squares of several right-hand sides, (games, players), by coordinate descent."""
     players = len(gram)
     gram = gram + 1e-9 * max(float(np.trace(gram)), np.finfo(float).tiny) * np.eye(players)
+    right = np.ascontiguousarray(right.T)
     out = np.zeros_like(right)
     for _ in range(SWEEPS):
         for j in range(players):
-            rest = right[:, j] - out @ gram[:, j] + out[:, j] * gram[j, j]
-            out[:, j] = np.maximum(rest / gram[j, j], 0.0)
-    return out
+            rest = right[j] - gram[j] @ out
+            out[j] = np.maximum(rest / gram[j, j] + out[j], 0.0)
+    return out.T
 
 
 def estimate_values(design: CoalitionDesign, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:

@@ -27,7 +27,7 @@ from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.models.mixed_rows import mix_cells
 
-__all__ = ["HybridEvaluator", "prediction_function"]
+__all__ = ["HybridEvaluator", "check_positions", "prediction_function"]
 
 ColumnPatterns = Sequence[Sequence[int]]
 FIRST_BATCH: Final = 4096  # rows of the first batch, before anything is timed
@@ -156,7 +156,7 @@ class HybridEvaluator:
         """
         distinct = self._distinct_hybrids(rows, donors, row, donor, pattern, patterns)
         unknown = distinct.needs_evaluation(row_outputs, donor_outputs)
-        self._check_memory(len(unknown))
+        self.check_memory(len(unknown))
         outputs = np.empty((len(unknown), len(self.output.names)))
         for known, equal in ((donor_outputs, distinct.equal_donor), (row_outputs, distinct.equal_row)):
             if known is not None:
@@ -176,7 +176,7 @@ class HybridEvaluator:
             LimitError, NonFiniteError, InputError: as :meth:`evaluate_hybrids`.
         """
         self.check_limit(len(row))
-        self._check_memory(len(row))
+        self.check_memory(len(row))
         outputs = np.empty((len(row), len(self.output.names)))
         # sorted, so that a batch holds few patterns
         order = None if bool((pattern[1:] >= pattern[:-1]).all()) else np.argsort(pattern, kind="stable")
@@ -195,6 +195,19 @@ class HybridEvaluator:
         """
         none = np.zeros(len(row), dtype=np.int64)
         return self.evaluate_each(rows, rows, row, none, none, ((),), what=what)
+
+    def evaluate_table(self, table: Table, row: Ints) -> Floats:
+        """Return the outputs of one batch of hybrids that are made already, (hybrids, outputs); they are counted.
+
+        Args:
+            row: (hybrids,), the row that each was made of, for messages.
+
+        Raises:
+            NonFiniteError, InputError: as :meth:`evaluate_hybrids`.
+        """
+        outputs = self._refuse_nan(self._predict(table), row)
+        self.spent += len(table)
+        return outputs
 
     def predict(self, table: Table) -> Floats:
         """Return the outputs of a few rows, (rows, outputs), uncounted: for timing."""
@@ -274,7 +287,12 @@ class HybridEvaluator:
             )
         return outputs
 
-    def _check_memory(self, distinct: int) -> None:
+    def check_memory(self, distinct: int) -> None:
+        """Refuse so many hybrids if their outputs do not fit in memory.
+
+        Raises:
+            LimitError: they do not.
+        """
         if 8 * distinct * len(self.output.names) > MAX_OUTPUT_BYTES:
             raise LimitError(
                 f"the outputs of {distinct:,} different rows do not fit in memory at once; pass fewer rows or features."
@@ -283,7 +301,9 @@ class HybridEvaluator:
     def _distinct_hybrids(
         self, rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: ColumnPatterns
     ) -> _DistinctHybrids:
-        _check_outputs(rows, donors, row, donor, pattern, patterns)
+        if not len(row) == len(donor) == len(pattern):
+            raise InputError("row, donor and pattern must have one number a hybrid.")
+        check_positions(rows, donors, row, donor, pattern, patterns)
         taken = np.zeros((len(patterns), rows.width), dtype=bool)
         for i, members in enumerate(patterns):
             taken[i, list(members)] = True
@@ -353,7 +373,9 @@ def _find_positions(values: Ints, among: Ints) -> Ints:
     return found
 
 
-def _check_outputs(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: ColumnPatterns) -> None:
+def check_positions(
+    rows: Table, donors: Table, row: Ints, donor: Ints, pattern: Ints, patterns: ColumnPatterns
+) -> None:
     """Refuse tables of different kinds, and positions outside them.
 
     Raises:
@@ -361,8 +383,6 @@ def _check_outputs(rows: Table, donors: Table, row: Ints, donor: Ints, pattern: 
     """
     if rows.library != donors.library or rows.width != donors.width:
         raise InputError("rows and donors must be tables of the same kind with the same columns.")
-    if not len(row) == len(donor) == len(pattern):
-        raise InputError("row, donor and pattern must have one number a hybrid.")
     columns = [p for members in patterns for p in members]
     for name, positions, size in (
         ("row", row, len(rows)),

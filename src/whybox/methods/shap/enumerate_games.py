@@ -18,6 +18,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting
 from whybox.methods.shap.kept_numbers import KeptNumbers
 
@@ -57,12 +58,19 @@ def enumerate_games(problem: GameProblem) -> GameAnswer:
     error = np.zeros((n, players, outputs))
     evals = np.zeros(n, dtype=np.int64)
     kept = KeptNumbers(problem)
+    grid = HybridGrid(
+        problem.evaluator,
+        problem.rows,
+        problem.background.table,
+        row_outputs=problem.row_outputs,
+        donor_outputs=problem.background_outputs,
+    )
     with progress_counter(n, description="exact values") as done:
         for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
             for batch in _row_batches(rows, count, len(merged.first), outputs) if count else ():
                 before = problem.evaluator.spent
-                games = _BatchOfGames(problem, merged, batch, count, kept)
+                games = _BatchOfGames(problem, grid, merged, batch, count, kept)
                 games.write(values, error)
                 evals[batch] = _even_shares(problem.evaluator.spent - before, len(batch))
                 done(len(batch))
@@ -147,13 +155,20 @@ class _BatchOfGames:
     """Rows with as many players that differ, and the values of their games.
 
     Args:
-        rows: positions of the rows. count: players of each that differ. kept: what spot checks are given.
+        grid: evaluates their hybrids. rows: positions of the rows. count: players of each that differ. kept: what spot checks are given.
     """
 
     def __init__(
-        self, problem: GameProblem, merged: _MergedBackground, rows: Ints, count: int, kept: KeptNumbers
+        self,
+        problem: GameProblem,
+        grid: HybridGrid,
+        merged: _MergedBackground,
+        rows: Ints,
+        count: int,
+        kept: KeptNumbers,
     ) -> None:
-        self._problem, self._merged, self._rows, self._count, self._kept = problem, merged, rows, count, kept
+        self._problem, self._grid, self._merged = problem, grid, merged
+        self._rows, self._count, self._kept = rows, count, kept
         self._coalitions = all_coalitions(count)
         self._own = np.stack([np.flatnonzero(problem.differs[row]) for row in rows])  # (rows, count)
 
@@ -195,6 +210,11 @@ class _BatchOfGames:
             return out
         patterns, pattern = self._patterns(inner)
         shape = len(self._rows), len(inner), len(donors)
+        if (pattern == pattern[0]).all():  # the same players of all rows differ
+            each_donor, of_pattern = np.tile(donors, len(inner)), np.repeat(pattern[0], len(donors))
+            found = self._grid.evaluate(self._rows, each_donor, of_pattern, patterns, what="coalitions")
+            out[:, 1:-1] = found.reshape(*shape, -1)
+            return out
         row, which, donor = (
             np.broadcast_to(a, shape).reshape(-1)
             for a in (self._rows[:, None, None], pattern.reshape(len(self._rows), -1, 1), donors[None, None])

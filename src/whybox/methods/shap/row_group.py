@@ -11,6 +11,7 @@ from whybox.data.table import Floats
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
 from whybox.methods.shap.game_problem import GameProblem, SampledRow
 
@@ -24,14 +25,16 @@ class RowGroup:
     """Rows whose games have the same players, and what was observed of them so far.
 
     Args:
-        problem: with the rows. rows: positions. limit: predictions of a row at most, which say how its design begins. draw: random numbers.
+        problem: with the rows. grid: evaluates its hybrids. rows: positions. limit: predictions of a row at most, which say how its design begins. draw: random numbers.
 
     Attributes:
         rows: those that are not settled. own: (players,), positions of the players that differ. design: so far.
     """
 
-    def __init__(self, problem: GameProblem, rows: Ints, limit: int, draw: np.random.Generator) -> None:
-        self._problem, self.rows = problem, rows
+    def __init__(
+        self, problem: GameProblem, grid: HybridGrid, rows: Ints, limit: int, draw: np.random.Generator
+    ) -> None:
+        self._problem, self._grid, self.rows = problem, grid, rows
         self.own = np.flatnonzero(problem.differs[rows[0]])
         self._blocks = GrowingBlocks(len(self.own), problem.background.weights, limit, draw)
         outputs = problem.row_outputs.shape[1]
@@ -67,44 +70,36 @@ class RowGroup:
         order = np.argsort(self._keys, kind="stable")
         at = np.minimum(np.searchsorted(self._keys, keys, sorter=order), max(len(order) - 1, 0))
         known = self._keys[order[at]] == keys if len(order) else np.zeros(len(keys), dtype=bool)
-        shape = (len(self.rows), len(keys), self._present.shape[2])
-        present, absent = np.empty(shape), np.empty(shape)
-        if known.any():
-            present[:, known], absent[:, known] = self._present[:, order[at[known]]], self._absent[:, order[at[known]]]
         new = np.flatnonzero(~known)
+        place = (
+            order[at] if len(order) else np.zeros(len(keys), dtype=np.int64)
+        )  # among those so far, then the new ones
+        place[new] = len(order) + np.arange(len(new))
+        found = np.empty((len(self.rows), 2, len(new), self._present.shape[2]))
         step = max(1, MAX_HYBRIDS // max(2 * len(new), 1))
         for start in range(0, len(self.rows), step):
             some = slice(start, start + step)
-            found = self._outputs(self.rows[some], new, numbers)
-            present[some, new], absent[some, new] = found[:, 0], found[:, 1]
-        self._keys, self._present, self._absent = keys, present, absent
+            found[some] = self._outputs(self.rows[some], new, numbers)
+        self._present = _with_entries(self._present, found[:, 0], place)
+        self._absent = _with_entries(self._absent, found[:, 1], place)
+        self._keys = keys
 
     def _outputs(self, rows: Ints, entries: Ints, numbers: HybridNumbers | None) -> Floats:
         """Outputs of some entries of some rows, (rows, 2, entries, outputs): of the coalitions and of their complements."""
-        problem, design = self._problem, self.design
+        design = self.design
         pairs, which = np.unique(design.pair[entries], return_inverse=True)
         chosen = design.coalitions[pairs]
         patterns = [self._absent_columns(c) for c in np.concatenate([chosen, ~chosen])]
-        shape = (len(rows), 2, len(entries))
-        pattern = np.stack([which.reshape(-1), which.reshape(-1) + len(pairs)])
-        row, of_pattern, donor = (
-            np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None, None], pattern, design.donor[entries])
-        )
-        of_hybrid, outputs = problem.evaluator.evaluate_hybrids(
-            problem.rows,
-            problem.background.table,
-            row,
-            donor,
-            of_pattern,
-            patterns,
-            row_outputs=problem.row_outputs,
-            donor_outputs=problem.background_outputs,
-            what="coalitions",
-        )
-        every = outputs[of_hybrid]
+        of_pattern = np.concatenate([which.reshape(-1), which.reshape(-1) + len(pairs)])
+        donor = np.tile(design.donor[entries], 2)
+        outputs = self._grid.evaluate(rows, donor, of_pattern, patterns, what="coalitions")
         if numbers is not None:
-            numbers.add(row, donor, of_pattern, patterns, every)
-        return every.reshape(*shape, -1)
+            shape = outputs.shape[:2]
+            row, each_donor, pattern = (
+                np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None], donor, of_pattern)
+            )
+            numbers.add(row, each_donor, pattern, patterns, outputs.reshape(-1, outputs.shape[2]))
+        return outputs.reshape(len(rows), 2, len(entries), -1)
 
     def _absent_columns(self, coalition: npt.NDArray[np.bool_]) -> tuple[int, ...]:
         members = self._problem.players.members
@@ -176,3 +171,9 @@ class RowGroup:
         coalition[self.own] = ~chosen if complement else chosen
         outputs = (self._absent if complement else self._present)[row, at]
         return coalition, int(self.design.donor[at]), outputs
+
+
+def _with_entries(known: Floats, new: Floats, place: Ints) -> Floats:
+    """Outputs of known and new entries, (rows, entries, outputs), in the order of their places."""
+    every = np.concatenate([known, new], axis=1)
+    return every if bool((place == np.arange(len(place))).all()) else np.take(every, place, axis=1)

@@ -19,6 +19,7 @@ from whybox.errors import Argument, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
@@ -172,9 +173,17 @@ class _Rounds:
         least = least_evaluations(problem.differs.sum(axis=1), len(problem.background))[rows]
         more = (problem.budget - int(least.sum())) // len(rows)
         seed = problem.options.seed % 2**63
+        grid = HybridGrid(
+            problem.evaluator,
+            problem.rows,
+            problem.background.table,
+            row_outputs=problem.row_outputs,
+            donor_outputs=problem.background_outputs,
+        )
         return [
             RowGroup(
                 problem,
+                grid,
                 rows[kind.reshape(-1) == k],
                 int(least[kind.reshape(-1) == k][0]) + more,
                 np.random.default_rng([seed, _STREAM + int(kinds[k, 0]), *np.flatnonzero(kinds[k, 1:]).tolist()]),
