@@ -33,7 +33,8 @@ def smooth(rows: np.ndarray) -> np.ndarray:
 # columns, background rows, rows, options
 SETTINGS: dict[str, tuple[int, int, int, dict[str, Any]]] = {
     "whole": (8, 10, 4, {"max_evals": 3_000, "surrogate": False}),
-    "blocks": (8, 60, 4, {"max_evals": 5_000, "surrogate": False, "tol": 1e-6}),
+    "blocks": (8, 60, 4, {"max_evals": 1_400, "surrogate": False, "tol": 1e-6}),
+    "chains": (8, 60, 4, {"max_evals": 5_000, "surrogate": False, "tol": 1e-6}),
     "few features": (3, 60, 4, {"max_evals": 900, "surrogate": False, "tol": 1e-6}),
     "all coalitions": (5, 12, 4, {"max_evals": 4_000, "surrogate": False, "tol": 1e-6}),
     "surrogate": (8, 60, 12, {"max_evals": 20_000, "surrogate": True, "tol": 1e-6}),
@@ -102,17 +103,20 @@ def donors_shifted(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     patch.setattr(HybridGrid, "evaluate", faulty)
 
 
+def _changed(right: Callable[..., Any], change: Callable[[np.ndarray], np.ndarray]) -> Callable[..., Any]:
+    def faulty(*given: Any) -> Any:
+        out = right(*given)
+        return replace(out, values=change(out.values.copy()))
+
+    return faulty
+
+
 def _solved(change: Callable[[np.ndarray], np.ndarray]) -> Plant:
     """Change the values that the solver returns, (games, players, outputs)."""
 
     def plant(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
-        right = row_group.solve_games
-
-        def faulty(*given: Any) -> Any:
-            out = right(*given)
-            return replace(out, values=change(out.values.copy()))
-
-        patch.setattr(row_group, "solve_games", faulty)
+        for name in ("solve_games", "solve_chains"):
+            patch.setattr(row_group, name, _changed(getattr(row_group, name), change))
 
     return plant
 

@@ -127,6 +127,7 @@ class SampledRow:
         row: its position. own: positions of the players that differ. coalitions: (pairs, players that differ), one of each pair.
         pair, donor: (entries,), in the order of pairs. present, absent: (entries, outputs), of the coalition and of its complement.
         with_replacement: whether donors were drawn by their weights; else outputs count by them.
+        is_of_chains: whether coalitions are chains: one player joins after the other, over one donor.
     """
 
     row: int
@@ -137,6 +138,7 @@ class SampledRow:
     present: Floats
     absent: Floats
     with_replacement: bool
+    is_of_chains: bool = False
 
     @property
     def donors_of_pairs(self) -> tuple[bytes, ...]:

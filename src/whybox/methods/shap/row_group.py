@@ -8,7 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
+from whybox.games.chains import ChainDesign, GrowingChains, fits_chains, solve_chains
+from whybox.games.donor_blocks import BlockDesign, GrowingBlocks, is_whole
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
@@ -18,6 +19,7 @@ from whybox.methods.shap.game_problem import GameProblem, SampledRow
 __all__ = ["RowGroup"]
 
 MAX_HYBRIDS: Final = 2**19  # evaluated together
+WORTH_IT: Final = 0.7  # of the variances without a surrogate, that those with it have at most: what it leaves is rougher, and its errors known less well
 
 
 @final
@@ -36,12 +38,18 @@ class RowGroup:
     ) -> None:
         self._problem, self._grid, self.rows = problem, grid, rows
         self.own = np.flatnonzero(problem.differs[rows[0]])
-        self._blocks = GrowingBlocks(len(self.own), problem.background.weights, limit, draw)
+        players, weights = len(self.own), problem.background.weights
+        chains = fits_chains(players, limit) and not is_whole(players, weights, limit)
+        self._growing: GrowingBlocks | GrowingChains = (
+            GrowingChains(players, weights, draw)
+            if chains and problem.options.game_index.efficient
+            else GrowingBlocks(players, weights, limit, draw)
+        )
         outputs = problem.row_outputs.shape[1]
         self._keys = np.zeros(0, dtype=np.int64)
         self._present = np.empty((len(rows), 0, outputs))
         self._absent = np.empty((len(rows), 0, outputs))
-        self.design: BlockDesign = self._blocks.design
+        self.design: BlockDesign | ChainDesign = self._growing.design
 
     @property
     def evaluations(self) -> int:
@@ -51,9 +59,9 @@ class RowGroup:
     def grow(self, limit: int) -> bool:
         """Enlarge the design to no more than `limit` hybrids a row; say whether there is anything to evaluate."""
         if self.evaluations:
-            if not self._blocks.grow(limit):
+            if not self._growing.grow(limit):
                 return False
-            self.design = self._blocks.design
+            self.design = self._growing.design
         return self.design.evaluations > self.evaluations
 
     def evaluate(self, numbers: HybridNumbers | None) -> None:
@@ -121,19 +129,24 @@ class RowGroup:
 
     def solve(self, control: FittedControl | None) -> GameValues:
         """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller; the spread is NaN there."""
-        observed, index = self.observed, self._problem.options.game_index
-        plain = solve_games(self.design, observed, index)
+        observed = self.observed
+        plain = self._solve(observed)
         if control is None:
             return plain
         fitted = control.observed(self.rows, self.own, self.design)
-        rest = solve_games(self.design, observed.less(fitted), index)
+        rest = self._solve(observed.less(fitted))
         known = control.values(self.rows)[:, self.own]
-        better = (rest.variances.sum(axis=1) < plain.variances.sum(axis=1))[:, None]
+        better = (rest.variances.sum(axis=1) < WORTH_IT * plain.variances.sum(axis=1))[:, None]
         return GameValues(
             np.where(better, rest.values + known, plain.values),
             np.where(better, rest.variances, plain.variances),
             np.where(better, np.nan, plain.spread),
         )
+
+    def _solve(self, observed: ObservedPairs) -> GameValues:
+        if isinstance(self.design, ChainDesign):
+            return solve_chains(self.design, observed)
+        return solve_games(self.design, observed, self._problem.options.game_index)
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:
         """Keep the rows that are not settled."""
@@ -156,6 +169,7 @@ class RowGroup:
             self._present[row].copy(),
             self._absent[row].copy(),
             d.with_replacement,
+            isinstance(d, ChainDesign),
         )
 
     def example(self, row: int, entry: int) -> tuple[npt.NDArray[np.bool_], int, Floats]:

@@ -293,14 +293,7 @@ class _Rounds:
         designs = [g.design for g in self._all_groups]
         if not designs:
             return "no more than one player differs"
-        pairs = max(len(d.coalitions) for d in designs)
-        donors = max(int(d.counts.max()) for d in designs)
-        of = (
-            f"{donors:,} of {len(self._problem.background):,}"
-            if donors < len(self._problem.background)
-            else f"all {donors:,}"
-        )
-        return f"a process over up to {pairs:,} pairs of coalitions, each over {of} background rows"
+        return max(designs, key=lambda d: d.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
         if self._is_too_many and not self._state.settled.all():
