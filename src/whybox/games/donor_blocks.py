@@ -3,7 +3,7 @@
 A game is the mean of the games against each donor. Where every coalition can be evaluated over all donors, that is done. Else donors are cut into blocks, and
 each coalition is evaluated over one block, with its complement: so all donors are used alike, and what makes donors differ is seen within blocks, where several
 coalitions meet the same donors. A design grows by more coalitions first, then by joining blocks, until there is one block of all donors; then by coalitions again.
-Nothing that was evaluated is lost.
+Few players have few coalitions: all of them are evaluated over the same donors, and the design grows by donors. Nothing that was evaluated is lost.
 """
 
 from __future__ import annotations
@@ -23,7 +23,10 @@ __all__ = ["BlockDesign", "GrowingBlocks", "equal_weights", "is_whole", "min_blo
 
 Coalitions = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
-MIN_BLOCK: Final = 4  # donors of a block, at first: their spread is seen within it
+MAX_BLOCK: Final = 4  # donors of a block, at first: their spread is seen within it, so it has two at least
+MIN_AFFORDED: Final = 3  # donors of a pair that must be affordable: any number from 4 on is cut into twos and threes
+MAX_PAIRS_TOGETHER: Final = 15  # of five players: so few pairs are all evaluated over the same donors
+FIRST_DONORS: Final = 32  # of those, at first
 PAIRS_BEYOND_PLAYERS: Final = 12  # in the first design
 PAIRS_BEFORE_JOINING: Final = 256  # or 4 a player; then blocks are joined
 PAIRS_PER_PLAYER_OF_WHOLE: Final = 2.5  # where so many can be evaluated over all donors, there are no blocks
@@ -37,11 +40,12 @@ def equal_weights(weights: Floats) -> bool:
 
 def is_whole(players: int, weights: Floats, limit: int) -> bool:
     """Whether `limit` hybrids of a row suffice to evaluate enough coalitions over all donors."""
-    wanted = max(players + PAIRS_BEYOND_PLAYERS, ceil(PAIRS_PER_PLAYER_OF_WHOLE * players))
+    wanted = players + PAIRS_BEYOND_PLAYERS
+    if len(weights) >= 2 * MAX_BLOCK or not equal_weights(weights):
+        wanted = max(wanted, ceil(PAIRS_PER_PLAYER_OF_WHOLE * players))
     if players < 30:
         wanted = min(wanted, 2 ** (players - 1) - 1)
-    few = len(weights) < 2 * MIN_BLOCK and equal_weights(weights)
-    return limit >= 2 * len(weights) * min(wanted, MAX_PROCESS_PAIRS) or few
+    return limit >= 2 * len(weights) * min(wanted, MAX_PROCESS_PAIRS)
 
 
 @final
@@ -85,6 +89,11 @@ class BlockDesign:
         return not self.with_replacement and bool((self.counts == self.n_donors).all())
 
     @property
+    def is_one_block(self) -> bool:
+        """Whether all pairs have the same donors."""
+        return bool((self.block == 0).all())
+
+    @property
     def kernel(self) -> str:
         """How values are computed, in words."""
         most = int(self.counts.max())
@@ -102,7 +111,7 @@ def min_block_evaluations(players: int, donors: int) -> int:
     pairs = players + PAIRS_BEYOND_PLAYERS
     if players < 30:
         pairs = min(pairs, 2 ** (players - 1) - 1)
-    return 2 * pairs * min(MIN_BLOCK // 2, donors)
+    return 2 * pairs * min(MIN_AFFORDED, donors)
 
 
 @final
@@ -110,31 +119,51 @@ class GrowingBlocks:
     """Designs that grow, each with all entries of the one before.
 
     Args:
-        players: 2 or more. weights: of the donors, adding up to one. limit: most hybrids of one row. draw: random numbers.
+        players: 2 or more. weights: of the donors, adding up to one. limit: hybrids of one row that can be expected, no fewer than :func:`min_block_evaluations`: the first
+            design keeps it, and it says whether all donors can be had.
+        draw: random numbers.
     """
 
     def __init__(self, players: int, weights: Floats, limit: int, draw: np.random.Generator) -> None:
-        self._n, self._limit, self._draw, self._weights = len(weights), limit, draw, weights
+        self._n, self._draw, self._weights = len(weights), draw, weights
         every = 2 ** (players - 1) - 1 if players < 30 else np.inf
         most = int(min(every, MAX_PROCESS_PAIRS))
         self._every = most == every
         self._coalitions = _ordered_pairs(players, most, draw)
         equal = equal_weights(weights)
+        first = min(most, players + PAIRS_BEYOND_PLAYERS)
         whole = is_whole(players, weights, limit)
         self._replace = not (equal or whole)
+        self._together = every <= MAX_PAIRS_TOGETHER and not whole
         self._joined_at = most if whole else min(most, max(PAIRS_BEFORE_JOINING, 4 * players))
-        first = min(most, players + PAIRS_BEYOND_PLAYERS)
-        self._blocks = [np.arange(self._n)] if whole else self._cut(limit // (2 * first))
+        self._order = draw.permutation(self._n)
+        affordable = limit // (2 * first)
+        if whole:
+            self._blocks = [np.arange(self._n)]
+        elif self._together:
+            self._blocks = [np.zeros(0, dtype=np.int64)]
+            self._add_donors(min(affordable, FIRST_DONORS))
+        else:
+            self._blocks = self._cut(affordable)
         self._block = np.arange(most) % len(self._blocks)
         self._count, self._evaluations = 0, 0
         self._add_pairs(first)
 
     def _cut(self, affordable: int) -> list[Ints]:
-        """Blocks of donors, in random order."""
-        size = max(1, min(MIN_BLOCK, affordable, self._n))
+        """Blocks of donors, in random order, none of them larger than what is affordable, all of two donors at least."""
+        size = max(1, min(MAX_BLOCK, affordable, self._n))
         if self._replace:
             return [_weighted_draw(self._weights, size, self._draw) for _ in range(self._joined_at)]
-        return [np.sort(block) for block in np.array_split(self._draw.permutation(self._n), self._n // size)]
+        return [np.sort(block) for block in np.array_split(self._order, ceil(self._n / size))]
+
+    def _add_donors(self, count: int) -> None:
+        """Enlarge the block that all pairs share by so many donors, or by those that are left."""
+        block = self._blocks[0]
+        if self._replace:
+            more = _weighted_draw(self._weights, count, self._draw)
+        else:
+            more = self._order[len(block) : len(block) + count]
+        self._blocks[0] = np.concatenate([block, more])
 
     @property
     def design(self) -> BlockDesign:
@@ -153,9 +182,15 @@ class GrowingBlocks:
 
     def grow(self, limit: int) -> bool:
         """Evaluate about twice as much, but no more than `limit` hybrids of one row; say whether anything was added."""
-        target, before = min(2 * self._evaluations, limit, self._limit), self._evaluations
+        target, before = min(2 * self._evaluations, limit), self._evaluations
         while self._evaluations < target:
-            if self._count < self._joined_at:
+            if self._together:
+                room = (target - self._evaluations) // (2 * self._count)
+                if room < 1 or not (self._replace or len(self._blocks[0]) < self._n):
+                    break
+                self._add_donors(room)
+                self._evaluations = 2 * self._count * len(self._blocks[0])
+            elif self._count < self._joined_at:
                 room = (target - self._evaluations) // (2 * max(map(len, self._blocks)))
                 if room < 1:
                     break

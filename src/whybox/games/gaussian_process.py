@@ -49,6 +49,7 @@ MAX_PAIRS_FOR_LEARNING: Final = (
     400  # pairs by which weights, decay and noise are chosen; the work grows with their cube
 )
 MIN_GAME_SHARE: Final = 0.02  # of the variance of what is observed: that of the game, where errors explain all of it
+MIN_SIZE: Final = 1e-9  # of what is observed beyond single players, over its errors: games of nothing but single players leave rounding
 ROUNDS_OF_SCALE: Final = 3
 
 
@@ -248,7 +249,8 @@ class CoalitionProcess:
         residual, eye = complement.T @ halves[subset], np.eye(complement.shape[1])
         kernels = [complement.T @ k[subset, subset] @ complement for k in kernels]
         freedom = len(residual)
-        size = np.maximum((residual**2).mean(axis=0), tiny)
+        of_errors = np.einsum("gii->g", errors) / len(halves)
+        size = np.maximum.reduce([(residual**2).mean(axis=0), MIN_SIZE * of_errors, np.full(len(of_errors), tiny)])
         residual, relative = residual / np.sqrt(size), errors / size[:, None, None]
         share = np.array([((each[subset, subset] @ complement) * complement).sum() for each in relative]) / freedom
         scale = np.maximum(1 - share, MIN_GAME_SHARE) / float(np.trace(kernels[0]) / freedom if kernels else 1.0)

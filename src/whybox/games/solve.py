@@ -29,6 +29,8 @@ Ints = npt.NDArray[np.int64]
 GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
 MIN_OWN_SHARE: Final = 0.05  # of the spread of a pair over donors that is its own, at least
 MAX_ENTRIES_AT_A_TIME: Final = 2**17  # of all games, that fit in a cache
+ROUNDING: Final = 1e-12  # of the largest output
+MIN_REGRESSED: Final = 8  # donors whose values are regressed on what is known of all donors
 SWEEPS: Final = 30  # of the least squares that find spreads
 
 
@@ -80,15 +82,15 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
     """
     shape = (len(observed.own), design.coalitions.shape[1], observed.own.shape[1])
     out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape))
-    process = None if _is_complete(design) or shape[1] <= 2 else CoalitionProcess(design.coalitions, index)
+    process = None if _is_of_all_pairs(design) else CoalitionProcess(design.coalitions, index)
     total = observed.own - np.einsum("b,gbo->go", observed.weights, observed.of_donors)
     for k in range(shape[2]):
         one = _OneOutput(design, observed, total[:, k], k)
-        out.spread[:, :, k] = one.spread
         if process is None:
             out.values[:, :, k], out.variances[:, :, k] = one.of_all_pairs(index)
         else:
             out.values[:, :, k], out.variances[:, :, k] = one.by_process(process)
+        out.spread[:, :, k] = one.spread
     if observed.noise is not None:  # of the total itself, which players share
         out.variances[...] += observed.noise * (1.0 + float((observed.weights**2).sum())) / shape[1] ** 2
     if index.efficient:
@@ -97,8 +99,9 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
     return out
 
 
-def _is_complete(design: BlockDesign) -> bool:
-    return design.is_every_pair and design.is_whole
+def _is_of_all_pairs(design: BlockDesign) -> bool:
+    """Whether values follow from every coalition over the same donors."""
+    return design.is_every_pair and design.is_one_block
 
 
 @final
@@ -110,7 +113,7 @@ class _OneOutput:
     """
 
     def __init__(self, design: BlockDesign, observed: ObservedPairs, total: Floats, k: int) -> None:
-        self._design, self._total = design, total
+        self._design, self._total, self._weights = design, total, observed.weights
         self._present, self._absent = observed.present[:, :, k], observed.absent[:, :, k]
         self._own, self._of_donors = observed.own[:, k], observed.of_donors[:, :, k]
         self._same_donors = observed.of_donors.strides[0] == 0  # of all games
@@ -127,7 +130,10 @@ class _OneOutput:
             some = slice(start, start + step)
             self._halves[some], deviations = self._halves_of(some)
             self.spread[some] = products(deviations)
-        self.spread = _non_negative(products.gram, self.spread)
+        # not known where no pairs share donors
+        self.spread = (
+            _non_negative(products.gram, self.spread) if products.gram.any() else np.full_like(self.spread, np.nan)
+        )
 
     def _halves_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
         """Half the difference of each pair, (games, pairs), and how entries deviate from it, (games, entries)."""
@@ -176,7 +182,7 @@ class _OneOutput:
         n = len(counts)
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
         for g in range(len(games)):
-            common = (self._slopes * self.spread[games[g]]) @ self._slopes.T
+            common = (self._slopes * np.nan_to_num(self.spread[games[g]])) @ self._slopes.T
             own = max(float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()))
             halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self._noise / (2 * counts))
             means[:, g] = mean_spread[g] * left / counts + self._noise / (2 * counts)
@@ -191,24 +197,95 @@ class _OneOutput:
         return solution.values(halves).T, solution.variances(halves).T
 
     def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
-        """Values and variances, (games, players) each, where every coalition was evaluated, over all donors or some of them."""
+        """Values and variances, (games, players) each, where every coalition was evaluated over the same donors: all of them or some.
+
+        The values of each donor's own game follow, so variances are those of a mean over donors.
+        """
         design, games = self._design, len(self._total)
-        players = design.coalitions.shape[1]
+        players, pairs = design.coalitions.shape[1], len(design.coalitions)
         power = 1 << np.arange(players)
-        worths, (means, _) = np.zeros((2**players, games)), self._means_of(slice(None))
-        worths[design.coalitions @ power] = (means + self._halves).T
-        worths[~design.coalitions @ power] = (means - self._halves).T
+        at, others = design.coalitions @ power, ~design.coalitions @ power
+        worths, of_pairs = np.zeros((2**players, games)), np.zeros((2**players, pairs))
+        means, _ = self._means_of(slice(None))
+        worths[at], worths[others] = (means + self._halves).T, (means - self._halves).T
         worths[0], worths[-1] = -self._total / 2, self._total / 2
-        values = exact_values(worths, index).T
-        if design.is_whole and not self._noise:
-            return values, np.zeros_like(values)
-        # two players: one pair, whose half is half the difference of their values
-        counts, left = float(design.counts[0]), 1.0
-        if not design.with_replacement:
-            left = 1 - counts / design.n_donors
-        within = self._within(self._halves_of(slice(None))[1] ** 2)[:, 0] if len(design.coalitions) else np.zeros(games)
-        variance = within * left / counts + self._noise / (2 * counts)
-        return values, np.repeat(variance[:, None], players, axis=1)
+        of_pairs[at, np.arange(pairs)], of_pairs[others, np.arange(pairs)] = 1.0, -1.0
+        values, slopes = exact_values(worths, index).T, exact_values(of_pairs, index)  # (players, pairs)
+        count = int(design.counts[0])
+        share = self._share[:count]
+        of_donors = np.einsum("ip,gpb->gib", slopes, self._halves_of(slice(None))[1].reshape(games, pairs, count))
+        mean = _DonorMean(share, self._gaps, self._gaps[:, design.donor[:count]], self._weights, self._total)
+        self.spread = mean.spread(of_donors)
+        noise = self._noise * (slopes**2).sum(axis=1) * (share**2).sum() / 2
+        if design.is_whole:
+            return values, np.tile(noise, (games, 1))
+        moved, variances = mean.estimate(values, of_donors)
+        left = 1.0 if design.with_replacement else 1 - count / design.n_donors
+        return moved, variances * left / count + noise
+
+    @property
+    def _gaps(self) -> Floats:
+        """How far what all players add to each donor's game is from its mean, (games, donors)."""
+        return np.asarray(self._own[:, None] - self._of_donors - self._total[:, None])
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class _DonorMean:
+    """Values as means over some donors; what all players add is known for every donor.
+
+    Attributes:
+        share: (donors drawn,). every: (games, donors), gaps of all donors. drawn: (games, donors drawn), of those drawn. weights: (donors,).
+        total: (games,).
+    """
+
+    share: Floats
+    every: Floats
+    drawn: Floats
+    weights: Floats
+    total: Floats
+
+    @property
+    def _here(self) -> Floats:
+        """Gaps of the donors drawn, from their own mean."""
+        return np.asarray(self.drawn - (self.drawn @ self.share)[:, None])
+
+    @property
+    def _degrees(self) -> float:
+        return max(1 - float((self.share**2).sum()), np.finfo(float).tiny)
+
+    def spread(self, of_donors: Floats) -> Floats:
+        """The variance of values over donors, (games, players), from those of each donor, which were corrected by an equal share of its gap; NaN of one donor."""
+        if len(self.share) < 2:
+            return np.full(of_donors.shape[:2], np.nan)
+        players = of_donors.shape[1]
+        return np.asarray((of_donors + self._here[:, None] / players) ** 2 @ self.share / self._degrees)
+
+    def estimate(self, values: Floats, of_donors: Floats) -> tuple[Floats, Floats]:
+        """Return values regressed on the gaps, and the variance of one donor's around them, (games, players) each.
+
+        Args:
+            values: (games, players). of_donors: (games, players, donors drawn), from their means.
+        """
+        count, here, players = len(self.share), self._here, values.shape[1]
+        freedom = max(count - 1, 1)
+        if count >= MIN_REGRESSED:
+            size = (here**2 @ self.share)[:, None]
+            slope = np.einsum("gib,gb,b->gi", of_donors, here, self.share)
+            enough = size > (ROUNDING * (np.abs(self.every).max() + np.abs(self.total).max())) ** 2
+            slope = np.divide(slope, size, out=np.zeros_like(slope), where=enough)
+            values = values - slope * (self.drawn @ self.share)[:, None]
+            of_donors = of_donors - slope[:, :, None] * here[:, None]
+            freedom -= 1
+        variance = of_donors**2 @ self.share / self._degrees * (count - 1) / freedom
+        # what the donors that were drawn do not show of the variance over all of them, which is known
+        known = self.every**2 @ self.weights
+        unseen = np.maximum(known - here**2 @ self.share / self._degrees, 0.0)[:, None]
+        whole = np.maximum(variance.sum(axis=1) + known, np.finfo(float).tiny)[:, None]
+        variance += unseen * (variance + known[:, None] / players) / whole
+        variance += (known + self.total**2)[:, None] / (players * count)  # as if one more donor lay far off
+        wider = (1 + 1.2 / freedom + 2.2 / freedom**2) ** 2  # about Student's t over a normal, at 95 %
+        return values, np.asarray(variance * wider)
 
 
 @final

@@ -19,9 +19,9 @@ from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.surrogates.cells import cell_numbers
 from whybox.methods.common.surrogates.folds import SurrogateFolds, fit_folds
 from whybox.methods.common.surrogates.store import HybridStore
-from whybox.methods.shap.game_problem import GameProblem
+from whybox.methods.shap.game_problem import GameProblem, columns_that_may_be_read
 
-__all__ = ["MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
+__all__ = ["FOLDS", "MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
 
 MIN_ROWS: Final = 8  # different ones
 MIN_HYBRIDS: Final = 2_000
@@ -43,6 +43,9 @@ class HybridNumbers:
         self.problem = problem
         categories = category_positions(problem.model, problem.background.table)
         self.cells = cell_numbers(problem.rows, problem.background.table, categories)
+        # hybrids keep what the model does not read, so a surrogate must not read it either
+        unread = sorted(set(range(problem.rows.width)) - columns_that_may_be_read(problem.model))
+        self.cells.rows[:, unread] = self.cells.background[:, unread] = 0.0
         self.store = HybridStore(problem.rows.width, problem.row_outputs.shape[1])
 
     def add(self, row: Ints, donor: Ints, pattern: Ints, patterns: Sequence[Sequence[int]], outputs: Floats) -> None:

@@ -43,8 +43,10 @@ __all__ = [
     "GameSetting",
     "PreparedGames",
     "SampledHybrids",
+    "SampledRow",
     "SampledWorths",
     "align_rows",
+    "columns_that_may_be_read",
     "evaluate_rows",
     "resolve_games",
     "resolve_setting",
@@ -118,6 +120,50 @@ class SampledHybrids:
 
 @final
 @dataclass(frozen=True, eq=False)
+class SampledRow:
+    """The outputs that one row's values were estimated from, for spot checks.
+
+    Attributes:
+        row: its position. own: positions of the players that differ. coalitions: (pairs, players that differ), one of each pair.
+        pair, donor: (entries,), in the order of pairs. present, absent: (entries, outputs), of the coalition and of its complement.
+        with_replacement: whether donors were drawn by their weights; else outputs count by them.
+        is_of_chains: whether coalitions are chains: one player joins after the other, over one donor.
+    """
+
+    row: int
+    own: Ints
+    coalitions: Flags
+    pair: Ints
+    donor: Ints
+    present: Floats
+    absent: Floats
+    with_replacement: bool
+    is_of_chains: bool = False
+
+    @property
+    def donors_of_pairs(self) -> tuple[bytes, ...]:
+        """The donors of each pair, in their order."""
+        ends = np.cumsum(np.bincount(self.pair))[:-1]
+        return tuple(part.tobytes() for part in np.split(self.donor, ends))
+
+    def examples(self, others: Flags, count: int, draw: np.random.Generator) -> list[tuple[int, Flags, int, Floats]]:
+        """Draw hybrids: row, coalition of all players, donor and outputs of each.
+
+        Args:
+            others: (players,), those that do not differ, who are the same either way.
+        """
+        out = []
+        for at in draw.integers(2 * len(self.pair), size=count).tolist():
+            complement, entry = divmod(at, len(self.pair))
+            coalition = others.copy()
+            coalition[self.own] = self.coalitions[self.pair[entry]] ^ bool(complement)
+            outputs = (self.absent if complement else self.present)[entry]
+            out.append((self.row, coalition, int(self.donor[entry]), outputs))
+        return out
+
+
+@final
+@dataclass(frozen=True, eq=False)
 class GameAnswer:
     """The values of each row's game.
 
@@ -126,7 +172,7 @@ class GameAnswer:
         std_error: of the same shape; None where exact. converged: (n,), whether errors are as small as asked.
         model_evals: (n,), predictions spent for each row.
         background_error: (n, players, outputs), standard error of another background of this size; None: not known.
-        kernel: how, in words. notes: what the reader should know. worths, hybrids: for spot checks.
+        kernel: how, in words. notes: what the reader should know. worths, hybrids, sampled_rows: for spot checks.
         index: which value it is, where that is not the options' own index. settings: for the evidence, what was chosen.
     """
 
@@ -139,6 +185,7 @@ class GameAnswer:
     notes: tuple[str, ...] = ()
     worths: SampledWorths | None = None
     hybrids: SampledHybrids | None = None
+    sampled_rows: tuple[SampledRow, ...] = ()
     index: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
 
@@ -377,11 +424,16 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
     return PreparedGames(problem, setting, given.prepared_rows, agreement, checked, evaluated)
 
 
+def columns_that_may_be_read(model: Model) -> set[int]:
+    """Return the positions of the user's columns that a model may read."""
+    sources = model.inputs.source_columns
+    return {source for column in columns_read(model).tolist() for source in sources[column]}
+
+
 def _players_that_differ(setting: GameSetting, rows: Table) -> Flags:
     """Whether some background row has another cell in a column of the player that the model may read, (n, players)."""
     background, players = setting.background.table, setting.players
-    sources = setting.model.inputs.source_columns
-    may_read = {source for column in columns_read(setting.model).tolist() for source in sources[column]}
+    may_read = columns_that_may_be_read(setting.model)
     out = np.zeros((len(rows), players.count), dtype=bool)
     for player, members in enumerate(players.members):
         for position in members:

@@ -14,7 +14,7 @@ from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameProblem
+from whybox.methods.shap.game_problem import GameProblem, SampledRow
 
 __all__ = ["ObservedDesign"]
 
@@ -145,6 +145,25 @@ class ObservedDesign:
         """Keep the rows that are not settled."""
         self.rows = self.rows[unsettled]
         self._present, self._absent = self._present[unsettled], self._absent[unsettled]
+
+    def sampled_row(self, row: int) -> SampledRow:
+        """Return what a row's values are estimated from, for spot checks.
+
+        Args:
+            row: position among the rows.
+        """
+        d = self.design
+        return SampledRow(
+            int(self.rows[row]),
+            self.own,
+            d.coalitions,
+            d.pair,
+            d.donor,
+            self._present[row].copy(),
+            self._absent[row].copy(),
+            d.with_replacement,
+            isinstance(d, ChainDesign),
+        )
 
     def example(self, row: int, entry: int) -> tuple[npt.NDArray[np.bool_], int, Floats]:
         """Return a coalition of all players, its donor and the outputs of the hybrid, (outputs,), for spot checks.

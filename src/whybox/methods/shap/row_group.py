@@ -14,7 +14,7 @@ from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameProblem
+from whybox.methods.shap.game_problem import GameProblem, SampledRow
 from whybox.methods.shap.observed_design import ObservedDesign
 
 __all__ = ["RowGroup"]
@@ -122,6 +122,14 @@ class RowGroup:
         """Keep the rows that are not settled."""
         for design in self._designs:
             design.keep(unsettled)
+
+    def sampled_row(self, row: int) -> SampledRow:
+        """Return what a row's values are estimated from, for spot checks.
+
+        Args:
+            row: position among the rows of the group.
+        """
+        return max(self._designs, key=lambda design: design.evaluations).sampled_row(row)
 
     def example(self, row: int, entry: int) -> tuple[npt.NDArray[np.bool_], int, Floats]:
         """Return a coalition of all players, its donor and the outputs of the hybrid, (outputs,), for spot checks.

@@ -21,9 +21,10 @@ from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.common.spot_checks import spot_rng
+from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
-from whybox.methods.shap.fitted_control import MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids
+from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.statistics import critical_value
@@ -31,7 +32,8 @@ from whybox.numerics.statistics import critical_value
 __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
-WORTHS_KEPT: Final = 128  # hybrids, for spot checks
+WORTHS_KEPT: Final = 128  # hybrids, for spot checks; half of them from all rows and rounds
+ROWS_KEPT: Final = 8  # rows with all outputs, for spot checks
 REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
 MAX_FITS: Final = 3
 MAX_ROWS_FITTED: Final = (
@@ -122,14 +124,21 @@ class _Rounds:
         self._settle_small_games()
         numbers = HybridNumbers(problem)
         keys = content_keys(numbers.cells.rows)
-        self._groups = self._make_groups(keys)
-        self._all_groups = list(self._groups)
-        different = len(np.unique(keys[~self._state.settled]))
+        unsettled = ~self._state.settled
+        different = len(np.unique(keys[unsettled]))
         wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
-        self._numbers = numbers if wanted and different >= MIN_ROWS else None
+        folds = np.zeros(n, dtype=np.int64)
+        if wanted and different >= MIN_ROWS:
+            folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
+        self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
+        self._groups = self._make_groups(keys, folds)
+        self._all_groups = list(self._groups)
         self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
         self._control: FittedControl | None = None
         self._fits = 0
+        some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
+        self._watched = set() if options.spot_checks == 0 else set(some.tolist())
+        self._sampled_rows: dict[int, SampledRow] = {}
         self._kept: list[tuple[int, npt.NDArray[np.bool_], int, Floats]] = []
 
     @property
@@ -149,15 +158,20 @@ class _Rounds:
             state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
         state.settled[counts <= 1] = True
 
-    def _make_groups(self, keys: npt.NDArray[np.uint64]) -> list[RowGroup]:
-        """Rows with the same players, sorted by their cells: so nothing depends on the order of rows."""
+    def _make_groups(self, keys: npt.NDArray[np.uint64], folds: Ints) -> list[RowGroup]:
+        """Rows with the same players, sorted by their cells: so nothing depends on the order of rows.
+
+        Each fold has designs of its own: a surrogate leaves less of hybrids whose donors and coalitions it was fitted to, in whatever rows, than of others, and
+        errors would be too small.
+        """
         problem, state = self._problem, self._state
         rows = np.flatnonzero(~state.settled)
         rows = rows[np.argsort(keys[rows], kind="stable")]
         if not len(rows):
             return []
-        kinds, kind = np.unique(problem.differs[rows], axis=0, return_inverse=True)
-        limit = problem.budget // len(rows)
+        kinds, kind = np.unique(np.column_stack([folds[rows], problem.differs[rows]]), axis=0, return_inverse=True)
+        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background))[rows]
+        more = (problem.budget - int(least.sum())) // len(rows)
         seed = problem.options.seed % 2**63
         grid = HybridGrid(
             problem.evaluator,
@@ -171,8 +185,8 @@ class _Rounds:
                 problem,
                 grid,
                 rows[kind.reshape(-1) == k],
-                limit,
-                np.random.default_rng([seed, _STREAM, *np.flatnonzero(kinds[k]).tolist()]),
+                int(least[kind.reshape(-1) == k][0]) + more,
+                np.random.default_rng([seed, _STREAM + int(kinds[k, 0]), *np.flatnonzero(kinds[k, 1:]).tolist()]),
             )
             for k in range(len(kinds))
         ]
@@ -215,6 +229,9 @@ class _Rounds:
         at = np.ix_(group.rows, group.own)
         state.values[at], state.variances[at], state.spread[at] = found.values, found.variances, found.spread
         self._keep_examples(group)
+        for position, row in enumerate(group.rows.tolist()):
+            if row in self._watched:
+                self._sampled_rows[row] = group.sampled_row(position)
         settled = self._is_settled(found)
         state.settled[group.rows] = settled
         group.keep(~settled)
@@ -238,10 +255,10 @@ class _Rounds:
     def _keep_examples(self, group: RowGroup) -> None:
         """Keep some hybrids with their outputs, for spot checks."""
         options = self._problem.options
-        if options.spot_checks == 0 or len(self._kept) >= WORTHS_KEPT:
+        if options.spot_checks == 0 or len(self._kept) >= WORTHS_KEPT // 2:
             return
         draw = spot_rng(options.seed, _STREAM, len(self._kept))
-        for _ in range(min(64, WORTHS_KEPT - len(self._kept))):
+        for _ in range(min(16, WORTHS_KEPT // 2 - len(self._kept))):
             row, entry = int(draw.integers(len(group.rows))), int(draw.integers(group.evaluations))
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
@@ -269,6 +286,7 @@ class _Rounds:
             kernel=self._kernel(),
             notes=self._notes(),
             hybrids=self._hybrids(),
+            sampled_rows=tuple(self._sampled_rows.values()),
         )
 
     def _kernel(self) -> str:
@@ -293,7 +311,11 @@ class _Rounds:
     def _hybrids(self) -> SampledHybrids | None:
         if not self._kept:
             return None
-        rows, coalitions, donors, outputs = zip(*self._kept, strict=True)
+        kept, options = list(self._kept), self._problem.options
+        for k, row in enumerate(self._sampled_rows.values()):
+            wanted = (WORTHS_KEPT - len(kept)) // (len(self._sampled_rows) - k)
+            kept += row.examples(~self._problem.differs[row.row], wanted, spot_rng(options.seed, _STREAM, 0, k))
+        rows, coalitions, donors, outputs = zip(*kept, strict=True)
         return SampledHybrids(np.array(rows), np.array(donors), np.array(coalitions), np.array(outputs))
 
 
