@@ -9,7 +9,8 @@ import whybox as wb
 from whybox.errors import InputError, LimitError, OptionError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.gaussian_process import CoalitionProcess
-from whybox.games.sampling import draw_design, estimate_values, min_evaluations
+from whybox.games.sampling import draw_design, min_evaluations
+from whybox.games.solve import estimate_values
 
 torch = pytest.importorskip("torch")
 nn = torch.nn

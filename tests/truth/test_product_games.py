@@ -7,7 +7,7 @@ from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import as_index
 from whybox.kernels import reference
 from whybox.kernels.compiled_trees import forced_kernel, instruction_sets
-from whybox.kernels.product_games import product_games
+from whybox.kernels.product_games import DonorFactors, product_games
 
 
 def _factors(n, donors, products, players, seed=0):
@@ -21,7 +21,7 @@ def _factors(n, donors, products, players, seed=0):
 
 def _native(rows, donors, weights, index, threads=1):
     out = np.zeros(rows.shape)
-    product_games(rows, donors, weights, *index.rule(rows.shape[2] - 1), out, threads=threads)
+    product_games(rows, DonorFactors(donors, weights), *index.rule(rows.shape[2] - 1), out, threads=threads)
     return out
 
 
@@ -60,6 +60,6 @@ def test_values_are_added_to_what_is_there():
     rows, donors, weights = _factors(2, 3, 4, 3)
     index = as_index("shapley")
     out = np.ones(rows.shape)
-    product_games(rows, donors, weights, *index.rule(2), out)
+    product_games(rows, DonorFactors(donors, weights), *index.rule(2), out)
     np.testing.assert_allclose(out, 1 + _native(rows, donors, weights, index), rtol=1e-15)
-    product_games(rows[:0], donors, weights, *index.rule(2), out[:0])
+    product_games(rows[:0], DonorFactors(donors, weights), *index.rule(2), out[:0])

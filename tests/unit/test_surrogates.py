@@ -10,7 +10,7 @@ from whybox.data.table import as_table
 from whybox.errors import InputError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import as_index
-from whybox.methods.common.surrogates import trees
+from whybox.methods.common.surrogates import gaussians, trees
 from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.cells import cell_numbers
 from whybox.methods.common.surrogates.folds import FAMILIES, default_family, fit_folds, fit_surrogate, folds_of_rows
@@ -109,6 +109,16 @@ def test_threads_and_rows_beside_change_no_bit(family):
     assert np.array_equal(one, alone)
     predictions = np.concatenate([surrogate.predict(rows[[i]]) for i in range(7)])
     np.testing.assert_allclose(surrogate.predict(rows), predictions, rtol=1e-12, atol=1e-12)
+
+
+def test_values_do_not_depend_on_blocks(monkeypatch):
+    surrogate, background = _fitted("kernels")
+    rows, weights, players = _cells(7, 9), np.full(40, 1 / 40), np.arange(5, dtype=np.int32)
+    whole = surrogate.shapley_values(rows, background, weights, players, 5)
+    monkeypatch.setattr(gaussians, "WORK_AT_ONCE", 1)
+    assert np.array_equal(whole, surrogate.shapley_values(rows, background, weights, players, 5))
+    monkeypatch.setattr(gaussians, "TABLE_NUMBERS", 2000)
+    np.testing.assert_allclose(surrogate.shapley_values(rows, background, weights, players, 5), whole, atol=1e-12)
 
 
 def test_the_additive_part_is_exact_for_an_additive_model():

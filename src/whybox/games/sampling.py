@@ -1,4 +1,4 @@
-"""Shapley values of one game from a budget of evaluations: which coalitions to evaluate, and the values from their worths.
+"""Shapley values of one game from a budget of evaluations: which coalitions to evaluate. The values from their worths: solve.py.
 
 Every coalition is paired with its complement (Covert & Lee 2021, arXiv:2012.01536, section 4.2): Shapley values depend on half the difference of the two
 worths alone. Sizes are enumerated from both ends while that takes no more than half of the pairs left, single players always; the other pairs are
@@ -27,7 +27,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.gaussian_process import CoalitionProcess
 
-__all__ = ["CoalitionDesign", "draw_design", "draw_of_size", "estimate_values", "min_evaluations", "systematic_counts"]
+__all__ = ["CoalitionDesign", "draw_design", "draw_of_size", "min_evaluations", "systematic_counts"]
 
 Coalitions = npt.NDArray[np.bool_]
 MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
@@ -210,55 +210,3 @@ def draw_of_size(
             coalition = ~coalition
         different[coalition.tobytes()] = coalition
     return np.array(list(different.values()))
-
-
-def estimate_values(design: CoalitionDesign, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
-    """Return Shapley values and their variances, (players, outputs) each.
-
-    Args:
-        design: the coalitions that were evaluated.
-        halves: (worth of the coalition - worth of its complement) / 2, (pairs, outputs). means: (sum of the two) / 2.
-        total: worth of all players less that of none, (outputs,); the values add up to it exactly.
-    """
-    regression = _weighted_regression(design, halves, total) if design.strata else None
-    pairs = design.process_pairs
-    if regression is not None and not len(pairs):
-        return regression
-    values, variances = design.pair_process(np.concatenate([halves[pairs], total[None] / 2]), means[pairs])
-    values += (total - values.sum(axis=0)) / len(values)  # rounding
-    if regression is not None:
-        better = regression[1].sum(axis=0) < variances.sum(axis=0)
-        values, variances = (np.where(better, a, b) for a, b in zip(regression, (values, variances), strict=True))
-    return values, variances
-
-
-def _weighted_regression(design: CoalitionDesign, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
-    """Values and variances by the regression on all pairs, (players, outputs) each."""
-    players = design.coalitions.shape[1]
-    weights = design.weights
-    centred = design.coalitions - 0.5
-    # an orthonormal basis of what adds up to zero: with it the constraint is gone from the regression
-    basis = np.linalg.qr(np.column_stack([np.ones(players), np.eye(players)[:, 1:]]))[0][:, 1:]
-    x = centred @ basis
-    y = halves - centred.sum(axis=1)[:, None] * (total / players)
-    inverse = np.linalg.inv((x * weights[:, None]).T @ x)
-    slopes = inverse @ ((x * weights[:, None]).T @ y)
-    values = total / players + basis @ slopes
-    scaled = x @ inverse
-    residual = y - x @ slopes
-    leverage = np.einsum("ij,ij->i", scaled, x) * weights
-    residual = residual / np.maximum(1 - leverage, 0.05)[:, None]  # as if the pair itself had been left out
-    values += (total - values.sum(axis=0)) / players  # rounding
-    influence = scaled @ basis.T
-    # 1.96 errors are to hold 95 %: Student's t of few drawn pairs is wider than a normal, by about this much
-    drawn = sum(stratum.n_pairs - 1 for stratum in design.strata if stratum.undrawn_share)
-    wider = (1 + 1.2 / max(drawn, 1)) ** 2
-    variances = np.zeros_like(values)
-    for stratum in design.strata:
-        n = stratum.n_pairs
-        if not stratum.undrawn_share or n < 2:
-            continue
-        p, e = influence[stratum.pair_slice], residual[stratum.pair_slice]
-        spread = (p * p).T @ (e * e) - (p.T @ e) ** 2 / n
-        variances += wider * stratum.kernel_share**2 * stratum.undrawn_share * np.maximum(spread, 0.0) / (n * (n - 1))
-    return values, variances

@@ -21,8 +21,9 @@ from whybox.games.donor_blocks import BlockDesign
 from whybox.games.exact import exact_values
 from whybox.games.gaussian_process import CoalitionProcess, PairErrors
 from whybox.games.indices import SHAPLEY, Index
+from whybox.games.sampling import CoalitionDesign
 
-__all__ = ["GameValues", "ObservedPairs", "solve_games"]
+__all__ = ["GameValues", "ObservedPairs", "estimate_values", "solve_games"]
 
 Ints = npt.NDArray[np.int64]
 GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
@@ -258,3 +259,55 @@ def _non_negative(gram: Floats, right: Floats) -> Floats:
             rest = right[j] - gram[j] @ out
             out[j] = np.maximum(rest / gram[j, j] + out[j], 0.0)
     return out.T
+
+
+def estimate_values(design: CoalitionDesign, halves: Floats, means: Floats, total: Floats) -> tuple[Floats, Floats]:
+    """Return Shapley values and their variances, (players, outputs) each.
+
+    Args:
+        design: the coalitions that were evaluated.
+        halves: (worth of the coalition - worth of its complement) / 2, (pairs, outputs). means: (sum of the two) / 2.
+        total: worth of all players less that of none, (outputs,); the values add up to it exactly.
+    """
+    regression = _weighted_regression(design, halves, total) if design.strata else None
+    pairs = design.process_pairs
+    if regression is not None and not len(pairs):
+        return regression
+    values, variances = design.pair_process(np.concatenate([halves[pairs], total[None] / 2]), means[pairs])
+    values += (total - values.sum(axis=0)) / len(values)  # rounding
+    if regression is not None:
+        better = regression[1].sum(axis=0) < variances.sum(axis=0)
+        values, variances = (np.where(better, a, b) for a, b in zip(regression, (values, variances), strict=True))
+    return values, variances
+
+
+def _weighted_regression(design: CoalitionDesign, halves: Floats, total: Floats) -> tuple[Floats, Floats]:
+    """Values and variances by the regression on all pairs, (players, outputs) each."""
+    players = design.coalitions.shape[1]
+    weights = design.weights
+    centred = design.coalitions - 0.5
+    # an orthonormal basis of what adds up to zero: with it the constraint is gone from the regression
+    basis = np.linalg.qr(np.column_stack([np.ones(players), np.eye(players)[:, 1:]]))[0][:, 1:]
+    x = centred @ basis
+    y = halves - centred.sum(axis=1)[:, None] * (total / players)
+    inverse = np.linalg.inv((x * weights[:, None]).T @ x)
+    slopes = inverse @ ((x * weights[:, None]).T @ y)
+    values = total / players + basis @ slopes
+    scaled = x @ inverse
+    residual = y - x @ slopes
+    leverage = np.einsum("ij,ij->i", scaled, x) * weights
+    residual = residual / np.maximum(1 - leverage, 0.05)[:, None]  # as if the pair itself had been left out
+    values += (total - values.sum(axis=0)) / players  # rounding
+    influence = scaled @ basis.T
+    # 1.96 errors are to hold 95 %: Student's t of few drawn pairs is wider than a normal, by about this much
+    drawn = sum(stratum.n_pairs - 1 for stratum in design.strata if stratum.undrawn_share)
+    wider = (1 + 1.2 / max(drawn, 1)) ** 2
+    variances = np.zeros_like(values)
+    for stratum in design.strata:
+        n = stratum.n_pairs
+        if not stratum.undrawn_share or n < 2:
+            continue
+        p, e = influence[stratum.pair_slice], residual[stratum.pair_slice]
+        spread = (p * p).T @ (e * e) - (p.T @ e) ** 2 / n
+        variances += wider * stratum.kernel_share**2 * stratum.undrawn_share * np.maximum(spread, 0.0) / (n * (n - 1))
+    return values, variances

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, final
 
 import numpy as np
 
@@ -10,13 +10,27 @@ from whybox import _native
 from whybox.data.table import Floats
 from whybox.kernels.compiled_trees import fastest_instructions
 
-__all__ = ["product_games"]
+__all__ = ["DonorFactors", "product_games"]
 
 CACHE_LINE: Final = 64  # bytes
 
 
+@final
+class DonorFactors:
+    """Factors of background rows as the native kernel takes them, for several calls.
+
+    Args:
+        factors: (B, products, players). weights: (B,).
+    """
+
+    def __init__(self, factors: Floats, weights: Floats) -> None:
+        self.shape = factors.shape
+        self.packed = _on_cache_line(_packed(factors)).reshape(-1)
+        self.weights = np.ascontiguousarray(weights, dtype=np.float64)
+
+
 def product_games(
-    rows: Floats, donors: Floats, weights: Floats, nodes: Floats, node_weights: Floats, out: Floats, *, threads: int = 1
+    rows: Floats, donors: DonorFactors, nodes: Floats, node_weights: Floats, out: Floats, *, threads: int = 1
 ) -> None:
     """Add each player's value in each product's game to `out`, (n, products, players).
 
@@ -24,25 +38,25 @@ def product_games(
     value: exact where it is so for polynomials in p of a degree one less than there are players.
 
     Args:
-        rows: factors, (n, products, players). donors: (B, products, players). weights: (B,).
+        rows: factors, (n, products, players). donors: of the same products and players.
         nodes, node_weights: of the quadrature (:meth:`whybox.games.indices.Index.rule`).
-        threads: the work is shared between them; no number depends on it, nor on which rows are computed together.
+        threads: the work is shared between them; no number depends on it, nor on which rows are computed together. Ctrl-C waits for the call to end.
     """
     n, products, players = rows.shape
+    assert donors.shape[1:] == (products, players)  # noqa: S101  # the native code cannot know
     groups = -(-products // _native.products_at_once)
     if not n or not products or not players:
         return
     odd = len(nodes) % 2
-    of_rows = _packed(rows).transpose(1, 0, 2, 3)  # (n, groups, players, products of a group)
-    of_rows, of_donors = _on_cache_line(of_rows), _on_cache_line(_packed(donors))
+    of_rows = _on_cache_line(_packed(rows).transpose(1, 0, 2, 3))  # (n, groups, players, products of a group)
     values = _on_cache_line(np.zeros(of_rows.shape))
     _native.product_games(
         of_rows.reshape(-1),
-        of_donors.reshape(-1),
+        donors.packed,
         n,
         groups,
         players,
-        np.ascontiguousarray(weights, dtype=np.float64),
+        donors.weights,
         np.append(nodes, [0.5] * odd),
         np.append(node_weights, [0.0] * odd),
         fastest_instructions(),

@@ -1,6 +1,6 @@
 """Shapley values of parts of one row: exact if `samples` suffice for all coalitions, else estimated with standard errors.
 
-Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.games.sampling and gaussian_process.
+Sources: Lundberg & Lee 2017 (arXiv:1705.07874); Covert & Lee 2021 (arXiv:2012.01536); see whybox.games.sampling, solve and gaussian_process.
 """
 
 from __future__ import annotations
@@ -15,7 +15,8 @@ from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
-from whybox.games.sampling import CoalitionDesign, draw_design, estimate_values, min_evaluations
+from whybox.games.sampling import CoalitionDesign, draw_design, min_evaluations
+from whybox.games.solve import estimate_values
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked

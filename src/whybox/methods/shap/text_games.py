@@ -1,7 +1,7 @@
 """Shapley and Owen values of the words of texts: a game for each text, in which a word that is no member of a coalition is left out or replaced.
 
 No background is needed: the worth of a coalition is the model's output for the text with these words alone. Values are exact where the coalitions that they take
-fit into the budget, and have standard errors otherwise: Shapley values from pairs of coalitions (games/sampling.py), Owen values from orders that keep
+fit into the budget, and have standard errors otherwise: Shapley values from pairs of coalitions (games/sampling.py, games/solve.py), Owen values from orders that keep
 neighbouring words together (games/compatible_orders.py).
 """
 
@@ -18,7 +18,8 @@ from whybox.errors import Argument, LimitError, Part
 from whybox.games.compatible_orders import MIN_DRAWS, draw_orders, estimate_owen_values
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.owen import Hierarchy, count_coalitions, owen_game
-from whybox.games.sampling import draw_design, estimate_values, min_evaluations
+from whybox.games.sampling import draw_design, min_evaluations
+from whybox.games.solve import estimate_values
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
 from whybox.methods.common.words.evaluate import MaskEvaluator, read_words
 from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_text

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.games.indices import SHAPLEY, Index
-from whybox.kernels.product_games import product_games
+from whybox.kernels.product_games import DonorFactors, product_games
 from whybox.methods.common.surrogates.additive import AdditiveSurrogate, row_blocks
 from whybox.methods.common.surrogates.base import PlayerOf
 from whybox.methods.common.surrogates.features import SMALLEST_SPREAD, column_features
@@ -38,6 +38,7 @@ MAX_WIDTHS: Final = (
     40  # features that Gaussians depend on at most, those of the least widths; exact values take time as their square
 )
 ROWS_AT_ONCE: Final = 512  # of a matrix product, whose rounding depends on their number
+WORK_AT_ONCE: Final = 2**29  # factors times nodes of one call of the kernel and thread: about a fifth of a second
 TABLE_NUMBERS: Final = 2**22  # factors held at a time
 
 Ints = npt.NDArray[np.int64]
@@ -89,13 +90,14 @@ class GaussianSurrogate:
             return out
         nodes, node_weights = index.rule(len(active) - 1)
         numbers = len(self.centers) * len(active)
-        background_blocks = row_blocks(len(background), numbers, TABLE_NUMBERS)
+        parts = row_blocks(len(background), numbers, TABLE_NUMBERS)
         for block in row_blocks(len(rows), numbers, TABLE_NUMBERS):
             of_rows = self._factors(rows[block], used, player_of, len(active))
             values = np.zeros(of_rows.shape)
-            for part in background_blocks:
-                of_donors = self._factors(background[part], used, player_of, len(active))
-                product_games(of_rows, of_donors, weights[part], nodes, node_weights, values, threads=threads)
+            for part in parts:
+                donors = DonorFactors(self._factors(background[part], used, player_of, len(active)), weights[part])
+                for some in row_blocks(len(values), donors.packed.size * len(nodes), WORK_AT_ONCE * threads):
+                    product_games(of_rows[some], donors, nodes, node_weights, values[some], threads=threads)
             for i, value in enumerate(
                 values, block.start
             ):  # row by row: the rounding of a matrix product depends on the number of rows
