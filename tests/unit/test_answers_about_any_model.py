@@ -15,7 +15,7 @@ from sklearn.svm import SVR
 import whybox as wb
 from whybox.errors import LimitError, ModelMismatchError, SpotCheckError
 from whybox.explainers import ExactShap, SampledShap
-from whybox.methods.common import evaluation
+from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap import game_explainer
 from whybox.methods.shap.game_problem import GameAnswer
 
@@ -55,14 +55,12 @@ def test_answers_are_saved_joined_and_pickled(tmp_path, rounds):
 # numbers that are computed again
 
 
-def _tenth_off(hybrids, draw):
-    of_hybrid, outputs = hybrids
-    return of_hybrid, outputs + 0.3 * (draw.random(outputs.shape) < 0.1)
+def _tenth_off(outputs, draw):
+    return outputs + 0.3 * (draw.random(outputs.shape) < 0.1)
 
 
-def _shifted(hybrids, draw):
-    of_hybrid, outputs = hybrids
-    return of_hybrid, np.roll(outputs, 1, axis=0)
+def _shifted(outputs, draw):
+    return np.roll(outputs, 1, axis=1)
 
 
 def _tenth_of_rows_swapped(values, draw):
@@ -76,8 +74,8 @@ def _tenth_of_rows_swapped(values, draw):
 @pytest.mark.parametrize("seed", range(6))
 @pytest.mark.parametrize("fault", [_tenth_off, _shifted])
 def test_a_fault_in_hybrids_is_found(monkeypatch, fault, seed):
-    real, draw = evaluation.HybridEvaluator.evaluate_hybrids, np.random.default_rng(seed)
-    monkeypatch.setattr(evaluation.HybridEvaluator, "evaluate_hybrids", lambda *a, **k: fault(real(*a, **k), draw))
+    real, draw = HybridGrid.evaluate, np.random.default_rng(seed)
+    monkeypatch.setattr(HybridGrid, "evaluate", lambda *a, **k: fault(real(*a, **k), draw))
     with pytest.raises(SpotCheckError, match="by asking total about rows whose absent features take the values of"):
         wb.explain(total, X[:30], BACKGROUND, seed=seed)
 
