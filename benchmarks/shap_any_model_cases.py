@@ -130,7 +130,7 @@ def mlp16() -> Case:
         + X[:, 6:] @ rng.normal(0, 0.4, 10)
     )
     model = MLPRegressor(hidden_layer_sizes=(24,), max_iter=300, random_state=0).fit(X[:1500], y[:1500])
-    return Case("mlp 16", "network, regression, 16 features", True, model.predict, *split(X[1500:]), truth_rows=12)
+    return Case("mlp 16", "network, regression, 16 features", True, model.predict, *split(X[1500:]), truth_rows=6)
 
 
 def gb20() -> Case:
@@ -181,7 +181,14 @@ def gp10() -> Case:
     kernel = 1.0 * RBF(np.full(10, 2.0)) + WhiteKernel(0.1)
     process = GaussianProcessRegressor(kernel, normalize_y=True, random_state=0)
     model = make_pipeline(StandardScaler(), process).fit(X[:250], y[:250])
-    return Case("gp 10", "Gaussian process, football players, 10 features", False, model.predict, *split(X[250:1250]))
+    return Case(
+        "gp 10",
+        "Gaussian process, football players, 10 features",
+        False,
+        model.predict,
+        *split(X[250:1250]),
+        truth_rows=12,
+    )
 
 
 def poly14() -> Case:
@@ -232,7 +239,7 @@ def hgb12() -> Case:
     ).fit(frame(codes[:9000]), y[:9000])
     return Case(
         "hgb 12", "boosted trees, flights with categories and missing values, 12 features", False, model.predict,
-        *split(codes[9000:]), frame=frame, truth_rows=12,
+        *split(codes[9000:]), frame=frame, trees=model,
     )  # fmt: skip
 
 

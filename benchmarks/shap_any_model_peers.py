@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 
 from shap_any_model_cases import CASES, Case, Floats
-from shap_any_model_truth import SMALL, Game, Truth, truth
+from shap_any_model_truth import COMPARED, SMALL, Game, Truth, truth
 
 HERE = Path(__file__).resolve().parent
 sys.path[:] = [
@@ -117,7 +117,7 @@ def games(known: Truth, done: dict[str, Any]) -> Iterator[tuple[str, str, dict[s
 def summary(errors: Floats, seconds: float, **more: Any) -> dict[str, Any]:
     return {
         "nmse": float(errors.mean()),
-        "rows": [[float(f"{e:.4g}") for e in seed] for seed in errors],
+        "standard_error": float(errors.mean(axis=0).std(ddof=1) / np.sqrt(errors.shape[1])),
         "cpu_ms_a_row": round(1e3 * seconds / errors.size, 2),
     } | more
 
@@ -142,7 +142,7 @@ def row_permutation(case: Case, f: Any, row: Floats, budget: int, seed: int) -> 
 def row_sampling(case: Case, f: Any, row: Floats, budget: int, seed: int) -> Floats:
     np.random.seed(seed)  # noqa: NPY002 - shap draws from it
     explainer = shap.SamplingExplainer(f, case.background)
-    return np.asarray(explainer.shap_values(row[None], nsamples=budget, silent=True))[0]
+    return np.asarray(explainer.shap_values(row[None], nsamples=budget // 2, silent=True))[0]
 
 
 ROW_PEERS = {
@@ -150,13 +150,12 @@ ROW_PEERS = {
     "shap.Permutation, 100 rows": row_permutation,
     "shap.Sampling, 500 rows": row_sampling,
 }
-PEER_ROWS = 12  # that a peer explains, at most
 
 
 def rows(known: Truth, done: dict[str, Any]) -> Iterator[tuple[str, str, dict[str, Any]]]:
     """Squared error of each row and seed against 500 background rows, and how many model rows were really predicted."""
     case = known.case
-    count = min(PEER_ROWS, len(known.full))
+    count = min(COMPARED, len(known.full))
     variance = known.full.var()
     predicted = 0
 
@@ -191,9 +190,10 @@ def main() -> None:
     parser.add_argument("parts", nargs="*", choices=[*PARTS, []], default=[])
     parser.add_argument("--models", nargs="*", choices=list(CASES), default=list(CASES))
     parser.add_argument("--cache", type=Path, default=Path("build/shap_any_model"), help="where the truth is kept")
+    parser.add_argument("--results", type=Path, default=RESULTS, help="the file that is continued")
     parser.add_argument("--again", action="store_true", help="measure parts that are there too")
     given = parser.parse_args()
-    results = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    results = json.loads(given.results.read_text()) if given.results.exists() else {}
     results["versions"] = {p: version(p) for p in ("shap", "shapiq", "scikit-learn", "numpy")}
     for name in given.models:
         known = None
@@ -206,8 +206,8 @@ def main() -> None:
                 done.clear()
             for peer, budget, found in PARTS[part](known, done):
                 done.setdefault(peer, {})[budget] = found
-                print(name, part, peer, budget, {k: v for k, v in found.items() if k != "rows"}, flush=True)
-                RESULTS.write_text(json.dumps(results, indent=None, separators=(",", ":")) + "\n")
+                print(name, part, peer, budget, found, flush=True)
+                given.results.write_text(json.dumps(results, indent=None, separators=(",", ":")) + "\n")
 
 
 if __name__ == "__main__":

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from shap_any_model_cases import BACKGROUND, Case, Floats
 
 SMALL = 25  # background rows of the first table
+COMPARED = 12  # rows of the second table that every library explains, at most
 CHUNK = 250_000  # rows that the model predicts at once
 ENUMERATED = 16  # most features whose coalitions are all evaluated
 
@@ -93,7 +94,7 @@ def tree_values(case: Case, rows: Floats, background: Floats) -> Floats:
     """Exact values by the tree kernel."""
     import whybox as wb
 
-    answer = wb.explain(case.trees, rows, background, method="tree_shap", output=case.output)
+    answer = wb.explain(case.trees, case.frame(rows), case.frame(background), method="tree_shap", output=case.output)
     return np.asarray(answer.values, dtype=float).reshape(len(rows), case.d)
 
 
@@ -112,7 +113,7 @@ def truth(case: Case, folder: Path, full: bool = True) -> Truth:
 
     def second() -> dict[str, Floats]:
         rows = case.rows[: case.truth_rows]
-        if exact_trees:
+        if case.trees is not None:
             return {"full": tree_values(case, rows, case.background)}
         one = (enumerated(case, row[None], case.background) for row in rows)
         return {"full": np.concatenate([shapley_values(worths, case.d) for worths in one])}

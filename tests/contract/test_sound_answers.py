@@ -169,25 +169,28 @@ def test_sound_answers_close_to_nought_and_one(library):
         assert sound_runs(adapted, rows, rows[:20], options, 5, np.random.default_rng(0)) == 5
 
 
-def _answer_about_any_model(seed):
-    """Exact values of a function of every kind of table, with numbers of any size, that were all computed again."""
+def _answer_about_any_model(seed, method):
+    """Values of a function of every kind of table, with numbers of any size, of which some are computed again."""
     rng = np.random.default_rng(seed)
     model, table, _ = black_box(rng)
     rows, n = as_table(table), as_table(table).native.shape[0]
     background = rows.rows(np.arange(n)[max(n - 4, 1) :])
     options = {"order": int(rng.integers(1, 3)), "index": ["shapley", "banzhaf(0.3)"][int(rng.integers(2))]}
+    if method == "sampled_shap":
+        options = {"max_evals": 3_000}
     if rng.random() < 0.5:
         options["background_weight"] = rng.random(len(background))
-    got = wb.explain(model, rows.rows(np.arange(1)), background, "exact", seed=seed, **options)
+    got = wb.explain(model, rows.rows(np.arange(1)), background, method, seed=seed, **options)
     assert got.evidence.spot_checks.numbers > 0
 
 
 @pytest.mark.parametrize("seed", [0, 1, 3, 4])
-def test_answers_about_any_model_pass_their_checks(seed):
-    _answer_about_any_model(seed)
+@pytest.mark.parametrize("method", ["exact", "sampled_shap"])
+def test_answers_about_any_model_pass_their_checks(seed, method):
+    _answer_about_any_model(seed, method)
 
 
 @pytest.mark.soak
 def test_many_answers_about_any_model_pass_their_checks():
     for seed in range(10, 400):
-        _answer_about_any_model(seed)
+        _answer_about_any_model(seed, ["exact", "sampled_shap"][seed % 2])

@@ -307,3 +307,14 @@ def test_a_kept_explainer_comes_back_from_a_pickle_with_the_same_numbers():
     np.testing.assert_array_equal(before.values, after.values)
     assert after.evidence.spot_checks.numbers > 0
     assert repr(again) == repr(explain) == "ExactShap(the function curve, 9 background rows)"
+
+
+@pytest.mark.parametrize("width", [1, 2, 3])
+def test_estimates_of_few_players_are_what_they_are_exactly(width):
+    """All pairs of coalitions are evaluated over all background rows, so nothing is drawn."""
+    rows, background = ROWS.copy(), BACKGROUND.copy()
+    rows[:, width:], background[:, width:] = 0.0, 0.0
+    got = wb.explain(curve, rows, background, "sampled_shap")
+    np.testing.assert_allclose(got.values, by_definition(curve, rows, background, SINGLE), atol=1e-10)
+    np.testing.assert_allclose(got.std_error, 0.0, atol=1e-10)
+    assert got.extras["converged"][1].all()

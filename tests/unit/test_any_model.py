@@ -158,7 +158,7 @@ class Noisy:
 
 
 def test_a_model_that_answers_at_random_is_refused_unless_that_is_allowed():
-    with pytest.raises(UnsupportedModelError, match="change when the same rows are evaluated again"):
+    with pytest.raises(UnsupportedModelError, match="change when the same rows are evaluated again .*stochastic=True"):
         wb.explain(Noisy(), ROWS, BACKGROUND)
     problem = resolve_games(Noisy(), X[:40], BACKGROUND, ShapOptions(stochastic=True))
     assert problem.noise_variance == pytest.approx([0.25], rel=0.35)
@@ -362,5 +362,7 @@ def test_importance_and_its_plan_take_any_model():
     np.testing.assert_allclose(got.values, np.abs(attributions.values).mean(axis=0))
     assert got.evidence.method == "Mean |ExactShap| over the rows"
     assert wb.plan(wb.importance, KNN, X[:12], background=BACKGROUND, method="shap").exact
+    with pytest.raises(LimitError, match="max_evals=20"):
+        wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", max_evals=20)
     grouped = wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", players="auto")
     assert set(grouped.players) >= set(grouped.feature_names)

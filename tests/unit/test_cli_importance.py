@@ -278,7 +278,7 @@ def test_a_method_may_need_training_rows_alone(folder, capsys):
         (("@held.csv", *TARGET, "--scale", "raw"), 2, "leave --scale out"),
         (("@held.csv", *TARGET, "--role", "test"), 2, "--role test is not known."),
         (("@held.csv", *TARGET, "--background", "@held.csv"), 2, "--background is no option of 'permutation'"),
-        (("@held.csv", "--method", "shap", "--method", "impurity", "--tol", "0.1"), 2, "--tol is no option of any of 'shap', 'impurity'"),
+        (("@held.csv", "--method", "pdp", "--method", "impurity", "--tol", "0.1"), 2, "--tol is no option of any of 'pdp', 'impurity'"),
         (("@held.csv", *TARGET, "--players", "auto", "--player", "a=bmi,bp"), 2, "finds all groups itself; give it alone."),
         (("@held.csv", *TARGET, "--player", "body=bmi,bpp"), 2, "Did you mean 'bp'?"),
         (("@held.csv", *TARGET, "--sample-weight", "v"), 2, "--sample-weight v is not a column of "),

@@ -102,8 +102,8 @@ def importance(model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, 
         output, scale: which output on which scale, as for :func:`explain`; of a loss, the output that y is the truth of, on the scale of predictions.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to call instead of reading it, as for :func:`effects`.
-        tol: the Monte-Carlo error to reach where donors or coalitions are drawn, as a share of the largest value; None: 0.02.
-        max_evals: most predictions of single rows in total; None: 200 a row of X (``"sage"``: more for few rows). Where they do not suffice,
+        tol: the Monte-Carlo error to reach where donors or coalitions are drawn, as a share of the largest value (of ``"shap"`` of each row); None: 0.02.
+        max_evals: most predictions of single rows in total; None: 200 a row of X (``"sage"``: more for few rows; ``"shap"``: as :func:`explain`). Where they do not suffice,
             ``extras["converged"]`` is False and a note says so.
         level: confidence of intervals. seed: of what is drawn; exact methods draw nothing. n_jobs: threads of tree ensembles.
         spot_checks: as for :func:`explain`.

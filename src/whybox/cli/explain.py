@@ -37,7 +37,9 @@ base_value + the sum of a row's features is the row's prediction on the scale ex
 classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for
 every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. --errors adds the standard error of
 every number, FEATURE_std_error, which is 0 where the number is exact. A Parquet result carries the evidence
-in its metadata; CSV and Arrow results hold the numbers only."""
+in its metadata; CSV and Arrow results hold the numbers only.
+An estimator that is not read, in a trusted pickle, is evaluated on rows that mix DATA with --background: exactly where
+all sets of features fit into --max-evals predictions, else with errors (--tol). All of DATA is in memory then."""
 _EXAMPLES: Final = """\
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet

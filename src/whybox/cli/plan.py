@@ -28,7 +28,8 @@ The maps of up to four of the rows are made for it."""
 _TEXT: Final = """Print how a command would go about its work, how long it takes and how much memory; compute and write nothing else.
 The options after COMMAND are its own, without -o."""
 _EXPLAIN_TEXT: Final = """Print the kernel, the time and the memory of whybox explain with the same options.
-A block of rows is timed on this machine; the model's own predict, which checks every row, is not counted."""
+A block of rows is timed on this machine; the model's own predict, which checks every row, is not counted.
+Of an estimator that is evaluated (--background), predictions are counted from the rows themselves, at most."""
 _EFFECTS_TEXT: Final = (
     """Print how many predictions, how long and how much memory whybox effects takes with the same options."""
 )

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.sampling import MAX_PROCESS_PAIRS, draw_design
 
-__all__ = ["BlockDesign", "GrowingBlocks", "min_block_evaluations"]
+__all__ = ["BlockDesign", "GrowingBlocks", "equal_weights", "is_whole", "min_block_evaluations"]
 
 Coalitions = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -28,6 +28,20 @@ PAIRS_BEYOND_PLAYERS: Final = 12  # in the first design
 PAIRS_BEFORE_JOINING: Final = 256  # or 4 a player; then blocks are joined
 PAIRS_PER_PLAYER_OF_WHOLE: Final = 2.5  # where so many can be evaluated over all donors, there are no blocks
 MAX_PLAYERS: Final = MAX_PROCESS_PAIRS - PAIRS_BEYOND_PLAYERS  # that can be estimated together
+
+
+def equal_weights(weights: Floats) -> bool:
+    """Whether donors weigh the same."""
+    return bool(np.allclose(weights, weights[0], rtol=1e-9, atol=0.0))
+
+
+def is_whole(players: int, weights: Floats, limit: int) -> bool:
+    """Whether `limit` hybrids of a row suffice to evaluate enough coalitions over all donors."""
+    wanted = max(players + PAIRS_BEYOND_PLAYERS, ceil(PAIRS_PER_PLAYER_OF_WHOLE * players))
+    if players < 30:
+        wanted = min(wanted, 2 ** (players - 1) - 1)
+    few = len(weights) < 2 * MIN_BLOCK and equal_weights(weights)
+    return limit >= 2 * len(weights) * min(wanted, MAX_PROCESS_PAIRS) or few
 
 
 @final
@@ -70,6 +84,13 @@ class BlockDesign:
         """Whether every coalition is evaluated over all donors."""
         return not self.with_replacement and bool((self.counts == self.n_donors).all())
 
+    @property
+    def kernel(self) -> str:
+        """How values are computed, in words."""
+        most = int(self.counts.max())
+        of = f"{most:,} of {self.n_donors:,}" if most < self.n_donors else f"all {most:,}"
+        return f"a process over {len(self.coalitions):,} pairs of coalitions, each over {of} background rows"
+
     @cached_property
     def signs(self) -> Floats:
         """+1 for players who are present and -1 else, (pairs, players)."""
@@ -98,9 +119,8 @@ class GrowingBlocks:
         most = int(min(every, MAX_PROCESS_PAIRS))
         self._every = most == every
         self._coalitions = _ordered_pairs(players, most, draw)
-        equal = bool(np.allclose(weights, weights[0], rtol=1e-9, atol=0.0))
-        wanted = min(max(players + PAIRS_BEYOND_PLAYERS, ceil(PAIRS_PER_PLAYER_OF_WHOLE * players)), most)
-        whole = limit >= 2 * self._n * wanted or (equal and self._n < 2 * MIN_BLOCK)
+        equal = equal_weights(weights)
+        whole = is_whole(players, weights, limit)
         self._replace = not (equal or whole)
         self._joined_at = most if whole else min(most, max(PAIRS_BEFORE_JOINING, 4 * players))
         first = min(most, players + PAIRS_BEYOND_PLAYERS)

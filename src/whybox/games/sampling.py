@@ -154,7 +154,7 @@ def _pairs_for_process(players: int, left: int, draw: np.random.Generator) -> Co
     """`left` pairs: all of the outer sizes while these take at most half of what is left, then any of the others."""
     population = {size: comb(players, size) // (2 if 2 * size == players else 1) for size in range(1, players // 2 + 1)}
     parts: list[Coalitions] = []
-    while 1 in population or population[min(population)] <= left / 2:
+    while population and (1 in population or population[min(population)] <= left / 2):
         size = min(population)
         parts.append(_all_of_size(players, size))
         left -= population.pop(size)

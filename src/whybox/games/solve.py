@@ -89,6 +89,8 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
             out.values[:, :, k], out.variances[:, :, k] = one.of_all_pairs(index)
         else:
             out.values[:, :, k], out.variances[:, :, k] = one.by_process(process)
+    if observed.noise is not None:  # of the total itself, which players share
+        out.variances[...] += observed.noise * (1.0 + float((observed.weights**2).sum())) / shape[1] ** 2
     if index.efficient:
         gap = (total - out.values.sum(axis=1))[:, None] / shape[1]
         out.values[...] += gap  # rounding

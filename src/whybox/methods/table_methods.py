@@ -395,7 +395,8 @@ TABLE_METHODS: Final = (
         run="mean_abs_shap:mean_abs_shap",
         plan="plan_mean_abs_shap",
         option_names=(
-            "background", "background_weight", "output", "scale", "players", "sample_weight", "level", "n_jobs", "spot_checks",
+            "background", "background_weight", "output", "scale", "players", "sample_weight", "response_method", "tol", "max_evals", "seed", "level", "n_jobs",
+            "spot_checks",
         ),
         takes=("background",),
         quantity="mean |attribution|",

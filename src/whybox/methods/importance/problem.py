@@ -67,7 +67,17 @@ class ImportanceProblem:
     def attribution_options(self) -> dict[str, Any]:
         """Those options of the explanation of the rows that the caller gave."""
         return self.given_options(
-            "background", "output", "scale", "players", "background_weight", "n_jobs", "spot_checks"
+            "background",
+            "output",
+            "scale",
+            "players",
+            "background_weight",
+            "response_method",
+            "tol",
+            "max_evals",
+            "seed",
+            "n_jobs",
+            "spot_checks",
         )
 
     @property

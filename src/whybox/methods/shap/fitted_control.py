@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.games.chains import ChainDesign
 from whybox.games.donor_blocks import BlockDesign
 from whybox.games.solve import ObservedPairs
 from whybox.methods.common.columns import Ints, category_positions
@@ -133,7 +134,7 @@ class FittedControl:
             f.fold_of_row[rows], f.surrogates, f.left_share, f.left_share_of_folds, f.family, f.fitted
         )
 
-    def observed(self, rows: Ints, own: Ints, design: BlockDesign) -> ObservedPairs:
+    def observed(self, rows: Ints, own: Ints, design: BlockDesign | ChainDesign) -> ObservedPairs:
         """Return what the surrogates say of everything that was observed of some rows.
 
         Args:

@@ -241,7 +241,7 @@ class _Rounds:
         if options.spot_checks == 0 or len(self._kept) >= WORTHS_KEPT:
             return
         draw = spot_rng(options.seed, _STREAM, len(self._kept))
-        for _ in range(min(16, WORTHS_KEPT - len(self._kept))):
+        for _ in range(min(64, WORTHS_KEPT - len(self._kept))):
             row, entry = int(draw.integers(len(group.rows))), int(draw.integers(group.evaluations))
             coalition, donor, outputs = group.example(row, entry)
             self._kept.append((int(group.rows[row]), coalition, donor, outputs))
@@ -272,17 +272,9 @@ class _Rounds:
         )
 
     def _kernel(self) -> str:
-        designs = [g.design for g in self._all_groups]
-        if not designs:
+        if not self._all_groups:
             return "no more than one player differs"
-        pairs = max(len(d.coalitions) for d in designs)
-        donors = max(int(d.counts.max()) for d in designs)
-        of = (
-            f"{donors:,} of {len(self._problem.background):,}"
-            if donors < len(self._problem.background)
-            else f"all {donors:,}"
-        )
-        return f"a process over up to {pairs:,} pairs of coalitions, each over {of} background rows"
+        return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
         if self._is_too_many and not self._state.settled.all():

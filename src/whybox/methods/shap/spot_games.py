@@ -59,8 +59,8 @@ def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChec
     allowed = spot_predictions(spot_checks, float(answer.model_evals.sum()))
     draw = spot_rng(problem.options.seed, call, _STREAM)
     if answer.hybrids is not None:
-        kept = len(answer.hybrids.rows)
-        _ask_hybrids(problem, answer.hybrids, draw.permutation(kept)[: allowed - allowed // 2], checker)
+        kept, most = len(answer.hybrids.rows), allowed if answer.worths is None else allowed - allowed // 2
+        _ask_hybrids(problem, answer.hybrids, draw.permutation(kept)[:most], checker)
     if answer.worths is not None:
         left = (allowed - checker.predictions) // background
         count = (

@@ -17,7 +17,7 @@ from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.base import PlayerOf, Surrogate
 from whybox.methods.common.surrogates.gaussians import fit_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
-from whybox.methods.common.surrogates.trees import fit_trees
+from whybox.methods.common.surrogates.trees import fit_trees, load_library
 
 __all__ = ["FAMILIES", "Family", "SurrogateFolds", "default_family", "fit_folds", "fit_surrogate", "folds_of_rows"]
 
@@ -188,6 +188,8 @@ _FoldFit = tuple[Surrogate, Floats, Floats, int]
 def _fit_all(fit_one: Callable[[int], _FoldFit], folds: int, threads: int) -> list[_FoldFit]:
     """Fit all folds, each with one thread of every library, so that no number depends on how many there are."""
     from threadpoolctl import threadpool_limits
+
+    load_library()  # a limit holds for libraries that are loaded already
 
     def alone(k: int) -> _FoldFit:
         with threadpool_limits(1, user_api="openmp"):  # the limit is the thread's own

@@ -23,7 +23,7 @@ from whybox.methods.common.surrogates.features import MAX_NUMBER
 from whybox.models.registry import trees_of_boosting
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["TreeSurrogate", "fit_trees"]
+__all__ = ["TreeSurrogate", "fit_trees", "load_library"]
 
 # Chosen on hybrids of six models (an MLP, an SVM, boosted trees, a forest, a logistic regression, nearest neighbours), 2,000 and 24,000 of them, after a smooth
 # fit: of a dozen settings these leave the least (4.0 % in the geometric mean of 24,000, 6.9 % of 2,000) but for one that takes half as long again; 63 bins leave
@@ -110,6 +110,11 @@ def _for_each(do: Any, blocks: list[slice], threads: int) -> None:
         return
     with ThreadPoolExecutor(threads) as pool:  # the native code holds no lock
         list(pool.map(do, blocks))
+
+
+def load_library() -> None:
+    """Load scikit-learn, whose threads can be limited from then on."""
+    import sklearn.ensemble  # noqa: F401
 
 
 def fit_trees(
