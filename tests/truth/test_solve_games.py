@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from games_with_donors import FAMILIES, cover_of, known_games, solved
+from games_with_donors import FAMILIES, cover_of, known_games, solved, solved_chains
 from whybox.games.donor_blocks import GrowingBlocks, min_block_evaluations
 from whybox.games.indices import as_index
 from whybox.games.solve import solve_games
@@ -13,13 +13,14 @@ from whybox.games.solve import solve_games
 BLOCKED, WHOLE = 100, 12  # donors
 
 
-def measured(family, players, donors, limit, runs, index="shapley", **more):
+def measured(family, players, donors, limit, runs, index="shapley", *, chains=False, **more):
     """The share of values that 1.96 errors cover, and the mean squared error over the mean variance."""
     cover, squares, variances = [], [], []
     for seed in range(runs):
         rng = np.random.default_rng([seed, players, donors])
         known = known_games((family,), players, donors, rng, **more)
-        truth, found = known.truth(as_index(index)), solved(known, limit, rng, as_index(index))
+        truth = known.truth(as_index(index))
+        found = solved_chains(known, limit, rng) if chains else solved(known, limit, rng, as_index(index))
         cover.append(cover_of(found, truth).mean())
         squares.append(((found.values - truth) ** 2).mean())
         variances.append(found.variances.mean())
@@ -30,6 +31,27 @@ def measured(family, players, donors, limit, runs, index="shapley", **more):
 @pytest.mark.parametrize(("players", "donors", "limit"), [(3, BLOCKED, 150), (8, BLOCKED, 400), (8, WHOLE, 900)])
 def test_intervals_cover(family, players, donors, limit):
     assert measured(family, players, donors, limit, 3)[0] >= 0.8
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("donors", "limit"), [(100, 600), (30, 1_500)])
+def test_intervals_of_chains_cover(family, donors, limit):
+    assert measured(family, 8, donors, limit, 3, chains=True)[0] >= 0.8
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("donors", [25, 100, 400])
+@pytest.mark.parametrize("players", [5, 8])
+def test_intervals_of_chains_cover_as_often_as_they_say(players, donors):
+    covers = []
+    for times in (1, 4, 16):
+        limit = times * 64 * (players - 1)
+        for family in FAMILIES:
+            cover, ratio = measured(family, players, donors, limit, 60, chains=True)
+            print(f"chains, {players} players, {donors} donors, {limit} hybrids, {family}: {cover:.3f} ({ratio:.2f})")
+            covers.append(cover)
+    assert min(covers) >= 0.85
+    assert np.mean(covers) >= 0.92
 
 
 @pytest.mark.soak
