@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import textwrap
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -33,7 +34,19 @@ def page(ours: Found, peers: Found) -> str:
         repeats(ours.get("repeats", {}), names),
         overhead(ours.get("overhead", {})),
     ]
-    return "\n\n".join("\n".join(part) for part in map(list, parts) if part) + "\n"
+    return "\n".join("\n".join(wrapped(part)) for part in map(list, parts) if part)
+
+
+def wrapped(lines: list[str]) -> Iterator[str]:
+    """Lines of text filled anew; tables, titles and commands as they are."""
+    text: list[str] = []
+    for line in [*lines, ""]:
+        if line and not line.startswith(("|", "#", "    ")):
+            text.append(line)
+            continue
+        yield from textwrap.wrap(" ".join(text), 118, break_on_hyphens=False)
+        text = []
+        yield line
 
 
 def processor() -> str:
@@ -55,6 +68,8 @@ def head(ours: Found, peers: Found) -> Iterator[str]:
     yield ""
     yield f"Measured with {versions} on the other side; {own}; {processor()}, one thread. Errors do not depend on the"
     yield "processor."
+    yield ""
+    yield "A dash stands for what was not measured yet."
     yield ""
     yield "*nMSE* is the mean squared error over rows and features, divided by the variance of the true values over rows and"
     yield "features. The truth is the Shapley value itself: up to 16 features by evaluating every coalition, above by the"
@@ -187,7 +202,7 @@ def row_errors(ours: Found, peers: Found, names: dict[str, Case]) -> Iterator[st
         return
     yield "## errors against a background of 500 rows, at equal numbers of model rows"
     yield ""
-    yield "30 rows explained together ; errors are those of the first 12, or 6 where the truth is costly. nMSE; for ours, how many times lower than each of the three."
+    yield "30 rows explained together; errors are those of the first 12, or 6 where the truth is costly. nMSE; for ours, how many times lower than each of the three."
     yield "A permutation over 100 rows cannot take fewer than (2d+1) x 100 model rows: where that is more than 2,000, it takes more."
     for budget, asked in ASKED_ROWS.items():
         yield ""

@@ -60,7 +60,7 @@ def _tenth_off(outputs, draw):
 
 
 def _shifted(outputs, draw):
-    return np.roll(outputs, 1, axis=1)
+    return np.roll(outputs, 1, axis=-2)
 
 
 def _tenth_of_rows_swapped(values, draw):
@@ -75,8 +75,8 @@ def _tenth_of_rows_swapped(values, draw):
 @pytest.mark.parametrize("fault", [_tenth_off, _shifted])
 @pytest.mark.parametrize("method", ["exact_shap", "sampled_shap"])
 def test_a_fault_in_hybrids_is_found(monkeypatch, fault, seed, method):
-    real, draw = HybridGrid.evaluate, np.random.default_rng(seed)
-    monkeypatch.setattr(HybridGrid, "evaluate", lambda *a, **k: fault(real(*a, **k), draw))
+    draw, of_grid = np.random.default_rng(seed), HybridGrid.evaluate
+    monkeypatch.setattr(HybridGrid, "evaluate", lambda *a, **k: fault(of_grid(*a, **k), draw))
     with pytest.raises(SpotCheckError, match="by asking total about rows whose absent features take the values of"):
         wb.explain(
             total, X[:30], BACKGROUND, method, seed=seed, **({"surrogate": False} if method == "sampled_shap" else {})

@@ -343,7 +343,15 @@ def test_max_evals_is_about_all_rows_of_the_file(tmp_path, monkeypatch, capsys):
     for rows in ("rows.csv", "rows.parquet"):
         command = [
             *("explain", f"{tmp_path}/m.joblib", f"{tmp_path}/{rows}", "-o", f"{tmp_path}/out.csv", "--trust-pickle"),
-            *("--background", f"{tmp_path}/background.csv", "--scale", "probability", "--max-evals"),
+            *(
+                "--background",
+                f"{tmp_path}/background.csv",
+                "--scale",
+                "probability",
+                "--method",
+                "exact",
+                "--max-evals",
+            ),
         ]
         assert main([*command, "1599"]) == 2
         assert "needs 1,600 predictions (40 rows" in capsys.readouterr().err

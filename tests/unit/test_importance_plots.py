@@ -173,7 +173,11 @@ def test_a_notebook_shows_values_with_errors_from_the_largest_on(importance):
     e = importance
     shown = re.findall(r">(x\d)</td>.*?text-align:right\">([^<]*)</td>", e._repr_html_())
     assert shown == [
-        (e.feature_names[j], f"{number_text(float(e.values[j]))} ± {number_text(float(e.std_error[j]), 2)}")
+        (
+            e.feature_names[j],
+            number_text(float(e.values[j]))
+            + (f" ± {number_text(float(error), 2)}" if (error := e.std_error[j]) else ""),
+        )
         for j in np.argsort(-e.values, kind="stable")
     ]
 

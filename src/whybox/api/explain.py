@@ -294,7 +294,8 @@ class _ModelToExplain:
             # a scale with too many coalitions for trees, or columns that all are one player
             if background is None or (isinstance(reason, LimitError) and options.method != "auto"):
                 raise
-            return _evaluating(model, background, options, "".join(map(str, reason.message)))
+            why, _, _ = "".join(map(str, reason.message)).partition(". ")  # without the advice behind it
+            return _evaluating(model, background, options, f"{why.rstrip('.')}.")
         return explainer
 
 

@@ -21,7 +21,7 @@ from whybox.data.table import Floats
 from whybox.games.donor_blocks import equal_weights
 from whybox.games.solve import GameValues, ObservedPairs
 
-__all__ = ["ChainDesign", "GrowingChains", "fits_chains", "solve_chains"]
+__all__ = ["FIRST_CHAINS", "ChainDesign", "GrowingChains", "fits_chains", "solve_chains"]
 
 Coalitions = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
@@ -59,7 +59,7 @@ class ChainDesign:
     @property
     def evaluations(self) -> int:
         """Hybrids of one row."""
-        return 2 * len(self.ranks) * self.steps
+        return 2 * len(self.ranks) * int(self.steps)
 
     @cached_property
     def coalitions(self) -> Coalitions:

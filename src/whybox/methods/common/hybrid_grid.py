@@ -198,10 +198,9 @@ class _Grid:
     def _cells_between(self, start: int, stop: int) -> npt.NDArray[np.generic]:
         """The hybrids of a range of places, (places, columns)."""
         width = len(self.donor)
+        # whole rows are one rectangle: nothing has to be joined
         least, most = start // width * width, -(-stop // width) * width
-        if most - least > _MAX_PADDING * (
-            stop - start
-        ):  # else whole rows, which are one rectangle, are mixed and no parts are joined
+        if most - least > _MAX_PADDING * (stop - start):
             least, most = start, stop
         parts = [
             self._mixed(self._rows[self.row[rows], None], entries).reshape(-1, self.taken.shape[1])

@@ -13,7 +13,7 @@ import numpy as np
 
 from whybox.data.cells import Ints, representative_rows
 from whybox.data.table import Floats, Table
-from whybox.errors import InputError, ModelMismatchError, UnsupportedModelError, WhyboxError
+from whybox.errors import InputError, ModelMismatchError, Part, UnsupportedModelError, WhyboxError
 
 __all__ = ["RepeatCheck"]
 
@@ -32,6 +32,9 @@ class RepeatCheck:
         table: the rows that are explained.
         black_box: whether the model is a black box, of which nothing else is known; of a model that is read, only a later change is looked for.
         compare: for a model that is read: compares our reading of rows with the model's own predict as it is now, and raises ModelMismatchError.
+
+    Attributes:
+        advice: for the message about a model that answers at random, what else the caller may do.
     """
 
     def __init__(
@@ -44,6 +47,7 @@ class RepeatCheck:
     ) -> None:
         self._predict, self._black_box, self.table, self._compare = predict, black_box, table, compare
         self._rows = representative_rows(table, ROWS_REPEATED)
+        self.advice: tuple[Part, ...] = ()
         self._outputs: Floats | None = None
 
     @property
@@ -114,7 +118,8 @@ class RepeatCheck:
         one, two = self._outputs[position], again[position]
         raise UnsupportedModelError(
             f"the model's outputs change when the same rows are evaluated again (row {self._rows[position]:,}: {_number_text(one, two)}, then {_number_text(two, one)}), "
-            "so its effects are not defined. It draws at random or keeps something between calls: fix the seed inside predict, or switch that off."
+            "so what a row's values do to them is not defined. It draws at random or keeps something between calls: fix the seed inside predict, or switch that off.",
+            hint=self.advice,
         )
 
     def check_all(self, table: Table, outputs: Floats) -> None:

@@ -348,6 +348,11 @@ def resolve_setting(model: Any, background: Any, options: ShapOptions) -> GameSe
     given = as_table(background, what="the background")
     rows, weights, _ = rows_of_positive_weight(given, options.background_weight, "background_weight")
     resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
+    resolved.repeat_check.advice = (
+        "If randomness belongs to the model, ",
+        Argument("stochastic", True),
+        " estimates values, with errors that count it.",
+    )
     refuse_labels(resolved.model)
     names = resolved.rows.table.names
     players = resolve_players(resolved.model, names, options.players, keep_tied=False)

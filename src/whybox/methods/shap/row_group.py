@@ -1,4 +1,4 @@
-"""Rows with the same players that differ: they share a design, and with it the work of solving their games."""
+"""Rows with the same players that differ: they share designs, and with them the work of solving their games."""
 
 from __future__ import annotations
 
@@ -8,64 +8,88 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.games.chains import ChainDesign, GrowingChains, fits_chains, solve_chains
-from whybox.games.donor_blocks import BlockDesign, GrowingBlocks, is_whole
-from whybox.games.solve import GameValues, ObservedPairs, solve_games
+from whybox.games.chains import FIRST_CHAINS, GrowingChains, fits_chains
+from whybox.games.donor_blocks import GrowingBlocks, is_whole
+from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
 from whybox.methods.shap.game_problem import GameProblem, SampledRow
+from whybox.methods.shap.observed_design import ObservedDesign
 
 __all__ = ["RowGroup"]
 
-MAX_HYBRIDS: Final = 2**19  # evaluated together
-WORTH_IT: Final = 0.7  # of the variances without a surrogate, that those with it have at most: what it leaves is rougher, and its errors known less well
+PILOT_SHARE: Final = 4  # of a row's predictions one in so many, at most, shows how small the errors of chains are
+EVALUATIONS_BEFORE_PILOT: Final = 2_048  # of a row, by the process over coalitions
+MIN_LIMIT_OF_PILOT: Final = 2 * EVALUATIONS_BEFORE_PILOT
 
 
 @final
 class RowGroup:
     """Rows whose games have the same players, and what was observed of them so far.
 
+    A process over coalitions is first. Where predictions suffice for a trial of chains, these are tried too, and what has the smaller error for as many
+    predictions goes on; both are joined by their variances.
+
     Args:
-        problem: with the rows. grid: evaluates its hybrids. rows: positions. limit: predictions of a row at most, which say how its design begins. draw: random numbers.
+        problem: with the rows. grid: evaluates its hybrids. rows: positions. limit: predictions of a row at most, which say how its designs begin.
+        draw: random numbers.
 
     Attributes:
-        rows: those that are not settled. own: (players,), positions of the players that differ. design: so far.
+        rows: those that are not settled. own: (players,), positions of the players that differ.
     """
 
     def __init__(
         self, problem: GameProblem, grid: HybridGrid, rows: Ints, limit: int, draw: np.random.Generator
     ) -> None:
-        self._problem, self._grid, self.rows = problem, grid, rows
+        self._problem, self._grid = problem, grid
         self.own = np.flatnonzero(problem.differs[rows[0]])
         players, weights = len(self.own), problem.background.weights
-        chains = fits_chains(players, limit) and not is_whole(players, weights, limit)
-        self._growing: GrowingBlocks | GrowingChains = (
-            GrowingChains(players, weights, draw)
-            if chains and problem.options.game_index.efficient
-            else GrowingBlocks(players, weights, limit, draw)
+        for_process, self._draw = draw.spawn(2)
+        blocks = GrowingBlocks(players, weights, limit, for_process)
+        self._designs = [ObservedDesign(problem, grid, rows, self.own, blocks)]
+        self._costs = [np.inf]  # variance of one prediction's worth, of each design
+        self._may_try_chains = (
+            problem.options.game_index.efficient
+            and limit >= max(MIN_LIMIT_OF_PILOT, PILOT_SHARE * 2 * (players - 1) * FIRST_CHAINS)
+            and fits_chains(players, limit)
+            and not is_whole(players, weights, limit)
         )
-        outputs = problem.row_outputs.shape[1]
-        self._keys = np.zeros(0, dtype=np.int64)
-        self._present = np.empty((len(rows), 0, outputs))
-        self._absent = np.empty((len(rows), 0, outputs))
-        self.design: BlockDesign | ChainDesign = self._growing.design
+        self._chosen = self._designs[0]
+
+    @property
+    def rows(self) -> Ints:
+        """Positions of the rows that are not settled."""
+        return self._designs[0].rows
 
     @property
     def evaluations(self) -> int:
         """Hybrids of a row so far."""
-        return 2 * len(self._keys)
+        return sum(design.evaluations for design in self._designs)
+
+    @property
+    def kernel(self) -> str:
+        """How values are computed, in words."""
+        return "; ".join(design.design.kernel for design in self._designs)
 
     def grow(self, limit: int) -> bool:
-        """Enlarge the design to no more than `limit` hybrids a row; say whether there is anything to evaluate."""
-        if self.evaluations:
-            if not self._growing.grow(limit):
-                return False
-            self.design = self._growing.design
-        return self.design.evaluations > self.evaluations
+        """Enlarge a design so that there are no more than `limit` hybrids a row; say whether there is anything to evaluate."""
+        if self._may_try_chains and self.evaluations >= EVALUATIONS_BEFORE_PILOT:
+            self._may_try_chains = False
+            players, weights = len(self.own), self._problem.background.weights
+            chains = GrowingChains(players, weights, self._draw)
+            if self.evaluations + chains.design.evaluations <= limit:
+                self._chosen = ObservedDesign(self._problem, self._grid, self.rows, self.own, chains)
+                self._designs.append(self._chosen)
+                self._costs.append(np.inf)
+                return self._chosen.grow(limit)
+        if np.isfinite(self._costs).all():
+            self._chosen = self._designs[int(np.argmin(self._costs))]
+        others = self.evaluations - self._chosen.evaluations
+        return self._chosen.grow(limit - others)
 
     def evaluate(self, numbers: HybridNumbers | None) -> None:
-        """Evaluate what the design has beyond what is known.
+        """Evaluate what the designs have beyond what is known.
 
         Args:
             numbers: is given the hybrids, for surrogates.
@@ -73,85 +97,31 @@ class RowGroup:
         Raises:
             LimitError: more predictions than allowed. NonFiniteError: an output is NaN or infinite.
         """
-        design = self.design
-        keys = design.pair * design.n_donors + design.donor
-        order = np.argsort(self._keys, kind="stable")
-        at = np.minimum(np.searchsorted(self._keys, keys, sorter=order), max(len(order) - 1, 0))
-        known = self._keys[order[at]] == keys if len(order) else np.zeros(len(keys), dtype=bool)
-        new = np.flatnonzero(~known)
-        place = (
-            order[at] if len(order) else np.zeros(len(keys), dtype=np.int64)
-        )  # among those so far, then the new ones
-        place[new] = len(order) + np.arange(len(new))
-        found = np.empty((len(self.rows), 2, len(new), self._present.shape[2]))
-        step = max(1, MAX_HYBRIDS // max(2 * len(new), 1))
-        for start in range(0, len(self.rows), step):
-            some = slice(start, start + step)
-            found[some] = self._outputs(self.rows[some], new, numbers)
-        self._present = _with_entries(self._present, found[:, 0], place)
-        self._absent = _with_entries(self._absent, found[:, 1], place)
-        self._keys = keys
-
-    def _outputs(self, rows: Ints, entries: Ints, numbers: HybridNumbers | None) -> Floats:
-        """Outputs of some entries of some rows, (rows, 2, entries, outputs): of the coalitions and of their complements."""
-        design = self.design
-        pairs, which = np.unique(design.pair[entries], return_inverse=True)
-        chosen = design.coalitions[pairs]
-        patterns = [self._absent_columns(c) for c in np.concatenate([chosen, ~chosen])]
-        of_pattern = np.concatenate([which.reshape(-1), which.reshape(-1) + len(pairs)])
-        donor = np.tile(design.donor[entries], 2)
-        outputs = self._grid.evaluate(rows, donor, of_pattern, patterns, what="coalitions")
-        if numbers is not None:
-            shape = outputs.shape[:2]
-            row, each_donor, pattern = (
-                np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None], donor, of_pattern)
-            )
-            numbers.add(row, each_donor, pattern, patterns, outputs.reshape(-1, outputs.shape[2]))
-        return outputs.reshape(len(rows), 2, len(entries), -1)
-
-    def _absent_columns(self, coalition: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-        members = self._problem.players.members
-        return tuple(sorted(column for player in self.own[~coalition] for column in members[player]))
-
-    @property
-    def observed(self) -> ObservedPairs:
-        """What was observed."""
-        problem = self._problem
-        of_donors = np.broadcast_to(problem.background_outputs, (len(self.rows), *problem.background_outputs.shape))
-        return ObservedPairs(
-            self._present,
-            self._absent,
-            problem.row_outputs[self.rows],
-            of_donors,
-            problem.background.weights,
-            problem.noise_variance,
-        )
+        self._chosen.evaluate(numbers)
 
     def solve(self, control: FittedControl | None) -> GameValues:
         """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller; the spread is NaN there."""
-        observed = self.observed
-        plain = self._solve(observed)
-        if control is None:
-            return plain
-        fitted = control.observed(self.rows, self.own, self.design)
-        rest = self._solve(observed.less(fitted))
-        known = control.values(self.rows)[:, self.own]
-        better = (rest.variances.sum(axis=1) < WORTH_IT * plain.variances.sum(axis=1))[:, None]
+        found = [design.solve(control) for design in self._designs]
+        self._costs = [
+            float(values.variances.sum(axis=(1, 2)).mean()) * design.evaluations
+            for values, design in zip(found, self._designs, strict=True)
+        ]
+        if len(found) == 1:
+            return found[0]
+        one, other = found
+        v, w = one.variances.sum(axis=1)[:, None], other.variances.sum(axis=1)[:, None]
+        known = v + w > 0
+        share = np.where(known, w / np.where(known, v + w, 1.0), 0.5)  # of the first
         return GameValues(
-            np.where(better, rest.values + known, plain.values),
-            np.where(better, rest.variances, plain.variances),
-            np.where(better, np.nan, plain.spread),
+            share * one.values + (1 - share) * other.values,
+            share**2 * one.variances + (1 - share) ** 2 * other.variances,
+            np.where(share >= 0.5, one.spread, other.spread),
         )
-
-    def _solve(self, observed: ObservedPairs) -> GameValues:
-        if isinstance(self.design, ChainDesign):
-            return solve_chains(self.design, observed)
-        return solve_games(self.design, observed, self._problem.options.game_index)
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:
         """Keep the rows that are not settled."""
-        self.rows = self.rows[unsettled]
-        self._present, self._absent = self._present[unsettled], self._absent[unsettled]
+        for design in self._designs:
+            design.keep(unsettled)
 
     def sampled_row(self, row: int) -> SampledRow:
         """Return what a row's values are estimated from, for spot checks.
@@ -159,35 +129,16 @@ class RowGroup:
         Args:
             row: position among the rows of the group.
         """
-        d = self.design
-        return SampledRow(
-            int(self.rows[row]),
-            self.own,
-            d.coalitions,
-            d.pair,
-            d.donor,
-            self._present[row].copy(),
-            self._absent[row].copy(),
-            d.with_replacement,
-            isinstance(d, ChainDesign),
-        )
+        return max(self._designs, key=lambda design: design.evaluations).sampled_row(row)
 
     def example(self, row: int, entry: int) -> tuple[npt.NDArray[np.bool_], int, Floats]:
         """Return a coalition of all players, its donor and the outputs of the hybrid, (outputs,), for spot checks.
 
         Args:
-            row: position among the rows of the group. entry: of twice as many as the design has, complements last.
+            row: position among the rows of the group. entry: of as many as there are evaluations.
         """
-        n = len(self._keys)
-        at, complement = entry % n, entry >= n
-        chosen = self.design.coalitions[self.design.pair[at]]
-        coalition = ~self._problem.differs[self.rows[row]]  # players that do not differ are the same either way
-        coalition[self.own] = ~chosen if complement else chosen
-        outputs = (self._absent if complement else self._present)[row, at]
-        return coalition, int(self.design.donor[at]), outputs
-
-
-def _with_entries(known: Floats, new: Floats, place: Ints) -> Floats:
-    """Outputs of known and new entries, (rows, entries, outputs), in the order of their places."""
-    every = np.concatenate([known, new], axis=1)
-    return every if bool((place == np.arange(len(place))).all()) else np.take(every, place, axis=1)
+        for design in self._designs:
+            if entry < design.evaluations:
+                return design.example(row, entry)
+            entry -= design.evaluations
+        raise IndexError(entry)

@@ -290,10 +290,9 @@ class _Rounds:
         )
 
     def _kernel(self) -> str:
-        designs = [g.design for g in self._all_groups]
-        if not designs:
+        if not self._all_groups:
             return "no more than one player differs"
-        return max(designs, key=lambda d: d.evaluations).kernel
+        return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
         if self._is_too_many and not self._state.settled.all():
