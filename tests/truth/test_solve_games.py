@@ -44,15 +44,15 @@ def test_intervals_of_chains_cover(family, donors, limit):
 @pytest.mark.parametrize("donors", [25, 100, 400])
 @pytest.mark.parametrize("players", [5, 8])
 def test_intervals_of_chains_cover_as_often_as_they_say(players, donors):
-    covers = []
+    of_families = {family: [] for family in FAMILIES}
     for times in (1, 4, 16):
         limit = times * 64 * (players - 1)
         for family in FAMILIES:
             cover, ratio = measured(family, players, donors, limit, 60, chains=True)
             print(f"chains, {players} players, {donors} donors, {limit} hybrids, {family}: {cover:.3f} ({ratio:.2f})")
-            covers.append(cover)
-    assert min(covers) >= 0.85
-    assert np.mean(covers) >= 0.92
+            of_families[family].append(cover)
+    assert min(map(np.mean, of_families.values())) >= 0.85
+    assert np.mean(list(of_families.values())) >= 0.92
 
 
 # Measured with 15 runs of 6 games: 0.982 over all cells of 12 and 100 donors (few players with few donors 0.99, eight players 0.966), the lowest single one 0.90
@@ -68,7 +68,7 @@ def test_intervals_cover_as_often_as_they_say(players, donors):
             cover, ratio = measured(family, players, donors, limit, 60)
             print(f"{players} players, {donors} donors, {limit} hybrids, {family}: {cover:.3f} ({ratio:.2f})")
             of_families[family].append(cover)
-            assert cover >= 0.85
+    assert min(map(np.mean, of_families.values())) >= 0.85
     assert np.mean(list(of_families.values())) >= 0.92
 
 
