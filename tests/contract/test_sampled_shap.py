@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsRegressor
 import whybox as wb
 from games_with_donors import FAMILIES
 from oracles import hybrid_game, semivalue, shapley
-from whybox.errors import LimitError, OptionError
+from whybox.errors import InputError, LimitError, OptionError
 from whybox.explainers import SampledShap
 
 RNG = np.random.default_rng(0)
@@ -432,6 +432,22 @@ def test_outputs_without_any_variance():
 def test_outputs_of_any_size(scale, plain):
     got = explain(lambda r: scale * mixed(r))
     np.testing.assert_allclose(got.values / scale, plain.values, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("scale", [1e-200, 1e155])
+def test_outputs_whose_squares_are_no_numbers_are_refused(scale):
+    with pytest.raises(InputError, match="on another scale"):
+        explain(lambda r: scale * mixed(r))
+
+
+def test_the_noise_of_a_random_model_is_in_the_error_of_a_single_feature_that_differs():
+    draw = np.random.default_rng(0)
+    same = np.tile(BACKGROUND[:1], (40, 1))
+    row = same[:1].copy()
+    row[0, 0] += 1.0
+    got = wb.explain(lambda r: r[:, 0] + draw.normal(size=len(r)), row, same, "sampled_shap", stochastic=True)
+    assert 0.5 < got.std_error[0, 0] < 2.0
+    assert not got.std_error[0, 1:].any()
 
 
 def test_an_offset_changes_nothing(plain):

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from whybox.core.workers import one_blas_thread
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError, OptionError
+from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
@@ -39,6 +39,8 @@ MAX_FITS: Final = 3
 MAX_ROWS_FITTED: Final = (
     256  # for which a surrogate is fitted unasked: its values take some 10 ms a row, whatever the model takes
 )
+MIN_OUTPUT: Final = 1e-140  # of the largest: squares of a millionth of it are still numbers
+MAX_OUTPUT: Final = 1e152
 _STREAM: Final = 0x5A3D
 
 
@@ -121,6 +123,7 @@ class _Rounds:
         self._spent_before = problem.evaluator.spent
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
         self._critical = critical_value(options.level)
+        _refuse_sizes(problem)
         self._settle_small_games()
         numbers = HybridNumbers(problem)
         keys = content_keys(numbers.cells.rows)
@@ -156,6 +159,8 @@ class _Rounds:
             player = int(problem.differs[row].argmax())
             state.values[row, player] = problem.row_outputs[row] - problem.base
             state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
+            if problem.noise_variance is not None:
+                state.variances[row, player] = problem.noise_variance * (2.0 - left)
         state.settled[counts <= 1] = True
 
     def _make_groups(self, keys: npt.NDArray[np.uint64], folds: Ints) -> list[RowGroup]:
@@ -317,6 +322,20 @@ class _Rounds:
             kept += row.examples(~self._problem.differs[row.row], wanted, spot_rng(options.seed, _STREAM, 0, k))
         rows, coalitions, donors, outputs = zip(*kept, strict=True)
         return SampledHybrids(np.array(rows), np.array(donors), np.array(coalitions), np.array(outputs))
+
+
+def _refuse_sizes(problem: GameProblem) -> None:
+    """Refuse outputs whose squares vanish or overflow: their errors could not be told.
+
+    Raises:
+        InputError: they do.
+    """
+    largest = max(float(np.abs(problem.row_outputs).max(initial=0.0)), float(np.abs(problem.background_outputs).max()))
+    if largest and not MIN_OUTPUT < largest < MAX_OUTPUT:
+        raise InputError(
+            f"the model's outputs are as {'small' if largest < 1 else 'large'} as {largest:.2g}, and their squares are no numbers, so an estimate would have no error. "
+            "Explain a function that returns them on another scale."
+        )
 
 
 def _even_shares(total: int, parts: int) -> Ints:
