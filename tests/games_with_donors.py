@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from whybox.games.chains import ChainDesign, GrowingChains, solve_chains
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import SHAPLEY, Index
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 
-__all__ = ["FAMILIES", "KnownGames", "cover_of", "known_games"]
+__all__ = ["FAMILIES", "KnownGames", "cover_of", "known_games", "solved", "solved_chains"]
 
 Function = Callable[[np.ndarray], np.ndarray]
 
@@ -93,7 +94,7 @@ class KnownGames:
         ])  # fmt: skip
 
     def observed(
-        self, design: BlockDesign, noise: float = 0.0, rng: np.random.Generator | None = None
+        self, design: BlockDesign | ChainDesign, noise: float = 0.0, rng: np.random.Generator | None = None
     ) -> ObservedPairs:
         """What a design observes; with `noise`, a variance, every output is observed once with an error of its own."""
         of = design.coalitions @ (1 << np.arange(self.players))
@@ -136,6 +137,14 @@ def solved(known: KnownGames, limit: int, rng: np.random.Generator, index: Index
     while blocks.grow(limit):
         pass
     return solve_games(blocks.design, known.observed(blocks.design), index)
+
+
+def solved_chains(known: KnownGames, limit: int, rng: np.random.Generator) -> GameValues:
+    """Values from chains that have grown to a limit of hybrids."""
+    chains = GrowingChains(known.players, known.weights, rng)
+    while chains.grow(limit):
+        pass
+    return solve_chains(chains.design, known.observed(chains.design))
 
 
 def cover_of(found: GameValues, truth: np.ndarray) -> np.ndarray:

