@@ -92,6 +92,23 @@ def test_a_budget_below_the_fewest_says_what_it_takes():
     ):
         wb.explain(function, wide[:2], wide[20:], "sampled_shap", max_evals=140)
     assert function.rows <= 4  # two rows that tell the shape of the outputs, each time
+    with pytest.raises(LimitError, match=r"without it, 2,006 are allowed here") as refused:
+        wb.explain(function, ROWS[:1], BACKGROUND[:1], max_evals=3)
+    assert "1 background row and" in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("method", "ours"),
+    [("kernel_shap", "sampled_shap"), ("permutation", "sampled_shap"), ("owen", "partition_shap")],
+)
+def test_methods_of_other_libraries_are_named(method, ours):
+    with pytest.raises(OptionError, match=f"method='{method}' is not known here; write method='{ours}'"):
+        wb.explain(total, ROWS, BACKGROUND, method)
+
+
+def test_a_path_as_background_is_refused():
+    with pytest.raises(InputError, match=r"not of 0 \(type str\). It is not read as the path of a file: pass the rows"):
+        wb.explain(total, ROWS, "train.csv")
 
 
 def test_outputs_of_another_shape_from_one_batch_to_the_next():

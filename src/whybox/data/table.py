@@ -481,9 +481,10 @@ def _from_array(data: Any, what: str) -> Table:
         )
     if array.ndim != 2:
         hint = " Give the rows themselves; a number of rows is not enough here." if isinstance(data, Number) else ""
+        hint = " It is not read as the path of a file: pass the rows themselves." if isinstance(data, str) else hint
         raise InputError(
             Argument(what),
-            f" must be a data frame or an array of two dimensions (rows, features), not {array.ndim} of type {type(data).__name__}.{hint}",
+            f" must be a data frame or an array of two dimensions (rows, features), not of {array.ndim} (type {type(data).__name__}).{hint}",
         )
     if array.dtype.kind in "US":  # numpy makes every cell of a list text if one is; keep each cell as given
         array = array.astype(object) if isinstance(data, np.ndarray) else np.array(data, dtype=object)

@@ -454,10 +454,11 @@ def _engine_budget(setting: GameSetting, rows: int) -> int:
         return EVALS_PER_ROW * rows
     if given < beside:
         raise LimitError(
-            f"{beside:,} predictions are needed for {rows:,} row{'s' * (rows != 1)}, {len(setting.background):,} background rows and the check that the model "
+            f"{beside:,} predictions are needed for {rows:,} row{'s' * (rows != 1)}, {len(setting.background):,} background "
+            f"row{'s' * (len(setting.background) != 1)} and the check that the model "
             "always gives the same outputs, before any coalition is evaluated; that is more than ",
             Argument("max_evals", given),
-            ". Raise it, or pass fewer background rows.",
+            f". Raise it (without it, {beside + EVALS_PER_ROW * rows:,} are allowed here), or pass fewer background rows.",
         )
     return given - beside
 

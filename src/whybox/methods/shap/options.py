@@ -68,6 +68,10 @@ _OF_OTHER_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
     "ordering": _LATER,
     "confounding": _LATER,
 }  # fmt: skip
+_METHODS_OF_OTHER_LIBRARIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("kernel", "kernel_shap", "permutation", "permutation_shap", "sampling"), "'sampled_shap'"),
+    "owen": "'partition_shap'",
+}
 
 
 @final
@@ -116,6 +120,14 @@ class ShapOptions:
             raise OptionError(Argument("order", self.order), ": 1 gives attributions, 2 gives pairwise interactions.")
         known = (*AUTOMATIC_METHODS, *family_ids("shap"))
         if not isinstance(self.method, str) or self.method not in known:
+            meant = _METHODS_OF_OTHER_LIBRARIES.get(self.method) if isinstance(self.method, str) else None
+            if meant is not None:
+                raise OptionError(
+                    Argument("method", self.method),
+                    " is not known here; write ",
+                    Argument("method", example=meant),
+                    ".",
+                )
             raise OptionError(Argument("method", self.method), " is not known here.", known=known)
         check_whole_number("seed", self.seed, None)
         tol = self.additivity_tol
