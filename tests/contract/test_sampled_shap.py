@@ -450,6 +450,18 @@ def test_the_noise_of_a_random_model_is_in_the_error_of_a_single_feature_that_di
     assert not got.std_error[0, 1:].any()
 
 
+@pytest.mark.parametrize("value", [0.1, 1.0, 1e6])
+def test_a_constant_model_is_settled_at_once(value):
+    got = explain(lambda r: np.full(len(r), value), max_evals=20_000)
+    assert got.extras["converged"][1].all()
+    assert got.evidence.model_calls < 7_000
+
+
+def test_a_surrogate_that_was_asked_for_and_not_fitted_is_said():
+    got = wb.explain(mixed, ROWS[:3], BACKGROUND, "sampled_shap", surrogate=True, max_evals=3_000)
+    assert any("No surrogate was fitted" in note for note in got.evidence.notes)
+
+
 def test_an_offset_changes_nothing(plain):
     got = explain(lambda r: 1e6 + mixed(r))
     np.testing.assert_allclose(got.values, plain.values, atol=1e-6)

@@ -27,6 +27,7 @@ from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, Fit
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
+from whybox.numerics.rounding import rounding_floor
 from whybox.numerics.statistics import critical_value
 
 __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
@@ -124,6 +125,7 @@ class _Rounds:
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
         self._critical = critical_value(options.level)
         _refuse_sizes(problem)
+        self._rounding = rounding_floor(np.concatenate([problem.row_outputs, problem.background_outputs]))
         self._settle_small_games()
         numbers = HybridNumbers(problem)
         keys = content_keys(numbers.cells.rows)
@@ -246,7 +248,8 @@ class _Rounds:
         size = np.abs(found.values)
         largest = size.max(axis=(1, 2))
         error = np.sqrt(found.variances)
-        settled = error.max(axis=(1, 2)) <= self._tol * largest
+        allowed = np.maximum(self._tol * largest[:, None], self._rounding)
+        settled = (error.max(axis=1) <= allowed).all(axis=1)
         top = self._problem.options.top
         if top is None:
             return np.asarray(settled)
@@ -305,7 +308,8 @@ class _Rounds:
                 f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
             )
         if self._control is None:
-            return ()
+            few = f"No surrogate was fitted: it needs predictions of other rows, {MIN_ROWS} different ones or more that are not settled."
+            return (few,) if self._problem.options.surrogate else ()
         left = float(np.max(self._control.left_share))
         note = (
             f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what it leaves is estimated, "
