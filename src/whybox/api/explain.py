@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
 from typing import Any, overload
 
-from whybox.api.method_choice import chosen_options, for_each
+from whybox.api.method_choice import for_each
+from whybox.api.texts_or_tables import chosen_options_of_tables, chosen_options_of_texts
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, LimitError, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
@@ -17,8 +18,6 @@ from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
-from whybox.methods.common.words.option_names import refuse_background
-from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
@@ -162,9 +161,9 @@ def explain(
         True
     """
     if is_column_of_texts(X):
-        of_texts = _options_of_texts(background, method, options)
+        of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
         return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
-    chosen = _options_of_tables(model, X, method, options)
+    chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
     explained = _ModelToExplain(model)
 
@@ -180,9 +179,9 @@ def plan_explain(
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`explain`; `X` may be a number of rows. The time is that of the attributions, without the model's own predict."""
     if is_column_of_texts(X):
-        of_texts = _options_of_texts(background, method, options)
+        of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
         return for_each(of_texts, lambda each: plan_texts(model, X, each))
-    chosen = _options_of_tables(model, X, method, options)
+    chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     table = None if isinstance(X, Integral) else as_table(X)
     behind, explained = _background_table(background), _ModelToExplain(model)
 
@@ -193,24 +192,6 @@ def plan_explain(
         return method_plan
 
     return for_each(chosen, plan_with)
-
-
-def _options_of_texts(
-    background: Any, method: Any, options: Mapping[str, Any]
-) -> ShapTextOptions | dict[str, ShapTextOptions]:
-    """Options of texts; what texts have not is refused by name."""
-    refuse_background(background)
-    OPTION_NAMES.check_for_texts(options)
-    return chosen_options(ShapTextOptions, "method", method, options)
-
-
-def _options_of_tables(
-    model: Any, X: Any, method: Any, options: Mapping[str, Any]
-) -> ShapOptions | dict[str, ShapOptions]:
-    """Options of tables; what tables have not is refused by name, and so is a model of texts."""
-    OPTION_NAMES.check_for_tables(options)
-    refuse_model_of_texts(model, X)
-    return chosen_options(ShapOptions, "method", method, options)
 
 
 def plan_of(explainer: Any, rows: Any) -> Plan:

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any, overload
 
-from whybox.api.method_choice import chosen_options, for_each
+from whybox.api.method_choice import for_each
+from whybox.api.texts_or_tables import chosen_options_of_tables, chosen_options_of_texts
 from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
-from whybox.methods.common.words.option_names import refuse_background
-from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.options import LimeOptions
@@ -128,9 +126,9 @@ def lime(
         's5 > 0.028'
     """
     if is_column_of_texts(X):
-        of_texts = _options_of_texts(background, method, options)
+        of_texts = chosen_options_of_texts(LimeTextOptions, OPTION_NAMES, background, method, options)
         return for_each(of_texts, lambda each: TextExplainer(model, each)(X))
-    chosen = _options_of_tables(model, X, method, options)
+    chosen = chosen_options_of_tables(LimeOptions, OPTION_NAMES, model, X, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
 
@@ -140,24 +138,6 @@ def lime(
     return for_each(chosen, explain_with)
 
 
-def _options_of_texts(
-    background: Any, method: Any, options: Mapping[str, Any]
-) -> LimeTextOptions | dict[str, LimeTextOptions]:
-    """Options of texts; what texts have not is refused by name."""
-    refuse_background(background)
-    OPTION_NAMES.check_for_texts(options)
-    return chosen_options(LimeTextOptions, "method", method, options)
-
-
-def _options_of_tables(
-    model: Any, X: Any, method: Any, options: Mapping[str, Any]
-) -> LimeOptions | dict[str, LimeOptions]:
-    """Options of tables; what tables have not is refused by name, and so is a model of texts."""
-    OPTION_NAMES.check_for_tables(options)
-    refuse_model_of_texts(model, X)
-    return chosen_options(LimeOptions, "method", method, options)
-
-
 def plan_lime(
     model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
 ) -> Plan | dict[str, Plan]:
@@ -165,10 +145,13 @@ def plan_lime(
     if is_column_of_texts(X):
         from whybox.methods.lime.text_plan import plan_texts
 
-        return for_each(_options_of_texts(background, method, options), lambda each: plan_texts(model, each, X))
+        return for_each(
+            chosen_options_of_texts(LimeTextOptions, OPTION_NAMES, background, method, options),
+            lambda each: plan_texts(model, each, X),
+        )
     from whybox.methods.lime.plan import plan_rows
 
-    chosen = _options_of_tables(model, X, method, options)
+    chosen = chosen_options_of_tables(LimeOptions, OPTION_NAMES, model, X, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
     return for_each(chosen, lambda each: plan_rows(model, behind, each, rows))
