@@ -13,10 +13,11 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.models.links import Link, Outputs
 
-__all__ = ["EVERY_OUTPUT", "SCALES", "OutputSelection", "notes_on_scale", "resolve_output"]
+__all__ = ["EVERY_OUTPUT", "PREDICTED", "SCALES", "OutputSelection", "notes_on_scale", "resolve_output"]
 
 SCALES: Final = ("raw", "probability", "response")
 EVERY_OUTPUT: Final = "all"
+PREDICTED: Final = "predicted"  # as an output: of each row the class that is predicted
 
 
 @final

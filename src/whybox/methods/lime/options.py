@@ -12,14 +12,14 @@ from whybox.core.validation import check_positive, check_whole_number
 from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, Part
 from whybox.methods.common.options import PredictionOptions, check_max_evals, option
+from whybox.methods.common.output import PREDICTED
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.registry import methods
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["AUTO", "DISCRETIZERS", "NEIGHBOURHOODS", "PREDICTED", "LimeOptions", "methods_of_tables"]
+__all__ = ["AUTO", "DISCRETIZERS", "NEIGHBOURHOODS", "LimeOptions", "methods_of_tables"]
 
 AUTO: Final = "auto"
-PREDICTED: Final = "predicted"  # as an output: of each row the class that is predicted
 DISCRETIZERS: Final = ("quartile", "decile", "entropy")
 NEIGHBOURHOODS: Final = ("lime", "row")
 

@@ -10,13 +10,12 @@ from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import Argument, OptionError
 from whybox.methods.common.options import check_max_evals, option
 from whybox.methods.common.words.option_names import OptionNames
-from whybox.methods.lime.options import AUTO, PREDICTED, LimeOptions
+from whybox.methods.lime.options import AUTO, LimeOptions
 from whybox.numerics.statistics import critical_value
 
 __all__ = [
     "MAX_EVALS",
     "OPTION_NAMES",
-    "PREDICTED",
     "WORDS",
     "LimeTextOptions",
 ]

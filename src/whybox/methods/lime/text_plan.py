@@ -9,7 +9,7 @@ from whybox.methods.common.plan import MethodPlan, Stopwatch
 from whybox.methods.common.words.split import as_texts
 from whybox.methods.common.words.text_model import refuse_model_of_tables
 from whybox.methods.lime.text_options import WORDS, LimeTextOptions
-from whybox.methods.lime.texts import explain_texts, is_enumerated, most_predictions, split_texts
+from whybox.methods.lime.texts import explain_texts, is_enumerated, most_predictions, words_of_texts
 from whybox.methods.registry import find
 
 __all__ = ["plan_texts"]
@@ -29,7 +29,7 @@ def plan_texts(model: Any, options: LimeTextOptions, texts: Any) -> MethodPlan:
     """
     refuse_model_of_tables(model)
     rows = as_texts(texts)
-    split = split_texts(rows, options)
+    split = words_of_texts(rows, options)
     evals = [most_predictions(words, options) for words in split]
     timed = max(range(len(rows)), key=lambda row: (evals[row], split[row].n_words))
     start, each = _seconds_of(model, rows[timed], options, evals[timed])

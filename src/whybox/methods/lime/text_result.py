@@ -14,6 +14,7 @@ from whybox.explanation.explanation import Explanation, as_labels, interval_extr
 from whybox.explanation.local_rows import MAX_GAP, MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
 from whybox.methods.common.output import notes_on_scale
 from whybox.methods.common.words.text_axes import (
+    Extras,
     comparison_text,
     reading_notes,
     stack_words,
@@ -29,8 +30,6 @@ from whybox.models.links import PREDICTION_UNITS
 from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["text_result"]
-
-Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
 
 
 def text_result(found: LocalTexts, *, spec: MethodSpec, seconds: float = 0.0) -> Explanation:

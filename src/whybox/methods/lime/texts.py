@@ -14,18 +14,18 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
+from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.words.evaluate import MaskEvaluator, read_words
-from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_text
-from whybox.methods.common.words.text_model import TextModel, as_text_model
+from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_texts
+from whybox.methods.common.words.text_model import TextModel, as_text_model, resolve_text_output
 from whybox.methods.lime.certify import Certificate, certify
 from whybox.methods.lime.removal_draws import all_subsets, draw_masks, size_proposal, subset_law
 from whybox.methods.lime.removal_fit import WordFit, fit_enumerated, fit_replicates
 from whybox.methods.lime.removal_law import KERNEL_WIDTH, RemovalLaw
-from whybox.methods.lime.text_options import PREDICTED, LimeTextOptions
+from whybox.methods.lime.text_options import LimeTextOptions
 from whybox.numerics.rounding import FLOAT64_ROUNDING
 
-__all__ = ["LocalTexts", "WordCoefficients", "explain_texts", "is_enumerated", "most_predictions", "split_texts"]
+__all__ = ["LocalTexts", "WordCoefficients", "explain_texts", "is_enumerated", "most_predictions", "words_of_texts"]
 
 DEFAULT_TOP: Final = 5
 DEFAULT_TOL: Final = 0.02  # of the largest coefficient
@@ -105,31 +105,25 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: LimeTextOptio
     """
     options = LimeTextOptions() if options is None else options
     rows = as_texts(texts)
-    split = split_texts(rows, options)
+    split = words_of_texts(rows, options)
     laws = [_law(words, options) for words in split]
     read = as_text_model(model, rows[0], response_method=options.response_method)
-    predicted = isinstance(options.output, str) and options.output == PREDICTED
-    if predicted and PREDICTED in (*read.outputs.names, read.outputs.negative_class):
-        predicted = False
-    output = resolve_output(read.outputs, EVERY_OUTPUT if predicted else options.output, options.scale)
+    output, predicted = resolve_text_output(read, options.output, options.scale)
     explained = [
         _TextProblem(words, law, read, output, options, predicted).run() for words, law in zip(split, laws, strict=True)
     ]
     return LocalTexts(rows, tuple(explained), options, read, output, predicted)
 
 
-def split_texts(texts: Sequence[str], options: LimeTextOptions) -> list[TextWords]:
+def words_of_texts(texts: Sequence[str], options: LimeTextOptions) -> list[TextWords]:
     """Split texts into words, and check that each can be explained within the budget.
 
     Raises:
         InputError: a text has no words. OptionError: `max_evals` is too small.
     """
-    split = [
-        split_text(text, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string, row=row)
-        for row, text in enumerate(texts)
-    ]
-    _check_budget(split, options)
-    return split
+    words = split_texts(texts, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string)
+    _check_budget(words, options)
+    return words
 
 
 def is_enumerated(n_words: int, options: LimeTextOptions) -> bool:

@@ -20,11 +20,11 @@ from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.owen import Hierarchy, count_coalitions, owen_game
 from whybox.games.sampling import draw_design, min_evaluations
 from whybox.games.solve import estimate_values
-from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
+from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.words.evaluate import MaskEvaluator, read_words
-from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_text
-from whybox.methods.common.words.text_model import TextModel, as_text_model
-from whybox.methods.shap.text_options import EXACT, PARTITION, PREDICTED, SAMPLED, ShapTextOptions
+from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_texts
+from whybox.methods.common.words.text_model import TextModel, as_text_model, resolve_text_output
+from whybox.methods.shap.text_options import EXACT, PARTITION, SAMPLED, ShapTextOptions
 from whybox.methods.shap.word_hierarchy import word_hierarchy
 
 __all__ = ["ExplainedTexts", "WordGame", "WordValues", "explain_texts", "split_into_games"]
@@ -97,10 +97,7 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptio
     rows = as_texts(texts)
     games = split_into_games(rows, options)
     read = as_text_model(model, rows[0], response_method=options.response_method)
-    predicted = isinstance(options.output, str) and options.output == PREDICTED
-    if predicted and PREDICTED in (*read.outputs.names, read.outputs.negative_class):
-        predicted = False
-    output = resolve_output(read.outputs, EVERY_OUTPUT if predicted else options.output, options.scale)
+    output, predicted = resolve_text_output(read, options.output, options.scale)
     explained = tuple(game.solve(read, output, predicted=predicted) for game in games)
     method = _method_of(options.method, all(row.std_error is None for row in explained))
     return ExplainedTexts(rows, explained, options, method, read, output, predicted)
@@ -117,15 +114,8 @@ def split_into_games(texts: Sequence[str], options: ShapTextOptions) -> list[Wor
     Raises:
         InputError: a text has no words. LimitError: `max_evals` is too small.
     """
-    games = [
-        WordGame(
-            split_text(
-                text, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string, row=row
-            ),
-            options,
-        )
-        for row, text in enumerate(texts)
-    ]
+    split = split_texts(texts, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string)
+    games = [WordGame(words, options) for words in split]
     for row, game in enumerate(games):
         game.check_budget(row)
     return games

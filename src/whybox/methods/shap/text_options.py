@@ -12,11 +12,10 @@ from whybox.methods.common.words.option_names import OptionNames
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["EXACT", "OPTION_NAMES", "PARTITION", "PREDICTED", "SAMPLED", "ShapTextOptions"]
+__all__ = ["EXACT", "OPTION_NAMES", "PARTITION", "SAMPLED", "ShapTextOptions"]
 
 EXACT, SAMPLED, PARTITION = "exact_shap", "sampled_shap", "partition_shap"  # methods of texts
 METHODS_OF_TEXTS: Final = (*AUTOMATIC_METHODS, EXACT, SAMPLED, PARTITION)
-PREDICTED: Final = "predicted"  # of each text its own class
 MAX_EVALS: Final = 2000  # predictions a text
 DEFAULT_TOL: Final = 0.02  # of a text's largest value
 

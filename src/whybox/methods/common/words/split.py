@@ -14,7 +14,7 @@ import numpy as np
 from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.common.words.tokenized import TokenizedTexts, WholeNumbers, read_texts
 
-__all__ = ["CHARACTERS", "NON_WORDS", "TextWords", "as_texts", "number_of_text", "split_text"]
+__all__ = ["CHARACTERS", "NON_WORDS", "TextWords", "as_texts", "number_of_text", "split_text", "split_texts"]
 
 Spans = list[tuple[int, int]]
 NON_WORDS: Final = r"\W+"  # what separates words where nothing else is asked
@@ -83,6 +83,16 @@ def as_texts(texts: Any) -> tuple[str, ...]:
 def number_of_text(text: str) -> int:
     """Return a number by which the draws of a text are seeded: they do not depend on the other texts, or where it stands among them."""
     return int.from_bytes(sha256(text.encode("utf-8", "surrogatepass")).digest()[:8], "little")
+
+
+def split_texts(
+    texts: Sequence[str], tokenizer: Any = None, *, by_position: bool = False, mask_string: str | None = None
+) -> list[TextWords]:
+    """Split several texts into words; arguments and errors are those of :func:`split_text`."""
+    return [
+        split_text(text, tokenizer, by_position=by_position, mask_string=mask_string, row=row)
+        for row, text in enumerate(texts)
+    ]
 
 
 def split_text(

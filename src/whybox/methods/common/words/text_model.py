@@ -12,6 +12,7 @@ import numpy as np
 from whybox.core.library_calls import first_line, suppress_warnings
 from whybox.data.table import Floats
 from whybox.errors import Argument, EmptyDataError, InputError, NonFiniteError, UnsupportedModelError, WhyboxError
+from whybox.methods.common.output import EVERY_OUTPUT, PREDICTED, OutputSelection, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import prediction_method, probe_outputs
 from whybox.models.bound_method import bound_method, gives_labels
@@ -25,6 +26,7 @@ __all__ = [
     "refuse_model_of_tables",
     "refuse_model_of_texts",
     "refuse_no_texts",
+    "resolve_text_output",
     "takes_tables",
 ]
 
@@ -269,3 +271,17 @@ def _field(entry: Any, name: str) -> Any:
             f"the model returned {entry!r} for a text, where a dict with 'label' and 'score' was expected."
         )
     return entry[name]
+
+
+def resolve_text_output(model: TextModel, output: Any, scale: str | None) -> tuple[OutputSelection, bool]:
+    """Return the outputs explained, and whether each text has the one of them that is predicted for it.
+
+    Args:
+        output, scale: as :func:`whybox.methods.common.output.resolve_output`; also ``"predicted"``, unless an output has that name.
+
+    Raises:
+        OptionError: no such output or scale.
+    """
+    names = (*model.outputs.names, model.outputs.negative_class)
+    predicted = isinstance(output, str) and output == PREDICTED and PREDICTED not in names
+    return resolve_output(model.outputs, EVERY_OUTPUT if predicted else output, scale), predicted
