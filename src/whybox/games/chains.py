@@ -19,7 +19,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.games.donor_blocks import equal_weights
-from whybox.games.solve import GameValues, ObservedPairs
+from whybox.games.sampling import systematic_draw
+from whybox.games.solve import GameValues, ObservedPairs, share_total
 
 __all__ = ["FIRST_CHAINS", "ChainDesign", "GrowingChains", "fits_chains", "solve_chains"]
 
@@ -132,9 +133,7 @@ class GrowingChains:
         """Every donor once in random order, or as many drawn by their weights; one of some twice."""
         n = len(self._weights)
         if self._replace:
-            ends = np.cumsum(self._weights)
-            at = self._draw.permutation((np.arange(n) + self._draw.random()) / n * ends[-1])
-            donors = np.minimum(np.searchsorted(ends, at, side="right"), n - 1)
+            donors = self._draw.permutation(systematic_draw(np.cumsum(self._weights), n, self._draw))
             units = self._drawn + np.arange(n)
             self._drawn += n
         else:
@@ -149,16 +148,14 @@ def solve_chains(design: ChainDesign, observed: ObservedPairs) -> GameValues:
     """Return each game's Shapley values, with the variance of each over donors."""
     shape = (len(observed.own), design.ranks.shape[1], observed.own.shape[1])
     out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape))
-    total = observed.own - np.einsum("b,gbo->go", observed.weights, observed.of_donors)
+    total = observed.total
     units = _Units(design)
     for k in range(shape[2]):
         halves = (observed.present[:, :, k] - observed.absent[:, :, k]) / 2
         sums = observed.own[:, k, None] - observed.of_donors[:, design.donors, k]
         found = units.values(_added(design, halves, sums), sums, total[:, k])
         out.values[:, :, k], out.variances[:, :, k], out.spread[:, :, k] = found
-    if observed.noise is not None:  # of the total itself, which players share
-        out.variances[...] += observed.noise * (1.0 + float((observed.weights**2).sum())) / shape[1] ** 2
-    out.values[...] += (total - out.values.sum(axis=1))[:, None] / shape[1]  # rounding
+    share_total(out, observed, total)
     return out
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.games.sampling import MAX_PROCESS_PAIRS, draw_design
+from whybox.games.sampling import MAX_PROCESS_PAIRS, draw_design, systematic_draw
 
 __all__ = ["BlockDesign", "GrowingBlocks", "equal_weights", "is_whole", "min_block_evaluations"]
 
@@ -235,6 +235,4 @@ def _ordered_pairs(players: int, count: int, draw: np.random.Generator) -> Coali
 def _weighted_draw(weights: Floats, count: int, draw: np.random.Generator) -> Ints:
     """Draw donors in proportion to their weights, systematically from a random order, (count,)."""
     order = draw.permutation(len(weights))
-    ends = np.cumsum(weights[order])
-    at = (np.arange(count) + draw.random()) / count * ends[-1]
-    return np.asarray(order[np.minimum(np.searchsorted(ends, at, side="right"), len(order) - 1)], dtype=np.int64)
+    return np.asarray(order[systematic_draw(np.cumsum(weights[order]), count, draw)], dtype=np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
@@ -36,6 +36,10 @@ class Players:
     def count(self) -> int:
         """How many there are."""
         return len(self.names)
+
+    def columns_at(self, positions: Iterable[int]) -> tuple[int, ...]:
+        """Return the user's columns of some players, sorted."""
+        return tuple(sorted(column for position in positions for column in self.members[position]))
 
     def columns_of(self, names: Sequence[str]) -> dict[str, tuple[str, ...]]:
         """Return the columns of each player, by their names."""

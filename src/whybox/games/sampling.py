@@ -27,7 +27,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.gaussian_process import CoalitionProcess
 
-__all__ = ["CoalitionDesign", "draw_design", "draw_of_size", "min_evaluations", "systematic_counts"]
+__all__ = ["CoalitionDesign", "draw_design", "draw_of_size", "min_evaluations", "systematic_counts", "systematic_draw"]
 
 Coalitions = npt.NDArray[np.bool_]
 MIN_PAIRS_DRAWN: Final = 8  # pairs in a stratum: its variance has to be estimated
@@ -146,8 +146,13 @@ def draw_design(players: int, evaluations: int, draw: np.random.Generator) -> Co
 
 def systematic_counts(cumulated: Floats, count: int, draw: np.random.Generator) -> npt.NDArray[np.int64]:
     """Return how many of `count` draws fall on each size, (sizes,): systematically, each by its share, given the cumulated shares."""
+    return np.bincount(systematic_draw(cumulated, count, draw), minlength=len(cumulated))
+
+
+def systematic_draw(cumulated: Floats, count: int, draw: np.random.Generator) -> npt.NDArray[np.int64]:
+    """Draw positions in proportion to their shares, systematically and in rising order, (count,), given the cumulated shares."""
     which = np.searchsorted(cumulated / cumulated[-1], (np.arange(count) + draw.random()) / count)
-    return np.bincount(np.minimum(which, len(cumulated) - 1), minlength=len(cumulated))
+    return np.asarray(np.minimum(which, len(cumulated) - 1), dtype=np.int64)
 
 
 def _pairs_for_process(players: int, left: int, draw: np.random.Generator) -> Coalitions:

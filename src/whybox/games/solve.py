@@ -23,7 +23,7 @@ from whybox.games.gaussian_process import CoalitionProcess, PairErrors
 from whybox.games.indices import SHAPLEY, Index
 from whybox.games.sampling import CoalitionDesign
 
-__all__ = ["GameValues", "ObservedPairs", "estimate_values", "solve_games"]
+__all__ = ["GameValues", "ObservedPairs", "estimate_values", "share_total", "solve_games"]
 
 Ints = npt.NDArray[np.int64]
 GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
@@ -51,6 +51,11 @@ class ObservedPairs:
     of_donors: Floats
     weights: Floats
     noise: Floats | None = None
+
+    @property
+    def total(self) -> Floats:
+        """What all players add, (games, outputs)."""
+        return np.asarray(self.own - np.einsum("b,gbo->go", self.weights, self.of_donors))
 
     def less(self, other: ObservedPairs) -> ObservedPairs:
         """Return what a surrogate leaves."""
@@ -83,7 +88,7 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
     shape = (len(observed.own), design.coalitions.shape[1], observed.own.shape[1])
     out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape))
     process = None if _is_of_all_pairs(design) else CoalitionProcess(design.coalitions, index)
-    total = observed.own - np.einsum("b,gbo->go", observed.weights, observed.of_donors)
+    total = observed.total
     for k in range(shape[2]):
         one = _OneOutput(design, observed, total[:, k], k)
         if process is None:
@@ -91,12 +96,17 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
         else:
             out.values[:, :, k], out.variances[:, :, k] = one.by_process(process)
         out.spread[:, :, k] = one.spread
-    if observed.noise is not None:  # of the total itself, which players share
-        out.variances[...] += observed.noise * (1.0 + float((observed.weights**2).sum())) / shape[1] ** 2
-    if index.efficient:
-        gap = (total - out.values.sum(axis=1))[:, None] / shape[1]
-        out.values[...] += gap  # rounding
+    share_total(out, observed, total, efficient=index.efficient)
     return out
+
+
+def share_total(out: GameValues, observed: ObservedPairs, total: Floats, *, efficient: bool = True) -> None:
+    """Share what belongs to the total among players: the noise of a model that answers at random and, of an efficient index, rounding."""
+    players = out.values.shape[1]
+    if observed.noise is not None:
+        out.variances[...] += observed.noise * (1.0 + float((observed.weights**2).sum())) / players**2
+    if efficient:
+        out.values[...] += (total - out.values.sum(axis=1))[:, None] / players
 
 
 def _is_of_all_pairs(design: BlockDesign) -> bool:

@@ -182,8 +182,7 @@ class LossGame:
 
     def absent_columns(self, coalition: npt.NDArray[np.bool_]) -> Sequence[int]:
         """Return the positions of the columns that background rows give where a coalition, (players,), is present."""
-        members = self._problem.players.members
-        return [column for player in self._players[~coalition] for column in members[player]]
+        return self._problem.players.columns_at(self._players[~coalition])
 
     def losses(self, coalitions: Coalitions, rows: Ints, first: int = 0) -> Floats:
         """Return the loss of each row for each coalition, (coalitions, rows): of its prediction averaged over the background.

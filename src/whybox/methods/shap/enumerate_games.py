@@ -19,7 +19,7 @@ from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting, even_shares
 from whybox.methods.shap.kept_numbers import KeptNumbers
 
 __all__ = ["DEFAULT_EXACT_EVALS", "MAX_HYBRIDS", "MAX_PLAYERS", "check_size", "enumerate_games", "needed_predictions"]
@@ -72,7 +72,7 @@ def enumerate_games(problem: GameProblem) -> GameAnswer:
                 before = problem.evaluator.spent
                 games = _BatchOfGames(problem, grid, merged, batch, count, kept)
                 games.write(values, error)
-                evals[batch] = _even_shares(problem.evaluator.spent - before, len(batch))
+                evals[batch] = even_shares(problem.evaluator.spent - before, len(batch))
                 done(len(batch))
     if len(problem.background) == 1:
         error[:] = np.nan  # one background row says nothing about another
@@ -142,12 +142,6 @@ def _row_batches(rows: Ints, count: int, background_rows: int, outputs: int) -> 
     size = max(1, MAX_HYBRIDS // (2**count * background_rows * outputs))
     for start in range(0, len(rows), size):
         yield rows[start : start + size]
-
-
-def _even_shares(total: int, parts: int) -> Ints:
-    """Whole numbers, as equal as can be, that add up to a total."""
-    ends = np.arange(parts + 1, dtype=np.int64) * total // parts
-    return np.asarray(ends[1:] - ends[:-1])
 
 
 @final
@@ -235,14 +229,11 @@ class _BatchOfGames:
 
     def _patterns(self, coalitions: npt.NDArray[np.bool_]) -> tuple[list[tuple[int, ...]], Ints]:
         """Sets of columns that absent players take from the background, each once, and which each row and coalition has, (rows, coalitions)."""
-        members = self._problem.players.members
         number: dict[tuple[int, ...], int] = {}
         out = np.empty((len(self._rows), len(coalitions)), dtype=np.int64)
         kinds, kind = np.unique(self._own, axis=0, return_inverse=True)
-        for k, own in enumerate(kinds.tolist()):
-            of_kind = [
-                tuple(sorted(column for p in np.array(own)[absent] for column in members[p])) for absent in ~coalitions
-            ]
+        for k, own in enumerate(kinds):
+            of_kind = [self._problem.players.columns_at(own[absent]) for absent in ~coalitions]
             out[kind.reshape(-1) == k] = [number.setdefault(columns, len(number)) for columns in of_kind]
         return list(number), out
 

@@ -48,6 +48,7 @@ __all__ = [
     "align_rows",
     "columns_that_may_be_read",
     "evaluate_rows",
+    "even_shares",
     "resolve_games",
     "resolve_setting",
 ]
@@ -475,3 +476,9 @@ def _noise_variance(given: GameRows) -> Floats:
             repeats = [evaluator.evaluate_rows(table, rows, what="repeated rows") for _ in range(NOISE_REPEATS)]
             variances.append(np.var(repeats, axis=0, ddof=1))
     return np.asarray(np.concatenate(variances).mean(axis=0))
+
+
+def even_shares(total: int, parts: int) -> Ints:
+    """Return whole numbers, as equal as can be, that add up to a total, (parts,)."""
+    ends = np.arange(parts + 1, dtype=np.int64) * total // max(parts, 1)
+    return np.asarray(ends[1:] - ends[:-1])

@@ -103,8 +103,7 @@ class ObservedDesign:
         return outputs.reshape(len(rows), 2, len(entries), -1)
 
     def _absent_columns(self, coalition: npt.NDArray[np.bool_]) -> tuple[int, ...]:
-        members = self._problem.players.members
-        return tuple(sorted(column for player in self.own[~coalition] for column in members[player]))
+        return self._problem.players.columns_at(self.own[~coalition])
 
     @property
     def observed(self) -> ObservedPairs:

@@ -23,7 +23,7 @@ from whybox.games.owen import Hierarchy, OwenGame, count_coalitions, owen_game
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.shap.column_hierarchy import resolve_hierarchy
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths, even_shares
 
 __all__ = ["DRAWN", "EXACT", "check_budget", "needed_predictions", "owen_games"]
 
@@ -260,7 +260,7 @@ class _OwenRun:
                 left = max(1.0 - float(self._squares.sum()), 1e-12)
                 spread = np.einsum("pbo,b->po", (each - mean[:, None]) ** 2, self._squares) / left
                 self._background[row, group.own] = np.sqrt(spread)
-            self._evals[rows] = _even_shares(self._problem.evaluator.spent - before, len(rows))
+            self._evals[rows] = even_shares(self._problem.evaluator.spent - before, len(rows))
 
     def _single_games(self, game: OwenGame, group: _Rows, rows: Ints) -> Floats:
         """Values against each single background row, (rows, players, background rows, outputs)."""
@@ -317,11 +317,7 @@ class _OwenRun:
             coalitions: (k, players that differ).
         """
         problem = self._problem
-        members = problem.players.members
-        columns = [
-            tuple(sorted(column for player in group.own[absent].tolist() for column in members[player]))
-            for absent in ~coalitions
-        ]
+        columns = [problem.players.columns_at(group.own[absent]) for absent in ~coalitions]
         shape = len(rows), len(which)
         row, hybrid, background = (
             np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None], which[None], donor[None])
@@ -363,7 +359,7 @@ class _OwenRun:
         for rows in self._row_batches(group, active, want - have):
             before = self._problem.evaluator.spent
             new = self._contributions(group, rows, slice(have, want))
-            self._evals[rows] += _even_shares(self._problem.evaluator.spent - before, len(rows))
+            self._evals[rows] += even_shares(self._problem.evaluator.spent - before, len(rows))
             for row, contributions in zip(rows.tolist(), new, strict=True):
                 known = group.contributions.get(row)
                 group.contributions[row] = contributions if known is None else np.concatenate([known, contributions])
@@ -413,9 +409,3 @@ class _OwenRun:
         tol = DEFAULT_TOL if problem.options.tol is None else problem.options.tol
         allowed = tol * np.abs(found.values).max(axis=0)
         self._settled[row] = bool((error.max(axis=0) <= allowed).all())
-
-
-def _even_shares(total: int, parts: int) -> Ints:
-    """Whole numbers, as equal as can be, that add up to a total."""
-    ends = np.arange(parts + 1, dtype=np.int64) * total // parts
-    return np.asarray(ends[1:] - ends[:-1])

@@ -24,7 +24,7 @@ from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow
+from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.rounding import rounding_floor
@@ -210,7 +210,7 @@ class _Rounds:
             before = problem.evaluator.spent
             group.evaluate(self._numbers)
             spent = problem.evaluator.spent - before
-            self._state.evals[group.rows] += _even_shares(spent, len(group.rows))
+            self._state.evals[group.rows] += even_shares(spent, len(group.rows))
         self._fit()
         with one_blas_thread():  # matrices are small, and the last bits depend on the number of threads
             for group in self._groups if self._control is not None else growing:
@@ -251,9 +251,7 @@ class _Rounds:
         allowed = np.maximum(self._tol * largest[:, None], self._rounding)
         settled = (error.max(axis=1) <= allowed).all(axis=1)
         top = self._problem.options.top
-        if top is None:
-            return np.asarray(settled)
-        if top >= size.shape[1]:
+        if top is None or top >= size.shape[1]:
             return np.asarray(settled)
         order = np.argsort(-size, axis=1)
         low = np.take_along_axis(size - self._critical * error, order, axis=1)[:, :top].min(axis=1)
@@ -282,9 +280,8 @@ class _Rounds:
     def answer(self) -> GameAnswer:
         """Return what is known so far."""
         problem, state = self._problem, self._state
-        background = 1.0 - float((problem.background.weights**2).sum())
-        squares = float((problem.background.weights**2).sum())
-        error = np.sqrt(state.spread * squares) if background > 0 else np.full_like(state.spread, np.nan)
+        squares = float((problem.background.weights**2).sum())  # 1 where there is one background row
+        error = np.sqrt(state.spread * squares) if squares < 1 else np.full_like(state.spread, np.nan)
         return GameAnswer(
             values=state.values.copy(),
             std_error=np.sqrt(state.variances),
@@ -340,9 +337,3 @@ def _refuse_sizes(problem: GameProblem) -> None:
             f"the model's outputs are as {'small' if largest < 1 else 'large'} as {largest:.2g}, and their squares are no numbers, so an estimate would have no error. "
             "Explain a function that returns them on another scale."
         )
-
-
-def _even_shares(total: int, parts: int) -> Ints:
-    """Whole numbers, as equal as can be, that add up to a total."""
-    ends = np.arange(parts + 1, dtype=np.int64) * total // max(parts, 1)
-    return np.asarray(ends[1:] - ends[:-1])

@@ -133,8 +133,7 @@ def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker
 
 def _absent_points(problem: GameProblem, coalition: npt.NDArray[np.bool_]) -> FeaturePoints | None:
     """The cells of the background in the columns of absent players; None where nobody is absent."""
-    members = problem.players.members
-    columns = [column for p in np.flatnonzero(~coalition) for column in members[p]]
+    columns = problem.players.columns_at(np.flatnonzero(~coalition))
     if not columns:
         return None
     table = problem.background.table
