@@ -10,14 +10,15 @@ from typing import Any, Final, overload
 from whybox.api.effects import effects, plan_effects
 from whybox.api.explain import explain, plan_explain
 from whybox.data.table import as_table
-from whybox.errors import Argument, InputError, OptionError
+from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
+from whybox.methods.common.row_losses import refuse_read_truth, separate_truth
 from whybox.methods.importance.agreement import agreement
 from whybox.methods.importance.choose import options_of_methods, single_options, uses_y
 from whybox.methods.importance.copies import grouped_problem, plan_with_groups
-from whybox.methods.importance.loss_problem import read_train, separate_truth
+from whybox.methods.importance.loss_problem import read_train
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem, check_truth
 from whybox.methods.registry import find, load
@@ -157,7 +158,7 @@ def _problems(model: Any, X: Any, y: Any, methods: Any, options: dict[str, Any])
     rows = X if X is None or isinstance(X, Integral) else as_table(X)  # once: a reader gives its rows once
     if isinstance(y, str) and uses_truth:
         check_truth(y, uses_truth[0])
-        _check_truth_column(model, y)
+        refuse_read_truth(model, y)
         rows, y = separate_truth(rows, y)
     return {name: _make_problem(model, rows, y if uses_y(name) else None, each) for name, each in chosen.items()}
 
@@ -257,11 +258,5 @@ def _plan(problem: ImportanceProblem) -> Plan:
 def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
     check_truth(y, options.method)
     options.check_taken(find("importance", options.method))
-    _check_truth_column(model, y)
+    refuse_read_truth(model, y)
     return read_train(ImportanceProblem(model, X, y, options, explain, plan_explain, effects, plan_effects))
-
-
-def _check_truth_column(model: Any, y: Any) -> None:
-    """Refuse a column that an estimator was trained on as the truth."""
-    if isinstance(y, str) and y in tuple(getattr(model, "feature_names_in_", ())):
-        raise OptionError(Argument("y", y), " is a column that the model reads, so it cannot be the truth.")

@@ -9,9 +9,9 @@ from whybox.data.table import as_table
 from whybox.games.players import resolve_players
 from whybox.methods.common.plan import MethodPlan
 from whybox.methods.common.resolved_model import resolve_model
+from whybox.methods.common.row_losses import separate_truth
 from whybox.methods.common.rows import weighted_rows
 from whybox.methods.importance.dependence_groups import dependence_groups
-from whybox.methods.importance.loss_problem import separate_truth
 from whybox.methods.importance.permutation import plan_permutation
 from whybox.methods.importance.problem import ImportanceProblem
 

@@ -16,8 +16,9 @@ from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.plan import MethodPlan, Plan
+from whybox.methods.common.row_losses import resolve_for_loss
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions
-from whybox.methods.importance.loss_problem import LossProblem, resolve_for_loss, resolve_loss_problem, training_rows
+from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem, training_rows
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import importance_result, paired_values
 from whybox.methods.importance.spot_checks import check_rows

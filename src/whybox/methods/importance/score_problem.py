@@ -15,7 +15,8 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.importance.loss_problem import drop_weightless, resolve_for_loss, separate_truth
+from whybox.methods.common.row_losses import resolve_for_loss, separate_truth
+from whybox.methods.importance.loss_problem import drop_weightless
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, compared_rows

@@ -1,0 +1,215 @@
+"""Losses of the predictions of rows: which loss, on which scale, of which output, and the truth of each row."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.data.table import Floats, Table, as_table
+from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.options import PredictionOptions
+from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
+from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.models.base import Model
+from whybox.models.links import PREDICTION_UNITS, Outputs
+from whybox.models.losses import (
+    CLASS_LOSSES,
+    Loss,
+    as_loss,
+    class_labels,
+    class_probabilities,
+    true_classes,
+    true_numbers,
+)
+from whybox.models.trees import TreeEnsemble
+
+__all__ = [
+    "AUTO_LOSS",
+    "RowLosses",
+    "check_loss_scale",
+    "choose_loss",
+    "refuse_read_truth",
+    "resolve_for_loss",
+    "separate_truth",
+]
+
+AUTO_LOSS: Final = "auto"
+ROUNDING: Final = (
+    1e-12  # probabilities that are means of leaves are 0 but for rounding below that, here and in native code
+)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RowLosses:
+    """What a model loses on rows whose truth is known.
+
+    Attributes:
+        model: on the scale of its predictions. loss: of each row.
+        labels: of the classes, in the order of probabilities; None: the model predicts numbers.
+    """
+
+    model: Model
+    loss: Loss
+    labels: tuple[str, ...] | None
+
+    @property
+    def units(self) -> str:
+        """Units of the loss, in words: which loss, and what it is measured in."""
+        return f"{self.loss.name} loss, {self.loss.units}"
+
+    def truth_of(self, y: Any, rows: int) -> Floats | Ints:
+        """Return the truth of each row as the loss takes it, (rows,): numbers, or positions of the true classes.
+
+        Args:
+            y: one value a row, in any container. rows: how many there must be.
+
+        Raises:
+            InputError: a truth that does not fit the rows, the model or the loss.
+        """
+        truth: Floats | Ints = true_numbers(y, rows) if self.labels is None else true_classes(y, self.labels, rows)
+        self.loss.check_truth(truth)
+        return truth
+
+    def __call__(self, truth: Floats | Ints, predictions: Floats) -> Floats:
+        """Return the loss of each row, (rows,).
+
+        Args:
+            truth: (rows,), as :meth:`truth_of` returns it. predictions: (rows, outputs) of the selection that the model was resolved with.
+
+        Raises:
+            InputError, OptionError: the loss is not defined for the truth or the predictions, or gives no finite number of a row.
+        """
+        outputs = self.model.outputs
+        compared = predictions[:, 0] if self.labels is None else class_probabilities(outputs, predictions)
+        if self.labels is not None and outputs.additive_probability and isinstance(self.model, TreeEnsemble):
+            compared = np.where(np.abs(compared) < ROUNDING, 0.0, compared)
+        losses = np.asarray(self.loss(truth, compared))
+        if losses.shape != truth.shape:
+            raise OptionError(
+                Argument("loss", self.loss.name),
+                f" gives an array of the shape {losses.shape} for {len(truth):,} rows; it must give one number a row.",
+            )
+        if (bad := ~np.isfinite(losses)).any():
+            raise OptionError(
+                Argument("loss", self.loss.name),
+                f" is NaN or infinite for {int(bad.sum()):,} of {bad.size:,} predictions, the first being {predictions[bad][0].tolist()}.",
+            )
+        return losses
+
+
+def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
+    """Return the rows, and the truth: where `y` names a column of them, that column, which is then no column of the rows.
+
+    Raises:
+        OptionError: there are no rows, or no such column.
+    """
+    if X is None:
+        raise OptionError("this importance is measured on rows: pass ", Argument("X"), ".")
+    table = as_table(X)
+    if not isinstance(y, str):
+        return table, y
+    if y not in table.names:
+        raise OptionError(
+            Argument("y", y), f" is no column of the rows.{did_you_mean(y, table.names)} Give a column or the values."
+        )
+    position = table.names.index(y)
+    return table.select([i for i in range(table.width) if i != position]), table[y]
+
+
+def refuse_read_truth(model: Any, y: Any) -> None:
+    """Refuse a column that an estimator was trained on as the truth.
+
+    Raises:
+        OptionError: `y` names one.
+    """
+    if isinstance(y, str) and y in tuple(getattr(model, "feature_names_in_", ())):
+        raise OptionError(Argument("y", y), " is a column that the model reads, so it cannot be the truth.")
+
+
+def check_loss_scale(scale: str | None) -> None:
+    """Refuse a scale that is not that of predictions.
+
+    Raises:
+        OptionError: it is.
+    """
+    if scale not in (None, "response", "probability"):
+        raise OptionError(
+            Argument("scale", scale),
+            ": a loss compares predictions with the truth; leave ",
+            Argument("scale"),
+            " out.",
+        )
+
+
+def resolve_for_loss(model: Any, rows: Any, options: PredictionOptions) -> tuple[ResolvedModel, tuple[str, ...] | None]:
+    """Read a model on the scale of its predictions, and say which classes they are probabilities of; None: it predicts numbers.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    output = None if options.output == EVERY_OUTPUT else options.output
+    resolved = resolve_model(model, rows, replace(options, output=None, scale=options.scale or "response"))
+    outputs = resolved.model.outputs
+    labels = class_labels(outputs)
+    if labels is None:
+        return replace(resolved, selection=_one_number(outputs, output)), None
+    if output is not None:
+        raise OptionError(
+            Argument("output", output), ": a loss of classes is about all of them; leave ", Argument("output"), " out."
+        )
+    return resolved, labels
+
+
+def _one_number(outputs: Outputs, output: Any) -> OutputSelection:
+    """The one output that is compared with a truth of numbers.
+
+    Raises:
+        OptionError: the model has several, and none is named. UnsupportedModelError: its predictions are no numbers to compare.
+    """
+    if outputs.negative_class is not None or "decision function" in (outputs.raw_units, outputs.response_units):
+        raise UnsupportedModelError(
+            "this classifier gives no probabilities, so there is no loss of a row to compare with the true class. Pass one that does (scikit-learn's "
+            "CalibratedClassifierCV makes one of it), or take a score of predictions: ",
+            Argument("method", "permutation"),
+            " with ",
+            Argument("scoring", "roc_auc"),
+            ".",
+        )
+    selection = resolve_output(outputs, output, "response")
+    if len(selection.names) > 1:
+        raise OptionError(
+            f"this model has {len(selection.names)} outputs and y is the truth of one: name it, ",
+            Argument("output", selection.names[0]),
+            ".",
+        )
+    return selection
+
+
+def choose_loss(loss: Any, outputs: Outputs, labels: Sequence[str] | None) -> Loss:
+    """Return the loss; ``"auto"``: ``log`` where the model gives probabilities of classes, else ``squared``.
+
+    Raises:
+        OptionError: unknown, or of classes where the model predicts numbers, or of numbers where it predicts classes.
+    """
+    if isinstance(loss, str) and loss == AUTO_LOSS:
+        loss = "squared" if labels is None else "log"
+    chosen = as_loss(loss)
+    of_classes = chosen.name in CLASS_LOSSES
+    if of_classes and labels is None:
+        what = "numbers" if outputs.response_units == PREDICTION_UNITS else outputs.response_units
+        raise OptionError(
+            Argument("loss", chosen.name), f" needs probabilities of classes; this model predicts {what}. Take ",
+            Argument("loss", "squared"), ".",
+        )  # fmt: skip
+    if not of_classes and labels is not None:
+        raise OptionError(
+            Argument("loss", chosen.name),
+            " is of numbers; this model predicts probabilities of classes.",
+            known=CLASS_LOSSES,
+        )
+    return chosen
