@@ -14,13 +14,14 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import joint_cell_codes, representative_rows, snapshot_table
+from whybox.data.cells import joint_cell_codes, snapshot_table
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.players import Players, resolve_players
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.output_noise import noise_predictions, noise_variance
 from whybox.methods.common.resolved_model import (
     ResolvedModel,
     compared_predictions,
@@ -54,8 +55,6 @@ __all__ = [
 ]
 
 EVALS_PER_ROW: Final = 2_000  # predictions a row, where max_evals is not given
-NOISE_ROWS: Final = 32  # rows on which the noise of a stochastic model is measured
-NOISE_REPEATS: Final = 5  # predictions of each
 
 Flags = npt.NDArray[np.bool_]
 
@@ -271,7 +270,7 @@ class GameSetting:
             return 0
         check = self.resolved.repeat_check.prediction_count
         if self.options.stochastic:
-            check = NOISE_REPEATS * min(NOISE_ROWS, rows + len(self.background))
+            check = noise_predictions(rows + len(self.background))
         return self.resolved.n_rows_probed + check + len(self.background) + rows
 
 
@@ -404,7 +403,9 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
         )
         agreement = max(agreement, difference)
         n_checked += n if setting.model.own_predict is not None else 0
-    noise = _noise_variance(given) if setting.options.stochastic else None
+    noise = None
+    if setting.options.stochastic:
+        noise = noise_variance(setting.evaluator(), given.rows, setting.background.table)
     problem = GameProblem(
         setting.options,
         setting.model,
@@ -462,20 +463,6 @@ def _engine_budget(setting: GameSetting, rows: int) -> int:
             f". Raise it (without it, {beside + EVALS_PER_ROW * rows:,} are allowed here), or pass fewer background rows.",
         )
     return given - beside
-
-
-def _noise_variance(given: GameRows) -> Floats:
-    """Variance of single outputs of a model that answers at random, (outputs,): some rows are evaluated several times."""
-    setting = given.setting
-    n_rows = min(NOISE_ROWS, len(given.rows))
-    n_background = min(NOISE_ROWS - n_rows, len(setting.background))
-    evaluator, variances = setting.evaluator(), []
-    for table, count in ((given.rows, n_rows), (setting.background.table, n_background)):
-        if count:
-            rows = representative_rows(table, count)[:count]
-            repeats = [evaluator.evaluate_rows(table, rows, what="repeated rows") for _ in range(NOISE_REPEATS)]
-            variances.append(np.var(repeats, axis=0, ddof=1))
-    return np.asarray(np.concatenate(variances).mean(axis=0))
 
 
 def even_shares(total: int, parts: int) -> Ints:
