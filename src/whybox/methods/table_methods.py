@@ -18,7 +18,8 @@ _EVALUATED_BY_SHAP: Final = (
     "output", "scale", "order", "players", "index", "background_weight", "seed", "additivity_tol", "max_evals", "n_jobs", "response_method", "batch_size",
     "spot_checks",
 )  # fmt: skip  # of methods that evaluate it
-_SAMPLED_BY_SHAP: Final = (*_EVALUATED_BY_SHAP, "tol", "top", "level", "stochastic", "surrogate", "callback")
+_ENUMERATED_BY_SHAP: Final = (*_EVALUATED_BY_SHAP, "loss")
+_SAMPLED_BY_SHAP: Final = (*_ENUMERATED_BY_SHAP, "tol", "top", "level", "stochastic", "surrogate", "callback")
 _PARTITIONED_BY_SHAP: Final = (
     *(name for name in _EVALUATED_BY_SHAP if name not in ("order", "index")), "hierarchy", "tol", "level", "callback",
 )  # fmt: skip
@@ -144,8 +145,9 @@ TABLE_METHODS: Final = (
         reference="Shapley (1953); Lundberg and Lee, NeurIPS 30 (2017), arXiv:1705.07874",
         run="whybox.methods.shap.game_explainer:ExactShap",
         options=_SHAP_OPTIONS,
-        option_names=_EVALUATED_BY_SHAP,
+        option_names=_ENUMERATED_BY_SHAP,
         needs=("predict", "background"),
+        takes=("y",),
         additive=True,
         figures=_TABLE_FIGURES,
         section="attributions",
@@ -162,6 +164,7 @@ TABLE_METHODS: Final = (
         options=_SHAP_OPTIONS,
         option_names=_SAMPLED_BY_SHAP,
         needs=("predict", "background"),
+        takes=("y",),
         exact=False,
         additive=True,
         figures=_TABLE_FIGURES,

@@ -34,7 +34,9 @@ __all__ = [
     "choose_loss",
     "refuse_read_truth",
     "resolve_for_loss",
+    "resolve_losses",
     "separate_truth",
+    "without_column",
 ]
 
 AUTO_LOSS: Final = "auto"
@@ -75,6 +77,16 @@ class RowLosses:
         self.loss.check_truth(truth)
         return truth
 
+    def compared(self, predictions: Floats) -> Floats:
+        """Return what the loss compares with the truth, (rows,) numbers or (rows, classes) probabilities, from predictions (rows, outputs)."""
+        if self.labels is None:
+            return predictions[:, 0]
+        outputs = self.model.outputs
+        probabilities = class_probabilities(outputs, predictions)
+        if outputs.additive_probability and isinstance(self.model, TreeEnsemble):
+            return np.where(np.abs(probabilities) < ROUNDING, 0.0, probabilities)
+        return probabilities
+
     def __call__(self, truth: Floats | Ints, predictions: Floats) -> Floats:
         """Return the loss of each row, (rows,).
 
@@ -84,11 +96,7 @@ class RowLosses:
         Raises:
             InputError, OptionError: the loss is not defined for the truth or the predictions, or gives no finite number of a row.
         """
-        outputs = self.model.outputs
-        compared = predictions[:, 0] if self.labels is None else class_probabilities(outputs, predictions)
-        if self.labels is not None and outputs.additive_probability and isinstance(self.model, TreeEnsemble):
-            compared = np.where(np.abs(compared) < ROUNDING, 0.0, compared)
-        losses = np.asarray(self.loss(truth, compared))
+        losses = np.asarray(self.loss(truth, self.compared(predictions)))
         if losses.shape != truth.shape:
             raise OptionError(
                 Argument("loss", self.loss.name),
@@ -102,23 +110,32 @@ class RowLosses:
         return losses
 
 
-def separate_truth(X: Any, y: Any) -> tuple[Table, Any]:
+def separate_truth(X: Any, y: Any, model: Model | None = None) -> tuple[Table, Any]:
     """Return the rows, and the truth: where `y` names a column of them, that column, which is then no column of the rows.
 
+    Args:
+        X, y: as they were given. model: where it is read already; it must not read that column.
+
     Raises:
-        OptionError: there are no rows, or no such column.
+        OptionError: there are no rows, or no such column, or the model reads it.
     """
     if X is None:
         raise OptionError("this importance is measured on rows: pass ", Argument("X"), ".")
     table = as_table(X)
     if not isinstance(y, str):
         return table, y
+    if model is not None and model.inputs.reads_column(y):
+        raise _read_truth(y)
     if y not in table.names:
         raise OptionError(
             Argument("y", y), f" is no column of the rows.{did_you_mean(y, table.names)} Give a column or the values."
         )
-    position = table.names.index(y)
-    return table.select([i for i in range(table.width) if i != position]), table[y]
+    return without_column(table, y), table[y]
+
+
+def without_column(table: Table, name: str) -> Table:
+    """Return a table without a column, if it has one of this name."""
+    return table.select([i for i, other in enumerate(table.names) if other != name])
 
 
 def refuse_read_truth(model: Any, y: Any) -> None:
@@ -128,7 +145,11 @@ def refuse_read_truth(model: Any, y: Any) -> None:
         OptionError: `y` names one.
     """
     if isinstance(y, str) and y in tuple(getattr(model, "feature_names_in_", ())):
-        raise OptionError(Argument("y", y), " is a column that the model reads, so it cannot be the truth.")
+        raise _read_truth(y)
+
+
+def _read_truth(y: str) -> OptionError:
+    return OptionError(Argument("y", y), " is a column that the model reads, so it cannot be the truth.")
 
 
 def check_loss_scale(scale: str | None) -> None:
@@ -163,6 +184,20 @@ def resolve_for_loss(model: Any, rows: Any, options: PredictionOptions) -> tuple
             Argument("output", output), ": a loss of classes is about all of them; leave ", Argument("output"), " out."
         )
     return resolved, labels
+
+
+def resolve_losses(model: Any, rows: Any, options: PredictionOptions, loss: Any) -> tuple[ResolvedModel, RowLosses]:
+    """Read a model on the scale of its predictions, and choose the loss of these.
+
+    Args:
+        model, rows, options: as :func:`resolve_model` takes them. loss: as :func:`choose_loss` takes it.
+
+    Raises:
+        WhyboxError: see whybox.errors; each message says what to do.
+    """
+    check_loss_scale(options.scale)
+    resolved, labels = resolve_for_loss(model, rows, options)
+    return resolved, RowLosses(resolved.model, choose_loss(loss, resolved.model.outputs, labels), labels)
 
 
 def _one_number(outputs: Outputs, output: Any) -> OutputSelection:

@@ -18,7 +18,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.hybrid_grid import HybridGrid
+from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, hybrid_outputs
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting, even_shares
 from whybox.methods.shap.kept_numbers import KeptNumbers
 
@@ -58,17 +58,11 @@ def enumerate_games(problem: GameProblem) -> GameAnswer:
     error = np.zeros((n, players, outputs))
     evals = np.zeros(n, dtype=np.int64)
     kept = KeptNumbers(problem)
-    grid = HybridGrid(
-        problem.evaluator,
-        problem.rows,
-        problem.background.table,
-        row_outputs=problem.row_outputs,
-        donor_outputs=problem.background_outputs,
-    )
+    grid, width = GameGrid(problem), len(problem.evaluator.output.names)
     with progress_counter(n, description="exact values") as done:
         for count in np.unique(counts).tolist():
             rows = np.flatnonzero(counts == count)
-            for batch in _row_batches(rows, count, len(merged.first), outputs) if count else ():
+            for batch in _row_batches(rows, count, len(merged.first), width) if count else ():
                 before = problem.evaluator.spent
                 games = _BatchOfGames(problem, grid, merged, batch, count, kept)
                 games.write(values, error)
@@ -155,7 +149,7 @@ class _BatchOfGames:
     def __init__(
         self,
         problem: GameProblem,
-        grid: HybridGrid,
+        grid: GameGrid,
         merged: _MergedBackground,
         rows: Ints,
         count: int,
@@ -170,7 +164,8 @@ class _BatchOfGames:
         """Write values and background errors of the rows to their places in the arrays of all rows."""
         index, order = self._problem.options.game_index, self._problem.options.order
         outputs, background = self._problem.row_outputs.shape[1], len(self._merged.first)
-        step = max(1, MAX_HYBRIDS // (2**self._count * outputs * len(self._rows)))
+        width = len(self._problem.evaluator.output.names)
+        step = max(1, MAX_HYBRIDS // (2**self._count * width * len(self._rows)))
         sums = np.zeros((len(self._rows), 2**self._count, outputs))
         each = np.empty((len(self._rows), self._count, background, outputs))  # values against one background row
         for start in range(0, background, step):
@@ -197,7 +192,7 @@ class _BatchOfGames:
         problem, n_coalitions = self._problem, len(self._coalitions)
         donors = self._merged.first[background]
         out = np.empty((len(self._rows), n_coalitions, len(donors), problem.row_outputs.shape[1]))
-        out[:, 0] = problem.background_outputs[donors]
+        out[:, 0] = donor_outputs(problem, self._rows, donors)
         out[:, -1] = problem.row_outputs[self._rows][:, None]
         inner = self._coalitions[1:-1]
         if not len(inner):
@@ -213,18 +208,7 @@ class _BatchOfGames:
             np.broadcast_to(a, shape).reshape(-1)
             for a in (self._rows[:, None, None], pattern.reshape(len(self._rows), -1, 1), donors[None, None])
         )
-        of_hybrid, outputs = problem.evaluator.evaluate_hybrids(
-            problem.rows,
-            problem.background.table,
-            row,
-            donor,
-            which,
-            patterns,
-            row_outputs=problem.row_outputs,
-            donor_outputs=problem.background_outputs,
-            what="coalitions",
-        )
-        out[:, 1:-1] = outputs[of_hybrid].reshape(*shape, -1)
+        out[:, 1:-1] = hybrid_outputs(problem, row, donor, which, patterns).reshape(*shape, -1)
         return out
 
     def _patterns(self, coalitions: npt.NDArray[np.bool_]) -> tuple[list[tuple[int, ...]], Ints]:

@@ -19,7 +19,8 @@ from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.surrogates.cells import cell_numbers
 from whybox.methods.common.surrogates.folds import SurrogateFolds, fit_folds
 from whybox.methods.common.surrogates.store import HybridStore
-from whybox.methods.shap.game_problem import GameProblem, columns_that_may_be_read
+from whybox.methods.shap.differing_players import columns_that_may_be_read
+from whybox.methods.shap.game_problem import GameProblem
 
 __all__ = ["FOLDS", "MIN_HYBRIDS", "MIN_ROWS", "FittedControl", "HybridNumbers"]
 

@@ -14,7 +14,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import joint_cell_codes, snapshot_table
+from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.players import Players, resolve_players
@@ -28,11 +28,13 @@ from whybox.methods.common.resolved_model import (
     refuse_labels,
     resolve_model,
 )
+from whybox.methods.common.row_losses import RowLosses, resolve_losses, separate_truth
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.shap.differing_players import players_that_differ
+from whybox.methods.shap.loss_games import LossGames, loss_selection
 from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
-from whybox.models.columns_read import columns_read
 from whybox.models.mixed_rows import check_same_kind
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
@@ -47,7 +49,6 @@ __all__ = [
     "SampledRow",
     "SampledWorths",
     "align_rows",
-    "columns_that_may_be_read",
     "evaluate_rows",
     "even_shares",
     "resolve_games",
@@ -64,17 +65,20 @@ Flags = npt.NDArray[np.bool_]
 class GameProblem:
     """Rows of any model, each with a game.
 
-    v(S) is the mean output over background rows of the row whose players outside S take the background row's values.
+    v(S) is the mean output over background rows of the row whose players outside S take the background row's values. Where a loss is explained, it takes the place of
+    the output; engines take outputs of hybrids from game_hybrids.py, which knows both.
 
     Attributes:
-        model: read or a black box. selection: its outputs that are explained, on their scale. players: groups of the user's columns.
+        model: read or a black box. selection: its outputs that are explained, on their scale, or its loss. players: groups of the user's columns.
         rows: (n), aligned with the model. background: all rows of positive weight, never cut; weights add up to one.
-        row_outputs: (n, outputs). background_outputs: (background rows, outputs). base: (outputs,), the weighted mean of these.
+        row_outputs: (n, outputs), or losses (n, 1). background_outputs: (background rows, outputs) of the model, also where a loss is explained.
+        base: (n, outputs), the weighted mean over background rows: the same for all rows, but for losses.
         differs: (n, players), whether some background row has another cell in a column of the player that the model may read. Players that do not differ are
             worth 0 and are in no coalition.
         evaluator: evaluates hybrids, counts and bounds predictions.
         budget: predictions that an engine may make, for all rows together.
         noise_variance: (outputs,), of a single output of a model that answers at random; None: the same row always has the same output.
+        loss: the truth of the rows, where their loss is explained.
     """
 
     options: ShapOptions
@@ -90,6 +94,7 @@ class GameProblem:
     evaluator: HybridEvaluator
     budget: int
     noise_variance: Floats | None = None
+    loss: LossGames | None = None
 
 
 @final
@@ -197,11 +202,13 @@ class GameSetting:
 
     Attributes:
         resolved: the model, with the background as the rows that are averaged over. players: groups of the user's columns.
+        losses: of predictions, where these are explained; None: the predictions themselves.
     """
 
     options: ShapOptions
     resolved: ResolvedModel
     players: Players
+    losses: RowLosses | None = None
 
     @property
     def model(self) -> Model:
@@ -210,8 +217,8 @@ class GameSetting:
 
     @property
     def selection(self) -> OutputSelection:
-        """The outputs that are explained, on their scale."""
-        return self.resolved.selection
+        """The outputs that are explained, on their scale, or their loss."""
+        return self.resolved.selection if self.losses is None else loss_selection(self.losses)
 
     @property
     def background(self) -> WeightedRows:
@@ -257,7 +264,7 @@ class GameSetting:
         """Return what evaluates rows and hybrids; arguments are as :class:`HybridEvaluator` takes them."""
         return HybridEvaluator(
             self.model,
-            self.selection,
+            self.resolved.selection,
             max_evals,
             reserved=reserved,
             batch_size=self.options.batch_size,
@@ -281,7 +288,7 @@ class GameRows:
 
     Attributes:
         prepared_rows: as they were given, with remarks. rows, differs, budget: as of a :class:`GameProblem`.
-        is_whole: whether these are rows that were given, and not only a number of them.
+        is_whole: whether these are rows that were given, and not only a number of them. truth: of each row, (n,), where its loss is explained.
     """
 
     setting: GameSetting
@@ -290,6 +297,7 @@ class GameRows:
     differs: Flags
     budget: int
     is_whole: bool = True
+    truth: Floats | Ints | None = None
 
     @property
     def players_that_differ(self) -> Ints:
@@ -298,7 +306,8 @@ class GameRows:
 
     def rows_at(self, positions: Ints) -> GameRows:
         """Return some of the rows."""
-        return replace(self, rows=self.rows.rows(positions), differs=self.differs[positions])
+        truth = None if self.truth is None else self.truth[positions]
+        return replace(self, rows=self.rows.rows(positions), differs=self.differs[positions], truth=truth)
 
 
 @final
@@ -347,7 +356,12 @@ def resolve_setting(model: Any, background: Any, options: ShapOptions) -> GameSe
         )
     given = as_table(background, what="the background")
     rows, weights, _ = rows_of_positive_weight(given, options.background_weight, "background_weight")
-    resolved = resolve_model(model, rows, replace(options.prediction_options, sample_weight=weights))
+    asked = replace(options.prediction_options, sample_weight=weights)
+    losses = None
+    if options.loss is None:
+        resolved = resolve_model(model, rows, asked)
+    else:
+        resolved, losses = resolve_losses(model, rows, asked, options.loss)
     resolved.repeat_check.advice = (
         "If randomness belongs to the model, ",
         Argument("stochastic", True),
@@ -356,16 +370,21 @@ def resolve_setting(model: Any, background: Any, options: ShapOptions) -> GameSe
     refuse_labels(resolved.model)
     names = resolved.rows.table.names
     players = resolve_players(resolved.model, names, options.players, keep_tied=False)
-    return GameSetting(replace(options, background_weight=None), resolved, players)
+    return GameSetting(replace(options, background_weight=None), resolved, players, losses)
 
 
-def align_rows(setting: GameSetting, X: Any) -> GameRows:
+def align_rows(setting: GameSetting, X: Any, y: Any = None) -> GameRows:
     """Align rows with the model and find which players differ from the background; the model is not evaluated.
 
+    Args:
+        y: the truth of each row, or the column of X that holds it, where its loss is explained.
+
     Raises:
-        InputError: the rows do not fit the model or the background. LimitError: ``max_evals`` does not even suffice for rows and background.
+        InputError: the rows do not fit the model or the background, or the truth the rows or the model.
+        LimitError: ``max_evals`` does not even suffice for rows and background.
     """
     model, background = setting.model, setting.background.table
+    X, y = (X, None) if y is None else separate_truth(X, y, model)
     prepared = prepare_rows(model, as_table(X))
     prepared.check_agreement(setting.resolved.prepared_rows)
     rows = snapshot_table(prepared.table)
@@ -379,8 +398,9 @@ def align_rows(setting: GameSetting, X: Any) -> GameRows:
         setting,
         replace(prepared, table=rows),
         rows,
-        _players_that_differ(setting, rows),
+        players_that_differ(model, setting.players, rows, background),
         _engine_budget(setting, len(rows)),
+        truth=None if y is None or setting.losses is None else setting.losses.truth_of(y, len(rows)),
     )
 
 
@@ -399,13 +419,17 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
         row_outputs = setting.evaluator().evaluate_rows(given.rows, np.arange(n), what="rows")
     else:
         row_outputs, difference = compared_predictions(
-            setting.model, setting.selection, given.rows, lambda: setting.model.inputs.matrix(given.rows)
+            setting.model, setting.resolved.selection, given.rows, lambda: setting.model.inputs.matrix(given.rows)
         )
         agreement = max(agreement, difference)
         n_checked += n if setting.model.own_predict is not None else 0
     noise = None
     if setting.options.stochastic:
         noise = noise_variance(setting.evaluator(), given.rows, setting.background.table)
+    loss, base = None, np.broadcast_to(setting.base, row_outputs.shape)
+    if setting.losses is not None and given.truth is not None:
+        loss = LossGames(setting.losses, given.truth, row_outputs, background_outputs)
+        row_outputs, base = loss.of_rows, loss.base(setting.background.weights)
     problem = GameProblem(
         setting.options,
         setting.model,
@@ -415,34 +439,16 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
         setting.background,
         row_outputs,
         background_outputs,
-        setting.base,
+        base,
         given.differs,
         setting.evaluator(setting.options.max_evals, beside),
         given.budget,
         noise,
+        loss,
     )
     evaluated = n + len(setting.background) if setting.is_black_box else 0
     checked = beside - evaluated if setting.is_black_box else n_checked
     return PreparedGames(problem, setting, given.prepared_rows, agreement, checked, evaluated)
-
-
-def columns_that_may_be_read(model: Model) -> set[int]:
-    """Return the positions of the user's columns that a model may read."""
-    sources = model.inputs.source_columns
-    return {source for column in columns_read(model).tolist() for source in sources[column]}
-
-
-def _players_that_differ(setting: GameSetting, rows: Table) -> Flags:
-    """Whether some background row has another cell in a column of the player that the model may read, (n, players)."""
-    background, players = setting.background.table, setting.players
-    may_read = columns_that_may_be_read(setting.model)
-    out = np.zeros((len(rows), players.count), dtype=bool)
-    for player, members in enumerate(players.members):
-        for position in members:
-            if position in may_read:
-                own, others = joint_cell_codes(rows, background, position)
-                out[:, player] |= True if bool((others != others[0]).any()) else own != others[0]
-    return out
 
 
 def _engine_budget(setting: GameSetting, rows: int) -> int:

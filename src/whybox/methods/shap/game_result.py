@@ -15,7 +15,9 @@ from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.method_spec import MethodSpec
+from whybox.methods.shap.game_hybrids import largest_absent
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, PreparedGames
+from whybox.methods.shap.loss_games import LOSS_ESTIMAND, QUANTITY
 from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import confidence_interval
 
@@ -59,7 +61,7 @@ def game_explanation(
         values=values,
         dims=dims,
         coords=coords,
-        base=np.array(selection.drop_output_axis(problem.base)),
+        base=_base(prepared),
         prediction=np.array(selection.drop_output_axis(problem.row_outputs)),
         units=selection.units,
         std_error=None if error is None else np.ascontiguousarray(error),
@@ -79,6 +81,14 @@ def game_explanation(
     )
 
 
+def _base(prepared: PreparedGames) -> Floats:
+    """The base that all rows share, () or (outputs,); NaN where losses have one for each row, which extras hold."""
+    problem = prepared.problem
+    if problem.loss is None:
+        return np.array(problem.selection.drop_output_axis(prepared.setting.base))
+    return np.array(problem.base[0, 0] if (problem.base == problem.base[0]).all() else np.nan)
+
+
 def _extras(
     problem: GameProblem, answer: GameAnswer, values: Floats, error: Floats | None, dims: tuple[str, ...]
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
@@ -88,6 +98,8 @@ def _extras(
         "model_evals": (("row",), np.array(answer.model_evals)),
         "converged": (("row",), np.array(answer.converged)),
     }
+    if problem.loss is not None:
+        extras |= {"base": (("row",), problem.base[:, 0].copy()), **problem.loss.extras}
     if answer.background_error is not None:
         found = problem.selection.drop_output_axis(answer.background_error)
         extras["background_error"] = (("row", "feature", *axis), np.ascontiguousarray(found))
@@ -108,15 +120,18 @@ def _adding_up(problem: GameProblem, answer: GameAnswer) -> tuple[Floats, float,
         return values, 0.0, 0.0
     axes = tuple(range(1, values.ndim - 1))
     missing = problem.row_outputs - problem.base - values.sum(axis=axes)  # (n, outputs)
-    size = np.abs(problem.row_outputs) + np.abs(problem.background_outputs).max(axis=0)
+    size = np.abs(problem.row_outputs) + largest_absent(problem)
     size = size + np.abs(values).sum(axis=axes)
     tol = problem.options.additivity_tol
     allowed = ROUNDING * size if tol is None else np.full(size.shape, tol)
+    if problem.loss is not None and tol is None:
+        allowed = allowed + problem.loss.rounding
     wrong = ~(np.abs(missing) <= allowed)
     if wrong.any():
         i, k = np.argwhere(wrong)[0]
+        what = "the model itself predicts" if problem.loss is None else "the loss of the model's own prediction is"
         raise ModelMismatchError(
-            f"base + attributions is {float(problem.row_outputs[i, k] - missing[i, k])!r} where the model itself predicts {float(problem.row_outputs[i, k])!r} "
+            f"base + attributions is {float(problem.row_outputs[i, k] - missing[i, k])!r} where {what} {float(problem.row_outputs[i, k])!r} "
             f"(row {i:,}, output {problem.selection.names[k]!r}; {'rounding' if tol is None else 'additivity_tol'} allows {allowed[i, k]:.3g}); nothing is returned."
         )
     sizes = np.abs(values if values.ndim == 3 else values.sum(axis=2))  # what is worth nothing stays so
@@ -151,11 +166,15 @@ def _evidence(
     compared = "our reading of the model file" if own is None else own.call_name
     if own is not None and not black_box:
         compared = f"our reading, itself held against {own.call_name}"
+    fields, estimand = spec.evidence_fields(), ESTIMAND
+    if problem.loss is not None:
+        fields["quantity"], estimand = QUANTITY, LOSS_ESTIMAND
+        compared = f"the loss of {compared}"
     return Evidence(
-        **spec.evidence_fields(),
+        **fields,
         kernel=answer.kernel,
         exact=answer.std_error is None,
-        estimand=ESTIMAND,
+        estimand=estimand,
         index=answer.index or problem.options.game_index.name,
         additive=problem.options.game_index.efficient,
         residual=residual,
@@ -173,6 +192,7 @@ def _evidence(
             "model": model.fingerprint,
             "rows": table_fingerprint(problem.rows),
             "background": problem.background.fingerprint,
+            **({} if problem.loss is None else {"y": problem.loss.fingerprint}),
         },
         versions=library_versions(own.library if own is not None else None),
         seconds=seconds,
@@ -186,10 +206,12 @@ def _evidence(
 
 def _settings(problem: GameProblem, answer: GameAnswer) -> dict[str, Any]:
     """What was asked, and what was found enough."""
+    loss = {} if problem.loss is None else problem.loss.settings
     if answer.std_error is None:
-        return {}
+        return loss
     options = problem.options
     return {
+        **loss,
         "tol": DEFAULT_TOL if options.tol is None else options.tol,
         "top": options.top,
         "level": options.level,

@@ -12,8 +12,8 @@ from whybox.games.chains import ChainDesign, GrowingChains, solve_chains
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
+from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs
 from whybox.methods.shap.game_problem import GameProblem, SampledRow
 
 __all__ = ["ObservedDesign"]
@@ -34,7 +34,7 @@ class ObservedDesign:
     """
 
     def __init__(
-        self, problem: GameProblem, grid: HybridGrid, rows: Ints, own: Ints, growing: GrowingBlocks | GrowingChains
+        self, problem: GameProblem, grid: GameGrid, rows: Ints, own: Ints, growing: GrowingBlocks | GrowingChains
     ) -> None:
         self._problem, self._grid, self.rows, self.own = problem, grid, rows, own
         self._growing = growing
@@ -109,12 +109,11 @@ class ObservedDesign:
     def observed(self) -> ObservedPairs:
         """What was observed."""
         problem = self._problem
-        of_donors = np.broadcast_to(problem.background_outputs, (len(self.rows), *problem.background_outputs.shape))
         return ObservedPairs(
             self._present,
             self._absent,
             problem.row_outputs[self.rows],
-            of_donors,
+            donor_outputs(problem, self.rows),
             problem.background.weights,
             problem.noise_variance,
         )

@@ -13,9 +13,12 @@ from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, Part, quoted_list
 from whybox.games.indices import Index, as_index
 from whybox.methods.common.options import PredictionOptions, check_max_evals, option
+from whybox.methods.common.row_losses import AUTO_LOSS, check_loss_scale
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids
+from whybox.methods.shap.loss_games import check_loss_options
+from whybox.models.losses import as_loss
 from whybox.numerics.statistics import critical_value
 
 __all__ = ["AUTOMATIC_METHODS", "ShapOptions"]
@@ -90,6 +93,10 @@ class ShapOptions:
     )
     output: Any = option(None, "name of a class or output, or all")
     scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
+    loss: Any = option(
+        None,
+        "explain the loss of each row, not its prediction: log, brier, zero_one, squared, absolute, pinball(level), poisson, tweedie(power), or auto",
+    )
     order: int = option(1, "1: attributions; 2: pairwise interactions", choices=(1, 2))
     players: Any = option(None, "columns that share the credit as one", as_text=False)
     index: str | Index = option("shapley", "shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)'")
@@ -152,6 +159,11 @@ class ShapOptions:
                 ", pairs that share a path; else leave it out.",
             )
         self._check_sampling()
+        if self.loss is not None:
+            if self.loss != AUTO_LOSS:
+                as_loss(self.loss)
+            check_loss_scale(self.scale)
+            check_loss_options(stochastic=self.stochastic, surrogate=self.surrogate)
         plain = {
             "order": int(self.order),
             "index": as_index(self.index),

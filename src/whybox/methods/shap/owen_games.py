@@ -23,6 +23,7 @@ from whybox.games.owen import Hierarchy, OwenGame, count_coalitions, owen_game
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.shap.column_hierarchy import resolve_hierarchy
+from whybox.methods.shap.game_hybrids import hybrid_outputs
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths, even_shares
 
 __all__ = ["DRAWN", "EXACT", "check_budget", "needed_predictions", "owen_games"]
@@ -322,18 +323,7 @@ class _OwenRun:
         row, hybrid, background = (
             np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None], which[None], donor[None])
         )
-        of_hybrid, outputs = problem.evaluator.evaluate_hybrids(
-            problem.rows,
-            problem.background.table,
-            row,
-            background,
-            hybrid,
-            columns,
-            row_outputs=problem.row_outputs,
-            donor_outputs=problem.background_outputs,
-            what="coalitions",
-        )
-        return np.asarray(outputs[of_hybrid].reshape(*shape, -1))
+        return hybrid_outputs(problem, row, background, hybrid, columns).reshape(*shape, -1)
 
     def _draw(self, group: _Rows, draws: int) -> None:
         """Draw orders and donors of rows, beside those that they have."""
@@ -400,7 +390,7 @@ class _OwenRun:
             donor=donors,
             none=problem.background_outputs[donors],
             donors=len(problem.background),
-            base=problem.base,
+            base=problem.base[row],
             weights=self._unequal_weights,
         )
         error = np.sqrt(found.variances)

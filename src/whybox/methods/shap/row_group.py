@@ -12,8 +12,8 @@ from whybox.games.chains import FIRST_CHAINS, GrowingChains, fits_chains
 from whybox.games.donor_blocks import GrowingBlocks, is_whole
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
+from whybox.methods.shap.game_hybrids import GameGrid
 from whybox.methods.shap.game_problem import GameProblem, SampledRow
 from whybox.methods.shap.observed_design import ObservedDesign
 
@@ -39,9 +39,7 @@ class RowGroup:
         rows: those that are not settled. own: (players,), positions of the players that differ.
     """
 
-    def __init__(
-        self, problem: GameProblem, grid: HybridGrid, rows: Ints, limit: int, draw: np.random.Generator
-    ) -> None:
+    def __init__(self, problem: GameProblem, grid: GameGrid, rows: Ints, limit: int, draw: np.random.Generator) -> None:
         self._problem, self._grid = problem, grid
         self.own = np.flatnonzero(problem.differs[rows[0]])
         players, weights = len(self.own), problem.background.weights

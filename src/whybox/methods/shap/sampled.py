@@ -19,12 +19,13 @@ from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, known_outputs, largest_output
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
+from whybox.methods.shap.loss_games import LOSS_NOTE
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.rounding import rounding_floor
@@ -125,20 +126,22 @@ class _Rounds:
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
         self._critical = critical_value(options.level)
         _refuse_sizes(problem)
-        self._rounding = rounding_floor(np.concatenate([problem.row_outputs, problem.background_outputs]))
+        self._rounding = rounding_floor(known_outputs(problem))
         self._settle_small_games()
         numbers = HybridNumbers(problem)
         keys = content_keys(numbers.cells.rows)
+        if problem.loss is not None:  # of equal rows, those with another truth have other games
+            keys = content_keys(np.column_stack([numbers.cells.rows, problem.loss.truth]))
         unsettled = ~self._state.settled
         different = len(np.unique(keys[unsettled]))
         wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
         folds = np.zeros(n, dtype=np.int64)
-        if wanted and different >= MIN_ROWS:
+        if wanted and different >= MIN_ROWS and problem.loss is None:
             folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
         self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
         self._groups = self._make_groups(keys, folds)
         self._all_groups = list(self._groups)
-        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
+        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED and problem.loss is None
         self._control: FittedControl | None = None
         self._fits = 0
         some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
@@ -155,12 +158,13 @@ class _Rounds:
         """Rows of which no player differs, or one: that one adds all."""
         problem, state = self._problem, self._state
         counts = problem.differs.sum(axis=1)
-        weights, outputs = problem.background.weights, problem.background_outputs
+        weights = problem.background.weights
         left = max(1.0 - float((weights**2).sum()), 1e-12)
         for row in np.flatnonzero(counts == 1).tolist():
             player = int(problem.differs[row].argmax())
-            state.values[row, player] = problem.row_outputs[row] - problem.base
-            state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
+            outputs, base = donor_outputs(problem, np.array([row]))[0], problem.base[row]
+            state.values[row, player] = problem.row_outputs[row] - base
+            state.spread[row, player] = weights @ (outputs - base) ** 2 / left
             if problem.noise_variance is not None:
                 state.variances[row, player] = problem.noise_variance * (2.0 - left)
         state.settled[counts <= 1] = True
@@ -180,13 +184,7 @@ class _Rounds:
         least = least_evaluations(problem.differs.sum(axis=1), len(problem.background))[rows]
         more = (problem.budget - int(least.sum())) // len(rows)
         seed = problem.options.seed % 2**63
-        grid = HybridGrid(
-            problem.evaluator,
-            problem.rows,
-            problem.background.table,
-            row_outputs=problem.row_outputs,
-            donor_outputs=problem.background_outputs,
-        )
+        grid = GameGrid(problem)
         return [
             RowGroup(
                 problem,
@@ -300,6 +298,8 @@ class _Rounds:
         return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
+        if self._problem.loss is not None:
+            return (LOSS_NOTE,)
         if self._is_too_many and not self._state.settled.all():
             return (
                 f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
@@ -331,7 +331,7 @@ def _refuse_sizes(problem: GameProblem) -> None:
     Raises:
         InputError: they do.
     """
-    largest = max(float(np.abs(problem.row_outputs).max(initial=0.0)), float(np.abs(problem.background_outputs).max()))
+    largest = largest_output(problem)
     if largest and not MIN_OUTPUT < largest < MAX_OUTPUT:
         raise InputError(
             f"the model's outputs are as {'small' if largest < 1 else 'large'} as {largest:.2g}, and their squares are no numbers, so an estimate would have no error. "

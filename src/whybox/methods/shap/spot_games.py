@@ -79,7 +79,7 @@ def _ask_hybrids(problem: GameProblem, kept: SampledHybrids, chosen: Ints, check
     ask = RowRecomputation(
         problem.model,
         problem.rows,
-        problem.selection,
+        problem.evaluator.output,
         checker,
         alone=rows_alone(problem.model),
         rows="rows whose absent features take the values of a background row",
@@ -94,7 +94,7 @@ def _ask_hybrids(problem: GameProblem, kept: SampledHybrids, chosen: Ints, check
         cells.append(RowCell(int(kept.rows[k]), points[key], int(kept.donors[k])))
     if not cells:
         return
-    outputs, rounding = ask(cells)
+    outputs, rounding = _as_games_take_them(problem, kept.rows[chosen], *ask(cells))
 
     def label_of(at: tuple[int, ...]) -> PositionLabel:
         k = int(chosen[at[0]])
@@ -112,7 +112,7 @@ def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker
     ask = RowRecomputation(
         problem.model,
         problem.rows,
-        problem.selection,
+        problem.evaluator.output,
         checker,
         rows="rows whose absent features take the values of every background row",
     )
@@ -120,7 +120,8 @@ def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker
     for k in chosen.tolist():
         row, coalition = int(kept.rows[k]), kept.coalitions[k]
         points = _absent_points(problem, coalition)
-        outputs, rounding = ask([RowCell(row, points, b if points is not None else 0) for b in background])
+        cells = [RowCell(row, points, b if points is not None else 0) for b in background]
+        outputs, rounding = _as_games_take_them(problem, np.full(len(cells), row), *ask(cells))
         worth, size = problem.background.weights @ outputs, np.abs(outputs).max(axis=0, initial=0.0)
         checker.compare(
             kept.worths[k],
@@ -129,6 +130,13 @@ def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker
             way=ask.description,
             where=partial(_label_of_worth, problem, row, coalition),
         )
+
+
+def _as_games_take_them(problem: GameProblem, rows: Ints, outputs: Floats, rounding: Floats) -> tuple[Floats, Floats]:
+    """Outputs of hybrids of some rows and what rounding explains, (hybrids, outputs) each: where a loss is explained, the losses and theirs."""
+    if problem.loss is None:
+        return outputs, rounding
+    return problem.loss.of_hybrids(rows, outputs), problem.loss.moved(rows, outputs, rounding)
 
 
 def _absent_points(problem: GameProblem, coalition: npt.NDArray[np.bool_]) -> FeaturePoints | None:

@@ -19,6 +19,7 @@ from whybox.data.table import Floats
 from whybox.games.indices import Index
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.common.spot_rows import PositionLabel, output_label
+from whybox.methods.shap.game_hybrids import donor_outputs
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledRow
 
 __all__ = ["check_values"]
@@ -76,7 +77,7 @@ def _label_of_value(problem: GameProblem, row: SampledRow, k: int, at: tuple[int
 
 def _gaps(problem: GameProblem, row: SampledRow, k: int) -> tuple[float, Floats]:
     """What all players add, and for each donor how far what they add to its game is from that, (donors,)."""
-    adds = problem.row_outputs[row.row, k] - problem.background_outputs[:, k]
+    adds = problem.row_outputs[row.row, k] - donor_outputs(problem, np.array([row.row]))[0, :, k]
     total = float(problem.background.weights @ adds)
     return total, np.asarray(adds - total)
 
