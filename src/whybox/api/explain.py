@@ -7,22 +7,24 @@ from dataclasses import replace
 from functools import cached_property
 from numbers import Integral
 from pathlib import Path
-from typing import Any, overload
+from typing import Any, Final, overload
 
 from whybox.api.method_choice import for_each
 from whybox.api.texts_or_tables import chosen_options_of_tables, chosen_options_of_texts
 from whybox.data.table import Table, as_table
-from whybox.errors import Argument, LimitError, UnknownFieldError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, LimitError, OptionError, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.row_losses import refuse_read_truth, without_column
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
 from whybox.methods.shap.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
+from whybox.methods.shap.loss_games import check_truth_given
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
 from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
@@ -32,6 +34,8 @@ from whybox.models.registry import as_model
 
 __all__ = ["explain", "explainer_of", "plan_explain"]
 
+_WHY_EVALUATED: Final = "it is the loss that is explained, and that is no sum of a model's parts."
+
 
 @overload
 def explain(  # the promise of the public surface
@@ -40,8 +44,10 @@ def explain(  # the promise of the public surface
     background: Any = None,
     method: str | ShapOptions | ShapTextOptions = "auto",
     *,
+    y: Any = None,
     output: Any = None,
     scale: str | None = None,
+    loss: Any = None,
     order: int = 1,
     players: Any = None,
     index: str | Index = "shapley",
@@ -76,7 +82,7 @@ def explain(
 
 @shows_first_overload
 def explain(
-    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+    model: Any, X: Any, background: Any = None, method: Any = "auto", *, y: Any = None, **options: Any
 ) -> Explanation | dict[str, Explanation]:
     """Explain each row: how much did every feature contribute to its prediction?
 
@@ -97,6 +103,9 @@ def explain(
             another is refused (of classes 1, 2 and 3, write ``output="1"``). ``"all"``: every one, with an axis.
         scale: on which scale. None or ``"raw"``: the additive one (log-odds of boosted classifiers, probabilities of forests). ``"probability"``: the
             probability of each class. ``"response"``: the scale of the model's predictions, whatever it is.
+        loss, y: explain the loss of each row in place of its prediction. ``y`` is the truth of each row, or the name of a column of X that holds it; ``loss`` is one of
+            :func:`importance`. The worth of a set of features is the mean loss over the background rows, each with its own prediction. It takes a background;
+            the model is evaluated, also one that is read (see docs/any_model.md).
         order: 1 for attributions, 2 for pairwise interactions.
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
@@ -161,49 +170,69 @@ def explain(
         True
     """
     if is_column_of_texts(X):
+        _refuse_truth_of_texts(y)
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
         return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
-    rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
+    for_each(chosen, lambda each: check_truth_given(each.loss, y))
+    rows, behind = as_table(X), _background_table(model, background, y)  # once: a reader gives its rows once
     explained = _ModelToExplain(model)
 
     def explain_with(each: ShapOptions) -> Explanation:
-        explanation: Explanation = explained.explainer(behind, each, rows)(rows)
+        explainer = explained.explainer(behind, each, rows)
+        explanation: Explanation = explainer(rows) if y is None else explainer(rows, y=y)
         return explanation
 
     return for_each(chosen, explain_with)
 
 
 def plan_explain(
-    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+    model: Any, X: Any, background: Any = None, method: Any = "auto", *, y: Any = None, **options: Any
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`explain`; `X` may be a number of rows. The time is that of the attributions, without the model's own predict."""
     if is_column_of_texts(X):
+        _refuse_truth_of_texts(y)
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
         return for_each(of_texts, lambda each: plan_texts(model, X, each))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     table = None if isinstance(X, Integral) else as_table(X)
-    behind, explained = _background_table(background), _ModelToExplain(model)
+    if table is not None or y is not None:
+        for_each(chosen, lambda each: check_truth_given(each.loss, y))
+    behind, explained = _background_table(model, background, y), _ModelToExplain(model)
 
     def plan_with(each: ShapOptions) -> Plan:
-        method_plan: Plan = plan_of(
-            explained.explainer(behind, each, X if table is None else table), X if table is None else table
-        )
-        return method_plan
+        rows = X if table is None else table
+        return plan_of(explained.explainer(behind, each, rows), rows, y)
 
     return for_each(chosen, plan_with)
 
 
-def plan_of(explainer: Any, rows: Any) -> Plan:
-    """Plan an explainer's answer for rows, or for so many."""
+def plan_of(explainer: Any, rows: Any, y: Any = None) -> Plan:
+    """Plan an explainer's answer for rows, or for so many; `y`: the truth of rows whose loss is explained."""
     if isinstance(explainer, (TreeShap, LinearShap, AdditiveShap)) and isinstance(rows, Table):
         return explainer.plan(len(rows), sparse=rows.is_sparse)
-    method_plan: Plan = explainer.plan(rows)
+    method_plan: Plan = explainer.plan(rows) if y is None else explainer.plan(rows, y=y)
     return method_plan
 
 
-def _background_table(background: Any) -> Table | None:
-    return None if background is None else as_table(background, what="the background")
+def _background_table(model: Any, background: Any, y: Any) -> Table | None:
+    """The background as a table, without the column of the truth where `y` names one.
+
+    Raises:
+        OptionError: the model reads that column.
+    """
+    refuse_read_truth(model, y)
+    if background is None:
+        return None
+    table = as_table(background, what="the background")
+    return without_column(table, y) if isinstance(y, str) else table
+
+
+def _refuse_truth_of_texts(y: Any) -> None:
+    if y is not None:
+        raise OptionError(
+            Argument("y"), " goes with a loss, which is explained of tables; these are texts. Leave it out."
+        )
 
 
 def explainer_of(model: Any, background: Any, options: ShapOptions, rows: Table | int | None = None) -> Any:
@@ -244,6 +273,8 @@ class _ModelToExplain:
             return load(named.run)(model, background, options)
         if options.response_method is None:
             read = self._read
+            if isinstance(read, Model) and options.loss is not None:
+                return _evaluating(read, background, options, _WHY_EVALUATED)
             spec = _reading_method(read, options.method) if isinstance(read, Model) else None
             if isinstance(read, Model) and spec is not None:
                 return self._explainer_of_read_model(read, spec, background, options, rows)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections.abc import Iterable
+from functools import partial
 from typing import Any, Final
 
 from whybox.cli.option_fields import add_fields, given_fields
@@ -15,6 +16,7 @@ from whybox.cli.shared import (
     add_players,
     add_result,
     add_rows,
+    add_truth,
     as_evaluated,
     coded_columns,
     column_of,
@@ -27,10 +29,10 @@ from whybox.cli.shared import (
     resolve_output,
     spelled_columns,
 )
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.registry import family_ids
 
-__all__ = ["add_command", "add_question", "explainer_of"]
+__all__ = ["add_command", "add_question", "check_truth_column", "explainer_of", "truth_of"]
 
 _TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
@@ -39,11 +41,14 @@ every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. --error
 every number, FEATURE_std_error, which is 0 where the number is exact. A Parquet result carries the evidence
 in its metadata; CSV and Arrow results hold the numbers only.
 An estimator that is not read, in a trusted pickle, is evaluated on rows that mix DATA with --background: exactly where
-all sets of features fit into --max-evals predictions, else with errors (--tol). All of DATA is in memory then."""
+all sets of features fit into --max-evals predictions, else with errors (--tol). All of DATA is in memory then.
+With --loss and --target, the column of the truth, it is the loss of each row that is explained, of any model: base_value
+is the mean loss of the background rows with the row's truth, and prediction the loss of the row."""
 _EXAMPLES: Final = """\
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
-  whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip"""
+  whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip
+  whybox explain model.json heldout.csv -o loss.csv --background train.csv --loss log --target churned"""
 
 
 def add_command(commands: Any) -> None:
@@ -87,6 +92,7 @@ def add_question(parser: CommandParser) -> None:
 
     add_background(parser)
     add_players(parser)
+    add_truth(parser, "column of the rows that holds the truth, where --loss is explained")
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
 
 
@@ -98,8 +104,43 @@ def explainer_of(options: argparse.Namespace, model: Any, known: Any, rows: int 
     """
     from whybox.api.explain import explainer_of as make_explainer
 
-    background = read_rows(options.background, known) if options.background else None
+    background = read_rows(options.background, known, _apart(options)) if options.background else None
+    if background is not None and options.y in background.column_names:
+        background = background.drop_columns([options.y])
     return make_explainer(model, background, _options_of(options), rows)
+
+
+def check_truth_column(options: argparse.Namespace, known: Any) -> None:
+    """Refuse ``--loss`` without the column of the truth, or the reverse, or a column that the model reads.
+
+    Args:
+        options: as typed. known: the model, or None before it is read.
+
+    Raises:
+        OptionError: one of these.
+    """
+    from whybox.methods.shap.loss_games import check_truth_given
+
+    check_truth_given(options.loss, options.y)
+    if options.y is not None and known is not None and known.inputs.reads_column(options.y):
+        raise OptionError(Argument("y", options.y), " is a column that the model reads, so it cannot be the truth.")
+
+
+def truth_of(options: argparse.Namespace, rows: Any) -> dict[str, Any]:
+    """Return the truth as a keyword of an explainer, where its loss is explained; the column stays among the rows.
+
+    Raises:
+        OptionError: there is no such column.
+    """
+    if options.y is None:
+        return {}
+    column_of(options.y, "y", rows, options.data)
+    return {"y": options.y}
+
+
+def _apart(options: argparse.Namespace) -> list[str]:
+    """Columns of files that are none of the model's."""
+    return [options.y] if options.y is not None else []
 
 
 def _options_of(options: argparse.Namespace) -> Any:
@@ -118,15 +159,18 @@ def _explain(options: argparse.Namespace) -> None:
 
     out = resolve_output(options, WRITABLE_SUFFIXES)
     _options_of(options)  # refuses what it can before anything is read
+    check_truth_column(options, None)
     n_rows = count_rows(options.data)
     estimator = model_or_estimator_of(options)
-    model = as_evaluated(estimator, options.data, options.id, options.scale)
+    apart = [*options.id, *_apart(options)]
+    model = as_evaluated(estimator, options.data, apart, options.scale)
+    check_truth_column(options, model)
     explainer = explainer_of(options, estimator, model, n_rows)
-    spelled, coded = spelled_columns(options.data, model, options.id), coded_columns(options.data, model, options.id)
+    spelled, coded = spelled_columns(options.data, model, apart), coded_columns(options.data, model, apart)
     copied = [c for c in options.id if not model.inputs.reads_column(c)]
     batches: Iterable[Any] = read_batches(options.data, spelled, coded, copied)
     if isinstance(explainer, GameExplainer):  # its rows share predictions, and what is allowed
-        batches = [read_rows(options.data, model, options.id)]
+        batches = [read_rows(options.data, model, apart)]
     if n_rows is None:  # a CSV is in memory as a whole
         batches = list(batches)
         n_rows = sum(rows.num_rows for rows in batches)
@@ -139,7 +183,8 @@ def _explain(options: argparse.Namespace) -> None:
             given = _without_ids(rows, model, options)
             if not parts:
                 explainer.check_evals(n_rows, None if model.inputs.has_names else tuple(given.column_names))
-            last = name_rows(explainer, given, options.data, sum(p.rows for p in parts))
+            ask = partial(explainer, **truth_of(options, given))
+            last = name_rows(ask, given, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             parts.append(last.evidence)
             error = median_error(last)
@@ -169,7 +214,8 @@ def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
     """Take the columns that are only to be copied away from those the model is given."""
     for name in options.id:
         column_of(name, "id", rows, options.data)
-    return rows.drop_columns([c for c in dict.fromkeys(options.id) if not model.inputs.reads_column(c)])
+    only_copied = [c for c in dict.fromkeys(options.id) if c != options.y and not model.inputs.reads_column(c)]
+    return rows.drop_columns(only_copied)
 
 
 def _with_ids(explanation: Any, rows: Any, options: argparse.Namespace) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,7 +19,7 @@ from whybox.cli.shared import (
     name_rows,
     read_rows,
 )
-from whybox.errors import OptionError
+from whybox.errors import Argument, OptionError
 
 __all__ = ["add_command"]
 
@@ -151,10 +152,18 @@ def _plan_explain(options: argparse.Namespace) -> None:
     estimator = model_or_estimator_of(options)
     is_file = not number.isdecimal()
     example = options.data if is_file else options.background
-    model = estimator if example is None else as_evaluated(estimator, example, [], options.scale)
+    apart = [options.y] if options.y is not None else []
+    model = estimator if example is None else as_evaluated(estimator, example, apart, options.scale)
+    if is_file:
+        explain.check_truth_column(options, model)
+    elif options.y is not None:
+        raise OptionError(
+            Argument("y", options.y), " is a column of the rows, and only their number is given; leave it out."
+        )
     explainer = explain.explainer_of(options, estimator, model)
     if is_file and isinstance(explainer, GameExplainer):  # what it costs depends on the rows
-        print(name_rows(explainer.plan, read_rows(options.data, model), options.data))
+        given = read_rows(options.data, model, apart)
+        print(name_rows(partial(explainer.plan, **explain.truth_of(options, given)), given, options.data))
         return
     print(explainer.plan(len(read_rows(options.data, model)) if rows is None else rows))
 

@@ -120,7 +120,7 @@ def _check_alike(one: Explanation, other: Explanation) -> None:
     for what, (first_value, second_value) in differing.items():
         if first_value != second_value:
             raise OptionError(f"these explanations cannot be joined: their {what} differ.")
-    if one.kind != "saliency" and not has_words(one) and not np.array_equal(one.base, other.base, equal_nan=True):
+    if "base" not in one.extras and not np.array_equal(one.base, other.base, equal_nan=True):
         raise OptionError(
             "these explanations cannot be joined: their base differs, so they are of different models, backgrounds or outputs."
         )
@@ -132,7 +132,7 @@ def _join_axis(arrays: Sequence[npt.NDArray[Any] | None], axis: int = 0) -> npt.
 
 
 def _common_base(parts: Sequence[Explanation]) -> npt.NDArray[Any]:
-    """Return the base that all rows share; NaN where those of a network differ by more than rounding (``extras["base"]`` has each row's own)."""
+    """Return the base that all rows share; NaN where they differ, of a network by more than rounding (``extras["base"]`` has each row's own)."""
     bases = np.stack([part.base for part in parts])
     if len({b.tobytes() for b in bases}) == 1:
         return np.array(parts[0].base)

@@ -43,7 +43,7 @@ class Evidence:
         tolerance: the largest residual that rounding explains, or what the caller asked.
         model: the model in words. verdict: how the reading of the model was verified.
         model_calls: rows the model's own predict was called on. seed: as given; exact methods draw nothing.
-        rows, background_rows: how many. fingerprints: SHA-256 of model, background and rows.
+        rows, background_rows: how many. fingerprints: SHA-256 of model, background, rows and their truth.
         versions: of whybox, Python, numpy and the model's library. seconds: wall time.
         notes: what the reader should know.
         passes: of networks: rows that went forward and backward, rows together. operators: those met that had no rule of their own.
@@ -223,7 +223,7 @@ class Evidence:
         index = ("index", "Index", self.index)
         additivity = (
             "additivity",
-            "Attributions add up to the prediction within",
+            f"Attributions add up to the {'loss' if self.settings.get('loss') else 'prediction'} within",
             residual if self.additive else "does not apply: this index does not add up, by design",
         )
         return [
@@ -251,6 +251,7 @@ class Evidence:
         ]
 
 
+_ROW_FINGERPRINTS: Final = ("rows", "y")  # of what each part has for itself
 _COMMON_FIELDS: Final = {  # what parts of one explanation have in common, in words
     "method": "method",
     "method_id": "id of the method",
@@ -283,8 +284,7 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
     first = parts[0]
     for p in parts[1:]:
         _refuse_differing(first, p)
-    digests = [p.fingerprints.get("rows", "") for p in parts]
-    digest = digests[0] if len(parts) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    digests = {name: _joint_digest([p.fingerprints.get(name, "") for p in parts]) for name in _ROW_FINGERPRINTS}
     columns = dict.fromkeys(c for p in parts for c in p.unseen)
     unseen = {c: merge_unseen(UnseenCategories(**p.unseen[c]) for p in parts if c in p.unseen) for c in columns}
     counted = {UnseenCategories(**u).describe(c) for p in parts for c, u in p.unseen.items()}  # of one batch each
@@ -299,7 +299,7 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
         model_calls=sum(p.model_calls for p in parts),
         rows=sum(p.rows for p in parts),
         seconds=sum(p.seconds for p in parts),
-        fingerprints={**first.fingerprints, **({"rows": digest} if any(digests) else {})},
+        fingerprints={**first.fingerprints, **{name: digest for name, digest in digests.items() if digest}},
         verdict=min((p.verdict for p in parts), key=lambda verdict: verdict.get("rows", 0)),
         versions={
             name: _distinct_text(p.versions[name] for p in parts if name in p.versions)
@@ -314,6 +314,13 @@ def merge_evidence(parts: Sequence[Evidence]) -> Evidence:
         unknown={name: value for p in reversed(parts) for name, value in p.unknown.items()},
         settings={name: _merge_setting(name, value, parts) for name, value in first.settings.items()},
     )
+
+
+def _joint_digest(digests: Sequence[str]) -> str:
+    """The SHA-256 of several, in order; that of the only one; "" where there are none."""
+    if len(digests) == 1 or not any(digests):
+        return digests[0]
+    return hashlib.sha256("".join(digests).encode()).hexdigest()
 
 
 def _refuse_differing(one: Evidence, other: Evidence) -> None:

@@ -55,6 +55,7 @@ EXPLANATION_KINDS: Final = {
     ),
 }
 _PICKED_LABELS_KEPT: Final = ("width", "row", "output", "method")  # of axes from which one entry was picked
+_KINDS_FROM_A_BASE: Final = ("attribution", "interaction")  # whose values lead from the base to the prediction
 PAIR_SEPARATOR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
 
 
@@ -68,8 +69,9 @@ class Explanation:
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
-        base: value when every feature is absent, () or (outputs,), NaN of local values and of texts that differ in it; ``base_values`` has it for each row.
-        prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs); None where there are no rows.
+        base: value when every feature is absent, () or (outputs,), NaN of local values, and of texts and losses of rows that differ in it; ``base_values`` has
+            it for each row.
+        prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs), or the loss of that; None where there are no rows.
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
         data: a snapshot of the user's rows, aligned with the model: ``data["bmi"]``, ``data[3]``, ``data[:5]``; None where there are no rows.
@@ -162,11 +164,16 @@ class Explanation:
     @property
     def base_values(self) -> Floats:
         """The base of each row, (rows,) or (rows, outputs), as ``shap.Explanation`` has it; the base itself where there is no row axis."""
-        if "base" in self.extras:  # of networks and texts, which have one for each row
+        if "base" in self.extras:  # of networks, texts and losses, which have one for each row
             return self.extras["base"][1]
         if "row" not in self.dims:
             return self.base
         return np.broadcast_to(self.base, (len(self.coords["row"]), *self.base.shape))
+
+    @property
+    def explained(self) -> str:
+        """What is shared out among features, in a word: ``"prediction"``, or ``"loss"`` of it."""
+        return "loss" if self.kind in _KINDS_FROM_A_BASE and self.evidence.settings.get("loss") else "prediction"
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -310,6 +317,8 @@ class Explanation:
             if dim == "row":
                 prediction = None if prediction is None else prediction[index]
                 data = None if data is None else data.rows(np.atleast_1d(np.arange(len(data))[index]))
+                if isinstance(index, (int, np.integer)) and self.kind in _KINDS_FROM_A_BASE and "base" in extras:
+                    base = extras["base"][1]
             if dim == "output":
                 base, prediction = base[index], None if prediction is None else prediction[..., index]
             if isinstance(index, (int, np.integer)):

@@ -200,7 +200,7 @@ def _wide_columns(e: Labelled) -> dict[str, npt.NDArray[Any]]:
     values = values if "feature" in e.dims else values[:, None]
     n = len(values)
     features = e.feature_names if "feature" in e.dims else (e.kind,)
-    base_name, base = ("base_value", np.broadcast_to(e.base, (n, *e.base.shape)))
+    base_name, base = ("base_value", e.base_values if rows else e.base[None])
     if e.kind == "local":  # whose values do not start from a base
         base_name, base = "local_prediction", e.extras["local_prediction"][1].reshape(n, *e.base.shape)
     prediction = None if e.prediction is None else (e.prediction if rows else np.asarray(e.prediction)[None])

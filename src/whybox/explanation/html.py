@@ -261,6 +261,7 @@ def _column_heading(name: str) -> str:
 def _attribution_table(e: Labelled) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(MAX_FEATURES_SHOWN)
+    bases = e.base_values if "base" in e.extras and np.isnan(e.base).any() else None  # rows differ in it
     head = "".join(_column_heading(e.feature_names[j]) for j in order)
     most = largest_size(e, e.values[:MAX_ROWS_SHOWN, order])
     lines = []
@@ -276,18 +277,20 @@ def _attribution_table(e: Labelled) -> str:
             if e.prediction is None
             else f'<td style="text-align:right"><b>{number_text(float(e.prediction[i]))}</b></td>'
         )
+        base_cell = f'<td style="text-align:right">{number_text(float(bases[i]))}</td>' if bases is not None else ""
         lines.append(
-            f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{cells}{prediction_cell}</tr>'
+            f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{cells}{base_cell}{prediction_cell}</tr>'
         )
     more = []
     if len(e.values) > MAX_ROWS_SHOWN:
         more.append(f"{len(e.values) - MAX_ROWS_SHOWN:,} more rows")
     if len(e.feature_names) > len(order):
         more.append(f"{len(e.feature_names) - len(order):,} more features")
-    note = (
-        f"<div>and {' and '.join(more)}; base {number_text(float(e.base))}</div>"
-        if more
-        else f"<div>base {number_text(float(e.base))}</div>"
-    )
-    prediction_cell = "" if e.prediction is None else '<th style="vertical-align:bottom">prediction</th>'
-    return f'<div style="overflow-x:auto"><table><tr><th style="text-align:left;vertical-align:bottom">row</th>{head}{prediction_cell}</tr>{"".join(lines)}</table></div>{note}'
+    said = [f"and {' and '.join(more)}"] if more else []
+    said += [f"base {number_text(float(e.base))}"] if bases is None else []
+    note = f"<div>{'; '.join(said)}</div>" if said else ""
+    base_cell = "" if bases is None else '<th style="vertical-align:bottom">base</th>'
+    prediction_cell = "" if e.prediction is None else f'<th style="vertical-align:bottom">{e.explained}</th>'
+    first = '<th style="text-align:left;vertical-align:bottom">row</th>'
+    head_line = f"<tr>{first}{head}{base_cell}{prediction_cell}</tr>"
+    return f'<div style="overflow-x:auto"><table>{head_line}{"".join(lines)}</table></div>{note}'

@@ -46,6 +46,10 @@ class Labelled(Protocol):
     @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
+    def base_values(self) -> Floats: ...  # noqa: D102
+    @property
+    def explained(self) -> str: ...  # noqa: D102
+    @property
     def feature_names(self) -> tuple[str, ...]: ...  # noqa: D102
     @property
     def output_names(self) -> tuple[str, ...]: ...  # noqa: D102

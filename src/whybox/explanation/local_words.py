@@ -49,12 +49,11 @@ def distinct_words(e: Labelled) -> list[str]:
 
 
 def keep_own_words(e: Any) -> Any:
-    """Return the values of one text that was picked out of several, with its own words alone, which become labels, and its own base."""
+    """Return the values of one text that was picked out of several, with its own words alone, which become labels."""
     words = e.extras["word"][1]
     kept = np.flatnonzero([word != "" for word in words.tolist()])
     own = e if len(kept) == len(words) else e[kept]
-    base = np.array(own.extras["base"][1]) if "base" in own.extras else own.base
-    return replace(own, base=base, coords={**own.coords, "word": own.extras["word"][1]})
+    return replace(own, coords={**own.coords, "word": own.extras["word"][1]})
 
 
 def text_pieces(e: Labelled) -> list[tuple[str, int]]:

@@ -34,6 +34,7 @@ __all__ = [
 ClassPositions = npt.NDArray[np.int64]
 TIED: Final = 1e-10  # probabilities that differ by a smaller share are equal but for rounding, here and in native code
 _LOSS_PATTERN: Final = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\)\s*)?")
+_OTHER_NAMES: Final = {"log_loss": "log", "squared_error": "squared", "absolute_error": "absolute"}
 _TRUTH_AS_TEXT: Final[dict[str, bool | int]] = {"True": True, "False": False, "1": 1, "0": 0}
 
 
@@ -181,6 +182,8 @@ CLASS_LOSSES: Final = ("log", "brier", "zero_one")  # of the probabilities of cl
 def as_loss(loss: str | Loss) -> Loss:
     """Return a loss from its name: one of :data:`LOSSES`, with a parameter ``"pinball(level)"`` and ``"tweedie(power)"``.
 
+    Names of scikit-learn mean the same losses: ``"log_loss"``, ``"squared_error"``, ``"absolute_error"``.
+
     ``"log"`` is the negative log-probability of the true class, at most 36 (probabilities below 2.2e-16 count as that); ``"brier"`` the squared
     distance of probabilities from the true class, of the second class alone where there are two; ``"zero_one"`` 1 where another class is the
     most probable, of equal ones the first. ``"poisson"`` and ``"tweedie"`` are unit deviances, ``"tweedie(2)"`` being that of the gamma distribution. Means
@@ -191,7 +194,7 @@ def as_loss(loss: str | Loss) -> Loss:
     """
     if isinstance(loss, Loss):
         return loss
-    match = _LOSS_PATTERN.fullmatch(loss) if isinstance(loss, str) else None
+    match = _LOSS_PATTERN.fullmatch(_OTHER_NAMES.get(loss, loss)) if isinstance(loss, str) else None
     if match is None or match[1] not in LOSSES:
         raise OptionError(Argument("loss", loss), " is not known.", known=LOSSES)
     name, parameter = match.groups()

@@ -86,7 +86,7 @@ def heatmap(
     if e.prediction is not None:
         _draw_predictions(ax, np.asarray(e.prediction)[shown])
     above = [] if e.prediction is None else [-1.25]
-    ax.set_yticks([*above, *range(len(names))], [*(["prediction"] if above else []), *names])
+    ax.set_yticks([*above, *range(len(names))], [*([e.explained] if above else []), *names])
     ax.set_ylim(len(names) - 0.5, -1.9 if above else -0.5)
     ax.set_xlabel(
         f"{len(e):,} rows, alike ones together"

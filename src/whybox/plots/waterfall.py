@@ -103,7 +103,8 @@ def waterfall(
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
     ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    lines = [e.units, f"read upwards: from base {number_text(base)} (dashed) to prediction {number_text(final)}"]
+    origin = "base" if e.explained == "prediction" else f"mean {e.explained}"
+    lines = [e.units, f"read upwards: from {origin} {number_text(base)} (dashed) to {e.explained} {number_text(final)}"]
     if half.any():
         summed = " (that of the sum is not known)" * (len(e.values) > max_display)
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
@@ -112,7 +113,7 @@ def waterfall(
         if unconverged_rows(e):
             lines.append("the errors are larger than asked")
     ax.set_xlabel("\n".join(lines))
-    usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: prediction {number_text(final)}{output_suffix(e)}"
+    usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: {e.explained} {number_text(final)}{output_suffix(e)}"
     ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)

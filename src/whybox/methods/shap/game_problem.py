@@ -349,8 +349,8 @@ def resolve_setting(model: Any, background: Any, options: ShapOptions) -> GameSe
     """
     if background is None:
         raise OptionError(
-            "this model is evaluated, not read, so features are absent by taking the values of background rows: pass rows like those of training, or a sample "
-            "of some hundred of them, ",
+            f"this {'model' if options.loss is None else 'loss'} is evaluated, not read, so features are absent by taking the values of background rows: "
+            "pass rows like those of training, or a sample of some hundred of them, ",
             Argument("background", example="X_train"),
             ".",
         )

@@ -160,7 +160,7 @@ class ShapOptions:
             )
         self._check_sampling()
         if self.loss is not None:
-            if self.loss != AUTO_LOSS:
+            if not (isinstance(self.loss, str) and self.loss == AUTO_LOSS):
                 as_loss(self.loss)
             check_loss_scale(self.scale)
             check_loss_options(stochastic=self.stochastic, surrogate=self.surrogate)
