@@ -1,9 +1,10 @@
 """Games of the loss of each row: outputs of hybrids become losses by the truth of the row that is explained.
 
-The worth of a coalition is the mean over background rows of the loss of the hybrid's prediction, as in TreeExplainer(model_output="log_loss") of the package shap
-(Lundberg et al. 2020, Nature Machine Intelligence 2, doi:10.1038/s42256-019-0138-9). The loss comes first, the mean second: so the game is a mean over background
-rows, as that of a prediction is, and all that holds for such games holds. (SAGE takes the loss of the mean prediction.) Two rows with equal cells and another
-truth have different games; the model is evaluated for both once.
+The worth of a coalition is the mean over background rows of the loss of the hybrid's prediction (Lundberg et al. 2020, Nature Machine Intelligence 2,
+doi:10.1038/s42256-019-0138-9). The loss comes first, the mean second: so the game is a mean over background rows, as that of a prediction is, and all that holds
+for such games holds. (SAGE takes the loss of the mean prediction. TreeExplainer(model_output="log_loss") of the package shap has the same base and the same sums,
+but scales the values of the margin by the ratio of losses to margins for each background row, which is no Shapley value of the loss.) Two rows with equal cells
+and another truth have different games; the model is evaluated for both once.
 """
 
 from __future__ import annotations
