@@ -8,6 +8,7 @@ import pandas as pd
 import pyarrow.parquet as pq
 import pytest
 from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder
 from sklearn.svm import SVR
@@ -83,3 +84,71 @@ def test_a_plan_of_rows_and_of_their_number(folder, capsys):
     assert next(line for line in of_number.splitlines() if "calls" in line) == next(
         line for line in of_rows.splitlines() if "calls" in line
     )
+
+
+# the loss of each row
+
+
+@pytest.fixture(scope="module")
+def with_truth(folder):
+    truth = (TABLE["age"] > 40).map({True: "old", False: "young"})
+    numbers = LogisticRegression().fit(TABLE[["age", "size"]], truth)
+    joblib.dump(numbers, folder / "classes.joblib")
+    rows = TABLE[["age", "size"]].assign(kind=truth)
+    rows[:5].assign(customer=list("abcde")).to_csv(folder / "truth.csv", index=False)
+    rows[20:40].to_csv(folder / "truth_background.csv", index=False)
+    return numbers, TABLE[["age", "size"]], truth.to_numpy()
+
+
+def run_loss(folder, *more, command=("explain",), rows="truth.csv"):
+    given = ["--background", str(folder / "truth_background.csv")]
+    return main([*command, str(folder / "classes.joblib"), str(folder / rows), "--trust-pickle", *given, *more])
+
+
+def test_the_loss_of_each_row(folder, with_truth, capsys):
+    model, rows, truth = with_truth
+    out = folder / "loss.parquet"
+    assert run_loss(folder, "-o", str(out), "--id", "customer", "--loss", "log", "--target", "kind") == 0
+    got = pq.read_table(out).to_pandas()
+    expected = wb.explain(model, rows[:5], rows[20:40], loss="log", y=truth[:5])
+    assert list(got) == ["customer", "age", "size", "base_value", "prediction"]
+    np.testing.assert_allclose(got[["age", "size"]].to_numpy(), expected.values, atol=1e-9)
+    np.testing.assert_allclose(got["base_value"], expected.base_values)
+    np.testing.assert_allclose(got["prediction"], expected.prediction)
+    said = capsys.readouterr().out
+    assert "5 rows x 2 features, in log loss, nats" in said
+    assert "Attributions add up to the loss within" in said
+
+
+def test_the_plan_of_a_loss(folder, with_truth, capsys):
+    plan = ("plan", "explain")
+    assert run_loss(folder, "--loss", "log", "--target", "kind", "--id", "customer", "-o", "x.csv", command=plan) == 2
+    capsys.readouterr()
+    assert run_loss(folder, "--loss", "log", "--target", "kind", command=plan, rows="truth_background.csv") == 0
+    assert "ExactShap: 20 rows" in capsys.readouterr().out
+    number = [*plan, str(folder / "classes.joblib"), "1000", "--trust-pickle", "--loss", "log"]
+    number += ["--background", str(folder / "truth_background.csv")]
+    assert main(number) == 0
+    assert "1,000 rows" in capsys.readouterr().out
+    assert main([*number, "--target", "kind"]) == 2
+    assert "only their number is given" in capsys.readouterr().err
+    del with_truth
+
+
+@pytest.mark.parametrize(
+    ("more", "says"),
+    [
+        (("--loss", "log"), "compares predictions with the truth: pass --target"),
+        (("--target", "kind"), "is used where its loss is explained: pass --loss"),
+        (("--loss", "log", "--target", "kinds"), "is not a column of"),
+        (("--loss", "log", "--target", "age"), "is a column that the model reads"),
+        (("--loss", "logg", "--target", "kind"), "Did you mean 'log'"),
+        (("--loss", "squared", "--target", "kind"), "is of numbers; this model predicts probabilities of classes"),
+        (("--loss", "log", "--target", "kind", "--method", "partition_shap"), "does not take 'loss'"),
+    ],
+)
+def test_refused_losses(folder, with_truth, capsys, more, says):
+    assert run_loss(folder, "-o", str(folder / "no.csv"), *more) == 2
+    assert says in " ".join(capsys.readouterr().err.split())
+    assert not (folder / "no.csv").exists()
+    del with_truth
