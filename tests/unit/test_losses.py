@@ -47,6 +47,8 @@ def pinball(level):
     [
         ("squared", ANY, metrics.mean_squared_error),
         ("absolute", ANY, metrics.mean_absolute_error),
+        ("squared_error", ANY, metrics.mean_squared_error),
+        ("absolute_error", ANY, metrics.mean_absolute_error),
         ("pinball", ANY, pinball(0.5)),
         ("pinball(0.9)", ANY, pinball(0.9)),
         ("poisson", COUNTS, metrics.mean_poisson_deviance),

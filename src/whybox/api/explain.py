@@ -151,6 +151,8 @@ def explain(
         Explanation: ``values`` (n, features) for regression and binary classification, (n, features, outputs) otherwise; order 2 has the
         feature axis twice; of texts the axes are ``("row", "word"[, "output"])``, NaN behind a text's last word, and ``e[0]`` is one text with its words as
         labels; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
+        With ``loss``, ``prediction`` is the loss of the row, ``base_values`` has the mean loss of the background with the truth of each row, and ``extras`` have
+        ``y`` and ``model_prediction``.
         Of a model that is evaluated, ``std_error`` is that of the draws (None where exact), and ``extras`` have ``background_error`` (standard error of another
         background of this size), ``model_evals`` and ``converged`` of each row.
 

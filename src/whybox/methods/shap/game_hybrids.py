@@ -92,7 +92,7 @@ def largest_absent(problem: GameProblem) -> Floats:
     """Return the largest size of an output of a background row, (1, outputs), or for each row (n, outputs)."""
     if problem.loss is not None:
         return problem.loss.largest_of_donors
-    return np.abs(problem.background_outputs).max(axis=0, keepdims=True)
+    return np.asarray(np.abs(problem.background_outputs).max(axis=0, keepdims=True))
 
 
 def largest_output(problem: GameProblem) -> float:

@@ -9,6 +9,7 @@ and another truth have different games; the model is evaluated for both once.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, final
@@ -115,7 +116,8 @@ class LossGames:
         """
         flat = outputs.reshape(-1, outputs.shape[-1])
         each = len(flat) // max(len(rows), 1)
-        return self.losses(np.repeat(self.truth[rows], each), flat).reshape(*outputs.shape[:-1], 1)
+        truth: Any = np.repeat(self.truth[rows], each)
+        return self.losses(truth, flat).reshape(*outputs.shape[:-1], 1)
 
     @property
     def of_rows(self) -> Floats:
@@ -129,19 +131,20 @@ class LossGames:
 
     def base(self, weights: Floats) -> Floats:
         """Return the mean loss of the background with the truth of each row, (n, 1); of equal losses it is exactly their value."""
-        parts = [(p[:, 0], p - p[:, :1]) for p in self._blocks_of_donors]
-        return np.concatenate([first + np.einsum("b,rbo->ro", weights, rest) for first, rest in parts])
+        means = [p[:, 0] + np.einsum("b,rbo->ro", weights, p - p[:, :1]) for p in self._blocks_of_donors()]
+        return np.concatenate(means)
 
     @cached_property
     def largest_of_donors(self) -> Floats:
         """The largest loss of a background row with the truth of each row, (n, 1)."""
-        return np.concatenate([np.abs(part).max(axis=1) for part in self._blocks_of_donors])
+        return np.concatenate([np.abs(part).max(axis=1) for part in self._blocks_of_donors()])
 
-    @property
-    def _blocks_of_donors(self) -> list[Floats]:
+    def _blocks_of_donors(self) -> Iterator[Floats]:
+        """Losses of background rows with the truth of some rows after the other."""
         step = max(1, MAX_LOSSES // max(self.background_outputs.size, 1))
         n = len(self.truth)
-        return [self.of_donors(np.arange(start, min(start + step, n))) for start in range(0, n, step)]
+        for start in range(0, n, step):
+            yield self.of_donors(np.arange(start, min(start + step, n)))
 
     def moved(self, rows: Ints, outputs: Floats, by: Floats) -> Floats:
         """Return how far losses move at most, about, where each output moves by so much, (k, 1).
