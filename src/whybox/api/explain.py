@@ -24,7 +24,7 @@ from whybox.methods.registry import find, load, methods
 from whybox.methods.shap.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
-from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
+from whybox.methods.shap.text_explainer import ShapOfTexts
 from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 from whybox.models.base import Model
 from whybox.models.bound_method import PREDICT_METHODS
@@ -162,7 +162,7 @@ def explain(
     """
     if is_column_of_texts(X):
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
-        return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
+        return for_each(of_texts, lambda each: ShapOfTexts(model, each)(X))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     rows, behind = as_table(X), _background_table(background)  # once: a reader gives its rows once
     explained = _ModelToExplain(model)
@@ -180,7 +180,7 @@ def plan_explain(
     """Plan :func:`explain`; `X` may be a number of rows. The time is that of the attributions, without the model's own predict."""
     if is_column_of_texts(X):
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
-        return for_each(of_texts, lambda each: plan_texts(model, X, each))
+        return for_each(of_texts, lambda each: ShapOfTexts(model, each).plan(X))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     table = None if isinstance(X, Integral) else as_table(X)
     behind, explained = _background_table(background), _ModelToExplain(model)

@@ -20,16 +20,14 @@ from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.owen import Hierarchy, count_coalitions, owen_game
 from whybox.games.sampling import draw_design, min_evaluations
 from whybox.games.solve import estimate_values
-from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.words.evaluate import MaskEvaluator, read_words
-from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_texts
-from whybox.methods.common.words.text_model import TextModel, as_text_model, resolve_text_output
+from whybox.methods.common.words.explained import ExplainedText, ExplainedTexts, TextEvaluation, explain_each
+from whybox.methods.common.words.options import PREDICTIONS_OF_CHECKS
+from whybox.methods.common.words.split import TextWords, as_texts, split_texts
 from whybox.methods.shap.text_options import EXACT, PARTITION, SAMPLED, ShapTextOptions
 from whybox.methods.shap.word_hierarchy import word_hierarchy
 
-__all__ = ["ExplainedTexts", "WordGame", "WordValues", "explain_texts", "split_into_games"]
+__all__ = ["ValuesOfTexts", "WordGame", "WordValues", "explain_texts", "method_of", "split_into_games"]
 
-PREDICTIONS_OF_CHECKS: Final = 16  # kept for checks, so that draws do not depend on how the model is read
 MAX_ENUMERATED: Final = 2**20  # coalitions of exact values, which are held in memory
 FIRST_SHARE: Final = (
     1 / 8
@@ -38,51 +36,25 @@ ROUNDS: Final = (1 / 4, 1 / 2, 1)  # of all orders, after which errors are looke
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class WordValues:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WordValues(ExplainedText):
     """The values of the words of one text.
 
     Attributes:
-        words: the text and its words, in reading order. values: (words, outputs). std_error: the same shape; None: exact.
-        base, prediction: for the text without any word, and for the whole text, (outputs,). label: names of the outputs explained.
-        kernel: how they were computed, in words. converged: whether errors are as small as asked. spent: predictions made.
-        reading: how texts were given to the model. compared, difference: see :class:`MaskEvaluator`.
+        values: (words, outputs). std_error: the same shape; None: exact.
+        kernel: how they were computed, in words. converged: whether errors are as small as asked.
     """
 
-    words: TextWords
     values: Floats
     std_error: Floats | None
-    base: Floats
-    prediction: Floats
-    label: tuple[str, ...]
     kernel: str
     converged: bool
-    spent: int
-    reading: str
-    compared: int
-    difference: float
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class ExplainedTexts:
-    """The values of words of several texts.
-
-    Attributes:
-        texts: as given. rows: of each. options: as given. method: which method it was, of the family "shap". model: of texts.
-        output: the outputs explained. is_predicted: whether each text has the one of them that is predicted for it.
-    """
-
-    texts: tuple[str, ...]
-    rows: tuple[WordValues, ...]
-    options: ShapTextOptions
-    method: str
-    model: TextModel
-    output: OutputSelection
-    is_predicted: bool = False
+ValuesOfTexts = ExplainedTexts[WordValues, ShapTextOptions]
 
 
-def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptions | None = None) -> ExplainedTexts:
+def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptions | None = None) -> ValuesOfTexts:
     """Return the values of the words of each text.
 
     Args:
@@ -96,15 +68,12 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptio
     options = ShapTextOptions() if options is None else options
     rows = as_texts(texts)
     games = split_into_games(rows, options)
-    read = as_text_model(model, rows[0], response_method=options.response_method)
-    output, predicted = resolve_text_output(read, options.output, options.scale)
-    explained = tuple(game.solve(read, output, predicted=predicted) for game in games)
-    method = _method_of(options.method, all(row.std_error is None for row in explained))
-    return ExplainedTexts(rows, explained, options, method, read, output, predicted)
+    return explain_each(model, rows, [g.words for g in games], options, lambda row, text: games[row].solve(text))
 
 
-def _method_of(asked: str, exact: bool) -> str:
-    """The method that was used, where the choice was left open."""
+def method_of(options: ShapTextOptions, *, exact: bool) -> str:
+    """Return the method, of the family "shap", that is used; `exact`: where the choice is left open, whether values are exact."""
+    asked = str(options.method)
     return asked if asked in (EXACT, SAMPLED, PARTITION) else EXACT if exact else SAMPLED
 
 
@@ -192,39 +161,22 @@ class WordGame:
                 ". Raise it, or explain shorter texts.",
             )
 
-    def solve(self, model: TextModel, output: OutputSelection, *, predicted: bool) -> WordValues:
+    def solve(self, text: TextEvaluation) -> WordValues:
         """Return the values of the words.
 
         Args:
-            model: of texts. output: which outputs, on which scale. predicted: explain the largest of them alone.
+            text: what evaluates the coalitions.
 
         Raises:
             WhyboxError: see :func:`explain_texts`.
         """
-        options, count = self.options, self.words.n_words
-        draw = np.random.default_rng([options.seed, number_of_text(self.words.text)])
-        evaluate = read_words(
-            self.words, model, output, seed=options.seed, batch_size=options.batch_size, max_evals=options.budget
-        )
-        checked = evaluate.checked_masks(draw)
-        evaluate.check_before(checked)
-        base, prediction = evaluate(np.array([[False] * count, [True] * count]))
-        chosen = [int(np.argmax(prediction))] if predicted else list(range(len(prediction)))
-        values, error, kernel = _Solver(evaluate, self, chosen, draw).run()
-        evaluate.check_after(checked)
+        values, error, kernel = _Solver(text, self).run()
         return WordValues(
-            self.words,
-            values,
-            error,
-            base[chosen],
-            prediction[chosen],
-            tuple(output.names[k] for k in chosen),
-            kernel,
-            _is_settled(values, error, options),
-            evaluate.spent,
-            evaluate.reading,
-            evaluate.compared,
-            evaluate.difference,
+            **text.finish(),
+            values=values,
+            std_error=error,
+            kernel=kernel,
+            converged=_is_settled(values, error, self.options),
         )
 
 
@@ -240,10 +192,8 @@ def _is_settled(values: Floats, error: Floats | None, options: ShapTextOptions) 
 class _Solver:
     """Values of one game, from a model that is evaluated on masks."""
 
-    evaluate: MaskEvaluator
+    worths: TextEvaluation
     game: WordGame
-    chosen: list[int]
-    draw: np.random.Generator
 
     def run(self) -> tuple[Floats, Floats | None, str]:
         """Values, (words, outputs), their errors, and how they were computed."""
@@ -258,16 +208,10 @@ class _Solver:
             return owen.values(self.worths(owen.coalitions)), None, "every block of words in each of its contexts"
         return (*self.from_orders(hierarchy), "orders that keep blocks of words together, each with its reverse")
 
-    def worths(self, coalitions: Any) -> Floats:
-        """What the coalitions are worth, (coalitions, outputs)."""
-        return self.evaluate(coalitions)[:, self.chosen]
-
     @property
     def total(self) -> Floats:
         """Worth of all words less that of none, (outputs,)."""
-        count = self.game.words.n_words
-        none, every = self.worths(np.array([[False] * count, [True] * count]))
-        return np.asarray(every - none)
+        return np.asarray(self.worths.prediction - self.worths.base)
 
     def from_pairs(self) -> tuple[Floats, Floats]:
         """Shapley values and their errors from a design of pairs; a small one first."""
@@ -275,7 +219,7 @@ class _Solver:
         first = max(min_evaluations(count), int(left * FIRST_SHARE))
         sizes = [left] if options.tol == 0 or left < first + min_evaluations(count) else [first, left - first]
         for size in sizes:
-            design = draw_design(count, size, self.draw)
+            design = draw_design(count, size, self.worths.draw)
             with_words, without = self.worths(design.coalitions), self.worths(~design.coalitions)
             values, variances = estimate_values(
                 design, (with_words - without) / 2, (with_words + without) / 2, self.total
@@ -288,7 +232,7 @@ class _Solver:
         """Owen values and their errors from orders that are compatible with the hierarchy."""
         count, options = hierarchy.players, self.game.options
         draws = (self.game.left - 2) // (2 * (count - 1))
-        orders, total = draw_orders(hierarchy, draws, self.draw), self.total
+        orders, total = draw_orders(hierarchy, draws, self.worths.draw), self.total
         for share in ROUNDS:
             drawn = orders.first(max(MIN_DRAWS, int(draws * share)))
             coalitions = drawn.coalitions().reshape(-1, count)

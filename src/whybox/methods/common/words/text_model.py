@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -18,7 +19,8 @@ from whybox.models.blackbox import prediction_method, probe_outputs
 from whybox.models.bound_method import bound_method, gives_labels
 from whybox.models.call_outputs import as_outputs
 from whybox.models.links import Outputs
-from whybox.models.registry import takes_texts
+from whybox.models.registry import takes_texts, word_counts
+from whybox.models.word_counts import WordCountModel
 
 __all__ = [
     "TextModel",
@@ -54,6 +56,13 @@ class TextModel:
     method: str | None = None
     library: str = "numpy"
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def counts(self) -> WordCountModel | str:
+        """What counts words in place of the first step, or why texts are written instead."""
+        if self.estimator is None or self.method is None:
+            return "the model is a function of texts"
+        return word_counts(self.estimator, self.method)
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Return the outputs for texts, (texts, outputs).
@@ -159,12 +168,15 @@ def as_text_model(model: Any, text: str, *, response_method: str | None = None) 
     Args:
         model: a function of a list of texts; an estimator or Pipeline that takes texts, or its ``predict_proba``, ``decision_function`` or ``predict``; a function
             that returns, for each text, the list ``[{"label": ..., "score": ...}, ...]`` of all its classes, as text-classification pipelines of transformers do.
+            A model of texts that was read is returned as it is.
         text: any text. response_method: method of an estimator to call; None: the first of these three that it has.
 
     Raises:
         UnsupportedModelError: nothing here can be called, or it returns labels of classes and no numbers. OptionError: no such method.
         InputError: it refuses the text; see :class:`TextModel`.
     """
+    if isinstance(model, TextModel):
+        return model
     if isinstance(model, type):
         raise UnsupportedModelError(f"{model.__name__} is a class, not a fitted model; pass an instance after fit.")
     bound = bound_method(model)
