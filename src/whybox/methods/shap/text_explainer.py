@@ -23,6 +23,16 @@ class ShapOfTexts(TextExplainer[ShapTextOptions]):
 
     of_tables: ClassVar[str] = "absent features take their values from a background"
 
+    def hierarchy_of(self, text: str) -> Any:
+        """Return the hierarchy of a text, over which Owen values are taken, as nested lists of its words.
+
+        Raises:
+            OptionError: the hierarchy that was given does not fit. InputError: the text has no words. LimitError: `max_evals` is too small.
+        """
+        (game,) = split_into_games(as_texts(text), self.options)
+        assert game.hierarchy is not None  # noqa: S101  # asked of Owen values alone
+        return game.hierarchy.nested(game.words.words)
+
     def _explain(self, model: Any, texts: Any) -> ValuesOfTexts:
         return explain_texts(model, texts, self.options)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -24,7 +25,7 @@ from whybox.methods.common.words.explained import ExplainedText, ExplainedTexts,
 from whybox.methods.common.words.options import PREDICTIONS_OF_CHECKS
 from whybox.methods.common.words.split import TextWords, as_texts, split_texts
 from whybox.methods.shap.text_options import EXACT, PARTITION, SAMPLED, ShapTextOptions
-from whybox.methods.shap.word_hierarchy import word_hierarchy
+from whybox.methods.shap.word_hierarchy import resolve_word_hierarchies
 
 __all__ = ["ValuesOfTexts", "WordGame", "WordValues", "explain_texts", "method_of", "split_into_games"]
 
@@ -81,10 +82,13 @@ def split_into_games(texts: Sequence[str], options: ShapTextOptions) -> list[Wor
     """Split texts into words, and check that each can be explained within the budget.
 
     Raises:
-        InputError: a text has no words. LimitError: `max_evals` is too small.
+        InputError: a text has no words. OptionError: `hierarchy` does not fit. LimitError: `max_evals` is too small.
     """
     split = split_texts(texts, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string)
-    games = [WordGame(words, options) for words in split]
+    hierarchies: list[Hierarchy | None] = [None] * len(split)
+    if options.method == PARTITION:
+        hierarchies = [*resolve_word_hierarchies(options.hierarchy, split)]
+    games = [WordGame(words, options, hierarchy) for words, hierarchy in zip(split, hierarchies, strict=True)]
     for row, game in enumerate(games):
         game.check_budget(row)
     return games
@@ -96,27 +100,22 @@ class WordGame:
     """The game of one text.
 
     Attributes:
-        words: the text and its words, the players. options: of texts.
+        words: the text and its words, the players. options: of texts. hierarchy: blocks of words; None of Shapley values.
     """
 
     words: TextWords
     options: ShapTextOptions
-
-    @property
-    def hierarchy(self) -> Hierarchy | None:
-        """Blocks of neighbouring words; None of Shapley values."""
-        return word_hierarchy(self.words) if self.options.method == PARTITION else None
+    hierarchy: Hierarchy | None = None
 
     @property
     def left(self) -> int:
         """Predictions that are left beside those of the checks."""
         return self.options.budget - PREDICTIONS_OF_CHECKS
 
-    @property
+    @cached_property
     def exact_evaluations(self) -> int:
         """Coalitions that exact values take."""
-        hierarchy = self.hierarchy
-        return int(2**self.words.n_words) if hierarchy is None else count_coalitions(hierarchy)
+        return int(2**self.words.n_words) if self.hierarchy is None else count_coalitions(self.hierarchy)
 
     @property
     def is_exact(self) -> bool:

@@ -27,6 +27,9 @@ class ShapTextOptions(TextOptions):
     """
 
     method: Any = option("auto", "auto, exact, exact_shap, sampled_shap or partition_shap", choices=METHODS_OF_TEXTS)
+    hierarchy: Any = option(
+        None, "blocks of words that belong together, nested lists or a function of a text", as_text=False
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.method, ShapOptions):
@@ -36,6 +39,15 @@ class ShapTextOptions(TextOptions):
             )
         if not isinstance(self.method, str) or self.method not in METHODS_OF_TEXTS:
             raise OptionError(Argument("method", self.method), " is no method of texts.", known=METHODS_OF_TEXTS)
+        if self.hierarchy is not None and self.method != PARTITION:
+            raise OptionError(
+                Argument("method", self.method),
+                " takes no ",
+                Argument("hierarchy"),
+                "; blocks of words are those of ",
+                Argument("method", PARTITION),
+                ".",
+            )
         super().__post_init__()
 
 

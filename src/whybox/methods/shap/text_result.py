@@ -18,7 +18,7 @@ from whybox.numerics.statistics import confidence_interval
 __all__ = ["text_result"]
 
 _ESTIMAND: Final = "words: absent ones are {}"
-_OWEN: Final = "; blocks of neighbouring words share as one player before their words do"
+_OWEN: Final = "; blocks of {} share as one player before their words do"
 
 
 def text_result(found: ValuesOfTexts, *, spec: MethodSpec, seconds: float = 0.0) -> Explanation:
@@ -63,13 +63,15 @@ def _evidence(
     options, rows, owen = found.options, found.rows, spec.id == PARTITION
     residual = max(float(np.abs(r.base + r.values.sum(axis=0) - r.prediction).max()) for r in rows)
     largest = max(float(np.abs(np.concatenate([r.base[None], r.prediction[None], r.values])).max()) for r in rows)
+    given = options.hierarchy is not None
+    blocks = _OWEN.format("words, as given," if given else "neighbouring words") if owen else ""
     absent = "left out" if options.mask_string is None else f"replaced by {options.mask_string!r}"
     return Evidence(
         **spec.evidence_fields(),
-        **axes.evidence_fields({"method": spec.id}),
+        **axes.evidence_fields({"method": spec.id} | ({"hierarchy": "as given"} if given else {})),
         kernel="; ".join(dict.fromkeys(row.kernel for row in rows)),
         exact=exact,
-        estimand=_ESTIMAND.format(absent) + (_OWEN if owen else ""),
+        estimand=_ESTIMAND.format(absent) + blocks,
         index="owen" if owen else "shapley",
         additive=True,
         residual=residual,

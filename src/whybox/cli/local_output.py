@@ -1,4 +1,4 @@
-"""What ``whybox lime`` prints: for each row and output the largest values with their conditions."""
+"""What ``whybox lime`` and ``whybox explain --text`` print: for each row and output the largest values, with their conditions or words."""
 
 from __future__ import annotations
 
@@ -6,17 +6,17 @@ from typing import Any, Final
 
 from whybox.cli.text_table import aligned_lines, short_name
 
-__all__ = ["lime_lines"]
+__all__ = ["local_lines"]
 
 MAX_FEATURES_PRINTED: Final = 10
 MAX_CONDITION_LENGTH: Final = 60
 
 
-def lime_lines(e: Any) -> list[str]:
-    """Return the local values as lines: of each row and output its predictions, warnings, and a line for each of the largest features.
+def local_lines(e: Any) -> list[str]:
+    """Return local values, or attributions of words, as lines: of each row and output its predictions, warnings, and a line for each of the largest features.
 
     Args:
-        e: local values with a row axis.
+        e: local values or attributions of words with a row axis.
     """
     from whybox.explanation.local_rows import one_row
 
