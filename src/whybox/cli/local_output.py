@@ -6,7 +6,7 @@ from typing import Any, Final
 
 from whybox.cli.text_table import aligned_lines, short_name
 
-__all__ = ["local_lines"]
+__all__ = ["local_lines", "pair_lines"]
 
 MAX_FEATURES_PRINTED: Final = 10
 MAX_CONDITION_LENGTH: Final = 60
@@ -25,6 +25,38 @@ def local_lines(e: Any) -> list[str]:
         one = one_row(e, i)
         for k in range(len(e.output_names)) if "output" in e.dims else [None]:
             lines += _row_lines(one if k is None else one[..., k])
+    return lines
+
+
+def pair_lines(e: Any) -> list[str]:
+    """Return the interactions of the words of one text as lines: of each output its predictions, and a line for each of the largest pairs, whole.
+
+    Args:
+        e: interactions of one text, with a row axis.
+    """
+    import numpy as np
+
+    from whybox.explanation.explanation import PAIR_SEPARATOR
+    from whybox.explanation.html import number_text
+    from whybox.explanation.local_rows import row_name
+
+    lines: list[str] = []
+    for k in range(len(e.output_names)) if "output" in e.dims else [None]:
+        one = e[0] if k is None else e[0, ..., k]
+        first, second = np.triu_indices(len(e.feature_names), 1)
+        size = 2 * one.values[first, second]  # half of it stands on either side of the diagonal
+        order = np.argsort(-np.abs(size), kind="stable")[:MAX_FEATURES_PRINTED]
+        columns = {
+            "pair": [
+                f"{short_name(e.feature_names[first[j]])}{PAIR_SEPARATOR}{short_name(e.feature_names[second[j]])}"
+                for j in order
+            ],
+            "interaction": [number_text(float(size[j])) for j in order],
+        }
+        head = f"row {row_name(one)}: prediction {number_text(float(one.prediction), 3)}, base {number_text(float(one.base), 3)}"
+        left = len(size) - len(order)
+        more = [f"  and {left:,} smaller pair{'s' * (left > 1)}"] if left else []
+        lines += [head, *(f"  {line}" for line in aligned_lines(columns)), *more]
     return lines
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, final
 
-from whybox.cli.local_output import local_lines
+from whybox.cli.local_output import local_lines, pair_lines
 from whybox.cli.option_fields import given_fields
 from whybox.cli.parser import CommandParser
 from whybox.cli.row_question import RowQuestion, check_positions, chosen_positions, explanation_of, print_or_write
@@ -96,7 +96,7 @@ def explain_texts(
     count = e.shape[1]
     at_most = " at most" if len(q.positions) > 1 else ""
     summary = f" x {count:,} word{'s' * (count != 1)}{at_most}, in {e.units}"
-    print_or_write(e, q, options, out, summary=summary, lines=local_lines)
+    print_or_write(e, q, options, out, summary=summary, lines=pair_lines if e.kind == "interaction" else local_lines)
 
 
 def _typed(options: argparse.Namespace, names: Sequence[str]) -> str | None:

@@ -15,9 +15,9 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError, Part
+from whybox.errors import Argument, LimitError, OptionError, Part
 from whybox.games.compatible_orders import MIN_DRAWS, draw_orders, estimate_owen_values
-from whybox.games.exact import all_coalitions, exact_values
+from whybox.games.exact import all_coalitions, exact_values, interaction_matrix
 from whybox.games.owen import Hierarchy, count_coalitions, owen_game
 from whybox.games.sampling import draw_design, min_evaluations
 from whybox.games.solve import estimate_values
@@ -42,7 +42,8 @@ class WordValues(ExplainedText):
     """The values of the words of one text.
 
     Attributes:
-        values: (words, outputs). std_error: the same shape; None: exact.
+        values: (words, outputs); of order 2 (words, words, outputs), half of each interaction on either side of the diagonal, main effects on it.
+        std_error: the same shape; None: exact.
         kernel: how they were computed, in words. converged: whether errors are as small as asked.
     """
 
@@ -82,9 +83,14 @@ def split_into_games(texts: Sequence[str], options: ShapTextOptions) -> list[Wor
     """Split texts into words, and check that each can be explained within the budget.
 
     Raises:
-        InputError: a text has no words. OptionError: `hierarchy` does not fit. LimitError: `max_evals` is too small.
+        InputError: a text has no words. OptionError: `hierarchy` does not fit; several texts with order 2. LimitError: `max_evals` is too small.
     """
     split = split_texts(texts, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string)
+    if options.order == 2 and len(texts) > 1:
+        raise OptionError(
+            Argument("order", 2),
+            f" takes one text at a time, and these are {len(texts):,}: each text has pairs of its own words.",
+        )
     hierarchies: list[Hierarchy | None] = [None] * len(split)
     if options.method == PARTITION:
         hierarchies = [*resolve_word_hierarchies(options.hierarchy, split)]
@@ -139,6 +145,12 @@ class WordGame:
         count, method = self.words.n_words, self.options.method
         if self.is_exact:
             return
+        if self.options.has_no_estimate:
+            raise LimitError(
+                f"row {row} has {count:,} words: interactions and indices other than Shapley's take 2^{count} predictions and {PREDICTIONS_OF_CHECKS} for checks; up to ",
+                Argument("max_evals", self.options.budget),
+                f" are made, and up to {MAX_ENUMERATED:,} held in memory. They have no estimate: explain a shorter text.",
+            )
         if method in ("exact", EXACT):
             limit: tuple[Part, ...] = (Argument("max_evals", self.options.budget), ". Raise it, or take ")
             if self.exact_evaluations > MAX_ENUMERATED:
@@ -199,13 +211,18 @@ class _Solver:
         hierarchy = self.game.hierarchy
         if hierarchy is None:
             if self.game.is_exact:
-                values = exact_values(self.worths(all_coalitions(self.game.words.n_words)))
-                return values, None, "every way to leave out words"
+                return self.from_all(), None, "every way to leave out words"
             return (*self.from_pairs(), "pairs of coalitions, a Gaussian process over coalitions")
         if self.game.is_exact:
             owen = owen_game(hierarchy)
             return owen.values(self.worths(owen.coalitions)), None, "every block of words in each of its contexts"
         return (*self.from_orders(hierarchy), "orders that keep blocks of words together, each with its reverse")
+
+    def from_all(self) -> Floats:
+        """Values of words, or interactions of their pairs, of any index."""
+        worths, index = self.worths(all_coalitions(self.game.words.n_words)), self.game.options.game_index
+        values = exact_values(worths, index)
+        return values if self.game.options.order == 1 else interaction_matrix(values, exact_values(worths, index, 2))
 
     @property
     def total(self) -> Floats:

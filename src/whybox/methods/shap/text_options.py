@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+import numpy as np
+
 from whybox.errors import Argument, OptionError
+from whybox.games.indices import Index, as_index
 from whybox.methods.common.options import option
 from whybox.methods.common.words.option_names import OptionNames
 from whybox.methods.common.words.options import TextOptions
@@ -27,6 +30,8 @@ class ShapTextOptions(TextOptions):
     """
 
     method: Any = option("auto", "auto, exact, exact_shap, sampled_shap or partition_shap", choices=METHODS_OF_TEXTS)
+    order: int = option(1, "1: attributions; 2: pairwise interactions", choices=(1, 2))
+    index: str | Index = option("shapley", "shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)'")
     hierarchy: Any = option(
         None, "blocks of words that belong together, nested lists or a function of a text", as_text=False
     )
@@ -48,7 +53,30 @@ class ShapTextOptions(TextOptions):
                 Argument("method", PARTITION),
                 ".",
             )
+        if not isinstance(self.order, (int, np.integer)) or self.order not in (1, 2):
+            raise OptionError(Argument("order", self.order), ": 1 gives attributions, 2 gives pairwise interactions.")
+        object.__setattr__(self, "order", int(self.order))
+        object.__setattr__(self, "index", as_index(self.index))
+        if self.method in (SAMPLED, PARTITION) and self.has_no_estimate:
+            raise OptionError(
+                Argument("method", self.method),
+                " computes Shapley or Owen values of single words. ",
+                Argument("order", 2),
+                " and other indices are exact: take ",
+                Argument("method", EXACT),
+                ".",
+            )
         super().__post_init__()
+
+    @property
+    def game_index(self) -> Index:
+        """The index as its quadrature."""
+        return as_index(self.index)
+
+    @property
+    def has_no_estimate(self) -> bool:
+        """Whether values are known only where every way to leave out words is evaluated."""
+        return self.order == 2 or not self.game_index.efficient
 
 
 OPTION_NAMES: Final = OptionNames(ShapTextOptions, ShapOptions)
