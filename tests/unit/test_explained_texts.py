@@ -65,6 +65,21 @@ def test_an_explainer_that_is_kept_gives_the_bytes_of_the_function(model, method
     assert plan.model_calls == wb.plan(wb.explain, model, TEXTS, method=method, **options).model_calls
 
 
+@pytest.mark.parametrize("method", CLASSES)
+def test_a_pipeline_and_its_function_of_strings_have_the_same_values(model, method):
+    text = inspect.getdoc(sklearn.linear_model.Ridge)[:160]
+    options = {"max_evals": 2**14 if method == "exact_shap" else 900, "tol": 0.0}
+    text = " ".join(text.split()[:12]) if method == "exact_shap" else text
+    read = CLASSES[method](model, **options)(text)
+    strings = CLASSES[method](lambda texts: model.predict_proba(texts)[:, 1], **options)(text)
+    assert "word counts from masks" in " ".join(read.evidence.notes)
+    assert "texts as strings" in " ".join(strings.evidence.notes)
+    np.testing.assert_allclose(read.values, strings.values, rtol=0, atol=1e-13)
+    assert (read.std_error is None) == (strings.std_error is None) == (method != "sampled_shap")
+    if method == "sampled_shap":
+        np.testing.assert_allclose(read.std_error, strings.std_error, rtol=0, atol=1e-13)
+
+
 @pytest.mark.parametrize("kind", [ExactShap, Lime])
 def test_the_model_is_read_once_and_asked_whether_it_is_the_same(kind):
     class Counted:

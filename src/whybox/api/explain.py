@@ -114,7 +114,7 @@ def explain(
         spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
             rows where that is more. 0: none; the evidence then says "not checked".
         hierarchy: of ``"partition_shap"``: nested lists of features, ``[["street", "city"], "age"]``, or a linkage matrix of scipy; None: features that depend on
-            each other in the background, by average linkage.
+            each other in the background, by average linkage. Of texts see below.
         tokenizer, by_position, mask_string: of texts alone, see below.
 
     Of a model that is evaluated (an exact answer meets any `tol`; a method named by its id refuses what it does not take):
@@ -133,6 +133,9 @@ def explain(
         ``"sampled_shap"``, or ``"partition_shap"``: Owen values over neighbouring words, which are exact for about 40 words.
         tokenizer: what words are. None: what stands between characters that are in no word. A regular expression of what separates words;
         ``"characters"``; a function that returns the words of a text in reading order; a fast tokenizer of tokenizers or transformers.
+        hierarchy: of ``"partition_shap"``: nested lists of words or their positions, ``[["not", "good"], "film"]``, of several texts a list with one for each; or
+        a function of a text that returns them. None: a text is halved between sentences, these between clauses, and these in the middle.
+        order (2: interactions of the words of one text, as features) and index are exact: they take 2^words predictions, or are refused.
         by_position: each occurrence of a word counts by itself; otherwise a word is left out everywhere. mask_string: what replaces an absent word; None: nothing.
         tol: standard error to reach, as a share of the text's largest value; None: 0.02. max_evals: most predictions of a text; None: 2,000.
         level: confidence of intervals. response_method: method of the estimator to evaluate. batch_size: most texts of one call of the model; None: all.

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from whybox.errors import Argument, OptionError
+from whybox.errors import Argument, OptionError, Part
 from whybox.games.indices import Index, as_index
 from whybox.methods.common.options import option
 from whybox.methods.common.words.option_names import OptionNames
@@ -19,6 +20,22 @@ __all__ = ["EXACT", "OPTION_NAMES", "PARTITION", "SAMPLED", "ShapTextOptions"]
 EXACT, SAMPLED, PARTITION = "exact_shap", "sampled_shap", "partition_shap"  # methods of texts
 METHODS_OF_TEXTS: Final = (*AUTOMATIC_METHODS, EXACT, SAMPLED, PARTITION)
 
+_MAX_EVALS: Final[tuple[Part, ...]] = (
+    "write ",
+    Argument("max_evals", example="2000"),
+    ", predictions of a text, or ",
+    Argument("tol"),
+    ".",
+)
+_OF_OTHER_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
+    **{name: ShapOptions.INSTEAD[name] for name in ("link", "model_output", "random_state", "interactions", "max_order", "output_names")},
+    **dict.fromkeys(("nsamples", "npermutations", "budget"), _MAX_EVALS),
+    "masker": (
+        "words are left out, or replaced by ", Argument("mask_string", example="'...'"), "; ", Argument("tokenizer"), " says what a word is.",
+    ),
+    "split_expression": ("write ", Argument("tokenizer", r"\W+"), ", or a function that returns the words."),
+}  # fmt: skip
+
 
 @final
 @dataclass(frozen=True, kw_only=True)
@@ -28,6 +45,8 @@ class ShapTextOptions(TextOptions):
     Raises:
         OptionError: a value that is not known or out of range.
     """
+
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = _OF_OTHER_LIBRARIES
 
     method: Any = option("auto", "auto, exact, exact_shap, sampled_shap or partition_shap", choices=METHODS_OF_TEXTS)
     order: int = option(1, "1: attributions; 2: pairwise interactions", choices=(1, 2))
