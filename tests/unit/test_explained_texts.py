@@ -153,6 +153,13 @@ def test_what_is_of_tables_or_of_another_method_is_refused(model):
         ExactShap(model, method="sampled_shap")
     with pytest.raises(OptionError, match="is not what SampledShap computes"):
         SampledShap(model, None, ShapTextOptions(method="exact_shap"))
+    for kind in (SampledShap, Lime):
+        with pytest.raises(OptionError, match="players is an option of tables, and these are texts"):
+            kind(model, players={"a": ["b"]})
+        with pytest.raises(OptionError, match="max_evalz= is no option here. Did you mean 'max_evals'"):
+            kind(model, max_evalz=3)
+    with pytest.raises(OptionError, match="masker= is no option here: words are left out, or replaced by mask_string"):
+        wb.explain(model, TEXTS, masker=None)
     with pytest.raises(OptionError, match="has options of tables"):
         wb.explain(model, TEXTS, method=ShapOptions())
     with pytest.raises(AttributeError, match="each text has a hierarchy of its own"):

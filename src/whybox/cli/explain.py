@@ -40,8 +40,8 @@ classifiers, probabilities for forests; see --scale). A model of several classes
 every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. --errors adds the standard error of
 every number, FEATURE_std_error, which is 0 where the number is exact. A Parquet result carries the evidence
 in its metadata; CSV and Arrow results hold the numbers only.
---text COLUMN explains the texts of a column, word by word, by a trusted pickle of a Pipeline that takes texts: one line a
-word, or .whybox, all of it for Python; without -o the first texts are printed.
+--text COLUMN explains the texts of a column, word by word, by a trusted pickle of a Pipeline that takes texts. The
+result has one line a word, or is a .whybox file, all of it for Python; without -o the first texts are printed.
 An estimator that is not read, in a trusted pickle, is evaluated on rows that mix DATA with --background: exactly where
 all sets of features fit into --max-evals predictions, else with errors (--tol). All of DATA is in memory then."""
 _EXAMPLES: Final = """\

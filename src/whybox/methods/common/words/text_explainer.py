@@ -16,7 +16,13 @@ from whybox.methods.common.words.evaluate import RELATIVE_ROUNDING
 from whybox.methods.common.words.explained import ExplainedTexts
 from whybox.methods.common.words.option_names import OptionNames
 from whybox.methods.common.words.options import TextOptions
-from whybox.methods.common.words.text_model import TextModel, refuse_model_of_tables, refuse_no_texts, takes_tables
+from whybox.methods.common.words.text_model import (
+    TextModel,
+    is_model_of_texts,
+    refuse_model_of_tables,
+    refuse_no_texts,
+    takes_tables,
+)
 from whybox.methods.common.words.tokenized import is_column_of_texts
 
 __all__ = ["TextExplainer", "explainer_without_background", "refuse_texts_beside_background"]
@@ -124,7 +130,11 @@ def explainer_without_background(
     """
     if isinstance(options, kind):
         return make(model, make_options(kind, options, given))
-    if options is not None or takes_tables(model) or not names.fits_texts(given):
+    if options is not None or takes_tables(model):
+        return None
+    if is_model_of_texts(model):
+        names.check_for_texts(given)
+    elif not names.fits_texts(given):
         return None
     return make(model, make_options(kind, None, given))
 

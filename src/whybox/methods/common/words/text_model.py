@@ -25,6 +25,7 @@ from whybox.models.word_counts import WordCountModel
 __all__ = [
     "TextModel",
     "as_text_model",
+    "is_model_of_texts",
     "refuse_model_of_tables",
     "refuse_model_of_texts",
     "refuse_no_texts",
@@ -114,6 +115,11 @@ def takes_tables(model: Any) -> bool:
     return isinstance(model, (Model, str, Path)) or hasattr(_estimator_of(model), "n_features_in_")
 
 
+def is_model_of_texts(model: Any) -> bool:
+    """Return whether a model is known to take texts and no table."""
+    return takes_texts(_estimator_of(model))
+
+
 def _estimator_of(model: Any) -> Any:
     """The estimator of a bound method; any other model itself."""
     bound = bound_method(model)
@@ -153,11 +159,10 @@ def refuse_model_of_texts(model: Any, X: Any = None) -> None:
     Raises:
         InputError: it is one. EmptyDataError: it is one, and X is an empty list or column.
     """
-    estimator = _estimator_of(model)
-    if takes_texts(estimator):
+    if is_model_of_texts(model):
         refuse_no_texts(X)
         raise InputError(
-            f"{type(estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
+            f"{type(_estimator_of(model)).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
             "X['review']. They need no background."
         )
 
