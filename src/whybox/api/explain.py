@@ -26,7 +26,7 @@ from whybox.methods.shap.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.loss_games import check_truth_given
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
-from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
+from whybox.methods.shap.text_explainer import ShapOfTexts
 from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 from whybox.models.base import Model
 from whybox.models.bound_method import PREDICT_METHODS
@@ -123,7 +123,7 @@ def explain(
         spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
             rows where that is more. 0: none; the evidence then says "not checked".
         hierarchy: of ``"partition_shap"``: nested lists of features, ``[["street", "city"], "age"]``, or a linkage matrix of scipy; None: features that depend on
-            each other in the background, by average linkage.
+            each other in the background, by average linkage. Of texts see below.
         tokenizer, by_position, mask_string: of texts alone, see below.
 
     Of a model that is evaluated (an exact answer meets any `tol`; a method named by its id refuses what it does not take):
@@ -142,6 +142,9 @@ def explain(
         ``"sampled_shap"``, or ``"partition_shap"``: Owen values over neighbouring words, which are exact for about 40 words.
         tokenizer: what words are. None: what stands between characters that are in no word. A regular expression of what separates words;
         ``"characters"``; a function that returns the words of a text in reading order; a fast tokenizer of tokenizers or transformers.
+        hierarchy: of ``"partition_shap"``: nested lists of words or their positions, ``[["not", "good"], "film"]``, of several texts a list with one for each; or
+        a function of a text that returns them. None: a text is halved between sentences, these between clauses, and these in the middle.
+        order (2: interactions of the words of one text, as features) and index are exact: they take 2^words predictions, or are refused.
         by_position: each occurrence of a word counts by itself; otherwise a word is left out everywhere. mask_string: what replaces an absent word; None: nothing.
         tol: standard error to reach, as a share of the text's largest value; None: 0.02. max_evals: most predictions of a text; None: 2,000.
         level: confidence of intervals. response_method: method of the estimator to evaluate. batch_size: most texts of one call of the model; None: all.
@@ -174,7 +177,7 @@ def explain(
     if is_column_of_texts(X):
         _refuse_truth_of_texts(y)
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
-        return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
+        return for_each(of_texts, lambda each: ShapOfTexts(model, each)(X))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     for_each(chosen, lambda each: check_truth_given(each.loss, y))
     rows, behind = as_table(X), _background_table(model, background, y)  # once: a reader gives its rows once
@@ -195,7 +198,7 @@ def plan_explain(
     if is_column_of_texts(X):
         _refuse_truth_of_texts(y)
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
-        return for_each(of_texts, lambda each: plan_texts(model, X, each))
+        return for_each(of_texts, lambda each: ShapOfTexts(model, each).plan(X))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     table = None if isinstance(X, Integral) else as_table(X)
     if table is not None or y is not None:

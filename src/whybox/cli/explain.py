@@ -10,6 +10,7 @@ from typing import Any, Final
 
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
+from whybox.cli.row_question import MAX_ROWS_PRINTED, RowQuestion, add_positions, result_file
 from whybox.cli.shared import (
     add_background,
     add_model,
@@ -29,10 +30,11 @@ from whybox.cli.shared import (
     resolve_output,
     spelled_columns,
 )
+from whybox.cli.text_question import TextOptionsOfCommand, add_text, explain_texts, refuse_model_of_texts
 from whybox.errors import Argument, OptionError
 from whybox.methods.registry import family_ids
 
-__all__ = ["add_command", "add_question", "check_truth_column", "explainer_of", "truth_of"]
+__all__ = ["add_command", "add_question", "check_truth_column", "explainer_of", "text_question_of", "truth_of"]
 
 _TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
@@ -40,15 +42,31 @@ classifiers, probabilities for forests; see --scale). A model of several classes
 every one of them, named FEATURE|OUTPUT; --output NAME writes one alone. --errors adds the standard error of
 every number, FEATURE_std_error, which is 0 where the number is exact. A Parquet result carries the evidence
 in its metadata; CSV and Arrow results hold the numbers only.
+--text COLUMN explains the texts of a column, word by word, by a trusted pickle of a Pipeline that takes texts. The
+result has one line a word, or is a .whybox file, all of it for Python; without -o the first texts are printed.
 An estimator that is not read, in a trusted pickle, is evaluated on rows that mix DATA with --background: exactly where
 all sets of features fit into --max-evals predictions, else with errors (--tol). All of DATA is in memory then.
-With --loss and --target, the column of the truth, it is the loss of each row that is explained, of any model: base_value
-is the mean loss of the background rows with the row's truth, and prediction the loss of the row."""
+With --loss and --target, the column of the truth, it is the loss of each row that is explained, of any model:
+base_value is the mean loss of the background rows with the row's truth, and prediction the loss of the row."""
 _EXAMPLES: Final = """\
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
   whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip
-  whybox explain model.json heldout.csv -o loss.csv --background train.csv --loss log --target churned"""
+  whybox explain model.json heldout.csv -o loss.csv --background train.csv --loss log --target churned
+  whybox explain pipeline.joblib reviews.csv --text review --trust-pickle --rows 7 --method partition_shap"""
+
+_LAYOUTS: Final = ("auto", "wide", "long")
+
+
+def _option_names() -> Any:
+    from whybox.methods.shap.text_options import OPTION_NAMES
+
+    return OPTION_NAMES
+
+
+_TEXT_OPTIONS: Final = TextOptionsOfCommand(
+    _option_names, texts=("rows",), tables=("background", "player", "id", "layout", "errors", "y")
+)
 
 
 def add_command(commands: Any) -> None:
@@ -67,7 +85,7 @@ def add_command(commands: Any) -> None:
 def _add_options(parser: CommandParser) -> None:
     add_model(parser)
     add_rows(parser)
-    add_result(parser, ".parquet, .csv or .arrow")
+    add_result(parser, ".parquet, .csv or .arrow; of texts .whybox too", required=False)
     add_question(parser)
     add = parser.add_argument
     add(
@@ -77,8 +95,7 @@ def _add_options(parser: CommandParser) -> None:
         metavar="COLUMN",
         help="copy this column of DATA to the result (repeatable)",
     )
-    layouts = ("auto", "wide", "long")
-    add("--layout", choices=layouts, default="auto", help="wide: a column a feature; long: a line a number")
+    add("--layout", choices=_LAYOUTS, default="auto", help="wide: a column a feature; long: a line a number")
     add(
         "--errors",
         action="store_true",
@@ -89,11 +106,30 @@ def _add_options(parser: CommandParser) -> None:
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
     from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+    from whybox.methods.shap.text_options import ShapTextOptions
 
+    add_text(parser)
+    add_positions(parser, "of --text, texts")
     add_background(parser)
     add_players(parser)
     add_truth(parser, "column of the rows that holds the truth, where --loss is explained")
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
+    add_fields(parser, ShapTextOptions)
+
+
+def text_question_of(options: argparse.Namespace, most: int | None = None) -> RowQuestion | None:
+    """Return what is asked about texts; None where rows of a table are.
+
+    Args:
+        options: as typed. most: how many texts are taken where ``--rows`` does not say which; None: all.
+
+    Raises:
+        WhyboxError: options that do not go together, or what cannot be read.
+    """
+    if options.text is not None:
+        return _TEXT_OPTIONS.read(options, most)
+    _TEXT_OPTIONS.check_of_tables(options)
+    return None
 
 
 def explainer_of(options: argparse.Namespace, model: Any, known: Any, rows: int | None = None) -> Any:
@@ -150,6 +186,18 @@ def _options_of(options: argparse.Namespace) -> Any:
 
 
 def _explain(options: argparse.Namespace) -> None:
+    if options.text is None:
+        _explain_rows(options)
+        return
+    from whybox.api.explain import explain
+
+    out = result_file(options)
+    q = text_question_of(options, None if out is not None else MAX_ROWS_PRINTED)
+    assert q is not None  # noqa: S101  # there are texts
+    explain_texts(q, options, out, explain)
+
+
+def _explain_rows(options: argparse.Namespace) -> None:
     from whybox.core.atomic_write import atomic_write
     from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, read_batches, table_writer
     from whybox.explanation.errors_of_values import median_error
@@ -157,11 +205,15 @@ def _explain(options: argparse.Namespace) -> None:
     from whybox.explanation.explanation import Explanation
     from whybox.methods.shap.game_explainer import GameExplainer
 
+    text_question_of(options)
+    if options.out is None:
+        raise OptionError(f"the following arguments are required: -o/--out. See {options.command.prog} --help.")
     out = resolve_output(options, WRITABLE_SUFFIXES)
     _options_of(options)  # refuses what it can before anything is read
     check_truth_column(options, None)
     n_rows = count_rows(options.data)
     estimator = model_or_estimator_of(options)
+    refuse_model_of_texts(estimator)
     apart = [*options.id, *_apart(options)]
     model = as_evaluated(estimator, options.data, apart, options.scale)
     check_truth_column(options, model)

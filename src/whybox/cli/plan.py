@@ -19,6 +19,7 @@ from whybox.cli.shared import (
     name_rows,
     read_rows,
 )
+from whybox.cli.text_question import refuse_model_of_texts
 from whybox.errors import Argument, OptionError
 
 __all__ = ["add_command"]
@@ -145,11 +146,18 @@ def _plan_explain(options: argparse.Namespace) -> None:
     from whybox.data.table_files import count_rows
     from whybox.methods.shap.game_explainer import GameExplainer
 
+    q = explain.text_question_of(options)
+    if q is not None:
+        from whybox.api.explain import plan_explain
+
+        print(q.run(plan_explain, options.data))
+        return
     number = options.data.replace(",", "").replace("_", "")
     if not number.isdecimal():
         _refuse_number(options.data, "write a whole number of rows in digits, like 1000000, or a file of rows")
     rows = int(number) if number.isdecimal() else count_rows(options.data)
     estimator = model_or_estimator_of(options)
+    refuse_model_of_texts(estimator)
     is_file = not number.isdecimal()
     example = options.data if is_file else options.background
     apart = [options.y] if options.y is not None else []

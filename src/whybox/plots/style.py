@@ -317,7 +317,7 @@ def other_figure_hint(e: Explanation) -> str:
     if "width" in e.dims:
         return " These are local values for several kernel widths; pick one, e[0], or draw a row over the widths: e[:, 0].plot.local()."
     if has_words(e) and e.kind == "attribution":
-        return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.waterfall, as steps."
+        return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.waterfall, as steps; those of several by plot.bar."
     if has_words(e):
         return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.local, as bars."
     if e.kind == "local":

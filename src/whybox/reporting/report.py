@@ -179,7 +179,7 @@ def _refuse_texts_and_names(X: Any, sections: Sequence[Any]) -> None:
         )
     if is_column_of_texts(X):
         raise InputError(
-            "a report is about rows of a table, and these are texts. wb.lime(model, texts) explains them, and draws them by .plot.words()."
+            "a report is about rows of a table, and these are texts. wb.explain(model, texts) or wb.lime(model, texts) explains them, and draws them by .plot.words()."
         )
 
 

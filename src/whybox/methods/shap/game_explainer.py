@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, final
 
@@ -19,6 +19,8 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.plan import MethodPlan
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
+from whybox.methods.common.words.text_explainer import explainer_without_background, refuse_texts_beside_background
+from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
@@ -36,6 +38,8 @@ from whybox.methods.shap.loss_games import check_truth_given
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.sampled import check_sampling, least_evaluations, sample_games
 from whybox.methods.shap.spot_games import check_games
+from whybox.methods.shap.text_explainer import ShapOfTexts
+from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 
 __all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap", "Sampler"]
 
@@ -43,7 +47,7 @@ Sampler = Callable[..., GameAnswer]
 
 
 class GameExplainer:
-    """What explainers of any model share: options in ``__init__``, work in ``__call__``.
+    """What explainers of any model share: options in ``__init__``, work in ``__call__``. Without a background they explain texts.
 
     Args:
         reason: why the model is evaluated and not read, in words, for the evidence.
@@ -55,6 +59,7 @@ class GameExplainer:
             Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
             Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
             *parameters_of(ShapOptions),
+            *parameters_of(ShapTextOptions, *(f.name for f in fields(ShapOptions))),
         ]
     )
     method_ids: ClassVar[tuple[str, ...]]  # of the family "shap": those that it may choose from
@@ -63,28 +68,53 @@ class GameExplainer:
         self,
         model: Any,
         background: Any = None,
-        options: ShapOptions | None = None,
+        options: Any = None,
         *,
         reason: str | None = None,
         **given: Any,
     ) -> None:
+        self._texts = None if background is not None else self._explainer_of_texts(model, options, given)
+        if self._texts is not None:
+            return
+        OPTION_NAMES.check_for_tables(given)
+        refuse_model_of_texts(model)
         self.options = make_options(ShapOptions, options, given)
         if self.options.method not in (*AUTOMATIC_METHODS, *self.method_ids):
-            raise OptionError(
-                Argument("method", self.options.method),
-                f" is not what {type(self).__name__} computes; use whybox.explain.",
-            )
+            raise self._other_method(self.options.method)
         self.options.check_taken(*(find("shap", each) for each in self.method_ids))
         self.setting = resolve_setting(model, background, self.options)
         self.model, self.background = self.setting.model, self.setting.background
         self._reason = reason
         self._time_share, self._checks = TimeShare(), 0
 
+    def _explainer_of_texts(self, model: Any, options: Any, given: Mapping[str, Any]) -> ShapOfTexts | None:
+        """Return what explains texts by the method of this class; None where the options or the model are of tables.
+
+        Raises:
+            OptionError: a value that is not known, or another method.
+        """
+        own = self.method_ids[0]
+
+        def make(model: Any, chosen: ShapTextOptions) -> ShapOfTexts:
+            if chosen.method not in (*AUTOMATIC_METHODS, own):
+                raise self._other_method(chosen.method)
+            return ShapOfTexts(model, replace(chosen, method=own), type(self).__name__)
+
+        if options is None and given.get("method", "auto") in AUTOMATIC_METHODS:
+            given = {**given, "method": own}
+        return explainer_without_background(make, ShapTextOptions, OPTION_NAMES, model, options, given)
+
+    def _other_method(self, method: Any) -> OptionError:
+        return OptionError(
+            Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
+        )
+
     def __call__(self, X: Any, y: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
-            X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background.
+            X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background. Of texts a text, or a list, array or
+                column of texts.
             y: with ``loss``, the truth of each row, or the column of X that holds it.
 
         Returns:
@@ -93,6 +123,10 @@ class GameExplainer:
         Raises:
             WhyboxError: see whybox.errors; each message says what to do.
         """
+        if self._texts is not None:
+            check_truth_given(None, y)
+            return self._texts(X)
+        refuse_texts_beside_background(X, type(self).__name__)
         began = time.perf_counter()
         check_truth_given(self.options.loss, y)
         given = align_rows(self.setting, X, y)
@@ -143,13 +177,17 @@ class GameExplainer:
         """Say how rows would be explained, and what that costs at most.
 
         Args:
-            rows: the rows, or how many; then every feature is taken to differ from the background. sparse: not used.
+            rows: the rows, or how many; then every feature is taken to differ from the background. Of texts the texts. sparse: not used.
             y: as for a call; of a number of rows, nothing.
 
         Raises:
             OptionError: no positive whole number. LimitError: more predictions than ``max_evals``. Others as the call.
         """
         del sparse
+        if self._texts is not None:
+            check_truth_given(None, y)
+            plan: MethodPlan = self._texts.plan(rows)
+            return plan
         given = self._rows_to_plan(rows, y)
         spec, notes = self._choose(given)
         if not spec.exact:
@@ -167,6 +205,8 @@ class GameExplainer:
         return replace(some, differs=np.ones_like(some.differs), is_whole=False)
 
     def __repr__(self) -> str:
+        if self._texts is not None:
+            return repr(self._texts)
         return f"{type(self).__name__}({self.model.kind}, {len(self.background):,} background rows)"
 
 
@@ -175,8 +215,10 @@ class ExactShap(GameExplainer):
     """Exact Shapley values, interactions or another index of any model: every coalition of the features that differ, over the whole background.
 
     Args:
-        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
-        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+        model: any model, or a function of rows; or a model of texts, which needs no background.
+        background: rows (m, d) that absent features take their values from, all of which count. None: the explainer is of texts.
+        options: a ShapOptions object (whybox.methods.shap.options), of texts a ShapTextOptions object (whybox.methods.shap.text_options), in place of those by
+            name; see :func:`whybox.explain`.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do. LimitError: 2^features x background rows is too much.
@@ -190,8 +232,10 @@ class SampledShap(GameExplainer):
     """Shapley values of any model with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
 
     Args:
-        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
-        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+        model: any model, or a function of rows; or a model of texts, which needs no background.
+        background: rows (m, d) that absent features take their values from, all of which count. None: the explainer is of texts.
+        options: a ShapOptions object (whybox.methods.shap.options), of texts a ShapTextOptions object (whybox.methods.shap.text_options), in place of those by
+            name; see :func:`whybox.explain`.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -18,11 +19,13 @@ from whybox.models.blackbox import prediction_method, probe_outputs
 from whybox.models.bound_method import bound_method, gives_labels
 from whybox.models.call_outputs import as_outputs
 from whybox.models.links import Outputs
-from whybox.models.registry import takes_texts
+from whybox.models.registry import takes_texts, word_counts
+from whybox.models.word_counts import WordCountModel
 
 __all__ = [
     "TextModel",
     "as_text_model",
+    "is_model_of_texts",
     "refuse_model_of_tables",
     "refuse_model_of_texts",
     "refuse_no_texts",
@@ -54,6 +57,13 @@ class TextModel:
     method: str | None = None
     library: str = "numpy"
     notes: tuple[str, ...] = ()
+
+    @cached_property
+    def counts(self) -> WordCountModel | str:
+        """What counts words in place of the first step, or why texts are written instead."""
+        if self.estimator is None or self.method is None:
+            return "the model is a function of texts"
+        return word_counts(self.estimator, self.method)
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Return the outputs for texts, (texts, outputs).
@@ -105,6 +115,11 @@ def takes_tables(model: Any) -> bool:
     return isinstance(model, (Model, str, Path)) or hasattr(_estimator_of(model), "n_features_in_")
 
 
+def is_model_of_texts(model: Any) -> bool:
+    """Return whether a model is known to take texts and no table."""
+    return takes_texts(_estimator_of(model))
+
+
 def _estimator_of(model: Any) -> Any:
     """The estimator of a bound method; any other model itself."""
     bound = bound_method(model)
@@ -144,11 +159,10 @@ def refuse_model_of_texts(model: Any, X: Any = None) -> None:
     Raises:
         InputError: it is one. EmptyDataError: it is one, and X is an empty list or column.
     """
-    estimator = _estimator_of(model)
-    if takes_texts(estimator):
+    if is_model_of_texts(model):
         refuse_no_texts(X)
         raise InputError(
-            f"{type(estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
+            f"{type(_estimator_of(model)).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
             "X['review']. They need no background."
         )
 
@@ -159,12 +173,15 @@ def as_text_model(model: Any, text: str, *, response_method: str | None = None) 
     Args:
         model: a function of a list of texts; an estimator or Pipeline that takes texts, or its ``predict_proba``, ``decision_function`` or ``predict``; a function
             that returns, for each text, the list ``[{"label": ..., "score": ...}, ...]`` of all its classes, as text-classification pipelines of transformers do.
+            A model of texts that was read is returned as it is.
         text: any text. response_method: method of an estimator to call; None: the first of these three that it has.
 
     Raises:
         UnsupportedModelError: nothing here can be called, or it returns labels of classes and no numbers. OptionError: no such method.
         InputError: it refuses the text; see :class:`TextModel`.
     """
+    if isinstance(model, TextModel):
+        return model
     if isinstance(model, type):
         raise UnsupportedModelError(f"{model.__name__} is a class, not a fitted model; pass an instance after fit.")
     bound = bound_method(model)
