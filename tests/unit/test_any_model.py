@@ -88,7 +88,7 @@ def test_a_budget_below_the_fewest_says_what_it_takes():
         wb.explain(function, ROWS, BACKGROUND, max_evals=20)
     wide = np.random.default_rng(1).normal(size=(30, 12))
     with pytest.raises(
-        LimitError, match=r"takes at least 336 predictions here: 288 for 2 rows of up to 12 features .* max_evals=140"
+        LimitError, match=r"takes at least 464 predictions here: 288 for 2 rows of up to 12 features .* max_evals=140"
     ):
         wb.explain(function, wide[:2], wide[20:], "sampled_shap", max_evals=140)
     assert function.rows <= 4  # two rows that tell the shape of the outputs, each time
@@ -298,7 +298,8 @@ def test_small_problems_are_exact_and_the_evidence_says_why():
     got = wb.explain(total, ROWS, BACKGROUND)
     assert got.evidence.method_id == "shap.exact_shap"
     assert any(
-        note == "Exact: all coalitions take at most 420 predictions, within the 6,000 that max_evals leaves."
+        note
+        == "Exact: all coalitions take at most 420 predictions, within the 6,000 allowed (2,000 a row; those of rows, background and checks come on top)."
         for note in got.evidence.notes
     )
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.data.cells import joint_cell_codes, representative_rows, snapshot_table
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import Argument, InputError, LimitError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.games.players import Players, resolve_players
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
@@ -28,6 +28,7 @@ from whybox.methods.common.resolved_model import (
     resolve_model,
 )
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.shap.game_budget import engine_budget
 from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
@@ -36,7 +37,6 @@ from whybox.models.mixed_rows import check_same_kind
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
 __all__ = [
-    "EVALS_PER_ROW",
     "GameAnswer",
     "GameProblem",
     "GameRows",
@@ -53,7 +53,6 @@ __all__ = [
     "resolve_setting",
 ]
 
-EVALS_PER_ROW: Final = 2_000  # predictions a row, where max_evals is not given
 NOISE_ROWS: Final = 32  # rows on which the noise of a stochastic model is measured
 NOISE_REPEATS: Final = 5  # predictions of each
 
@@ -76,6 +75,7 @@ class GameProblem:
         evaluator: evaluates hybrids, counts and bounds predictions.
         budget: predictions that an engine may make, for all rows together.
         noise_variance: (outputs,), of a single output of a model that answers at random; None: the same row always has the same output.
+        reserved_for_checks: predictions beside the budget that are kept for spot checks, where ``max_evals`` bounds them.
     """
 
     options: ShapOptions
@@ -91,6 +91,15 @@ class GameProblem:
     evaluator: HybridEvaluator
     budget: int
     noise_variance: Floats | None = None
+    reserved_for_checks: int = 0
+
+    @property
+    def left_for_checks(self) -> int | None:
+        """Predictions that spot checks may still make; None: ``max_evals`` does not bound them."""
+        evaluator = self.evaluator
+        if evaluator.max_evals is None or not isinstance(self.model, BlackBox):
+            return None
+        return evaluator.max_evals - (evaluator.reserved - self.reserved_for_checks) - evaluator.spent
 
 
 @final
@@ -281,7 +290,7 @@ class GameRows:
     """Rows to explain, aligned with a setting; the model was not evaluated on them yet.
 
     Attributes:
-        prepared_rows: as they were given, with remarks. rows, differs, budget: as of a :class:`GameProblem`.
+        prepared_rows: as they were given, with remarks. rows, differs, budget, reserved_for_checks: as of a :class:`GameProblem`.
         is_whole: whether these are rows that were given, and not only a number of them.
     """
 
@@ -291,6 +300,13 @@ class GameRows:
     differs: Flags
     budget: int
     is_whole: bool = True
+    reserved_for_checks: int = 0
+
+    def reserving(self, checks: int) -> GameRows:
+        """Return the same with predictions kept for spot checks, where ``max_evals`` bounds those of a black box; the budget can fall below 0."""
+        if self.setting.options.max_evals is None or not self.setting.is_black_box or self.setting.options.stochastic:
+            return self
+        return replace(self, budget=self.budget - checks, reserved_for_checks=checks)
 
     @property
     def players_that_differ(self) -> Ints:
@@ -381,7 +397,7 @@ def align_rows(setting: GameSetting, X: Any) -> GameRows:
         replace(prepared, table=rows),
         rows,
         _players_that_differ(setting, rows),
-        _engine_budget(setting, len(rows)),
+        engine_budget(setting.options.max_evals, setting.predictions_beside(len(rows)), len(rows), len(background)),
     )
 
 
@@ -416,9 +432,10 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
         background_outputs,
         setting.base,
         given.differs,
-        setting.evaluator(setting.options.max_evals, beside),
+        setting.evaluator(setting.options.max_evals, beside + given.reserved_for_checks),
         given.budget,
         noise,
+        given.reserved_for_checks,
     )
     evaluated = n + len(setting.background) if setting.is_black_box else 0
     checked = beside - evaluated if setting.is_black_box else n_checked
@@ -442,26 +459,6 @@ def _players_that_differ(setting: GameSetting, rows: Table) -> Flags:
                 own, others = joint_cell_codes(rows, background, position)
                 out[:, player] |= True if bool((others != others[0]).any()) else own != others[0]
     return out
-
-
-def _engine_budget(setting: GameSetting, rows: int) -> int:
-    """Return the predictions that are left for an engine.
-
-    Raises:
-        LimitError: there are none.
-    """
-    beside, given = setting.predictions_beside(rows), setting.options.max_evals
-    if given is None:
-        return EVALS_PER_ROW * rows
-    if given < beside:
-        raise LimitError(
-            f"{beside:,} predictions are needed for {rows:,} row{'s' * (rows != 1)}, {len(setting.background):,} background "
-            f"row{'s' * (len(setting.background) != 1)} and the check that the model "
-            "always gives the same outputs, before any coalition is evaluated; that is more than ",
-            Argument("max_evals", given),
-            f". Raise it (without it, {beside + EVALS_PER_ROW * rows:,} are allowed here), or pass fewer background rows.",
-        )
-    return given - beside
 
 
 def _noise_variance(given: GameRows) -> Floats:

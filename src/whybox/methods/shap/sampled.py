@@ -24,6 +24,7 @@ from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_budget import WORTHS_KEPT
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
@@ -33,7 +34,6 @@ from whybox.numerics.statistics import critical_value
 __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
-WORTHS_KEPT: Final = 128  # hybrids, for spot checks; half of them from all rows and rounds
 ROWS_KEPT: Final = 8  # rows with all outputs, for spot checks
 REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
 MAX_FITS: Final = 3

@@ -98,7 +98,10 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptio
     games = split_into_games(rows, options)
     read = as_text_model(model, rows[0], response_method=options.response_method)
     output, predicted = resolve_text_output(read, options.output, options.scale)
-    explained = tuple(game.solve(read, output, predicted=predicted) for game in games)
+    first = [read.probed, *[0] * (len(games) - 1)]
+    explained = tuple(
+        game.solve(read, output, predicted=predicted, spent=spent) for game, spent in zip(games, first, strict=True)
+    )
     method = _method_of(options.method, all(row.std_error is None for row in explained))
     return ExplainedTexts(rows, explained, options, method, read, output, predicted)
 
@@ -192,11 +195,11 @@ class WordGame:
                 ". Raise it, or explain shorter texts.",
             )
 
-    def solve(self, model: TextModel, output: OutputSelection, *, predicted: bool) -> WordValues:
+    def solve(self, model: TextModel, output: OutputSelection, *, predicted: bool, spent: int = 0) -> WordValues:
         """Return the values of the words.
 
         Args:
-            model: of texts. output: which outputs, on which scale. predicted: explain the largest of them alone.
+            model: of texts. output: which outputs, on which scale. predicted: explain the largest of them alone. spent: predictions of the text so far.
 
         Raises:
             WhyboxError: see :func:`explain_texts`.
@@ -206,6 +209,7 @@ class WordGame:
         evaluate = read_words(
             self.words, model, output, seed=options.seed, batch_size=options.batch_size, max_evals=options.budget
         )
+        evaluate.spent += spent
         checked = evaluate.checked_masks(draw)
         evaluate.check_before(checked)
         base, prediction = evaluate(np.array([[False] * count, [True] * count]))
