@@ -43,6 +43,7 @@ class ObservedDesign:
         self._present = np.empty((len(rows), 0, outputs))
         self._absent = np.empty((len(rows), 0, outputs))
         self.design: BlockDesign | ChainDesign = self._growing.design
+        self._solved: tuple[FittedControl | None, GameValues] | None = None  # of what is known so far
 
     @property
     def evaluations(self) -> int:
@@ -66,7 +67,7 @@ class ObservedDesign:
         Raises:
             LimitError: more predictions than allowed. NonFiniteError: an output is NaN or infinite.
         """
-        design = self.design
+        self._solved, design = None, self.design
         keys = design.pair * design.n_donors + design.donor
         order = np.argsort(self._keys, kind="stable")
         at = np.minimum(np.searchsorted(self._keys, keys, sorter=order), max(len(order) - 1, 0))
@@ -121,6 +122,11 @@ class ObservedDesign:
 
     def solve(self, control: FittedControl | None) -> GameValues:
         """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller; the spread is NaN there."""
+        if self._solved is None or self._solved[0] is not control:
+            self._solved = control, self._solve_with(control)
+        return self._solved[1]
+
+    def _solve_with(self, control: FittedControl | None) -> GameValues:
         observed = self.observed
         plain = self._solve(observed)
         if control is None:
@@ -142,6 +148,7 @@ class ObservedDesign:
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:
         """Keep the rows that are not settled."""
+        self._solved = self._solved if unsettled.all() else None  # a process learns from the rows that are there
         self.rows = self.rows[unsettled]
         self._present, self._absent = self._present[unsettled], self._absent[unsettled]
 

@@ -20,12 +20,19 @@ from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
+from whybox.methods.common.row_keys import row_keys
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
-from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
 from whybox.methods.shap.game_budget import WORTHS_KEPT
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
+from whybox.methods.shap.game_problem import (
+    GameAnswer,
+    GameProblem,
+    SampledHybrids,
+    SampledRow,
+    columns_that_may_be_read,
+    even_shares,
+)
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.rounding import rounding_floor
@@ -40,6 +47,7 @@ MAX_FITS: Final = 3
 MAX_ROWS_FITTED: Final = (
     256  # for which a surrogate is fitted unasked: its values take some 10 ms a row, whatever the model takes
 )
+MAX_SPARSE_COLUMNS_FITTED: Final = 512  # the same, of a sparse matrix: hybrids are kept with all their cells
 MIN_OUTPUT: Final = 1e-140  # of the largest: squares of a millionth of it are still numbers
 MAX_OUTPUT: Final = 1e152
 _STREAM: Final = 0x5A3D
@@ -127,18 +135,20 @@ class _Rounds:
         _refuse_sizes(problem)
         self._rounding = rounding_floor(np.concatenate([problem.row_outputs, problem.background_outputs]))
         self._settle_small_games()
-        numbers = HybridNumbers(problem)
-        keys = content_keys(numbers.cells.rows)
+        keys = row_keys(problem.rows, columns_that_may_be_read(problem.model))
         unsettled = ~self._state.settled
         different = len(np.unique(keys[unsettled]))
-        wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
+        self._is_too_many = different > MAX_ROWS_FITTED
+        self._is_too_wide = problem.rows.is_matrix and problem.rows.width > MAX_SPARSE_COLUMNS_FITTED
+        too_large = self._is_too_many or self._is_too_wide
+        self._numbers: HybridNumbers | None = None
         folds = np.zeros(n, dtype=np.int64)
-        if wanted and different >= MIN_ROWS:
+        if different >= MIN_ROWS and (not too_large if options.surrogate is None else options.surrogate):
+            numbers = HybridNumbers(problem)
             folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
-        self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
+            self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
         self._groups = self._make_groups(keys, folds)
         self._all_groups = list(self._groups)
-        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
         self._control: FittedControl | None = None
         self._fits = 0
         some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
@@ -300,9 +310,12 @@ class _Rounds:
         return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
-        if self._is_too_many and not self._state.settled.all():
+        unasked = self._problem.options.surrogate is None and not self._state.settled.all()
+        if unasked and (self._is_too_many or self._is_too_wide):
+            rows = f"rows are more than {MAX_ROWS_FITTED}; it takes some time for each row"
+            columns = f"sparse columns are more than {MAX_SPARSE_COLUMNS_FITTED}; it takes memory for all of them"
             return (
-                f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
+                f"No surrogate was fitted, as {rows if self._is_too_many else columns}, and lowers errors: surrogate=True.",
             )
         if self._control is None:
             few = f"No surrogate was fitted: it needs predictions of other rows, {MIN_ROWS} different ones or more that are not settled."
