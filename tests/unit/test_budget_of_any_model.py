@@ -102,3 +102,28 @@ def test_max_evals_of_texts_is_of_each_text(method):
 
 
 TOL = {"sampled_shap": {"tol": 1e-9}, "partition_shap": {"tol": 1e-9}}
+
+
+@pytest.mark.parametrize("background_rows", [6, 100])
+def test_easy_games_end_early_whatever_the_budget(background_rows):
+    """Rounds begin small: a loose tolerance takes few predictions, though all background rows are within reach."""
+
+    def spent(tol, allowed=200_000):
+        options = {"tol": tol, "surrogate": False, "max_evals": allowed, "spot_checks": 0}
+        got = wb.explain(Counted(), X[:3], X[10 : 10 + background_rows], "sampled_shap", **options)
+        return int(got.extras["model_evals"][1].sum())
+
+    of_tol = [spent(tol) for tol in (0.3, 0.1, 0.03, 0.005)]
+    assert of_tol == sorted(of_tol)
+    assert of_tol[0] <= 3 * 600
+    assert of_tol[0] < of_tol[-1] <= 2.5 * spent(0.005, 40_000)
+
+
+def test_a_design_that_begins_small_ends_over_all_background_rows():
+    """The last two blocks may take a little more than twice as much: they are joined all the same."""
+    for allowed in (15_000, 18_000, 21_000, 30_000):
+        got = wb.explain(
+            Counted(), X[:3], X[10:70], "sampled_shap", tol=1e-9, surrogate=False, max_evals=allowed, spot_checks=0
+        )
+        assert "each over all 60 background rows" in got.evidence.kernel
+        assert got.extras["model_evals"][1].sum() > 0.85 * (allowed - 200)
