@@ -83,11 +83,12 @@ def _add_options(parser: CommandParser) -> None:
 
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+    from whybox.methods.shap.options import AUTOMATIC_METHODS, METHODS_OF_OTHER_LIBRARIES, ShapOptions
 
     add_background(parser)
     add_players(parser)
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
+    parser.pass_on("--method", METHODS_OF_OTHER_LIBRARIES)
 
 
 def explainer_of(options: argparse.Namespace, model: Any, known: Any, rows: int | None = None) -> Any:
