@@ -13,6 +13,7 @@ from sklearn.svm import SVC
 
 import whybox as wb
 from whybox.errors import (
+    ColumnsError,
     EmptyDataError,
     InputError,
     LimitError,
@@ -281,6 +282,24 @@ def test_a_method_of_another_explainer_is_refused():
         ExactShap(total, BACKGROUND, method="sampled_shap")
     with pytest.raises(OptionError, match="is not what SampledShap computes"):
         SampledShap(total, BACKGROUND, method="tree_shap")
+
+
+def test_columns_of_a_function_are_those_of_the_background():
+    with pytest.raises(ColumnsError, match=r"X has 3 columns, the background has 4\."):
+        wb.explain(total, ROWS[:, :3], BACKGROUND)
+    frame = pd.DataFrame(BACKGROUND, columns=list("abcd"))
+    with pytest.raises(ColumnsError, match=r"X lacks column 'd' that the background has\."):
+        wb.explain(total, frame[["a", "b", "c"]], frame)
+    with pytest.raises(ColumnsError, match=r"X has 3 columns, the model was trained on 4\."):
+        wb.explain(KNN, ROWS[:, :3], BACKGROUND)
+
+
+def test_one_background_row_says_that_another_may_change_values():
+    for method in ("exact_shap", "sampled_shap", "partition_shap"):
+        one = wb.explain(total, ROWS, BACKGROUND[:1], method)
+        assert any(note.startswith("One background row: ") for note in one.evidence.notes)
+        assert np.isnan(one.extras["background_error"][1]).any()
+    assert not any("One background row" in note for note in wb.explain(total, ROWS, BACKGROUND).evidence.notes)
 
 
 def test_too_many_coalitions_say_what_to_do():
