@@ -13,6 +13,7 @@ from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
+from whybox.methods.shap.constant_sums import constant_sum, keeps_sum
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
 from whybox.methods.shap.game_problem import GameProblem, SampledRow
 
@@ -30,7 +31,7 @@ class ObservedDesign:
         problem: with the rows. grid: evaluates its hybrids. rows: positions. own: positions of the players that differ. growing: makes the design.
 
     Attributes:
-        rows: those that are not settled. design: so far.
+        rows: those that are not settled. design: so far. constant_sum: of outputs, where all that was evaluated has it.
     """
 
     def __init__(
@@ -43,6 +44,8 @@ class ObservedDesign:
         self._present = np.empty((len(rows), 0, outputs))
         self._absent = np.empty((len(rows), 0, outputs))
         self.design: BlockDesign | ChainDesign = self._growing.design
+        every = np.concatenate([problem.row_outputs, problem.background_outputs])
+        self.constant_sum = constant_sum(every)  # of the outputs of every row; None: there is none
         self._solved: tuple[FittedControl | None, GameValues] | None = None  # of what is known so far
 
     @property
@@ -82,6 +85,8 @@ class ObservedDesign:
         for start in range(0, len(self.rows), step):
             some = slice(start, start + step)
             found[some] = self._outputs(self.rows[some], new, numbers)
+        if self.constant_sum is not None and not keeps_sum(found, self.constant_sum):
+            self.constant_sum = None
         self._present = _with_entries(self._present, found[:, 0], place)
         self._absent = _with_entries(self._absent, found[:, 1], place)
         self._keys = keys

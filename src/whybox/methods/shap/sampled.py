@@ -23,6 +23,7 @@ from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.common.row_keys import row_keys
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
+from whybox.methods.shap.constant_sums import values_of_constant_sum
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
 from whybox.methods.shap.game_budget import WORTHS_KEPT
 from whybox.methods.shap.game_problem import (
@@ -292,8 +293,11 @@ class _Rounds:
         problem, state = self._problem, self._state
         squares = float((problem.background.weights**2).sum())  # 1 where there is one background row
         error = np.sqrt(state.spread * squares) if squares < 1 else np.full_like(state.spread, np.nan)
+        values = state.values.copy()
+        if self._all_groups and all(group.has_constant_sum for group in self._all_groups):
+            values = values_of_constant_sum(values, state.variances, problem.differs)
         return GameAnswer(
-            values=state.values.copy(),
+            values=values,
             std_error=np.sqrt(state.variances),
             converged=state.settled.copy(),
             model_evals=state.evals.copy(),
