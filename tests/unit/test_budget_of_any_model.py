@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import re
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
+from sklearn.linear_model import LogisticRegression
 
 import whybox as wb
 from whybox.errors import LimitError
@@ -127,3 +128,33 @@ def test_a_design_that_begins_small_ends_over_all_background_rows():
         )
         assert "each over all 60 background rows" in got.evidence.kernel
         assert got.extras["model_evals"][1].sum() > 0.85 * (allowed - 200)
+
+
+def test_a_linear_model_that_is_read_may_take_more_by_default():
+    wide = np.random.default_rng(3).normal(size=(140, 30))
+    model = LogisticRegression().fit(wide, wide[:, 0] + wide[:, 1:].sum(axis=1) / 3 > 0)
+    options = {"scale": "probability"}
+    got = wb.explain(model, wide[:8], wide[40:140], **options)
+    assert got.extras["model_evals"][1].max() > 2_000
+    assert any("the 160,000 allowed (20,000 a row; " in note for note in got.evidence.notes)
+    assert not any("surrogate" in note for note in got.evidence.notes)
+    assert "the 160,000 allowed (20,000 a row; " in str(wb.plan(wb.explain, model, wide[:8], wide[40:140], **options))
+    bounded = wb.explain(model, wide[:8], wide[40:140], max_evals=8_000, **options)
+    assert bounded.extras["model_evals"][1].sum() <= 8_000
+    assert got.std_error.max() < 0.5 * bounded.std_error.max()
+
+
+@pytest.mark.parametrize("which", ["sum", "waves"])
+def test_more_budget_makes_errors_no_larger(which):
+    function = Counted() if which == "sum" else lambda rows: np.prod(np.cos(np.asarray(rows)[:, :5]), axis=1)
+    rows, background = X[:4], X[10:50]
+    exact = wb.explain(function, rows, background, "exact_shap", max_evals=10**6, spot_checks=0).values
+    errors = []
+    for allowed in (2_000, 6_000, 20_000, 60_000):
+        off = []
+        for seed in range(5):
+            options = {"max_evals": allowed, "tol": 1e-9, "surrogate": False, "spot_checks": 0, "seed": seed}
+            off.append(wb.explain(function, rows, background, "sampled_shap", **options).values - exact)
+        errors.append(float(np.sqrt(np.mean(np.square(off)))))
+    assert all(more <= 1.1 * less + 1e-12 for less, more in pairwise(errors))
+    assert errors[-1] < 0.3 * errors[0]

@@ -103,7 +103,7 @@ def as_black_box(
         _NoMatrix(categories),
         tuple((i,) for i in range(len(names))),
         pipeline_names=_fitted_columns(obj),
-        **({"known_from": "the background has"} if is_function else {}),
+        known_from="the background has" if is_function else "the model was trained on",
     )
     if scores is not None:
         call, what = _TableFunction(scores.predict_function, is_function), scores.call_name

@@ -115,7 +115,10 @@ class GameExplainer:
         if spec.exact:
             return spec, notes
         budget = given.reserving(self._planned_checks(given, exact=False)).budget
-        return spec, (*notes, f"Predictions: at most {allowance_text(self.options.max_evals, max(budget, 0))}.")
+        return spec, (
+            *notes,
+            f"Predictions: at most {allowance_text(self.options.max_evals, max(budget, 0), self.setting.evals_per_row)}.",
+        )
 
     def _planned_checks(self, given: GameRows, *, exact: bool) -> int:
         """Return how many predictions are kept for spot checks, where ``max_evals`` bounds them."""
@@ -216,7 +219,7 @@ class AnyModelShap(GameExplainer):
         most = int(given.players_that_differ.max(initial=0))
         needed = needed_predictions(given.players_that_differ, len(self.background))
         budget = given.reserving(self._planned_checks(given, exact=True)).budget
-        allowed = allowance_text(self.options.max_evals, max(budget, 0))
+        allowed = allowance_text(self.options.max_evals, max(budget, 0), self.setting.evals_per_row)
         if self.options.stochastic:
             return find("shap", "sampled_shap"), (*notes, "Sampled, because the model answers at random.")
         if needed <= budget and most <= MAX_PLAYERS:

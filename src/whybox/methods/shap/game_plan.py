@@ -10,7 +10,7 @@ import numpy as np
 from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.enumerate_games import MAX_HYBRIDS, check_size, enumerate_games, needed_predictions
-from whybox.methods.shap.game_budget import EVALS_PER_ROW, allowance_text
+from whybox.methods.shap.game_budget import allowance_text
 from whybox.methods.shap.game_problem import GameRows, GameSetting, evaluate_rows
 from whybox.methods.shap.sampled import sample_games
 from whybox.methods.shap.spot_games import planned_predictions
@@ -69,9 +69,10 @@ def plan_games(
         seconds = each * (beside + checks + evals) + timed * n
         notes = (*notes, "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions")
     if not exact:
+        allowed = allowance_text(setting.options.max_evals, given.budget, setting.evals_per_row)
         notes = (
             *notes,
-            f"at most {allowance_text(setting.options.max_evals, given.budget)}: sampling stops when errors are as small as asked; lower max_evals to bound it",
+            f"at most {allowed}: sampling stops when errors are as small as asked; lower max_evals to bound it",
         )
     outputs = len(setting.selection.names)
     values = n * setting.players.count**setting.options.order * outputs
@@ -111,7 +112,7 @@ def _seconds_of_one_row(given: GameRows, spec: MethodSpec, a_prediction: float) 
     counts = given.players_that_differ
     row = int(np.argmax(counts))
     needed = needed_predictions(counts[[row]], len(given.setting.background))
-    evals = needed if spec.exact else min(needed, float(EVALS_PER_ROW))
+    evals = needed if spec.exact else min(needed, float(given.setting.evals_per_row))
     if not 0 < evals <= MAX_TIMED_EVALS or evals * a_prediction > MAX_TIMED_SECONDS or not given.is_whole:
         return None
     problem = evaluate_rows(given.rows_at(np.array([row]))).problem
@@ -119,5 +120,5 @@ def _seconds_of_one_row(given: GameRows, spec: MethodSpec, a_prediction: float) 
     if spec.exact:
         enumerate_games(problem)
         return watch.elapsed_seconds() / evals
-    sample_games(replace(problem, budget=min(problem.budget, EVALS_PER_ROW)))
+    sample_games(replace(problem, budget=min(problem.budget, given.setting.evals_per_row)))
     return max(watch.elapsed_seconds() - a_prediction * problem.evaluator.spent, 0.0)

@@ -28,7 +28,7 @@ from whybox.methods.common.resolved_model import (
     resolve_model,
 )
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
-from whybox.methods.shap.game_budget import engine_budget
+from whybox.methods.shap.game_budget import engine_budget, evals_per_row
 from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
@@ -233,6 +233,11 @@ class GameSetting:
         """Whether the model is evaluated through its own predict."""
         return isinstance(self.model, BlackBox)
 
+    @property
+    def evals_per_row(self) -> int:
+        """Predictions that a row may take where ``max_evals`` is not given."""
+        return evals_per_row(self.model)
+
     @cached_property
     def comparison(self) -> tuple[float, int]:
         """How far our reading of the background is from the model's own predict at most, and how many rows that is evaluated on.
@@ -397,7 +402,13 @@ def align_rows(setting: GameSetting, X: Any) -> GameRows:
         replace(prepared, table=rows),
         rows,
         _players_that_differ(setting, rows),
-        engine_budget(setting.options.max_evals, setting.predictions_beside(len(rows)), len(rows), len(background)),
+        engine_budget(
+            setting.options.max_evals,
+            setting.predictions_beside(len(rows)),
+            len(rows),
+            len(background),
+            setting.evals_per_row,
+        ),
     )
 
 

@@ -25,7 +25,7 @@ from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.shap.constant_sums import values_of_constant_sum
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
-from whybox.methods.shap.game_budget import WORTHS_KEPT
+from whybox.methods.shap.game_budget import WORTHS_KEPT, is_sum_over_columns
 from whybox.methods.shap.game_problem import (
     GameAnswer,
     GameProblem,
@@ -141,7 +141,7 @@ class _Rounds:
         different = len(np.unique(keys[unsettled]))
         self._is_too_many = different > MAX_ROWS_FITTED
         self._is_too_wide = problem.rows.is_matrix and problem.rows.width > MAX_SPARSE_COLUMNS_FITTED
-        too_large = self._is_too_many or self._is_too_wide
+        too_large = self._is_too_many or self._is_too_wide or is_sum_over_columns(problem.model)
         self._numbers: HybridNumbers | None = None
         folds = np.zeros(n, dtype=np.int64)
         if different >= MIN_ROWS and (not too_large if options.surrogate is None else options.surrogate):
