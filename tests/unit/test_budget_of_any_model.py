@@ -150,9 +150,9 @@ def test_more_budget_makes_errors_no_larger(which):
     rows, background = X[:4], X[10:50]
     exact = wb.explain(function, rows, background, "exact_shap", max_evals=10**6, spot_checks=0).values
     errors = []
-    for allowed in (2_000, 6_000, 20_000, 60_000):
+    for allowed in (2_000, 6_000, 20_000):
         off = []
-        for seed in range(5):
+        for seed in range(3):
             options = {"max_evals": allowed, "tol": 1e-9, "surrogate": False, "spot_checks": 0, "seed": seed}
             off.append(wb.explain(function, rows, background, "sampled_shap", **options).values - exact)
         errors.append(float(np.sqrt(np.mean(np.square(off)))))
