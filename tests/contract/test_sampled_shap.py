@@ -300,7 +300,7 @@ def test_too_many_features_say_to_group_them():
     with pytest.raises(LimitError, match="1,000 features .* players="):
         explain(lambda r: np.asarray(r).sum(axis=1), wide[:1], wide[1:], max_evals=1_000_000)
     groups = {f"g{k}": list(range(100 * k, 100 * k + 100)) for k in range(10)}
-    got = explain(lambda r: np.asarray(r).sum(axis=1), wide[:1], wide[1:], players=groups)
+    got = explain(lambda r: np.asarray(r).sum(axis=1), wide[:1], wide[1:], players=groups, tol=1e-12)
     np.testing.assert_allclose(
         got.values[0], [(wide[0] - wide[1:].mean(axis=0))[100 * k : 100 * k + 100].sum() for k in range(10)], atol=1e-9
     )

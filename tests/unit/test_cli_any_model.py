@@ -56,6 +56,8 @@ def test_attributions_of_a_pickled_estimator(folder, capsys):
         (("--l1-reg", "3"), "no feature is left out of an estimate", 2),
         (("--max-evals", "20"), "more than --max-evals 20. Raise it", 2),
         (("--method", "tree_shap"), "SVR with kernel='rbf' is not a linear function", 4),
+        (("--method", "kernel_shap"), "--method kernel_shap is not known here; write --method sampled_shap", 2),
+        (("--method", "kernle"), "--method kernle is not known", 2),
         (("--sparse",), "does not take 'sparse'", 2),
         (("--tol", "7"), "--tol 7", 2),
     ],

@@ -112,8 +112,9 @@ def explain(
         background_weight: one weight a background row.
         seed: draws samples and which numbers are recomputed; the values of exact methods draw nothing else.
         additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
-        max_evals: most predictions of single rows in total, of a model that is evaluated, or where a tree kernel evaluates all coalitions (2^features x rows x
-            background rows). None: 2,000 for each row beside those of background and checks; of answers that were asked to be exact a billion.
+        max_evals: most predictions of single rows in total, of a model that is evaluated, with those of rows, background and all checks; or where a tree kernel
+            evaluates all coalitions (2^features x rows x background rows). None: 2,000 for each row (20,000 of a linear or additive model that is read) beside those of
+            rows, background and checks; of answers that were asked to be exact a billion.
         n_jobs: threads. None: as many as this process may use (its processors, CPU quota of the container, ``OMP_NUM_THREADS``, joblib's context).
             -1: one for each processor. Their number changes no bit of the result.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.

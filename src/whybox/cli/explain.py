@@ -105,7 +105,7 @@ def _add_options(parser: CommandParser) -> None:
 
 def add_question(parser: CommandParser) -> None:
     """Add what is computed, and how."""
-    from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
+    from whybox.methods.shap.options import AUTOMATIC_METHODS, METHODS_OF_OTHER_LIBRARIES, ShapOptions
     from whybox.methods.shap.text_options import ShapTextOptions
 
     add_text(parser)
@@ -115,6 +115,7 @@ def add_question(parser: CommandParser) -> None:
     add_truth(parser, "column of the rows that holds the truth, where --loss is explained")
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
     add_fields(parser, ShapTextOptions)
+    parser.pass_on("--method", METHODS_OF_OTHER_LIBRARIES)
 
 
 def text_question_of(options: argparse.Namespace, most: int | None = None) -> RowQuestion | None:

@@ -396,8 +396,10 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     return table
 
 
-def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
-    """Bring a named table's columns into the model's order.
+def align_columns(
+    table: Table, expected: Sequence[str], *, what: str = "X", whose: str = "the model was trained on"
+) -> tuple[Table, tuple[str, ...]]:
+    """Bring a named table's columns into the model's order; messages say which argument it is, and `whose` columns are expected.
 
     Returns:
         the table with exactly the `expected` columns, and the names of the columns that the model does not use.
@@ -412,7 +414,7 @@ def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> 
         hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else there
         raise ColumnsError(
             Argument(what),
-            f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {quoted_list(missing)} that the model was trained on.{hint}",
+            f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {quoted_list(missing)} that {whose}.{hint}",
         )
     used = set(expected)
     return table.select([position_of[name] for name in expected]), tuple(n for n in table.names if n not in used)

@@ -96,10 +96,15 @@ def as_black_box(
     method = prediction_method(obj, response_method) if scores is None else "decision_function"
     names, named = _input_columns(obj, rows)
     categories = {} if method is None or learned_categories is None else learned_categories(obj, len(names))
-    inputs = Inputs(
-        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), pipeline_names=_fitted_columns(obj)
-    )
     is_function = method is None
+    inputs = Inputs(
+        names,
+        named,
+        _NoMatrix(categories),
+        tuple((i,) for i in range(len(names))),
+        pipeline_names=_fitted_columns(obj),
+        known_from="the background has" if is_function else "the model was trained on",
+    )
     if scores is not None:
         call, what = _TableFunction(scores.predict_function, is_function), scores.call_name
     else:

@@ -67,6 +67,7 @@ class Inputs:
         blank_replacement: what the library writes instead of a blank in a name, if it does so (LightGBM writes "_").
         own_names: names that the library made up because it was given none; a frame that has all of them is matched by name.
         pipeline_names: names that another step of a Pipeline was fitted with, if the model itself stores none.
+        known_from: whose columns these are, for messages; a plain function was trained on none.
     """
 
     names: tuple[str, ...]
@@ -76,6 +77,7 @@ class Inputs:
     blank_replacement: str | None = None
     own_names: tuple[str, ...] = ()
     pipeline_names: tuple[str, ...] = ()
+    known_from: str = "the model was trained on"
 
     @property
     def width(self) -> int:
@@ -93,14 +95,14 @@ class Inputs:
             known_names = self.names if self.has_names else self.own_names
             library_spellings = tuple(self._library_spelling(n) for n in table.names)
             return _restore_names(
-                *align_columns(table.with_names(library_spellings), known_names, what=what),
+                *align_columns(table.with_names(library_spellings), known_names, what=what, whose=self.known_from),
                 table.names,
                 library_spellings,
             )
         if table.width != len(self.names):
             raise ColumnsError(
                 Argument(what),
-                f" has {table.width} columns, the model was trained on {len(self.names)}",
+                f" has {table.width} columns, {self.known_from} {len(self.names)}",
                 f": {quoted_list(self.names)}." if self.has_names else ". Pass the same columns in the same order.",
             )
         return (table if table.named else table.with_names(self.names)), ()

@@ -24,6 +24,7 @@ from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
+from whybox.methods.shap.game_budget import allowance_text, checks_reserved, reserved_text
 from whybox.methods.shap.game_plan import plan_games
 from whybox.methods.shap.game_problem import (
     GameAnswer,
@@ -131,6 +132,7 @@ class GameExplainer:
         check_truth_given(self.options.loss, y)
         given = align_rows(self.setting, X, y)
         spec, notes = self._choose(given)
+        given = given.reserving(self._planned_checks(given, exact=spec.exact))
         if not spec.exact:
             self._check_budget(given)
         prepared = evaluate_rows(given)
@@ -146,7 +148,19 @@ class GameExplainer:
     def _choose(self, given: GameRows) -> tuple[MethodSpec, tuple[str, ...]]:
         """Return the method for these rows, and what the reader should know about the choice."""
         notes = () if self._reason is None else (f"Evaluated, not read: {self._reason}",)
-        return find("shap", self.method_ids[0]), notes
+        spec = find("shap", self.method_ids[0])
+        if spec.exact:
+            return spec, notes
+        budget = given.reserving(self._planned_checks(given, exact=False)).budget
+        return spec, (
+            *notes,
+            f"Predictions: at most {allowance_text(self.options.max_evals, max(budget, 0), self.setting.evals_per_row)}.",
+        )
+
+    def _planned_checks(self, given: GameRows, *, exact: bool) -> int:
+        """Return how many predictions are kept for spot checks, where ``max_evals`` bounds them."""
+        del given
+        return checks_reserved(self.options.spot_checks, of_worths=len(self.background) if exact else 0)
 
     def _sampler(self) -> Sampler:
         """Return the engine of what is not exact."""
@@ -190,6 +204,7 @@ class GameExplainer:
             return plan
         given = self._rows_to_plan(rows, y)
         spec, notes = self._choose(given)
+        given = given.reserving(self._planned_checks(given, exact=spec.exact))
         if not spec.exact:
             self._check_budget(given)
         return plan_games(given, spec, notes)
@@ -254,10 +269,11 @@ class AnyModelShap(GameExplainer):
         exact, notes = super()._choose(given)
         most = int(given.players_that_differ.max(initial=0))
         needed = needed_predictions(given.players_that_differ, len(self.background))
-        allowed = f"the {given.budget:,} that max_evals leaves"
+        budget = given.reserving(self._planned_checks(given, exact=True)).budget
+        allowed = allowance_text(self.options.max_evals, max(budget, 0), self.setting.evals_per_row)
         if self.options.stochastic:
             return find("shap", "sampled_shap"), (*notes, "Sampled, because the model answers at random.")
-        if needed <= given.budget and most <= MAX_PLAYERS:
+        if needed <= budget and most <= MAX_PLAYERS:
             return exact, (*notes, f"Exact: all coalitions take at most {needed:,.0f} predictions, within {allowed}.")
         return find("shap", "sampled_shap"), (
             *notes, f"Sampled: all coalitions would take up to {needed:,.3g} predictions, more than {allowed}.",
@@ -274,10 +290,12 @@ def check_budget(given: GameRows) -> None:
     check_sampling(given.setting.options)
     least = int(least_evaluations(counts, len(given.setting.background)).sum())
     if least > given.budget:
-        beside = given.setting.predictions_beside(len(counts))
+        beside, checks = given.setting.predictions_beside(len(counts)), given.reserved_for_checks
         raise LimitError(
-            f"an estimate with errors takes at least {least + beside:,} predictions here: {least:,} for {len(counts):,} row{'s' * (len(counts) != 1)} of up to "
-            f"{int(counts.max())} features that differ from the background, and {beside:,} for the rows, the background and the check of the model. That is more than ",
+            f"an estimate with errors takes at least {least + beside + checks:,} predictions here: {least:,} for {len(counts):,} row{'s' * (len(counts) != 1)} of up to "
+            f"{int(counts.max())} features that differ from the background, and {beside:,} for the rows, the background and the check of the model",
+            *reserved_text(checks),
+            ". That is more than ",
             Argument("max_evals", given.setting.options.max_evals),
             ". Raise it, pass fewer rows, or group columns with ",
             Argument("players", example="{...}"),

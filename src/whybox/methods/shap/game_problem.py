@@ -9,14 +9,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import Argument, InputError, LimitError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.games.players import Players, resolve_players
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
@@ -31,6 +31,7 @@ from whybox.methods.common.resolved_model import (
 from whybox.methods.common.row_losses import RowLosses, resolve_losses, separate_truth
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
 from whybox.methods.shap.differing_players import players_that_differ
+from whybox.methods.shap.game_budget import engine_budget, evals_per_row
 from whybox.methods.shap.loss_games import LossGames, loss_selection
 from whybox.methods.shap.options import ShapOptions
 from whybox.models.base import Model
@@ -39,7 +40,6 @@ from whybox.models.mixed_rows import check_same_kind
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
 __all__ = [
-    "EVALS_PER_ROW",
     "GameAnswer",
     "GameProblem",
     "GameRows",
@@ -55,7 +55,6 @@ __all__ = [
     "resolve_setting",
 ]
 
-EVALS_PER_ROW: Final = 2_000  # predictions a row, where max_evals is not given
 
 Flags = npt.NDArray[np.bool_]
 
@@ -79,6 +78,7 @@ class GameProblem:
         budget: predictions that an engine may make, for all rows together.
         noise_variance: (outputs,), of a single output of a model that answers at random; None: the same row always has the same output.
         loss: the truth of the rows, where their loss is explained.
+        reserved_for_checks: predictions beside the budget that are kept for spot checks, where ``max_evals`` bounds them.
     """
 
     options: ShapOptions
@@ -95,6 +95,15 @@ class GameProblem:
     budget: int
     noise_variance: Floats | None = None
     loss: LossGames | None = None
+    reserved_for_checks: int = 0
+
+    @property
+    def left_for_checks(self) -> int | None:
+        """Predictions that spot checks may still make; None: ``max_evals`` does not bound them."""
+        evaluator = self.evaluator
+        if evaluator.max_evals is None or not isinstance(self.model, BlackBox):
+            return None
+        return evaluator.max_evals - (evaluator.reserved - self.reserved_for_checks) - evaluator.spent
 
 
 @final
@@ -230,6 +239,11 @@ class GameSetting:
         """Whether the model is evaluated through its own predict."""
         return isinstance(self.model, BlackBox)
 
+    @property
+    def evals_per_row(self) -> int:
+        """Predictions that a row may take where ``max_evals`` is not given."""
+        return evals_per_row(self.model)
+
     @cached_property
     def comparison(self) -> tuple[float, int]:
         """How far our reading of the background is from the model's own predict at most, and how many rows that is evaluated on.
@@ -287,7 +301,7 @@ class GameRows:
     """Rows to explain, aligned with a setting; the model was not evaluated on them yet.
 
     Attributes:
-        prepared_rows: as they were given, with remarks. rows, differs, budget: as of a :class:`GameProblem`.
+        prepared_rows: as they were given, with remarks. rows, differs, budget, reserved_for_checks: as of a :class:`GameProblem`.
         is_whole: whether these are rows that were given, and not only a number of them. truth: of each row, (n,), where its loss is explained.
     """
 
@@ -298,6 +312,13 @@ class GameRows:
     budget: int
     is_whole: bool = True
     truth: Floats | Ints | None = None
+    reserved_for_checks: int = 0
+
+    def reserving(self, checks: int) -> GameRows:
+        """Return the same with predictions kept for spot checks, where ``max_evals`` bounds those of a black box; the budget can fall below 0."""
+        if self.setting.options.max_evals is None or not self.setting.is_black_box or self.setting.options.stochastic:
+            return self
+        return replace(self, budget=self.budget - checks, reserved_for_checks=checks)
 
     @property
     def players_that_differ(self) -> Ints:
@@ -399,7 +420,13 @@ def align_rows(setting: GameSetting, X: Any, y: Any = None) -> GameRows:
         replace(prepared, table=rows),
         rows,
         players_that_differ(model, setting.players, rows, background),
-        _engine_budget(setting, len(rows)),
+        engine_budget(
+            setting.options.max_evals,
+            setting.predictions_beside(len(rows)),
+            len(rows),
+            len(background),
+            setting.evals_per_row,
+        ),
         truth=None if y is None or setting.losses is None else setting.losses.truth_of(y, len(rows)),
     )
 
@@ -441,34 +468,15 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
         background_outputs,
         base,
         given.differs,
-        setting.evaluator(setting.options.max_evals, beside),
+        setting.evaluator(setting.options.max_evals, beside + given.reserved_for_checks),
         given.budget,
         noise,
         loss,
+        given.reserved_for_checks,
     )
     evaluated = n + len(setting.background) if setting.is_black_box else 0
     checked = beside - evaluated if setting.is_black_box else n_checked
     return PreparedGames(problem, setting, given.prepared_rows, agreement, checked, evaluated)
-
-
-def _engine_budget(setting: GameSetting, rows: int) -> int:
-    """Return the predictions that are left for an engine.
-
-    Raises:
-        LimitError: there are none.
-    """
-    beside, given = setting.predictions_beside(rows), setting.options.max_evals
-    if given is None:
-        return EVALS_PER_ROW * rows
-    if given < beside:
-        raise LimitError(
-            f"{beside:,} predictions are needed for {rows:,} row{'s' * (rows != 1)}, {len(setting.background):,} background "
-            f"row{'s' * (len(setting.background) != 1)} and the check that the model "
-            "always gives the same outputs, before any coalition is evaluated; that is more than ",
-            Argument("max_evals", given),
-            f". Raise it (without it, {beside + EVALS_PER_ROW * rows:,} are allowed here), or pass fewer background rows.",
-        )
-    return given - beside
 
 
 def even_shares(total: int, parts: int) -> Ints:

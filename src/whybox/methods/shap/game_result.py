@@ -224,6 +224,8 @@ def _notes(prepared: PreparedGames, answer: GameAnswer, more: tuple[str, ...]) -
     notes = [*prepared.prepared_rows.remarks(), *problem.model.notes, *more, *answer.notes]
     of_background = prepared.setting.resolved.prepared_rows.remarks(" of the background")
     notes += [note for note in of_background if note not in notes]
+    if len(problem.background) == 1 and answer.background_error is not None:
+        notes.append("One background row: it says nothing about another one, so background_error is NaN.")
     if answer.std_error is not None:
         notes.append(f"Largest standard error reached: {reached_error(answer):.2g} of the row's largest value.")
         if len(problem.rows) > 1:

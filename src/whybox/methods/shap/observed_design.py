@@ -12,6 +12,7 @@ from whybox.games.chains import ChainDesign, GrowingChains, solve_chains
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
+from whybox.methods.shap.constant_sums import constant_sum, keeps_sum
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs
 from whybox.methods.shap.game_problem import GameProblem, SampledRow
@@ -30,7 +31,7 @@ class ObservedDesign:
         problem: with the rows. grid: evaluates its hybrids. rows: positions. own: positions of the players that differ. growing: makes the design.
 
     Attributes:
-        rows: those that are not settled. design: so far.
+        rows: those that are not settled. design: so far. constant_sum: of outputs, where all that was evaluated has it.
     """
 
     def __init__(
@@ -43,6 +44,9 @@ class ObservedDesign:
         self._present = np.empty((len(rows), 0, outputs))
         self._absent = np.empty((len(rows), 0, outputs))
         self.design: BlockDesign | ChainDesign = self._growing.design
+        every = np.concatenate([problem.row_outputs, problem.background_outputs])
+        self.constant_sum = constant_sum(every)  # of the outputs of every row; None: there is none
+        self._solved: tuple[FittedControl | None, GameValues] | None = None  # of what is known so far
 
     @property
     def evaluations(self) -> int:
@@ -66,7 +70,7 @@ class ObservedDesign:
         Raises:
             LimitError: more predictions than allowed. NonFiniteError: an output is NaN or infinite.
         """
-        design = self.design
+        self._solved, design = None, self.design
         keys = design.pair * design.n_donors + design.donor
         order = np.argsort(self._keys, kind="stable")
         at = np.minimum(np.searchsorted(self._keys, keys, sorter=order), max(len(order) - 1, 0))
@@ -81,6 +85,8 @@ class ObservedDesign:
         for start in range(0, len(self.rows), step):
             some = slice(start, start + step)
             found[some] = self._outputs(self.rows[some], new, numbers)
+        if self.constant_sum is not None and not keeps_sum(found, self.constant_sum):
+            self.constant_sum = None
         self._present = _with_entries(self._present, found[:, 0], place)
         self._absent = _with_entries(self._absent, found[:, 1], place)
         self._keys = keys
@@ -120,6 +126,11 @@ class ObservedDesign:
 
     def solve(self, control: FittedControl | None) -> GameValues:
         """Return values and variances of the rows, with the help of a surrogate where it makes the variances smaller; the spread is NaN there."""
+        if self._solved is None or self._solved[0] is not control:
+            self._solved = control, self._solve_with(control)
+        return self._solved[1]
+
+    def _solve_with(self, control: FittedControl | None) -> GameValues:
         observed = self.observed
         plain = self._solve(observed)
         if control is None:
@@ -141,6 +152,7 @@ class ObservedDesign:
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:
         """Keep the rows that are not settled."""
+        self._solved = self._solved if unsettled.all() else None  # a process learns from the rows that are there
         self.rows = self.rows[unsettled]
         self._present, self._absent = self._present[unsettled], self._absent[unsettled]
 

@@ -21,7 +21,7 @@ from whybox.methods.shap.loss_games import check_loss_options
 from whybox.models.losses import as_loss
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["AUTOMATIC_METHODS", "ShapOptions"]
+__all__ = ["AUTOMATIC_METHODS", "METHODS_OF_OTHER_LIBRARIES", "ShapOptions"]
 
 AUTOMATIC_METHODS: Final = (
     "auto",
@@ -71,9 +71,9 @@ _OF_OTHER_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
     "ordering": _LATER,
     "confounding": _LATER,
 }  # fmt: skip
-_METHODS_OF_OTHER_LIBRARIES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("kernel", "kernel_shap", "permutation", "permutation_shap", "sampling"), "'sampled_shap'"),
-    "owen": "'partition_shap'",
+METHODS_OF_OTHER_LIBRARIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("kernel", "kernel_shap", "permutation", "permutation_shap", "sampling"), "sampled_shap"),
+    "owen": "partition_shap",
 }
 
 
@@ -127,12 +127,12 @@ class ShapOptions:
             raise OptionError(Argument("order", self.order), ": 1 gives attributions, 2 gives pairwise interactions.")
         known = (*AUTOMATIC_METHODS, *family_ids("shap"))
         if not isinstance(self.method, str) or self.method not in known:
-            meant = _METHODS_OF_OTHER_LIBRARIES.get(self.method) if isinstance(self.method, str) else None
+            meant = METHODS_OF_OTHER_LIBRARIES.get(self.method) if isinstance(self.method, str) else None
             if meant is not None:
                 raise OptionError(
                     Argument("method", self.method),
                     " is not known here; write ",
-                    Argument("method", example=meant),
+                    Argument("method", meant),
                     ".",
                 )
             raise OptionError(Argument("method", self.method), " is not known here.", known=known)

@@ -26,7 +26,7 @@ from whybox.methods.shap.column_hierarchy import resolve_hierarchy
 from whybox.methods.shap.game_hybrids import hybrid_outputs
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths, even_shares
 
-__all__ = ["DRAWN", "EXACT", "check_budget", "needed_predictions", "owen_games"]
+__all__ = ["DRAWN", "EXACT", "SPARED_SHARE", "check_budget", "needed_predictions", "owen_games"]
 
 Flags = npt.NDArray[np.bool_]
 MAX_HYBRIDS: Final = 2**20  # evaluated together
@@ -100,7 +100,7 @@ def check_budget(
     if least > budget:
         raise LimitError(
             f"values with errors take at least {least:,} predictions for {len(differs):,} row{'s' * (len(differs) != 1)} of up to "
-            f"{int(differs.sum(axis=1).max())} features that differ from the background; {budget:,} are left of ",
+            f"{int(differs.sum(axis=1).max())} features that differ from the background; {max(budget, 0):,} are left of ",
             Argument("max_evals", max_evals),
             ". Raise it, pass fewer rows, or group columns with ",
             Argument("players", example="{...}"),

@@ -8,11 +8,12 @@ from typing import Any, final
 from whybox.errors import OptionError
 from whybox.methods.common.plan import MethodPlan
 from whybox.methods.shap.column_hierarchy import resolve_hierarchy
+from whybox.methods.shap.game_budget import checks_reserved
 from whybox.methods.shap.game_explainer import GameExplainer, Sampler
 from whybox.methods.shap.game_plan import plan_games
 from whybox.methods.shap.game_problem import GameRows
 from whybox.methods.shap.options import ShapOptions
-from whybox.methods.shap.owen_games import DRAWN, EXACT, check_budget, needed_predictions, owen_games
+from whybox.methods.shap.owen_games import DRAWN, EXACT, SPARED_SHARE, check_budget, needed_predictions, owen_games
 from whybox.methods.shap.text_options import ShapTextOptions
 
 __all__ = ["PartitionShap"]
@@ -78,9 +79,24 @@ class PartitionShap(GameExplainer):
             return super().plan(rows, sparse=sparse, y=y)
         given = self._rows_to_plan(rows, y)
         spec, notes = self._choose(given)
+        given = given.reserving(self._planned_checks(given, exact=False))
         self._check_budget(given)
-        needed = needed_predictions(self._hierarchy, given.differs, self._different_rows)
+        needed = self._needed(given)
         return plan_games(given, spec, notes, needed=float(needed), kernels=(EXACT.format(len(self.background)), DRAWN))
+
+    def _needed(self, given: GameRows) -> int:
+        """Predictions of exact values."""
+        return needed_predictions(self._hierarchy, given.differs, self._different_rows)
+
+    def _planned_checks(self, given: GameRows, *, exact: bool) -> int:
+        """All that exact values may be given; of draws one worth over the whole background, where that is a small share."""
+        del exact
+        asked, once = self.options.spot_checks, len(self.background)
+        planned = checks_reserved(asked, of_worths=once)
+        if self._needed(given) <= given.budget - planned:
+            return planned
+        is_kept = once <= SPARED_SHARE * given.budget and (asked is None or asked >= once)
+        return once if is_kept else 0
 
     def _sampler(self) -> Sampler:
         return partial(owen_games, hierarchy=self._hierarchy)

@@ -66,6 +66,11 @@ class RowGroup:
         return sum(design.evaluations for design in self._designs)
 
     @property
+    def has_constant_sum(self) -> bool:
+        """Whether outputs of all that was evaluated add up to the same number."""
+        return all(design.constant_sum is not None for design in self._designs)
+
+    @property
     def kernel(self) -> str:
         """How values are computed, in words."""
         return "; ".join(design.design.kernel for design in self._designs)

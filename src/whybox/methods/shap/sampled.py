@@ -19,10 +19,14 @@ from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.row_keys import row_keys
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
-from whybox.methods.common.surrogates.store import content_keys
+from whybox.methods.common.surrogates.store import mixed, number_words
+from whybox.methods.shap.constant_sums import values_of_constant_sum
+from whybox.methods.shap.differing_players import columns_that_may_be_read
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_budget import WORTHS_KEPT, is_sum_over_columns
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, known_outputs, largest_output
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
 from whybox.methods.shap.loss_games import LOSS_NOTE
@@ -34,13 +38,13 @@ from whybox.numerics.statistics import critical_value
 __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
-WORTHS_KEPT: Final = 128  # hybrids, for spot checks; half of them from all rows and rounds
 ROWS_KEPT: Final = 8  # rows with all outputs, for spot checks
 REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
 MAX_FITS: Final = 3
 MAX_ROWS_FITTED: Final = (
     256  # for which a surrogate is fitted unasked: its values take some 10 ms a row, whatever the model takes
 )
+MAX_SPARSE_COLUMNS_FITTED: Final = 512  # the same, of a sparse matrix: hybrids are kept with all their cells
 MIN_OUTPUT: Final = 1e-140  # of the largest: squares of a millionth of it are still numbers
 MAX_OUTPUT: Final = 1e152
 _STREAM: Final = 0x5A3D
@@ -128,20 +132,23 @@ class _Rounds:
         _refuse_sizes(problem)
         self._rounding = rounding_floor(known_outputs(problem))
         self._settle_small_games()
-        numbers = HybridNumbers(problem)
-        keys = content_keys(numbers.cells.rows)
+        keys = row_keys(problem.rows, columns_that_may_be_read(problem.model))
         if problem.loss is not None:  # of equal rows, those with another truth have other games
-            keys = content_keys(np.column_stack([numbers.cells.rows, problem.loss.truth]))
+            keys = mixed(keys ^ mixed(number_words(problem.loss.truth.astype(np.float64))))
         unsettled = ~self._state.settled
         different = len(np.unique(keys[unsettled]))
-        wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
+        self._is_too_many = different > MAX_ROWS_FITTED
+        self._is_too_wide = problem.rows.is_matrix and problem.rows.width > MAX_SPARSE_COLUMNS_FITTED
+        too_large = self._is_too_many or self._is_too_wide or is_sum_over_columns(problem.model)
+        self._numbers: HybridNumbers | None = None
         folds = np.zeros(n, dtype=np.int64)
-        if wanted and different >= MIN_ROWS and problem.loss is None:
+        wanted = problem.loss is None and (not too_large if options.surrogate is None else options.surrogate)
+        if different >= MIN_ROWS and wanted:
+            numbers = HybridNumbers(problem)
             folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
-        self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
+            self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
         self._groups = self._make_groups(keys, folds)
         self._all_groups = list(self._groups)
-        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED and problem.loss is None
         self._control: FittedControl | None = None
         self._fits = 0
         some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
@@ -280,8 +287,11 @@ class _Rounds:
         problem, state = self._problem, self._state
         squares = float((problem.background.weights**2).sum())  # 1 where there is one background row
         error = np.sqrt(state.spread * squares) if squares < 1 else np.full_like(state.spread, np.nan)
+        values = state.values.copy()
+        if self._all_groups and all(group.has_constant_sum for group in self._all_groups):
+            values = values_of_constant_sum(values, state.variances, problem.differs)
         return GameAnswer(
-            values=state.values.copy(),
+            values=values,
             std_error=np.sqrt(state.variances),
             converged=state.settled.copy(),
             model_evals=state.evals.copy(),
@@ -300,9 +310,12 @@ class _Rounds:
     def _notes(self) -> tuple[str, ...]:
         if self._problem.loss is not None:
             return (LOSS_NOTE,)
-        if self._is_too_many and not self._state.settled.all():
+        unasked = self._problem.options.surrogate is None and not self._state.settled.all()
+        if unasked and (self._is_too_many or self._is_too_wide):
+            rows = f"rows are more than {MAX_ROWS_FITTED}; it takes some time for each row"
+            columns = f"sparse columns are more than {MAX_SPARSE_COLUMNS_FITTED}; it takes memory for all of them"
             return (
-                f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
+                f"No surrogate was fitted, as {rows if self._is_too_many else columns}, and lowers errors: surrogate=True.",
             )
         if self._control is None:
             few = f"No surrogate was fitted: it needs predictions of other rows, {MIN_ROWS} different ones or more that are not settled."

@@ -29,6 +29,7 @@ from whybox.methods.common.spot_rows import (
     output_label,
     rows_alone,
 )
+from whybox.methods.shap.game_budget import checks_reserved
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledWorths
 from whybox.methods.shap.spot_sampled import check_values
 
@@ -38,9 +39,11 @@ ROUNDING: Final = 1e-9
 _STREAM: Final = 0x6A3E
 
 
-def planned_predictions(background_rows: int, spot_checks: int | None, evals: float) -> int:
-    """Return how many predictions the checks take at most."""
+def planned_predictions(background_rows: int, spot_checks: int | None, evals: float, *, of_worths: bool) -> int:
+    """Return how many predictions the checks take at most, where ``max_evals`` does not bound them."""
     allowed = spot_predictions(spot_checks, evals)
+    if not of_worths:
+        return checks_reserved(spot_checks)
     return allowed if spot_checks is not None else max(allowed, allowed // 2 + background_rows)
 
 
@@ -57,17 +60,22 @@ def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChec
     if problem.noise_variance is not None:
         return checker.result
     background, spot_checks = len(problem.background), problem.options.spot_checks
+    left = problem.left_for_checks
     allowed = spot_predictions(spot_checks, float(answer.model_evals.sum()))
+    allowed = allowed if left is None else min(allowed, left)
     draw = spot_rng(problem.options.seed, call, _STREAM)
     if answer.hybrids is not None:
         kept, most = len(answer.hybrids.rows), allowed if answer.worths is None else allowed - allowed // 2
+        if left is not None and answer.worths is not None and spot_checks is None:
+            most = max(min(most, left - background), 0)  # a worth comes after
         _ask_hybrids(problem, answer.hybrids, draw.permutation(kept)[:most], checker)
     check_values(problem, answer, checker)
     if answer.worths is not None:
-        left = (allowed - checker.predictions) // background
-        count = (
-            max(left, 1) if spot_checks is None else left
-        )  # of one coalition in any case, if the caller sets no limit
+        count = (allowed - checker.predictions) // background
+        if spot_checks is None:
+            count = max(count, 1)  # of one coalition in any case, if the caller sets no limit
+        if left is not None:
+            count = min(count, (left - checker.predictions) // background)
         _ask_worths(problem, answer.worths, draw.permutation(len(answer.worths.rows))[:count], checker)
         if answer.std_error is None and not answer.index:  # values of another kind have checks of their own
             _solve_again(problem, answer, answer.worths, checker)

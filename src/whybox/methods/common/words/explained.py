@@ -124,18 +124,23 @@ def explain_each(
     """
     read = as_text_model(model, texts[0], response_method=options.response_method)
     output, predicted = resolve_text_output(read, options.output, options.scale)
-    rows = [explain(row, _begin(words, read, output, options, predicted=predicted)) for row, words in enumerate(split)]
+    spent = [read.probed, *[0] * (len(split) - 1)]
+    rows = [
+        explain(row, _begin(words, read, output, options, predicted=predicted, spent=spent[row]))
+        for row, words in enumerate(split)
+    ]
     return ExplainedTexts(texts, tuple(rows), options, read, output, predicted)
 
 
 def _begin(
-    words: TextWords, model: TextModel, output: OutputSelection, options: TextOptions, *, predicted: bool
+    words: TextWords, model: TextModel, output: OutputSelection, options: TextOptions, *, predicted: bool, spent: int
 ) -> TextEvaluation:
-    """What evaluates a text, compared with the whole model on some masks."""
+    """What evaluates a text, on which the model was called `spent` times, compared with the whole model on some masks."""
     draw = np.random.default_rng([options.seed, number_of_text(words.text)])
     evaluate = read_words(
         words, model, output, seed=options.seed, batch_size=options.batch_size, max_evals=options.budget
     )
+    evaluate.spent += spent
     checked = evaluate.checked_masks(draw)
     evaluate.check_before(checked)
     count = words.n_words

@@ -45,7 +45,7 @@ class TextModel:
         labels: of a function that returns a dict for each text, the labels in the order of `outputs`; None: it returns numbers.
         second_column: whether the outputs are the two columns of a binary classifier, of which the second is kept.
         estimator, method: of a method of an estimator, which; else None.
-        library: package of the model. notes: for the evidence.
+        library: package of the model. notes: for the evidence. probed: how often it was called on a text, to learn what it returns.
     """
 
     function: Callable[[list[str]], Any]
@@ -57,6 +57,7 @@ class TextModel:
     method: str | None = None
     library: str = "numpy"
     notes: tuple[str, ...] = ()
+    probed: int = 1
 
     @cached_property
     def counts(self) -> WordCountModel | str:
@@ -208,16 +209,21 @@ def as_text_model(model: Any, text: str, *, response_method: str | None = None) 
         estimator=estimator,
         method=method,
         library=type(estimator).__module__.partition(".")[0],
+        probed=1 + _is_asked_for_labels(estimator),
     )
+
+
+def _is_asked_for_labels(estimator: Any) -> bool:
+    """Whether only its predict tells two classes from two labels."""
+    return hasattr(estimator, "predict") and len(getattr(estimator, "classes_", ())) == 2
 
 
 def _is_multilabel(estimator: Any, text: str) -> bool:
     """Whether two columns are two labels, each yes or no, and not two classes."""
-    predict = getattr(estimator, "predict", None)
-    if predict is None or len(getattr(estimator, "classes_", ())) != 2:
+    if not _is_asked_for_labels(estimator):
         return False
     with suppress_warnings():
-        return np.ndim(predict([text])) == 2
+        return np.ndim(estimator.predict([text])) == 2
 
 
 def _function_model(function: Callable[[list[str]], Any], name: str, text: str) -> TextModel:
