@@ -11,6 +11,7 @@ from whybox.data.table import Floats
 from whybox.games.chains import ChainDesign, GrowingChains, solve_chains
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
+from whybox.games.solve_pairs import solve_pairs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
@@ -138,7 +139,8 @@ class ObservedDesign:
     def _solve(self, observed: ObservedPairs) -> GameValues:
         if isinstance(self.design, ChainDesign):
             return solve_chains(self.design, observed)
-        return solve_games(self.design, observed, self._problem.options.game_index)
+        solve = solve_pairs if self._problem.options.order == 2 else solve_games
+        return solve(self.design, observed, self._problem.options.game_index)
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:
         """Keep the rows that are not settled."""

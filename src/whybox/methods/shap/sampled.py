@@ -1,4 +1,4 @@
-"""Shapley values of any model with a standard error each: coalitions over background rows, round by round, until errors are as small as asked.
+"""Shapley values of any model, or interactions of pairs, with a standard error each: coalitions over background rows, round by round, until errors are as small as asked.
 
 All rows share designs; rows that are settled leave. Where rows are many enough, a surrogate of the model is fitted to the predictions, and takes out of the
 estimate what it explains (fitted_control.py).
@@ -49,12 +49,11 @@ def check_sampling(options: ShapOptions) -> None:
     """Refuse what has no estimate.
 
     Raises:
-        OptionError: pairwise interactions, or an index that is not symmetric.
+        OptionError: an index that is not symmetric, or pairwise interactions with a surrogate.
     """
-    if options.order == 2:
+    if options.order == 2 and options.surrogate:
         raise OptionError(
-            Argument("order", 2), " has no estimate with errors yet; it is exact where all coalitions can be evaluated: raise ",
-            Argument("max_evals"), ", or group columns with ", Argument("players", example="{...}"), ".",
+            Argument("surrogate", True), " helps to estimate values of features, not interactions: leave it out with ", Argument("order", 2), ".",
         )  # fmt: skip
     index = options.game_index
     if (index.point is not None and index.point != 0.5) or (index.point is None and index.alpha != index.beta):
@@ -84,7 +83,7 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
     """Return estimated values with standard errors.
 
     Args:
-        problem: of order 1. on_round: is given the answer so far after each round but the last.
+        problem: of any order. on_round: is given the answer so far after each round but the last.
 
     Raises:
         LimitError: fewer predictions than an estimate takes. NonFiniteError: an output is NaN or infinite.
@@ -100,7 +99,9 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
 @final
 @dataclass(eq=False)
 class _State:
-    """Values so far, (n, players, outputs), their variances and spread over background rows; (n,) whether a row is settled; predictions of each row."""
+    """Values so far, (n, players, outputs) or of order 2 (n, players, players, outputs), and their variances; spread of players' values over background rows,
+    (n, players, outputs); (n,) whether a row is settled; predictions of each row.
+    """
 
     values: Floats
     variances: Floats
@@ -117,9 +118,14 @@ class _Rounds:
         self._problem, options = problem, problem.options
         n, players = problem.differs.shape
         outputs = problem.row_outputs.shape[1]
-        shape = (n, players, outputs)
+        self._order = options.order
+        shape = (n, *(players,) * self._order, outputs)
         self._state = _State(
-            np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
+            np.zeros(shape),
+            np.zeros(shape),
+            np.zeros((n, players, outputs)),
+            np.zeros(n, dtype=bool),
+            np.zeros(n, dtype=np.int64),
         )
         self._spent_before = problem.evaluator.spent
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
@@ -132,13 +138,14 @@ class _Rounds:
         unsettled = ~self._state.settled
         different = len(np.unique(keys[unsettled]))
         wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
+        wanted = wanted and self._order == 1
         folds = np.zeros(n, dtype=np.int64)
         if wanted and different >= MIN_ROWS:
             folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
         self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
         self._groups = self._make_groups(keys, folds)
         self._all_groups = list(self._groups)
-        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED
+        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED and self._order == 1
         self._control: FittedControl | None = None
         self._fits = 0
         some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
@@ -159,10 +166,11 @@ class _Rounds:
         left = max(1.0 - float((weights**2).sum()), 1e-12)
         for row in np.flatnonzero(counts == 1).tolist():
             player = int(problem.differs[row].argmax())
-            state.values[row, player] = problem.row_outputs[row] - problem.base
+            own = (row, *(player,) * self._order)
+            state.values[own] = problem.row_outputs[row] - problem.base
             state.spread[row, player] = weights @ (outputs - problem.base) ** 2 / left
             if problem.noise_variance is not None:
-                state.variances[row, player] = problem.noise_variance * (2.0 - left)
+                state.variances[own] = problem.noise_variance * (2.0 - left)
         state.settled[counts <= 1] = True
 
     def _make_groups(self, keys: npt.NDArray[np.uint64], folds: Ints) -> list[RowGroup]:
@@ -233,8 +241,9 @@ class _Rounds:
     def _solve(self, group: RowGroup) -> None:
         """Take over the values of a group's rows; rows that are settled leave it."""
         state, found = self._state, group.solve(self._control)
-        at = np.ix_(group.rows, group.own)
-        state.values[at], state.variances[at], state.spread[at] = found.values, found.variances, found.spread
+        at, of_values = np.ix_(group.rows, group.own), np.ix_(group.rows, *(group.own,) * self._order)
+        state.values[of_values], state.variances[of_values] = found.values, found.variances
+        state.spread[at] = found.spread
         self._keep_examples(group)
         for position, row in enumerate(group.rows.tolist()):
             if row in self._watched:
@@ -245,9 +254,11 @@ class _Rounds:
 
     def _is_settled(self, found: GameValues) -> npt.NDArray[np.bool_]:
         """Whether errors are as small as asked, or the largest values are certain, (rows,)."""
-        size = np.abs(found.values)
+        size, error = np.abs(found.values), np.sqrt(found.variances)
+        if self._order == 2:  # each pair once
+            once = np.triu_indices(size.shape[1])
+            size, error = size[:, *once], error[:, *once]
         largest = size.max(axis=(1, 2))
-        error = np.sqrt(found.variances)
         allowed = np.maximum(self._tol * largest[:, None], self._rounding)
         settled = (error.max(axis=1) <= allowed).all(axis=1)
         top = self._problem.options.top
@@ -300,6 +311,8 @@ class _Rounds:
         return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
+        if self._order == 2 and self._all_groups:
+            return ("No surrogate was fitted: interactions are estimated from the predictions alone.",)
         if self._is_too_many and not self._state.settled.all():
             return (
                 f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",

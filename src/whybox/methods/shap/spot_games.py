@@ -30,6 +30,7 @@ from whybox.methods.common.spot_rows import (
     rows_alone,
 )
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledWorths
+from whybox.methods.shap.spot_pairs import check_interactions
 from whybox.methods.shap.spot_sampled import check_values
 
 __all__ = ["check_games", "planned_predictions"]
@@ -63,6 +64,8 @@ def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChec
         kept, most = len(answer.hybrids.rows), allowed if answer.worths is None else allowed - allowed // 2
         _ask_hybrids(problem, answer.hybrids, draw.permutation(kept)[:most], checker)
     check_values(problem, answer, checker)
+    if problem.options.order == 2:
+        check_interactions(problem, answer, checker)
     if answer.worths is not None:
         left = (allowed - checker.predictions) // background
         count = (
