@@ -151,7 +151,7 @@ class CoalitionProcess:
         """Prepare for `coalitions` (pairs, players), one of each pair; the pair of all players and none is known too, and comes last.
 
         Args:
-            index: whose values are asked; one that is symmetric.
+            index: whose values are asked; of one that is not symmetric, the part that sets of an odd number of players have.
         """
         players = coalitions.shape[1]
         nodes, shares = index.rule(MAX_SET_SIZE)
@@ -170,7 +170,7 @@ class CoalitionProcess:
         )
         # Shapley's weights of the pairs, one coalition of which has the player: white noise over pairs has Shapley values too
         moments = index.moments(players + 1)
-        weight = [2 * float(moments[k, players - 1 - k]) for k in range(players)]
+        weight = [float(moments[k, players - 1 - k] + moments[players - 1 - k, k]) for k in range(players)]
         size = (self._signs > 0).sum(axis=1)[:, None]
         inside, outside = np.array([0.0, *weight])[size], np.array([*weight, 0.0])[size]
         self._noise = np.where(self._signs > 0, inside, -outside)

@@ -290,12 +290,16 @@ class DonorMean:
     def _degrees(self) -> float:
         return max(1 - float((self.share**2).sum()), np.finfo(float).tiny)
 
-    def spread(self, of_donors: Floats) -> Floats:
-        """The variance of values over donors, (games, players), from those of each donor, which were corrected by an equal share of its gap; NaN of one donor."""
+    def spread(self, of_donors: Floats, of_gap: Floats | None = None) -> Floats:
+        """The variance of values over donors, (games, values), from those of each donor, (games, values, donors drawn), which lack a share of its gap.
+
+        Args:
+            of_gap: (values, 1), that share; None: an equal one for each. The variance of one donor is NaN.
+        """
         if len(self.share) < 2:
             return np.full(of_donors.shape[:2], np.nan)
-        players = of_donors.shape[1]
-        return np.asarray((of_donors + self._here[:, None] / players) ** 2 @ self.share / self._degrees)
+        lacking = 1 / of_donors.shape[1] if of_gap is None else of_gap
+        return np.asarray((of_donors + self._here[:, None] * lacking) ** 2 @ self.share / self._degrees)
 
     def estimate(self, values: Floats, of_donors: Floats) -> tuple[Floats, Floats]:
         """Return values regressed on the gaps, and the variance of one donor's around them, (games, players) each.

@@ -220,8 +220,9 @@ def check_budget(given: GameRows) -> None:
         LimitError: they are fewer.
     """
     counts = given.players_that_differ
-    check_sampling(given.setting.options)
-    least = int(least_evaluations(counts, len(given.setting.background)).sum())
+    options = given.setting.options
+    check_sampling(options)
+    least = int(least_evaluations(counts, len(given.setting.background), options).sum())
     if least > given.budget:
         beside = given.setting.predictions_beside(len(counts))
         raise LimitError(

@@ -11,6 +11,7 @@ from whybox.data.table import Floats
 from whybox.games.chains import ChainDesign, GrowingChains, solve_chains
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
+from whybox.games.solve_asymmetric import solve_asymmetric
 from whybox.games.solve_pairs import solve_pairs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
@@ -139,8 +140,9 @@ class ObservedDesign:
     def _solve(self, observed: ObservedPairs) -> GameValues:
         if isinstance(self.design, ChainDesign):
             return solve_chains(self.design, observed)
-        solve = solve_pairs if self._problem.options.order == 2 else solve_games
-        return solve(self.design, observed, self._problem.options.game_index)
+        options = self._problem.options
+        solve = solve_pairs if options.order == 2 else solve_games if options.game_index.symmetric else solve_asymmetric
+        return solve(self.design, observed, options.game_index)
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:
         """Keep the rows that are not settled."""

@@ -17,6 +17,7 @@ from whybox.core.workers import one_blas_thread
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
+from whybox.games.even_process import MAX_PLAYERS_OF_PAIRS
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.hybrid_grid import HybridGrid
@@ -49,27 +50,32 @@ def check_sampling(options: ShapOptions) -> None:
     """Refuse what has no estimate.
 
     Raises:
-        OptionError: an index that is not symmetric, or pairwise interactions with a surrogate.
+        OptionError: pairwise interactions of an index that is not symmetric, or with a surrogate.
     """
     if options.order == 2 and options.surrogate:
         raise OptionError(
             Argument("surrogate", True), " helps to estimate values of features, not interactions: leave it out with ", Argument("order", 2), ".",
         )  # fmt: skip
     index = options.game_index
-    if (index.point is not None and index.point != 0.5) or (index.point is None and index.alpha != index.beta):
+    if options.order == 2 and not index.symmetric:
         raise OptionError(
-            Argument("index", index.name), " weighs coalitions and their complements differently, which has no estimate with errors here; take 'shapley' or ",
-            "'banzhaf', or raise ", Argument("max_evals"), " so that all coalitions can be evaluated.",
+            Argument("index", index.name), " weighs coalitions and their complements differently, and its interactions have no estimate with errors here; take "
+            "'shapley' or 'banzhaf', or raise ", Argument("max_evals"), " so that all coalitions can be evaluated.",
         )  # fmt: skip
 
 
-def least_evaluations(players_that_differ: Ints, background_rows: int) -> Ints:
+def least_evaluations(players_that_differ: Ints, background_rows: int, options: ShapOptions) -> Ints:
     """Return the fewest predictions of each row, (n,).
 
     Raises:
         LimitError: too many players.
     """
     most = int(players_that_differ.max(initial=0))
+    if most > MAX_PLAYERS_OF_PAIRS and (options.order == 2 or not options.game_index.symmetric):
+        raise LimitError(
+            f"{most:,} features of a row differ from the background; interactions, and values of {options.game_index.name}, of up to {MAX_PLAYERS_OF_PAIRS:,} are "
+            "estimated together. Group columns with ", Argument("players", example="{...}"), ".",
+        )  # fmt: skip
     if most > MAX_PLAYERS:
         raise LimitError(
             f"{most:,} features of a row differ from the background; Shapley values of up to {MAX_PLAYERS:,} are estimated together. Group columns with ",
@@ -99,8 +105,11 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
 @final
 @dataclass(eq=False)
 class _State:
-    """Values so far, (n, players, outputs) or of order 2 (n, players, players, outputs), and their variances; spread of players' values over background rows,
-    (n, players, outputs); (n,) whether a row is settled; predictions of each row.
+    """What is known so far.
+
+    Attributes:
+        values, variances: (n, players, outputs), of order 2 (n, players, players, outputs). spread: (n, players, outputs), of players' values over background rows.
+        settled: (n,), whether a row is. evals: (n,), predictions of each row.
     """
 
     values: Floats
@@ -185,7 +194,7 @@ class _Rounds:
         if not len(rows):
             return []
         kinds, kind = np.unique(np.column_stack([folds[rows], problem.differs[rows]]), axis=0, return_inverse=True)
-        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background))[rows]
+        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background), problem.options)[rows]
         more = (problem.budget - int(least.sum())) // len(rows)
         seed = problem.options.seed % 2**63
         grid = HybridGrid(

@@ -29,7 +29,7 @@ from whybox.methods.shap.spot_sampled import (
     gaps_of_donors,
     has_all_coalitions,
     regressed_mean,
-    size_weight,
+    weight_of_others,
 )
 
 __all__ = ["check_interactions"]
@@ -111,7 +111,9 @@ def _from_all_coalitions(
     first, second = np.triu_indices(players, 1)
     together = row.coalitions[:, first] == row.coalitions[:, second]
     others = row.coalitions.sum(axis=1)[:, None] - row.coalitions[:, first] - row.coalitions[:, second]
-    weight = np.array([size_weight(index, players - 1, s) for s in range(players - 1)])  # of others who are present
+    weight = np.array(
+        [weight_of_others(index, s, players - 2 - s) for s in range(players - 1)]
+    )  # of others who are present
     slopes = 2.0 * np.where(together, 1.0, -1.0) * weight[others]
     donors = len(row.donor) // pairs
     _, gaps = gaps_of_donors(problem, row, k)
@@ -133,7 +135,9 @@ def _by_least_squares(problem: GameProblem, row: SampledRow, seen: _Means) -> tu
     # of two players on different sides an interaction takes half of itself from the mean
     design = np.where(row.coalitions[:, first] != row.coalitions[:, second], -0.5, 0.0)
     # a pair that was drawn stands for all of its size; where both sides have as many players, for half of them
-    of_size = [comb(players, s) / comb(max(players - 4, 0), max(s - 2, 0)) / (2 - (2 * s < players)) for s in size.tolist()]
+    of_size = [
+        comb(players, s) / comb(max(players - 4, 0), max(s - 2, 0)) / (2 - (2 * s < players)) for s in size.tolist()
+    ]
     weight = np.array(of_size) / np.bincount(size)[size]
     weight[single] = HELD * weight.max()
     root = np.sqrt(weight)[:, None]

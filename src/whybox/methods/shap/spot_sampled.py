@@ -31,7 +31,7 @@ __all__ = [
     "gaps_of_donors",
     "has_all_coalitions",
     "regressed_mean",
-    "size_weight",
+    "weight_of_others",
 ]
 
 ERRORS: Final = 6.0  # standard errors that a value may be off
@@ -106,21 +106,24 @@ def entry_shares(problem: GameProblem, row: SampledRow) -> Floats:
 def _from_all_pairs(problem: GameProblem, row: SampledRow, k: int, index: Index) -> tuple[Floats, Floats]:
     """Values and standard errors, (players,) each, from every coalition over the same donors."""
     players, pairs = row.coalitions.shape[1], len(row.coalitions)
-    total, gaps = gaps_of_donors(problem, row, k)
-    size = row.coalitions.sum(axis=1)
-    inside, outside = (np.array([size_weight(index, players, int(s) - 1 + d) for s in size]) for d in (0, 1))
-    slopes = 2.0 * np.where(row.coalitions, inside[:, None], -outside[:, None])  # (pairs, players)
+    _, gaps = gaps_of_donors(problem, row, k)
     donors = len(row.donor) // pairs
-    halves = (row.present[:, k] - row.absent[:, k]).reshape(pairs, donors) / 2.0
-    share = entry_shares(problem, row)[:donors]
-    of_donors = np.asarray(slopes.T @ halves)
-    whole = not row.with_replacement and donors == len(gaps)
-    values = of_donors @ share + total * size_weight(index, players, 0)
-    if whole:
-        return values, np.zeros(players)
-    size_of_outputs = float(np.abs(row.present[:, k]).max())
-    values, error = regressed_mean(of_donors, gaps[row.donor[:donors]], size_of_outputs, 0.0)
-    return values + total * size_weight(index, players, 0), error
+    of_donors = np.zeros((players, donors))
+    for coalitions, outputs in ((row.coalitions, row.present), (~row.coalitions, row.absent)):
+        slopes = np.empty(coalitions.shape)
+        for at, coalition in enumerate(coalitions):
+            others = int(coalition.sum()) - coalition  # of each player
+            weight = np.array([weight_of_others(index, s, players - 1 - s) for s in others.tolist()])
+            slopes[at] = np.where(coalition, weight, -weight)
+        of_donors += slopes.T @ outputs[:, k].reshape(pairs, donors)
+    known = problem.row_outputs[row.row, k] * weight_of_others(index, players - 1, 0)
+    known -= float(problem.background.weights @ problem.background_outputs[:, k]) * weight_of_others(
+        index, 0, players - 1
+    )
+    if not row.with_replacement and donors == len(gaps):
+        return of_donors @ entry_shares(problem, row)[:donors] + known, np.zeros(players)
+    values, error = regressed_mean(of_donors, gaps[row.donor[:donors]], float(np.abs(row.present[:, k]).max()), 0.0)
+    return values + known, error
 
 
 def regressed_mean(of_draws: Floats, gap: Floats, size: float, slope_of_few: float) -> tuple[Floats, Floats]:
@@ -151,13 +154,12 @@ def _from_chains(problem: GameProblem, row: SampledRow, k: int) -> tuple[Floats,
     return values, error * REPEATED  # some donors have two chains
 
 
-def size_weight(index: Index, players: int, others: int) -> float:
-    """The weight of a coalition of so many other players, in the value of a player, for an index that is symmetric."""
+def weight_of_others(index: Index, present: int, absent: int) -> float:
+    """The probability that exactly these others are present, of which there are so many, E[p^present (1 - p)^absent]."""
     if index.point is not None:
-        return float(index.point ** (players - 1))
-    a = index.alpha  # the share of others who are present follows Beta(a, a)
-    size = lgamma(a + others) + lgamma(a + players - 1 - others) - lgamma(2 * a + players - 1)
-    return exp(size + lgamma(2 * a) - 2 * lgamma(a))
+        return float(index.point**present * (1.0 - index.point) ** absent)
+    a, b = index.beta, index.alpha  # p follows Beta(a, b)
+    return exp(lgamma(a + present) + lgamma(b + absent) + lgamma(a + b) - lgamma(a) - lgamma(b) - lgamma(a + b + present + absent))  # fmt: skip
 
 
 def _by_least_squares(problem: GameProblem, row: SampledRow, k: int) -> tuple[Floats, Floats]:

@@ -1,10 +1,12 @@
-"""Interactions of pairs from few pairs of coalitions: a Gaussian process over coalitions, whose interactions are known in closed form.
+"""The part of values that only sets of an even number of players have: a Gaussian process over the means of pairs of coalitions.
 
 With z = +1 for a player who is present and -1 else, the mean of a coalition and its complement is a constant plus a sum over sets S of an even number of players
-of c_S prod_{j in S} z_j, and of an index that is symmetric prod_S z gives each pair of players in S the interaction 4 E[(2 p - 1)^(|S| - 2)]: 4 / (|S| - 1) of
-the Shapley interaction index. The constant has no prior. The prior of larger sets is that of :mod:`whybox.games.gaussian_process`. A pair of players has a
-variance of its own, which is found by expectation maximisation (Tipping 2001, Sparse Bayesian learning, Journal of Machine Learning Research 1), mixed with a
-share that all pairs have alike: few pairs of coalitions then suffice where few players interact, and errors stay honest where many do.
+of c_S prod_{j in S} z_j. Of an index that is symmetric, prod_S z gives each pair of players in S the interaction 4 E[(2 p - 1)^(|S| - 2)]: 4 / (|S| - 1) of the
+Shapley interaction index. Of any index it gives each player in S the value 2 E[(2 p - 1)^(|S| - 1)], which is zero where the index is symmetric.
+
+The constant has no prior. The prior of larger sets is that of :mod:`whybox.games.gaussian_process`. A pair of players has a variance of its own, found by
+expectation maximisation (Tipping 2001, Sparse Bayesian learning, Journal of Machine Learning Research 1) and mixed with a share that all pairs have alike: few
+pairs of coalitions then suffice where few players interact, and errors stay honest where many do.
 
 Interaction index: Grabisch & Roubens 1999 (doi:10.1007/s001820050125). What all interactions of one player add up to has variances of its own: they are what
 its main effect lacks.
@@ -35,8 +37,9 @@ from whybox.games.gaussian_process import (
 )
 from whybox.games.indices import SHAPLEY, Index
 
-__all__ = ["PairProcess", "PairSolution"]
+__all__ = ["MAX_PLAYERS_OF_PAIRS", "EvenProcess", "EvenSolution"]
 
+MAX_PLAYERS_OF_PAIRS: Final = 100  # 4,950 pairs, each with a covariance with up to a thousand pairs of coalitions
 MAX_SET_SIZE: Final = 6  # larger sets are left to the noise
 ROUNDS_OF_PAIRS: Final = (
     4  # of expectation maximisation; more find variances that are too certain of few pairs of coalitions
@@ -50,11 +53,11 @@ Terms = tuple[Floats, Floats, Floats]
 
 @final
 @dataclass(frozen=True, eq=False)
-class PairSolution:
-    """The process with everything chosen: interactions, and their sums for each player, are a linear map of the means of pairs.
+class EvenSolution:
+    """The process with everything chosen: values are a linear map of the means of pairs.
 
     Attributes:
-        linear: for (players * (players - 1) / 2 + players) values: the interaction of each pair in the order of ``numpy.triu_indices``, then the sums.
+        linear: for the interaction of each pair in the order of ``numpy.triu_indices``, then for what they add up to, (players,); or for the players' values alone.
         slopes: (values, pairs + 1), that map. of_errors: (values,), what errors of the means add to variances, in units of the process.
     """
 
@@ -68,7 +71,9 @@ class PairSolution:
         A value that is much larger than the process expected of it is larger still, as the process draws all towards zero: its own variance is then found with it.
         """
         scale = self.linear.scale(means)
-        expected = np.multiply.outer(np.maximum(self.linear.explained, np.finfo(float).tiny), np.maximum(scale, np.finfo(float).tiny))
+        expected = np.multiply.outer(
+            np.maximum(self.linear.explained, np.finfo(float).tiny), np.maximum(scale, np.finfo(float).tiny)
+        )
         surprise = (self.slopes @ means) ** 2 / expected
         larger = np.maximum((PRIOR_FREEDOM + surprise) / (PRIOR_FREEDOM + 1), 1.0)
         left = np.maximum(self.linear.posterior - self.of_errors, 0.0)
@@ -76,19 +81,27 @@ class PairSolution:
 
 
 @final
-class PairProcess:
-    """Interactions and their variances from the worths of pairs of coalitions; one process for all games that share a design.
+class EvenProcess:
+    """Interactions, or the even part of values, and their variances from the means of pairs of coalitions; one process for all games that share a design.
 
     Args:
-        coalitions: (pairs, players), one of each pair; the pair of all players and none is known too, and comes last. index: one that is symmetric.
+        coalitions: (pairs, players), one of each pair; the pair of all players and none is known too, and comes last.
+        index: one that is symmetric, for interactions. order: 2 for interactions and what they add up to for each player, 1 for the even part of values.
     """
 
-    def __init__(self, coalitions: npt.NDArray[np.bool_], index: Index = SHAPLEY) -> None:
+    def __init__(self, coalitions: npt.NDArray[np.bool_], index: Index = SHAPLEY, order: int = 2) -> None:
         n, players = coalitions.shape
+        self._has_pairs = order == 2
         self._signs = np.concatenate([np.where(coalitions, 1.0, -1.0), np.ones((1, players))])
         self._orders = [k for k in range(2, MAX_SET_SIZE + 1, 2) if k <= players]
         nodes, shares = index.rule(MAX_SET_SIZE)
-        self._value_of_set = [4.0 * float(shares @ (2 * nodes - 1) ** max(k - 2, 0)) for k in range(MAX_SET_SIZE + 1)]
+        moments = [float(shares @ (2 * nodes - 1) ** k) for k in range(MAX_SET_SIZE + 1)]  # of 2 p - 1
+        # what a set of so many players gives each pair in it, and each player
+        self._of_pair = [4 * moments[max(k - 2, 0)] for k in range(MAX_SET_SIZE + 1)]
+        self._of_player = [
+            (k - 1) * self._of_pair[k] if self._has_pairs else 2 * moments[max(k - 1, 0)]
+            for k in range(MAX_SET_SIZE + 1)
+        ]
         self._first, self._second = np.triu_indices(players, 1)
         self._products = self._signs[:, self._first] * self._signs[:, self._second]
         self._member = np.zeros((len(self._first), players))  # of pairs of players
@@ -110,25 +123,28 @@ class PairProcess:
     def _noise_terms(self, index: Index) -> tuple[Floats, Floats]:
         """Covariances of values with pairs, (pairs + 1, values), and variances of values, (values,), of white noise over pairs."""
         players = self._signs.shape[1]
-        moments = index.moments(players + 1)
-        weight = [2 * float(moments[k, players - 2 - k]) for k in range(players - 1)]  # of k others who are present
-        of_size = np.array(
-            [0.0, 0.0, *weight, 0.0, 0.0]
-        )  # of a coalition that holds both; one place further on for each that is absent
-        size = (self._signs > 0).sum(axis=1)[:, None]
-        absent = (self._signs[:, self._first] < 0).astype(int) + (self._signs[:, self._second] < 0)
-        pairs = self._products * of_size[size + absent]
-        sums = pairs @ self._member
-        prior = 2 * sum(comb(players - 2, k) * w**2 for k, w in enumerate(weight))
+        moments = index.moments(players + 1)  # E[p^s (1 - p)^t], at most of all other players
         held = np.arange(1, players + 1)  # sizes of coalitions that hold a player
-        of_sum = (held - 1) * of_size[held] - (players - held) * of_size[held + 1]
-        prior_of_sum = sum(comb(players - 1, int(s) - 1) * float(c) ** 2 for s, c in zip(held, of_sum, strict=True))
-        return (
-            np.concatenate([pairs, sums], axis=1),
-            np.concatenate([np.full(pairs.shape[1], prior), np.full(players, prior_of_sum)]),
-        )
+        others = players - held
+        if self._has_pairs:
+            weight = [2 * float(moments[k, players - 2 - k]) for k in range(players - 1)]  # of k others who are present
+            # of a coalition that holds both; one place further on for each that is absent
+            of_size = np.array([0.0, 0.0, *weight, 0.0, 0.0])
+            of_player = (held - 1) * of_size[held] - others * of_size[held + 1]
+        else:
+            of_player = moments[held - 1, others] - moments[others, held - 1]
+        size = (self._signs > 0).sum(axis=1)[:, None]
+        noise = [np.append(0.0, of_player)[np.where(self._signs > 0, size, players - size)]]
+        count = [comb(players - 1, int(s) - 1) for s in held]
+        prior = [np.full(players, float(sum(n * c**2 for n, c in zip(count, of_player.tolist(), strict=True))))]
+        if self._has_pairs:
+            absent = (self._signs[:, self._first] < 0).astype(int) + (self._signs[:, self._second] < 0)
+            noise.insert(0, self._products * of_size[size + absent])
+            each = 2 * sum(comb(players - 2, k) * w**2 for k, w in enumerate(weight))
+            prior.insert(0, np.full(len(self._first), each))
+        return np.concatenate(noise, axis=1), np.concatenate(prior)
 
-    def learn(self, means: Floats, weights: Floats, errors: Floats) -> PairSolution:
+    def learn(self, means: Floats, weights: Floats, errors: Floats) -> EvenSolution:
         """Choose variances of pairs of players, decay and noise by some games.
 
         Args:
@@ -149,7 +165,7 @@ class PairProcess:
         inverse = np.asarray(np.linalg.inv(basis.T @ covariance @ basis), dtype=np.float64)
         linear = LinearSolution(np.zeros((1, len(self._signs))), basis, basis.T @ slopes, inverse, prior)
         found = linear.slopes
-        return PairSolution(linear, found, ((found @ extra) * found).sum(axis=1))
+        return EvenSolution(linear, found, ((found @ extra) * found).sum(axis=1))
 
     def _variances_of_pairs(self, means: Floats, weights: Floats, errors: Floats, larger: list[Floats]) -> Floats:
         """Variances of the pairs of players, (players * (players - 1) / 2,), adding up to one.
@@ -180,13 +196,14 @@ class PairProcess:
 
     def _terms_of_pairs(self, variance: Floats) -> Terms:
         """The terms of sets of two players, each with a variance of its own."""
-        value = self._value_of_set[2]
-        slopes, prior = value * self._products * variance, value**2 * variance
-        return (
-            (self._products * variance) @ self._products.T,
-            np.concatenate([slopes, slopes @ self._member], axis=1),
-            np.concatenate([prior, prior @ self._member]),
-        )
+        kernel = (self._products * variance) @ self._products.T
+        of_pair, of_player = self._of_pair[2], self._of_player[2]
+        slopes = [of_player * (self._products * variance) @ self._member]
+        prior = [of_player**2 * variance @ self._member]
+        if self._has_pairs:
+            slopes.insert(0, of_pair * self._products * variance)
+            prior.insert(0, of_pair**2 * variance)
+        return kernel, np.concatenate(slopes, axis=1), np.concatenate(prior)
 
     def _mixed_covariances(self, w: Floats) -> list[Terms]:
         """Return the terms for these weights, mixed with a share of those of equal weights."""
@@ -203,23 +220,24 @@ class PairProcess:
         z, largest = self._signs, self._orders[-1]
         i, j = self._first, self._second
         sums, total = set_sums(z, z, w, largest), elementary_symmetric(lambda k: (w**k).sum(), largest)
-
-        def without(of: Callable[[int], Floats], size: int) -> tuple[list[Floats], list[Floats]]:
-            """Sums over sets of players beside each pair, and beside each player, given what each player adds to the sums of powers."""
-            every = lambda k: of(k).sum(axis=-1, keepdims=True)  # noqa: E731
-            return (
-                elementary_symmetric(lambda k: every(k) - of(k)[..., i] - of(k)[..., j], max(size - 2, 1)),
-                elementary_symmetric(lambda k: every(k) - of(k), size - 1),
-            )
-
-        beside_two, beside_one = without(lambda k: (z * w) ** k, largest)
-        left_two, left_one = without(lambda k: w**k, largest)
+        signed, unsigned = (lambda k: (z * w) ** k), (lambda k: w**k)  # what each player adds to sums of powers
+        beside, left = (_sums_beside(f, lambda a: a, largest - 1) for f in (signed, unsigned))
+        if self._has_pairs:
+            of_two = lambda a: a[..., i] + a[..., j]  # noqa: E731
+            beside_two, left_two = (_sums_beside(f, of_two, max(largest - 2, 1)) for f in (signed, unsigned))
         out = []
         for k in self._orders:
-            a, b = self._value_of_set[k], (k - 1) * self._value_of_set[k]  # of a pair, and of all pairs of a player
-            slopes = [a * self._products * (w[i] * w[j]) * beside_two[k - 2], b * z * w * beside_one[k - 1]]
-            prior = [a**2 * w[i] * w[j] * left_two[k - 2], b**2 * w * left_one[k - 1]]
+            a, b = self._of_pair[k], self._of_player[k]
+            slopes, prior = [b * z * w * beside[k - 1]], [b**2 * w * left[k - 1]]
+            if self._has_pairs:
+                slopes.insert(0, a * self._products * (w[i] * w[j]) * beside_two[k - 2])
+                prior.insert(0, a**2 * w[i] * w[j] * left_two[k - 2])
             out.append(
                 (sums[k] / total[k], np.concatenate(slopes, axis=1) / total[k], np.concatenate(prior) / total[k])
             )
         return out
+
+
+def _sums_beside(powers: Callable[[int], Floats], own: Callable[[Floats], Floats], size: int) -> list[Floats]:
+    """Return sums over sets of the other players, of sizes 0 ... `size`, given each player's powers (..., players) and which of them are a value's own."""
+    return elementary_symmetric(lambda k: powers(k).sum(axis=-1, keepdims=True) - own(powers(k)), size)
