@@ -106,9 +106,9 @@ class EvenPart:
             count = int(design.counts[pairs[0]])
             if count > 1:
                 self._blocks.append((pairs, design.starts[pairs] + np.arange(count)[:, None]))
-        noise = one.noise * np.append(1 / (2 * counts), (1 + float((one.weights**2).sum())) / 4)
-        # what is taken from each output for its donor has noise too, which over all donors is that of all players and none
-        noise[:-1] += 0.0 if design.is_whole else one.noise / (4 * counts)
+        # noise is seen within blocks, but for what the share of donors that are drawn takes from it; that of all players and none is known to all pairs alike
+        of_pairs = 1 / (2 * counts) if design.is_whole else 3 / 4 * (1 / counts - self._part)
+        noise = one.noise * np.append(of_pairs, (1 + float((one.weights**2).sum())) / 4)
         self._noise = noise
 
     def solve(self, of_players: CoalitionProcess) -> tuple[Floats, Floats, Floats]:
