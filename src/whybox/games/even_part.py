@@ -172,15 +172,15 @@ class EvenPart:
         slopes, players = solution.slopes[:, :-1], design.coalitions.shape[1]
         of_values = one.solution.slopes[:, :-1]
         halves = one.halves_of(games)[1]
-        variance, fourth = np.zeros((2, len(deviations), len(slopes)))
+        variance, of_variance = np.zeros((2, len(deviations), len(slopes)))
         both = np.zeros((len(deviations), players))
         for pairs, entries in self._blocks:
-            freedom = len(entries) - 1
-            part = float(self._part[pairs[0]]) / freedom
+            degrees = len(entries) - 1
+            part = float(self._part[pairs[0]]) / degrees
             each = deviations[:, entries] @ slopes[:, pairs].T  # (games, donors, values)
             block = part * (each**2).sum(axis=1)
             variance += block
-            fourth += block**2 / freedom
+            of_variance = np.hypot(of_variance, block / np.sqrt(degrees))
             both += part * (each[:, :, -players:] * (halves[:, entries] @ of_values[:, pairs].T)).sum(axis=1)
         common, own = self._spread(deviations, kernel)
 
@@ -190,7 +190,7 @@ class EvenPart:
 
         tiny = np.finfo(float).tiny
         within = np.maximum(of_process(self._same), tiny)
-        freedom = variance**2 / np.maximum(fourth, tiny)
+        freedom = (variance / np.maximum(of_variance, tiny)) ** 2  # Satterthwaite 1946
         freedom_of_all = freedom + PRIOR_FREEDOM
         pooled = (freedom * variance + PRIOR_FREEDOM * within) / freedom_of_all
         uncancelled = np.clip(of_process(self._shared) / within, MIN_UNCANCELLED, 1.0)

@@ -125,7 +125,8 @@ class LinearSolution:
         """Return the variance of each game in units of the process, (games,), or of one game, from half the differences."""
         residual = self.complement.T @ halves
         weighted = self.inverse @ residual
-        return np.maximum((residual * weighted).sum(axis=0) / len(residual), self._left_out_scale(weighted))
+        own = (residual * weighted).sum(axis=0) / len(residual)
+        return np.asarray(np.maximum(own, self._left_out_scale(weighted)))
 
     @cached_property
     def _precision(self) -> Floats:

@@ -180,7 +180,7 @@ class ExactShap(GameExplainer):
 
 @final
 class SampledShap(GameExplainer):
-    """Shapley values of any model with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
+    """Shapley values of any model, interactions or another index, with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
 
     Args:
         model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.

@@ -63,7 +63,11 @@ def plan_games(
         seconds = each * (beside + checks) + timed * evals
     else:
         seconds = each * (beside + checks + evals) + timed * n
-        notes = (*notes, "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions")
+        if setting.options.order == 1:
+            notes = (
+                *notes,
+                "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions",
+            )
     if not exact:
         notes = (*notes, "at most: sampling stops when errors are as small as asked; lower max_evals to bound it")
     outputs = len(setting.selection.names)

@@ -64,10 +64,10 @@ def check_interactions(problem: GameProblem, answer: GameAnswer, checker: SpotCh
             ours, of_answer = (
                 2.0 * a[row.row][np.ix_(row.own, row.own)][first, second, k] for a in (answer.values, answer.std_error)
             )
-            if every:
-                way, found = "by a sum over all coalitions", _from_all_coalitions(problem, row, k, index, seen)
-            else:
-                way, found = "by a regression on who is on the same side", _by_least_squares(problem, row, seen)
+            way = "by a sum over all coalitions" if every else "by a regression on who is on the same side"
+            found = (
+                _from_all_coalitions(problem, row, k, index, seen) if every else _by_least_squares(problem, row, seen)
+            )
             size = max(np.abs(row.present[:, k]).max(), np.abs(row.absent[:, k]).max())
             rounding = ROUNDING * 2.0 * len(row.own) * size + 1e-300
             label = partial(_label, problem, row, k)
@@ -99,7 +99,7 @@ def _label_of_pair(label: partial[PositionLabel], first: Ints, second: Ints, at:
 def _means(problem: GameProblem, row: SampledRow, k: int) -> _Means:
     none = problem.background_outputs[row.donor, k] + problem.row_outputs[row.row, k]
     entries = (row.present[:, k] + row.absent[:, k] - none) / 2.0
-    means = np.bincount(row.pair, entry_shares(problem, row) * entries)
+    means = np.asarray(np.bincount(row.pair, entry_shares(problem, row) * entries), dtype=np.float64)
     return _Means(means, entries - means[row.pair])
 
 
