@@ -16,7 +16,7 @@ from sklearn.neighbors import KNeighborsRegressor
 import whybox as wb
 from games_with_donors import FAMILIES
 from oracles import hybrid_game, semivalue, shapley
-from whybox.errors import InputError, LimitError, OptionError
+from whybox.errors import InputError, LimitError
 from whybox.explainers import SampledShap
 
 RNG = np.random.default_rng(0)
@@ -285,14 +285,6 @@ def test_banzhaf_values():
     got = explain(index="banzhaf")
     games = [hybrid_game(mixed, SINGLE, row, BACKGROUND) for row in ROWS]
     assert_within(got, np.stack([semivalue(game, 8, lambda s, t: 0.5 ** (s + t)) for game in games]))
-
-
-@pytest.mark.parametrize("more", [{"order": 2}, {"index": "banzhaf(0.3)"}, {"index": "beta(4, 1)"}])
-def test_what_has_no_estimate_is_refused_with_what_to_do(more):
-    counted = Counted()
-    with pytest.raises(OptionError, match="max_evals"):
-        explain(counted, **more)
-    assert counted.rows < 60
 
 
 def test_too_many_features_say_to_group_them():

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from whybox.data.table import Floats
+from whybox.explanation.errors_of_values import median_error_text
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible_size
 
@@ -82,6 +83,8 @@ def framed_table(e: Labelled, body: str) -> str:
     units = "" if e.kind == "rule" else f" in {escape(e.units)}"
     many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
     about_errors = "; ± standard error" if e.std_error is not None and {*e.dims} & {"feature", "word"} else ""
+    if e.kind == "interaction" and about_errors:  # what is shown are means over pairs
+        about_errors = median_error_text(e)
     axes = ", ".join(_counted_features(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b>{units}: {axes}{many}. '

@@ -244,7 +244,7 @@ class ExactShap(GameExplainer):
 
 @final
 class SampledShap(GameExplainer):
-    """Shapley values of any model with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
+    """Shapley values of any model, interactions or another index, with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
 
     Args:
         model: any model, or a function of rows; or a model of texts, which needs no background.
@@ -287,8 +287,9 @@ def check_budget(given: GameRows) -> None:
         LimitError: they are fewer.
     """
     counts = given.players_that_differ
-    check_sampling(given.setting.options)
-    least = int(least_evaluations(counts, len(given.setting.background)).sum())
+    options = given.setting.options
+    check_sampling(options)
+    least = int(least_evaluations(counts, len(given.setting.background), options).sum())
     if least > given.budget:
         beside, checks = given.setting.predictions_beside(len(counts)), given.reserved_for_checks
         raise LimitError(

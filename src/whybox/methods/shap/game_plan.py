@@ -67,7 +67,11 @@ def plan_games(
         seconds = each * (beside + checks) + timed * evals
     else:
         seconds = each * (beside + checks + evals) + timed * n
-        notes = (*notes, "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions")
+        if setting.options.order == 1:
+            notes = (
+                *notes,
+                "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions",
+            )
     if not exact:
         allowed = allowance_text(setting.options.max_evals, given.budget, setting.evals_per_row)
         notes = (

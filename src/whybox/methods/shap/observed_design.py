@@ -11,10 +11,12 @@ from whybox.data.table import Floats
 from whybox.games.chains import ChainDesign, GrowingChains, solve_chains
 from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
+from whybox.games.solve_asymmetric import solve_asymmetric
+from whybox.games.solve_pairs import solve_pairs
 from whybox.methods.common.columns import Ints
 from whybox.methods.shap.constant_sums import constant_sum, keeps_sum
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
-from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs
+from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, known_outputs
 from whybox.methods.shap.game_problem import GameProblem, SampledRow
 
 __all__ = ["ObservedDesign"]
@@ -44,8 +46,7 @@ class ObservedDesign:
         self._present = np.empty((len(rows), 0, outputs))
         self._absent = np.empty((len(rows), 0, outputs))
         self.design: BlockDesign | ChainDesign = self._growing.design
-        every = np.concatenate([problem.row_outputs, problem.background_outputs])
-        self.constant_sum = constant_sum(every)  # of the outputs of every row; None: there is none
+        self.constant_sum = constant_sum(known_outputs(problem))  # of the outputs of every row; None: there is none
         self._solved: tuple[FittedControl | None, GameValues] | None = None  # of what is known so far
 
     @property
@@ -148,7 +149,9 @@ class ObservedDesign:
     def _solve(self, observed: ObservedPairs) -> GameValues:
         if isinstance(self.design, ChainDesign):
             return solve_chains(self.design, observed)
-        return solve_games(self.design, observed, self._problem.options.game_index)
+        options = self._problem.options
+        solve = solve_pairs if options.order == 2 else solve_games if options.game_index.symmetric else solve_asymmetric
+        return solve(self.design, observed, options.game_index)
 
     def keep(self, unsettled: npt.NDArray[np.bool_]) -> None:
         """Keep the rows that are not settled."""

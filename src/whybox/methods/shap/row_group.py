@@ -49,6 +49,7 @@ class RowGroup:
         self._costs = [np.inf]  # variance of one prediction's worth, of each design
         self._may_try_chains = (
             problem.options.game_index.efficient
+            and problem.options.order == 1  # chains show no interactions
             and limit >= max(MIN_LIMIT_OF_PILOT, PILOT_SHARE * 2 * (players - 1) * FIRST_CHAINS)
             and fits_chains(players, limit)
             and not is_whole(players, weights, limit)

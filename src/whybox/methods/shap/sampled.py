@@ -1,4 +1,4 @@
-"""Shapley values of any model with a standard error each: coalitions over background rows, round by round, until errors are as small as asked.
+"""Shapley values of any model, or interactions of pairs, with a standard error each: coalitions over background rows, round by round, until errors are as small as asked.
 
 All rows share designs; rows that are settled leave. Where rows are many enough, a surrogate of the model is fitted to the predictions, and takes out of the
 estimate what it explains (fitted_control.py).
@@ -17,6 +17,7 @@ from whybox.core.workers import one_blas_thread
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
+from whybox.games.even_process import MAX_PLAYERS_OF_PAIRS
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.row_keys import row_keys
@@ -54,28 +55,32 @@ def check_sampling(options: ShapOptions) -> None:
     """Refuse what has no estimate.
 
     Raises:
-        OptionError: pairwise interactions, or an index that is not symmetric.
+        OptionError: pairwise interactions of an index that is not symmetric, or with a surrogate.
     """
-    if options.order == 2:
+    if options.order == 2 and options.surrogate:
         raise OptionError(
-            Argument("order", 2), " has no estimate with errors yet; it is exact where all coalitions can be evaluated: raise ",
-            Argument("max_evals"), ", or group columns with ", Argument("players", example="{...}"), ".",
+            Argument("surrogate", True), " helps to estimate values of features, not interactions: leave it out with ", Argument("order", 2), ".",
         )  # fmt: skip
     index = options.game_index
-    if (index.point is not None and index.point != 0.5) or (index.point is None and index.alpha != index.beta):
+    if options.order == 2 and not index.symmetric:
         raise OptionError(
-            Argument("index", index.name), " weighs coalitions and their complements differently, which has no estimate with errors here; take 'shapley' or ",
-            "'banzhaf', or raise ", Argument("max_evals"), " so that all coalitions can be evaluated.",
+            Argument("index", index.name), " weighs coalitions and their complements differently, and its interactions have no estimate with errors here; take "
+            "'shapley' or 'banzhaf', or raise ", Argument("max_evals"), " so that all coalitions can be evaluated.",
         )  # fmt: skip
 
 
-def least_evaluations(players_that_differ: Ints, background_rows: int) -> Ints:
+def least_evaluations(players_that_differ: Ints, background_rows: int, options: ShapOptions) -> Ints:
     """Return the fewest predictions of each row, (n,).
 
     Raises:
         LimitError: too many players.
     """
     most = int(players_that_differ.max(initial=0))
+    if most > MAX_PLAYERS_OF_PAIRS and (options.order == 2 or not options.game_index.symmetric):
+        raise LimitError(
+            f"{most:,} features of a row differ from the background; interactions, and values of {options.game_index.name}, of up to {MAX_PLAYERS_OF_PAIRS:,} are "
+            "estimated together. Group columns with ", Argument("players", example="{...}"), ".",
+        )  # fmt: skip
     if most > MAX_PLAYERS:
         raise LimitError(
             f"{most:,} features of a row differ from the background; Shapley values of up to {MAX_PLAYERS:,} are estimated together. Group columns with ",
@@ -89,7 +94,7 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
     """Return estimated values with standard errors.
 
     Args:
-        problem: of order 1. on_round: is given the answer so far after each round but the last.
+        problem: of any order. on_round: is given the answer so far after each round but the last.
 
     Raises:
         LimitError: fewer predictions than an estimate takes. NonFiniteError: an output is NaN or infinite.
@@ -105,7 +110,12 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
 @final
 @dataclass(eq=False)
 class _State:
-    """Values so far, (n, players, outputs), their variances and spread over background rows; (n,) whether a row is settled; predictions of each row."""
+    """What is known so far.
+
+    Attributes:
+        values, variances: (n, players, outputs), of order 2 (n, players, players, outputs). spread: (n, players, outputs), of players' values over background rows.
+        settled: (n,), whether a row is. evals: (n,), predictions of each row.
+    """
 
     values: Floats
     variances: Floats
@@ -122,9 +132,14 @@ class _Rounds:
         self._problem, options = problem, problem.options
         n, players = problem.differs.shape
         outputs = problem.row_outputs.shape[1]
-        shape = (n, players, outputs)
+        self._order = options.order
+        shape = (n, *(players,) * self._order, outputs)
         self._state = _State(
-            np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
+            np.zeros(shape),
+            np.zeros(shape),
+            np.zeros((n, players, outputs)),
+            np.zeros(n, dtype=bool),
+            np.zeros(n, dtype=np.int64),
         )
         self._spent_before = problem.evaluator.spent
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
@@ -142,7 +157,11 @@ class _Rounds:
         too_large = self._is_too_many or self._is_too_wide or is_sum_over_columns(problem.model)
         self._numbers: HybridNumbers | None = None
         folds = np.zeros(n, dtype=np.int64)
-        wanted = problem.loss is None and (not too_large if options.surrogate is None else options.surrogate)
+        wanted = (
+            problem.loss is None
+            and self._order == 1
+            and (not too_large if options.surrogate is None else options.surrogate)
+        )
         if different >= MIN_ROWS and wanted:
             numbers = HybridNumbers(problem)
             folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
@@ -170,10 +189,11 @@ class _Rounds:
         for row in np.flatnonzero(counts == 1).tolist():
             player = int(problem.differs[row].argmax())
             outputs, base = donor_outputs(problem, np.array([row]))[0], problem.base[row]
-            state.values[row, player] = problem.row_outputs[row] - base
+            own = (row, *(player,) * self._order)
+            state.values[own] = problem.row_outputs[row] - base
             state.spread[row, player] = weights @ (outputs - base) ** 2 / left
             if problem.noise_variance is not None:
-                state.variances[row, player] = problem.noise_variance * (2.0 - left)
+                state.variances[own] = problem.noise_variance * (2.0 - left)
         state.settled[counts <= 1] = True
 
     def _make_groups(self, keys: npt.NDArray[np.uint64], folds: Ints) -> list[RowGroup]:
@@ -188,7 +208,7 @@ class _Rounds:
         if not len(rows):
             return []
         kinds, kind = np.unique(np.column_stack([folds[rows], problem.differs[rows]]), axis=0, return_inverse=True)
-        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background))[rows]
+        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background), problem.options)[rows]
         more = (problem.budget - int(least.sum())) // len(rows)
         seed = problem.options.seed % 2**63
         grid = GameGrid(problem)
@@ -238,8 +258,9 @@ class _Rounds:
     def _solve(self, group: RowGroup) -> None:
         """Take over the values of a group's rows; rows that are settled leave it."""
         state, found = self._state, group.solve(self._control)
-        at = np.ix_(group.rows, group.own)
-        state.values[at], state.variances[at], state.spread[at] = found.values, found.variances, found.spread
+        at, of_values = np.ix_(group.rows, group.own), np.ix_(group.rows, *(group.own,) * self._order)
+        state.values[of_values], state.variances[of_values] = found.values, found.variances
+        state.spread[at] = found.spread
         self._keep_examples(group)
         for position, row in enumerate(group.rows.tolist()):
             if row in self._watched:
@@ -250,9 +271,11 @@ class _Rounds:
 
     def _is_settled(self, found: GameValues) -> npt.NDArray[np.bool_]:
         """Whether errors are as small as asked, or the largest values are certain, (rows,)."""
-        size = np.abs(found.values)
+        size, error = np.abs(found.values), np.sqrt(found.variances)
+        if self._order == 2:  # each pair once
+            once = np.triu_indices(size.shape[1])
+            size, error = size[:, *once], error[:, *once]
         largest = size.max(axis=(1, 2))
-        error = np.sqrt(found.variances)
         allowed = np.maximum(self._tol * largest[:, None], self._rounding)
         settled = (error.max(axis=1) <= allowed).all(axis=1)
         top = self._problem.options.top
@@ -310,6 +333,8 @@ class _Rounds:
     def _notes(self) -> tuple[str, ...]:
         if self._problem.loss is not None:
             return (LOSS_NOTE,)
+        if self._order == 2 and self._all_groups:
+            return ("No surrogate was fitted: interactions are estimated from the predictions alone.",)
         unasked = self._problem.options.surrogate is None and not self._state.settled.all()
         if unasked and (self._is_too_many or self._is_too_wide):
             rows = f"rows are more than {MAX_ROWS_FITTED}; it takes some time for each row"

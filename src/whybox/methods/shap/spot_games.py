@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import combinations
-from math import exp, lgamma
 from typing import Final
 
 import numpy as np
@@ -31,7 +30,8 @@ from whybox.methods.common.spot_rows import (
 )
 from whybox.methods.shap.game_budget import checks_reserved
 from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledWorths
-from whybox.methods.shap.spot_sampled import check_values
+from whybox.methods.shap.spot_pairs import check_interactions
+from whybox.methods.shap.spot_sampled import check_values, weight_of_others
 
 __all__ = ["check_games", "planned_predictions"]
 
@@ -70,6 +70,8 @@ def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChec
             most = max(min(most, left - background), 0)  # a worth comes after
         _ask_hybrids(problem, answer.hybrids, draw.permutation(kept)[:most], checker)
     check_values(problem, answer, checker)
+    if problem.options.order == 2:
+        check_interactions(problem, answer, checker)
     if answer.worths is not None:
         count = (allowed - checker.predictions) // background
         if spot_checks is None:
@@ -194,7 +196,7 @@ def _label_of_value(problem: GameProblem, row: int, own: Ints, at: tuple[int, ..
 def _values(coalitions: npt.NDArray[np.bool_], worths: Floats, index: Index) -> Floats:
     """The value of each player, (players, outputs): every coalition counts for its members with one weight and against the others with another."""
     players, size = coalitions.shape[1], coalitions.sum(axis=1)
-    weight = np.array([_weight(index, s, players - 1 - s) for s in range(players)])
+    weight = np.array([weight_of_others(index, s, players - 1 - s) for s in range(players)])
     joined, left = weight[np.maximum(size - 1, 0)], weight[np.minimum(size, players - 1)]
     return np.asarray(np.where(coalitions.T, joined, -left) @ worths)
 
@@ -204,20 +206,10 @@ def _interactions(coalitions: npt.NDArray[np.bool_], worths: Floats, index: Inde
     players, size = coalitions.shape[1], coalitions.sum(axis=1)
     values = _values(coalitions, worths, index)
     out = np.zeros((players, *values.shape))
-    weight = np.array([_weight(index, s, players - 2 - s) for s in range(max(players - 1, 1))])
+    weight = np.array([weight_of_others(index, s, players - 2 - s) for s in range(players - 1)] or [0.0])
     for i, j in combinations(range(players), 2):
         both = coalitions[:, i].astype(int) + coalitions[:, j]
         sign = np.where(both == 1, -1.0, 1.0)
         out[i, j] = out[j, i] = 0.5 * ((sign * weight[size - both]) @ worths)
     out[np.arange(players), np.arange(players)] = values - out.sum(axis=1)
     return out
-
-
-def _weight(index: Index, present: int, absent: int) -> float:
-    """The probability that exactly these others are present, of which there are so many, E[p^present (1-p)^absent]."""
-    if absent < 0:
-        return 0.0  # a single player has no others
-    if index.point is not None:
-        return float(index.point**present * (1.0 - index.point) ** absent)
-    a, b = index.beta, index.alpha  # p follows Beta(a, b)
-    return exp(lgamma(a + present) + lgamma(b + absent) + lgamma(a + b) - lgamma(a) - lgamma(b) - lgamma(a + b + present + absent))  # fmt: skip
