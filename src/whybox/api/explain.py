@@ -27,7 +27,7 @@ from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
 from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 from whybox.models.base import Model
-from whybox.models.bound_method import PREDICT_METHODS
+from whybox.models.bound_method import PREDICT_METHODS, has_method
 from whybox.models.registry import as_model
 
 __all__ = ["explain", "explainer_of", "plan_explain"]
@@ -312,7 +312,7 @@ def _can_be_evaluated(model: Any) -> bool:
     """Whether a model that is not read can be called."""
     if isinstance(model, (str, Path, type)):
         return False
-    return isinstance(model, Model) or callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
+    return isinstance(model, Model) or callable(model) or any(has_method(model, name) for name in PREDICT_METHODS)
 
 
 def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:

@@ -10,7 +10,7 @@ from whybox.data.table import Table
 from whybox.errors import Argument, OptionError, UnknownFieldError, UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import as_black_box
-from whybox.models.bound_method import PREDICT_METHODS, bound_method
+from whybox.models.bound_method import PREDICT_METHODS, bound_method, has_method
 from whybox.models.registry import as_model, learned_categories, raw_scores
 
 __all__ = ["read_or_black_box"]
@@ -51,7 +51,7 @@ def read_or_black_box(model: Any, rows: Table, response_method: str | None = Non
             box = as_black_box(
                 method.estimator, rows, response_method=method.name, learned_categories=learned_categories
             )
-        elif any(hasattr(model, name) for name in PREDICT_METHODS):
+        elif any(has_method(model, name) for name in PREDICT_METHODS):
             scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
             box = as_black_box(model, rows, scores=scores, learned_categories=learned_categories)
         else:
