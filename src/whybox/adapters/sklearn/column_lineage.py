@@ -13,7 +13,7 @@ import numpy as np
 
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["ColumnSources", "selected_positions", "trace_columns"]
+__all__ = ["ColumnSources", "samplers_of", "selected_positions", "steps_of_predict", "trace_columns"]
 
 ColumnSources = list[frozenset[int]]
 
@@ -45,6 +45,8 @@ def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None
         return list(inputs)
     name = type(transformer).__name__
     is_sklearn = type(transformer).__module__.partition(".")[0] == "sklearn"
+    if is_sklearn and name == "FrozenEstimator":
+        return trace_columns(transformer.estimator, inputs, width_out)
     if is_sklearn and name in ONE_TO_ONE:
         return list(inputs)
     if is_sklearn and name in _LINEAGE_TRACERS:
@@ -59,6 +61,23 @@ def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None
             return [all_sources] * len(inputs)
     count = width_out if width_out is not None else _output_width(transformer)
     return [all_sources] * count
+
+
+def samplers_of(pipeline: Any) -> list[Any]:
+    """Return the samplers of a Pipeline of imbalanced-learn, which change the rows of training and which its predict passes over."""
+    if not any(kind.__module__.partition(".")[0] == "imblearn" for kind in type(pipeline).__mro__):
+        return []
+    return [step for _, step in pipeline.steps[:-1] if hasattr(step, "fit_resample")]
+
+
+def steps_of_predict(pipeline: Any) -> list[tuple[str, Any]]:
+    """Return the names and transformers that rows pass before the last step of a Pipeline when it predicts."""
+    samplers = samplers_of(pipeline)
+    return [
+        (name, step)
+        for name, step in pipeline.steps[:-1]
+        if step is not None and not isinstance(step, str) and all(step is not sampler for sampler in samplers)
+    ]
 
 
 def _output_width(transformer: Any) -> int:
