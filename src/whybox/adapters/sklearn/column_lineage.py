@@ -13,7 +13,14 @@ import numpy as np
 
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["ColumnSources", "samplers_of", "selected_positions", "steps_of_predict", "trace_columns"]
+__all__ = [
+    "ColumnSources",
+    "samplers_of",
+    "selected_positions",
+    "steps_of_predict",
+    "trace_columns",
+    "undeclared_steps",
+]
 
 ColumnSources = list[frozenset[int]]
 
@@ -31,6 +38,8 @@ ONE_TO_ONE: Final = frozenset(
         "LabelBinarizer",
     }
 )
+
+_READS_COLUMNS_IN_SOME_ROWS: Final = frozenset({"KNNImputer", "IterativeImputer"})
 
 
 def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None = None) -> ColumnSources:
@@ -61,6 +70,38 @@ def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None
             return [all_sources] * len(inputs)
     count = width_out if width_out is not None else _output_width(transformer)
     return [all_sources] * count
+
+
+def undeclared_steps(steps: Sequence[Any]) -> tuple[str, ...]:
+    """Return the transformers, by class, that do not tell which columns theirs are made of: those of other libraries than scikit-learn, and functions.
+
+    () where another step reads further columns only in some rows, such as an imputer that looks for neighbours: trials may miss what it reads.
+    """
+    inside = [inner for step in steps for inner in _steps_inside(step)]
+    if any(type(step).__name__ in _READS_COLUMNS_IN_SOME_ROWS for step in inside):
+        return ()
+    return tuple(dict.fromkeys(type(step).__name__ for step in inside if _is_undeclared(step)))
+
+
+def _is_undeclared(transformer: Any) -> bool:
+    if type(transformer).__module__.partition(".")[0] != "sklearn":
+        return True
+    return type(transformer).__name__ == "FunctionTransformer" and not _is_columnwise(transformer)
+
+
+def _steps_inside(transformer: Any) -> list[Any]:
+    """The transformers that a transformer of scikit-learn is composed of; of others, themselves."""
+    name = type(transformer).__name__
+    if transformer is None or isinstance(transformer, str):
+        return []
+    if type(transformer).__module__.partition(".")[0] != "sklearn":
+        return [transformer]
+    if name == "FrozenEstimator":
+        return _steps_inside(transformer.estimator)
+    lists = {"Pipeline": "steps", "FeatureUnion": "transformer_list", "ColumnTransformer": "transformers_"}
+    if name not in lists:
+        return [transformer]
+    return [inner for _, step, *_ in getattr(transformer, lists[name]) for inner in _steps_inside(step)]
 
 
 def samplers_of(pipeline: Any) -> list[Any]:

@@ -12,7 +12,13 @@ import numpy.typing as npt
 from whybox.adapters.common import FittedPart, as_columns
 from whybox.adapters.sklearn.assemble import wrap_model
 from whybox.adapters.sklearn.categories import categories_of_steps
-from whybox.adapters.sklearn.column_lineage import ColumnSources, samplers_of, steps_of_predict, trace_columns
+from whybox.adapters.sklearn.column_lineage import (
+    ColumnSources,
+    samplers_of,
+    steps_of_predict,
+    trace_columns,
+    undeclared_steps,
+)
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import InputError, UnsupportedModelError, WhyboxError
@@ -93,6 +99,9 @@ def pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) 
         tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.source_columns
     )
     learned_categories = categories_of_steps([step for _, step in steps], width, inner.inputs)
+    several = any(len(source) > 1 for source in per_column)
+    own = undeclared_steps([step for _, step in steps]) if several else ()
+    undeclared = tuple(dict.fromkeys([*own, *inner.inputs.undeclared_steps]))
     remembered = () if named else _names_of_later_steps([step for _, step in steps[1:]], inner.inputs)
     return Inputs(
         names,
@@ -100,6 +109,7 @@ def pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) 
         _PipelineEncoder(tuple(steps), inner.inputs, learned_categories),
         per_column,
         pipeline_names=remembered,
+        undeclared_steps=undeclared,
     )
 
 
