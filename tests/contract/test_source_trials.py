@@ -104,6 +104,18 @@ def test_cells_that_are_the_same_in_background_and_rows_need_no_trial():
     assert found.values[0, 0] == 0
 
 
+@pytest.mark.parametrize("tried", [512, 3])
+def test_levels_that_were_not_tried_are_no_constants(tried, monkeypatch):
+    monkeypatch.setattr("whybox.models.source_trials._WORDS_TRIED", tried)
+    rows = ROWS.assign(bp=[f"level {i % 100}" for i in range(len(ROWS))])
+    model = make_pipeline(Dummies(), RandomForestClassifier(20, random_state=0)).fit(rows, Y)
+    row, background = rows.iloc[[3]], rows.iloc[100:150]
+    found = wb.explain(model, row, background)
+    assert found.evidence.method_id == ("shap.tree_shap" if tried > 100 else "shap.exact_shap")
+    want = brute_frame(lambda table: model.predict_proba(table)[:, 1], row, background)
+    np.testing.assert_allclose(found.values[0], want, rtol=0, atol=1e-12)
+
+
 def test_columns_that_are_made_of_two_tie_these_two_and_no_others():
     model = make_pipeline(Difference(), forest()).fit(ROWS, Y)
     found = with_sources_found(as_model(model), [ROWS])

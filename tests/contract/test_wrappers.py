@@ -137,6 +137,18 @@ def test_a_self_trained_model_is_read_by_the_names_of_its_frame():
     )
 
 
+def test_a_wrapper_of_a_model_that_is_not_read_stays_on_its_additive_scale_and_knows_another_fit():
+    inner = make_pipeline(Doubled(), xgboost.XGBClassifier(n_estimators=4, max_depth=3))
+    model = FixedThresholdClassifier(inner, threshold=0.3).fit(X, Y)
+    curve = wb.effects(model, X[:40], ["bmi"], grid=3)["bmi"]
+    changed = [X[:40].assign(bmi=point).to_numpy() * 2 for point in curve.grid]
+    want = [model.estimator_[-1].predict(rows, output_margin=True).mean() for rows in changed]
+    np.testing.assert_allclose(curve.values, want, rtol=0, atol=1e-5)
+    model.fit(X, Y[::-1])
+    with pytest.raises(ModelMismatchError, match="fitted again"):
+        curve.at([25.0])
+
+
 def test_a_selection_that_was_fitted_again_is_refused_before_its_columns_are_mixed_up():
     model = RFE(RandomForestClassifier(5, max_depth=3, random_state=0), n_features_to_select=2).fit(X, Y)
     explainer = TreeShap(model)

@@ -28,7 +28,8 @@ __all__ = ["with_sources_found"]
 
 _MIN_ROWS: Final = 20
 _ROWS_CHANGED: Final = 12
-_CELLS_TRIED: Final = 48  # of a column, in each of those rows
+_NUMBERS_TRIED: Final = 48  # of a column, in each of those rows
+_WORDS_TRIED: Final = 512  # of a column that holds no numbers, where each may have a model column of its own
 _MAX_COLUMNS_TRIED: Final = 200
 
 _IntArray = npt.NDArray[np.int64]
@@ -67,8 +68,11 @@ def with_sources_found(model: _ModelT, tables: Sequence[Any], *, all_rows: bool 
         for source, here, there in zip(inputs.source_columns, found, declared, strict=True)
     )
     read = columns_read(model) if isinstance(model, TreeEnsemble) else range(inputs.width)
-    if not all_rows and (set(candidates) - varied or any(declared[c] and not narrowed[c] for c in read)):
+    unmoved = [int(c) for c in read if declared[int(c)] and not narrowed[int(c)]]
+    if not all_rows and (unmoved or set(candidates) - varied):
         return model  # a column that is the same in all rows, or a model column that nothing moves
+    if unmoved and not _are_constant(inputs, prepared, unmoved):
+        return model
     steps = ", ".join(inputs.undeclared_steps)
     known = replace(inputs, source_columns=narrowed, undeclared_steps=(), tried_steps=inputs.undeclared_steps)
     try:
@@ -78,6 +82,12 @@ def with_sources_found(model: _ModelT, tables: Sequence[Any], *, all_rows: bool 
         return model
     note = f"{steps} does not tell which columns its own are made of; that was found by trial, by changing one column after the other in {n_rows:,} rows."
     return replace(model, inputs=known, notes=(*model.notes, note))
+
+
+def _are_constant(inputs: Inputs, tables: Sequence[Table], columns: Sequence[int]) -> bool:
+    """Whether model columns are the same in all rows of all tables."""
+    encoded = np.concatenate([inputs.matrix_in_blocks(table)[:, columns] for table in tables])
+    return bool(same_columns(encoded, np.broadcast_to(encoded[:1], encoded.shape)).all())
 
 
 def _add_sources(
@@ -90,11 +100,13 @@ def _add_sources(
     for column in candidates:
         codes = cell_codes(table, column)
         _, first = np.unique(codes, return_index=True)
-        chosen = first[np.unique(np.linspace(0, len(first) - 1, min(len(first), _CELLS_TRIED)).astype(np.int64))]
+        is_number = table.column(column).kind == "number"
+        most = min(len(first), _NUMBERS_TRIED if is_number else _WORDS_TRIED)
+        chosen = first[np.unique(np.linspace(0, len(first) - 1, most).astype(np.int64))]
         changes = [_changed_columns(inputs, base, encoded, table.rows(chosen), column)]
         if len(first) > 1:
             varied.add(column)
-        elif table.column(column).kind == "number":
+        elif is_number:
             shifted = table.rows(rows[:1]).with_shifted_copy()
             changes.append(_changed_columns(inputs, base, encoded, shifted, column))
             varied.add(column)

@@ -112,9 +112,11 @@ def raw_scores(estimator: Any) -> RawScores | None:
             return inner and replace(inner, predict_function=pipeline.TransformThenCall(steps, inner.predict_function))
         if name in wrappers.WRAPPERS:
             inner = raw_scores_of(wrappers.inner_estimator(estimator))
-            predict = inner and pipeline.predict_of_part(estimator, wrappers.inner_estimator, inner.predict_function)
+            if inner is None:
+                return None
+            predict = pipeline.predict_of_part(estimator, wrappers.inner_estimator, inner.predict_function)
             selects = (estimator,) if name in ("RFE", "RFECV") else ()
-            return inner and replace(inner, predict_function=pipeline.TransformThenCall(selects, predict))
+            return replace(inner, predict_function=pipeline.TransformThenCall(selects, predict))
         if name.endswith("SearchCV"):
             inner = raw_scores_of(getattr(estimator, "best_estimator_", None))
             return inner and replace(

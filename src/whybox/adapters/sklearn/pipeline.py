@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -37,6 +37,7 @@ __all__ = [
     "read_pipeline",
     "read_search",
     "read_transformed_target",
+    "with_steps",
 ]
 
 Adapt = Callable[[Any], Model]
@@ -111,6 +112,12 @@ def pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) 
         pipeline_names=remembered,
         undeclared_steps=undeclared,
     )
+
+
+def with_steps(inputs: Inputs, steps: Sequence[tuple[str, Any]]) -> Inputs:
+    """Return the inputs of :func:`pipeline_inputs` with other transformers, by name, that make the same columns."""
+    assert isinstance(inputs.encoder, _PipelineEncoder)  # noqa: S101  # it made them
+    return replace(inputs, encoder=replace(inputs.encoder, steps=tuple(steps)))
 
 
 def _names_of_later_steps(steps: list[Any], inner: Inputs) -> tuple[str, ...]:

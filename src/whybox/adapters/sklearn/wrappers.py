@@ -8,7 +8,7 @@ from typing import Any, Final, final
 
 from whybox.adapters.common import FittedPart
 from whybox.adapters.sklearn.assemble import wrap_model
-from whybox.adapters.sklearn.pipeline import own_predict, pipeline_inputs
+from whybox.adapters.sklearn.pipeline import own_predict, pipeline_inputs, with_steps
 from whybox.models.base import Model
 
 __all__ = ["WRAPPERS", "inner_estimator", "read_selection", "read_threshold", "read_wrapper"]
@@ -73,5 +73,5 @@ def read_selection(estimator: Any, adapt: Adapt) -> Model:
     inner = adapt(inner_estimator(estimator))
     inputs = pipeline_inputs(estimator, [("feature selection", estimator)], inner)
     selection = _Selection(estimator, FittedPart(inner_estimator(estimator), estimator, inner_estimator))
-    inputs = replace(inputs, encoder=replace(inputs.encoder, steps=(("feature selection", selection),)))
+    inputs = with_steps(inputs, [("feature selection", selection)])
     return wrap_model(replace(inner, inputs=inputs), *own_predict(estimator, inner), estimator)
