@@ -87,7 +87,7 @@ def test_without_a_background_many_rows_show_it_and_few_are_refused_with_what_to
     np.testing.assert_allclose(found.values, inner.values, rtol=0, atol=1e-12)
     kept = TreeShap(model)
     np.testing.assert_array_equal(kept(ROWS[:60]).values, found.values)
-    np.testing.assert_allclose(kept(ROWS[60:63]).values, wb.explain(model, ROWS[60:90]).values[:3], rtol=0, atol=1e-12)
+    np.testing.assert_allclose(kept(ROWS[60:63]).values, wb.explain(model, ROWS[60:120]).values[:3], rtol=0, atol=1e-12)
     with pytest.raises(UnsupportedModelError, match=r"Means of the pipeline does not tell.*background=X_train"):
         wb.explain(model, ROWS[:3])
     alike = ROWS[:60].assign(age="old")  # nothing shows what follows from age
@@ -173,6 +173,15 @@ def test_a_dependence_that_the_first_rows_do_not_show_is_refused_later():
     assert np.isfinite(kept(ROWS[60:70]).values).all()
     with pytest.raises(UnsupportedModelError, match=r"Rarely.*did not show"):
         kept(ROWS[60:90].assign(s5=60.0))
+
+
+def test_a_threshold_beyond_all_rows_is_found():
+    class Far(Means):
+        def transform(self, X):
+            return np.column_stack([X.bmi + (X.s5 > ROWS.s5.max() + 2), X.sex])
+
+    model = make_pipeline(Far(), forest()).fit(ROWS, Y)
+    assert with_sources_found(as_model(model), [ROWS]).inputs.source_columns[0] == (2, 4)
 
 
 def test_members_of_a_bagging_share_what_is_found():

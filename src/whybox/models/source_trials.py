@@ -26,7 +26,7 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = ["with_sources_found"]
 
-_MIN_ROWS: Final = 20
+_MIN_ROWS: Final = 50
 _ROWS_CHANGED: Final = 12
 _NUMBERS_TRIED: Final = 48  # of a column, in each of those rows
 _WORDS_TRIED: Final = 512  # of a column that holds no numbers, where each may have a model column of its own
@@ -106,12 +106,24 @@ def _add_sources(
         changes = [_changed_columns(inputs, base, encoded, table.rows(chosen), column)]
         if len(first) > 1:
             varied.add(column)
-        elif is_number:
-            shifted = table.rows(rows[:1]).with_shifted_copy()
-            changes.append(_changed_columns(inputs, base, encoded, shifted, column))
-            varied.add(column)
+        if is_number:
+            try:
+                changes.append(_changed_columns(inputs, base, encoded, _numbers_beyond(table, column), column))
+                varied.add(column)
+            except WhyboxError:  # the step takes no numbers beyond those of the rows
+                pass
         for model_column in np.flatnonzero(np.any(changes, axis=0)).tolist():
             found[model_column].add(column)
+
+
+def _numbers_beyond(table: Table, column: int) -> Table:
+    """Rows with numbers in a column that lie beyond those of the table: a step may have thresholds there."""
+    values = table.column(column).values
+    known = values[np.isfinite(values)] if values.dtype.kind == "f" else values
+    low, high = (known.min().item(), known.max().item()) if len(known) else (0, 1)
+    span = max(high - low, 1)
+    cells = [low - span, low - 1, high + 1, high + span]
+    return table.rows(np.zeros(len(cells), dtype=np.int64)).with_values(column, cells)
 
 
 def _changed_columns(inputs: Inputs, base: Table, encoded: Floats, donors: Table, column: int) -> npt.NDArray[np.bool_]:
