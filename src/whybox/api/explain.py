@@ -29,8 +29,9 @@ from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.text_explainer import ShapOfTexts
 from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 from whybox.models.base import Model
-from whybox.models.bound_method import PREDICT_METHODS
+from whybox.models.bound_method import PREDICT_METHODS, has_method
 from whybox.models.registry import as_model
+from whybox.models.source_trials import with_sources_found
 
 __all__ = ["explain", "explainer_of", "plan_explain"]
 
@@ -283,6 +284,8 @@ class _ModelToExplain:
                 return _evaluating(read, background, options, _WHY_EVALUATED)
             spec = _reading_method(read, options.method) if isinstance(read, Model) else None
             if isinstance(read, Model) and spec is not None:
+                tables = [table for table in (background, rows) if isinstance(table, Table)]
+                read = with_sources_found(read, tables, all_rows=len(tables) == 2)
                 return self._explainer_of_read_model(read, spec, background, options, rows)
             if background is None or not _can_be_evaluated(self._model):
                 raise _with_advice(self._why_not_read, self._model)
@@ -349,7 +352,7 @@ def _can_be_evaluated(model: Any) -> bool:
     """Whether a model that is not read can be called."""
     if isinstance(model, (str, Path, type)):
         return False
-    return isinstance(model, Model) or callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
+    return isinstance(model, Model) or callable(model) or any(has_method(model, name) for name in PREDICT_METHODS)
 
 
 def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:

@@ -223,7 +223,8 @@ class Table:
         if self.is_matrix:
             native = self.native
             for position, values in columns.items():
-                native = sparse_rows.replace_column(native, position, [None if is_missing(v) else v for v in values])
+                cells = [v if isinstance(v, sparse_rows.AbsentCell) or not is_missing(v) else None for v in values]
+                native = sparse_rows.replace_column(native, position, cells)
             return replace(self, native=native)
         if isinstance(self.native, np.ndarray):
             array = self.native.copy()

@@ -16,7 +16,7 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
-from whybox.models.bound_method import PREDICT_METHODS, gives_labels, last_estimator
+from whybox.models.bound_method import PREDICT_METHODS, gives_labels, has_method, last_estimator
 from whybox.models.call_outputs import as_outputs
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
@@ -141,12 +141,12 @@ def prediction_method(obj: Any, response_method: str | None) -> str | None:
     if response_method is not None:
         if response_method not in PREDICT_METHODS:
             raise OptionError(Argument("response_method", response_method), " is not known.", known=PREDICT_METHODS)
-        if not hasattr(obj, response_method):
+        if not has_method(obj, response_method):
             raise OptionError(
                 Argument("response_method", response_method), f": this {type(obj).__name__} has no such method."
             )
         return response_method
-    method = next((m for m in PREDICT_METHODS if hasattr(obj, m)), None)
+    method = next((m for m in PREDICT_METHODS if has_method(obj, m)), None)
     if method is None and not callable(obj):
         raise UnsupportedModelError(
             f"{type(obj).__name__} has no predict_proba, decision_function or predict and cannot be called; pass a fitted model or a function of rows."

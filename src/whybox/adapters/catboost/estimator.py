@@ -67,10 +67,11 @@ def raw_scores(obj: Any) -> RawScores | None:
     """Return the raw scores of a CatBoost model; None for a ranker, whose predictions are raw scores."""
     if type(obj).__name__ == "CatBoostRanker" or not obj.is_fitted():
         return None
-    loss = str(obj.get_all_params().get("loss_function", "")).partition(":")[0]
-    return RawScores(
-        _RawPredict(obj), raw_units(loss), f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')"
-    )
+    try:
+        units = raw_units(str(obj.get_all_params().get("loss_function", "")).partition(":")[0])
+    except Exception:  # of a sum of models with several losses (catboost.sum_models) no parameters are kept
+        units = "raw value"
+    return RawScores(_RawPredict(obj), units, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')")
 
 
 def _why_not_json(obj: Any, message: str) -> str:

@@ -32,6 +32,7 @@ from whybox.models.linear import Linear
 from whybox.models.mixed_rows import check_same_kind
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.registry import as_model
+from whybox.models.source_trials import with_sources_found
 from whybox.models.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -73,11 +74,14 @@ class _ShapExplainer:
         if made.background_weight is not None and background is None:
             raise OptionError("background_weight weighs background rows; pass background too.")
         rows = None if background is None else as_table(background, what="the background")
+        if rows is not None:
+            self.model = with_sources_found(self.model, [rows])
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
         about = self._narrow_model if self._narrow else self.model
         self.background = None if rows is None else make_background(about, rows, made.background_weight)
-        if (
+        waits_for_rows = rows is None and bool(self.model.inputs.undeclared_steps)
+        if not waits_for_rows and (
             self.model.inputs.has_names or made.players is None
         ):  # else players may be named by columns of the rows to come
             self._compiled_problem(self.model.inputs.names)
@@ -150,6 +154,8 @@ class _ShapExplainer:
             received.check_agreement(self.background.prepared_rows)
         received.check_codes_agree(self._category_lists, "in earlier rows")
         table = received.table
+        if self.background is None:
+            self.model = with_sources_found(self.model, [table])
         compiled = self._compiled_problem(table.names, sparse=table.is_sparse)
         if self.background is not None:
             check_same_kind(
