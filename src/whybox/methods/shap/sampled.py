@@ -202,7 +202,7 @@ class _Rounds:
         """Evaluate more of the rows that are not settled, and solve their games; say whether anything was evaluated."""
         problem = self._problem
         left = problem.budget - (problem.evaluator.spent - self._spent_before)
-        rows = sum(len(g.rows) for g in self._groups)
+        rows = sum(len(g.rows) for g in self._groups if g.may_grow)
         growing = [g for g in self._groups if g.grow(g.evaluations + left // max(rows, 1))]
         if not growing:
             return False
