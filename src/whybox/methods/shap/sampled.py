@@ -309,8 +309,8 @@ class _Rounds:
             return (few,) if self._problem.options.surrogate else ()
         left = float(np.max(self._control.left_share))
         note = (
-            f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what it leaves is estimated, "
-            "where that makes the errors smaller. So values change, within their errors, with the rows that share the call."
+            f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what is estimated is the "
+            "model less the share of it that makes the errors smallest. So values change, within their errors, with the rows that share the call."
         )
         return (note,)
 
