@@ -70,13 +70,14 @@ class ObservedPairs:
         """What all players add, (games, outputs)."""
         return np.asarray(self.own - np.einsum("b,gbo->go", self.weights, self.of_donors))
 
-    def less(self, other: ObservedPairs) -> ObservedPairs:
-        """Return what a surrogate leaves."""
+    def less(self, other: ObservedPairs, share: Floats | None = None) -> ObservedPairs:
+        """Return what a surrogate leaves, or what a share of it leaves, (games, outputs)."""
+        each = np.ones((1, 1)) if share is None else share
         return ObservedPairs(
-            self.present - other.present,
-            self.absent - other.absent,
-            self.own - other.own,
-            self.of_donors - other.of_donors,
+            self.present - each[:, None] * other.present,
+            self.absent - each[:, None] * other.absent,
+            self.own - each * other.own,
+            self.of_donors - each[:, None] * other.of_donors,
             self.weights,
             self.noise,
         )
@@ -85,11 +86,21 @@ class ObservedPairs:
 @final
 @dataclass(frozen=True, eq=False)
 class GameValues:
-    """Values and variances, (games, players, outputs), and the variance of a value over donors, of the same shape."""
+    """Values and variances, (games, players, outputs), and the variance of a value over donors, of the same shape.
+
+    Attributes:
+        with_all_donors: variances of as many chains, had they used all donors alike; None: of no chains.
+    """
 
     values: Floats
     variances: Floats
     spread: Floats
+    with_all_donors: Floats | None = None
+
+    def of_games(self, some: npt.NDArray[np.bool_]) -> GameValues:
+        """Return those of some games, (games,)."""
+        with_all = None if self.with_all_donors is None else self.with_all_donors[some]
+        return GameValues(self.values[some], self.variances[some], self.spread[some], with_all)
 
 
 def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHAPLEY) -> GameValues:

@@ -227,7 +227,7 @@ class _Rounds:
         """Evaluate more of the rows that are not settled, and solve their games; say whether anything was evaluated."""
         problem = self._problem
         left = problem.budget - (problem.evaluator.spent - self._spent_before)
-        rows = sum(len(g.rows) for g in self._groups)
+        rows = sum(len(g.rows) for g in self._groups if g.may_grow)
         growing = [g for g in self._groups if g.grow(g.evaluations + left // max(rows, 1))]
         if not growing:
             return False
@@ -347,8 +347,8 @@ class _Rounds:
             return (few,) if self._problem.options.surrogate else ()
         left = float(np.max(self._control.left_share))
         note = (
-            f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what it leaves is estimated, "
-            "where that makes the errors smaller. So values change, within their errors, with the rows that share the call."
+            f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what is estimated is the "
+            "model less the share of it that makes the errors smallest. So values change, within their errors, with the rows that share the call."
         )
         return (note,)
 
