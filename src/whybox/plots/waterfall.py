@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
@@ -32,11 +32,39 @@ from whybox.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
 
+    from whybox.data.table import Floats
     from whybox.explanation.explanation import Explanation
 
 __all__ = ["waterfall"]
+
+_ROUND_PROBABILITIES: Final = (
+    0.5,
+    0.1,
+    0.9,
+    0.01,
+    0.99,
+    0.3,
+    0.7,
+    0.2,
+    0.8,
+    0.4,
+    0.6,
+    0.05,
+    0.95,
+    0.001,
+    0.999,
+    1e-4,
+    0.9999,
+    0.35,
+    0.45,
+    0.55,
+    0.65,
+)
+MIN_DISTANCE: Final = 0.09  # of two labels, as a share of the width
 
 
 def waterfall(
@@ -47,6 +75,7 @@ def waterfall(
     max_display: int = 10,
     ax: Axes | None = None,
     title: str | None = None,
+    probability: Callable[[Floats], Floats] | None = None,
 ) -> Axes:
     """Draw one row's attributions as steps from the base (bottom) to the prediction (top), largest on top.
 
@@ -56,6 +85,7 @@ def waterfall(
     Args:
         e: attributions. row: position of the row, where there are several. output: which of several outputs.
         max_display: how many features; the others are summed in the first step. ax: where to draw. title: instead of the usual one.
+        probability: increasing function from the scale of the explanation, such as log-odds, to probabilities, which then stand on a second axis above.
 
     Returns:
         The axes.
@@ -97,13 +127,10 @@ def waterfall(
         draw_intervals(ax, np.arange(len(steps)), ends - half, ends + half)
     ax.set_yticks(range(len(steps)), [step.label for step in steps])
     ax.set_ylim(-0.6, len(steps) - 0.4)
-    reached = np.r_[starts, ends - half, ends + half]
-    low, high = float(reached.min()), float(reached.max())
-    span = max(high - low, 1e-12)
-    ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
+    _leave_room(ax, np.r_[starts, ends - half, ends + half])
     ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    lines = [e.units, f"read upwards: from base {number_text(base)} (dashed) to prediction {number_text(final)}"]
+    lines = [e.units, _way_in_words(base, final, probability)]
     if half.any():
         summed = " (that of the sum is not known)" * (len(e.values) > max_display)
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
@@ -116,7 +143,46 @@ def waterfall(
     ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)
+    if probability is not None:
+        _add_probability_axis(ax, probability)
     return ax
+
+
+def _leave_room(ax: Axes, reached: Floats) -> None:
+    """Set the ends of the axis: a little to the left, and to the right what numbers take."""
+    low, high = float(reached.min()), float(reached.max())
+    span = max(high - low, 1e-12)
+    ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
+
+
+def _way_in_words(base: float, final: float, probability: Callable[[Floats], Floats] | None) -> str:
+    """How the picture is read, from the base to the prediction, each with its probability."""
+    start, end = (
+        ("", "") if probability is None else (f", {_percent(probability, base)}", f" ({_percent(probability, final)})")
+    )
+    return f"read upwards: from base {number_text(base)} (dashed{start}) to prediction {number_text(final)}{end}"
+
+
+def _percent(probability: Callable[[Floats], Floats], value: float) -> str:
+    return f"{number_text(100 * float(probability(np.array([value]))[0]), 3)} %"
+
+
+def _add_probability_axis(ax: Axes, probability: Callable[[Floats], Floats]) -> None:
+    """Write round probabilities above the axes, as many as stand apart from each other; the roundest first."""
+    low, high = ax.get_xlim()
+    points = np.linspace(low, high, 2001)
+    reached = np.asarray(probability(points))
+    places: dict[float, float] = {}
+    for p in _ROUND_PROBABILITIES:
+        if not reached[0] < p < reached[-1]:
+            continue
+        x = float(np.interp(p, reached, points))
+        if all(abs(x - other) > MIN_DISTANCE * (high - low) for other in places.values()):
+            places[p] = x
+    above = ax.secondary_xaxis("top")
+    above.set_xticks(list(places.values()), [f"{100 * p:g} %" for p in places], fontsize="small")
+    above.set_xlabel("probability", fontsize="small")
+    above.spines["top"].set_visible(False)
 
 
 @final

@@ -44,7 +44,14 @@ def swarm_section(f: ReportData) -> str:
     )
 
 
-SECTION: Final = Section("attributions", "What each row owes to each feature", 40, swarm_section)
+SECTION: Final = Section(
+    "attributions",
+    "What each feature did in each row",
+    40,
+    "features whose red and blue dots lie on different sides: there, high and low values push the prediction in different ways.",
+    "that a feature is without use because its mean is near zero; it may raise some rows and lower others.",
+    swarm_section,
+)
 
 
 def _swarm_figure(e: Explanation, name: str) -> str:

@@ -50,7 +50,14 @@ def dependence_section(f: ReportData) -> str:
     return "".join(out) + left_out(f)
 
 
-SECTION: Final = Section("dependence", "What each value contributed", 60, dependence_section)
+SECTION: Final = Section(
+    "dependence",
+    "What each value contributed",
+    60,
+    "values from which on the contribution changes, and how far dots at one value lie apart.",
+    "that the feature in the colour is the cause of the spread; it is the one that goes along with it most.",
+    dependence_section,
+)
 
 
 def _dependence_figure(e: Explanation, name: str) -> str:

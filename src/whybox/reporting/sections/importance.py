@@ -97,8 +97,8 @@ def _worth(f: ReportData, e: Explanation) -> str:
     )
     of_model = f.explanation.evidence.notes  # which the page says elsewhere
     notes = "".join(f"<p class=faint>{escape(note)}</p>" for note in e.evidence.notes if note not in of_model)
-    checks = "".join(f"{escape(label)}: {escape(text)}." for label, text in e.evidence.lines("spot_checks"))
-    return f"{words}{drawn}<p class=faint>Found by {escape(e.evidence.kernel)}. {checks}</p>{notes}"
+    f.add_technical(e.evidence.method, e, "kernel", "spot_checks")
+    return f"{words}{drawn}{notes}"
 
 
 def importance_table(e: Explanation) -> str:
@@ -173,4 +173,11 @@ def _moved_predictions(f: ReportData) -> str:
     )
 
 
-SECTION: Final = Section("importance", "What matters", 30, importance_section)
+SECTION: Final = Section(
+    "importance",
+    "Which features matter",
+    30,
+    "the few features at the top, and whether their intervals lie apart from those below.",
+    "that a feature low in the list has nothing to do with the outcome; another column may carry the same information.",
+    importance_section,
+)
