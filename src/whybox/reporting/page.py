@@ -27,7 +27,7 @@ h4 { font-size: .95rem; margin: .9rem 0 .2rem; overflow-wrap: anywhere; }
 h3 { font-size: 1.02rem; margin: 1.6rem 0 .3rem; overflow-wrap: anywhere; }
 p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .faint { color: var(--faint); }
-.guide { color: var(--faint); margin: .15rem 0; } .guide b { color: var(--ink); font-weight: 600; }
+.guide { color: var(--faint); margin: .15rem 0; } .guide strong { color: var(--ink); font-weight: 600; }
 .guide + :not(.guide) { margin-top: .9rem; }
 .cover { display: grid; grid-template-columns: max-content 1fr; gap: .15rem 1rem; margin: .8rem 0; max-width: 46rem; }
 .cover dt { color: var(--faint); } .cover dd { margin: 0; overflow-wrap: anywhere; }
@@ -46,6 +46,11 @@ figcaption { color: var(--faint); font-size: .88rem; max-width: 46rem; margin: .
 details { margin: .3rem 0; }
 summary { cursor: pointer; color: var(--faint); font-size: .88rem; }
 .scroll { overflow-x: auto; }
+/* a shadow at the side where there is more */
+.picture, .scroll { background: linear-gradient(to right, var(--paper) 30%, transparent) left / 2.2rem 100% no-repeat local,
+  linear-gradient(to left, var(--paper) 30%, transparent) right / 2.2rem 100% no-repeat local,
+  linear-gradient(to right, var(--shade), transparent) left / .8rem 100% no-repeat scroll,
+  linear-gradient(to left, var(--shade), transparent) right / .8rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
 th, td { padding: .18rem .8rem .18rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 24rem; }
@@ -62,12 +67,9 @@ caption { text-align: left; color: var(--faint); padding-bottom: .2rem; }
 code { font-size: .88em; overflow-wrap: anywhere; }
 @media (max-width: 60rem) { .decision { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 40rem) {
-  .picture, .scroll { overflow-x: auto;
-    background: linear-gradient(to right, var(--paper) 30%, transparent) left / 2.2rem 100% no-repeat local,
-      linear-gradient(to left, var(--paper) 30%, transparent) right / 2.2rem 100% no-repeat local,
-      linear-gradient(to right, var(--shade), transparent) left / .8rem 100% no-repeat scroll,
-      linear-gradient(to left, var(--shade), transparent) right / .8rem 100% no-repeat scroll; }
-  .picture svg { max-width: none; width: auto; min-width: 26rem; }
+  .picture { overflow-x: auto; }
+  .picture svg { max-width: none; width: auto; min-width: 26rem; } .grid .picture svg { max-width: 100%; min-width: 0; width: 100%; }
+  h1 { font-size: 1.35rem; }
   .cover { grid-template-columns: 1fr; gap: 0; } .cover dd { margin-bottom: .3rem; }
   th:first-child, td:first-child, td.text, th.text { max-width: 11rem; }
   .checks, .checks thead, .checks tbody { display: block; }
@@ -98,10 +100,10 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   th, td { padding: .1rem .5rem .1rem 0; }
   tr { break-inside: avoid; }
   figure { break-inside: auto; margin: .4rem 0 .6rem; }
-  .picture, .panels, figcaption { break-inside: avoid; break-after: avoid; }
+  .picture, .panels, figcaption { break-inside: avoid; } .picture, .panels { break-after: avoid; }
   figure details { display: none; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
-  .scroll { overflow: visible; }
+  .scroll { overflow: visible; } .picture, .scroll { background: none; }
 }
 """
 
@@ -109,8 +111,8 @@ code { font-size: .88em; overflow-wrap: anywhere; }
 def guide_html(look_for: str, not_conclude: str) -> str:
     """Return the two sentences under a heading, plain texts: what to look for, and what not to conclude."""
     return (
-        f"<p class=guide><b>Look for:</b> {escape(look_for)}</p>"
-        f"<p class=guide><b>Do not conclude:</b> {escape(not_conclude)}</p>"
+        f"<p class=guide><strong>Look for:</strong> {escape(look_for)}</p>"
+        f"<p class=guide><strong>Do not conclude:</strong> {escape(not_conclude)}</p>"
     )
 
 

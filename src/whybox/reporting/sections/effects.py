@@ -144,7 +144,7 @@ def _pairs(f: ReportData, problem: EffectsProblem) -> str:
         description=f"Root mean square of what two features do together beyond what each does alone{about}, {sizes_of_output.units}.",
         table=html_table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
     )
-    return f"<h3>Which features act together{escape(about)}</h3>{drawn}"
+    return f"<div class=seen><h3>Which features act together{escape(about)}</h3>{drawn}</div>"
 
 
 def _lines(e: Explanation) -> list[tuple[str, ...]]:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.api.importance import importance_of_compared_rows
+from whybox.core.label_choice import output_words
 from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.errors_of_values import mean_size_error
@@ -151,10 +152,11 @@ def _moved_predictions(f: ReportData) -> str:
         )
         for j in order[:MAX_TABLE_LINES]
     ]
-    what = f"Sum over {len(e.output_names)} outputs" if each else "Mean |attribution|"
+    outputs = "classes" if f.predicts_probability else "outputs"
+    what = f"Sum over {len(e.output_names)} {outputs}" if each else "Mean |attribution|"
     more = f" (largest {MAX_TABLE_LINES} of {len(order):,})" if len(order) > MAX_TABLE_LINES else ""
     numbers = html_table(
-        ("Feature", what, "Share", *each, "Columns"),
+        ("Feature", what, "Share", *(output_words(name, of_class=f.predicts_probability) for name in each), "Columns"),
         lines,
         caption=f"Mean |attribution|, in {e.units}{more}" + ("" if error is None else ", with standard errors"),
         text=(3 + len(each),),
@@ -167,7 +169,7 @@ def _moved_predictions(f: ReportData) -> str:
             lambda: bar(e, max_display=MAX_FEATURES_DRAWN),
             title="Importance",
             description=f"The {min(MAX_FEATURES_DRAWN, len(order))} features {first}."
-            + (f" Each bar is the sum over {len(e.output_names)} outputs." if each else ""),
+            + (f" Each bar is the sum over {len(e.output_names)} {outputs}." if each else ""),
             table=numbers,
         )
     )

@@ -129,7 +129,7 @@ def _rates(c: Counts) -> str:
         ("Recall", rate_text(c.true_positives, c.positives), "of the rows that are truly positive, how many are found"),
         ("False-alarm rate", rate_text(c.false_positives, c.negatives), "of the other rows, how many count as positive"),
     ]  # fmt: skip
-    return html_table(("At this threshold", "Rate (95 % interval)", "Meaning"), lines, text=(1, 2))
+    return html_table(("At this threshold", "Rate (95 % interval)", "Meaning"), lines, text=(2,))
 
 
 def _table(is_positive: npt.NDArray[np.bool_], probability: Floats, threshold: float) -> str:
