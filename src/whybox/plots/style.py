@@ -37,6 +37,7 @@ __all__ = [
     "colormap",
     "distinct_labels",
     "faint_text_color",
+    "kind_of_outputs",
     "name_of",
     "one_output",
     "other_figure_hint",
@@ -292,6 +293,11 @@ def output_suffix(e: Explanation) -> str:
     """Return ' · <name>' when the explanation is about one of several outputs or classes: ' · yes', ' · class 1', ' · output 2'."""
     name = None if "output" in e.dims else e.output_name
     return "" if name is None else f" · {shorten_label(output_words(name, of_class=e.units in CLASS_UNITS))}"
+
+
+def kind_of_outputs(e: Explanation) -> str:
+    """Return what several outputs are: ``class`` or ``output``."""
+    return "class" if e.units in CLASS_UNITS else "output"
 
 
 def unit_label(e: Explanation) -> str:

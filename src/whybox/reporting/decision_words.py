@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Final
 
-import numpy as np
-
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.explanation.top import reasons_in_words, top_positions
+from whybox.models.losses import likeliest_classes
 from whybox.reporting.facts import ReportData
 
 __all__ = ["NUMBER_OF_REASONS", "main_reasons", "percent_text", "prediction_words", "row_name"]
@@ -31,11 +30,11 @@ def row_name(f: ReportData, label: object) -> str:
     return f"{'Row' if f.asked.ids_name is None else f.asked.ids_name} {label}"
 
 
-def prediction_words(f: ReportData, e: Explanation, position: int) -> str:
+def prediction_words(f: ReportData, e: Explanation, position: int, *, likeliest: bool = True) -> str:
     """Return what is predicted of an explained row beside the average over the rows: ``predicted 83 % default; average 30 %``.
 
     Args:
-        e: of one output. position: of the row among those that are explained.
+        e: of one output. position: of the row among those that are explained. likeliest: whether the most probable of several classes is named, too.
     """
     everywhere = f.predicted(e)
     own, average = everywhere[f.explained.which[position]], float(everywhere.mean())
@@ -44,11 +43,11 @@ def prediction_words(f: ReportData, e: Explanation, position: int) -> str:
         return f"predicted {number_text(float(own))}{f' ({name})' if name else ''}; average {number_text(average)}"
     name = f.output_words(e)
     words = f"predicted {percent_text(own)}{f' {name}' if name else ''}; average {percent_text(average)}"
-    if f.class_probabilities is None or len(f.class_probabilities[0]) == 2:
+    if not likeliest or f.class_probabilities is None or f.class_probabilities.shape[1] == 2:
         return words
-    likeliest = int(np.argmax(f.class_probabilities[f.explained.which[position]]))
-    share = f.class_probabilities[f.explained.which[position], likeliest]
-    return f"{words}; the most probable class is {f.class_words(likeliest)} ({percent_text(share)})"
+    shares = f.class_probabilities[f.explained.which[position]]
+    first = int(likeliest_classes(shares[None])[0])
+    return f"{words}; the most probable class is {f.class_words(first)} ({percent_text(shares[first])})"
 
 
 def main_reasons(one: Explanation) -> str:

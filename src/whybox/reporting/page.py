@@ -33,7 +33,8 @@ p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .cover dt { color: var(--faint); } .cover dd { margin: 0; overflow-wrap: anywhere; }
 .answers dt { font-weight: 600; margin-top: .9rem; } .answers dd { margin: .1rem 0 0; max-width: 46rem; }
 .answers ul { margin: .2rem 0; padding-left: 1.2rem; }
-.decision { display: grid; grid-template-columns: minmax(0, 3fr) minmax(0, 2fr); gap: .2rem 1.6rem; align-items: start; margin: 1rem 0 1.6rem; }
+.decision th:first-child, .decision td:first-child { min-width: 7.6rem; }
+.decision { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); gap: .2rem 1.6rem; align-items: start; margin: 1rem 0 1.6rem; }
 .decision > :first-child, .decision > .wide { grid-column: 1 / -1; }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: .8rem 0; }
 a { color: inherit; }

@@ -137,7 +137,7 @@ def _pairs(f: ReportData, problem: EffectsProblem) -> str:
     sizes = find_interactions(problem, sample=None, seed=0)
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)
-    about = "" if "output" not in sizes.dims else f" of {f.output_words(sizes_of_output)}"
+    about = "" if "output" not in sizes.dims else f" for {f.output_words(sizes_of_output)}"
     drawn = html_figure(
         lambda: heatmap(sizes_of_output, max_display=FEATURES_PAIRED),
         title=f"Interactions{about}",
