@@ -53,7 +53,9 @@ def test_words_follow_the_template():
     frame = e.top(2, template="{feature} = {value} {direction} it by {contribution} ({share}, {units})")
     for line in frame.itertuples():
         verb = "raises" if line.contribution > 0 else "lowers"
-        words = f"{line.feature} = {number_text(line.value)} {verb} it by {number_text(line.contribution, 3, sign=True)}"
+        words = (
+            f"{line.feature} = {number_text(line.value)} {verb} it by {number_text(line.contribution, 3, sign=True)}"
+        )
         assert line.reason == f"{words} ({100 * line.share:.0f} %, {e.units})"
 
 
@@ -81,7 +83,9 @@ def test_in_any_library():
     table = e.top(2, library="pyarrow")
     assert table.column_names == list(e.top(2).columns)
     assert table.num_rows == 12
-    assert wb.lime(*zoo.built("RandomForestRegressor")[:1], zoo.X()[:2], zoo.X()[:40], spot_checks=0).top(1).shape[0] == 2
+    assert (
+        wb.lime(*zoo.built("RandomForestRegressor")[:1], zoo.X()[:2], zoo.X()[:40], spot_checks=0).top(1).shape[0] == 2
+    )
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from whybox.explanation.html import capitalized, error_text, number_text
 from whybox.explanation.local_rows import local_warnings
 from whybox.numerics.statistics import critical_value
 from whybox.plots.local import local
+from whybox.plots.style import shorten_label
 from whybox.reporting.decision_words import prediction_words, row_name
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
 from whybox.reporting.local_rules import rules_html
@@ -115,8 +116,14 @@ def _local_figure(f: ReportData, e: Explanation, of_rows: Explanation, position:
     sentences = disagreements(e, attributions) if same else ()
     said_html = "".join(f"<p>{escape(text)}</p>" for text in sentences)
     warnings = "".join(f" {capitalized(text)}." for text in local_warnings(e))
+    short = prediction_words(f, of_rows, position, likeliest=False)
     drawn = html_figure(
-        lambda: local(e, beside=attributions if same else None, max_display=MAX_FEATURES),
+        lambda: local(
+            e,
+            beside=attributions if same else None,
+            max_display=MAX_FEATURES,
+            title=f"{shorten_label(name, 24)}: {shorten_label(short, 60)}",
+        ),
         title=f"{name}, locally",
         description=f"{name}: {why}. {capitalized(prediction_words(f, of_rows, position))}.{warnings}",
         table=_local_table(e, attributions if same else None),
