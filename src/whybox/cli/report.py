@@ -33,10 +33,10 @@ __all__ = ["add_command"]
 
 _TEXT: Final = """Write one HTML file: what the model is, how well it does, what matters, single decisions, evidence.
 It needs no network and no script. Of an estimator that is not read, in a trusted pickle, some rows are explained, by
-predictions: it takes --background. Rows are counted from 0, or named by --id, in errors, page and results alike."""
+predictions: it takes --background. Errors, page and results count rows from 0, or name them by --id."""
 _EXAMPLES: Final = """\
   whybox report model.json customers.parquet -o report.html --target churned --title "Who leaves, and why"
-  whybox report model.json customers.csv -o r.html --target churned --threshold 0.3 --by sex --id customer_id --rows C17,C20
+  whybox report model.json customers.csv -o r.html --target churned --threshold 0.3 --by sex --id customer --rows C7
 """
 _WORDING: Final = Wording(
     {n: place for n, place in TABLE_WORDING.places.items() if n != "rows"}

@@ -27,7 +27,7 @@ class ReportOptions:
     """
 
     title: str | None = option(None, "title of the page")
-    source: str = option("", "where the rows come from, in words")
+    source: str | None = option(None, "where the rows come from, in words")
     model_name: str | None = option(None, "what the model is called: a file or a version")
     role: str | None = option(None, "what the rows are: held out from training, or trained on", choices=(None, *ROLES))
     rows: Any = option(None, "rows whose decisions are shown: positions counted from 0, or ids where there are ids")
