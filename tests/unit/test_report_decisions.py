@@ -61,7 +61,7 @@ def test_the_probability_axis_stands_at_the_probabilities(named):
 
     model, rows, _ = named
     e = wb.explain(model, rows[zoo.COLUMNS][:3], spot_checks=0)
-    ax = e[0].plot.waterfall(probability=expit)
+    ax = e[0].plot.waterfall(to_probability=expit)
     above = ax.child_axes[0]
     places = {label.get_text(): float(x) for label, x in zip(above.get_xticklabels(), above.get_xticks(), strict=True)}
     assert len(places) >= 2

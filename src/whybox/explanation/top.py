@@ -55,7 +55,7 @@ def top_reasons(e: Labelled, count: int = 4, *, template: str | None = None, lib
     row, output, _ = (axis.ravel() for axis in np.indices(order.shape))
     feature = order.ravel()
     cells = [shown_values(e, name) for name in e.feature_names]
-    own = [None if cells[j] is None else (cells[j][i],) for i, j in zip(row, feature, strict=True)]
+    own = [None if (cell := cells[j]) is None else (cell[i],) for i, j in zip(row, feature, strict=True)]
     at = (row, output, feature)
     columns: dict[str, Any] = {}
     columns |= {"row": e.coords["row"][row]} if has_rows else {}

@@ -75,7 +75,7 @@ def waterfall(
     max_display: int = 10,
     ax: Axes | None = None,
     title: str | None = None,
-    probability: Callable[[Floats], Floats] | None = None,
+    to_probability: Callable[[Floats], Floats] | None = None,
 ) -> Axes:
     """Draw one row's attributions as steps from the base (bottom) to the prediction (top), largest on top.
 
@@ -85,7 +85,7 @@ def waterfall(
     Args:
         e: attributions. row: position of the row, where there are several. output: which of several outputs.
         max_display: how many features; the others are summed in the first step. ax: where to draw. title: instead of the usual one.
-        probability: increasing function from the scale of the explanation, such as log-odds, to probabilities, which then stand on a second axis above.
+        to_probability: increasing function from the scale of the explanation, such as log-odds, to probabilities, which then stand on a second axis above.
 
     Returns:
         The axes.
@@ -130,7 +130,7 @@ def waterfall(
     _leave_room(ax, np.r_[starts, ends - half, ends + half])
     ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    lines = [e.units, _way_in_words(base, final, probability)]
+    lines = [e.units, _way_in_words(base, final, to_probability)]
     if half.any():
         summed = " (that of the sum is not known)" * (len(e.values) > max_display)
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
@@ -143,8 +143,8 @@ def waterfall(
     ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)
-    if probability is not None:
-        _add_probability_axis(ax, probability)
+    if to_probability is not None:
+        _add_probability_axis(ax, to_probability)
     return ax
 
 
@@ -155,23 +155,25 @@ def _leave_room(ax: Axes, reached: Floats) -> None:
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
 
 
-def _way_in_words(base: float, final: float, probability: Callable[[Floats], Floats] | None) -> str:
+def _way_in_words(base: float, final: float, to_probability: Callable[[Floats], Floats] | None) -> str:
     """How the picture is read, from the base to the prediction, each with its probability."""
     start, end = (
-        ("", "") if probability is None else (f", {_percent(probability, base)}", f" ({_percent(probability, final)})")
+        ("", "")
+        if to_probability is None
+        else (f", {_percent(to_probability, base)}", f" ({_percent(to_probability, final)})")
     )
     return f"read upwards: from base {number_text(base)} (dashed{start}) to prediction {number_text(final)}{end}"
 
 
-def _percent(probability: Callable[[Floats], Floats], value: float) -> str:
-    return f"{number_text(100 * float(probability(np.array([value]))[0]), 3)} %"
+def _percent(to_probability: Callable[[Floats], Floats], value: float) -> str:
+    return f"{number_text(100 * float(to_probability(np.array([value]))[0]), 3)} %"
 
 
-def _add_probability_axis(ax: Axes, probability: Callable[[Floats], Floats]) -> None:
+def _add_probability_axis(ax: Axes, to_probability: Callable[[Floats], Floats]) -> None:
     """Write round probabilities above the axes, as many as stand apart from each other; the roundest first."""
     low, high = ax.get_xlim()
     points = np.linspace(low, high, 2001)
-    reached = np.asarray(probability(points))
+    reached = np.asarray(to_probability(points))
     places: dict[float, float] = {}
     for p in _ROUND_PROBABILITIES:
         if not reached[0] < p < reached[-1]:

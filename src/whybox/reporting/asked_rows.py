@@ -180,7 +180,7 @@ def _chosen_positions(
         return np.array(rows, dtype=np.int64)
     found = []
     for row in rows:
-        at = matching_positions(row, ids)
+        at = matching_positions(row, ids.tolist())
         if len(at) != 1:
             what = "is no id" if not at else f"is the id of {len(at):,} rows"
             where = "" if ids_name is None else f" in the column {ids_name!r}"

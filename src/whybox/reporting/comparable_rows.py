@@ -115,5 +115,5 @@ def _true_of(f: ReportData, e: Explanation, near: Neighbours) -> str:
         return ""
     k = f.classes.index(name)
     hits = int((truth == k).sum())
-    low, high = wilson_interval(hits, count)
-    return f" Of the nearest {count}, {hits} are truly {f.class_words(k)} (95 % interval {percent_text(low)} to {percent_text(high)})."
+    least, most = wilson_interval(hits, count)
+    return f" Of the nearest {count}, {hits} are truly {f.class_words(k)} (95 % interval {percent_text(least)} to {percent_text(most)})."

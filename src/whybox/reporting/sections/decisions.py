@@ -148,7 +148,7 @@ def _decision_figure(f: ReportData, e: Explanation, position: int, name: str, wh
     head = ("Feature", "Value", f"Attribution ({one.units})", *(["Remark"] if one.std_error is not None else []))
     short = prediction_words(f, e, position, likeliest=False)
     return html_figure(
-        lambda: waterfall(one, probability=f.probability_link(e), title=f"{shorten_label(name, 24)}: {shorten_label(short, 60)}"),
+        lambda: waterfall(one, to_probability=f.probability_link(e), title=f"{shorten_label(name, 24)}: {shorten_label(short, 60)}"),
         title=name,
         description=f"{name}: {why}. {capitalized(words)}.{' The errors are larger than asked.' if unconverged_rows(one) else ''}",
         table=html_table(head, lines, text=(1, 3)),
