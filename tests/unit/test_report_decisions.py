@@ -200,7 +200,7 @@ def test_comparable_rows_of_sums_have_the_same_contributions(tmp_path):
         str(nearest),
         number_text(float(distance[nearest]), 3),
         number_text(float(model.predict(X)[nearest])),
-        str(y[nearest]),
+        number_text(y[nearest]),
     ] in cells(text)
     truth = y[order[:NEIGHBOURS]]
     assert f"the truth has the mean {number_text(truth.mean(), 3)} and runs from {number_text(truth.min(), 3)}" in text
@@ -266,3 +266,15 @@ def test_the_command_line_chooses_rows_and_ids(named, tmp_path, capsys):
 def test_percent_is_never_rounded_to_certainty():
     shown = [percent_text(p) for p in (0.0, 0.0004, 0.004, 0.3, 0.989, 0.9996, 1.0)]
     assert shown == ["0 %", "below 0.1 %", "0.4 %", "30 %", "98.9 %", "above 99.9 %", "100 %"]
+
+
+def test_at_a_threshold_a_decision_says_what_the_row_counts_as(named, tmp_path):
+    model, rows, y = named
+    p = model.predict_proba(rows[zoo.COLUMNS])[:, 0]  # of default
+    low, high = int(np.argmin(p)), int(np.argmax(p))
+    threshold = float(np.median(p))
+    asked = {"y": y, "rows": [low, high], "threshold": threshold, "positive": "default", "sections": DECISIONS}
+    _, text = page(tmp_path, model, rows[zoo.COLUMNS], **asked)
+    for row, words in ((low, "Does not count"), (high, "Counts")):
+        one = text.split(f"<h4>Row {row}</h4>")[1][:400]
+        assert f" {words} as default, which takes {100 * threshold:g} %. True: {y[row]}." in one

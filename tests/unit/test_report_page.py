@@ -198,3 +198,23 @@ def test_the_same_call_writes_the_same_page_of_a_day(tmp_path, monkeypatch):
     sections = parts("summary", "model", "decisions")
     first = page(tmp_path, model, X[:20], sections=sections)[1]
     assert first == page(tmp_path, model, X[:20], sections=sections)[1]
+
+
+def test_outputs_of_several_targets_are_no_classes_of_one(tmp_path):
+    model, X = zoo.built("DecisionTreeClassifier, several outputs")
+    _, text = page(tmp_path, model, X[:40], sections=parts("summary", "decisions"))
+    assert "classes" not in text.split("<dl class=answers>")[1].split("</dl>")[0]
+    assert ", one of " in text
+    assert "the most probable class" not in text
+
+
+def test_one_row_and_scores_are_said_as_they_are(tmp_path):
+    from sklearn.svm import SVC
+
+    X, y = zoo.X()[:40], np.array(["no", "yes"])[zoo.binary()[:40]]
+    _, text = page(tmp_path, SVC().fit(X, y), X, background=X[:10], sections=parts("summary"))
+    assert "For each row a number for yes." in text
+    model, X = zoo.built("RandomForestRegressor")
+    _, text = page(tmp_path, model, X[:1], sections=parts("summary"))
+    assert "Over this row it runs from" in text
+    assert "There is 1 row; with others" in text

@@ -16,7 +16,7 @@ from whybox.explanation.html import number_text
 from whybox.kernels.tree_shap import leaf_indices
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.statistics import wilson_interval
-from whybox.reporting.decision_words import percent_text
+from whybox.reporting.decision_words import percent_text, truth_text
 from whybox.reporting.facts import ReportData
 from whybox.reporting.page import html_table
 
@@ -93,7 +93,7 @@ def comparable_html(f: ReportData, e: Explanation, near: Neighbours) -> str:
     columns.append([percent_text(v) if f.predicts_probability else number_text(float(v)) for v in predicted[near.rows[: len(shown)]]])  # fmt: skip
     if f.truth is not None:
         head.append("True")
-        columns.append([str(f.truth[near.rows[i]]) for i in shown])
+        columns.append([truth_text(f, int(near.rows[i])) for i in shown])
     means = "share of the trees in which both end in the same leaf" if near.of_leaves else "summed distance of their contributions"  # fmt: skip
     table = html_table(head, list(zip(*columns, strict=True)))
     return (

@@ -10,7 +10,7 @@ from whybox.explanation.top import reasons_in_words, top_positions
 from whybox.models.losses import likeliest_classes
 from whybox.reporting.facts import ReportData
 
-__all__ = ["NUMBER_OF_REASONS", "main_reasons", "percent_text", "prediction_words", "row_name"]
+__all__ = ["NUMBER_OF_REASONS", "main_reasons", "percent_text", "prediction_words", "row_name", "truth_text"]
 
 NUMBER_OF_REASONS: Final = 4
 
@@ -23,6 +23,15 @@ def percent_text(share: float) -> str:
     if not 0.1 <= percent <= 99.9:
         return "below 0.1 %" if percent < 50 else "above 99.9 %"
     return f"{percent:.0f} %" if 1.5 <= percent <= 98.5 else f"{percent:.1f} %"
+
+
+def truth_text(f: ReportData, at: int) -> str:
+    """Return what is true of a row, at a position among all rows: the name of its class, or its number."""
+    p = f.performance
+    assert f.truth is not None  # noqa: S101  # the caller has looked
+    if p is None:
+        return str(f.truth[at])
+    return number_text(float(p.truth[at])) if p.task == "regression" else f.class_words(int(p.truth[at]))
 
 
 def row_name(f: ReportData, label: object) -> str:

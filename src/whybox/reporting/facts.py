@@ -33,6 +33,11 @@ MAX_OUTPUTS_DRAWN: Final = 4  # outputs that get pictures of their own
 MAX_TABLE_LINES: Final = 40
 
 
+MAX_EXCESS: Final = (
+    1e-3  # that probabilities of classes may add up to beside one; those of several targets add up to their number
+)
+
+
 MAX_CLASS_COLUMNS: Final = 20  # classes that get a column
 
 
@@ -177,10 +182,15 @@ class ReportData:
         outputs = self.model.outputs
         return None if self.classes is None else class_probabilities(outputs, outputs.link(self.explained.raw))
 
-    @property
+    @cached_property
     def classes(self) -> tuple[str, ...] | None:
-        """Names of the model's classes, as its outputs have them; None where it does not predict the probabilities of classes."""
-        return class_labels(self.model.outputs)
+        """Names of the model's classes, as its outputs have them; None where it does not predict probabilities of classes, of which one is true."""
+        outputs = self.model.outputs
+        names = class_labels(outputs)
+        if names is None:
+            return None
+        total = class_probabilities(outputs, outputs.link(self.explained.raw)).sum(axis=1)
+        return names if np.allclose(total, 1.0, rtol=0.0, atol=MAX_EXCESS) else None
 
     def class_words(self, position: int) -> str:
         """Return what a class is called in a sentence: its name, or ``class 1``."""

@@ -95,7 +95,8 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   .grid { grid-template-columns: 1fr 1fr; gap: .2rem .8rem; } .grid > * { break-inside: avoid; }
   .seen { break-inside: avoid; }
   .decision { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); break-inside: avoid; margin: .3rem 0 .6rem; }
-  .decision svg { max-height: 6cm; } .decision h4 { margin: .3rem 0 0; }
+  .decision svg { max-height: 6cm; } .decision h4 { margin: .2rem 0 0; }
+  .decision p { margin: .1rem 0; } .decision .faint { font-size: 8pt; } .decision table { margin: .1rem 0; font-size: 7.5pt; }
   table { font-size: 8pt; line-height: 1.3; }
   th:first-child, td:first-child { min-width: 3.4rem; } td.text, th.text { min-width: 2.6rem; }
   th, td { padding: .1rem .5rem .1rem 0; }
@@ -104,7 +105,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   .picture, .panels, figcaption { break-inside: avoid; } .picture, .panels { break-after: avoid; }
   figure details { display: none; }
   details::details-content { content-visibility: visible; display: block; height: auto; }
-  .scroll { overflow: visible; } .picture, .scroll { background: none; }
+  .scroll { overflow: visible; break-inside: avoid; } .picture, .scroll { background: none; }
 }
 """
 

@@ -17,7 +17,14 @@ from whybox.explanation.top import shares_of_row, top_positions
 from whybox.plots.style import shorten_label, value_text
 from whybox.plots.waterfall import waterfall
 from whybox.reporting.comparable_rows import Neighbours, comparable_html, nearest_rows
-from whybox.reporting.decision_words import NUMBER_OF_REASONS, main_reasons, percent_text, prediction_words, row_name
+from whybox.reporting.decision_words import (
+    NUMBER_OF_REASONS,
+    main_reasons,
+    percent_text,
+    prediction_words,
+    row_name,
+    truth_text,
+)
 from whybox.reporting.estimates import NEAR_ZERO, paragraph_on_errors
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import html_table
@@ -75,7 +82,7 @@ def _overview(f: ReportData, e: Explanation, chosen: Sequence[tuple[int, str]]) 
     for position, why in chosen:
         at = int(f.explained.which[position])
         line = [str(e.coords["row"][position]), why, number(float(predicted[at])), number(float(predicted.mean()))]
-        lines.append([*line, *([] if f.truth is None else [str(f.truth[at])])])
+        lines.append([*line, *([] if f.truth is None else [truth_text(f, at)])])
     return html_table([*head, *([] if f.truth is None else ["True"])], lines, text=(1,))
 
 
@@ -103,12 +110,23 @@ def _decision(f: ReportData, e: Explanation, position: int, why: str, near: Neig
     one = e[position]
     words = prediction_words(f, e, position)
     name = row_name(f, e.coords["row"][position])
-    truth = "" if f.truth is None else f" True: {f.truth[f.explained.which[position]]}."
-    text = f"{capitalized(words)}.{truth} {capitalized(main_reasons(one))}."
+    truth = "" if f.truth is None else f" True: {truth_text(f, int(f.explained.which[position]))}."
+    text = f"{capitalized(words)}.{_at_threshold(f, position)}{truth} {capitalized(main_reasons(one))}."
     beside = _reasons_table(one) + ("" if near is None else comparable_html(f, e, near))
     return (
         f"<div class=decision><div><h4>{escape(name)}</h4><p>{escape(text)}</p></div>"
         f"{_decision_figure(f, e, position, name, why, words)}<div>{beside}</div></div>"
+    )
+
+
+def _at_threshold(f: ReportData, position: int) -> str:
+    """Whether the row counts as positive at the threshold that was asked for, in a sentence; nothing where none was."""
+    threshold, positive = f.options.threshold, f.asked.positive
+    if threshold is None or positive is None or f.class_probabilities is None:
+        return ""
+    counts = f.class_probabilities[f.explained.which[position], positive] >= threshold
+    return (
+        f" {'Counts' if counts else 'Does not count'} as {f.class_words(positive)}, which takes {100 * threshold:g} %."
     )
 
 

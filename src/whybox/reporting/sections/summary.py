@@ -52,7 +52,8 @@ def _what(f: ReportData) -> str:
     values = f.predicted(e)
     number = percent_text if f.predicts_probability else number_text
     low, high, average = (number(float(v)) for v in (values.min(), values.max(), values.mean()))
-    spread = f"Over these {len(values):,} rows it runs from {low} to {high}; the average is {average}."
+    rows = "this row" if len(values) == 1 else f"these {len(values):,} rows"
+    spread = f"Over {rows} it runs from {low} to {high}; the average is {average}."
     if f.classes is not None and len(f.classes) > 2:
         names = ", ".join(f.class_words(k) for k in range(min(len(f.classes), CLASSES_NAMED)))
         more = ", ..." if len(f.classes) > CLASSES_NAMED else ""
@@ -64,7 +65,11 @@ def _what(f: ReportData) -> str:
     name, count = f.output_words(e), len(f.explanation.output_names)
     several = f", one of {count} outputs" if count > 1 else ""
     target = f" {f.asked.truth_name}" if f.asked.truth_name else " a number"
-    what = f"{'the probability of ' if f.predicts_probability else ''}{name}{several}" if name else f"{target.strip()}"
+    what = (
+        f"{'the probability of' if f.predicts_probability else 'a number for'} {name}{several}"
+        if name
+        else f"{target.strip()}"
+    )
     return f"For each row {what}. {spread}"
 
 
@@ -125,7 +130,8 @@ def _limits(f: ReportData) -> list[str]:
     elif f.role is None:
         out.append("Nobody has said whether the model was trained on these rows; if it was, it does worse on new ones.")
     if len(f.rows) < FEW_ROWS:
-        out.append(f"There are {len(f.rows):,} rows; with others of the same kind the numbers would move, as far as the intervals say.")  # fmt: skip
+        count = "is 1 row" if len(f.rows) == 1 else f"are {len(f.rows):,} rows"
+        out.append(f"There {count}; with others of the same kind the numbers would move, as far as the intervals say.")
     if p is not None and p.task == "classification":
         counts = np.bincount(p.truth.astype(np.int64), minlength=len(p.classes))
         common = counts.max() / len(p.truth)
