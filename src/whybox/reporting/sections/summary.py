@@ -64,12 +64,8 @@ def _what(f: ReportData) -> str:
         return f"For each row the probability of {name}; the other class is {other}. {spread}"
     name, count = f.output_words(e), len(f.explanation.output_names)
     several = f", one of {count} outputs" if count > 1 else ""
-    target = f" {f.asked.truth_name}" if f.asked.truth_name else " a number"
-    what = (
-        f"{'the probability of' if f.predicts_probability else 'a number for'} {name}{several}"
-        if name
-        else f"{target.strip()}"
-    )
+    target = f"a value of {f.asked.truth_name}" if f.asked.truth_name else "a number"
+    what = f"{'the probability of' if f.predicts_probability else 'a number for'} {name}{several}" if name else target
     return f"For each row {what}. {spread}"
 
 
