@@ -204,7 +204,10 @@ def test_a_csv_that_is_not_what_it_seems(folder, tmp_path, capsys):
         "wide.csv": ("\n".join(good).encode("utf-16"), "it is UTF-16; convert"),
         "semi.csv": ("\n".join(good).replace(",", ";").encode(), "separated by ';'"),
         "ragged.csv": ("\n".join(ragged).encode(), "line 22 has 6 values where the first line names 5 columns"),
-        "odd.csv": (odd.to_csv(index=False).encode(), "'oops' in row 30 (counted from 0) of column 'bmi' of odd.csv is not a number"),
+        "odd.csv": (
+            odd.to_csv(index=False).encode(),
+            "'oops' in row 30 (counted from 0) of column 'bmi' of odd.csv is not a number",
+        ),
     }
     for name, (content, words) in cases.items():
         (tmp_path / name).write_bytes(content)

@@ -77,7 +77,7 @@ def test_without_a_background_the_rows_of_the_report_are_drawn_from_and_that_is_
     model, rows = zoo.built("LGBMClassifier, multiclass")
     text = page(tmp_path, model, rows[:50])
     assert "No background was given, so values are drawn from these rows themselves (50 of them)." in text
-    assert "<h3>class 0</h3>" in text
+    assert "<h3>Class 0</h3>" in text
     assert "<h3>Rules that keep the class</h3>" in text
     assert text.count("<h3>") == 3
 
