@@ -108,7 +108,7 @@ def test_errors_about_a_cell_name_the_row_of_the_file():
     def refuse(rows):
         raise NonFiniteError("infinity in {row}", row=rows)
 
-    with pytest.raises(InputError, match="infinity in row 4 of rows.csv"):
+    with pytest.raises(InputError, match="infinity in row 3 of rows.csv, counted from 0"):
         name_rows(refuse, 1, "folder/rows.csv", positions=[7, 3])
 
 

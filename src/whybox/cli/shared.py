@@ -331,7 +331,7 @@ def name_rows(
         at = error.row
         if at is not None:
             at = before + at if positions is None else int(positions[at])
-        row = "a row" if at is None else f"row {at + 1:,} of {Path(path).name}"
+        row = "a row" if at is None else f"row {at:,} of {Path(path).name}, counted from 0"
         raise InputError(*(p.replace("{row}", row) if isinstance(p, str) else p for p in error.message)) from None
     except DtypeError as error:
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))

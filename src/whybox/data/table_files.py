@@ -206,7 +206,7 @@ def non_numeric_cell(path: str | Path, message: str) -> str | None:
         if 0 < len(row_numbers) <= max(1, 0.1 * (len(cells) - cells.null_count)):
             count_text = f" ({len(row_numbers):,} such cells)" if len(row_numbers) > 1 else ""
             row = row_numbers[0].as_py()
-            return f"{cells[row].as_py()!r} in row {row + 1:,} of column {name!r} of {file.name} is not a number{count_text}; the model needs numbers there."
+            return f"{cells[row].as_py()!r} in row {row:,} (counted from 0) of column {name!r} of {file.name} is not a number{count_text}; the model needs numbers there."
     return None
 
 

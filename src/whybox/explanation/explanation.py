@@ -361,6 +361,12 @@ class Explanation:
 
         return to_frame(self, library=library, layout=layout, errors=errors)
 
+    def top(self, count: int = 4, *, template: str | None = None, library: str | None = None) -> Any:
+        """Return the features that weigh most in each row, with values, contributions and shares; see whybox.explanation.top.top_reasons."""
+        from whybox.explanation.top import top_reasons
+
+        return top_reasons(self, count, template=template, library=library)
+
     def to_arrow(self, *, layout: str = "auto", errors: bool = False) -> Any:
         """Return a pyarrow Table, laid out as :meth:`to_frame`, with the evidence in its metadata."""
         from whybox.explanation.export import to_arrow

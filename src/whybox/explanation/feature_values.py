@@ -12,7 +12,7 @@ from whybox.explanation.html import number_text
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible_size
 
-__all__ = ["as_numbers", "feature_values", "number_labels", "shown_values", "strongest_partner"]
+__all__ = ["as_numbers", "cell_text", "feature_values", "number_labels", "shown_values", "strongest_partner"]
 
 _UNIT_SECONDS: Final = {
     "W": 7 * 86400.0, "D": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0,
@@ -44,6 +44,19 @@ def shown_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
     if e.data.column(e.data.names.index(e.players[feature][0])).kind != "boolean":
         return values
     return np.array([None if np.isnan(v) else "true" if v else "false" for v in values], dtype=object)
+
+
+def cell_text(value: Any) -> str:
+    """Return a feature's value as text: numbers with the digits that count, dates without a time that is midnight."""
+    if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
+        return "missing"
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
+    if isinstance(value, (float, np.floating, int, np.integer)):
+        return number_text(float(value))
+    if isinstance(value, np.datetime64) and not np.isnat(value):
+        return str(np.datetime_as_string(value, unit="s")).replace("T", " ").removesuffix(" 00:00:00")
+    return str(value)
 
 
 def as_numbers(values: npt.NDArray[Any]) -> Floats:

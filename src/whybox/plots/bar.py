@@ -15,6 +15,7 @@ from whybox.plots.style import (
     add_caution,
     axes_or_new,
     distinct_labels,
+    kind_of_outputs,
     name_of,
     one_output,
     other_figure_hint,
@@ -103,7 +104,11 @@ def bar(
     ax.set_yticks(y, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(min(float(low.min(initial=0.0)), 0.0), max(float(high.max(initial=0.0)) * 1.12, 1e-12))
-    several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
+    several = (
+        f", summed over {lengths.shape[1]} {'classes' if kind_of_outputs(e) == 'class' else 'outputs'}"
+        if lengths.shape[1] > 1
+        else ""
+    )
     smaller = f"; {len(rest):,} smaller not shown" if len(rest) and not adds_up else ""
     lines = "" if ends is None else _words_about_lines(shown, summed=len(names) > len(top))
     texts = (
@@ -113,7 +118,9 @@ def bar(
     )
     ax.set_xlabel(value_label(shown) + several + smaller + texts + lines)
     if lengths.shape[1] > 1:
-        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
+        ax.legend(
+            frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title=kind_of_outputs(e)
+        )
     ax.set_title(title if title is not None else _usual_title(shown), loc="left")
     add_caution(ax, shown)
     style_axes(ax)

@@ -22,6 +22,7 @@ from whybox.plots.style import (
     colormap,
     distinct_labels,
     faint_text_color,
+    kind_of_outputs,
     one_output,
     output_suffix,
     palette,
@@ -104,7 +105,9 @@ def curve(
     _draw_histogram(ax, e, positions, bars=ticks is not None)
     _draw_off_data_strip(ax, e, positions, bars=ticks is not None, explain=legend)
     if "output" in e.dims and legend:
-        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
+        ax.legend(
+            frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title=kind_of_outputs(e)
+        )
     if legend:
         add_caution(ax, e)
     return ax

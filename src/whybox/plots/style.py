@@ -8,12 +8,13 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.label_choice import matching_positions, output_position
+from whybox.core.label_choice import matching_positions, output_position, output_words
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
-from whybox.explanation.html import number_text
+from whybox.explanation.feature_values import cell_text
 from whybox.explanation.local_words import has_words
+from whybox.models.links import CLASS_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,6 +37,7 @@ __all__ = [
     "colormap",
     "distinct_labels",
     "faint_text_color",
+    "kind_of_outputs",
     "name_of",
     "one_output",
     "other_figure_hint",
@@ -288,9 +290,14 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
 
 
 def output_suffix(e: Explanation) -> str:
-    """Return ' · output <name>' when the explanation is about one of several outputs or classes."""
+    """Return ' · <name>' when the explanation is about one of several outputs or classes: ' · yes', ' · class 1', ' · output 2'."""
     name = None if "output" in e.dims else e.output_name
-    return "" if name is None else f" · output {shorten_label(name)}"
+    return "" if name is None else f" · {shorten_label(output_words(name, of_class=e.units in CLASS_UNITS))}"
+
+
+def kind_of_outputs(e: Explanation) -> str:
+    """Return what several outputs are: ``class`` or ``output``."""
+    return "class" if e.units in CLASS_UNITS else "output"
 
 
 def unit_label(e: Explanation) -> str:
@@ -371,12 +378,4 @@ def percentile_labels(values: npt.NDArray[Any]) -> list[str]:
 
 def value_text(value: Any) -> str:
     """Return a feature's value as short text."""
-    if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
-        return "missing"
-    if isinstance(value, (bool, np.bool_)):
-        return str(value).lower()
-    if isinstance(value, (float, np.floating, int, np.integer)):
-        return number_text(float(value))
-    if isinstance(value, np.datetime64) and not np.isnat(value):
-        return str(np.datetime_as_string(value, unit="s")).replace("T", " ").removesuffix(" 00:00:00")
-    return shorten_label(str(value), 28)
+    return shorten_label(cell_text(value), 28)

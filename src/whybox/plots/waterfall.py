@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, final
+from typing import TYPE_CHECKING, Any, Final, final
 
 import numpy as np
 
@@ -32,11 +32,39 @@ from whybox.plots.style import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from matplotlib.axes import Axes
 
+    from whybox.data.table import Floats
     from whybox.explanation.explanation import Explanation
 
 __all__ = ["waterfall"]
+
+_ROUND_PROBABILITIES: Final = (
+    0.5,
+    0.1,
+    0.9,
+    0.01,
+    0.99,
+    0.3,
+    0.7,
+    0.2,
+    0.8,
+    0.4,
+    0.6,
+    0.05,
+    0.95,
+    0.001,
+    0.999,
+    1e-4,
+    0.9999,
+    0.35,
+    0.45,
+    0.55,
+    0.65,
+)
+MIN_DISTANCE: Final = 0.09  # of two labels, as a share of the width
 
 
 def waterfall(
@@ -47,6 +75,7 @@ def waterfall(
     max_display: int = 10,
     ax: Axes | None = None,
     title: str | None = None,
+    to_probability: Callable[[Floats], Floats] | None = None,
 ) -> Axes:
     """Draw one row's attributions as steps from the base (bottom) to the prediction (top), largest on top.
 
@@ -56,6 +85,7 @@ def waterfall(
     Args:
         e: attributions. row: position of the row, where there are several. output: which of several outputs.
         max_display: how many features; the others are summed in the first step. ax: where to draw. title: instead of the usual one.
+        to_probability: increasing function from the scale of the explanation, such as log-odds, to probabilities, which then stand on a second axis above.
 
     Returns:
         The axes.
@@ -97,14 +127,10 @@ def waterfall(
         draw_intervals(ax, np.arange(len(steps)), ends - half, ends + half)
     ax.set_yticks(range(len(steps)), [step.label for step in steps])
     ax.set_ylim(-0.6, len(steps) - 0.4)
-    reached = np.r_[starts, ends - half, ends + half]
-    low, high = float(reached.min()), float(reached.max())
-    span = max(high - low, 1e-12)
-    ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
+    _leave_room(ax, np.r_[starts, ends - half, ends + half])
     ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    origin = "base" if e.explained == "prediction" else f"mean {e.explained}"
-    lines = [e.units, f"read upwards: from {origin} {number_text(base)} (dashed) to {e.explained} {number_text(final)}"]
+    lines = [e.units, _way_in_words(e.explained, base, final, to_probability)]
     if half.any():
         summed = " (that of the sum is not known)" * (len(e.values) > max_display)
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
@@ -117,7 +143,49 @@ def waterfall(
     ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)
+    if to_probability is not None:
+        _add_probability_axis(ax, to_probability)
     return ax
+
+
+def _leave_room(ax: Axes, reached: Floats) -> None:
+    """Set the ends of the axis: a little to the left, and to the right what numbers take."""
+    low, high = float(reached.min()), float(reached.max())
+    span = max(high - low, 1e-12)
+    ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
+
+
+def _way_in_words(explained: str, base: float, final: float, to_probability: Callable[[Floats], Floats] | None) -> str:
+    """How the picture is read, from the base to the prediction, each with its probability."""
+    start, end = (
+        ("", "")
+        if to_probability is None
+        else (f", {_percent(to_probability, base)}", f" ({_percent(to_probability, final)})")
+    )
+    origin = "base" if explained == "prediction" else f"mean {explained}"
+    return f"read upwards: from {origin} {number_text(base)} (dashed{start}) to {explained} {number_text(final)}{end}"
+
+
+def _percent(to_probability: Callable[[Floats], Floats], value: float) -> str:
+    return f"{number_text(100 * float(to_probability(np.array([value]))[0]), 3)} %"
+
+
+def _add_probability_axis(ax: Axes, to_probability: Callable[[Floats], Floats]) -> None:
+    """Write round probabilities above the axes, as many as stand apart from each other; the roundest first."""
+    low, high = ax.get_xlim()
+    points = np.linspace(low, high, 2001)
+    reached = np.asarray(to_probability(points))
+    places: dict[float, float] = {}
+    for p in _ROUND_PROBABILITIES:
+        if not reached[0] < p < reached[-1]:
+            continue
+        x = float(np.interp(p, reached, points))
+        if all(abs(x - other) > MIN_DISTANCE * (high - low) for other in places.values()):
+            places[p] = x
+    above = ax.secondary_xaxis("top")
+    above.set_xticks(list(places.values()), [f"{100 * p:g} %" for p in places], fontsize="small")
+    above.set_xlabel("probability", fontsize="small")
+    above.spines["top"].set_visible(False)
 
 
 @final
