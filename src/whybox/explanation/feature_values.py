@@ -7,12 +7,21 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.table import Floats
+from whybox.data.series import dtype_of, time_zone_of
+from whybox.data.table import Floats, is_missing
 from whybox.explanation.html import number_text
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible_size
 
-__all__ = ["as_numbers", "feature_values", "number_labels", "shown_values", "strongest_partner"]
+__all__ = [
+    "as_numbers",
+    "cell_text",
+    "feature_values",
+    "number_labels",
+    "shown_values",
+    "strongest_partner",
+    "value_of_row",
+]
 
 _UNIT_SECONDS: Final = {
     "W": 7 * 86400.0, "D": 86400.0, "h": 3600.0, "m": 60.0, "s": 1.0,
@@ -44,6 +53,57 @@ def shown_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
     if e.data.column(e.data.names.index(e.players[feature][0])).kind != "boolean":
         return values
     return np.array([None if np.isnan(v) else "true" if v else "false" for v in values], dtype=object)
+
+
+def value_of_row(e: Labelled, feature: str) -> str | None:
+    """Return the value of a feature in the one row explained, in words; None of a group of columns, or where there are several rows.
+
+    A date of a column with a time zone is in UTC, and says so.
+    """
+    values = shown_values(e, feature)
+    if values is None or e.data is None or len(values) != 1:
+        return None
+    text = cell_text(values[0])
+    if values.dtype.kind != "M" or np.isnat(values[0]) or e.data.library == "numpy":
+        return text
+    column = e.data.native_column(e.data.names.index(e.players[feature][0]))
+    return text if time_zone_of(dtype_of(column)) is None else f"{text} UTC"
+
+
+def cell_text(value: Any) -> str:
+    """Return a cell in words: numbers short, dates and durations as exact as they are."""
+    if is_missing(value):
+        return "missing"
+    if isinstance(value, (bool, np.bool_)):
+        return str(value).lower()
+    if isinstance(value, np.timedelta64):  # before numbers, which NumPy takes it for
+        return _duration_text(value)
+    if isinstance(value, (float, np.floating, int, np.integer)):
+        return number_text(float(value))
+    if isinstance(value, np.datetime64):
+        day, _, time = str(value).partition("T")
+        time = time.rstrip("0").rstrip(".") if "." in time else time
+        time = time.removesuffix(":00") if time.count(":") == 2 else time
+        return day if time in ("", "00", "00:00") else f"{day} {time}"
+    return str(value)
+
+
+def _duration_text(value: np.timedelta64) -> str:
+    """``2 days 03:15``, ``-1.5 seconds``; no finer than it is."""
+    if np.datetime_data(value)[0] in ("Y", "M", "generic"):
+        return str(value)
+    seconds = float(as_numbers(np.array([value]))[0])
+    sign, size = "-" if seconds < 0 else "", abs(seconds)
+    if size < 60:
+        return f"{sign}{number_text(size)} second{'' if size == 1 else 's'}"
+    days, rest = divmod(round(size, 6), 86400)
+    hours, minutes = int(rest // 3600), int(rest % 3600 // 60)
+    left = round(rest % 60, 6)
+    time = f"{hours:02d}:{minutes:02d}" + (
+        f":{left:09.6f}".rstrip("0").rstrip(".") if left % 1 else f":{left:02.0f}" if left else ""
+    )
+    day = f"{days:.0f} day{'' if days == 1 else 's'}" if days else ""
+    return f"{sign}{' '.join(part for part in (day, time if rest else '') if part)}"
 
 
 def as_numbers(values: npt.NDArray[Any]) -> Floats:

@@ -12,6 +12,7 @@ from whybox.core.label_choice import matching_positions, output_position
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
+from whybox.explanation.feature_values import cell_text
 from whybox.explanation.html import number_text
 from whybox.explanation.local_words import has_words
 
@@ -36,7 +37,9 @@ __all__ = [
     "colormap",
     "distinct_labels",
     "faint_text_color",
+    "minus_signs",
     "name_of",
+    "number_in_figure",
     "one_output",
     "other_figure_hint",
     "palette",
@@ -53,6 +56,7 @@ NEGATIVE: Final = "#2e86c1"
 NEUTRAL: Final = "#6d83a8"  # sizes without a sign
 MISSING: Final = "#8c8c8c"
 MAX_LABEL_LENGTH: Final = 30
+MAX_VALUE_LENGTH: Final = 32  # a date with nanoseconds fits
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
@@ -366,17 +370,30 @@ def percentile_labels(values: npt.NDArray[Any]) -> list[str]:
 
     x = as_numbers(values)
     known = x[np.isfinite(x)]
-    return number_labels(np.percentile(known, [5, 95]), values.dtype) if len(known) else ["", ""]
+    if not len(known):
+        return ["", ""]
+    labels = number_labels(np.percentile(known, [5, 95]), values.dtype)
+    return labels if values.dtype.kind == "M" else [minus_signs(label) for label in labels]
 
 
 def value_text(value: Any) -> str:
     """Return a feature's value as short text."""
-    if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
-        return "missing"
-    if isinstance(value, (bool, np.bool_)):
-        return str(value).lower()
-    if isinstance(value, (float, np.floating, int, np.integer)):
-        return number_text(float(value))
-    if isinstance(value, np.datetime64) and not np.isnat(value):
-        return str(np.datetime_as_string(value, unit="s")).replace("T", " ").removesuffix(" 00:00:00")
-    return shorten_label(str(value), 28)
+    return shorten_label(cell_text(value), MAX_VALUE_LENGTH)
+
+
+def number_in_figure(value: float, digits: int = 4, *, sign: bool = False) -> str:
+    """Return a number as :func:`number_text` does, with the minus sign of the numbers along matplotlib's axes."""
+    return _with_minus(number_text(float(value), digits, sign=sign and value != 0), "-")
+
+
+def minus_signs(text: str) -> str:
+    """Return words with the minus sign of matplotlib's axes before their numbers; hyphens between letters or digits stay."""
+    return _with_minus(text, r"(?<![\w)\]-])-(?=\.?\d)|(?<=\de)-(?=\d)")
+
+
+def _with_minus(text: str, pattern: str) -> str:
+    import re
+
+    import matplotlib as mpl
+
+    return re.sub(pattern, "\N{MINUS SIGN}", text) if mpl.rcParams["axes.unicode_minus"] else text

@@ -14,9 +14,11 @@ _SECURITY_POLICY: Final = (
 )
 
 _STYLE_SHEET: Final = """
-:root { color-scheme: light dark; --ink: #1b1f24; --faint: #5a6472; --line: #d9dee5; --paper: #ffffff; --box: #f5f7f9; --good: #1a7f4b; --bad: #b3261e; }
+:root { color-scheme: light dark; --ink: #1b1f24; --faint: #5a6472; --line: #d9dee5; --paper: #ffffff; --box: #f5f7f9; --good: #1a7f4b; --bad: #b3261e;
+  --shade: #1b1f2466; }
 @media (prefers-color-scheme: dark) {
-  :root { --ink: #e6e9ee; --faint: #a0a9b6; --line: #343b45; --paper: #14171b; --box: #1d2229; --good: #5cc98d; --bad: #ff8a80; }
+  :root { --ink: #e6e9ee; --faint: #a0a9b6; --line: #343b45; --paper: #14171b; --box: #1d2229; --good: #5cc98d; --bad: #ff8a80;
+    --shade: #ffffff66; }
 }
 * { box-sizing: border-box; }
 body { margin: 0 auto; max-width: 62rem; padding: 1.5rem 1.2rem 4rem; background: var(--paper); color: var(--ink);
@@ -52,7 +54,8 @@ caption { text-align: left; color: var(--faint); padding-bottom: .2rem; }
 .good { color: var(--good); } .bad { color: var(--bad); }
 code { font-size: .88em; overflow-wrap: anywhere; }
 @media (max-width: 40rem) {
-  .picture { overflow-x: auto; }
+  .picture { overflow-x: auto; background: linear-gradient(90deg, transparent, var(--paper) 60%) right / 2.4rem 100% no-repeat local,
+    linear-gradient(90deg, transparent, var(--shade)) right / .9rem 100% no-repeat scroll; }
   .picture svg { max-width: none; width: auto; min-width: 26rem; }
   th:first-child, td:first-child, td.text, th.text { max-width: 11rem; }
   .checks, .checks thead, .checks tbody { display: block; }
@@ -60,6 +63,8 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   .checks th, .checks td { border: 0; }
   .checks th.text, .checks td.text { grid-column: 1 / -1; max-width: none; }
 }
+@media (max-width: 27rem) { .picture::after { content: "The picture is wider: scroll it sideways."; position: sticky; left: 0; display: block;
+  width: fit-content; color: var(--faint); font-size: .82rem; } }
 @media print {
   :root { color-scheme: light; --ink: #000; --faint: #444; --line: #bbb; --paper: #fff; --box: #fff; }
   body { max-width: none; padding: 0; font-size: 10pt; }
