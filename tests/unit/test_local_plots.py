@@ -18,8 +18,7 @@ from whybox.explanation.explanation import interval_extras
 from whybox.explanation.html import number_text
 from whybox.explanation.local_rows import local_numbers
 from whybox.plots.local import condition_labels
-from whybox.plots.style import minus_signs
-from whybox.plots.style import NEGATIVE, POSITIVE
+from whybox.plots.style import NEGATIVE, POSITIVE, minus_signs
 
 LONG = "a very long name of a measured quantity of the customer, number {} of $200"
 

@@ -216,3 +216,25 @@ def test_a_picture_of_maps_is_drawn_over_the_picture(tmp_path, exported_programs
     assert "kind 1" in ax.get_title("left")
     assert main(["saliency", program, picture, "-o", str(tmp_path / "out.npz"), "--names", names]) == 0
     assert re.search(r"half\.png: kind \d, score ", capsys.readouterr().out)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_points_are_coloured_by_a_feature_that_takes_part(seed):
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import GradientBoostingRegressor
+    from sklearn.pipeline import make_pipeline
+
+    from whybox.explanation.feature_values import strongest_partner
+
+    rng = np.random.default_rng(seed)
+    X = pd.DataFrame(rng.normal(size=(120, 30)), columns=["a", "b", *(f"unused {i}" for i in range(28))])
+    y = X["a"] + 0.5 * X["b"] + 0.01 * X["a"] * X["b"]
+    keep = ColumnTransformer([("kept", "passthrough", ["a", "b"])])
+    model = make_pipeline(keep, GradientBoostingRegressor(n_estimators=20, max_depth=2, random_state=0)).fit(X, y)
+    e = wb.explain(model, X, background=X)
+    assert not e.values[:, 2:].any()
+    assert strongest_partner(e, "a") in ("b", None)
+    assert strongest_partner(e, "unused 0") is None
+    sampled = wb.explain(model.predict, X.iloc[:40], background=X.iloc[:20], max_evals=4000)
+    assert strongest_partner(sampled, "a") in ("a", "b", None)
+    e.plot.scatter("a")

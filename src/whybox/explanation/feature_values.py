@@ -30,6 +30,7 @@ _UNIT_SECONDS: Final = {
 _DURATION_NAMES: Final = {"D": "days", "h": "hours", "m": "minutes", "s": "seconds"}
 _MAX_BINS = 12
 _MAX_ROWS = 20_000
+_MIN_SIZE_IN_ERRORS: Final = 1.5  # of a feature's attributions, root mean squares both; pure error has 1
 
 
 def feature_values(e: Labelled, feature: str) -> npt.NDArray[Any] | None:
@@ -145,7 +146,8 @@ def strongest_partner(e: Labelled, feature: str) -> str | None:
 
     For interactions this is the largest mean |interaction|. For attributions: rows are cut into bins of equal size by the feature's own
     value; inside each bin the attribution would be constant without interactions, so the partner is the feature whose bins explain most of
-    the variance that is left. A guide for colouring, not a measurement.
+    the variance that is left. A guide for colouring, not a measurement. A feature whose own attributions are no more than rounding, or than their errors,
+    takes no part, whatever its values are: where rows are few, they explain some of the variance by chance.
     """
     names = e.feature_names
     j = names.index(feature)
@@ -163,8 +165,7 @@ def strongest_partner(e: Labelled, feature: str) -> str | None:
     )
     remaining = _within_bin_means(e.values[take, j], _quantile_bins(as_numbers(feature_cells)[take]))
     scores = {}
-    sparse = e.data is not None and e.data.is_sparse  # of a hundred thousand words, the others stay zero
-    for other in names if not sparse else [names[k] for k in np.flatnonzero(e.values.any(axis=0))]:
+    for other in _features_that_take_part(e):
         values = None if other == feature else feature_values(e, other)
         if values is not None:
             scores[other] = float(
@@ -176,6 +177,15 @@ def strongest_partner(e: Labelled, feature: str) -> str | None:
     best = max(scores, key=lambda name: scores[name], default=None)
     least = max(1e-12 * float(remaining.var()), float(negligible_size(e)) ** 2)
     return best if best is not None and scores[best] > least else None
+
+
+def _features_that_take_part(e: Labelled) -> list[str]:
+    """Features whose attributions (rows, features) are more than rounding, and where they are estimated more than their errors."""
+    takes_part = np.abs(e.values).max(axis=0, initial=0.0) > negligible_size(e)
+    if e.std_error is not None:
+        size, error = (np.sqrt(np.mean(np.square(a), axis=0)) for a in (e.values, e.std_error))
+        takes_part &= size > _MIN_SIZE_IN_ERRORS * error
+    return [e.feature_names[k] for k in np.flatnonzero(takes_part)]
 
 
 def _quantile_bins(x: Floats) -> npt.NDArray[np.int64]:
