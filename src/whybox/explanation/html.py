@@ -331,11 +331,9 @@ def _attribution_table(e: Labelled) -> str:
         lines.append(
             f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{prediction_cell}{cells}</tr>'
         )
-    note = (
-        f"<div>and {' and '.join(more)}; base {number_text(float(e.base))}</div>"
-        if more
-        else f"<div>base {number_text(float(e.base))}</div>"
-    )
+    base = [f"base {number_text(float(e.base))}"] if np.isfinite(e.base) else []
+    rest = [f"and {' and '.join(more)}"] if more else []
+    note = f"<div>{'; '.join([*rest, *base])}</div>"
     prediction_cell = (
         "" if e.prediction is None else '<th style="vertical-align:bottom;text-align:right">prediction</th>'
     )

@@ -84,7 +84,7 @@ def waterfall(
         raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
     steps = _steps_upwards(e, max_display)
     values = np.array([step.value for step in steps])
-    base = float(e.base)
+    base = float(e.base_values if np.isnan(e.base) else e.base)  # of a row that has its own
     ends = base + np.cumsum(values)
     starts = np.r_[base, ends[:-1]]
     half = np.array([step.half_width for step in steps])
