@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterable
 from typing import Any, Final
 
+from whybox.cli.expected_time import say_time
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
 from whybox.cli.shared import (
@@ -27,11 +28,12 @@ from whybox.cli.shared import (
     resolve_output,
     spelled_columns,
 )
-from whybox.errors import OptionError
+from whybox.errors import OptionError, WhyboxError
 from whybox.methods.registry import family_ids
 
 __all__ = ["add_command", "add_question", "explainer_of"]
 
+MIN_ROWS_PLANNED: Final = 5_000  # rows of trees and linear models from which on their time is planned first
 _TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
 classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for
@@ -110,6 +112,7 @@ def _options_of(options: argparse.Namespace) -> Any:
 
 def _explain(options: argparse.Namespace) -> None:
     from whybox.core.atomic_write import atomic_write
+    from whybox.core.progress import progress_of_parts
     from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, read_batches, table_writer
     from whybox.explanation.errors_of_values import median_error
     from whybox.explanation.evidence import Evidence, merge_evidence
@@ -130,10 +133,12 @@ def _explain(options: argparse.Namespace) -> None:
     if n_rows is None:  # a CSV is in memory as a whole
         batches = list(batches)
         n_rows = sum(rows.num_rows for rows in batches)
+    _say_time(explainer, n_rows, options, batches)
     parts: list[Evidence] = []
     last: Explanation | None = None
     errors: list[float] = []
-    with atomic_write(out) as part:
+    several = not isinstance(explainer, GameExplainer)  # whose one batch has a bar of its own
+    with atomic_write(out) as part, progress_of_parts(n_rows, description="Explaining", shown=several) as explained:
         write = table_writer(part, out)
         for rows in batches:
             given = _without_ids(rows, model, options)
@@ -141,6 +146,7 @@ def _explain(options: argparse.Namespace) -> None:
                 explainer.check_evals(n_rows, None if model.inputs.has_names else tuple(given.column_names))
             last = name_rows(explainer, given, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
+            explained(len(last))
             parts.append(last.evidence)
             error = median_error(last)
             errors += [] if error is None else [error]
@@ -151,6 +157,33 @@ def _explain(options: argparse.Namespace) -> None:
     note = _note_on_errors(errors, options)
     print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}{note}")
     print_evidence(evidence)
+
+
+def _say_time(explainer: Any, n_rows: int, options: argparse.Namespace, batches: Iterable[Any]) -> None:
+    """Say what a plan says about the time, where the work may be long: of few rows on the additive scale it is not."""
+    from whybox.methods.shap.game_explainer import GameExplainer
+
+    evaluated = isinstance(explainer, GameExplainer)
+    if n_rows < MIN_ROWS_PLANNED and not evaluated and options.scale in (None, "raw"):
+        return
+    try:
+        plan = explainer.plan(next(iter(batches)) if evaluated else n_rows)
+    except WhyboxError:
+        return  # the work itself says why it is refused
+    background = "fewer rows of --background" if options.background else ""
+    ways = ["fewer rows of DATA", background]
+    if evaluated:
+        ways += ["a lower --max-evals", "a larger --tol", "columns together as one --player"]
+    elif plan.kernel == "enumeration":
+        ways = [
+            "--scale raw, the additive scale, takes seconds",
+            *ways,
+            "columns together as one --player",
+            "--method rescaled, an approximation",
+        ]
+    elif options.order == 2:
+        ways += ["leave --order 2 out"]
+    say_time(plan.seconds, f"{n_rows:,} rows", "; ".join(w for w in ways if w))
 
 
 def _note_on_errors(errors: list[float], options: argparse.Namespace) -> str:
