@@ -109,8 +109,8 @@ def test_a_plan_is_one_table_with_one_unit_each_and_a_total(folder, capsys):
     assert sum(seconds) == pytest.approx(total[0], rel=0.02)
     assert sum(memory) == pytest.approx(total[1], rel=0.02)
     plan = wb.plan(wb.explain, folder / "model.txt", 1_000_000, n_jobs=1)
-    assert plan.given_bytes == 8e6 * 10
-    assert plan.result_bytes == 8e6 * 10
+    assert plan.given_bytes == 8e6 * 5
+    assert plan.result_bytes == 8e6 * 5
     assert table["result"] == [pytest.approx(plan.result_bytes / 2**20, rel=0.01)]
 
 

@@ -10,8 +10,9 @@ from typing import Final
 
 from whybox.cli import anchors, check, completion, demo, effects, explain, importance, lime, plan, report, saliency
 from whybox.cli.parser import EXIT_CODES, CommandParser, check_words
-from whybox.cli.shared import refuse_misplaced
+from whybox.cli.shared import refuse_misplaced, text_format_of
 from whybox.cli.wording import speller
+from whybox.data.file_formats import reading_text_as
 from whybox.errors import Argument, InputError, ModelError, ModelMismatchError, WhyboxError
 
 __all__ = ["build_parser", "main"]
@@ -38,7 +39,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return USAGE
         refuse_misplaced(options)
         spell = speller(options.command, options.wording, words)
-        return options.run(options) or OK
+        with reading_text_as(text_format_of(options)):
+            return options.run(options) or OK
     except KeyboardInterrupt:
         return _print_refusal("interrupted; nothing was written.", INTERRUPTED)
     except WhyboxError as error:
