@@ -5,8 +5,6 @@ from __future__ import annotations
 import sys
 from typing import Final
 
-from whybox.methods.common.plan import duration_text
-
 __all__ = ["say_how_sooner", "say_time"]
 
 SECONDS_SAID: Final = 10.0  # from which on the time is said
@@ -19,6 +17,8 @@ def say_time(seconds: float, what: str, sooner: str) -> None:
     Args:
         seconds: as its plan says; NaN: not known, and nothing is said. what: the work in words. sooner: how to have it sooner.
     """
+    from whybox.methods.common.plan import duration_text
+
     if seconds >= SECONDS_SAID:
         print(f"whybox: {what}, {duration_text(seconds)}", file=sys.stderr)
     say_how_sooner(seconds, sooner)

@@ -8,8 +8,6 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-import numpy as np
-
 from whybox.cli.network_options import (
     NETWORK_WORDING,
     MapQuestion,
@@ -124,8 +122,8 @@ def _print_target(e: Any) -> None:
     from whybox.plots.saliency_image import target_of
 
     target = None if "output" in e.dims else target_of(e)
-    if target is not None and np.size(e.prediction) == 1:
-        print(f"  {e.coords['row'][0]}: {target}, score {float(np.ravel(e.prediction)[0]):.4g}")
+    if target is not None and e.prediction.size == 1:
+        print(f"  {e.coords['row'][0]}: {target}, score {float(e.prediction.reshape(-1)[0]):.4g}")
 
 
 def _refuse_drawing(options: argparse.Namespace, rows: int) -> None:
