@@ -298,7 +298,8 @@ def _read_arrays(paths: list[str], shape: Shape) -> _InputRows:
 
 def picture_to_draw(path: str) -> npt.NDArray[Any]:
     """Return a picture as it is, upright, in numbers from 0 to 1, (height, width, 3)."""
-    return np.clip(_read_picture(path, grey=False, size=None, resized=[])[0] / 255.0, 0.0, 1.0)
+    pixels, _ = _read_picture(path, grey=False, size=None, resized=[])
+    return np.asarray(np.clip(pixels / 255.0, 0.0, 1.0))
 
 
 def _read_picture(

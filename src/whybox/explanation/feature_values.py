@@ -9,9 +9,9 @@ import numpy.typing as npt
 
 from whybox.data.series import dtype_of, time_zone_of
 from whybox.data.table import Floats, is_missing
-from whybox.explanation.html import number_text
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible_size
+from whybox.explanation.number_text import number_text
 
 __all__ = [
     "as_numbers",

@@ -11,6 +11,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.explanation.labelled import Labelled
 from whybox.explanation.negligible import negligible_size, without_rounding
+from whybox.explanation.number_text import number_text
 from whybox.models.links import PREDICTION_UNITS
 
 __all__ = [
@@ -45,19 +46,6 @@ POSITIVE, NEGATIVE = "#d1495b", "#2e86c1"
 def capitalized(text: str) -> str:
     """Return words with a capital letter first, the others as they are."""
     return f"{text[0].upper()}{text[1:]}"
-
-
-def number_text(value: float, digits: int = 4, *, sign: bool = False) -> str:
-    """Return a number short enough for a table: so many digits that count, whole numbers in full up to a hundred million."""
-    plus = "+" if sign else ""
-    if not np.isfinite(value) or value == 0:
-        return f"{value:{plus}g}"
-    if not 1e-4 <= abs(value) < 1e8:
-        return f"{value:{plus}.{digits - 1}e}"
-    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
-    apart = "," if abs(value) >= 10_000 else ""  # four digits may be a year
-    text = f"{value:{plus}{apart}.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if decimals else text
 
 
 def error_text(e: Labelled, at: Any) -> str:
@@ -258,7 +246,7 @@ def _row_line(e: Labelled) -> str:
     if e.kind != "attribution" or "row" in e.dims or "row" not in e.coords or e.prediction is None:
         return ""
     e = without_rounding(e)
-    prediction = np.atleast_1d(e.prediction)
+    prediction = np.reshape(np.asarray(e.prediction), -1)
     order = np.argsort(-prediction, kind="stable")
     names = e.output_names or ("",)
     each = [f"{names[k]} {number_text(float(prediction[k]))}".strip() for k in order[:MAX_OUTPUTS_SHOWN]]

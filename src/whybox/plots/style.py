@@ -13,8 +13,8 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
 from whybox.explanation.feature_values import cell_text
-from whybox.explanation.html import number_text
 from whybox.explanation.local_words import has_words
+from whybox.explanation.number_text import number_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -10,7 +10,7 @@ from typing import Final, Protocol, TypeVar, final, runtime_checkable
 import numpy as np
 
 from whybox.data.table import Table
-from whybox.explanation.html import number_text
+from whybox.explanation.number_text import number_text
 
 __all__ = [
     "MAX_TIMINGS",
