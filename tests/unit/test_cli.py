@@ -195,13 +195,13 @@ def test_a_csv_that_is_not_what_it_seems(folder, tmp_path, capsys):
     cases = {
         "latin.csv": (
             rows.assign(city="Köln").to_csv(index=False).encode("latin-1"),
-            "column 'city' is not UTF-8; convert",
+            "column 'city' is not UTF-8; say what it is",
         ),
         "header.csv": (
             "\n".join(["größe," + good[0], *("1," + g for g in good[1:])]).encode("latin-1"),
-            "is not UTF-8; convert",
+            "is not UTF-8; say what it is",
         ),
-        "wide.csv": ("\n".join(good).encode("utf-16"), "it is UTF-16; convert"),
+        "wide.csv": ("\n".join(good).encode("utf-16"), "it is UTF-16; say so with --encoding utf-16"),
         "semi.csv": ("\n".join(good).replace(",", ";").encode(), "separated by ';'"),
         "ragged.csv": ("\n".join(ragged).encode(), "line 22 has 6 values where the first line names 5 columns"),
         "odd.csv": (

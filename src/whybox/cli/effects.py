@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from whybox.cli.expected_time import say_how_sooner
 from whybox.cli.method_help import methods_help
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
@@ -141,7 +142,11 @@ def _effects(options: argparse.Namespace) -> None:
     how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid}
     problem = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if problem.needs_predictions:
-        print(f"whybox: {plan_effects(problem).line}", file=sys.stderr)
+        plan = plan_effects(problem)
+        print(f"whybox: {plan.line}", file=sys.stderr)
+        say_how_sooner(
+            plan.seconds, "fewer rows of DATA; fewer points, --grid N; some features, --feature NAME; --kind ale"
+        )
     curves = name_rows(lambda _: compute_effects(problem), q.rows, options.data)
     evidence = {e if isinstance(e, str) else ",".join(e): curves[e].evidence.to_dict() for e in curves}
     write_table(curves.to_arrow(), out, {"evidence": evidence})

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any, Final
 
+from whybox.cli.expected_time import say_time
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
 from whybox.cli.row_question import MAX_ROWS_PRINTED, RowQuestion, add_positions, result_file
@@ -31,11 +32,12 @@ from whybox.cli.shared import (
     spelled_columns,
 )
 from whybox.cli.text_question import TextOptionsOfCommand, add_text, explain_texts, refuse_model_of_texts
-from whybox.errors import Argument, OptionError
+from whybox.errors import Argument, OptionError, WhyboxError
 from whybox.methods.registry import family_ids
 
 __all__ = ["add_command", "add_question", "check_truth_column", "explainer_of", "text_question_of", "truth_of"]
 
+MIN_ROWS_PLANNED: Final = 5_000  # rows of trees and linear models from which on their time is planned first
 _TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
 base_value + the sum of a row's features is the row's prediction on the scale explained (log-odds for boosted
 classifiers, probabilities for forests; see --scale). A model of several classes or outputs gets columns for
@@ -200,7 +202,8 @@ def _explain(options: argparse.Namespace) -> None:
 
 def _explain_rows(options: argparse.Namespace) -> None:
     from whybox.core.atomic_write import atomic_write
-    from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, read_batches, table_writer
+    from whybox.core.progress import progress_of_parts
+    from whybox.data.table_files import WRITABLE_SUFFIXES, count_rows, table_writer
     from whybox.explanation.errors_of_values import median_error
     from whybox.explanation.evidence import Evidence, merge_evidence
     from whybox.explanation.explanation import Explanation
@@ -219,18 +222,13 @@ def _explain_rows(options: argparse.Namespace) -> None:
     model = as_evaluated(estimator, options.data, apart, options.scale)
     check_truth_column(options, model)
     explainer = explainer_of(options, estimator, model, n_rows)
-    spelled, coded = spelled_columns(options.data, model, apart), coded_columns(options.data, model, apart)
-    copied = [c for c in options.id if not model.inputs.reads_column(c)]
-    batches: Iterable[Any] = read_batches(options.data, spelled, coded, copied)
-    if isinstance(explainer, GameExplainer):  # its rows share predictions, and what is allowed
-        batches = [read_rows(options.data, model, apart)]
-    if n_rows is None:  # a CSV is in memory as a whole
-        batches = list(batches)
-        n_rows = sum(rows.num_rows for rows in batches)
+    batches, n_rows = _batches_of(options, model, apart, n_rows, together=isinstance(explainer, GameExplainer))
+    _say_time(explainer, n_rows, options, model, batches)
     parts: list[Evidence] = []
     last: Explanation | None = None
     errors: list[float] = []
-    with atomic_write(out) as part:
+    several = not isinstance(explainer, GameExplainer)  # whose one batch has a bar of its own
+    with atomic_write(out) as part, progress_of_parts(n_rows, description="Explaining", shown=several) as explained:
         write = table_writer(part, out)
         for rows in batches:
             given = _without_ids(rows, model, options)
@@ -239,6 +237,7 @@ def _explain_rows(options: argparse.Namespace) -> None:
             ask = partial(explainer, **truth_of(options, given))
             last = name_rows(ask, given, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
+            explained(len(last))
             parts.append(last.evidence)
             error = median_error(last)
             errors += [] if error is None else [error]
@@ -249,6 +248,54 @@ def _explain_rows(options: argparse.Namespace) -> None:
     note = _note_on_errors(errors, options)
     print(f"{out}: {evidence.rows:,} rows x {len(last.feature_names):,} features, in {last.units}{note}")
     print_evidence(evidence)
+
+
+def _batches_of(
+    options: argparse.Namespace, model: Any, apart: list[str], n_rows: int | None, *, together: bool
+) -> tuple[Iterable[Any], int]:
+    """Return the rows in batches, and how many there are; `together`: all of them in one."""
+    from whybox.data.table_files import read_batches
+
+    spelled, coded = spelled_columns(options.data, model, apart), coded_columns(options.data, model, apart)
+    copied = [c for c in options.id if not model.inputs.reads_column(c)]
+    batches: Iterable[Any] = read_batches(options.data, spelled, coded, copied)
+    if together:  # rows share predictions, and what is allowed
+        batches = [read_rows(options.data, model, apart)]
+    if n_rows is None:  # a CSV is in memory as a whole
+        batches = list(batches)
+        n_rows = sum(rows.num_rows for rows in batches)
+    return batches, n_rows
+
+
+def _say_time(explainer: Any, n_rows: int, options: argparse.Namespace, model: Any, batches: Iterable[Any]) -> None:
+    """Say what a plan says about the time, where the work may be long: of few rows on the additive scale it is not."""
+    from whybox.methods.shap.game_explainer import GameExplainer
+
+    evaluated = isinstance(explainer, GameExplainer)
+    if n_rows < MIN_ROWS_PLANNED and not evaluated and options.scale in (None, "raw"):
+        return
+    try:
+        if evaluated:
+            given = _without_ids(next(iter(batches)), model, options)
+            plan = explainer.plan(given, **truth_of(options, given))
+        else:
+            plan = explainer.plan(n_rows)
+    except WhyboxError:
+        return  # the work itself says why it is refused
+    background = "fewer rows of --background" if options.background else ""
+    ways = ["fewer rows of DATA", background]
+    if evaluated:
+        ways += ["a lower --max-evals", "a larger --tol", "columns together as one --player"]
+    elif plan.kernel == "enumeration":
+        ways = [
+            "--scale raw, the additive scale, takes seconds",
+            *ways,
+            "columns together as one --player",
+            "--method rescaled, an approximation",
+        ]
+    elif options.order == 2:
+        ways += ["leave --order 2 out"]
+    say_time(plan.seconds, f"{n_rows:,} rows", "; ".join(w for w in ways if w))
 
 
 def _note_on_errors(errors: list[float], options: argparse.Namespace) -> str:

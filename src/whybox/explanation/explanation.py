@@ -379,6 +379,19 @@ class Explanation:
 
         return to_xarray(self)
 
+    def to_shap(self) -> Any:
+        """Return a ``shap.Explanation``, for shap's figures; see whybox.explanation.shap_explanation.to_shap."""
+        from whybox.explanation.shap_explanation import to_shap
+
+        return to_shap(self)
+
+    @classmethod
+    def from_shap(cls, shap_values: Any, *, units: str = PREDICTION_UNITS) -> Explanation:
+        """Return a ``shap.Explanation`` of a table as ours; see whybox.explanation.shap_explanation.from_shap."""
+        from whybox.explanation.shap_explanation import from_shap
+
+        return from_shap(cls, shap_values, units=units)
+
     def save(self, path: str | Path) -> None:
         """Write everything, evidence included, to one file that cannot run code; read it back with ``wb.load``."""
         from whybox.explanation.save import save_explanation

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox.errors import OptionError
-from whybox.explanation.html import number_text
 from whybox.explanation.local_words import has_words, words_as_features
+from whybox.explanation.negligible import without_rounding
 from whybox.plots.intervals import draw_intervals, interval_words
 from whybox.plots.style import (
     NEUTRAL,
@@ -17,6 +17,7 @@ from whybox.plots.style import (
     distinct_labels,
     kind_of_outputs,
     name_of,
+    number_in_figure,
     one_output,
     other_figure_hint,
     others_label,
@@ -62,7 +63,7 @@ def bar(
     of_texts = e.kind == "attribution" and has_words(e)
     e = words_as_features(e) if of_texts else e
     _refuse_other_kinds(e)
-    shown = e if output is None else one_output(e, output, "bar")
+    shown = without_rounding(e if output is None else one_output(e, output, "bar"))
     size = _bar_sizes(shown)
     order = np.argsort(-size.sum(axis=1), kind="stable")
     top, rest = order[:max_display], order[max_display:]
@@ -93,7 +94,7 @@ def bar(
     low, high = (left, left) if ends is None else (np.fmin(ends[0], left), np.fmax(ends[1], left))
     for at, total, end in zip(y, left, np.maximum(high, 0.0), strict=True):
         ax.annotate(
-            number_text(float(total), 3),
+            number_in_figure(total, 3),
             (end, at),
             xytext=(4, 0),
             textcoords="offset points",

@@ -14,6 +14,7 @@ from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
 from whybox.explanation.feature_values import cell_text
 from whybox.explanation.local_words import has_words
+from whybox.explanation.number_text import number_text
 from whybox.models.links import CLASS_UNITS
 
 if TYPE_CHECKING:
@@ -38,7 +39,9 @@ __all__ = [
     "distinct_labels",
     "faint_text_color",
     "kind_of_outputs",
+    "minus_signs",
     "name_of",
+    "number_in_figure",
     "one_output",
     "other_figure_hint",
     "palette",
@@ -55,6 +58,7 @@ NEGATIVE: Final = "#2e86c1"
 NEUTRAL: Final = "#6d83a8"  # sizes without a sign
 MISSING: Final = "#8c8c8c"
 MAX_LABEL_LENGTH: Final = 30
+MAX_VALUE_LENGTH: Final = 32  # a date with nanoseconds fits
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
@@ -373,9 +377,30 @@ def percentile_labels(values: npt.NDArray[Any]) -> list[str]:
 
     x = as_numbers(values)
     known = x[np.isfinite(x)]
-    return number_labels(np.percentile(known, [5, 95]), values.dtype) if len(known) else ["", ""]
+    if not len(known):
+        return ["", ""]
+    labels = number_labels(np.percentile(known, [5, 95]), values.dtype)
+    return labels if values.dtype.kind == "M" else [minus_signs(label) for label in labels]
 
 
 def value_text(value: Any) -> str:
     """Return a feature's value as short text."""
-    return shorten_label(cell_text(value), 28)
+    return shorten_label(cell_text(value), MAX_VALUE_LENGTH)
+
+
+def number_in_figure(value: float, digits: int = 4, *, sign: bool = False) -> str:
+    """Return a number as :func:`number_text` does, with the minus sign of the numbers along matplotlib's axes."""
+    return _with_minus(number_text(float(value), digits, sign=sign and value != 0), "-")
+
+
+def minus_signs(text: str) -> str:
+    """Return words with the minus sign of matplotlib's axes before their numbers; hyphens between letters or digits stay."""
+    return _with_minus(text, r"(?<![\w)\]-])-(?=\.?\d)|(?<=\de)-(?=\d)")
+
+
+def _with_minus(text: str, pattern: str) -> str:
+    import re
+
+    import matplotlib as mpl
+
+    return re.sub(pattern, "\N{MINUS SIGN}", text) if mpl.rcParams["axes.unicode_minus"] else text

@@ -9,18 +9,21 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.errors_of_values import includes_zero, unconverged_rows
-from whybox.explanation.feature_values import shown_values
-from whybox.explanation.html import number_text
+from whybox.explanation.feature_values import value_of_row
 from whybox.explanation.local_words import distinct_words, has_words
+from whybox.explanation.negligible import without_rounding
 from whybox.plots.intervals import UNSURE_ALPHA, draw_intervals, interval_words
 from whybox.plots.style import (
+    MAX_VALUE_LENGTH,
     NEGATIVE,
     POSITIVE,
     add_caution,
     axes_or_new,
     background_color,
     faint_text_color,
+    minus_signs,
     name_of,
+    number_in_figure,
     one_output,
     other_figure_hint,
     others_label,
@@ -28,7 +31,6 @@ from whybox.plots.style import (
     shorten_label,
     style_axes,
     text_color,
-    value_text,
 )
 
 if TYPE_CHECKING:
@@ -93,7 +95,7 @@ def waterfall(
     Raises:
         OptionError: not attributions of one row, or no output named where there are several.
     """
-    e = one_output(e, output, "waterfall")
+    e = without_rounding(one_output(e, output, "waterfall"))
     if e.kind == "interaction":
         raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
@@ -112,7 +114,7 @@ def waterfall(
         raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
     steps = _steps_upwards(e, max_display)
     values = np.array([step.value for step in steps])
-    base = float(e.base)
+    base = float(e.base_values if np.isnan(e.base) else e.base)  # of a row that has its own
     ends = base + np.cumsum(values)
     starts = np.r_[base, ends[:-1]]
     half = np.array([step.half_width for step in steps])
@@ -127,8 +129,9 @@ def waterfall(
         draw_intervals(ax, np.arange(len(steps)), ends - half, ends + half)
     ax.set_yticks(range(len(steps)), [step.label for step in steps])
     ax.set_ylim(-0.6, len(steps) - 0.4)
-    _leave_room(ax, np.r_[starts, ends - half, ends + half])
-    ax.axvline(base, color=faint_text_color(0.6), linewidth=0.8, linestyle=(0, (3, 3)), zorder=0)
+    _leave_room(ax, np.r_[starts, ends - half, ends + half], base)
+    edges = np.arange(-0.5, len(steps))  # between the steps, where no number is
+    ax.vlines([base] * len(edges), edges - 0.22, edges + 0.22, color=faint_text_color(0.6), linewidth=0.8, zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
     lines = [e.units, _way_in_words(e.explained, base, final, to_probability)]
     if half.any():
@@ -139,7 +142,9 @@ def waterfall(
         if unconverged_rows(e):
             lines.append("the errors are larger than asked")
     ax.set_xlabel("\n".join(lines))
-    usual_title = f"Row {shorten_label(str(e.coords['row'][0]))}: {e.explained} {number_text(final)}{output_suffix(e)}"
+    usual_title = (
+        f"Row {shorten_label(str(e.coords['row'][0]))}: {e.explained} {number_in_figure(final)}{output_suffix(e)}"
+    )
     ax.set_title(title if title is not None else usual_title, loc="left")
     add_caution(ax, e)
     style_axes(ax)
@@ -148,10 +153,10 @@ def waterfall(
     return ax
 
 
-def _leave_room(ax: Axes, reached: Floats) -> None:
+def _leave_room(ax: Axes, reached: Floats, base: float) -> None:
     """Set the ends of the axis: a little to the left, and to the right what numbers take."""
     low, high = float(reached.min()), float(reached.max())
-    span = max(high - low, 1e-12)
+    span = high - low or 0.1 * abs(base) or 1.0
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
 
 
@@ -163,11 +168,11 @@ def _way_in_words(explained: str, base: float, final: float, to_probability: Cal
         else (f", {_percent(to_probability, base)}", f" ({_percent(to_probability, final)})")
     )
     origin = "base" if explained == "prediction" else f"mean {explained}"
-    return f"read upwards: from {origin} {number_text(base)} (dashed{start}) to {explained} {number_text(final)}{end}"
+    return f"read upwards: from {origin} {number_in_figure(base)} (dashed{start}) to {explained} {number_in_figure(final)}{end}"
 
 
 def _percent(to_probability: Callable[[Floats], Floats], value: float) -> str:
-    return f"{number_text(100 * float(to_probability(np.array([value]))[0]), 3)} %"
+    return f"{number_in_figure(100 * float(to_probability(np.array([value]))[0]), 3)} %"
 
 
 def _add_probability_axis(ax: Axes, to_probability: Callable[[Floats], Floats]) -> None:
@@ -213,7 +218,7 @@ def _steps_upwards(e: Explanation, most: int) -> list[_Step]:
 
 def _write_value(ax: Axes, value: float, x: float, y: int) -> None:
     ax.annotate(
-        number_text(value, 3, sign=True).replace("-", "\N{MINUS SIGN}"),
+        number_in_figure(value, 3, sign=True),
         (x, y),
         xytext=(5, 0),
         textcoords="offset points",
@@ -230,7 +235,9 @@ def _feature_label(e: Explanation, j: int) -> str:
     if has_words(e):
         return shorten_label(distinct_words(e)[j])
     name = e.feature_names[j]
-    values = shown_values(e, name)
+    value = value_of_row(e, name)
     return (
-        name_of(e, name) if values is None or len(values) != 1 else f"{name_of(e, name, 26)} = {value_text(values[0])}"
+        name_of(e, name)
+        if value is None
+        else f"{name_of(e, name, 26)} = {minus_signs(shorten_label(value, MAX_VALUE_LENGTH))}"
     )

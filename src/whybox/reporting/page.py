@@ -78,6 +78,8 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   .checks th, .checks td { border: 0; }
   .checks th.text, .checks td.text { grid-column: 1 / -1; max-width: none; }
 }
+@media (max-width: 27rem) { .picture::after { content: "The picture is wider: scroll it sideways."; position: sticky; left: 0; display: block;
+  width: fit-content; color: var(--faint); font-size: .82rem; } .grid .picture::after { content: none; } }
 @page { margin: 15mm 14mm; }
 @media print {
   :root { color-scheme: light; --ink: #000; --faint: #444; --line: #bbb; --paper: #fff; --box: #fff; }

@@ -67,7 +67,7 @@ def _unknown_option(name: str, known: Sequence[str], kind: type[Any] | None) -> 
     instead = getattr(kind, "INSTEAD", {}).get(name)
     if instead is not None:
         return OptionError(Argument(name, example=""), " is no option here: ", *instead)
-    return OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known)}")
+    return OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known, usual_first=True)}")
 
 
 def parameters_of(kind: type[Any], *without: str) -> list[Parameter]:

@@ -16,6 +16,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
 from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.layout_hints import layout_hint
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.targets import Target, resolve_target
 from whybox.models.differentiable import Array, Differentiable, LayerTap, Pullback, consecutive_slice
@@ -355,9 +356,10 @@ def input_refusal(net: Differentiable, error: Exception, count: int, inputs: tup
     """The error for a network that cannot compute with these inputs; it names their types and shapes."""
     given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
     message = " ".join(str(error).split())
+    hint = layout_hint(net, tuple(i.x for i in inputs))
     advice = BYTES_HINT if any(_is_picture(i.x) for i in inputs) else net.input_advice
     return InputError(
-        f"the {net.noun} does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}. {advice}"
+        f"the {net.noun} does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}.{hint} {advice}"
     )
 
 

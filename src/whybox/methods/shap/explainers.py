@@ -20,6 +20,7 @@ from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
+from whybox.methods.shap.enumeration_plan import timed_enumeration
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.plan import KernelPlan, timed_plan
 from whybox.methods.shap.problem import CORRELATED, ShapProblem, resolve_problem
@@ -214,12 +215,14 @@ class _ShapExplainer:
         compiled, order = self._compiled_problem(self.model.inputs.names, sparse=sparse), self.options.order
         problem, spec = compiled.problem, self._method_spec(compiled.problem)
         problem.check_evals(int(rows))
-        made = timed_plan(compiled.plan(order, int(rows)), problem, order)
+        made = timed_enumeration(timed_plan(compiled.plan(order, int(rows)), problem, order), compiled)
         return replace(
             made,
             method=spec.title,
             method_id=spec.method_id,
             exact=spec.exact,
+            given_bytes=float("nan") if sparse else 8.0 * int(rows) * self.model.inputs.width,
+            result_bytes=8.0 * int(rows) * float(np.prod(problem.result_shape())) * len(problem.selection.names),
             model_calls=0 if problem.model.own_predict is None else int(rows) + planned_predictions(problem, int(rows)),
         )
 

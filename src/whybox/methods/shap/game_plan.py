@@ -7,7 +7,7 @@ from typing import Final
 
 import numpy as np
 
-from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each
+from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.enumerate_games import MAX_HYBRIDS, check_size, enumerate_games, needed_predictions
 from whybox.methods.shap.game_budget import allowance_text
@@ -92,6 +92,7 @@ def plan_games(
         else float(setting.comparison[1] + n + checks),
         memory_bytes=8.0
         * (values * NUMBERS_OF_A_VALUE + hybrids * (NUMBERS_OF_A_HYBRID + setting.background.table.width)),
+        given_bytes=bytes_given(given.rows),
         seconds=seconds,
         notes=notes,
     )
