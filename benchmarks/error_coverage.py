@@ -24,8 +24,9 @@ def parts():
     """The parts of the page: modules with `cells()`, `measure(cell, replications)` and `tables(found)`."""
     import coverage_effects
     import coverage_interactions
+    import coverage_shapley
 
-    return {"effects": coverage_effects, "interactions": coverage_interactions}
+    return {"effects": coverage_effects, "interactions": coverage_interactions, "shapley": coverage_shapley}
 
 
 def measure(part, cell, replications):
