@@ -13,9 +13,9 @@ from whybox.errors import Argument, InputError, OptionError, UnsupportedModelErr
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.words.tokenized import TokenizedTexts, is_text
 from whybox.methods.saliency.base import Method
+from whybox.methods.saliency.first_pass import input_refusal
 from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.options import ReadingOptions
-from whybox.methods.saliency.problem import input_refusal
 from whybox.methods.saliency.series_axes import named_axes
 from whybox.methods.saliency.text import label_texts, prepare_texts, replace_tokens, resolve_absent_token
 from whybox.models.differentiable import Differentiable
