@@ -132,3 +132,76 @@ def test_numbers_and_categories_of_a_function_of_jax():
         drawn = np.where([True, False], behind[1], given[1][i])
         want = worth(*(a[i : i + 1] for a in given))[0] - worth(given[0][i], drawn).mean()
         assert np.isclose(found[1].values[i, 0], want, atol=1e-5)
+    times = np.array([0.5, 1, 2], np.float32)
+    one = wb.saliency(wb.networks.jax(lambda p, x, t: (p * x).sum(1) * t, table[:1]), (given[0], times))
+    assert np.allclose(one[1].values[:, 0], (table[:1] * given[0]).sum(1), atol=1e-5)
+    one = wb.saliency(wb.networks.jax(lambda p, x, t: (p[0] * x).sum() * t, table, batched=False), (given[0], times))
+    assert np.allclose(one[1].values[:, 0], (table[:1] * given[0]).sum(1), atol=1e-5)
+
+
+class Timed(nn.Module):
+    """Two numbers, a length and an id for each row: both are (rows,)."""
+
+    def __init__(self):
+        super().__init__()
+        self.words, self.top = nn.Embedding(5, 3), nn.Linear(5, 2)
+
+    def forward(self, x, length, kind):
+        assert length.ndim == kind.ndim == 1
+        return torch.tanh(self.top(torch.cat([x, self.words(kind)], 1)) * length[:, None])
+
+
+def timed_rows(count, seed):
+    draws = np.random.default_rng(seed)
+    return rows(count, 2, seed=seed), draws.uniform(0.2, 1, count).astype(np.float32), draws.integers(0, 5, count)
+
+
+def test_one_number_a_row_has_the_values_of_the_definition():
+    net, given, behind = seeded(Timed), timed_rows(3, 1), timed_rows(6, 2)
+
+    def score(*x):
+        with torch.no_grad():
+            return net(*map(torch.tensor, x))[:, 1].numpy().astype(float)
+
+    left = wb.saliency(net, given, 1, "ablation", background=behind)
+    for i in range(3):
+        repeated = [np.repeat(a[i : i + 1], 6, axis=0) for a in given]
+        for k in (1, 2):
+            mixed = [behind[j] if j == k else repeated[j] for j in range(3)]
+            assert np.isclose(left[k].values[i, 0], (score(*repeated) - score(*mixed)).mean(), atol=1e-6)
+    named = dict(zip(("x", "length", "kind"), given, strict=True))
+    slopes = wb.saliency(net, named, 1)
+    h = np.float32(1e-2)
+    wide = (score(given[0], given[1] + h, given[2]) - score(given[0], given[1] - h, given[2])) / (2 * h)
+    assert np.allclose(slopes[1].values[:, 0], wide, atol=1e-3)
+    assert slopes[1].feature_names == ("length",)
+    own = wb.saliency(net, given, 1, "ablation", baseline=(None, np.full(3, 0.5, np.float32), np.array([0, 1, 2])))
+    assert np.isclose(own[0].values[0, 0], score(*given)[0] - score(given[0], np.full(3, 0.5, "f"), given[2])[0])
+    noisy = wb.saliency(net, named, 1, "smoothgrad", samples=4)
+    assert "no noise in length: a row's range of one number is 0" in noisy[1].evidence.notes
+    assert wb.check(slopes, net, named, checks="numerical").passed
+
+
+def test_one_number_a_row_beside_an_embedding_and_for_a_function():
+    words, top = seeded(lambda: nn.Embedding(7, 3)), seeded(lambda: nn.Linear(3, 2))
+
+    class Read(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.top = words, top
+
+        def forward(self, ids, length):
+            return self.top(self.words(ids).sum(1) / length[:, None])
+
+    ids, length = np.array([[1, 2, 3], [4, 5, 6]]), np.array([3, 2])
+    net = Read().eval()
+    e = wb.saliency(net, (ids, length), 1, "gradient_x_input", embedding="words")
+    want = (words.weight.detach().numpy()[ids] * top.weight[1].detach().numpy()).sum(2) / length[:, None]
+    assert np.allclose(e.values, want, atol=1e-6)
+    functions = wb.saliency(lambda x, k: x.sum(1) * k, (rows(4, 3), np.arange(4.0)), method="ablation")
+    assert np.allclose(functions[1].values[:, 0], rows(4, 3).sum(1) * np.arange(4), atol=1e-5)
+
+
+def test_several_inputs_that_are_all_one_number_a_row_are_refused():
+    with pytest.raises(InputError, match="input 0 has the shape"):
+        wb.saliency(Formula(lambda a, b: a * b), (rows(4), rows(4)))

@@ -17,7 +17,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.saliency.base import Method
-from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
 from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row
 from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_background, resolve_problem
 from whybox.methods.saliency.recipe import Recipe, check_same_network, input_digest, read_recipe, rebuild_method
@@ -289,6 +289,7 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
         if given := list(supplied.reading_options.changed_options()):
             raise OptionError(f"{given[0]}= is for maps of tokens and words; leave it out.")
         resolved, several = resolve_inputs(net, inputs, recipe.channel_axis), isinstance(inputs, tuple)
+        net = pass_one_numbers(net, resolved)
         input_of = _inputs_of_maps(explanations, recipe, resolved, net)
         explained_rows, rows = _choose_rows(explanations[0], len(resolved[0].x), max_rows)
         method = rebuild_method(recipe, supplied.method, supplied.options)

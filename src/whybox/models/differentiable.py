@@ -239,6 +239,10 @@ class Differentiable(ABC):
         """Return the network with inputs passed by name, ``net(name=array, ...)``, in this order."""
         raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
 
+    def with_one_numbers(self, positions: tuple[int, ...]) -> Differentiable:
+        """Return the network that takes these inputs as (rows, 1), and passes them on as (rows,): one number a row."""
+        raise UnsupportedModelError(f"{self.kind} takes no input of one number a row here.")
+
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Return the names of the inputs, as far as they are known; ``"**"`` if any name is accepted. `required`: only the mandatory ones."""
         return ()

@@ -113,12 +113,15 @@ class _FixedArguments:
     names: tuple[str, ...] = ()
     layer: str | None = None
     mode: Mode = "plain"
+    one_numbers: tuple[int, ...] = ()  # positions of inputs that are (rows, 1) here and (rows,) in the body
     signature: tuple[tuple[str, ...], tuple[str, ...]] = (
         (),
         (),
     )  # names of all inputs, and of those that must be given
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
+        first = 1 if self.mode == "from" else 0  # the layer's output, before the inputs of the whole network
+        x = tuple(a[:, 0] if i - first in self.one_numbers else a for i, a in enumerate(x))
         output = self.body.run(params, x, self.names, self.layer, self.mode)
         output, layer_value = output if self.mode in ("keep", "given") else (output, None)
         out = self.head(output)
@@ -385,6 +388,10 @@ class JaxNetwork(Differentiable):
     def with_input_names(self, names: tuple[str, ...]) -> JaxNetwork:
         """The network with inputs passed by name."""
         return replace(self, run=replace(self.run, names=names))
+
+    def with_one_numbers(self, positions: tuple[int, ...]) -> JaxNetwork:
+        """See Differentiable."""
+        return replace(self, run=replace(self.run, one_numbers=positions))
 
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of the inputs that the function or module takes."""

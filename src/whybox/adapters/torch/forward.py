@@ -44,6 +44,7 @@ class TorchForward(Differentiable):
         head: takes the module's result and gives one tensor of outputs. autocast: type of autocast, None for none.
         layer: None, or the layer whose output is the first input (see `split_at_layer`).
         observed: what forwards showed about the module. keywords: names that inputs are passed under, () for positions.
+        one_numbers: positions of inputs that are (rows, 1) here and (rows,) in the module.
         declared_names: names of the inputs, if forward does not show them. bytes_as_given: True if whole numbers keep their type.
     """
 
@@ -56,6 +57,7 @@ class TorchForward(Differentiable):
     layer: str | None = None
     observed: _Observed = field(default_factory=_Observed, repr=False)
     keywords: tuple[str, ...] = ()
+    one_numbers: tuple[int, ...] = ()
     declared_names: tuple[str, ...] = ()
     bytes_as_given: bool = False
 
@@ -158,6 +160,7 @@ class TorchForward(Differentiable):
             handle.remove()
 
     def _call(self, x: tuple[Any, ...]) -> Any:
+        x = tuple(a[:, 0] if i in self.one_numbers else a for i, a in enumerate(x))
         return self.module(**dict(zip(self.keywords, x, strict=True))) if self.keywords else self.module(*x)
 
     def forward(self, x: tuple[Array, ...]) -> Array:

@@ -207,6 +207,10 @@ class TorchNetwork(TorchForward):
         """See Differentiable."""
         return replace(self, keywords=names)
 
+    def with_one_numbers(self, positions: tuple[int, ...]) -> TorchNetwork:
+        """See Differentiable."""
+        return replace(self, one_numbers=positions)
+
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """See Differentiable."""
         return self.declared_names or parameter_names(self.module.forward, required=required)

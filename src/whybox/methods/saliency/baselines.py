@@ -269,7 +269,7 @@ def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> InputBaseline:
         raise DtypeError(f"the baseline of {input_.name} holds {a.dtype}, not numbers.")
     if not np.isfinite(a).all():
         raise NonFiniteError(f"the baseline of {input_.name} has missing or infinite values.")
-    a = a.astype(input_.x.dtype)
+    a = input_.as_column(a.astype(input_.x.dtype))
     if a.shape in {input_.x.shape[1:], (1, *input_.x.shape[1:])}:
         one = a.reshape(input_.x.shape[1:])
         return InputBaseline("a given baseline", True, lambda rows: repeat_row(one, rows))

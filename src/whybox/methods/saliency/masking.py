@@ -238,7 +238,7 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
 
 def _whole_replacement(given: Input, request: Any) -> tuple[str, bool, Callable[[Indices], npt.NDArray[Any]]]:
     """Replacement of an input of whole numbers: in words, whether all rows share it, and a function of rows."""
-    a = np.asarray(request)
+    a = given.as_column(np.asarray(request))
     if a.dtype.kind not in "iub" or (a.ndim and a.shape not in (given.x.shape, given.x.shape[1:])):
         raise InputError(
             f"{given.name} holds whole numbers; its replacement must be one whole number, or an array of them of shape {given.x.shape[1:]}, and is {request!r}."
