@@ -172,7 +172,7 @@ class Differentiable(ABC):
 
     @abstractmethod
     def with_head(self, head: Callable[[Any], Array]) -> Differentiable:
-        """Return the network followed by a function of its outputs, which is differentiated with it."""
+        """Return the network followed by a function of its outputs, which is differentiated with it; of all that it returns if no output was selected."""
 
     def select_output(self, output: Any) -> Differentiable:
         """Return the network with one of its several outputs: a key, a position, the name of an attribute."""

@@ -25,7 +25,7 @@ from whybox.adapters.jax.modules import (
     make_body,
     parameter_path,
 )
-from whybox.adapters.network_outputs import OutputPart, parameter_names
+from whybox.adapters.network_outputs import OutputPart, followed_by, parameter_names
 from whybox.core.library_calls import first_line
 from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
 from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pullback
@@ -378,8 +378,7 @@ class JaxNetwork(Differentiable):
 
     def with_head(self, head: Callable[[Any], Array]) -> JaxNetwork:
         """The network followed by a function of its outputs, which is differentiated too."""
-        before = self.run.head
-        return replace(self, run=replace(self.run, head=lambda output: head(before(output))))
+        return replace(self, run=replace(self.run, head=followed_by(self.run.head, head)))
 
     def select_output(self, output: Any) -> JaxNetwork:
         """The network with another of its outputs."""

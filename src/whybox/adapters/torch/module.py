@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from whybox.adapters.network_outputs import OutputPart, parameter_names
+from whybox.adapters.network_outputs import OutputPart, followed_by, parameter_names
 from whybox.adapters.torch.dtypes import arithmetic_of, quantised_by_range, types_in_call_order
 from whybox.adapters.torch.forward import TorchForward
 from whybox.adapters.torch.gradient_check import (
@@ -217,8 +217,7 @@ class TorchNetwork(TorchForward):
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """See Differentiable."""
-        before = self.head
-        return replace(self, head=lambda output: head(before(output)))
+        return replace(self, head=followed_by(self.head, head))
 
     def with_dtype(self, dtype: str) -> TorchNetwork:
         """Under autocast in bfloat16."""
