@@ -56,8 +56,12 @@ class OutputPart:
                 Argument("output", example="..."),
                 "" if self.key is None else ", a tuple for a part of a part",
                 f" (one of {keys})" if keys else "",
-                ", or a function of all of it: " if self.key is None else ".",
-                *([Argument("target", example="lambda output: ..."), "."] if self.key is None else []),
+                *(
+                    (", or a function of all of it: ", Argument("target", example="lambda output: ..."))
+                    if self.key is None
+                    else ()
+                ),
+                ".",
             )
         return output
 
