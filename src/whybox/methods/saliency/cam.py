@@ -20,6 +20,7 @@ from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps, list_rows
 from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
+from whybox.methods.saliency.map_input import map_input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
 from whybox.methods.saliency.problem import Indices, SaliencyProblem, TargetGradients
@@ -40,6 +41,7 @@ class _CamMethod(Method):
             on a grid line by line, leading ones (class tokens) left out. None: found by evaluating the network, see whybox.methods.saliency.axis_probe.
         grid: number of tokens along each axis of the input. None: as many as square patches make.
         reshape: a function that brings the layer's output, (rows, ...) in the network's own arrays, into such axes; it may only select and move numbers.
+        on_input: which input the map lies on, by name or number, if several have channels. None: the one that the named layer depends on.
     """
 
     needs_channels: ClassVar[bool] = True
@@ -49,6 +51,7 @@ class _CamMethod(Method):
     layer_axes: Any = None
     grid: Any = None
     reshape: Any = None
+    on_input: Any = None
 
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
@@ -80,7 +83,7 @@ class _CamMethod(Method):
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        input_index = _picture_input(problem)
+        input_index = map_input(problem, self.layer, self.on_input)
         axes = self._resolve_axes(problem, input_index)
         layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.n_targets)]
         for rows in problem.row_batches(self.name):
@@ -153,21 +156,6 @@ def _empty_notes(problem: SaliencyProblem, layer_maps: list[Floats], layer: str)
                 "nothing raises the score; try another layer (layer=...)"
             )
     return tuple(notes)
-
-
-def _picture_input(problem: SaliencyProblem) -> int:
-    """Index of the input that the map shows.
-
-    Raises:
-        UnsupportedModelError: none has channels, or several have.
-    """
-    usable = [i for i, input_ in enumerate(problem.inputs) if input_.channel_axis is not None]
-    if len(usable) != 1:
-        raise UnsupportedModelError(
-            f"class activation maps need one input with channels and positions, and {len(usable)} of {len(problem.inputs)} inputs have channels",
-            "." if usable else ("; give ", Argument("channel_axis", example="..."), " if there are some."),
-        )
-    return usable[0]
 
 
 def _over_places(a: Array, channel: int) -> tuple[Array, int]:
@@ -253,7 +241,7 @@ class ScoreCam(_CamMethod):
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        input_index = _picture_input(problem)
+        input_index = map_input(problem, self.layer, self.on_input)
         if problem.inputs[input_index].without_gradient:
             raise UnsupportedModelError(
                 Argument("method", "scorecam"),

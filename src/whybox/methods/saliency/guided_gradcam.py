@@ -23,13 +23,14 @@ class GuidedGradCam(Method):
     """Guided backpropagation, position by position times the Grad-CAM map of a layer, which is interpolated to the input.
 
     Attributes:
-        layer, layer_axes, grid, reshape: of Grad-CAM.
+        layer, layer_axes, grid, reshape, on_input: of Grad-CAM.
     """
 
     layer: str | None = None
     layer_axes: Any = None
     grid: Any = None
     reshape: Any = None
+    on_input: Any = None
 
     name: ClassVar[str] = "guided_gradcam"
     title: ClassVar[str] = "Guided Grad-CAM"
@@ -42,7 +43,7 @@ class GuidedGradCam(Method):
         object.__setattr__(self, "grid", cam.grid)
 
     def _grad_cam(self) -> GradCam:
-        return GradCam(self.layer, True, self.layer_axes, self.grid, self.reshape)
+        return GradCam(self.layer, True, self.layer_axes, self.grid, self.reshape, self.on_input)
 
     def with_resolved(self, settings: Mapping[str, Any]) -> Method:
         """See Method: the axes are those that were found before."""
