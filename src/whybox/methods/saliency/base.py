@@ -41,6 +41,7 @@ class MethodOutput:
         operators_without_rule: their names, which the network runs.
         explained: the problem that maps belong to if that is another than the one that was given (a layer's output in place of the inputs), and the method that made
             them there; None: the one that was given.
+        signed: whether numbers have a sign about zero; None: as the registry says of the method.
         resolved_options: what the method found out about the network, as plain data that ``Method.with_resolved`` takes; {}: nothing.
     """
 
@@ -62,6 +63,7 @@ class MethodOutput:
     notes: tuple[str, ...] = ()
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
     resolved_options: Mapping[str, Any] = field(default_factory=dict)
+    signed: bool | None = None
     explained: tuple[SaliencyProblem, Method] | None = None
 
 

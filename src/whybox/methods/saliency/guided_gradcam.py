@@ -49,7 +49,7 @@ class GuidedGradCam(Method):
         """See Method: the axes are those that were found before."""
         cam = self._grad_cam().with_resolved(settings)
         assert isinstance(cam, GradCam)  # noqa: S101  # for the types
-        return replace(self, layer=cam.layer, layer_axes=cam.layer_axes, grid=cam.grid)
+        return replace(self, layer=cam.layer, layer_axes=cam.layer_axes, grid=cam.grid, on_input=cam.on_input)
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps.

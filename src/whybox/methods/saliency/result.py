@@ -167,7 +167,7 @@ def _make_evidence(
         )
     net = problem.net
     return Evidence(
-        **_of_registry(method),
+        **_of_registry(method, output),
         kernel=f"{output.kernel}, {net.arithmetic}",
         exact=output.exact,
         estimand=output.estimand,
@@ -193,11 +193,11 @@ def _make_evidence(
     )
 
 
-def _of_registry(method: Method) -> dict[str, Any]:
+def _of_registry(method: Method, output: MethodOutput) -> dict[str, Any]:
     """Fields of the evidence that the registry knows of a method; of a class of the user's own, its title."""
     spec = of_id(f"saliency.{method.name}")
     if spec is not None and isinstance(method, load(spec.run)):
-        return spec.evidence_fields()
+        return spec.evidence_fields() | ({} if output.signed is None else {"signed": output.signed})
     return {"method": method.title}
 
 
