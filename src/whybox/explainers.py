@@ -22,13 +22,16 @@ if TYPE_CHECKING:
     from whybox.methods.saliency.cam import GradCamPlusPlus as GradCamPlusPlus
     from whybox.methods.saliency.cam import LayerCam as LayerCam
     from whybox.methods.saliency.cam import ScoreCam as ScoreCam
+    from whybox.methods.saliency.conductance import Conductance as Conductance
     from whybox.methods.saliency.expected_gradients import ExpectedGradients as ExpectedGradients
     from whybox.methods.saliency.explainer import Saliency as Saliency
     from whybox.methods.saliency.gradients import Gradient as Gradient
     from whybox.methods.saliency.gradients import GradientInput as GradientInput
     from whybox.methods.saliency.gradients import SmoothGrad as SmoothGrad
     from whybox.methods.saliency.gradients import VarGrad as VarGrad
+    from whybox.methods.saliency.guided_gradcam import GuidedGradCam as GuidedGradCam
     from whybox.methods.saliency.integrated_gradients import IntegratedGradients as IntegratedGradients
+    from whybox.methods.saliency.layer_integrated_gradients import LayerIntegratedGradients as LayerIntegratedGradients
     from whybox.methods.saliency.lime import LimeParts as LimeParts
     from whybox.methods.saliency.occlusion import Occlusion as Occlusion
     from whybox.methods.saliency.rise import Rise as Rise

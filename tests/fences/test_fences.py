@@ -275,6 +275,7 @@ PUBLIC = {
         "Ablation",
         "AdditiveShap",
         "Anchors",
+        "Conductance",
         "DeepLift",
         "ExactShap",
         "ExpectedGradients",
@@ -283,9 +284,11 @@ PUBLIC = {
         "Gradient",
         "GradientInput",
         "GuidedBackprop",
+        "GuidedGradCam",
         "Index",
         "IntegratedGradients",
         "LayerCam",
+        "LayerIntegratedGradients",
         "Lime",
         "LimeParts",
         "LinearShap",
@@ -458,7 +461,7 @@ def test_public_names_are_loaded_when_first_used():
         told = {alias.asname or alias.name for n in block.body for alias in n.names}
         assert told == set(module.__all__) - {"__version__"}, name
     saliency = {spec.run.partition(":")[2] for spec in methods("saliency")}
-    assert len(saliency) == 17
+    assert len(saliency) == 20
     assert saliency <= set(whybox.explainers.__all__)
 
 

@@ -225,12 +225,14 @@ def test_a_target_that_is_an_array_of_one_number():
             wb.saliency(net, EXACT, target)
 
 
-def test_an_input_of_one_number_a_row_is_told_how_to_be_given():
+def test_an_input_of_one_number_a_row_is_a_table_of_one_feature():
     net = flat()
-    with pytest.raises(InputError, match=r"input 1 has one number a row.*x\[:, None\].*x\[:, 0\]"):
-        wb.saliency(Formula(lambda x, t: net(x) * t[:, None]), (EXACT, np.ones(2, np.float32)), 1)
-    both = wb.saliency(Formula(lambda x, t: net(x) * t), (EXACT, np.ones((2, 1), np.float32)), 1)
-    assert np.allclose(both[1].values[:, 0], net(torch.tensor(EXACT))[:, 1].detach(), atol=1e-6)
+    times = np.array([0.5, 2], np.float32)
+    alone = wb.saliency(Formula(lambda x, t: net(x) * t[:, None]), (EXACT, times), 1)
+    column = wb.saliency(Formula(lambda x, t: net(x) * t), (EXACT, times[:, None]), 1)
+    assert np.allclose(alone[1].values[:, 0], net(torch.tensor(EXACT))[:, 1].detach(), atol=1e-6)
+    assert all(np.allclose(a.values, b.values, atol=1e-6) for a, b in zip(alone, column, strict=True))
+    assert alone[1].feature_names == ("input 1",)
     with pytest.raises(InputError, match=r"pass x\[None\] for a single one"):
         wb.saliency(net, EXACT[0], 1)
 

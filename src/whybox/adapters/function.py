@@ -77,6 +77,7 @@ class FunctionNetwork(Differentiable):
     Attributes:
         function: it. batch_limit: most rows that it takes in one call, None: any number; see whybox.RemoteModel.
         head: a function of its outputs, None: none. input_names: of its inputs if they are passed by name.
+        one_numbers: positions of inputs that are (rows, 1) here and (rows,) for the function.
         row_shapes: the shape of one row's outputs, once it is known.
     """
 
@@ -84,6 +85,7 @@ class FunctionNetwork(Differentiable):
     batch_limit: int | None = None
     head: Callable[[Any], Any] | None = None
     input_names: tuple[str, ...] = ()
+    one_numbers: tuple[int, ...] = ()
     row_shapes: list[tuple[int, ...]] = field(default_factory=list, repr=False)
 
     @property
@@ -158,7 +160,8 @@ class FunctionNetwork(Differentiable):
         """
         rows = len(x[0])
         self.passes.forward += rows
-        arrays = [np.array(a, order="C") for a in x]  # a copy, so that the function may write into it
+        given = [a[:, 0] if i in self.one_numbers else a for i, a in enumerate(x)]
+        arrays = [np.array(a, order="C") for a in given]  # a copy, so that the function may write into it
         with suppress_warnings():
             returned = (
                 self.function(**dict(zip(self.input_names, arrays, strict=True)))
@@ -213,6 +216,10 @@ class FunctionNetwork(Differentiable):
     def with_input_names(self, names: tuple[str, ...]) -> FunctionNetwork:
         """The function with inputs passed by name."""
         return replace(self, input_names=names)
+
+    def with_one_numbers(self, positions: tuple[int, ...]) -> FunctionNetwork:
+        """See Differentiable."""
+        return replace(self, one_numbers=positions)
 
     def with_random_parameters(self, seed: int, layer: str | None = None) -> FunctionNetwork:
         """Refused."""

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, final
 
 from whybox.errors import Argument, OptionError
 
-__all__ = ["OutputPart", "parameter_names"]
+__all__ = ["OutputPart", "followed_by", "parameter_names"]
 
 
 @final
@@ -19,7 +19,7 @@ class OutputPart:
     """One array out of a network's result.
 
     Attributes:
-        key: a key, a position, the name of an attribute, or a tuple of these, one inside the other; None if there is only one array.
+        key: a key, a position, the name of an attribute, or a tuple of these, one inside the other; None: the only array in it.
         kind: the array type of the library.
     """
 
@@ -36,10 +36,10 @@ class OutputPart:
         Raises:
             OptionError: there is no such part, or there are several and none is named.
         """
-        if self.key is not None:
-            output = _select_outputs(output, self.key)
-        if isinstance(output, (tuple, list)) and len(output) == 1:
-            output = output[0]
+        output = self.for_function(output)
+        if self.key is None and not isinstance(output, self.kind):
+            found = list(_arrays_in(output, self.kind))
+            output = found[0] if len(found) == 1 else output
         if not isinstance(output, self.kind):
             keys = (
                 list(output)
@@ -55,9 +55,71 @@ class OutputPart:
                 "; name the part to explain: ",
                 Argument("output", example="..."),
                 "" if self.key is None else ", a tuple for a part of a part",
-                f" (one of {keys})." if keys else ".",
+                f" (one of {keys})" if keys else "",
+                *(
+                    (", or a function of all of it: ", Argument("target", example="lambda output: ..."))
+                    if self.key is None
+                    else ()
+                ),
+                ".",
             )
         return output
+
+    def for_function(self, output: Any) -> Any:
+        """Return what a function of the outputs is given: the part that was named, else all of the result; a tuple of one array as that array.
+
+        A list stays, however long: detectors return one thing for each row.
+
+        Raises:
+            OptionError: there is no such part.
+        """
+        if self.key is not None:
+            output = _select_outputs(output, self.key)
+        one = isinstance(output, tuple) and len(output) == 1 and isinstance(output[0], self.kind)
+        return output[0] if one else output
+
+
+def followed_by(before: Callable[[Any], Any], function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """The head of a network after which a function of its outputs runs; after an OutputPart without a key, of all that the network returns.
+
+    Raises:
+        OptionError: in the head, if the function fails on a result that is no array.
+    """
+    if not isinstance(before, OutputPart):
+        return lambda output: function(before(output))
+
+    def head(output: Any) -> Any:
+        given = before.for_function(output)
+        try:
+            return function(given)
+        except (TypeError, KeyError, IndexError, AttributeError) as error:
+            if isinstance(given, before.kind):
+                raise
+            parts = f" of {list(given)}" if isinstance(given, Mapping) else ""
+            raise OptionError(
+                f"the target function fails ({type(error).__name__}: {error}) on what the network returns, a {type(given).__name__}{parts}; write it for that, or name "
+                "the part that it takes: ",
+                Argument("output", example="..."),
+                ".",
+            ) from error
+
+    return head
+
+
+def _arrays_in(output: Any, kind: Any, *, whole: bool = True) -> Iterator[Any]:
+    """All arrays in a result: in tuples, lists and mappings, one inside the other, and (`whole`) in the attributes of the result itself."""
+    if isinstance(output, kind):
+        yield output
+        return
+    parts: Any = ()
+    if isinstance(output, Mapping):
+        parts = output.values()
+    elif isinstance(output, (tuple, list)):
+        parts = output
+    elif whole:
+        parts = getattr(output, "__dict__", {}).values()
+    for part in parts:
+        yield from _arrays_in(part, kind, whole=False)
 
 
 def _restore_part(key: Any, library: str, kind: str) -> OutputPart:

@@ -16,8 +16,9 @@ from whybox.checks.token_maps import TokenInputs, is_token_map, resolve_tokens
 from whybox.data.table import Floats
 from whybox.errors import Argument, EmptyDataError, InputError, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.registry import of_id
 from whybox.methods.saliency.base import Method
-from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
 from whybox.methods.saliency.prepare_inputs import cut_to_rows, one_a_row
 from whybox.methods.saliency.problem import Indices, SaliencyProblem, resolve_background, resolve_problem
 from whybox.methods.saliency.recipe import Recipe, check_same_network, input_digest, read_recipe, rebuild_method
@@ -289,6 +290,7 @@ def resolve_subject(  # noqa: PLR0913  # all that wb.check was given
         if given := list(supplied.reading_options.changed_options()):
             raise OptionError(f"{given[0]}= is for maps of tokens and words; leave it out.")
         resolved, several = resolve_inputs(net, inputs, recipe.channel_axis), isinstance(inputs, tuple)
+        net = pass_one_numbers(net, resolved)
         input_of = _inputs_of_maps(explanations, recipe, resolved, net)
         explained_rows, rows = _choose_rows(explanations[0], len(resolved[0].x), max_rows)
         method = rebuild_method(recipe, supplied.method, supplied.options)
@@ -354,6 +356,11 @@ def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recip
     if len(explanations) > 1 and any(is_token_map(e) for e in explanations):
         raise InputError("maps of tokens come one at a time: the network's other inputs are held.")
     recipes = [read_recipe(e) for e in explanations]
+    spec = of_id(f"saliency.{recipes[0].method}")
+    if spec is not None and spec.explains_layer:
+        raise InputError(
+            f"the checks are for maps of the inputs, and {recipes[0].method!r} explains a layer; its own sums and recomputed numbers are in the evidence."
+        )
     for e in explanations:
         if e.dims[0] != "row":
             raise InputError(

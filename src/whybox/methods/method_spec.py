@@ -10,7 +10,18 @@ from whybox.errors import OptionError, quoted_list
 __all__ = ["FAMILIES", "NEEDS", "QUESTIONS", "MethodSpec", "Option"]
 
 FAMILIES: Final = ("shap", "effects", "interactions", "regions", "importance", "lime", "anchors", "saliency")
-NEEDS: Final = ("trees", "linear", "additive", "predict", "gradients", "layer", "y", "background", "train")
+NEEDS: Final = (
+    "trees",
+    "linear",
+    "additive",
+    "predict",
+    "gradients",
+    "layer",
+    "named layer",
+    "y",
+    "background",
+    "train",
+)
 # what a method of importance measures, by which sentences of an agreement are chosen: the loss without a feature, whatever the others; given the others; of a model
 # trained without it; how far predictions move; what was gained in training; "": something else
 QUESTIONS: Final = ("", "loss", "given_others", "refit", "size", "gain")
@@ -32,7 +43,7 @@ class MethodSpec:
         options: ``"module:Dataclass"``, a frozen dataclass of the method's options; empty: it has none of its own.
         option_names: of a family that has one dataclass for all its methods, the options that this one takes; empty: all.
         plan: ``"module:function"`` of what says its cost beforehand; empty: its family knows, or nothing can be said.
-        needs: what it cannot do without, of NEEDS (layer: one with channels and positions). takes: what it can use besides, of NEEDS.
+        needs: what it cannot do without, of NEEDS (layer: one with channels and positions; named layer: the one that its numbers are of). takes: what it can use besides, of NEEDS.
         estimand: what the numbers estimate, or what "absent" means; empty where that depends on the options.
         quantity: what one number is, as the axis of a figure says it.
         exact: whether the numbers are exact for what was asked. signed: whether they have a sign about zero.
@@ -80,6 +91,11 @@ class MethodSpec:
         for name in (self.run, *(n for n in (self.options, self.plan) if n)):
             if name.count(":") != 1:
                 raise OptionError(f"method {self.id!r}: {name!r} must read 'module:name'.")
+
+    @property
+    def explains_layer(self) -> bool:
+        """Whether its numbers are those of a layer of a network, not of its inputs."""
+        return "named layer" in self.needs
 
     @property
     def method_id(self) -> str:

@@ -17,11 +17,21 @@ import numpy.typing as npt
 
 from whybox.errors import Argument, UnsupportedModelError
 
-__all__ = ["Array", "Differentiable", "LayerTap", "PassCounter", "Pullback", "RuleBackward", "consecutive_slice"]
+__all__ = [
+    "Array",
+    "Differentiable",
+    "LayerSide",
+    "LayerTap",
+    "PassCounter",
+    "Pullback",
+    "RuleBackward",
+    "consecutive_slice",
+]
 
 Array = Any  # an array of the network's own library, on its own device
 Pullback = Callable[..., tuple[Array | None, ...]]
 Indices = npt.NDArray[np.intp]
+LayerSide = Literal["output", "input"]
 
 
 @final
@@ -172,7 +182,7 @@ class Differentiable(ABC):
 
     @abstractmethod
     def with_head(self, head: Callable[[Any], Array]) -> Differentiable:
-        """Return the network followed by a function of its outputs, which is differentiated with it."""
+        """Return the network followed by a function of its outputs, which is differentiated with it; of all that it returns if no output was selected."""
 
     def select_output(self, output: Any) -> Differentiable:
         """Return the network with one of its several outputs: a key, a position, the name of an attribute."""
@@ -217,8 +227,8 @@ class Differentiable(ABC):
         """Yield layers with known time and feature axes: name, axes of its input ("row", "time", "feature" in some order), and its input."""
         return iter(())
 
-    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
-        """Run the network and keep the activation of one layer.
+    def tap_layer(self, x: tuple[Array, ...], layer: str, side: LayerSide = "output") -> LayerTap:
+        """Run the network and keep the activation of one layer: its output, or what it is given (its first argument).
 
         Raises:
             UnsupportedModelError: layers cannot be reached in this kind of network, or this one runs more than once or returns no array.
@@ -228,16 +238,35 @@ class Differentiable(ABC):
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
         )
 
-    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, Array]:
+    def split_at_layer(
+        self, layer: str, x: tuple[Array, ...], side: LayerSide = "output"
+    ) -> tuple[Differentiable, Array]:
         """Return the network after a layer (such as the embedding of tokens), and the layer's output for these rows.
 
-        The inner network takes the layer's output first, then all inputs of the whole network (for the paths that bypass the layer).
+        The inner network takes the layer's output (or input, by `side`) first, then all inputs of the whole network (for the paths that bypass the layer).
         """
         raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
+
+    def refuse_layer_input(self, side: LayerSide) -> None:
+        """Refuse what a layer is given, where only its output can be reached.
+
+        Raises:
+            UnsupportedModelError: `side` is ``"input"``.
+        """
+        if side == "input":
+            raise UnsupportedModelError(
+                f"what a layer is given is reached in torch modules alone, and this is {self.kind}; name the layer before it, with ",
+                Argument("side", "output"),
+                ".",
+            )
 
     def with_input_names(self, names: tuple[str, ...]) -> Differentiable:
         """Return the network with inputs passed by name, ``net(name=array, ...)``, in this order."""
         raise UnsupportedModelError(f"{self.kind} takes its inputs by place: pass a tuple, not a dict.")
+
+    def with_one_numbers(self, positions: tuple[int, ...]) -> Differentiable:
+        """Return the network that takes these inputs as (rows, 1), and passes them on as (rows,): one number a row."""
+        raise UnsupportedModelError(f"{self.kind} takes no input of one number a row here.")
 
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Return the names of the inputs, as far as they are known; ``"**"`` if any name is accepted. `required`: only the mandatory ones."""

@@ -9,10 +9,10 @@ from typing import Any, Final, final
 from whybox.checks.check import CHECK_GROUPS
 from whybox.checks.cost import map_passes
 from whybox.explanation.explanation import Explanation
+from whybox.methods.saliency.first_pass import first_pass
 from whybox.methods.saliency.make_method import make_method
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.prepare_inputs import prepare_inputs
-from whybox.methods.saliency.problem import first_pass
 from whybox.models.registry import as_network
 
 __all__ = ["CheckChoice", "bytes_per_row", "choose_checks", "requested_checks"]

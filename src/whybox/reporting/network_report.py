@@ -103,6 +103,7 @@ def _maps_of_methods(
     """The maps of each method; a default method that the network does not support is left out."""
     computed: list[MethodMaps] = []
     for method in DEFAULT_METHODS if methods is None else methods:
+        _refuse_layer_method(method)
         method_background = background if _takes_background(method) else None
         explained, target = inputs, output
         if computed and len(computed[0].e) > ROWS_DRAWN and any(e.dims[1:] in ROWWISE for e in computed[0].parts):
@@ -120,6 +121,20 @@ def _maps_of_methods(
     if not computed:
         raise OptionError(Argument("methods", example=""), " is empty: name at least one.")
     return computed
+
+
+def _refuse_layer_method(method: Any) -> None:
+    """Check that a method's maps are of the inputs.
+
+    Raises:
+        OptionError: they are of a layer.
+    """
+    spec = of_id(f"saliency.{method if isinstance(method, str) else method.name}")
+    if spec is not None and spec.explains_layer:
+        raise OptionError(
+            Argument("methods", example=""),
+            f": {spec.id!r} explains a layer, and a report shows maps of the inputs; call whybox.saliency for it.",
+        )
 
 
 def _takes_background(method: Any) -> bool:

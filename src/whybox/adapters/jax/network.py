@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -25,10 +24,10 @@ from whybox.adapters.jax.modules import (
     make_body,
     parameter_path,
 )
-from whybox.adapters.network_outputs import OutputPart, parameter_names
-from whybox.core.library_calls import first_line
+from whybox.adapters.jax.programs import break_names, clear_errors, depends_on_last_input
+from whybox.adapters.network_outputs import OutputPart, followed_by, parameter_names
 from whybox.errors import Argument, DtypeError, OptionError, UnsupportedModelError
-from whybox.models.differentiable import Array, Differentiable, Indices, LayerTap, Pullback
+from whybox.models.differentiable import Array, Differentiable, Indices, LayerSide, LayerTap, Pullback
 
 __all__ = ["JaxNetwork", "network", "wrap", "wrap_body"]
 
@@ -113,12 +112,15 @@ class _FixedArguments:
     names: tuple[str, ...] = ()
     layer: str | None = None
     mode: Mode = "plain"
+    one_numbers: tuple[int, ...] = ()  # positions of inputs that are (rows, 1) here and (rows,) in the body
     signature: tuple[tuple[str, ...], tuple[str, ...]] = (
         (),
         (),
     )  # names of all inputs, and of those that must be given
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
+        first = 1 if self.mode == "from" else 0  # the layer's output, before the inputs of the whole network
+        x = tuple(a[:, 0] if i - first in self.one_numbers else a for i, a in enumerate(x))
         output = self.body.run(params, x, self.names, self.layer, self.mode)
         output, layer_value = output if self.mode in ("keep", "given") else (output, None)
         out = self.head(output)
@@ -128,65 +130,6 @@ class _FixedArguments:
                 "A function of one row is wrapped with whybox.networks.jax(function, params, batched=False)."
             )
         return out if layer_value is None else (out, layer_value)
-
-
-@contextmanager
-def _clear_errors() -> Iterator[None]:
-    """Within it errors of JAX say what it cannot trace or differentiate, and what to do.
-
-    Raises:
-        UnsupportedModelError: such a network.
-    """
-    try:
-        yield
-    except jax.errors.UnexpectedTracerError:
-        raise
-    except TypeError as error:
-        if missing := re.search(r"missing \d+ required .*'(key|keys|state|rng|rngs)'", str(error)):
-            raise UnsupportedModelError(
-                f"the network needs {missing[1]!r} beside its inputs; fix its value: whybox.networks.jax(lambda x: net(x, {missing[1]}), batched=False), and take "
-                "the output alone if it returns a state too: net(x, state)[0]."
-            ) from error
-        if not isinstance(error, jax.errors.JAXTypeError):
-            raise
-        raise UnsupportedModelError(
-            f"JAX cannot compile the network ({type(error).__name__}: {first_line(error)}); write it so that jax.jit takes it: jnp in place of numpy, "
-            "jnp.where or jax.lax.cond in place of if, no float(), int() or .item()."
-        ) from error
-    except ValueError as error:
-        if "Reverse-mode differentiation" not in str(error) and "callbacks do not support" not in str(error):
-            raise
-        raise UnsupportedModelError(
-            f"JAX cannot differentiate the network ({first_line(error)}); use jax.lax.scan or fixed bounds in place of a while loop, "
-            "give callbacks a jax.custom_vjp, or use a method that needs no derivatives: 'occlusion', 'shapley'."
-        ) from error
-
-
-def _depends_on_last_input(jaxpr: Any) -> list[bool]:
-    """Which outputs depend on the last input."""
-    dependent = {jaxpr.invars[-1]}
-    for step in jaxpr.eqns:
-        if any(not hasattr(v, "val") and v in dependent for v in step.invars):
-            dependent.update(step.outvars)
-    return [not hasattr(v, "val") and v in dependent for v in jaxpr.outvars]
-
-
-def _break_names(jaxpr: Any) -> Iterator[str]:
-    """Names of the operations of a program, nested ones included, whose derivatives are not those of their outputs."""
-    for step in jaxpr.eqns:
-        name = step.primitive.name
-        if name in ("round", "floor", "ceil", "stop_gradient") or name.startswith("custom_vjp"):
-            yield name.removesuffix("_call")
-        elif (
-            name == "convert_element_type"
-            and jnp.issubdtype(step.params["new_dtype"], jnp.integer)
-            and jnp.issubdtype(step.invars[0].aval.dtype, jnp.floating)
-        ):
-            yield "a cast to whole numbers"
-        for inner in step.params.values():
-            for part in inner if isinstance(inner, (list, tuple)) else (inner,):
-                if hasattr(part, "eqns") or hasattr(getattr(part, "jaxpr", None), "eqns"):
-                    yield from _break_names(getattr(part, "jaxpr", part))
 
 
 @partial(jax.jit, static_argnums=0)
@@ -306,7 +249,7 @@ class JaxNetwork(Differentiable):
     def forward(self, x: tuple[Array, ...]) -> Array:
         """Outputs alone."""
         self.passes.forward += len(x[0])
-        with _clear_errors():
+        with clear_errors():
             return array_part(_evaluate_outputs(self.run, self.params, self._padded(x)), slice(len(x[0])), self.device)
 
     def __call__(self, x: tuple[Array, ...]) -> tuple[Array, Pullback]:
@@ -326,14 +269,14 @@ class JaxNetwork(Differentiable):
         """Outputs, and the function from a cotangent to the gradients of the inputs that are floats."""
         rows = len(x[0])
         self.passes.forward += rows
-        with _clear_errors():
+        with clear_errors():
             outputs, pullback = _forward_and_vjp(run, floats, self.params, self._padded(x))
 
         def back(cotangent: Array) -> Any:
             self.passes.backward += rows
             padding = ((0, len(outputs) - rows), *((0, 0) for _ in cotangent.shape[1:]))
             typed = cotangent.astype(outputs.dtype)
-            with _clear_errors():
+            with clear_errors():
                 gradients = _back(pullback, jnp.pad(typed, padding) if padding[0][1] else typed)
             return tuple(array_part(g, slice(rows), self.device) for g in gradients)
 
@@ -342,7 +285,7 @@ class JaxNetwork(Differentiable):
     def forward_and_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that the pullback keeps for these rows, from the compiled program: twice as many rows keep so many more."""
         outputs = self.forward(x)
-        with _clear_errors():
+        with clear_errors():
             (output, back), (_, twice) = self._traced(x, 1), self._traced(x, 2)
             self.check_unreached(x, self._unreached(x, output, back), "jax.lax.stop_gradient, rounding")
         return outputs, _tree_bytes(twice) - _tree_bytes(back)
@@ -355,8 +298,8 @@ class JaxNetwork(Differentiable):
 
     def gradient_breaks(self, x: tuple[Array, ...]) -> tuple[str, ...]:
         """See Differentiable."""
-        with _clear_errors():
-            return tuple(dict.fromkeys(_break_names(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
+        with clear_errors():
+            return tuple(dict.fromkeys(break_names(jax.make_jaxpr(self.run)(self.params, x).jaxpr)))
 
     def forward_and_live_memory(self, x: tuple[Array, ...]) -> tuple[Array, int]:
         """Outputs, and the bytes that derivatives would keep; without derivatives, those of these rows and their outputs."""
@@ -370,13 +313,12 @@ class JaxNetwork(Differentiable):
         """Positions of the float inputs that no derivative of the outputs reaches."""
         if not jnp.issubdtype(output.dtype, jnp.floating):  # refused by the caller
             return []
-        reached = iter(_depends_on_last_input(jax.make_jaxpr(_apply_vjp)(back, output).jaxpr))
+        reached = iter(depends_on_last_input(jax.make_jaxpr(_apply_vjp)(back, output).jaxpr))
         return [i for i, f in enumerate(_is_float(x)) if f and not next(reached)]
 
     def with_head(self, head: Callable[[Any], Array]) -> JaxNetwork:
         """The network followed by a function of its outputs, which is differentiated too."""
-        before = self.run.head
-        return replace(self, run=replace(self.run, head=lambda output: head(before(output))))
+        return replace(self, run=replace(self.run, head=followed_by(self.run.head, head)))
 
     def select_output(self, output: Any) -> JaxNetwork:
         """The network with another of its outputs."""
@@ -385,6 +327,10 @@ class JaxNetwork(Differentiable):
     def with_input_names(self, names: tuple[str, ...]) -> JaxNetwork:
         """The network with inputs passed by name."""
         return replace(self, run=replace(self.run, names=names))
+
+    def with_one_numbers(self, positions: tuple[int, ...]) -> JaxNetwork:
+        """See Differentiable."""
+        return replace(self, run=replace(self.run, one_numbers=positions))
 
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """Names of the inputs that the function or module takes."""
@@ -455,8 +401,9 @@ class JaxNetwork(Differentiable):
             raise UnsupportedModelError(f"layer {layer!r} does not put out one array of floats; name another.")
         return layer_value
 
-    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+    def tap_layer(self, x: tuple[Array, ...], layer: str, side: LayerSide = "output") -> LayerTap:
         """See Differentiable. Runs up to the layer, then from it: together one forward, since the compiler drops what is not needed."""
+        self.refuse_layer_input(side)
         layer_value = self._layer_output(x, layer)
         run = replace(self.run, layer=layer, mode="from")
         outputs, back = self._forward_and_pullback(run, (True, *(False for _ in x)), (layer_value, *x))
@@ -466,8 +413,9 @@ class JaxNetwork(Differentiable):
 
         return LayerTap(outputs, layer_value, pull)
 
-    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, Array]:
+    def split_at_layer(self, layer: str, x: tuple[Array, ...], side: LayerSide = "output") -> tuple[JaxNetwork, Array]:
         """The network from a layer on, and the layer's output."""
+        self.refuse_layer_input(side)
         self.passes.forward += len(x[0])
         layer_value = self._layer_output(x, layer)
         return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=layer_value.dtype), layer_value

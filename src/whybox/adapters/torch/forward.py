@@ -16,7 +16,7 @@ import torch
 from whybox.adapters.torch.state import State, without_compilation
 from whybox.core.library_calls import first_line
 from whybox.errors import DtypeError, OptionError, UnsupportedModelError, WhyboxError, did_you_mean
-from whybox.models.differentiable import Array, Differentiable, Indices, consecutive_slice
+from whybox.models.differentiable import Array, Differentiable, Indices, LayerSide, consecutive_slice
 
 __all__ = ["TorchForward"]
 
@@ -42,8 +42,9 @@ class TorchForward(Differentiable):
     Attributes:
         module: the module. state: what the module is put back to after each forward. device, dtype: of its inputs.
         head: takes the module's result and gives one tensor of outputs. autocast: type of autocast, None for none.
-        layer: None, or the layer whose output is the first input (see `split_at_layer`).
+        layer: None, or the layer whose output is the first input (see `split_at_layer`); layer_side: ``"input"``: what it is given is.
         observed: what forwards showed about the module. keywords: names that inputs are passed under, () for positions.
+        one_numbers: positions of inputs that are (rows, 1) here and (rows,) in the module.
         declared_names: names of the inputs, if forward does not show them. bytes_as_given: True if whole numbers keep their type.
     """
 
@@ -54,8 +55,10 @@ class TorchForward(Differentiable):
     head: Callable[[Any], torch.Tensor]
     autocast: torch.dtype | None = None
     layer: str | None = None
+    layer_side: LayerSide = "output"
     observed: _Observed = field(default_factory=_Observed, repr=False)
     keywords: tuple[str, ...] = ()
+    one_numbers: tuple[int, ...] = ()
     declared_names: tuple[str, ...] = ()
     bytes_as_given: bool = False
 
@@ -144,13 +147,20 @@ class TorchForward(Differentiable):
             calls.append(1)
             if not isinstance(output, torch.Tensor) or output.shape != x[0].shape or len(calls) > 1:
                 raise UnsupportedModelError(
-                    f"layer {self.layer!r} runs more than once, or its output is not one tensor with a row for each row."
+                    f"layer {self.layer!r} runs more than once, or its {self.layer_side} is not one tensor with a row for each row."
                 )
             return x[0]
 
-        handle = self._layer(str(self.layer)).register_forward_hook(
-            replace_output, prepend=True
-        )  # before other hooks of this layer
+        def replace_input(_module: Any, given: tuple[Any, ...]) -> Any:
+            replace_output(_module, given, given[0] if given else None)
+            return (x[0], *given[1:])
+
+        at = self._layer(str(self.layer))
+        handle = (  # before other hooks of this layer
+            at.register_forward_hook(replace_output, prepend=True)
+            if self.layer_side == "output"
+            else at.register_forward_pre_hook(replace_input, prepend=True)
+        )
         try:
             with without_compilation():
                 return self._call(x[1:])
@@ -158,6 +168,7 @@ class TorchForward(Differentiable):
             handle.remove()
 
     def _call(self, x: tuple[Any, ...]) -> Any:
+        x = tuple(a[:, 0] if i in self.one_numbers else a for i, a in enumerate(x))
         return self.module(**dict(zip(self.keywords, x, strict=True))) if self.keywords else self.module(*x)
 
     def forward(self, x: tuple[Array, ...]) -> Array:

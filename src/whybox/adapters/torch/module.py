@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 
-from whybox.adapters.network_outputs import OutputPart, parameter_names
+from whybox.adapters.network_outputs import OutputPart, followed_by, parameter_names
 from whybox.adapters.torch.dtypes import arithmetic_of, quantised_by_range, types_in_call_order
 from whybox.adapters.torch.forward import TorchForward
 from whybox.adapters.torch.gradient_check import (
@@ -28,7 +28,7 @@ from whybox.adapters.torch.sequences import inputs_of_sequence_layers
 from whybox.adapters.torch.state import State, rng_state, without_compilation
 from whybox.adapters.torch.training_mode import exported_in_eval
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.models.differentiable import Array, LayerTap, Pullback, RuleBackward
+from whybox.models.differentiable import Array, LayerSide, LayerTap, Pullback, RuleBackward
 
 __all__ = ["TorchNetwork", "wrap"]
 
@@ -207,14 +207,17 @@ class TorchNetwork(TorchForward):
         """See Differentiable."""
         return replace(self, keywords=names)
 
+    def with_one_numbers(self, positions: tuple[int, ...]) -> TorchNetwork:
+        """See Differentiable."""
+        return replace(self, one_numbers=positions)
+
     def accepted_inputs(self, *, required: bool = False) -> tuple[str, ...]:
         """See Differentiable."""
         return self.declared_names or parameter_names(self.module.forward, required=required)
 
     def with_head(self, head: Callable[[Any], Array]) -> TorchNetwork:
         """See Differentiable."""
-        before = self.head
-        return replace(self, head=lambda output: head(before(output)))
+        return replace(self, head=followed_by(self.head, head))
 
     def with_dtype(self, dtype: str) -> TorchNetwork:
         """Under autocast in bfloat16."""
@@ -304,19 +307,19 @@ class TorchNetwork(TorchForward):
             else inputs_of_sequence_layers(self.module, len(x[0]), lambda: self.forward(x))
         )
 
-    def tap_layer(self, x: tuple[Array, ...], layer: str) -> LayerTap:
+    def tap_layer(self, x: tuple[Array, ...], layer: str, side: LayerSide = "output") -> LayerTap:
         """See Differentiable: nothing before the layer is kept for derivatives."""
         layer_outputs: list[torch.Tensor] = []
 
         def keep(_module: Any, _given: Any, output: Any) -> Any:
             if not isinstance(output, torch.Tensor) or layer_outputs or output.shape[:1] != x[0].shape[:1]:
                 raise UnsupportedModelError(
-                    f"layer {layer!r} runs more than once, or its output is not one tensor whose first axis is the rows; name another."
+                    f"layer {layer!r} runs more than once, or its {side} is not one tensor whose first axis is the rows; name another."
                 )
             layer_outputs.append(output.detach().clone().requires_grad_())
             return layer_outputs[0].clone()  # the next layer may work in place
 
-        handle = self._layer(layer).register_forward_hook(keep)
+        handle = self._hook_layer(layer, side, keep)
         try:
             with torch.enable_grad(), without_compilation():
                 outputs = self._run(tuple(a.detach() for a in self._laid_out(x)))
@@ -331,12 +334,25 @@ class TorchNetwork(TorchForward):
 
         return LayerTap(outputs.detach(), layer_outputs[0].detach(), pull)
 
-    def split_at_layer(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, Array]:
+    def _hook_layer(self, layer: str, side: LayerSide, function: Callable[[Any, Any, Any], Any]) -> Any:
+        """Call a function with (module, what it is given, its output); with its first argument in place of the output if that is wanted. It may return another."""
+        if side == "output":
+            return self._layer(layer).register_forward_hook(function)
+        if self.library != "torch":
+            self.refuse_layer_input(side)
+
+        def before(module: Any, given: tuple[Any, ...]) -> Any:
+            replacement = function(module, given, given[0] if given else None)
+            return None if replacement is None else (replacement, *given[1:])
+
+        return self._layer(layer).register_forward_pre_hook(before)
+
+    def split_at_layer(
+        self, layer: str, x: tuple[Array, ...], side: LayerSide = "output"
+    ) -> tuple[TorchNetwork, Array]:
         """See Differentiable."""
         layer_outputs: list[Any] = []
-        handle = self._layer(layer).register_forward_hook(
-            lambda _m, _g, output: layer_outputs.append(_detached(output))
-        )
+        handle = self._hook_layer(layer, side, lambda _m, _g, output: layer_outputs.append(_detached(output)))
         try:
             with without_compilation():
                 self.forward(x)
@@ -348,9 +364,9 @@ class TorchNetwork(TorchForward):
             or not layer_outputs[0].is_floating_point()
         ):
             raise UnsupportedModelError(
-                f"layer {layer!r} does not run once with one tensor of floats as its output; name another."
+                f"layer {layer!r} does not run once with one tensor of floats as its {side}; name another."
             )
-        return replace(self, layer=layer, dtype=layer_outputs[0].dtype), layer_outputs[0].detach()
+        return replace(self, layer=layer, layer_side=side, dtype=layer_outputs[0].dtype), layer_outputs[0].detach()
 
     def with_rules(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """Operator rules; see whybox.adapters.torch.rules."""

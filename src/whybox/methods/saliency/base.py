@@ -39,6 +39,9 @@ class MethodOutput:
         channels_reduced: True if the channel axis is gone already. keep_channels: True if it stays whatever `reduce` says, since channels are the parts.
         units: of the maps; None: of the score if they add up, else score per unit of input.
         operators_without_rule: their names, which the network runs.
+        explained: the problem that maps belong to if that is another than the one that was given (a layer's output in place of the inputs), and the method that made
+            them there; None: the one that was given.
+        signed: whether numbers have a sign about zero; None: as the registry says of the method.
         resolved_options: what the method found out about the network, as plain data that ``Method.with_resolved`` takes; {}: nothing.
     """
 
@@ -60,6 +63,8 @@ class MethodOutput:
     notes: tuple[str, ...] = ()
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
     resolved_options: Mapping[str, Any] = field(default_factory=dict)
+    signed: bool | None = None
+    explained: tuple[SaliencyProblem, Method] | None = None
 
 
 @dataclass(frozen=True)
@@ -67,13 +72,13 @@ class Method(ABC):
     """Options of a method. Wrong options are refused when the method is made.
 
     Class attributes: ``name``: the id that the user types. ``title``: in words. ``default_reduce``: how channels become one number by default, ``"max"`` (largest
-    absolute value) or ``"sum"``. ``needs_gradients``: True if it needs gradients. ``takes_background``: True if it takes background rows. ``needs_channels``: True if it
-    needs a channel axis.
+    absolute value), ``"sum"`` or None (kept). ``needs_gradients``: True if it needs gradients. ``takes_background``: True if it takes background rows.
+    ``needs_channels``: True if it needs a channel axis.
     """
 
     name: ClassVar[str]
     title: ClassVar[str]
-    default_reduce: ClassVar[str] = "sum"
+    default_reduce: ClassVar[str | None] = "sum"
     needs_gradients: ClassVar[bool] = True
     takes_background: ClassVar[bool] = False
     needs_channels: ClassVar[bool] = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, Final, NamedTuple, final
 
 import numpy as np
 import numpy.typing as npt
@@ -17,11 +17,19 @@ from whybox.errors import Argument, DtypeError, InputError, NonFiniteError, Opti
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
-__all__ = ["Baseline", "describe_baselines", "mean_baseline", "repeat_row", "resolve_baselines"]
+__all__ = [
+    "HELD_PHRASE",
+    "Baseline",
+    "describe_baselines",
+    "input_baseline",
+    "mean_baseline",
+    "repeat_row",
+    "resolve_baselines",
+]
 
 BLUR_SHARE: Final = 10 / 224  # standard deviation as a share of the shorter side
 _BASELINE_KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
-_HELD_PHRASE: Final = ", whole numbers held"
+HELD_PHRASE: Final = ", whole numbers held"
 _RowFunction = Callable[[Indices], npt.NDArray[Any]]
 
 
@@ -46,10 +54,8 @@ class Baseline:
         return [part(rows) for part in self._row_functions]
 
 
-@final
-@dataclass(frozen=True)
-class _InputBaseline:
-    """The baseline of one input."""
+class InputBaseline(NamedTuple):
+    """The baseline of one input: in words, whether all rows share it, and its function of rows."""
 
     description: str
     is_shared: bool
@@ -89,7 +95,7 @@ def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Base
             out += _background_baselines(problem)
         else:
             out.append(
-                _join_inputs(problem, [_input_baseline(problem, i, s) for i, s in enumerate(_per_input(problem, one))])
+                _join_inputs(problem, [input_baseline(problem, i, s) for i, s in enumerate(_per_input(problem, one))])
             )
     return tuple(out)
 
@@ -99,7 +105,7 @@ def describe_baselines(baselines: Sequence[Baseline]) -> str:
     background = [b for b in baselines if b.from_background]
     described = [b.description for b in baselines if not b.from_background]
     if len(background) > 1:
-        described.append(f"{len(background)} background rows{_HELD_PHRASE if background[0].holds_inputs else ''}")
+        described.append(f"{len(background)} background rows{HELD_PHRASE if background[0].holds_inputs else ''}")
     else:
         described += [b.description for b in background]
     words = "; ".join(described)
@@ -122,7 +128,8 @@ def _uses_background(problem: SaliencyProblem, one: Any) -> bool:
     if isinstance(one, str) and one == "background":
         return True
     return any(
-        isinstance(s, str) and s == "mean" and not i.without_gradient and i.channel_axis is None
+        isinstance(s, str)
+        and (s == "background" or (s == "mean" and not i.without_gradient and i.channel_axis is None))
         for i, s in zip(problem.inputs, _per_input(problem, one), strict=True)
     )
 
@@ -155,17 +162,21 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
     return [None if i.without_gradient else one for i in problem.inputs]
 
 
-def _join_inputs(problem: SaliencyProblem, parts: list[_InputBaseline]) -> Baseline:
+def _join_inputs(problem: SaliencyProblem, parts: list[InputBaseline]) -> Baseline:
     floats = [p.description for i, p in zip(problem.inputs, parts, strict=True) if not i.without_gradient]
     if len(set(floats)) > 1:
         words = "; ".join(f"{i.name}: {p.description}" for i, p in zip(problem.inputs, parts, strict=True))
     else:
-        words = (floats or ["the row itself"])[0] + (_HELD_PHRASE if len(floats) < len(parts) else "")
+        words = (floats or ["the row itself"])[0] + (HELD_PHRASE if len(floats) < len(parts) else "")
     return Baseline(words, all(p.is_shared for p in parts), tuple(p.for_rows for p in parts), len(floats) < len(parts))
 
 
-def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _InputBaseline:
-    """Read what was given for one input."""
+def input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> InputBaseline:
+    """Read what was given for one input.
+
+    Raises:
+        OptionError, InputError, NonFiniteError: see resolve_baselines.
+    """
     input_ = problem.inputs[input_index]
     if input_.without_gradient:
         return _held_baseline(input_)
@@ -173,7 +184,7 @@ def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _
         value = float(np.real(given))
         if not np.isfinite(value):
             raise NonFiniteError(Argument("baseline", given), " is not finite.")
-        return _InputBaseline(
+        return InputBaseline(
             f"{value:g}", True, lambda rows: np.full((len(rows), *input_.x.shape[1:]), value, dtype=input_.x.dtype)
         )
     if isinstance(given, str) and given == "mean":
@@ -183,7 +194,13 @@ def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _
     if isinstance(given, tuple) and len(given) == 2 and given[0] == "blur":
         return _blur_baseline(input_, given[1])
     if isinstance(given, str) and given == "background":
-        raise OptionError("'background' means whole background rows: give it for all inputs, not inside a tuple.")
+        if problem.background is None:
+            raise _background_missing()
+        raise OptionError(
+            "'background' means whole background rows here: give it for all inputs, not inside a tuple, or use a method that masks (",
+            Argument("method", "ablation"),
+            ").",
+        )
     if problem.net.is_own_array(given) or isinstance(given, np.ndarray):
         return _array_baseline(
             input_, np.asarray(problem.net.numpy(given) if problem.net.is_own_array(given) else given)
@@ -191,11 +208,11 @@ def _input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> _
     raise OptionError(Argument("baseline", given), f" for {input_.name} is not known: {_BASELINE_KINDS}.")
 
 
-def _held_baseline(input_: Input) -> _InputBaseline:
-    return _InputBaseline("the row itself", False, lambda rows: input_.x[rows])
+def _held_baseline(input_: Input) -> InputBaseline:
+    return InputBaseline("the row itself", False, lambda rows: input_.x[rows])
 
 
-def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline:
+def _mean_baseline(problem: SaliencyProblem, input_index: int) -> InputBaseline:
     input_ = problem.inputs[input_index]
     if input_.channel_axis is not None:
         places = input_.position_axes
@@ -204,7 +221,7 @@ def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline
             x = input_.x[rows]
             return np.broadcast_to(x.mean(axis=places, keepdims=True, dtype=np.float64), x.shape).astype(x.dtype)
 
-        return _InputBaseline("each row's own mean of every channel", False, channel_means)
+        return InputBaseline("each row's own mean of every channel", False, channel_means)
     if problem.background is None:
         raise OptionError(
             Argument("baseline", "mean"),
@@ -215,10 +232,10 @@ def _mean_baseline(problem: SaliencyProblem, input_index: int) -> _InputBaseline
             " if these are pictures.",
         )
     centre = problem.background[input_index].x.mean(axis=0, dtype=np.float64).astype(input_.x.dtype)
-    return _InputBaseline("the mean of the background", True, lambda rows: repeat_row(centre, rows))
+    return InputBaseline("the mean of the background", True, lambda rows: repeat_row(centre, rows))
 
 
-def _blur_baseline(input_: Input, sigma: Any) -> _InputBaseline:
+def _blur_baseline(input_: Input, sigma: Any) -> InputBaseline:
     if input_.channel_axis is None or len(input_.position_axes) < 2:
         raise OptionError(
             Argument("baseline", "blur"),
@@ -244,20 +261,20 @@ def _blur_baseline(input_: Input, sigma: Any) -> _InputBaseline:
 
         return np.asarray(gaussian_filter(input_.x[rows], widths, mode="nearest"))
 
-    return _InputBaseline(f"the row blurred by {float(sigma):.3g} pixels", False, blurred_rows)
+    return InputBaseline(f"the row blurred by {float(sigma):.3g} pixels", False, blurred_rows)
 
 
-def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> _InputBaseline:
+def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> InputBaseline:
     if a.dtype.kind not in "fiu":
         raise DtypeError(f"the baseline of {input_.name} holds {a.dtype}, not numbers.")
     if not np.isfinite(a).all():
         raise NonFiniteError(f"the baseline of {input_.name} has missing or infinite values.")
-    a = a.astype(input_.x.dtype)
+    a = input_.as_column(a.astype(input_.x.dtype))
     if a.shape in {input_.x.shape[1:], (1, *input_.x.shape[1:])}:
         one = a.reshape(input_.x.shape[1:])
-        return _InputBaseline("a given baseline", True, lambda rows: repeat_row(one, rows))
+        return InputBaseline("a given baseline", True, lambda rows: repeat_row(one, rows))
     if a.shape == input_.x.shape:
-        return _InputBaseline("a given baseline for each row", False, lambda rows: a[rows])
+        return InputBaseline("a given baseline for each row", False, lambda rows: a[rows])
     raise InputError(
         f"the baseline of {input_.name} has the shape {a.shape}; it must be {input_.x.shape[1:]} (one for all rows) or {input_.x.shape} (one a row)."
     )
@@ -266,9 +283,7 @@ def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> _InputBaseline:
 def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
     """Every background row is a baseline."""
     if problem.background is None:
-        raise OptionError(
-            Argument("baseline", "background"), " needs background rows: ", Argument("background", example="...")
-        )
+        raise _background_missing()
     count = len(problem.background[0].x)
 
     def fixed_row(input_: Input, background: Input, k: int) -> _RowFunction:
@@ -280,7 +295,7 @@ def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
     held = any(i.without_gradient for i in problem.inputs)
     return [
         Baseline(
-            f"background row {k}" + (_HELD_PHRASE if held else ""),
+            f"background row {k}" + (HELD_PHRASE if held else ""),
             not held,
             tuple(fixed_row(i, b, k) for i, b in zip(problem.inputs, problem.background, strict=True)),
             held,
@@ -288,6 +303,12 @@ def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
         )
         for k in range(count)
     ]
+
+
+def _background_missing() -> OptionError:
+    return OptionError(
+        Argument("baseline", "background"), " needs background rows: ", Argument("background", example="...")
+    )
 
 
 def repeat_row(one: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:

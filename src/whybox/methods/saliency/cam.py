@@ -20,6 +20,7 @@ from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps, list_rows
 from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
+from whybox.methods.saliency.map_input import map_input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.occlusion import evaluate_masked
 from whybox.methods.saliency.problem import Indices, SaliencyProblem, TargetGradients
@@ -40,6 +41,8 @@ class _CamMethod(Method):
             on a grid line by line, leading ones (class tokens) left out. None: found by evaluating the network, see whybox.methods.saliency.axis_probe.
         grid: number of tokens along each axis of the input. None: as many as square patches make.
         reshape: a function that brings the layer's output, (rows, ...) in the network's own arrays, into such axes; it may only select and move numbers.
+        signed: True: negative sums stay, which say what lowers the score; False: they are cut to 0, as in the papers.
+        on_input: which input the map lies on, by name or number, if several have channels. None: the one that the named layer depends on.
     """
 
     needs_channels: ClassVar[bool] = True
@@ -49,12 +52,16 @@ class _CamMethod(Method):
     layer_axes: Any = None
     grid: Any = None
     reshape: Any = None
+    on_input: Any = None
+    signed: bool = False
 
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise OptionError(Argument("layer", self.layer), " must be the name of a layer.")
         if not isinstance(self.upsample, bool):
             raise OptionError(Argument("upsample", self.upsample), " must be True or False.")
+        if not isinstance(self.signed, bool):
+            raise OptionError(Argument("signed", self.signed), " must be True or False.")
         if self.reshape is not None and not callable(self.reshape):
             raise OptionError(Argument("reshape", self.reshape), " must be a function of the layer's output.")
         object.__setattr__(self, "layer_axes", checked_axes(self.layer_axes))
@@ -76,11 +83,12 @@ class _CamMethod(Method):
             layer=settings["layer"],
             layer_axes=KnownAxes(tuple(settings["layer_axes"]), settings["spare"]),
             grid=grid and tuple(grid),
+            on_input=settings.get("on_input"),  # not in files of older versions
         )
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        input_index = _picture_input(problem)
+        input_index = map_input(problem, self.layer, self.on_input)
         axes = self._resolve_axes(problem, input_index)
         layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.n_targets)]
         for rows in problem.row_batches(self.name):
@@ -93,7 +101,7 @@ class _CamMethod(Method):
                 combined = problem.net.numpy(
                     self._combine_channels(problem, activation, axes.arrange_output(gradient), axes.channel_axis)
                 )
-                layer_maps[t].append(np.maximum(axes.to_input_order(combined), 0.0))
+                layer_maps[t].append(self._cut(axes.to_input_order(combined)))
                 gradients.append((gradient,))
             if problem.spot_record is not None:
                 problem.spot_record.add_layer(problem.net, rows, tap.activation, [of[0] for of in gradients])
@@ -106,6 +114,10 @@ class _CamMethod(Method):
                     inner, (tap.activation, *network_inputs), rows, gradients, tap.outputs, {0: None}
                 )
         return self._method_output(problem, input_index, axes, [np.concatenate(of) for of in layer_maps])
+
+    def _cut(self, layer_map: Floats) -> Floats:
+        """A map without its negative side, unless that was asked for."""
+        return layer_map if self.signed else np.maximum(layer_map, 0.0)
 
     def _resolve_axes(self, problem: SaliencyProblem, input_index: int) -> LayerAxes:
         if self.layer is None:
@@ -133,12 +145,14 @@ class _CamMethod(Method):
         return MethodOutput(
             maps,
             f"layer {axes}, {grid} positions{drawn}",
-            f"output of layer {layer!r}, weighted by how the score depends on its channels; negative sums are cut to 0",
+            f"output of layer {layer!r}, weighted by how the score depends on its channels"
+            + ("" if self.signed else "; negative sums are cut to 0"),
             channels_reduced=True,
             exact=True,
             units="weighted activation",
+            signed=self.signed,
             notes=(*axes.notes, *_empty_notes(problem, layer_maps, layer)),
-            resolved_options=axes.resolved_options,
+            resolved_options=axes.resolved_options | {"on_input": input_index},
         )
 
 
@@ -153,21 +167,6 @@ def _empty_notes(problem: SaliencyProblem, layer_maps: list[Floats], layer: str)
                 "nothing raises the score; try another layer (layer=...)"
             )
     return tuple(notes)
-
-
-def _picture_input(problem: SaliencyProblem) -> int:
-    """Index of the input that the map shows.
-
-    Raises:
-        UnsupportedModelError: none has channels, or several have.
-    """
-    usable = [i for i, input_ in enumerate(problem.inputs) if input_.channel_axis is not None]
-    if len(usable) != 1:
-        raise UnsupportedModelError(
-            f"class activation maps need one input with channels and positions, and {len(usable)} of {len(problem.inputs)} inputs have channels",
-            "." if usable else ("; give ", Argument("channel_axis", example="..."), " if there are some."),
-        )
-    return usable[0]
 
 
 def _over_places(a: Array, channel: int) -> tuple[Array, int]:
@@ -253,7 +252,7 @@ class ScoreCam(_CamMethod):
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        input_index = _picture_input(problem)
+        input_index = map_input(problem, self.layer, self.on_input)
         if problem.inputs[input_index].without_gradient:
             raise UnsupportedModelError(
                 Argument("method", "scorecam"),
@@ -270,7 +269,7 @@ class ScoreCam(_CamMethod):
                 problem.spot_record.add_layer(problem.net, rows, tap.activation, ())
             del tap  # frees what it keeps for derivatives
             for t, of in enumerate(self._weighted_maps(problem, replacement, input_index, rows, activations)):
-                layer_maps[t].append(np.maximum(of, 0.0))
+                layer_maps[t].append(self._cut(of))
         return self._method_output(problem, input_index, axes, [np.concatenate(of) for of in layer_maps])
 
     def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:

@@ -143,8 +143,10 @@ class _NoisyGradients(Method):
             out.append(problem.net.array(steps * width.reshape(-1, *(1,) * (input_.x.ndim - 1))))
         return tuple(out)
 
-    def _noise_note(self) -> str:
-        return f"noise of {self.noise:g} times each row's range, {self.samples} samples in antithetic pairs"
+    def _noise_notes(self, problem: SaliencyProblem) -> tuple[str, ...]:
+        alone = [i.name for i in problem.inputs if i.x[0].size == 1 and not i.without_gradient]
+        note = f"noise of {self.noise:g} times each row's range, {self.samples} samples in antithetic pairs"
+        return (note, *(f"no noise in {name}: a row's range of one number is 0" for name in alone))
 
 
 def _squared_pair_mean(up: Array, down: Array, summed: int | None) -> Array:
@@ -183,7 +185,7 @@ class SmoothGrad(_NoisyGradients):
                 centre = mean if axis is None else mean.sum(axis)
                 line.append(np.maximum(square - centre * centre, 0.0) / (pairs - 1))
             variances.append(line)
-        notes = (self._noise_note(), *_zero_notes(problem, means))
+        notes = (*self._noise_notes(problem), *_zero_notes(problem, means))
         return MethodOutput(
             means, "antithetic noise", "mean derivative of the score around the row", variances, pairs - 1, notes=notes
         )
@@ -208,6 +210,6 @@ class VarGrad(_NoisyGradients):
             found,
             "antithetic noise",
             "variance of the derivative around the row",
-            notes=(self._noise_note(),),
+            notes=self._noise_notes(problem),
             units="(score per unit of input) squared",
         )

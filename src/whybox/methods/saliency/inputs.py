@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -12,7 +12,7 @@ from whybox.data.table import as_table
 from whybox.errors import Argument, DtypeError, EmptyDataError, InputError, NonFiniteError, OptionError
 from whybox.models.differentiable import Differentiable
 
-__all__ = ["Input", "resolve_inputs"]
+__all__ = ["Input", "pass_one_numbers", "resolve_inputs"]
 
 MAX_COLOUR_CHANNELS: Final = 4  # of pictures: grey, red, green and blue, transparency
 _POSITION_NAMES: Final = {2: ("y", "x"), 3: ("z", "y", "x")}
@@ -30,6 +30,7 @@ class Input:
         name: of the input, if there are several.
         is_held: True if it is never changed and gets no map (the attention mask).
         given_dtype: type of its floats as the user gave them, ``"float32"``, ``"bfloat16"``; numpy's default float64 counts as float32. "" if unknown.
+        is_one_number: True if the network takes it as (rows,), one number a row (a length, an id); `x` is (rows, 1) then.
     """
 
     x: npt.NDArray[Any]
@@ -39,6 +40,7 @@ class Input:
     name: str
     is_held: bool = False
     given_dtype: str = ""
+    is_one_number: bool = False
 
     @property
     def without_gradient(self) -> bool:
@@ -55,6 +57,14 @@ class Input:
         """Lengths of the position axes."""
         return tuple(self.x.shape[i] for i in self.position_axes)
 
+    def with_name(self, name: str) -> Input:
+        """The same input under another name, which is that of its feature too if it holds one number a row."""
+        return replace(self, name=name, feature_names=(name,) if self.is_one_number else self.feature_names)
+
+    def as_column(self, a: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """What a user gives for this input, (rows,) if it holds one number a row, in the shape of `x`."""
+        return a[:, None] if self.is_one_number and a.shape == self.x.shape[:1] else a
+
     def with_channel(self, a: npt.NDArray[Any]) -> npt.NDArray[Any]:
         """(m, *position_shape) -> the same with a channel axis of length 1 if the input has channels."""
         return a if self.channel_axis is None else np.expand_dims(a, self.channel_axis)
@@ -65,7 +75,8 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
 
     Args:
         net: its library decides where channels are.
-        inputs: an array, tensor, frame or list of equal arrays; a tuple of these for a network of several inputs.
+        inputs: an array, tensor, frame or list of equal arrays; a tuple of these for a network of several inputs. Beside inputs of more axes, one of several may
+            have the shape (rows,); it becomes a table of one feature, see :func:`pass_one_numbers`.
         channel_axis: ``"auto"``: inputs with four axes are pictures and with five volumes, channels as in the library (of functions of arrays: the axis 1 or -1
             that has at most four); others have no channels.
             None: no channels. A number: that axis, rows being axis 0.
@@ -75,14 +86,14 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
     """
     several = isinstance(inputs, tuple)
     if several and inputs and all(isinstance(i, Input) for i in inputs):
-        return tuple(inputs)
+        read: tuple[Input, ...] = inputs
+        return read
     given = inputs if several else (inputs,)
     if not given:
         raise EmptyDataError("there are no inputs.")
-    if several and len(given) > 1:
-        _refuse_single_numbers(given)
     resolved = tuple(
-        _read_input(net, a, channel_axis, f"input {i}" if several else "input") for i, a in enumerate(given)
+        _read_input(net, a, channel_axis, f"input {i}" if several else "input", one_number=_is_one_number(a, given))
+        for i, a in enumerate(given)
     )
     lengths = {len(s.x) for s in resolved}
     if len(lengths) > 1:
@@ -90,22 +101,20 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
     return resolved
 
 
-def _refuse_single_numbers(given: tuple[Any, ...]) -> None:
-    """Check that no input of several has one number a row and no other axis.
-
-    Raises:
-        InputError: there is such an input.
-    """
+def _is_one_number(one: Any, given: tuple[Any, ...]) -> bool:
+    """True if one of several inputs has the shape (rows,): no other axis, and as many numbers as an input of more axes has rows."""
     shapes = [tuple(getattr(a, "shape", ())) for a in given]
-    for i, shape in enumerate(shapes):
-        if len(shape) == 1 and any(len(s) > 1 and s[0] == shape[0] for s in shapes):
-            raise InputError(
-                f"input {i} has one number a row and one axis, shape {shape}: pass it with an axis of length 1, x[:, None], and drop that axis in forward, x[:, 0] "
-                "(a module of two lines around the network)."
-            )
+    shape = tuple(getattr(one, "shape", ()))
+    return len(shape) == 1 and any(len(s) > 1 and s[0] == shape[0] for s in shapes)
 
 
-def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -> Input:
+def pass_one_numbers(net: Differentiable, inputs: tuple[Input, ...]) -> Differentiable:
+    """Return the network that takes inputs of one number a row as (rows, 1), as `inputs` hold them, and is given them as (rows,)."""
+    positions = tuple(i for i, input_ in enumerate(inputs) if input_.is_one_number)
+    return net.with_one_numbers(positions) if positions else net
+
+
+def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str, *, one_number: bool) -> Input:
     names: tuple[str, ...] | None = None
     typed = str(getattr(given, "dtype", "float32")).removeprefix("torch.")
     if net.is_own_array(given):
@@ -121,6 +130,8 @@ def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -
         x = _as_array(given, name)
     if not net.is_own_array(given) and typed not in ("float32", "float16"):
         typed = "float32"
+    if one_number:
+        x, names, channel_axis = x[:, None], (name,), None
     if x.ndim < 2:
         raise InputError(
             f"{name} has the shape {x.shape}; the first axis must be the rows: pass x[None] for a single one."
@@ -135,7 +146,8 @@ def _read_input(net: Differentiable, given: Any, channel_axis: Any, name: str) -
                 row=int(np.argmax(bad)),
             )
     channel = _resolve_channel_axis(net, x, channel_axis)
-    return Input(x, _dim_names(x.ndim, channel), channel, names, name, given_dtype=typed if x.dtype.kind == "f" else "")
+    typed = typed if x.dtype.kind == "f" else ""
+    return Input(x, _dim_names(x.ndim, channel), channel, names, name, given_dtype=typed, is_one_number=one_number)
 
 
 def _refuse_complex(name: str, dtype: str) -> None:

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import Argument, InputError, OptionError
-from whybox.methods.saliency.baselines import Baseline, repeat_row, resolve_baselines
+from whybox.methods.saliency.baselines import HELD_PHRASE, Baseline, input_baseline, repeat_row, resolve_baselines
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
 __all__ = ["Replacement", "resolve_replacement"]
 
+BACKGROUND: Final = "background"
 _RowFunction = Callable[[Indices], list[npt.NDArray[Any]]]
 
 
@@ -57,11 +58,15 @@ def resolve_replacement(problem: SaliencyProblem, given: Any = None) -> Replacem
     Args:
         problem: knows inputs and background.
         given: as for :func:`whybox.methods.saliency.baselines.resolve_baselines`; for inputs of whole numbers (token ids, categories, bytes) the number that
-            replaces them: a mask or padding token. In a tuple for a network of several inputs None means that this input is held.
+            replaces them: a mask or padding token. In a tuple for a network of several inputs None means that this input is held, and
+            ``"background"`` that it takes its background rows, categories and numbers alike.
 
     Raises:
         OptionError: whole numbers without a replacement, or nothing may be masked. InputError: see resolve_baselines.
     """
+    requests = _background_requests(problem, given)
+    if problem.background is not None and requests is not None:
+        return _background_replacement(problem, problem.background, requests)
     if not any(i.without_gradient for i in problem.inputs) and not _holds_an_input(problem, given):
         refs = resolve_baselines(problem, given)
         return Replacement(
@@ -70,8 +75,6 @@ def resolve_replacement(problem: SaliencyProblem, given: Any = None) -> Replacem
             tuple(r.is_shared for r in refs),
             (True,) * len(problem.inputs),
         )
-    if problem.background is not None and (given is None or (isinstance(given, str) and given == "background")):
-        return _background_replacement(problem, problem.background)
     listed = given if isinstance(given, list) else [given]
     replacements = [_with_whole_numbers(problem, one) for one in listed]
     if not any(replacements[0].maskable_inputs) or any(
@@ -93,28 +96,80 @@ def _first_of(descriptions: Sequence[str]) -> str:
     return descriptions[0] if len(descriptions) == 1 else f"{len(descriptions)} references: {descriptions[0]}, ..."
 
 
-def _background_replacement(problem: SaliencyProblem, background: tuple[Input, ...]) -> Replacement:
+def _background_requests(problem: SaliencyProblem, given: Any) -> list[Any] | None:
+    """What is wanted for each input, if one of them is to take its background rows beside whole numbers or other baselines; else None."""
+    if given is None or _is_background(given):
+        mixed = any(i.without_gradient for i in problem.inputs)
+        return [None if i.is_held else BACKGROUND for i in problem.inputs] if mixed else None
+    if not isinstance(given, tuple) or len(given) != len(problem.inputs) or not any(map(_is_background, given)):
+        return None
+    return list(given)
+
+
+def _is_background(given: Any) -> bool:
+    return isinstance(given, str) and given == BACKGROUND
+
+
+def _background_replacement(
+    problem: SaliencyProblem, background: tuple[Input, ...], requests: Sequence[Any]
+) -> Replacement:
     """Every background row is a reference, categories and numbers alike; held inputs stay the row's own.
 
-    Raises:
-        InputError: an input holds whole numbers and its background floats, or the other way round.
-    """
-    for given, other in zip(problem.inputs, background, strict=True):
-        if (given.x.dtype.kind in "iub") != (other.x.dtype.kind in "iub"):
-            raise InputError(
-                f"{given.name} holds {given.x.dtype} and its background {other.x.dtype}; give both as whole numbers, or both as floats."
-            )
+    Args:
+        problem: the inputs. background: their background rows. requests: for each input ``"background"``, None to hold it, or a replacement that all references share.
 
-    def fixed_rows(k: int) -> _RowFunction:
-        return lambda rows: [
-            given.x[rows] if given.is_held else repeat_row(other.x[k].astype(given.x.dtype), rows)
-            for given, other in zip(problem.inputs, background, strict=True)
-        ]
+    Raises:
+        InputError: an input holds whole numbers and its background floats, the other way round, or whole numbers that the input's type cannot hold.
+    """
+    functions: list[Callable[[int], Callable[[Indices], npt.NDArray[Any]]]] = []
+    words, shared = [], []
+    for k, (given, other, request) in enumerate(zip(problem.inputs, background, requests, strict=True)):
+        if request is None:
+            functions.append(lambda _, given=given: lambda rows: given.x[rows])  # type: ignore[misc]
+            words += [] if given.is_held else [f"{given.name} held"]
+            shared.append(False)
+        elif _is_background(request):
+            _check_same_kind(given, other)
+            functions.append(
+                lambda n, given=given, other=other: lambda rows: repeat_row(other.x[n].astype(given.x.dtype), rows)  # type: ignore[misc]
+            )
+            shared.append(True)
+        else:
+            described, same, of_rows = (
+                _whole_replacement(given, request) if given.without_gradient else input_baseline(problem, k, request)
+            )
+            functions.append(lambda _, of_rows=of_rows: of_rows)  # type: ignore[misc]
+            words.append(f"{given.name}: {described}")
+            shared.append(same)
+
+    def fixed_rows(n: int) -> _RowFunction:
+        each = [function(n) for function in functions]
+        return lambda rows: [of_rows(rows) for of_rows in each]
 
     count = len(background[0].x)
     description = _first_of([f"background row {k}" for k in range(count)])
-    maskable = tuple(not given.is_held for given in problem.inputs)
-    return Replacement(description, tuple(map(fixed_rows, range(count))), (all(maskable),) * count, maskable)
+    return Replacement(
+        "; ".join([description, *words]),
+        tuple(map(fixed_rows, range(count))),
+        (all(shared),) * count,
+        tuple(request is not None for request in requests),
+    )
+
+
+def _check_same_kind(given: Input, other: Input) -> None:
+    """Check that background rows can stand in an input.
+
+    Raises:
+        InputError: one holds whole numbers and the other floats, or the background numbers beyond the input's type.
+    """
+    if given.without_gradient != other.without_gradient:
+        raise InputError(
+            f"{given.name} holds {given.x.dtype} and its background {other.x.dtype}; give both as whole numbers, or both as floats."
+        )
+    if given.without_gradient and given.x.dtype != bool and not _fits_dtype(other.x, given.x.dtype):
+        raise InputError(
+            f"the background of {given.name} holds numbers beyond {given.x.dtype}, the type of its rows; give the rows as {other.x.dtype} too."
+        )
 
 
 def _holds_an_input(problem: SaliencyProblem, given: Any) -> bool:
@@ -156,7 +211,10 @@ def _with_whole_numbers(problem: SaliencyProblem, one: Any) -> Replacement:
         return lambda rows: [whole[i][2](rows) if i in whole else a for i, a in enumerate(ref.for_rows(rows))]
 
     return Replacement(
-        "; ".join([*words, refs[0].description]), tuple(map(rows_of, refs)), (False,) * len(refs), maskable
+        "; ".join([*words, refs[0].description.removesuffix(HELD_PHRASE)]),
+        tuple(map(rows_of, refs)),
+        (False,) * len(refs),
+        maskable,
     )
 
 
@@ -174,13 +232,13 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
     if isinstance(one, tuple) and len(one) == len(problem.inputs):
         return list(one)
     raise OptionError(
-        f"the network has {len(problem.inputs)} inputs, some of them of whole numbers: give baseline as a tuple with one for each input; None holds an input."
+        f"the network has {len(problem.inputs)} inputs, some of them of whole numbers: give baseline as a tuple with one for each input (None holds an input), or background rows."
     )
 
 
 def _whole_replacement(given: Input, request: Any) -> tuple[str, bool, Callable[[Indices], npt.NDArray[Any]]]:
     """Replacement of an input of whole numbers: in words, whether all rows share it, and a function of rows."""
-    a = np.asarray(request)
+    a = given.as_column(np.asarray(request))
     if a.dtype.kind not in "iub" or (a.ndim and a.shape not in (given.x.shape, given.x.shape[1:])):
         raise InputError(
             f"{given.name} holds whole numbers; its replacement must be one whole number, or an array of them of shape {given.x.shape[1:]}, and is {request!r}."

@@ -5,8 +5,8 @@ Source: Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2 (occlusion).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, final
 
@@ -18,11 +18,12 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps
 from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.map_input import input_by_name
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["Occlusion", "empty_maps", "evaluate_masked", "per_axis"]
+__all__ = ["Occlusion", "empty_maps", "evaluate_masked", "is_per_input", "per_axis", "value_per_input"]
 
 # (rows, mask numbers) -> for each input how much of each position stays: 1 all, 0 nothing; (m, *shape), a channel axis of 1; None: all of the input
 MaskFunction = Callable[[Indices, Indices], list[npt.NDArray[Any] | None]]
@@ -130,6 +131,25 @@ def empty_maps(problem: SaliencyProblem, replacement: Replacement) -> TargetMaps
     ]
 
 
+def is_per_input(value: Any) -> bool:
+    """True for an option that was given by inputs: pairs of (name or number of the input, its value), as explanations keep them."""
+    return isinstance(value, tuple) and bool(value) and all(isinstance(of, tuple) and len(of) == 2 for of in value)
+
+
+def value_per_input(problem: SaliencyProblem, name: str, value: Any) -> list[Any]:
+    """An option for each input: the same for all, or by their names or numbers; None for those that it does not name.
+
+    Raises:
+        OptionError: it names another input than there is.
+    """
+    if not is_per_input(value):
+        return [value] * len(problem.inputs)
+    out: list[Any] = [None] * len(problem.inputs)
+    for key, own in value:
+        out[input_by_name(problem.inputs, name, key)] = own
+    return out
+
+
 def per_axis(name: str, value: Any, sizes: tuple[int, ...], description: str) -> tuple[int, ...]:
     """One number for each position axis, from one number or a tuple of them.
 
@@ -152,8 +172,9 @@ class Occlusion(Method):
     P windows over N rows take N (P + 1) forwards; windows in which a row equals its replacement anyway are not evaluated.
 
     Attributes:
-        window: positions masked together, with all their channels: a number or one for each axis. None: an eighth of each axis; of tables one feature or token.
-        stride: distance between windows. None: half a window, at least 1; the last window ends at the last position, whatever the stride.
+        window: positions masked together, with all their channels: a number or one for each axis; of several inputs, a dict of these by the input's name or number. None:
+            an eighth of each axis; of tables one feature or token.
+        stride: distance between windows, in the same form. None: half a window, at least 1; the last window ends at the last position, whatever the stride.
         baseline: what masked positions hold; see whybox.methods.saliency.masking.
     """
 
@@ -166,14 +187,23 @@ class Occlusion(Method):
     needs_gradients: ClassVar[bool] = False
     takes_background: ClassVar[bool] = True
 
+    def __post_init__(self) -> None:
+        for name in ("window", "stride"):
+            value = getattr(self, name)
+            if isinstance(value, Mapping):
+                if not value:
+                    raise OptionError(Argument(name, {}), " is empty: name at least one input.")
+                object.__setattr__(self, name, tuple(value.items()))
+
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
+        sizes, strides = (value_per_input(problem, name, getattr(self, name)) for name in ("window", "stride"))
         windows = [
             (input_index, window_slices)
             for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable_inputs, strict=True))
             if may
-            for window_slices in self._input_windows(input_)
+            for window_slices in _input_windows(input_, sizes[input_index], strides[input_index])
         ]
         active = [self._active_windows(problem, replacement, windows, row) for row in range(problem.n_rows)]
         out, times = empty_maps(problem, replacement), [np.zeros(i.position_shape) for i in problem.inputs]
@@ -201,36 +231,25 @@ class Occlusion(Method):
             exact=True,
             channels_reduced=True,
             units="score",
+            resolved_options=self._by_number(problem),
         )
 
-    def _input_windows(self, input_: Input) -> list[tuple[slice, ...]]:
-        sizes = input_.position_shape
-        table = len(sizes) == 1 and input_.channel_axis is None
-        window = (
-            tuple(1 if table else max(1, n // 8) for n in sizes)
-            if self.window is None
-            else per_axis("window", self.window, sizes, input_.name)
-        )
-        stride = (
-            tuple(max(1, w // 2) for w in window)
-            if self.stride is None
-            else per_axis("stride", self.stride, sizes, input_.name)
-        )
-        for w, s, n in zip(window, stride, sizes, strict=True):
-            if w > n:
-                raise OptionError(
-                    Argument("window", self.window), f" is larger than {input_.name}, whose positions are {sizes}."
-                )
-            if s > w:
-                raise OptionError(
-                    Argument("stride", example=str(s)),
-                    f" is larger than the window of {w}: positions between windows would never be masked.",
-                )
-        starts = [
-            sorted({min(k, n - w) for k in range(0, n - w + s, s)})
-            for w, s, n in zip(window, stride, sizes, strict=True)
-        ]
-        return [tuple(slice(a, a + w) for a, w in zip(at, window, strict=True)) for at in product(*starts)]
+    def _by_number(self, problem: SaliencyProblem) -> dict[str, Any]:
+        """Options that were given by inputs, with their numbers in place of names, as plain data."""
+        given = {name: getattr(self, name) for name in ("window", "stride") if is_per_input(getattr(self, name))}
+        return {
+            name: [
+                [k, list(v) if isinstance(v, tuple) else v] for k, v in enumerate(value_per_input(problem, name, of))
+            ]
+            for name, of in given.items()
+        }
+
+    def with_resolved(self, settings: Mapping[str, Any]) -> Method:
+        """See Method: inputs by their numbers."""
+        numbered = {
+            name: tuple((k, tuple(v) if isinstance(v, list) else v) for k, v in of) for name, of in settings.items()
+        }
+        return replace(self, **numbered)
 
     def _active_windows(
         self, problem: SaliencyProblem, replacement: Replacement, windows: list[tuple[int, tuple[slice, ...]]], row: int
@@ -250,6 +269,40 @@ class Occlusion(Method):
             [k for k, (input_index, window_slices) in enumerate(windows) if differs[input_index][window_slices].any()],
             dtype=np.intp,
         )
+
+
+def _input_windows(input_: Input, window_given: Any, stride_given: Any) -> list[tuple[slice, ...]]:
+    """The windows of one input.
+
+    Raises:
+        OptionError: a window is larger than the input, or windows leave positions out.
+    """
+    sizes = input_.position_shape
+    table = len(sizes) == 1 and input_.channel_axis is None
+    window = (
+        tuple(1 if table else max(1, n // 8) for n in sizes)
+        if window_given is None
+        else per_axis("window", window_given, sizes, input_.name)
+    )
+    stride = (
+        tuple(max(1, w // 2) for w in window)
+        if stride_given is None
+        else per_axis("stride", stride_given, sizes, input_.name)
+    )
+    for w, s, n in zip(window, stride, sizes, strict=True):
+        if w > n:
+            raise OptionError(
+                Argument("window", window_given), f" is larger than {input_.name}, whose positions are {sizes}."
+            )
+        if s > w:
+            raise OptionError(
+                Argument("stride", example=str(s)),
+                f" is larger than the window of {w}: positions between windows would never be masked.",
+            )
+    starts = [
+        sorted({min(k, n - w) for k in range(0, n - w + s, s)}) for w, s, n in zip(window, stride, sizes, strict=True)
+    ]
+    return [tuple(slice(a, a + w) for a, w in zip(at, window, strict=True)) for at in product(*starts)]
 
 
 def _window_masks(

@@ -13,9 +13,9 @@ from whybox.errors import Argument, InputError, OptionError, UnsupportedModelErr
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.words.tokenized import TokenizedTexts, is_text
 from whybox.methods.saliency.base import Method
-from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.first_pass import input_refusal
+from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
 from whybox.methods.saliency.options import ReadingOptions
-from whybox.methods.saliency.problem import input_refusal
 from whybox.methods.saliency.series_axes import named_axes
 from whybox.methods.saliency.text import label_texts, prepare_texts, replace_tokens, resolve_absent_token
 from whybox.models.differentiable import Differentiable
@@ -86,8 +86,9 @@ def prepare_inputs(
         net, inputs = net.with_input_names(names), tuple(inputs.values())
         background = match_names(background, names, unnamed=reading.embedding is not None)
     resolved = resolve_inputs(net, inputs, reading.channel_axis)
+    net = pass_one_numbers(net, resolved)
     if names:
-        resolved = tuple(replace(i, name=n) for i, n in zip(resolved, names, strict=True))
+        resolved = tuple(i.with_name(n) for i, n in zip(resolved, names, strict=True))
     reads_tokens = texts is not None or reading.embedding is not None
     if not reads_tokens and (reading.channel_axis is None or isinstance(reading.channel_axis, str)):
         resolved, notes = named_axes(net, resolved, channels=method.needs_channels and reading.channel_axis is not None)

@@ -13,10 +13,10 @@ import numpy.typing as npt
 from whybox.core.progress import timed_batches
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
+from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError
+from whybox.methods.saliency.first_pass import BYTES_HINT, first_pass, is_picture, with_other_row
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
-from whybox.methods.saliency.inputs import Input, resolve_inputs
-from whybox.methods.saliency.layout_hints import layout_hint
+from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.targets import Target, resolve_target
 from whybox.models.differentiable import Array, Differentiable, LayerTap, Pullback, consecutive_slice
@@ -24,8 +24,6 @@ from whybox.models.differentiable import Array, Differentiable, LayerTap, Pullba
 __all__ = [
     "DEFAULT_MEMORY",
     "SaliencyProblem",
-    "first_pass",
-    "input_refusal",
     "parse_bytes",
     "resolve_background",
     "resolve_problem",
@@ -33,7 +31,6 @@ __all__ = [
 ]
 
 DEFAULT_MEMORY: Final = "1GB"
-BYTES_HINT: Final = "Pass pictures of bytes as floats, scaled as for training: x.astype('float32') / 255."
 CHECK_STREAM: Final = 77  # random numbers of the gradient check are not those of the methods
 Indices = npt.NDArray[np.intp]
 TargetGradients = list[tuple[Array | None, ...]]  # for each target, one array an input
@@ -241,7 +238,7 @@ class SaliencyProblem:
                 Argument("method", method),
                 f" takes derivatives, and whole numbers ({self.inputs[0].x.dtype}) have none. ",
                 BYTES_HINT
-                if _is_picture(self.inputs[0].x)
+                if is_picture(self.inputs[0].x)
                 else (
                     "For tokens name the embedding layer by its path in the network: ",
                     Argument("embedding", example="'...'"),
@@ -270,11 +267,13 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     max_bytes = parse_bytes(budget)
     seed = check_whole_number("seed", seed, 0)
     resolved = resolve_inputs(net, inputs, channel_axis)
+    if resolved is not inputs:
+        net = pass_one_numbers(net, resolved)
     if user_function := callable(target):
         net, target = net.with_head(_checked_scores(target)), None
     rows = len(resolved[0].x)
     # the second row alone, to be compared with its output beside the first row; a single row after another one, to be compared with its output alone
-    sample = tuple(i.x[1:2] if rows > 1 else i.x if net.max_batch_size == 1 else _with_other_row(i.x) for i in resolved)
+    sample = tuple(i.x[1:2] if rows > 1 else i.x if net.max_batch_size == 1 else with_other_row(i.x) for i in resolved)
     net, outputs, kept = first_pass(net, sample, resolved, derivatives=derivatives, user_function=user_function)
     first = net.numpy(outputs)
     if first.dtype.kind == "c":
@@ -304,62 +303,6 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     background_inputs = None if background is None else resolve_background(net, background, resolved, channel_axis)
     return SaliencyProblem(
         net, resolved, resolved_target, row_outputs, batch_size, saved, max_bytes, seed, reduce, background_inputs
-    )
-
-
-def _with_other_row(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """A row after another one of wider range, which shows quantisation by the range of a batch."""
-    other = np.flip(x, -1)
-    return np.concatenate([other * x.dtype.type(1.5) if x.dtype.kind == "f" else other, x])
-
-
-def first_pass(
-    net: Differentiable,
-    sample: tuple[npt.NDArray[Any], ...],
-    inputs: tuple[Input, ...],
-    *,
-    derivatives: bool = True,
-    user_function: bool = False,
-) -> tuple[Differentiable, Array, int]:
-    """Evaluate for the first time, and find the type of floats that the network takes.
-
-    Args:
-        net: the network. sample: some rows of its inputs. inputs: the inputs themselves. derivatives: True if derivatives will be taken.
-        user_function: True if a function of the user runs after the network; its errors are not due to the inputs, and are raised as they are.
-
-    Returns:
-        The network, taking this type; its outputs; and the bytes that derivatives at these rows keep (without derivatives: that are in use at a time).
-
-    Raises:
-        InputError: the network cannot compute with such arrays.
-    """
-    failed: Exception | None = None
-    for typed in net.with_input_dtypes([i.given_dtype for i in inputs if i.given_dtype], sample):
-        try:
-            measure = typed.forward_and_memory if derivatives else typed.forward_and_live_memory
-            return typed, *measure(tuple(typed.array(x) for x in sample))
-        except Exception as error:
-            if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
-                raise
-            failed = failed or error
-    assert failed is not None  # noqa: S101  # for the types
-    if user_function:
-        raise failed
-    raise input_refusal(net, failed, len(sample[0]), inputs) from failed
-
-
-def _is_picture(x: npt.NDArray[Any]) -> bool:
-    return x.dtype == np.uint8 and x.ndim > 2
-
-
-def input_refusal(net: Differentiable, error: Exception, count: int, inputs: tuple[Input, ...]) -> InputError:
-    """The error for a network that cannot compute with these inputs; it names their types and shapes."""
-    given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
-    message = " ".join(str(error).split())
-    hint = layout_hint(net, tuple(i.x for i in inputs))
-    advice = BYTES_HINT if any(_is_picture(i.x) for i in inputs) else net.input_advice
-    return InputError(
-        f"the {net.noun} does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}.{hint} {advice}"
     )
 
 

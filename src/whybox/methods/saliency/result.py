@@ -62,8 +62,9 @@ def run_method(
         settings,
         began,
     )
-    found = tuple(_make_explanation(problem, output, input_index, additivity, evidence) for input_index in mapped)
-    checks, more_notes = check_map(problem, method, output, found, spot_checks)
+    shown, checked_method = output.explained or (problem, method)
+    found = tuple(_make_explanation(shown, output, input_index, additivity, evidence) for input_index in mapped)
+    checks, more_notes = check_map(shown, checked_method, output, found, spot_checks)
     seconds = time.perf_counter() - began
     evidence = replace(evidence, spot_checks=checks, notes=(*evidence.notes, *more_notes), seconds=seconds)
     return tuple(replace(e, evidence=evidence) for e in found)
@@ -166,7 +167,7 @@ def _make_evidence(
         )
     net = problem.net
     return Evidence(
-        **_of_registry(method),
+        **_of_registry(method, output),
         kernel=f"{output.kernel}, {net.arithmetic}",
         exact=output.exact,
         estimand=output.estimand,
@@ -192,11 +193,11 @@ def _make_evidence(
     )
 
 
-def _of_registry(method: Method) -> dict[str, Any]:
+def _of_registry(method: Method, output: MethodOutput) -> dict[str, Any]:
     """Fields of the evidence that the registry knows of a method; of a class of the user's own, its title."""
     spec = of_id(f"saliency.{method.name}")
     if spec is not None and isinstance(method, load(spec.run)):
-        return spec.evidence_fields()
+        return spec.evidence_fields() | ({} if output.signed is None else {"signed": output.signed})
     return {"method": method.title}
 
 
@@ -260,7 +261,9 @@ def _make_explanation(
         prediction=per_target(problem.scores),
         std_error=error,
         data=data,
-        extras=extras | _freedom_extra(output) | _input_extra(input_, coords),
+        extras=extras
+        | _freedom_extra(output)
+        | _input_extra(input_, coords, "input" if output.explained is None else "activation"),
         players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
 
@@ -283,12 +286,14 @@ def _feature_table(input_: Input) -> Table:
     )
 
 
-def _input_extra(input_: Input, coords: Mapping[str, Any]) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-    """The input itself, for pictures. An axis whose length differs from the map's gets a name of its own."""
+def _input_extra(
+    input_: Input, coords: Mapping[str, Any], name: str
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """The input itself, for pictures (of a layer: its activation). An axis whose length differs from the map's gets a name of its own."""
     if input_.x.ndim <= 2 or "token" in input_.dims:
         return {}
     same = {d: d not in coords or len(coords[d]) == n for d, n in zip(input_.dims, input_.x.shape, strict=True)}
-    return {"input": (tuple(d if same[d] else f"input_{d}" for d in input_.dims), input_.x.copy())}
+    return {name: (tuple(d if same[d] else f"input_{d}" for d in input_.dims), input_.x.copy())}
 
 
 def _reduce_channels(

@@ -68,7 +68,7 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
         target: None: the only output, or the largest in each row. A name (see `output_names`), a number (the name of an output where one is called so,
             else a position; refused where it could be both), a tuple of numbers for a place in outputs of several
             axes, one number a row, a list of names or ``"all"`` (an axis of outputs from one shared forward), or a function of the outputs that
-            answers one number a row.
+            answers one number a row; it is given all that the network returns, or the part that `output` names.
         method: an id of the family ``"saliency"`` in whybox.methods.registry, with options of its own, the method itself, or a list of these.
         background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
         reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
@@ -76,7 +76,7 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
         channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them (of a function: on the axis 1 or -1 that has at
             most four); of series class activation maps take the features.
             None: none. A number: that axis.
-        output: which of several outputs of the network (a key, a position, an attribute).
+        output: which of several outputs of the network (a key, a position, an attribute); None: the only array that it returns.
         output_names: names of the outputs, of the classes.
         embedding: path of the layer that embeds tokens: derivatives are taken with respect to its output, and summed (or reduced) over its last axis.
         tokenizer: reads texts; see whybox.methods.common.words.tokenized.read_texts. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.

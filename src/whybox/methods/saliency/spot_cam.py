@@ -127,7 +127,8 @@ def _layer_map(
         _score_weights(own, scores, t) if gradient is None else _channel_weights(method, own, read_channels(gradient))
     )
     terms = weights * own
-    return np.maximum(terms.sum(axis=0), 0.0), float(np.abs(terms).sum(axis=0).max())
+    total = terms.sum(axis=0)
+    return total if method.signed else np.maximum(total, 0.0), float(np.abs(terms).sum(axis=0).max())
 
 
 def _channel_weights(method: Any, activation: Floats, gradient: Floats) -> Floats:

@@ -16,15 +16,19 @@ from whybox.methods.saliency import spot_cam, spot_gradients, spot_masking, spot
 from whybox.methods.saliency.backprop_rules import DeepLift, GuidedBackprop
 from whybox.methods.saliency.base import Method, MethodOutput
 from whybox.methods.saliency.cam import GradCam, GradCamPlusPlus, LayerCam, ScoreCam
+from whybox.methods.saliency.conductance import Conductance
 from whybox.methods.saliency.expected_gradients import ExpectedGradients
 from whybox.methods.saliency.gradients import Gradient, GradientInput, SmoothGrad, VarGrad
+from whybox.methods.saliency.guided_gradcam import GuidedGradCam
 from whybox.methods.saliency.integrated_gradients import IntegratedGradients
+from whybox.methods.saliency.layer_integrated_gradients import LayerIntegratedGradients
 from whybox.methods.saliency.lime import LimeParts
 from whybox.methods.saliency.occlusion import Occlusion
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.segment_shapley import ShapleyParts
 from whybox.methods.saliency.segments import Ablation
+from whybox.methods.saliency.spot_conductance import SEVERAL_BASELINES, recompute_conductance
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.spot_rows import check_outputs, compare_with_map, outputs_alone
 
@@ -41,7 +45,8 @@ MAX_ROWS_SHARE: Final = 0.01  # of all rows, where that is more
 _GRADIENT_METHODS: Final = (Gradient, GradientInput, SmoothGrad, VarGrad, IntegratedGradients, ExpectedGradients)
 _MASKING_METHODS: Final = (Occlusion, Ablation, Rise, ShapleyParts, LimeParts)
 _CAM_METHODS: Final = (GradCam, GradCamPlusPlus, LayerCam, ScoreCam)
-_RULE_METHODS: Final = (DeepLift, GuidedBackprop)
+_RULE_METHODS: Final = (DeepLift, GuidedBackprop, GuidedGradCam)
+_LAYER_METHODS: Final = (LayerIntegratedGradients, Conductance)
 
 
 def start_record(problem: SaliencyProblem, method: Method, spot_checks: int | None) -> SpotRecord | None:
@@ -58,7 +63,7 @@ def passes_of_a_row(method: type[Method]) -> int:
     """Rows forward and backward that checking one row takes."""
     if issubclass(method, (Gradient, GradientInput)):
         return 4  # the row, forward and backward; two for a difference
-    if issubclass(method, _GRADIENT_METHODS):
+    if issubclass(method, (*_GRADIENT_METHODS, *_LAYER_METHODS)):
         return 5  # the row; a recorded point, forward and backward; two for a difference
     return 3 if issubclass(method, (*_CAM_METHODS, *_RULE_METHODS)) else 2
 
@@ -103,20 +108,45 @@ def check_map(
             outputs = outputs_alone(problem, [i.x[row : row + 1] for i in problem.inputs])
             check_outputs(problem, explanations[0], checker, row, outputs)
     notes: list[str] = []
-    if isinstance(method, _GRADIENT_METHODS):
+    if isinstance(method, Conductance):
+        notes += _check_conductance(problem, method, output, explanations[0], checker, alone)
+    elif isinstance(method, _GRADIENT_METHODS):
         notes += _check_gradients(problem, method, output, explanations, checker, alone)
     elif isinstance(method, _MASKING_METHODS):
         notes += spot_masking.check_rows(problem, method, output, explanations, checker, alone)
     elif isinstance(method, _CAM_METHODS):
         spot_cam.check_rows(problem, method, output, explanations[0], checker, alone)
     elif isinstance(method, _RULE_METHODS):
+        known = method.with_resolved(output.resolved_options) if output.resolved_options else method
         for row in alone:
-            spot_rules.check_row(problem, method, output, explanations, checker, row)
+            spot_rules.check_row(problem, known, output, explanations, checker, row)
         notes.append("not recomputed: the rules of operators, which have no second way")
     else:
         notes.append("not recomputed: the map, for its method is a class of your own; the network's outputs were")
     checker.predictions = counter.forward + counter.backward - before
     return checker.result, tuple(notes)
+
+
+def _check_conductance(
+    problem: SaliencyProblem,
+    method: Conductance,
+    output: MethodOutput,
+    e: Explanation,
+    checker: SpotChecker,
+    alone: Sequence[int],
+) -> list[str]:
+    record, lost = problem.spot_record, 0
+    assert record is not None  # noqa: S101  # asked by the caller
+    for row in record.rows.tolist():
+        sums = recompute_conductance(problem, method, output, record, row)
+        lost += sums is None
+        for t, numbers in zip(record.targets, sums or (), strict=False):
+            places, way = record.input_positions[0], spot_gradients.SUM_WAY
+            compare_with_map(problem, e, output, checker, numbers, (row, t, 0), places, way)
+    differences = _are_derivatives(problem)
+    for row in (r for r in alone if r in record.sampled_points):
+        spot_gradients.check_gradient_alone(problem, record, row, differences=differences)
+    return [SEVERAL_BASELINES] if lost else []
 
 
 def _check_gradients(
@@ -140,7 +170,7 @@ def _check_gradients(
                 else:
                     way = spot_gradients.SUM_WAY
                     compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, way)
-    differences = not any(remark.startswith("UNCHECKED") for remark in problem.net.remarks)
+    differences = _are_derivatives(problem)
     for row in (r for r in alone if r in record.sampled_points):
         outputs = spot_gradients.check_gradient_alone(problem, record, row, differences=differences)
         if isinstance(method, (Gradient, GradientInput)):
@@ -148,3 +178,8 @@ def _check_gradients(
     return (
         [f"not recomputed: the sums of {lost} recorded rows, whose paths cross or are lost in rounding"] if lost else []
     )
+
+
+def _are_derivatives(problem: SaliencyProblem) -> bool:
+    """Whether derivatives are held against differences of outputs: not where they were found to follow something else."""
+    return not any(remark.startswith("UNCHECKED") for remark in problem.net.remarks)

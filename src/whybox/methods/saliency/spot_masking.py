@@ -17,7 +17,7 @@ from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.gradient_check import unit_roundoff
 from whybox.methods.saliency.lime import LimeParts
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
-from whybox.methods.saliency.occlusion import Occlusion
+from whybox.methods.saliency.occlusion import Occlusion, is_per_input
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.segment_shapley import ShapleyParts
@@ -185,26 +185,35 @@ def _recompute_numbers(
     drops = own - scores
     total = (gone * drops[:, None]).sum(axis=0)
     if isinstance(method, Occlusion):
+        window, stride = (_value_of_input(problem, value, i) for value in (method.window, method.stride))
         windows = _windows_over(
-            method, problem.inputs[i].position_shape, places, problem.inputs[i].channel_axis is None
+            window, stride, problem.inputs[i].position_shape, places, problem.inputs[i].channel_axis is None
         )
         return RecomputedNumbers((total.reshape(shape) / windows[:, None]), allowed)
     size = np.where(gone.any(axis=0), (gone * one.n_hidden[:, None]).sum(axis=0), 1.0)
     return RecomputedNumbers((total / size).reshape(shape), allowed)
 
 
+def _value_of_input(problem: SaliencyProblem, value: Any, i: int) -> Any:
+    """What an option says of one input."""
+    if not is_per_input(value):
+        return value
+    of_inputs = dict(value)
+    return of_inputs.get(i, of_inputs.get(problem.inputs[i].name))
+
+
 def _windows_over(
-    method: Occlusion, sizes: tuple[int, ...], places: RecordedPositions, without_channel: bool
+    window_given: Any, stride_given: Any, sizes: tuple[int, ...], places: RecordedPositions, without_channel: bool
 ) -> Floats:
     """How many windows contain each place, counted one by one."""
     axes = []
     for axis, n in enumerate(sizes):
         window = max(1, n // 8) if not (without_channel and len(sizes) == 1) else 1
-        if method.window is not None:
-            window = method.window[axis] if isinstance(method.window, (tuple, list)) else method.window
+        if window_given is not None:
+            window = window_given[axis] if isinstance(window_given, (tuple, list)) else window_given
         stride = max(1, window // 2)
-        if method.stride is not None:
-            stride = method.stride[axis] if isinstance(method.stride, (tuple, list)) else method.stride
+        if stride_given is not None:
+            stride = stride_given[axis] if isinstance(stride_given, (tuple, list)) else stride_given
         starts, start = [], 0
         while start + window < n:
             starts.append(start)

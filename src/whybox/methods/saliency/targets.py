@@ -69,7 +69,7 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
 
     Args:
         target: None: the only output, or the one with the largest value in each row. A number, a name, a tuple of numbers (a position in
-            outputs of several axes), one number a row, names, or ``"all"``. A number is the name of an output where one is called so, else a
+            outputs of several axes), a list of such tuples, one number a row, names, or ``"all"``. A number is the name of an output where one is called so, else a
             position; where it could be both, it is refused.
         shape: of one row's outputs. rows: number of rows.
         names: of the outputs along their first axis, () if unknown.
@@ -104,8 +104,11 @@ def resolve_target(target: Any, shape: tuple[int, ...], rows: int, names: Sequen
             positions = np.repeat(np.arange(count)[:, None], rows, axis=1)
             return Target(positions, shape, tuple(labels), True)
         return one_output(_named_position(target, labels))
-    if isinstance(target, tuple):
-        return one_output(_flat_position(target, shape))
+    places = target if isinstance(target, list) else [target]
+    if places and all(isinstance(t, tuple) for t in places):
+        chosen = [_flat_position(t, shape) for t in places]
+        positions = np.repeat(np.array(chosen, dtype=np.intp)[:, None], rows, axis=1)
+        return Target(positions, shape, tuple(labels[p] for p in chosen), isinstance(target, list))
     if getattr(target, "shape", None) == () and hasattr(target, "item"):  # an array or tensor of one number
         target = target.item()
     if isinstance(target, (int, np.integer)) and not isinstance(target, bool):

@@ -1,0 +1,119 @@
+"""Networks that return more than one array: the only array is taken unasked, and functions of the output are given all of it."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+import whybox as wb
+from networks.small import Formula, rows, seeded
+from whybox.errors import OptionError
+
+X = rows(5, 4)
+
+
+class ModelOutput(OrderedDict):
+    """As that of transformers: a dict whose keys are attributes too."""
+
+    def __getattr__(self, name):
+        if name in self:
+            return self[name]
+        raise AttributeError(name)
+
+
+def flat():
+    return seeded(lambda: nn.Sequential(nn.Linear(4, 6), nn.Tanh(), nn.Linear(6, 3)))
+
+
+def returning(wrap):
+    inner = flat()
+    net = Formula(lambda x: wrap(inner(x), x))
+    net.inner = inner
+    return net
+
+
+@pytest.mark.parametrize(
+    "wrap",
+    [
+        lambda y, x: {"logits": y},
+        lambda y, x: ModelOutput(logits=y, past=SimpleNamespace(cache=x), loss=None),
+        lambda y, x: SimpleNamespace(logits=y, size=3),
+        lambda y, x: ((y, None),),
+        lambda y, x: {"out": {"logits": y}, "name": "a"},
+        lambda y, x: [y],
+    ],
+)
+def test_the_only_array_is_taken_unasked(wrap):
+    want = wb.saliency(flat(), X, 1, "integrated_gradients").values
+    assert np.allclose(wb.saliency(returning(wrap), X, 1, "integrated_gradients").values, want, atol=1e-6)
+    assert np.allclose(wb.saliency(returning(wrap), X, 1, "deeplift").values.sum(1), want.sum(1), atol=1e-2)
+
+
+@pytest.mark.parametrize(
+    "wrap", [lambda y, x: {"logits": y, "states": (x, x)}, lambda y, x: (y, x), lambda y, x: SimpleNamespace(a=y, b=x)]
+)
+def test_one_of_several_arrays_is_not_guessed(wrap):
+    with pytest.raises(
+        OptionError, match=r"name the part to explain: output=.* or a function of all of it: target=lambda"
+    ):
+        wb.saliency(returning(wrap), X, 1)
+
+
+def test_a_function_is_given_all_that_the_network_returns():
+    inner, net = flat(), returning(lambda y, x: ModelOutput(logits=y, size=x.sum(1)))
+    e = wb.saliency(net, X, lambda out: out.logits[:, 2] * out["size"])
+    want = wb.saliency(Formula(lambda x: inner(x)[:, 2] * x.sum(1)), X)
+    assert np.allclose(e.values, want.values, atol=1e-6)
+    part = wb.saliency(net, X, lambda logits: logits[:, 2], output="logits")
+    assert np.allclose(part.values, wb.saliency(inner, X, 2).values, atol=1e-6)
+    one = wb.saliency(returning(lambda y, x: (y,)), X, lambda y: y[:, 2])
+    assert np.allclose(one.values, part.values, atol=1e-6)
+    assert wb.check(e, net, X, target=lambda out: out.logits[:, 2] * out["size"], checks="numerical").passed
+    with pytest.raises(
+        OptionError, match=r"fails \(TypeError: .* on what the network returns, a ModelOutput of \['logits', 'size'\]"
+    ):
+        wb.saliency(net, X, lambda out: out + 1)
+    with pytest.raises(OptionError, match="one number a row"):
+        wb.saliency(net, X, lambda out: out.logits)
+
+
+@pytest.mark.parametrize("method", ["gradient", "integrated_gradients", "occlusion"])
+@pytest.mark.parametrize("count", [1, 4])
+def test_detectors_with_a_list_of_boxes_for_each_row(method, count):
+    """Each row has as many scores as pass a threshold, so the result is no array."""
+    inner = flat()
+
+    def detect(x):
+        scores = torch.sigmoid(inner(x))
+        return [{"scores": one[one > 0.2].sort(descending=True).values, "labels": torch.arange(3)} for one in scores]
+
+    def best(found):
+        return torch.stack([one["scores"][:1].sum() for one in found])
+
+    net = Formula(detect)
+    net.inner = inner
+    given = X[:count]
+    want = wb.saliency(Formula(lambda x: torch.sigmoid(inner(x)).amax(1)), given, method=method)
+    assert np.allclose(wb.saliency(net, given, best, method).values, want.values, atol=1e-4)
+
+
+def test_the_same_in_jax():
+    jnp = pytest.importorskip("jax.numpy")
+    weights = rows(4, 3)
+
+    def function(params, x):
+        return {"logits": jnp.tanh(x @ params), "size": x.sum(1)}
+
+    net = wb.networks.jax(function, weights)
+    e = wb.saliency(net, X, lambda out: out["logits"][:, 1] * out["size"])
+    want = wb.saliency(wb.networks.jax(lambda p, x: jnp.tanh(x @ p)[:, 1] * x.sum(1), weights), X)
+    assert np.allclose(e.values, want.values, atol=1e-5)
+    only = wb.saliency(wb.networks.jax(lambda p, x: {"logits": jnp.tanh(x @ p), "n": 3}, weights), X, 1)
+    assert np.allclose(only.values, wb.saliency(net, X, 1, output="logits").values, atol=1e-5)
+    with pytest.raises(OptionError, match="logits"):
+        wb.saliency(net, X, 1)
