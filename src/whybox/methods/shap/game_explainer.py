@@ -22,15 +22,9 @@ from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
+from whybox.methods.shap.game_answer import GameAnswer
 from whybox.methods.shap.game_plan import plan_games
-from whybox.methods.shap.game_problem import (
-    GameAnswer,
-    GameRows,
-    PreparedGames,
-    align_rows,
-    evaluate_rows,
-    resolve_setting,
-)
+from whybox.methods.shap.game_problem import GameRows, PreparedGames, align_rows, evaluate_rows, resolve_setting
 from whybox.methods.shap.game_result import game_explanation, reached_error
 from whybox.methods.shap.loss_games import check_truth_given
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
@@ -80,12 +74,13 @@ class GameExplainer:
         self._reason = reason
         self._time_share, self._checks = TimeShare(), 0
 
-    def __call__(self, X: Any, y: Any = None) -> Explanation:
+    def __call__(self, X: Any, y: Any = None, *, offset: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
             X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background.
             y: with ``loss``, the truth of each row, or the column of X that holds it.
+            offset: what is added to the raw outputs of each row, (n,) or (n, outputs), or the column of X that holds it.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2; see :func:`whybox.explain`.
@@ -95,7 +90,7 @@ class GameExplainer:
         """
         began = time.perf_counter()
         check_truth_given(self.options.loss, y)
-        given = align_rows(self.setting, X, y)
+        given = align_rows(self.setting, X, y, offset)
         spec, notes = self._choose(given)
         if not spec.exact:
             self._check_budget(given)
@@ -139,29 +134,30 @@ class GameExplainer:
     def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
         """Do nothing: the predictions that each call may take are checked there, when it is known which features of its rows differ."""
 
-    def plan(self, rows: int | Table, *, sparse: bool = False, y: Any = None) -> MethodPlan:
+    def plan(self, rows: int | Table, *, sparse: bool = False, y: Any = None, offset: Any = None) -> MethodPlan:
         """Say how rows would be explained, and what that costs at most.
 
         Args:
             rows: the rows, or how many; then every feature is taken to differ from the background. sparse: not used.
-            y: as for a call; of a number of rows, nothing.
+            y, offset: as for a call; of a number of rows, nothing.
 
         Raises:
             OptionError: no positive whole number. LimitError: more predictions than ``max_evals``. Others as the call.
         """
         del sparse
-        given = self._rows_to_plan(rows, y)
+        given = self._rows_to_plan(rows, y, offset)
         spec, notes = self._choose(given)
         if not spec.exact:
             self._check_budget(given)
         return plan_games(given, spec, notes)
 
-    def _rows_to_plan(self, rows: Any, y: Any) -> GameRows:
+    def _rows_to_plan(self, rows: Any, y: Any, offset: Any) -> GameRows:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)):
             check_truth_given(self.options.loss, y)
-            return align_rows(self.setting, as_table(rows), y)
-        if y is not None:
-            raise OptionError(Argument("y"), " is the truth of rows, and only their number is given; leave it out.")
+            return align_rows(self.setting, as_table(rows), y, offset)
+        for name, values in (("y", y), ("offset", offset)):
+            if values is not None:
+                raise OptionError(Argument(name), " is of rows, and only their number is given; leave it out.")
         count = check_whole_number("rows", rows)
         some = align_rows(self.setting, self.background.table.rows(np.zeros(count, dtype=np.int64)))
         return replace(some, differs=np.ones_like(some.differs), is_whole=False)

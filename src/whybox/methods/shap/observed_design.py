@@ -13,8 +13,9 @@ from whybox.games.donor_blocks import BlockDesign, GrowingBlocks
 from whybox.games.solve import GameValues, ObservedPairs, solve_games
 from whybox.methods.common.columns import Ints
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
+from whybox.methods.shap.game_answer import SampledRow
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs
-from whybox.methods.shap.game_problem import GameProblem, SampledRow
+from whybox.methods.shap.game_problem import GameProblem
 
 __all__ = ["ObservedDesign"]
 

@@ -48,10 +48,10 @@ class PartitionShap(GameExplainer):
         """Number of different background rows."""
         return len(self.background.distinct_rows(())[0])
 
-    def plan(self, rows: Any, *, sparse: bool = False, y: Any = None) -> MethodPlan:
+    def plan(self, rows: Any, *, sparse: bool = False, y: Any = None, offset: Any = None) -> MethodPlan:
         """Say how rows would be explained, and what that costs at most; see :meth:`GameExplainer.plan`."""
         del sparse
-        given = self._rows_to_plan(rows, y)
+        given = self._rows_to_plan(rows, y, offset)
         spec, notes = self._choose(given)
         self._check_budget(given)
         needed = needed_predictions(self._hierarchy, given.differs, self._different_rows)

@@ -138,6 +138,24 @@ class ShapProblem:
                 ".",
             )
 
+    def check_offset(self) -> None:
+        """Refuse rows with offsets on a scale where they change the values.
+
+        Raises:
+            OptionError: the scale is that behind a link.
+        """
+        if self.selection.scale == "response":
+            raise OptionError(
+                Argument("offset"),
+                f" changes the values behind a link, row by row, and {self.kernel!r} computes those without. Leave ",
+                Argument("scale"),
+                " out, or write ",
+                Argument("method", "exact"),
+                " or ",
+                Argument("method", "auto"),
+                " for whybox.explain: it evaluates all coalitions with each row's offset (explainers.ExactShap).",
+            )
+
     def result_shape(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
         pairs = len(self.interacting_pairs) if self.options.order == 2 and self.options.sparse else 0

@@ -16,9 +16,11 @@ from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, as_labels
 from whybox.kernels.predict import mismatch_advice
+from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
+from whybox.methods.shap.offset_games import add_offsets
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import ShapProblem
 from whybox.methods.shap.spot_checks import AnswerChecks
@@ -38,6 +40,7 @@ def explain_rows(
     spec: MethodSpec,
     *,
     out: npt.NDArray[Any] | None = None,
+    offsets: RowOffsets | None = None,
     call: int | None = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Explanation, float]:
@@ -45,7 +48,7 @@ def explain_rows(
 
     Args:
         compiled: the problem, with what the explainer keeps between calls.
-        out: where to write the attributions, instead of memory of our own.
+        out: where to write the attributions, instead of memory of our own. offsets: of the rows, if they have some.
         call: which call of the explainer this is, for what its checks draw; None: numbers are not recomputed.
         clock: by which the checks are timed.
 
@@ -61,7 +64,8 @@ def explain_rows(
     shape = (n, *problem.result_shape(), len(problem.selection.names))
     values, prediction = _result_array(problem, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     runner = KernelRunner(compiled, n)
-    checks = _RowChecks(runner, max(runner.relative_rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
+    rounding = max(runner.relative_rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0)
+    checks = _RowChecks(runner, rounding, offsets)
     players = _term_names(problem)
     spot = None
     if call is not None and problem.options.spot_checks != 0 and n:
@@ -102,6 +106,8 @@ def explain_rows(
     )
     base = problem.selection.select_predictions(runner.base)
     explanation = _make_explanation(problem, table, players, values, prediction, base, evidence)
+    if offsets is not None:
+        explanation = add_offsets(explanation, offsets, problem.selection)
     return explanation, 0.0 if spot is None else spot.seconds
 
 
@@ -160,6 +166,7 @@ class _RowChecks:
 
     runner: KernelRunner
     relative_rounding: float
+    offsets: RowOffsets | None = None
     residual: float = 0.0
     tolerance: float = 0.0
     agreement: float = 0.0
@@ -183,6 +190,10 @@ class _RowChecks:
             )
         raw = total if whole and total is not None and own is not None else self.runner.raw_outputs(X)
         predictions = self._compare_with_own_predict(raw, X, table, self.relative_rounding if raw is total else 0.0)
+        if self.offsets is not None and self.offsets.is_compared:
+            ours = self.runner.raw_outputs(X)
+            self.agreement = max(self.agreement, self.offsets.compare(table, X, ours, start))
+            self.model_calls += len(X)
         if total is not None:
             tol = problem.options.additivity_tol
             allowed = self._rounding_tolerance(raw, X) if tol is None else np.full(total.shape, tol)

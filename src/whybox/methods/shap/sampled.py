@@ -23,9 +23,9 @@ from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
 from whybox.methods.common.surrogates.store import content_keys
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_answer import GameAnswer, SampledHybrids, SampledRow
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, known_outputs, largest_output
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
-from whybox.methods.shap.loss_games import LOSS_NOTE
+from whybox.methods.shap.game_problem import GameProblem, even_shares
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.rounding import rounding_floor
@@ -130,18 +130,18 @@ class _Rounds:
         self._settle_small_games()
         numbers = HybridNumbers(problem)
         keys = content_keys(numbers.cells.rows)
-        if problem.loss is not None:  # of equal rows, those with another truth have other games
-            keys = content_keys(np.column_stack([numbers.cells.rows, problem.loss.truth]))
+        if problem.by_row is not None:  # of equal rows, those with another truth or offset have other games
+            keys = content_keys(np.column_stack([numbers.cells.rows, problem.by_row.keys]))
         unsettled = ~self._state.settled
         different = len(np.unique(keys[unsettled]))
         wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
         folds = np.zeros(n, dtype=np.int64)
-        if wanted and different >= MIN_ROWS and problem.loss is None:
+        if wanted and different >= MIN_ROWS and problem.by_row is None:
             folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
         self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
         self._groups = self._make_groups(keys, folds)
         self._all_groups = list(self._groups)
-        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED and problem.loss is None
+        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED and problem.by_row is None
         self._control: FittedControl | None = None
         self._fits = 0
         some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
@@ -298,8 +298,8 @@ class _Rounds:
         return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
-        if self._problem.loss is not None:
-            return (LOSS_NOTE,)
+        if self._problem.by_row is not None:
+            return (self._problem.by_row.no_surrogate,)
         if self._is_too_many and not self._state.settled.all():
             return (
                 f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
