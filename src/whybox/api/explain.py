@@ -11,6 +11,7 @@ from typing import Any, Final, overload
 
 from whybox.api.method_choice import for_each
 from whybox.api.texts_or_tables import chosen_options_of_tables, chosen_options_of_texts
+from whybox.data.library_containers import rows_of_container
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, LimitError, OptionError, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
@@ -21,7 +22,7 @@ from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.output import resolve_output
 from whybox.methods.common.plan import Plan
 from whybox.methods.common.row_losses import refuse_read_truth
-from whybox.methods.common.row_offsets import OFFSET_ROLE, refuse_offset
+from whybox.methods.common.row_offsets import OFFSET_ROLE, refuse_offset, rows_and_offset
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
@@ -106,6 +107,7 @@ def explain(
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
+            Also a DMatrix, a Pool of numbers, or a Dataset that kept its rows; their base margins, baselines and initial scores are offsets.
         background: rows whose values absent features take (interventional); all of them count. None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"``: exact for models that are read; of others exact where all coalitions fit the predictions allowed, else estimated with standard
             errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
@@ -194,7 +196,7 @@ def explain(
         return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     for_each(chosen, lambda each: check_truth_given(each.loss, y))
-    rows = as_table(X)  # once: a reader gives its rows once
+    rows, offset = rows_and_offset(X, offset)  # once: a reader gives its rows once
     behind, explained = _background_table(model, background, y, offset), _ModelToExplain(model)
     beside = _given_beside(y, offset)
 
@@ -222,7 +224,7 @@ def plan_explain(
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
         return for_each(of_texts, lambda each: plan_texts(model, X, each))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
-    table = None if isinstance(X, Integral) else as_table(X)
+    table, offset = (None, offset) if isinstance(X, Integral) else rows_and_offset(X, offset)
     if table is not None or y is not None:
         for_each(chosen, lambda each: check_truth_given(each.loss, y))
     behind, explained = _background_table(model, background, y, offset), _ModelToExplain(model)
@@ -265,7 +267,8 @@ def _background_table(model: Any, background: Any, y: Any, offset: Any) -> Table
     refuse_column_of_estimator(model, offset, "offset", OFFSET_ROLE)
     if background is None:
         return None
-    table = as_table(background, what="the background")
+    held = rows_of_container(background, "the background")  # whose own offsets never enter
+    table = as_table(background if held is None else held.rows, what="the background")
     for name in (y, offset):
         table = without_column(table, name) if isinstance(name, str) else table
     return table

@@ -66,23 +66,7 @@ def waterfall(
     Raises:
         OptionError: not attributions of one row, or no output named where there are several.
     """
-    e = one_output(e, output, "waterfall")
-    if e.kind == "interaction":
-        raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
-    if e.kind != "attribution":
-        raise OptionError(f"a waterfall shows attributions of one row.{other_figure_hint(e)}")
-    if "feature" not in e.dims and not has_words(e):
-        raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
-    if "row" in e.dims:
-        if row is None:
-            raise OptionError(
-                f"a waterfall shows one of the {len(e)} {'texts' if has_words(e) else 'rows'}; say which: waterfall(",
-                Argument("row", 0),
-                "), or slice first: e[0].plot.waterfall().",
-            )
-        e = e[int(row)]
-    elif row is not None:
-        raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
+    e = _one_row(e, row, output)
     steps = _steps_upwards(e, max_display)
     values = np.array([step.value for step in steps])
     base = float(e.base) - (steps[0].value if steps[0].is_offset else 0.0)
@@ -124,6 +108,32 @@ def waterfall(
     add_caution(ax, e)
     style_axes(ax)
     return ax
+
+
+def _one_row(e: Explanation, row: Any, output: Any) -> Explanation:
+    """Attributions of one row and one output; arguments are those of :func:`waterfall`.
+
+    Raises:
+        OptionError: they are not, and none is named.
+    """
+    e = one_output(e, output, "waterfall")
+    if e.kind == "interaction":
+        raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
+    if e.kind != "attribution":
+        raise OptionError(f"a waterfall shows attributions of one row.{other_figure_hint(e)}")
+    if "feature" not in e.dims and not has_words(e):
+        raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
+    if "row" in e.dims:
+        if row is None:
+            raise OptionError(
+                f"a waterfall shows one of the {len(e)} {'texts' if has_words(e) else 'rows'}; say which: waterfall(",
+                Argument("row", 0),
+                "), or slice first: e[0].plot.waterfall().",
+            )
+        e = e[int(row)]
+    elif row is not None:
+        raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
+    return e
 
 
 @final

@@ -10,8 +10,9 @@ from typing import Any, Final, final
 
 import numpy as np
 
+from whybox.data.library_containers import rows_of_container
 from whybox.data.series import is_missing
-from whybox.data.table import Floats, Table
+from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, NonFiniteError, OptionError, UnsupportedModelError
 from whybox.kernels.predict import mismatch_advice, rounding_scale
 from whybox.methods.common.columns_beside import separate_column
@@ -19,7 +20,7 @@ from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["OFFSET_ROLE", "RowOffsets", "refuse_offset", "resolve_offsets", "separate_offset"]
+__all__ = ["OFFSET_ROLE", "RowOffsets", "refuse_offset", "resolve_offsets", "rows_and_offset", "separate_offset"]
 
 OFFSET_ROLE: Final = "an offset"
 
@@ -97,7 +98,7 @@ class RowOffsets:
     @property
     def note(self) -> str:
         """What an explanation of rows with offsets says, for its evidence."""
-        added = "Each row's offset is added to the model's raw outputs, before any link, and is part of the row's own base (base_values)"
+        added = "Each row's offset is added to the model's raw outputs, before any link"
         if self.replaced.any():
             constant = ", ".join(f"{value:.6g}" for value in self.replaced)
             added += f"; as in the library, {self.name} takes the place of the base score ({constant})"
@@ -105,6 +106,26 @@ class RowOffsets:
             rule = self.model.offset_rule
             return f"{added}. Every row was compared with {rule.call_name if rule else ''}."
         return f"{added}. No predict of the library takes offsets, so there is none to compare with."
+
+
+def rows_and_offset(X: Any, offset: Any = None) -> tuple[Table, Any]:
+    """Return rows as a table, and their offsets: where X is a DMatrix, Pool or Dataset that has some, those.
+
+    Args:
+        offset: as it was given.
+
+    Raises:
+        OptionError: both have. InputError: as of :func:`as_table`.
+    """
+    held = rows_of_container(X, "X")
+    if held is None:
+        return as_table(X), offset
+    if held.offset is not None and offset is not None:
+        raise OptionError(
+            Argument("offset"),
+            f" is given, and the {held.kind} has {held.offset_name} of its own. Give one of the two.",
+        )
+    return as_table(held.rows), offset if held.offset is None else held.offset
 
 
 def separate_offset(table: Table, offset: Any, model: Model | None = None) -> tuple[Table, Any]:
@@ -157,7 +178,9 @@ def resolve_offsets(model: Model, offset: Any, rows: int) -> RowOffsets:
         numbers = numbers[:, None]
     outputs = model.outputs.names
     if numbers.ndim != 2 or len(numbers) != rows:
-        raise InputError(Argument("offset"), f" has the shape {numbers.shape} for {rows:,} rows; give one number for each.")  # fmt: skip
+        raise InputError(
+            Argument("offset"), f" has the shape {np.shape(offset)} for {rows:,} rows; give one number for each."
+        )
     if numbers.shape[1] != len(outputs):
         wanted = f"({rows}, {len(outputs)})" if len(outputs) > 1 else f"({rows},)"
         raise InputError(
@@ -166,9 +189,10 @@ def resolve_offsets(model: Model, offset: Any, rows: int) -> RowOffsets:
             f"({', '.join(map(str, outputs[:8]))}): give the shape {wanted}.",
         )
     if (bad := ~np.isfinite(numbers).all(axis=1)).any():
+        count = int(bad.sum())
         raise NonFiniteError(
             Argument("offset"),
-            f" is missing or infinite for {int(bad.sum()):,} rows, the first being {{row}}. Of an exposure the offset is its log, and an exposure of 0 has none; "
+            f" is missing or infinite for {count:,} row{'s' * (count != 1)}, the first being {{row}}. Of an exposure the offset is its log, and an exposure of 0 has none; "
             "leave those rows out.",
             row=int(np.flatnonzero(bad)[0]),
         )

@@ -16,7 +16,13 @@ from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.common.options import make_options, parameters_of
-from whybox.methods.common.row_offsets import RowOffsets, refuse_offset, resolve_offsets, separate_offset
+from whybox.methods.common.row_offsets import (
+    RowOffsets,
+    refuse_offset,
+    resolve_offsets,
+    rows_and_offset,
+    separate_offset,
+)
 from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
@@ -147,8 +153,9 @@ class _ShapExplainer:
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
         offsets = None
+        X, offset = rows_and_offset(X, offset)
         if offset is not None:
-            X, offset = separate_offset(as_table(X), offset, self.model)
+            X, offset = separate_offset(X, offset, self.model)
             offsets = resolve_offsets(self.model, offset, len(X))
         received = prepare_rows(self.model, X)
         if out is None:

@@ -29,7 +29,13 @@ from whybox.methods.common.resolved_model import (
     resolve_model,
 )
 from whybox.methods.common.row_losses import RowLosses, resolve_losses, separate_truth
-from whybox.methods.common.row_offsets import RowOffsets, refuse_offset, resolve_offsets, separate_offset
+from whybox.methods.common.row_offsets import (
+    RowOffsets,
+    refuse_offset,
+    resolve_offsets,
+    rows_and_offset,
+    separate_offset,
+)
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
 from whybox.methods.shap.differing_players import players_that_differ
 from whybox.methods.shap.loss_games import LossGames, loss_selection
@@ -307,16 +313,17 @@ def align_rows(setting: GameSetting, X: Any, y: Any = None, offset: Any = None) 
         LimitError: ``max_evals`` does not even suffice for rows and background.
     """
     model, background, options = setting.model, setting.background.table, setting.options
+    X, offset = rows_and_offset(X, offset)
     X, y = (X, None) if y is None else separate_truth(X, y, model)
     offsets = None
     if offset is not None:
         refuse_offset(model)
         behind_link = not setting.explains_raw_outputs
         check_offset_options(stochastic=options.stochastic, surrogate=options.surrogate, behind_link=behind_link)
-        X, offset = separate_offset(as_table(X), offset, model)
+        X, offset = separate_offset(X, offset, model)
         offsets = resolve_offsets(model, offset, len(X))
         setting = setting.behind_link if behind_link else setting
-    prepared = prepare_rows(model, as_table(X))
+    prepared = prepare_rows(model, X)
     prepared.check_agreement(setting.resolved.prepared_rows)
     rows = snapshot_table(prepared.table)
     check_same_kind(rows, background, elementwise=model.inputs.encoder.is_elementwise)

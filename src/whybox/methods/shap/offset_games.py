@@ -22,6 +22,7 @@ from whybox.methods.shap.row_games import RowGames
 
 __all__ = ["OffsetGames", "ShiftedOutputs", "add_offsets", "check_offset_options", "offset_extras"]
 
+OWN_BASES_NOTE: Final = "The offset is part of each row's own base (base_values)."
 OFFSET_GAMES_NOTE: Final = (
     "Behind the link the games of rows with other offsets differ, also where their cells are equal."
 )
@@ -158,7 +159,7 @@ def add_offsets(e: Explanation, offsets: RowOffsets, selection: OutputSelection)
     assert e.prediction is not None  # noqa: S101  # of rows
     evidence = replace(
         e.evidence,
-        notes=(*e.evidence.notes, offsets.note),
+        notes=(*e.evidence.notes, offsets.note, OWN_BASES_NOTE),
         settings={**e.evidence.settings, OFFSET_SETTING: offsets.name},
         fingerprints={**e.evidence.fingerprints, "offset": offsets.fingerprint},
     )

@@ -27,6 +27,7 @@ __all__ = [
     "refuse_model_of_texts",
     "refuse_no_texts",
     "resolve_text_output",
+    "takes_only_texts",
     "takes_tables",
 ]
 
@@ -103,6 +104,11 @@ def call_model(function: Callable[[list[str]], Any], texts: list[str], kind: str
 def takes_tables(model: Any) -> bool:
     """Return whether a model is known to take tables: a file, a model that was read, or an estimator that counted columns in training."""
     return isinstance(model, (Model, str, Path)) or hasattr(_estimator_of(model), "n_features_in_")
+
+
+def takes_only_texts(model: Any) -> bool:
+    """Return whether a model, or the estimator that it is a method of, is known to take texts, and no tables."""
+    return takes_texts(_estimator_of(model))
 
 
 def _estimator_of(model: Any) -> Any:
