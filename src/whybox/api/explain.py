@@ -19,7 +19,6 @@ from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
 from whybox.methods.common.columns_beside import refuse_column_of_estimator, without_column
 from whybox.methods.common.options import shows_first_overload
-from whybox.methods.common.output import resolve_output
 from whybox.methods.common.plan import Plan
 from whybox.methods.common.row_losses import refuse_read_truth
 from whybox.methods.common.row_offsets import OFFSET_ROLE, refuse_offset, rows_and_offset
@@ -39,8 +38,6 @@ from whybox.models.registry import as_model
 __all__ = ["explain", "explainer_of", "plan_explain"]
 
 _WHY_EVALUATED: Final = "it is the loss that is explained, and that is no sum of a model's parts."
-_WHY_OFFSETS: Final = "behind the link each row has a game of its own, with its offset."
-MAX_QUICK_EVALS: Final = 10**7  # predictions of a model that is read, which take some seconds
 
 
 @overload
@@ -333,8 +330,6 @@ class _ModelToExplain:
             read = self._read
             if isinstance(read, Model) and options.loss is not None:
                 return _evaluating(read, background, options, _WHY_EVALUATED)
-            if isinstance(read, Model) and has_offset and _is_behind_link(read, options):
-                return _evaluating_behind_link(read, background, options, rows)
             spec = _reading_method(read, options.method) if isinstance(read, Model) else None
             if isinstance(read, Model) and spec is not None:
                 return self._explainer_of_read_model(read, spec, background, options, rows)
@@ -397,22 +392,6 @@ def _evaluating(model: Any, background: Any, options: ShapOptions, reason: str |
         exact = replace(options.for_exact(), stochastic=options.stochastic, batch_size=options.batch_size)
         return ExactShap(model, background, exact, reason=reason)
     return AnyModelShap(model, background, options, reason=reason)
-
-
-def _is_behind_link(model: Model, options: ShapOptions) -> bool:
-    """Whether values are of predictions behind a link, where an offset changes them."""
-    return resolve_output(model.outputs, options.output, options.scale).scale == "response"
-
-
-def _evaluating_behind_link(model: Model, background: Any, options: ShapOptions, rows: Table | int | None) -> Any:
-    """Return the explainer of rows with offsets behind a link: as for a model that is read, exact where that takes no more than `MAX_QUICK_EVALS`."""
-    evaluating = _evaluating(model, background, options, _WHY_OFFSETS)
-    if options.method == "exact" or options.max_evals is not None or rows is None:
-        return evaluating
-    count, players = len(rows) if isinstance(rows, Table) else rows, evaluating.setting.players.count
-    if 2.0**players * len(evaluating.background) * count > MAX_QUICK_EVALS:
-        return evaluating
-    return ExactShap(model, background, options.for_exact(), reason=_WHY_OFFSETS)
 
 
 def _can_be_evaluated(model: Any) -> bool:

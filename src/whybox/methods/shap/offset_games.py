@@ -20,7 +20,14 @@ from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.shap.row_games import RowGames
 
-__all__ = ["OffsetGames", "ShiftedOutputs", "add_offsets", "check_offset_options", "offset_extras"]
+__all__ = [
+    "OffsetGames",
+    "ShiftedOutputs",
+    "add_offsets",
+    "check_offset_options",
+    "offset_extras",
+    "with_offsets_inside",
+]
 
 OWN_BASES_NOTE: Final = "The offset is part of each row's own base (base_values)."
 OFFSET_GAMES_NOTE: Final = (
@@ -143,6 +150,30 @@ def offset_extras(
         }
     chosen = np.ascontiguousarray(selection.drop_output_axis(selection.select_values(offsets.given)))
     return {"offset": (("row", "output") if selection.has_output_axis else ("row",), chosen)}
+
+
+def with_offsets_inside(e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats) -> Explanation:
+    """Return attributions or interactions behind a link, computed of rows with their offsets, with what belongs to these.
+
+    Args:
+        e: with the rows' predictions. selection: of the outputs that are explained. bases: of each row, (n, outputs explained).
+    """
+    dims = ("row", "output") if selection.has_output_axis else ("row",)
+    is_shared = len(bases) > 0 and (bases == bases[0]).all()
+    shared = bases[0] if is_shared else np.full(bases.shape[1], np.nan)
+    evidence = replace(
+        e.evidence,
+        notes=(*e.evidence.notes, offsets.note, OFFSET_GAMES_NOTE),
+        settings={**e.evidence.settings, OFFSET_INSIDE_SETTING: offsets.name},
+        fingerprints={**e.evidence.fingerprints, "offset": offsets.fingerprint},
+    )
+    own = np.ascontiguousarray(selection.drop_output_axis(bases))
+    return replace(
+        e,
+        base=np.array(selection.drop_output_axis(shared)),
+        evidence=evidence,
+        extras={**e.extras, "base": (dims, own), **offset_extras(offsets)},
+    )
 
 
 def add_offsets(e: Explanation, offsets: RowOffsets, selection: OutputSelection) -> Explanation:

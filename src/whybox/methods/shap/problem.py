@@ -139,21 +139,19 @@ class ShapProblem:
             )
 
     def check_offset(self) -> None:
-        """Refuse rows with offsets on a scale where they change the values.
+        """Refuse rows with offsets where they are not computed.
 
         Raises:
-            OptionError: the scale is that behind a link.
+            OptionError: the approximation behind a link.
         """
-        if self.selection.scale == "response":
+        if self.kernel == "rescaled":
             raise OptionError(
-                Argument("offset"),
-                f" changes the values behind a link, row by row, and {self.kernel!r} computes those without. Leave ",
+                Argument("method", "rescaled"),
+                " does not go with ",
+                Argument("offset", example="..."),
+                ": leave it out for exact values, or leave ",
                 Argument("scale"),
-                " out, or write ",
-                Argument("method", "exact"),
-                " or ",
-                Argument("method", "auto"),
-                " for whybox.explain: it evaluates all coalitions with each row's offset (explainers.ExactShap).",
+                " out.",
             )
 
     def result_shape(self) -> tuple[int, ...]:

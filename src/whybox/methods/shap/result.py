@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, final
 
 import numpy as np
@@ -19,8 +20,9 @@ from whybox.kernels.predict import mismatch_advice
 from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.method_spec import MethodSpec
+from whybox.methods.shap.added_columns import split_added, with_added
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
-from whybox.methods.shap.offset_games import add_offsets
+from whybox.methods.shap.offset_games import add_offsets, with_offsets_inside
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import ShapProblem
 from whybox.methods.shap.spot_checks import AnswerChecks
@@ -66,16 +68,21 @@ def explain_rows(
     runner = KernelRunner(compiled, n)
     rounding = max(runner.relative_rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0)
     checks = _RowChecks(runner, rounding, offsets)
+    behind_link = offsets is not None and problem.selection.scale == "response"
+    added = offsets.added if offsets is not None and behind_link else None
+    bases = np.empty((n, shape[-1])) if behind_link else None
     players = _term_names(problem)
     spot = None
     if call is not None and problem.options.spot_checks != 0 and n:
         axes = [tuple(players)] * (len(shape) - 2)
-        spot = AnswerChecks(runner, n, checks.relative_rounding, call=call, names=axes, clock=clock)
+        encode = partial(_encode, problem, added)
+        spot = AnswerChecks(runner, n, checks.relative_rounding, call=call, names=axes, encode=encode, clock=clock)
     digest = hashlib.sha256()
     for start, block in table.blocks(_rows_at_once(problem)):
         X = problem.model.inputs.matrix_of_block(block, start)
         digest.update(X.data)
         some = slice(start, start + len(X))
+        X = with_added(X, None if added is None else added[some])
         computed = (
             values[some]
             if problem.all_players is None
@@ -87,6 +94,8 @@ def explain_rows(
             what=f"{spec.title} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else spec.title,
         )
         prediction[some] = checks.check_block(X, block, computed, start)
+        if bases is not None:
+            bases[some] = problem.selection.select_predictions(runner.bases(X))
         if problem.all_players is not None:
             _place_among_all(problem, computed, values[some])
         if spot is not None:
@@ -106,9 +115,16 @@ def explain_rows(
     )
     base = problem.selection.select_predictions(runner.base)
     explanation = _make_explanation(problem, table, players, values, prediction, base, evidence)
-    if offsets is not None:
+    if offsets is not None and bases is not None:
+        explanation = with_offsets_inside(explanation, offsets, problem.selection, bases)
+    elif offsets is not None:
         explanation = add_offsets(explanation, offsets, problem.selection)
     return explanation, 0.0 if spot is None else spot.seconds
+
+
+def _encode(problem: ShapProblem, added: Floats | None, table: Table, rows: npt.NDArray[np.int64]) -> Floats:
+    """Encode some of the rows, those at `rows`, with what is added to their raw outputs."""
+    return with_added(problem.model.inputs.matrix(table.rows(rows)), None if added is None else added[rows])
 
 
 def _rows_at_once(problem: ShapProblem) -> int:
@@ -185,14 +201,15 @@ class _RowChecks:
         )
         total = None
         if problem.additive:
-            total = problem.selection.select_predictions(self.runner.base) + values.sum(
+            total = problem.selection.select_predictions(self.runner.bases(X)) + values.sum(
                 axis=tuple(range(1, values.ndim - 1)), dtype=np.float64
             )
         raw = total if whole and total is not None and own is not None else self.runner.raw_outputs(X)
-        predictions = self._compare_with_own_predict(raw, X, table, self.relative_rounding if raw is total else 0.0)
+        predictions = self._compared_predictions(raw, X, table, self.relative_rounding if raw is total else 0.0)
         if self.offsets is not None and self.offsets.is_compared:
-            ours = self.runner.raw_outputs(X)
-            self.agreement = max(self.agreement, self.offsets.compare(table, X, ours, start))
+            rows = split_added(X, problem.model.inputs.width)[0]
+            ours = self.runner.raw_outputs(rows)
+            self.agreement = max(self.agreement, self.offsets.compare(table, rows, ours, start))
             self.model_calls += len(X)
         if total is not None:
             tol = problem.options.additivity_tol
@@ -203,7 +220,15 @@ class _RowChecks:
     def predict_with_tolerance(self, table: Table, X: Floats) -> tuple[Floats, Floats]:
         """Return the predictions of some rows on the selection's scale, and what rounding explains, (rows, outputs explained) each."""
         raw = self.runner.raw_outputs(X)
-        return self._compare_with_own_predict(raw, X, table, 0.0), self._rounding_tolerance(raw, X)
+        return self._compared_predictions(raw, X, table, 0.0), self._rounding_tolerance(raw, X)
+
+    def _compared_predictions(self, raw: Floats, X: Floats, table: Table, rounding: float) -> Floats:
+        """Return predictions on the selection's scale; what the model predicts without offsets is held against its own predict."""
+        rows, added = split_added(X, self.runner.problem.model.inputs.width)
+        if added is None:
+            return self._compare_with_own_predict(raw, X, table, rounding)
+        self._compare_with_own_predict(self.runner.raw_outputs(rows), rows, table, rounding)
+        return self._on_scale(raw)
 
     def _compare_with_own_predict(self, raw: Floats, X: Floats, table: Table, rounding: float) -> Floats:
         """Hold raw outputs, which have lost `rounding`, against the model's own predict; return predictions on the selection's scale."""
@@ -249,7 +274,7 @@ class _RowChecks:
         moved = np.maximum(np.abs(link(raw + tolerance) - response), np.abs(response - link(raw - tolerance))).max(
             axis=1, keepdims=True
         )
-        return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(self.runner.base))[
+        return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(self.runner.bases(X)))[
             :, list(problem.selection.output_positions)
         ]
 
