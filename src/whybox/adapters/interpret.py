@@ -199,7 +199,7 @@ def _library_functions() -> tuple[Callable[..., Any], Callable[..., Any]]:
 class _PredictTable:
     """The model's own predict as (rows, outputs)."""
 
-    predict: Callable[[Any], Any]
+    predict: Callable[..., Any]
 
     def __call__(self, table: Table) -> Floats:
         with suppress_warnings():

@@ -19,7 +19,7 @@ from whybox.methods.shap.game_answer import GameAnswer
 from whybox.methods.shap.game_hybrids import largest_absent
 from whybox.methods.shap.game_problem import GameProblem, PreparedGames
 from whybox.methods.shap.loss_games import LOSS_ESTIMAND, QUANTITY, LossGames
-from whybox.methods.shap.offset_games import add_offsets
+from whybox.methods.shap.offset_games import with_offsets
 from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import confidence_interval
 
@@ -83,7 +83,7 @@ def game_explanation(
     )
     if problem.offsets is None or problem.by_row is not None:
         return explanation
-    return add_offsets(explanation, problem.offsets, selection)
+    return with_offsets(explanation, problem.offsets, selection)
 
 
 def _base(prepared: PreparedGames) -> Floats:

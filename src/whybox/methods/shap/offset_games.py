@@ -20,14 +20,7 @@ from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.shap.row_games import RowGames
 
-__all__ = [
-    "OffsetGames",
-    "ShiftedOutputs",
-    "add_offsets",
-    "check_offset_options",
-    "offset_extras",
-    "with_offsets_inside",
-]
+__all__ = ["OffsetGames", "ShiftedOutputs", "check_offset_options", "offset_extras", "with_offsets"]
 
 OWN_BASES_NOTE: Final = "The offset is part of each row's own base (base_values)."
 OFFSET_GAMES_NOTE: Final = (
@@ -152,12 +145,20 @@ def offset_extras(
     return {"offset": (("row", "output") if selection.has_output_axis else ("row",), chosen)}
 
 
-def with_offsets_inside(e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats) -> Explanation:
-    """Return attributions or interactions behind a link, computed of rows with their offsets, with what belongs to these.
+def with_offsets(
+    e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats | None = None
+) -> Explanation:
+    """Return attributions or interactions of rows with offsets.
 
     Args:
-        e: with the rows' predictions. selection: of the outputs that are explained. bases: of each row, (n, outputs explained).
+        e: on the additive scale, of the rows without them; behind a link, of the rows with them.
+        selection: of the outputs that are explained. bases: behind a link, of each row, (n, outputs explained).
     """
+    return _added(e, offsets, selection) if bases is None else _inside(e, offsets, selection, bases)
+
+
+def _inside(e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats) -> Explanation:
+    """Behind a link: the values are of rows with offsets already; their own bases and what the evidence says."""
     dims = ("row", "output") if selection.has_output_axis else ("row",)
     is_shared = len(bases) > 0 and (bases == bases[0]).all()
     shared = bases[0] if is_shared else np.full(bases.shape[1], np.nan)
@@ -176,12 +177,8 @@ def with_offsets_inside(e: Explanation, offsets: RowOffsets, selection: OutputSe
     )
 
 
-def add_offsets(e: Explanation, offsets: RowOffsets, selection: OutputSelection) -> Explanation:
-    """Return attributions or interactions on the additive scale of rows with offsets: the same values from other bases to other predictions.
-
-    Args:
-        e: of the rows without offsets. selection: of the outputs that are explained.
-    """
+def _added(e: Explanation, offsets: RowOffsets, selection: OutputSelection) -> Explanation:
+    """On the additive scale: the same values from other bases to other predictions."""
     replaced = selection.drop_output_axis(selection.select_values(offsets.replaced))
     added = selection.drop_output_axis(selection.select_values(offsets.added))
     extras = offset_extras(offsets, selection)

@@ -22,7 +22,7 @@ from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.added_columns import split_added, with_added
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
-from whybox.methods.shap.offset_games import add_offsets, with_offsets_inside
+from whybox.methods.shap.offset_games import with_offsets
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import ShapProblem
 from whybox.methods.shap.spot_checks import AnswerChecks
@@ -68,9 +68,8 @@ def explain_rows(
     runner = KernelRunner(compiled, n)
     rounding = max(runner.relative_rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0)
     checks = _RowChecks(runner, rounding, offsets)
-    behind_link = offsets is not None and problem.selection.scale == "response"
-    added = offsets.added if offsets is not None and behind_link else None
-    bases = np.empty((n, shape[-1])) if behind_link else None
+    added = offsets.added if offsets is not None and problem.selection.scale == "response" else None
+    bases = None if added is None else np.empty((n, shape[-1]))
     players = _term_names(problem)
     spot = None
     if call is not None and problem.options.spot_checks != 0 and n:
@@ -115,10 +114,8 @@ def explain_rows(
     )
     base = problem.selection.select_predictions(runner.base)
     explanation = _make_explanation(problem, table, players, values, prediction, base, evidence)
-    if offsets is not None and bases is not None:
-        explanation = with_offsets_inside(explanation, offsets, problem.selection, bases)
-    elif offsets is not None:
-        explanation = add_offsets(explanation, offsets, problem.selection)
+    if offsets is not None:
+        explanation = with_offsets(explanation, offsets, problem.selection, bases)
     return explanation, 0.0 if spot is None else spot.seconds
 
 
