@@ -92,6 +92,26 @@ def test_refused_elsewhere():
         ExactShap(MODEL, BACKGROUND).plan(100, offset=SOME)
 
 
+@pytest.mark.parametrize("method", ["auto", "exact_shap"])
+def test_predictions_beyond_the_largest_number(method):
+    model = PoissonRegressor().fit(X, Y)
+    with pytest.raises(
+        NonFiniteError, match=r"beyond the largest number, the first in row 2.*of an exposure it is the log"
+    ):
+        wb.explain(model, ROWS, BACKGROUND, method, offset=[0, 0, 800.0, 0, 0, 0, 0, 0], scale="response")
+    e = wb.explain(model, ROWS, BACKGROUND, method, offset=np.full(8, -300.0), scale="response")
+    np.testing.assert_allclose(e.prediction, model.predict(ROWS) * np.exp(-300.0), rtol=1e-9)
+
+
+def test_a_series_in_another_order_is_refused():
+    shuffled = pd.Series(SOME, index=ROWS.index)[::-1]
+    with pytest.raises(InputError, match=r"has the row labels of X in another order.*pass offset\.loc\[X\.index\]"):
+        wb.explain(MODEL, ROWS, offset=shuffled)
+    np.testing.assert_array_equal(wb.explain(MODEL, ROWS, offset=shuffled.loc[ROWS.index]).offset, SOME)
+    later = X[40:48]
+    np.testing.assert_array_equal(wb.explain(MODEL, later, offset=pd.Series(SOME)).offset, SOME)  # labels of its own
+
+
 def test_what_the_refusal_of_a_function_says_works():
     def predict(rows):
         return MODEL.predict(rows[list("abcd")], base_margin=rows["margin"], output_margin=True)

@@ -15,12 +15,21 @@ from whybox.data.series import is_missing
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, NonFiniteError, OptionError, UnsupportedModelError
 from whybox.kernels.predict import mismatch_advice, rounding_scale
+from whybox.methods.common.columns import Ints
 from whybox.methods.common.columns_beside import separate_column
 from whybox.models.agreement import call_own_predict, compare_predictions
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.blackbox import BlackBox
 
-__all__ = ["OFFSET_ROLE", "RowOffsets", "refuse_offset", "resolve_offsets", "rows_and_offset", "separate_offset"]
+__all__ = [
+    "OFFSET_ROLE",
+    "RowOffsets",
+    "check_finite",
+    "refuse_offset",
+    "resolve_offsets",
+    "rows_and_offset",
+    "separate_offset",
+]
 
 OFFSET_ROLE: Final = "an offset"
 
@@ -132,9 +141,41 @@ def separate_offset(table: Table, offset: Any, model: Model | None = None) -> tu
     """Return the rows, and the offsets: where `offset` names a column of them, that column, which is then no column of the rows.
 
     Raises:
-        OptionError: no such column, or the model reads it.
+        OptionError: no such column, or the model reads it. InputError: a pandas series of the rows' labels in another order.
     """
+    _refuse_another_order(table, offset)
     return separate_column(table, offset, "offset", OFFSET_ROLE, model)
+
+
+def _refuse_another_order(table: Table, offset: Any) -> None:
+    """Refuse a series or frame whose labels are those of the rows, but in another order: offsets are taken by position."""
+    index = getattr(offset, "index", None)
+    if not table.is_pandas or not hasattr(index, "sort_values") or len(index) != len(table):
+        return
+    own = table.native.index
+    if not index.equals(own) and index.nlevels == own.nlevels and index.isin(own).all() and own.isin(index).all():
+        raise InputError(
+            Argument("offset"),
+            " has the row labels of X in another order, and offsets are taken by position; pass offset.loc[X.index].",
+        )
+
+
+def check_finite(predictions: Floats, rows: Ints) -> None:
+    """Refuse predictions of rows with offsets that are too large for a number.
+
+    Args:
+        predictions: (k, ...). rows: (k,), positions of the rows that they are of.
+
+    Raises:
+        NonFiniteError: there are some.
+    """
+    bad = ~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1)
+    if bad.any():
+        raise NonFiniteError(
+            Argument("offset"),
+            " takes predictions beyond the largest number, the first in {row}. It is added before the link: of an exposure it is the log.",
+            row=int(rows[bad][0]),
+        )
 
 
 def refuse_offset(model: Model | None) -> None:

@@ -151,7 +151,8 @@ class CompiledProblem:
         """Value behind the link when every player is absent, of each row with what is added to its raw outputs: (rows, model outputs)."""
         background, link = self.problem.background, self.problem.model.outputs.link
         assert background is not None  # noqa: S101  # a link takes one
-        return np.stack([background.weights @ link(self._background_outputs + of_row) for of_row in added])
+        with np.errstate(over="ignore"):
+            return np.stack([background.weights @ link(self._background_outputs + of_row) for of_row in added])
 
     @cached_property
     def _background_outputs(self) -> Floats:

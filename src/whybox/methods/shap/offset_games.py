@@ -17,7 +17,7 @@ from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import OFFSET_INSIDE_SETTING, OFFSET_SETTING, Explanation
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.row_offsets import RowOffsets
+from whybox.methods.common.row_offsets import RowOffsets, check_finite
 from whybox.methods.shap.row_games import RowGames
 
 __all__ = ["OffsetGames", "ShiftedOutputs", "check_offset_options", "offset_extras", "with_offsets"]
@@ -69,7 +69,10 @@ class ShiftedOutputs:
     def predictions(self, rows: Ints, raw: Floats) -> Floats:
         """Return predictions (k, ..., outputs explained) of hybrids of some rows (k,) from raw outputs (k, ..., model outputs)."""
         added = self.offsets.added[rows].reshape(len(rows), *(1,) * (raw.ndim - 2), raw.shape[-1])
-        return self.selection.from_raw(raw + added, self.offsets.model.outputs.link)
+        with np.errstate(over="ignore"):
+            found = self.selection.from_raw(raw + added, self.offsets.model.outputs.link)
+        check_finite(found, rows)
+        return found
 
     @property
     def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:

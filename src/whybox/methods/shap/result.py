@@ -17,7 +17,7 @@ from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, as_labels
 from whybox.kernels.predict import mismatch_advice
-from whybox.methods.common.row_offsets import RowOffsets
+from whybox.methods.common.row_offsets import RowOffsets, check_finite
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.added_columns import split_added, with_added
@@ -82,6 +82,8 @@ def explain_rows(
         digest.update(X.data)
         some = slice(start, start + len(X))
         X = with_added(X, None if added is None else added[some])
+        if bases is not None:
+            bases[some] = _bases(runner, X, start)
         computed = (
             values[some]
             if problem.all_players is None
@@ -93,8 +95,6 @@ def explain_rows(
             what=f"{spec.title} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else spec.title,
         )
         prediction[some] = checks.check_block(X, block, computed, start)
-        if bases is not None:
-            bases[some] = problem.selection.select_predictions(runner.bases(X))
         if problem.all_players is not None:
             _place_among_all(problem, computed, values[some])
         if spot is not None:
@@ -117,6 +117,20 @@ def explain_rows(
     if offsets is not None:
         explanation = with_offsets(explanation, offsets, problem.selection, bases)
     return explanation, 0.0 if spot is None else spot.seconds
+
+
+def _bases(runner: KernelRunner, X: Floats, start: int) -> Floats:
+    """Return the bases of rows with offsets behind a link, (rows, outputs explained).
+
+    Raises:
+        NonFiniteError: a base or a prediction is too large for a number.
+    """
+    selection, rows = runner.problem.selection, np.arange(start, start + len(X))
+    with np.errstate(over="ignore"):
+        check_finite(selection.from_raw(runner.raw_outputs(X), runner.problem.model.outputs.link), rows)
+    bases = selection.select_predictions(runner.bases(X))
+    check_finite(bases, rows)
+    return bases
 
 
 def _encode(problem: ShapProblem, added: Floats | None, table: Table, rows: npt.NDArray[np.int64]) -> Floats:
