@@ -109,7 +109,6 @@ def test_pairs_groups_and_other_indices(make):
         return by_definition(of_two, ONE[:, None], groups, **how)[..., 0]
 
     for options, expected in (
-        ({"order": 2}, of(order=2)),
         ({"players": {"one": [0, 2]}}, of([(0, 2), (1,), (3,)])),
         ({"index": "banzhaf"}, of(index=banzhaf())),
     ):
@@ -117,6 +116,8 @@ def test_pairs_groups_and_other_indices(make):
         np.testing.assert_allclose(e.values, expected, atol=2e-6)
     pairs = make(TWO, BACKGROUND, order=2, scale="probability")(ROWS, offset=ONE)
     np.testing.assert_allclose(pairs.values.sum(axis=2), of(), atol=2e-6)
+    apart = ~np.eye(4, dtype=bool)  # half of each interaction on either side
+    np.testing.assert_allclose(2 * pairs.values[:, apart], of(order=2)[:, apart], atol=2e-6)
 
 
 def test_weights_of_the_background():
