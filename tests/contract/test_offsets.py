@@ -99,7 +99,8 @@ def test_boosters_and_their_files(booster, several, tmp_path):
         return  # not read from a file, as versions differ
     for name in ("model.json", "model.ubj"):
         model.save_model(tmp_path / name)
-        check(str(tmp_path / name), raw, offset=offset, background=linear)
+        e = check(str(tmp_path / name), raw, offset=offset, background=linear)
+        assert "read from a file" in compared_with(e)
 
 
 def test_xgboost_after_early_stopping():

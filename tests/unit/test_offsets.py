@@ -86,6 +86,13 @@ def test_refused_elsewhere():
             OptionError, match=r"offset= is no option here: wb\.explain and wb\.effects take offsets of rows"
         ):
             verb(MODEL, X, *more, offset=OFFSET)
+    for verb in (wb.explain, wb.effects):
+        with pytest.raises(OptionError, match=r"base_margin= is no option here: write offset="):
+            verb(MODEL, ROWS, base_margin=SOME)
+        with pytest.raises(
+            OptionError, match=r"exposure= is no option here: write its log: offset=numpy\.log\(exposure\)"
+        ):
+            verb(MODEL, ROWS, exposure=SOME)
     with pytest.raises(OptionError, match="these are texts"):
         wb.explain(lambda texts: np.zeros(len(texts)), ["a b", "c"], offset=[0.0, 1.0])
     with pytest.raises(OptionError, match="only their number is given"):
@@ -312,6 +319,17 @@ def test_explain_on_the_command_line(folder, scale, capsys):
     np.testing.assert_allclose(got["base_value"], expected.base_values)
     np.testing.assert_allclose(got["prediction"], expected.prediction, atol=1e-6)
     assert "8 rows x 4 features" in capsys.readouterr().out
+
+
+def test_the_loss_of_rows_with_offsets_on_the_command_line(folder):
+    data = folder / "truth.csv"
+    WITH[:8].assign(kind=Y[:8]).to_csv(data, index=False)
+    given = ("--background", str(folder / "background.csv"), "--loss", "log", "--target", "kind", "--offset", "margin")
+    assert run(folder, *given, rows="truth.csv") == 0
+    got = pq.read_table(folder / "out.parquet").to_pandas()
+    expected = wb.explain(MODEL, ROWS, BACKGROUND, loss="log", y=Y[:8], offset=SOME)
+    np.testing.assert_allclose(got[list("abcd")].to_numpy(), expected.values, atol=1e-6)
+    np.testing.assert_allclose(got["prediction"], expected.prediction, atol=1e-6)
 
 
 def test_effects_and_plans_on_the_command_line(folder, capsys):

@@ -15,6 +15,7 @@ from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.numerics.statistics import critical_value
 
 __all__ = [
+    "OFFSETS_OF_LIBRARIES",
     "OFFSET_INSTEAD",
     "PredictionOptions",
     "check_max_evals",
@@ -30,6 +31,10 @@ OFFSET_INSTEAD: Final[tuple[Part, ...]] = (
     "wb.explain and wb.effects take offsets of rows. Here write it into a function of rows, one of whose columns holds the offset: ",
     "lambda X: model.predict_proba(X.drop(columns='offset'), base_margin=X['offset'])[:, 1]. The offset is then a feature like others.",
 )
+OFFSETS_OF_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
+    **dict.fromkeys(("base_margin", "init_score", "baseline"), ("write ", Argument("offset", example="..."), ".")),
+    "exposure": ("write its log: ", Argument("offset", example="numpy.log(exposure)"), "."),
+}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Options = TypeVar("_Options")
 

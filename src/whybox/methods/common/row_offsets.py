@@ -114,6 +114,8 @@ class RowOffsets:
         if self.is_compared:
             rule = self.model.offset_rule
             return f"{added}. Every row was compared with {rule.call_name if rule else ''}."
+        if self.model.own_predict is None:
+            return f"{added}. The model was read from a file, so rows with offsets were not compared with its library."
         return f"{added}. No predict of the library takes offsets, so there is none to compare with."
 
 
