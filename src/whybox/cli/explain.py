@@ -44,8 +44,8 @@ An estimator that is not read, in a trusted pickle, is evaluated on rows that mi
 all sets of features fit into --max-evals predictions, else with errors (--tol). All of DATA is in memory then.
 With --offset, a column of DATA that is no feature, base_value has each row's offset (XGBoost's base margin, the log
 of an exposure): prediction = base_value + the sum, before any link.
-With --loss and --target, the column of the truth, it is the loss of each row that is explained, of any model: base_value
-is the mean loss of the background rows with the row's truth, and prediction the loss of the row."""
+With --loss and --target, the column of the truth, it is the loss of each row that is explained, of any model:
+base_value is the mean loss of the background rows with the row's truth, and prediction the loss of the row."""
 _EXAMPLES: Final = """\
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
