@@ -247,7 +247,7 @@ def test_estimates_do_not_depend_on_the_order_of_rows():
 @pytest.mark.parametrize("method", ["exact_shap", "sampled_shap"])
 def test_the_truth_of_another_row_is_found(monkeypatch, method):
     def mixed_up(self, row, donor, pattern, patterns, *, what=""):
-        return self._loss.of_hybrids(np.roll(row, 1), self._grid.evaluate(row, donor, pattern, patterns, what=what))
+        return self._by_row.of_hybrids(np.roll(row, 1), self._grid.evaluate(row, donor, pattern, patterns, what=what))
 
     monkeypatch.setattr(GameGrid, "evaluate", mixed_up)
     with pytest.raises(SpotCheckError, match=r"by asking SVR\.predict about rows whose absent features"):

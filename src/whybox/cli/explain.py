@@ -32,10 +32,18 @@ from whybox.cli.shared import (
     spelled_columns,
 )
 from whybox.cli.text_question import TextOptionsOfCommand, add_text, explain_texts, refuse_model_of_texts
-from whybox.errors import Argument, OptionError, WhyboxError
+from whybox.errors import OptionError, WhyboxError
 from whybox.methods.registry import family_ids
 
-__all__ = ["add_command", "add_question", "check_truth_column", "explainer_of", "text_question_of", "truth_of"]
+__all__ = [
+    "add_command",
+    "add_question",
+    "check_columns_beside",
+    "columns_beside",
+    "explainer_of",
+    "given_beside",
+    "text_question_of",
+]
 
 MIN_ROWS_PLANNED: Final = 5_000  # rows of trees and linear models from which on their time is planned first
 _TEXT: Final = """Write the attributions of every row: one column a feature, then base_value and prediction.
@@ -48,12 +56,15 @@ in its metadata; CSV and Arrow results hold the numbers only.
 result has one line a word, or is a .whybox file, all of it for Python; without -o the first texts are printed.
 An estimator that is not read, in a trusted pickle, is evaluated on rows that mix DATA with --background: exactly where
 all sets of features fit into --max-evals predictions, else with errors (--tol). All of DATA is in memory then.
+With --offset, a column of DATA that is no feature, base_value has each row's offset (XGBoost's base margin, the log
+of an exposure): prediction = base_value + the sum, before any link.
 With --loss and --target, the column of the truth, it is the loss of each row that is explained, of any model:
 base_value is the mean loss of the background rows with the row's truth, and prediction the loss of the row."""
 _EXAMPLES: Final = """\
   whybox explain model.json customers.parquet -o shap.parquet
   whybox explain model.txt customers.csv -o shap.csv --id customer_id --background train.parquet
   whybox explain forest.joblib rows.csv -o shap.parquet --trust-pickle --player address=street,city,zip
+  whybox explain model.json policies.csv -o shap.csv --offset log_exposure
   whybox explain model.json heldout.csv -o loss.csv --background train.csv --loss log --target churned
   whybox explain pipeline.joblib reviews.csv --text review --trust-pickle --rows 7 --method partition_shap"""
 
@@ -67,7 +78,7 @@ def _option_names() -> Any:
 
 
 _TEXT_OPTIONS: Final = TextOptionsOfCommand(
-    _option_names, texts=("rows",), tables=("background", "player", "id", "layout", "errors", "y")
+    _option_names, texts=("rows",), tables=("background", "player", "id", "layout", "errors", "y", "offset")
 )
 
 
@@ -115,6 +126,8 @@ def add_question(parser: CommandParser) -> None:
     add_background(parser)
     add_players(parser)
     add_truth(parser, "column of the rows that holds the truth, where --loss is explained")
+    about = "column of the rows with what is added to the model's raw output of each; it is no feature"
+    parser.add_argument("--offset", metavar="COLUMN", help=about)
     add_fields(parser, ShapOptions, choices={"method": (*AUTOMATIC_METHODS, *family_ids("shap"))})
     add_fields(parser, ShapTextOptions)
     parser.pass_on("--method", METHODS_OF_OTHER_LIBRARIES)
@@ -143,14 +156,16 @@ def explainer_of(options: argparse.Namespace, model: Any, known: Any, rows: int 
     """
     from whybox.api.explain import explainer_of as make_explainer
 
-    background = read_rows(options.background, known, _apart(options)) if options.background else None
-    if background is not None and options.y in background.column_names:
-        background = background.drop_columns([options.y])
-    return make_explainer(model, background, _options_of(options), rows)
+    background = read_rows(options.background, known, columns_beside(options)) if options.background else None
+    if background is not None:
+        background = background.drop_columns(
+            [name for name in columns_beside(options) if name in background.column_names]
+        )
+    return make_explainer(model, background, _options_of(options), rows, has_offset=options.offset is not None)
 
 
-def check_truth_column(options: argparse.Namespace, known: Any) -> None:
-    """Refuse ``--loss`` without the column of the truth, or the reverse, or a column that the model reads.
+def check_columns_beside(options: argparse.Namespace, known: Any) -> None:
+    """Refuse ``--loss`` without the column of the truth, or the reverse, or a column of the truth or of the offset that the model reads.
 
     Args:
         options: as typed. known: the model, or None before it is read.
@@ -158,28 +173,32 @@ def check_truth_column(options: argparse.Namespace, known: Any) -> None:
     Raises:
         OptionError: one of these.
     """
+    from whybox.methods.common.columns_beside import refuse_column_of_model
+    from whybox.methods.common.row_losses import TRUTH
+    from whybox.methods.common.row_offsets import OFFSET_ROLE
     from whybox.methods.shap.loss_games import check_truth_given
 
     check_truth_given(options.loss, options.y)
-    if options.y is not None and known is not None and known.inputs.reads_column(options.y):
-        raise OptionError(Argument("y", options.y), " is a column that the model reads, so it cannot be the truth.")
+    if known is not None:
+        refuse_column_of_model(known, options.y, "y", TRUTH)
+        refuse_column_of_model(known, options.offset, "offset", OFFSET_ROLE)
 
 
-def truth_of(options: argparse.Namespace, rows: Any) -> dict[str, Any]:
-    """Return the truth as a keyword of an explainer, where its loss is explained; the column stays among the rows.
+def given_beside(options: argparse.Namespace, rows: Any) -> dict[str, Any]:
+    """Return the columns of the truth and of the offset as keywords of an explainer, if there are any; they stay among the rows.
 
     Raises:
         OptionError: there is no such column.
     """
-    if options.y is None:
-        return {}
-    column_of(options.y, "y", rows, options.data)
-    return {"y": options.y}
+    given = {name: getattr(options, name) for name in ("y", "offset") if getattr(options, name) is not None}
+    for name, column in given.items():
+        column_of(column, name, rows, options.data)
+    return given
 
 
-def _apart(options: argparse.Namespace) -> list[str]:
-    """Columns of files that are none of the model's."""
-    return [options.y] if options.y is not None else []
+def columns_beside(options: argparse.Namespace) -> list[str]:
+    """Columns of files that are none of the model's: the truth, the offset."""
+    return [column for column in (options.y, options.offset) if column is not None]
 
 
 def _options_of(options: argparse.Namespace) -> Any:
@@ -214,13 +233,13 @@ def _explain_rows(options: argparse.Namespace) -> None:
         raise OptionError(f"the following arguments are required: -o/--out. See {options.command.prog} --help.")
     out = resolve_output(options, WRITABLE_SUFFIXES)
     _options_of(options)  # refuses what it can before anything is read
-    check_truth_column(options, None)
+    check_columns_beside(options, None)
     n_rows = count_rows(options.data)
     estimator = model_or_estimator_of(options)
     refuse_model_of_texts(estimator)
-    apart = [*options.id, *_apart(options)]
+    apart = [*options.id, *columns_beside(options)]
     model = as_evaluated(estimator, options.data, apart, options.scale)
-    check_truth_column(options, model)
+    check_columns_beside(options, model)
     explainer = explainer_of(options, estimator, model, n_rows)
     batches, n_rows = _batches_of(options, model, apart, n_rows, together=isinstance(explainer, GameExplainer))
     _say_time(explainer, n_rows, options, model, batches)
@@ -233,8 +252,9 @@ def _explain_rows(options: argparse.Namespace) -> None:
         for rows in batches:
             given = _without_ids(rows, model, options)
             if not parts:
-                explainer.check_evals(n_rows, None if model.inputs.has_names else tuple(given.column_names))
-            ask = partial(explainer, **truth_of(options, given))
+                features = tuple(name for name in given.column_names if name not in columns_beside(options))
+                explainer.check_evals(n_rows, None if model.inputs.has_names else features)
+            ask = partial(explainer, **given_beside(options, given))
             last = name_rows(ask, given, options.data, sum(p.rows for p in parts))
             write(_with_ids(last, rows, options))
             explained(len(last))
@@ -277,7 +297,7 @@ def _say_time(explainer: Any, n_rows: int, options: argparse.Namespace, model: A
     try:
         if evaluated:
             given = _without_ids(next(iter(batches)), model, options)
-            plan = explainer.plan(given, **truth_of(options, given))
+            plan = explainer.plan(given, **given_beside(options, given))
         else:
             plan = explainer.plan(n_rows)
     except WhyboxError:
@@ -314,7 +334,8 @@ def _without_ids(rows: Any, model: Any, options: argparse.Namespace) -> Any:
     """Take the columns that are only to be copied away from those the model is given."""
     for name in options.id:
         column_of(name, "id", rows, options.data)
-    only_copied = [c for c in dict.fromkeys(options.id) if c != options.y and not model.inputs.reads_column(c)]
+    beside = columns_beside(options)
+    only_copied = [c for c in dict.fromkeys(options.id) if c not in beside and not model.inputs.reads_column(c)]
     return rows.drop_columns(only_copied)
 
 

@@ -160,20 +160,23 @@ def _plan_explain(options: argparse.Namespace) -> None:
     refuse_model_of_texts(estimator)
     is_file = not number.isdecimal()
     example = options.data if is_file else options.background
-    apart = [options.y] if options.y is not None else []
+    apart = explain.columns_beside(options)
     model = estimator if example is None else as_evaluated(estimator, example, apart, options.scale)
     if is_file:
-        explain.check_truth_column(options, model)
-    elif options.y is not None:
-        raise OptionError(
-            Argument("y", options.y), " is a column of the rows, and only their number is given; leave it out."
-        )
+        explain.check_columns_beside(options, model)
+    for name in () if is_file else ("y", "offset"):
+        column = getattr(options, name)
+        if column is not None:
+            raise OptionError(
+                Argument(name, column), " is a column of the rows, and only their number is given; leave it out."
+            )
     explainer = explain.explainer_of(options, estimator, model)
     if is_file and isinstance(explainer, GameExplainer):  # what it costs depends on the rows
         given = read_rows(options.data, model, apart)
-        print(name_rows(partial(explainer.plan, **explain.truth_of(options, given)), given, options.data))
+        print(name_rows(partial(explainer.plan, **explain.given_beside(options, given)), given, options.data))
         return
-    print(explainer.plan(len(read_rows(options.data, model)) if rows is None else rows))
+    count = len(read_rows(options.data, model, apart)) if rows is None else rows
+    print(explainer.plan(count) if options.offset is None else explainer.plan(count, has_offset=True))
 
 
 def _plan_effects(options: argparse.Namespace) -> None:

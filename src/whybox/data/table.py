@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from whybox.data import sparse_rows
 from whybox.data.column import Column, array_column, describe_content, frame_column, is_plain_dtype, plain_pandas_column
-from whybox.data.containers import as_frame
+from whybox.data.containers import as_frame, refuse_levels
+from whybox.data.library_containers import without_container
 from whybox.data.series import (
     build_frame,
     cells_at_rows,
@@ -371,7 +372,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
 
     Args:
         data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), a sparse matrix or array
-            of scipy, nested lists, or any container of data/containers.py.
+            of scipy, nested lists, or any container of data/containers.py or data/library_containers.py.
         what: name of the data in messages.
 
     Raises:
@@ -381,7 +382,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     """
     if isinstance(data, Table):
         return data
-    data = as_frame(data, what)
+    data = as_frame(without_container(data, what), what)
     table = _from_frame(data, what) if _is_frame(data) else _from_array(data, what)
     if table.width == 0:
         raise EmptyDataError(Argument(what), " has no columns.")
@@ -446,10 +447,7 @@ def _from_frame(data: Any, what: str) -> Table:
     labels = None
     data, arbitrary_codes = unify_dictionaries(data, library)
     if library == "pandas":
-        if data.columns.nlevels > 1:
-            raise ColumnsError(
-                Argument(what), " has a column index of several levels; flatten it to one name per column."
-            )
+        refuse_levels(data.columns, what)
         index = data.index
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()

@@ -298,7 +298,8 @@ def _column_heading(name: str) -> str:
 def _attribution_table(e: Labelled) -> str:
     """One line a row, the largest features first."""
     order = e.ordered(MAX_COLUMNS_SHOWN)
-    bases = e.base_values if "base" in e.extras and np.isnan(e.base).any() else None  # rows differ in it
+    differ = "base" in e.extras and (np.isnan(e.base).any() or e.offset is not None)
+    bases = e.base_values if differ else None  # of rows that differ in it
     head = "".join(_column_heading(e.feature_names[j]) for j in order)
     more = []
     if len(e.values) > MAX_ROWS_SHOWN:

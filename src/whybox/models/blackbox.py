@@ -23,7 +23,7 @@ from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 from whybox.models.remote import RemoteModel
 
-__all__ = ["BlackBox", "RawScores", "as_black_box", "prediction_method", "probe_outputs"]
+__all__ = ["BlackBox", "RawScores", "as_black_box", "box_of_call", "prediction_method", "probe_outputs"]
 
 
 @final
@@ -134,6 +134,27 @@ def as_black_box(
         gives_labels=labels,
         classes_exceeded=_classes_exceeded(obj, method, width),
     )
+
+
+def box_of_call(
+    call: Callable[[Table], Floats],
+    names: tuple[str, ...],
+    outputs: Outputs,
+    *,
+    kind: str,
+    call_name: str,
+    categories: Mapping[int, Vocabulary],
+    notes: tuple[str, ...],
+) -> BlackBox:
+    """Wrap a function of aligned tables whose outputs are known.
+
+    Args:
+        call: table -> (rows, outputs). names: of its columns. outputs: on their only scale. kind, call_name: in words.
+        categories: learned for some of the columns, by position. notes: remarks for the user.
+    """
+    inputs = Inputs(names, True, _NoMatrix(categories), tuple((i,) for i in range(len(names))))
+    own = OwnPredict(call, "raw", 0.0, call_name, "numpy")
+    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own_predict=own, notes=notes)
 
 
 def prediction_method(obj: Any, response_method: str | None) -> str | None:

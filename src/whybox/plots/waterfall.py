@@ -9,6 +9,7 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.errors_of_values import includes_zero, unconverged_rows
+from whybox.explanation.explanation import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.explanation.feature_values import value_of_row
 from whybox.explanation.local_words import distinct_words, has_words
 from whybox.explanation.negligible import without_rounding
@@ -84,6 +85,8 @@ def waterfall(
     Estimated attributions have their intervals as lines about the end of their step: each is that of the step alone, as if the steps below it were exact. Steps
     that are not distinguishable from zero are paler. The sum of several features has no line: their errors depend on each other.
 
+    An offset of the row, which is no feature's, is the first step, in grey; inside a link it is part of the base.
+
     Args:
         e: attributions. row: position of the row, where there are several. output: which of several outputs.
         max_display: how many features; the others are summed in the first step. ax: where to draw. title: instead of the usual one.
@@ -95,33 +98,18 @@ def waterfall(
     Raises:
         OptionError: not attributions of one row, or no output named where there are several.
     """
-    e = without_rounding(one_output(e, output, "waterfall"))
-    if e.kind == "interaction":
-        raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
-    if e.kind != "attribution":
-        raise OptionError(f"a waterfall shows attributions of one row.{other_figure_hint(e)}")
-    if "feature" not in e.dims and not has_words(e):
-        raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
-    if "row" in e.dims:
-        if row is None:
-            raise OptionError(
-                f"a waterfall shows one of the {len(e)} {'texts' if has_words(e) else 'rows'}; say which: waterfall(",
-                Argument("row", 0),
-                "), or slice first: e[0].plot.waterfall().",
-            )
-        e = e[int(row)]
-    elif row is not None:
-        raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
+    e = _one_row(e, row, output)
     steps = _steps_upwards(e, max_display)
     values = np.array([step.value for step in steps])
-    base = float(e.base_values if np.isnan(e.base) else e.base)  # of a row that has its own
+    base = float(e.base) - (steps[0].value if steps[0].is_offset else 0.0)
     ends = base + np.cumsum(values)
     starts = np.r_[base, ends[:-1]]
     half = np.array([step.half_width for step in steps])
     ax = axes_or_new(ax, 7.4, 1.7 + 0.36 * len(steps))
     for y, (step, start, end) in enumerate(zip(steps, starts, ends, strict=True)):
-        color = POSITIVE if step.value >= 0 else NEGATIVE
-        ax.barh(y, step.value, left=start, height=0.62, color=color, alpha=UNSURE_ALPHA if step.includes_zero else 1.0)
+        color = faint_text_color(0.45) if step.is_offset else POSITIVE if step.value >= 0 else NEGATIVE
+        alpha = None if step.is_offset else UNSURE_ALPHA if step.includes_zero else 1.0
+        ax.barh(y, step.value, left=start, height=0.62, color=color, alpha=alpha)
         top_of_line = y + 1.31 if y + 1 < len(steps) else y + 0.31
         ax.plot([end] * 2, [y - 0.31, top_of_line], color=faint_text_color(0.5), linewidth=0.8)
         _write_value(ax, step.value, max(start, end + step.half_width), y)
@@ -133,7 +121,7 @@ def waterfall(
     edges = np.arange(-0.5, len(steps))  # between the steps, where no number is
     ax.vlines([base] * len(edges), edges - 0.22, edges + 0.22, color=faint_text_color(0.6), linewidth=0.8, zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    lines = [e.units, _way_in_words(e.explained, base, final, to_probability)]
+    lines = [e.units, _way_in_words(e, base, final, to_probability)]
     if half.any():
         summed = " (that of the sum is not known)" * (len(e.values) > max_display)
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
@@ -153,6 +141,32 @@ def waterfall(
     return ax
 
 
+def _one_row(e: Explanation, row: Any, output: Any) -> Explanation:
+    """Attributions of one row and one output; arguments are those of :func:`waterfall`.
+
+    Raises:
+        OptionError: they are not, and none is named.
+    """
+    e = without_rounding(one_output(e, output, "waterfall"))
+    if e.kind == "interaction":
+        raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
+    if e.kind != "attribution":
+        raise OptionError(f"a waterfall shows attributions of one row.{other_figure_hint(e)}")
+    if "feature" not in e.dims and not has_words(e):
+        raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
+    if "row" in e.dims:
+        if row is None:
+            raise OptionError(
+                f"a waterfall shows one of the {len(e)} {'texts' if has_words(e) else 'rows'}; say which: waterfall(",
+                Argument("row", 0),
+                "), or slice first: e[0].plot.waterfall().",
+            )
+        e = e[int(row)]
+    elif row is not None:
+        raise OptionError("this explanation has one row only; leave ", Argument("row"), " out.")
+    return e
+
+
 def _leave_room(ax: Axes, reached: Floats, base: float) -> None:
     """Set the ends of the axis: a little to the left, and to the right what numbers take."""
     low, high = float(reached.min()), float(reached.max())
@@ -160,15 +174,17 @@ def _leave_room(ax: Axes, reached: Floats, base: float) -> None:
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
 
 
-def _way_in_words(explained: str, base: float, final: float, to_probability: Callable[[Floats], Floats] | None) -> str:
+def _way_in_words(e: Explanation, base: float, final: float, to_probability: Callable[[Floats], Floats] | None) -> str:
     """How the picture is read, from the base to the prediction, each with its probability."""
     start, end = (
         ("", "")
         if to_probability is None
         else (f", {_percent(to_probability, base)}", f" ({_percent(to_probability, final)})")
     )
-    origin = "base" if explained == "prediction" else f"mean {explained}"
-    return f"read upwards: from {origin} {number_in_figure(base)} (dashed{start}) to {explained} {number_in_figure(final)}{end}"
+    origin = "base" if e.explained == "prediction" else f"mean {e.explained}"
+    if OFFSET_INSIDE_SETTING in e.evidence.settings:
+        origin += " with the offset"
+    return f"read upwards: from {origin} {number_in_figure(base)} (dashed{start}) to {e.explained} {number_in_figure(final)}{end}"
 
 
 def _percent(to_probability: Callable[[Floats], Floats], value: float) -> str:
@@ -196,24 +212,32 @@ def _add_probability_axis(ax: Axes, to_probability: Callable[[Floats], Floats]) 
 @final
 @dataclass(frozen=True)
 class _Step:
-    """One bar: its label and value, half of the width of its interval (0 where there is none), and whether that interval includes zero."""
+    """One bar: its label and value, half of the width of its interval (0 where there is none), whether that includes zero; whether it is the row's offset."""
 
     label: str
     value: float
     half_width: float = 0.0
     includes_zero: bool = False
+    is_offset: bool = False
 
 
 def _steps_upwards(e: Explanation, most: int) -> list[_Step]:
-    """Return the steps of one row from the bottom up: the sum of the features that are not shown, then the others, largest last."""
+    """Return the steps of one row from the bottom up: its offset, the sum of the features that are not shown, then the others, largest last."""
     order = np.argsort(-np.abs(e.values), kind="stable")
     top, rest = order[:most], order[most:]
     interval, unsure = e.interval, includes_zero(e)
     half = np.zeros(len(e.values)) if interval is None else (interval[1] - interval[0]) / 2.0
     steps = [_Step(_feature_label(e, j), float(e.values[j]), float(half[j]), bool(unsure[j])) for j in top[::-1]]
-    if not len(rest):
+    if len(rest):
+        steps = [_Step(others_label(len(rest)), float(e.values[rest].sum())), *steps]
+    if e.offset is None:
         return steps
-    return [_Step(others_label(len(rest)), float(e.values[rest].sum())), *steps]
+    return [_Step(_offset_label(e), float(e.offset), is_offset=True), *steps]
+
+
+def _offset_label(e: Explanation) -> str:
+    name = e.evidence.settings[OFFSET_SETTING]
+    return "offset of the row" if name == "offset" else f"offset of the row ({name})"
 
 
 def _write_value(ax: Axes, value: float, x: float, y: int) -> None:

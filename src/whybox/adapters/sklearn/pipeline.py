@@ -59,9 +59,12 @@ def read_pipeline(estimator: Any, adapt: Adapt) -> Model:
         note = f"Its sampler ({names}) changed the rows of training: without a background, absent features follow the changed rows."
         inner = replace(inner, notes=(*inner.notes, note))
     if not steps:
-        return wrap_model(inner, method, scale, estimator)
-    inputs = pipeline_inputs(estimator, steps, inner)
-    return wrap_model(replace(inner, inputs=inputs), method, scale, estimator)
+        return wrap_model(inner, method, scale, estimator, offset_rule=inner.offset_rule)
+    inputs, rule = pipeline_inputs(estimator, steps, inner), inner.offset_rule
+    encoder = inputs.encoder
+    if rule is not None and rule.predict is not None and isinstance(encoder, _PipelineEncoder):
+        rule = replace(rule, predict=_TransformThenOffset(encoder, rule.predict))
+    return wrap_model(replace(inner, inputs=inputs), method, scale, estimator, offset_rule=rule)
 
 
 def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Scale]:
@@ -150,6 +153,10 @@ class _PipelineEncoder:
         return replace(self, inner=self.inner.select_columns(columns))
 
     def __call__(self, table: Table) -> Floats:
+        return self.inner.matrix(self.transformed(table))
+
+    def transformed(self, table: Table) -> Table:
+        """Return the rows as the model behind the steps gets them, aligned with it."""
         rows = table.for_transformers()
         for name, step in self.steps:
             try:
@@ -160,9 +167,19 @@ class _PipelineEncoder:
             except Exception as error:  # libraries raise whatever they like about rows
                 raise _unsupported_step(name, step, error) from error
         # a sparse matrix stays one: what its empty cells mean is for the model to say
-        return self.inner.matrix(
-            self.inner.align_table(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0]
-        )
+        return self.inner.align_table(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0]
+
+
+@final
+@dataclass(frozen=True)
+class _TransformThenOffset:
+    """A model's predict with offsets, (rows, outputs), on the rows behind a Pipeline's steps."""
+
+    encoder: _PipelineEncoder
+    predict: Callable[[Table, Floats], Floats]
+
+    def __call__(self, table: Table, offsets: Floats) -> Floats:
+        return self.predict(self.encoder.transformed(table), offsets)
 
 
 def _unsupported_step(name: str, step: Any, error: Exception) -> WhyboxError:
@@ -199,7 +216,7 @@ def read_search(estimator: Any, adapt: Adapt) -> Model:
         raise UnsupportedModelError(f"this {type(estimator).__name__} has no best_estimator_: fit it, with refit=True.")
     inner = adapt(best_estimator)
     if _replaces_predict(estimator):  # so that the search has to agree with its best model
-        return wrap_model(inner, *own_predict(estimator, inner), estimator)
+        return wrap_model(inner, *own_predict(estimator, inner), estimator, offset_rule=inner.offset_rule)
     own = inner.own_predict
     if own is not None:
         own = replace(own, predict=predict_of_best(estimator, own.predict))
@@ -246,7 +263,10 @@ def read_transformed_target(estimator: Any, adapt: Adapt) -> Model:
         )
     link = Link("inverse target transform", function=_InverseTransform(estimator.transformer_))
     outputs = Outputs(inner.outputs.names, link, raw_units="transformed target", response_units="prediction")
-    return wrap_model(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)
+    of_regressor = inner.offset_rule
+    return wrap_model(
+        replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator, offset_rule=of_regressor
+    )
 
 
 @final

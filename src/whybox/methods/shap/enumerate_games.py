@@ -18,8 +18,9 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values, interaction_matrix
 from whybox.methods.common.columns import Ints
+from whybox.methods.shap.game_answer import GameAnswer
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, hybrid_outputs
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting, even_shares
+from whybox.methods.shap.game_problem import GameProblem, GameSetting, even_shares
 from whybox.methods.shap.kept_numbers import KeptNumbers
 
 __all__ = ["DEFAULT_EXACT_EVALS", "MAX_HYBRIDS", "MAX_PLAYERS", "check_size", "enumerate_games", "needed_predictions"]

@@ -24,16 +24,10 @@ from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
+from whybox.methods.shap.game_answer import GameAnswer
 from whybox.methods.shap.game_budget import allowance_text, checks_reserved, reserved_text
 from whybox.methods.shap.game_plan import plan_games
-from whybox.methods.shap.game_problem import (
-    GameAnswer,
-    GameRows,
-    PreparedGames,
-    align_rows,
-    evaluate_rows,
-    resolve_setting,
-)
+from whybox.methods.shap.game_problem import GameRows, PreparedGames, align_rows, evaluate_rows, resolve_setting
 from whybox.methods.shap.game_result import game_explanation, reached_error
 from whybox.methods.shap.loss_games import check_truth_given
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
@@ -110,13 +104,14 @@ class GameExplainer:
             Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
         )
 
-    def __call__(self, X: Any, y: Any = None) -> Explanation:
+    def __call__(self, X: Any, y: Any = None, *, offset: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
             X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background. Of texts a text, or a list, array or
                 column of texts.
             y: with ``loss``, the truth of each row, or the column of X that holds it.
+            offset: what is added to the raw outputs of each row, (n,) or (n, outputs), or the column of X that holds it.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2; see :func:`whybox.explain`.
@@ -130,7 +125,7 @@ class GameExplainer:
         refuse_texts_beside_background(X, type(self).__name__)
         began = time.perf_counter()
         check_truth_given(self.options.loss, y)
-        given = align_rows(self.setting, X, y)
+        given = align_rows(self.setting, X, y, offset)
         spec, notes = self._choose(given)
         given = given.reserving(self._planned_checks(given, exact=spec.exact))
         if not spec.exact:
@@ -187,12 +182,12 @@ class GameExplainer:
     def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
         """Do nothing: the predictions that each call may take are checked there, when it is known which features of its rows differ."""
 
-    def plan(self, rows: int | Table, *, sparse: bool = False, y: Any = None) -> MethodPlan:
+    def plan(self, rows: int | Table, *, sparse: bool = False, y: Any = None, offset: Any = None) -> MethodPlan:
         """Say how rows would be explained, and what that costs at most.
 
         Args:
             rows: the rows, or how many; then every feature is taken to differ from the background. Of texts the texts. sparse: not used.
-            y: as for a call; of a number of rows, nothing.
+            y, offset: as for a call; of a number of rows, nothing.
 
         Raises:
             OptionError: no positive whole number. LimitError: more predictions than ``max_evals``. Others as the call.
@@ -202,19 +197,20 @@ class GameExplainer:
             check_truth_given(None, y)
             plan: MethodPlan = self._texts.plan(rows)
             return plan
-        given = self._rows_to_plan(rows, y)
+        given = self._rows_to_plan(rows, y, offset)
         spec, notes = self._choose(given)
         given = given.reserving(self._planned_checks(given, exact=spec.exact))
         if not spec.exact:
             self._check_budget(given)
         return plan_games(given, spec, notes)
 
-    def _rows_to_plan(self, rows: Any, y: Any) -> GameRows:
+    def _rows_to_plan(self, rows: Any, y: Any, offset: Any) -> GameRows:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)):
             check_truth_given(self.options.loss, y)
-            return align_rows(self.setting, as_table(rows), y)
-        if y is not None:
-            raise OptionError(Argument("y"), " is the truth of rows, and only their number is given; leave it out.")
+            return align_rows(self.setting, as_table(rows), y, offset)
+        for name, values in (("y", y), ("offset", offset)):
+            if values is not None:
+                raise OptionError(Argument(name), " is of rows, and only their number is given; leave it out.")
         count = check_whole_number("rows", rows)
         some = align_rows(self.setting, self.background.table.rows(np.zeros(count, dtype=np.int64)))
         return replace(some, differs=np.ones_like(some.differs), is_whole=False)

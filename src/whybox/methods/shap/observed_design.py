@@ -18,8 +18,9 @@ from whybox.games.surrogate_share import solve_with_surrogate
 from whybox.methods.common.columns import Ints
 from whybox.methods.shap.constant_sums import constant_sum, keeps_sum
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
+from whybox.methods.shap.game_answer import SampledRow
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, known_outputs
-from whybox.methods.shap.game_problem import GameProblem, SampledRow
+from whybox.methods.shap.game_problem import GameProblem
 
 __all__ = ["ObservedDesign"]
 

@@ -12,7 +12,7 @@ from whybox.core.validation import check_positive, check_whole_number
 from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, Part, quoted_list
 from whybox.games.indices import Index, as_index
-from whybox.methods.common.options import PredictionOptions, check_max_evals, option
+from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, check_max_evals, option
 from whybox.methods.common.row_losses import AUTO_LOSS, check_loss_scale
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.method_spec import MethodSpec
@@ -40,6 +40,7 @@ _LATER: Final = (
     "absent features take the values of whole background rows, whatever the other features are (interventional). Other value functions are not built yet.",
 )
 _OF_OTHER_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
+    **OFFSETS_OF_LIBRARIES,
     "l1_reg": ("no feature is left out of an estimate; every value has a standard error.",),
     "nsamples": ("write ", Argument("max_evals", example="2000"), ", predictions in total, or ", Argument("tol"), "."),
     "npermutations": ("write ", Argument("max_evals", example="2000"), ", predictions in total, or ", Argument("tol"), "."),

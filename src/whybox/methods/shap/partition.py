@@ -73,11 +73,11 @@ class PartitionShap(GameExplainer):
         """Number of different background rows."""
         return len(self.background.distinct_rows(())[0])
 
-    def plan(self, rows: Any, *, sparse: bool = False, y: Any = None) -> MethodPlan:
+    def plan(self, rows: Any, *, sparse: bool = False, y: Any = None, offset: Any = None) -> MethodPlan:
         """Say how rows would be explained, and what that costs at most; see :meth:`GameExplainer.plan`."""
         if self._texts is not None:
-            return super().plan(rows, sparse=sparse, y=y)
-        given = self._rows_to_plan(rows, y)
+            return super().plan(rows, sparse=sparse, y=y, offset=offset)
+        given = self._rows_to_plan(rows, y, offset)
         spec, notes = self._choose(given)
         given = given.reserving(self._planned_checks(given, exact=False))
         self._check_budget(given)

@@ -13,8 +13,9 @@ from whybox.games.donor_blocks import GrowingBlocks, is_whole
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
 from whybox.methods.shap.fitted_control import FittedControl, HybridNumbers
+from whybox.methods.shap.game_answer import SampledRow
 from whybox.methods.shap.game_hybrids import GameGrid
-from whybox.methods.shap.game_problem import GameProblem, SampledRow
+from whybox.methods.shap.game_problem import GameProblem
 from whybox.methods.shap.observed_design import ObservedDesign
 
 __all__ = ["RowGroup"]

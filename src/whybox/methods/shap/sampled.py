@@ -27,10 +27,10 @@ from whybox.methods.common.surrogates.store import mixed, number_words
 from whybox.methods.shap.constant_sums import values_of_constant_sum
 from whybox.methods.shap.differing_players import columns_that_may_be_read
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_answer import GameAnswer, SampledHybrids, SampledRow
 from whybox.methods.shap.game_budget import WORTHS_KEPT, is_sum_over_columns
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, known_outputs, largest_output
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
-from whybox.methods.shap.loss_games import LOSS_NOTE
+from whybox.methods.shap.game_problem import GameProblem, even_shares
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.rounding import rounding_floor
@@ -148,8 +148,9 @@ class _Rounds:
         self._rounding = rounding_floor(known_outputs(problem))
         self._settle_small_games()
         keys = row_keys(problem.rows, columns_that_may_be_read(problem.model))
-        if problem.loss is not None:  # of equal rows, those with another truth have other games
-            keys = mixed(keys ^ mixed(number_words(problem.loss.truth.astype(np.float64))))
+        if problem.by_row is not None:  # of equal rows, those with another truth or offset have other games
+            for words in number_words(problem.by_row.keys.astype(np.float64)).T:
+                keys = mixed(keys ^ mixed(words))
         unsettled = ~self._state.settled
         different = len(np.unique(keys[unsettled]))
         self._is_too_many = different > MAX_ROWS_FITTED
@@ -158,7 +159,7 @@ class _Rounds:
         self._numbers: HybridNumbers | None = None
         folds = np.zeros(n, dtype=np.int64)
         wanted = (
-            problem.loss is None
+            problem.by_row is None
             and self._order == 1
             and (not too_large if options.surrogate is None else options.surrogate)
         )
@@ -331,8 +332,8 @@ class _Rounds:
         return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
-        if self._problem.loss is not None:
-            return (LOSS_NOTE,)
+        if self._problem.by_row is not None:
+            return (self._problem.by_row.no_surrogate,)
         if self._order == 2 and self._all_groups:
             return ("No surrogate was fitted: interactions are estimated from the predictions alone.",)
         unasked = self._problem.options.surrogate is None and not self._state.settled.all()

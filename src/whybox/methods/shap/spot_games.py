@@ -28,8 +28,9 @@ from whybox.methods.common.spot_rows import (
     output_label,
     rows_alone,
 )
+from whybox.methods.shap.game_answer import GameAnswer, SampledHybrids, SampledWorths
 from whybox.methods.shap.game_budget import checks_reserved
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledWorths
+from whybox.methods.shap.game_problem import GameProblem
 from whybox.methods.shap.spot_pairs import check_interactions
 from whybox.methods.shap.spot_sampled import check_values, weight_of_others
 
@@ -143,10 +144,10 @@ def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker
 
 
 def _as_games_take_them(problem: GameProblem, rows: Ints, outputs: Floats, rounding: Floats) -> tuple[Floats, Floats]:
-    """Outputs of hybrids of some rows and what rounding explains, (hybrids, outputs) each: where a loss is explained, the losses and theirs."""
-    if problem.loss is None:
+    """Outputs of hybrids of some rows and what rounding explains, (hybrids, outputs) each: where games differ by row, what follows from them."""
+    if problem.by_row is None:
         return outputs, rounding
-    return problem.loss.of_hybrids(rows, outputs), problem.loss.moved(rows, outputs, rounding)
+    return problem.by_row.of_hybrids(rows, outputs), problem.by_row.moved(rows, outputs, rounding)
 
 
 def _absent_points(problem: GameProblem, coalition: npt.NDArray[np.bool_]) -> FeaturePoints | None:

@@ -20,8 +20,9 @@ from whybox.games.indices import Index
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.common.spot_rows import PositionLabel, output_label
+from whybox.methods.shap.game_answer import GameAnswer, SampledRow
 from whybox.methods.shap.game_hybrids import donor_outputs
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledRow
+from whybox.methods.shap.game_problem import GameProblem
 from whybox.methods.shap.spot_sampled import (
     ERRORS,
     MAX_LEVERAGE,

@@ -20,8 +20,9 @@ from whybox.data.table import Floats
 from whybox.games.indices import Index
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.common.spot_rows import PositionLabel, output_label
+from whybox.methods.shap.game_answer import GameAnswer, SampledRow
 from whybox.methods.shap.game_hybrids import donor_outputs
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledRow
+from whybox.methods.shap.game_problem import GameProblem
 
 __all__ = [
     "ERRORS",

@@ -18,9 +18,9 @@ from whybox.methods.common.words.option_names import OptionNames
 from whybox.methods.common.words.options import TextOptions
 from whybox.methods.common.words.text_model import (
     TextModel,
-    is_model_of_texts,
     refuse_model_of_tables,
     refuse_no_texts,
+    takes_only_texts,
     takes_tables,
 )
 from whybox.methods.common.words.tokenized import is_column_of_texts
@@ -132,7 +132,7 @@ def explainer_without_background(
         return make(model, make_options(kind, options, given))
     if options is not None or takes_tables(model):
         return None
-    if is_model_of_texts(model):
+    if takes_only_texts(model):
         names.check_for_texts(given)
     elif not names.fits_texts(given):
         return None

@@ -25,11 +25,11 @@ from whybox.models.word_counts import WordCountModel
 __all__ = [
     "TextModel",
     "as_text_model",
-    "is_model_of_texts",
     "refuse_model_of_tables",
     "refuse_model_of_texts",
     "refuse_no_texts",
     "resolve_text_output",
+    "takes_only_texts",
     "takes_tables",
 ]
 
@@ -116,8 +116,8 @@ def takes_tables(model: Any) -> bool:
     return isinstance(model, (Model, str, Path)) or hasattr(_estimator_of(model), "n_features_in_")
 
 
-def is_model_of_texts(model: Any) -> bool:
-    """Return whether a model is known to take texts and no table."""
+def takes_only_texts(model: Any) -> bool:
+    """Return whether a model, or the estimator that it is a method of, is known to take texts, and no tables."""
     return takes_texts(_estimator_of(model))
 
 
@@ -160,7 +160,7 @@ def refuse_model_of_texts(model: Any, X: Any = None) -> None:
     Raises:
         InputError: it is one. EmptyDataError: it is one, and X is an empty list or column.
     """
-    if is_model_of_texts(model):
+    if takes_only_texts(model):
         refuse_no_texts(X)
         raise InputError(
             f"{type(_estimator_of(model)).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
