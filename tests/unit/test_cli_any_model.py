@@ -52,10 +52,10 @@ def test_attributions_of_a_pickled_estimator(folder, capsys):
 
 def test_interactions_with_their_errors(folder, capsys):
     out = folder / "pairs.parquet"
-    more = ("--order", "2", "--errors", "--method", "sampled_shap", "--max-evals", "250")
+    more = ("--order", "2", "--errors", "--method", "sampled_shap", "--max-evals", "400")
     assert run(folder, "-o", str(out), *more) == 0
     got = pq.read_table(out).to_pandas()
-    expected = wb.explain(MODEL, TABLE[:5], TABLE[20:40], "sampled_shap", order=2, max_evals=250)
+    expected = wb.explain(MODEL, TABLE[:5], TABLE[20:40], "sampled_shap", order=2, max_evals=400)
     np.testing.assert_allclose(got["interaction"], expected.values.reshape(-1), atol=1e-9)
     np.testing.assert_allclose(got["std_error"], expected.std_error.reshape(-1), atol=1e-9)
     assert (got["std_error"] > 0).any()

@@ -354,7 +354,7 @@ def test_effects_and_plans_on_the_command_line(folder, capsys):
         (("--offset", "marjin"), "rows.csv", "marjin"),
         (("--offset", "a"), "rows.csv", "--offset a is a column that the model reads"),
         (("--offset", "customer"), "rows.csv", "--offset holds 'a', which is no number"),
-        (("--offset", "margin"), "missing.csv", "row 8 of missing.csv"),
+        (("--offset", "margin"), "missing.csv", "row 7 of missing.csv"),
     ],
 )
 def test_refused_on_the_command_line(folder, more, rows, says, capsys):
