@@ -8,7 +8,7 @@ import pytest
 from games_with_donors import FAMILIES, cover_of, known_games, solved, solved_chains
 from whybox.games.donor_blocks import GrowingBlocks, min_block_evaluations
 from whybox.games.indices import as_index
-from whybox.games.solve import solve_games
+from whybox.games.solve import OneOutput, solve_games
 
 BLOCKED, WHOLE = 100, 12  # donors
 
@@ -132,6 +132,24 @@ def test_noise_of_the_model_is_in_the_errors(players, donors, limit):
         found = solve_games(design, known.observed(design, 0.25, rng))
         cover.append(cover_of(found, known.truth()).mean())
     assert np.mean(cover) >= 0.85
+
+
+@pytest.mark.parametrize(("weighted", "donors"), [(False, BLOCKED), (True, BLOCKED), (False, 6)])
+def test_noise_is_counted_once_in_what_errors_of_pairs_are(weighted, donors):
+    """What donors of a block differ by is noise here, all of it, and so it is the error of a pair's mean whatever part of the donors it has."""
+    rng = np.random.default_rng(7)
+    weights = rng.uniform(0.5, 2.0, donors) if weighted else None
+    known = known_games(("network",), 8, donors, rng, games=40, weights=weights)
+    known.worths[...] = 0.0
+    design = GrowingBlocks(8, known.weights, 400, rng).design
+    observed = known.observed(design, 4.0, rng)
+    one = OneOutput(design, observed, observed.total[:, 0], 0)
+    games = np.arange(40)
+    errors = one.errors(games, one.within(one.means_of(games)[1] ** 2).mean(axis=1))
+    of_halves = np.einsum("gnn->gn", errors.halves)[:, :-1] * design.counts / (4.0 / 2)
+    of_means = errors.means.T * design.counts / (4.0 / 2)
+    assert 0.9 < of_halves.mean() < 1.25
+    assert 0.9 < of_means.mean() < 1.6  # the donor's own output is in a mean, with half as much noise
 
 
 @pytest.mark.parametrize("players", [2, 4, 8])

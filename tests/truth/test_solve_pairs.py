@@ -162,6 +162,23 @@ def test_pairs_are_found_where_boosted_trees_have_fewer_coalitions_than_pairs():
     assert np.mean(ratios) < 1e-3
 
 
+def test_the_largest_interaction_of_a_game_is_covered_though_it_is_drawn_towards_zero():
+    """Its interval held the truth in 75 % of these games before what the process draws from it was in its error."""
+    cover, of_all = [], []
+    for seed in range(6):
+        rng = np.random.default_rng([seed, 8, BLOCKED])
+        known = known_games(("few",), 8, BLOCKED, rng)
+        truth, found = true_matrices(known), solved_pairs(known, 720, rng)
+        first, second = np.triu_indices(8, 1)
+        error = (found.values - truth)[:, first, second, 0]
+        inside = np.abs(error) <= 1.96 * np.sqrt(found.variances[:, first, second, 0]) + 1e-9 * np.abs(truth).max()
+        largest = np.abs(truth[:, first, second, 0]).argmax(axis=1)
+        cover.append(inside[np.arange(len(inside)), largest].mean())
+        of_all.append(inside.mean())
+    assert np.mean(cover) >= 0.9
+    assert np.mean(of_all) >= 0.95
+
+
 @pytest.mark.parametrize(
     ("players", "donors", "limit"), [(2, 20, 80), (3, 60, 200), (4, 6, 84), (8, 60, 900), (8, 10, 700)]
 )

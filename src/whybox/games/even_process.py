@@ -46,6 +46,7 @@ ROUNDS_OF_PAIRS: Final = (
 )
 ALIKE_SHARE: Final = 0.25  # of the variance of pairs of players, that all have alike
 PRIOR_FREEDOM: Final = 3.0  # degrees of freedom that the process has in the variance of one value
+MIN_KEPT: Final = 1e-9  # of the variance of a value: what pairs of coalitions explain
 CONSTANT_VARIANCE: Final = 1e3  # over that of pairs of players, while their variances are found
 
 Terms = tuple[Floats, Floats, Floats]
@@ -69,15 +70,17 @@ class EvenSolution:
         """Return the variances of values, (values, games), that means of pairs without errors would leave, from the means, (pairs + 1, games).
 
         A value that is much larger than the process expected of it is larger still, as the process draws all towards zero: its own variance is then found with it.
+        By how much a process with that variance would have drawn it less, counts as an error.
         """
-        scale = self.linear.scale(means)
-        expected = np.multiply.outer(
-            np.maximum(self.linear.explained, np.finfo(float).tiny), np.maximum(scale, np.finfo(float).tiny)
-        )
-        surprise = (self.slopes @ means) ** 2 / expected
+        tiny = np.finfo(float).tiny
+        scale, explained = self.linear.scale(means), np.maximum(self.linear.explained, tiny)
+        values = self.slopes @ means
+        surprise = values**2 / np.multiply.outer(explained, np.maximum(scale, tiny))
         larger = np.maximum((PRIOR_FREEDOM + surprise) / (PRIOR_FREEDOM + 1), 1.0)
+        kept = np.clip(explained / np.maximum(self.linear.prior, tiny), MIN_KEPT, 1.0)[:, None]
+        lacking = values * (larger / (larger * kept + 1 - kept) - 1)
         left = np.maximum(self.linear.posterior - self.of_errors, 0.0)
-        return np.asarray(np.multiply.outer(left, scale) * larger)
+        return np.asarray(np.multiply.outer(left, scale) * larger + lacking**2)
 
 
 @final

@@ -226,12 +226,16 @@ class OneOutput:
         left = np.maximum(1 - (0.0 if design.with_replacement else 1.0) * counts / design.n_donors, 0.0)
         within = self.within(self.halves_of(games)[1] ** 2)
         n = len(counts)
+        # what is seen over donors has the noise too, but for the share that is taken from it as donors are used up
+        noise = self.noise / 2 * (1 - left) / counts
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
         for g in range(len(games)):
             common = (self._slopes * np.nan_to_num(self.spread[games[g]])) @ self._slopes.T
-            own = max(float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()))
-            halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self.noise / (2 * counts))
-            means[:, g] = mean_spread[g] * left / counts + self.noise / (2 * counts)
+            own = max(
+                float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()), self.noise / 2
+            )
+            halves[g, :n, :n] = common * shared + np.diag(own * left / counts + noise)
+            means[:, g] = max(float(mean_spread[g]), self.noise / 2) * left / counts + noise
         return PairErrors(halves, means)
 
     def by_process(self, process: CoalitionProcess) -> tuple[Floats, Floats]:

@@ -228,9 +228,14 @@ class _Rounds:
         """Evaluate more of the rows that are not settled, and solve their games; say whether anything was evaluated."""
         problem = self._problem
         left = problem.budget - (problem.evaluator.spent - self._spent_before)
-        rows = sum(len(g.rows) for g in self._groups if g.may_grow)
-        growing = [g for g in self._groups if g.grow(g.evaluations + left // max(rows, 1))]
-        if not growing:
+        growing: list[RowGroup] = []
+        # those for which more was of no use may have use for all that the others leave
+        for groups in ([g for g in self._groups if g.may_grow], self._groups):
+            rows = sum(len(g.rows) for g in groups)
+            growing = [g for g in groups if g.grow(g.evaluations + left // max(rows, 1))]
+            if growing:
+                break
+        else:
             return False
         for group in growing:
             before = problem.evaluator.spent
