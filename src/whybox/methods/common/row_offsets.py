@@ -151,7 +151,7 @@ def separate_offset(table: Table, offset: Any, model: Model | None = None) -> tu
 
 def _refuse_another_order(table: Table, offset: Any) -> None:
     """Refuse a series or frame whose labels are those of the rows, but in another order: offsets are taken by position."""
-    index = getattr(offset, "index", None)
+    index: Any = getattr(offset, "index", None)
     if not table.is_pandas or not hasattr(index, "sort_values") or len(index) != len(table):
         return
     own = table.native.index
