@@ -1,6 +1,6 @@
 """CPU time of attributions of linear and additive models, beside shap and beside the model's own predict. Prints a Markdown table.
 
-Usage: python -P benchmarks/linear.py [--repeats 3]    # a minute; needs shap and interpret-core; -P hides coverage.py of this folder from them
+Usage: python benchmarks/linear.py [--repeats 3]    # a minute; needs shap and interpret-core
 
 Every model is fitted on 5,000 rows; the background has 500. The smallest of the repeats counts. "The call" is all that a user calls: reading the model, encoding,
 attributions, the model's own predict for every row, and the checks. "Attributions alone" leaves out predict and checks, which no other library makes.

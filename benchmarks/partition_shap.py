@@ -9,9 +9,7 @@ them and shares what its budget does not reach equally. `--peers` compares with 
 from __future__ import annotations
 
 import argparse
-import sys
 import warnings
-from pathlib import Path
 
 import numpy as np
 from scipy.cluster.hierarchy import linkage
@@ -86,8 +84,6 @@ def coverage(case, budget, seeds):
 
 def of_shap(case, budget, rows):
     """Error of shap's PartitionExplainer with so many background rows."""
-    here = Path(__file__).resolve().parent
-    sys.path[:] = [p for p in sys.path if Path(p or ".").resolve() != here]  # coverage.py is not what numba looks for
     import shap
 
     masker = shap.maskers.Partition(case.background, clustering=case.linkage, max_samples=rows)

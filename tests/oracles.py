@@ -6,6 +6,7 @@ from itertools import combinations, pairwise
 from math import comb
 
 import numpy as np
+import pandas as pd
 
 
 def every_coalition(game, d):
@@ -97,6 +98,27 @@ def path_games(e, goes_left, groups, X):
         first = max(int(e.tree_output[t]), 0)
         out[first : first + value.shape[1]] += e.tree_weight[t] * value[0]
     return lambda S: out[:, :, sum(1 << j for j in S)].T
+
+
+def of_all_coalitions(ask, rows, count):
+    """Shapley values of `count` players, from one call of the model about the rows of all coalitions: `rows` of each are given."""
+    coalitions = [frozenset(S) for k in range(count + 1) for S in combinations(range(count), k)]
+    mixed = [rows(S) for S in coalitions]
+    ends = np.cumsum([len(m) for m in mixed])[:-1]
+    means = [part.mean(axis=0) for part in np.split(ask(mixed), ends)]
+    return semivalue(dict(zip(coalitions, means, strict=True)).__getitem__, count, shapley)
+
+
+def brute_frame(predict, row, background):
+    """Shapley values of one row of a frame, from rows that take the other columns from the background, and a predict of frames."""
+
+    def rows(S):
+        mixed = background.copy()
+        for j in S:
+            mixed.isetitem(j, np.repeat(row.iloc[:, j].to_numpy(), len(mixed)))
+        return mixed
+
+    return of_all_coalitions(lambda mixed: predict(pd.concat(mixed)), rows, row.shape[1])
 
 
 def hybrid_games(predict, groups, X, B, weights=None):

@@ -294,14 +294,28 @@ def _plain(value: Any) -> Any:
     return _Shown(text if len(text) <= MAX_CHARACTERS_SHOWN else text[:MAX_CHARACTERS_SHOWN] + "...")
 
 
-def did_you_mean(name: object, known: Iterable[object]) -> str:
-    """Return ' Did you mean ...?' when `name`, unless it is a number, is close to a known one, and the known ones otherwise."""
+MAX_NAMES_LISTED = 12  # more are no help: those nearest to what was written are
+
+
+def did_you_mean(name: object, known: Iterable[object], *, usual_first: bool = False) -> str:
+    """Return ' Did you mean ...?' when `name`, unless it is a number, is close to a known one; else the known ones, of many the nearest.
+
+    Args:
+        name: what was written. known: what there is. usual_first: whether the usual ones stand first: then the first of many are listed.
+    """
     names = [str(k) for k in known]
     is_text = not isinstance(name, (int, float))  # numbers that look alike mean nothing
     close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.65) if is_text else []
     if close:
         return f" Did you mean {' or '.join(repr(c) for c in close)}?"
+    if is_text and str(name) and len(names) > MAX_NAMES_LISTED and not usual_first:
+        return f" The nearest of {len(names):,}: {quoted_list(nearest_names(name, names))}."
     return f" Known: {quoted_list(names)}." if names else ""
+
+
+def nearest_names(name: object, known: Iterable[object], most: int = 3) -> list[str]:
+    """Return the known names nearest to `name`, for a message."""
+    return difflib.get_close_matches(str(name), [str(k) for k in known], n=most, cutoff=0.0)
 
 
 def quoted_list(names: Sequence[object], most: int = 8) -> str:

@@ -155,7 +155,7 @@ def test_regions_are_those_of_the_class(model):
 def test_a_report_and_a_plan_take_the_scale(tmp_path):
     model = MODELS["softmax of trees"]()
     asked = {"background": BACK, "output": "setosa", "scale": "probability"}
-    e = wb.report(model, X[:30], tmp_path / "r.html", sections=SECTIONS[:3], **asked)
+    e = wb.report(model, X[:30], tmp_path / "r.html", sections=SECTIONS[:4], **asked)
     assert np.allclose(e.prediction, model.predict_proba(X[:30])[:, 0])
     assert wb.plan(wb.explain, model, X[:30], BACK, output="setosa", scale="probability").kernel == "enumeration"
     assert wb.plan(wb.effects, model, X[:30], "a", output="setosa", scale="probability").predictions == 0

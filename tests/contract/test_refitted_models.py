@@ -44,6 +44,8 @@ def targets(model, rows):
 
 def fit_again(model, rows):
     """Fit the object again on other data, or train it further where it cannot be."""
+    while type(model).__name__ == "FrozenEstimator":  # whose fit does nothing
+        model = model.estimator
     name = type(model).__name__
     if name == "Booster":
         grow(model, rows)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import combinations, product
+from itertools import product
 
 import catboost as cb
 import lightgbm as lgb
@@ -18,7 +18,7 @@ from sklearn.preprocessing import MaxAbsScaler, OneHotEncoder
 from sklearn.tree import DecisionTreeRegressor, ExtraTreeClassifier
 
 import whybox as wb
-from oracles import semivalue, shapley
+from oracles import brute_frame, of_all_coalitions
 from whybox.data.table import as_table
 from whybox.errors import InputError, LimitError, NonFiniteError, OptionError
 from whybox.models.registry import as_model
@@ -47,15 +47,6 @@ def answer(model, rows):
     if isinstance(model, lgb.LGBMClassifier):
         return model.predict(rows, raw_score=True)
     return model.predict_proba(rows)[:, 1] if hasattr(model, "predict_proba") else model.predict(rows)
-
-
-def of_all_coalitions(ask, rows, count):
-    """Shapley values of `count` players, from one call of the model about the rows of all coalitions: `rows` of each are given."""
-    coalitions = [frozenset(S) for k in range(count + 1) for S in combinations(range(count), k)]
-    mixed = [rows(S) for S in coalitions]
-    ends = np.cumsum([len(m) for m in mixed])[:-1]
-    means = [part.mean(axis=0) for part in np.split(ask(mixed), ends)]
-    return semivalue(dict(zip(coalitions, means, strict=True)).__getitem__, count, shapley)
 
 
 def brute(predict, row, background, make, groups=None):
@@ -214,16 +205,6 @@ def behind(model, threshold=1.0):
     return make_pipeline(step, model)
 
 
-def brute_frame(predict, row, background):
-    def rows(S):
-        mixed = background.copy()
-        for j in S:
-            mixed.isetitem(j, np.repeat(row.iloc[:, j].to_numpy(), len(mixed)))
-        return mixed
-
-    return of_all_coalitions(lambda mixed: predict(pd.concat(mixed)), rows, row.shape[1])
-
-
 def test_an_empty_cell_behind_a_one_hot_encoder_is_missing_to_xgboost():
     model = behind(xgb.XGBRegressor(n_jobs=1, n_estimators=3, max_depth=4, learning_rate=1.0, base_score=0.0)).fit(
         GRID, Y
@@ -274,6 +255,32 @@ def test_sparse_rows_through_a_pipeline(name):
 
 
 # What comes of them.
+
+
+def test_absent_cells_stay_absent_where_spot_checks_set_cells():
+    """Evaluated through its own predict, XGBoost reads a stored zero where it would read an absent cell as missing."""
+    rows = matrix(HOLES[:60])
+    model = make_pipeline(MaxAbsScaler(), xgb.XGBRegressor(n_estimators=4, max_depth=3)).fit(
+        matrix(HOLES), target(HOLES)
+    )
+    curve = wb.effects(model, rows, ["x0"])["x0"]
+    at = list(curve.grid).index(0.0)
+    changed = [{j: v for j, v in row.items() if j != 0} for row in HOLES[:60]]
+    assert curve.values[at] == pytest.approx(model.predict(matrix(changed)).mean(), abs=1e-5)
+    asked = wb.effects(model, rows, ["x0"], response_method="predict")["x0"]
+    np.testing.assert_allclose(asked.values, curve.values, rtol=0, atol=1e-5)
+    found = wb.explain(model, rows[:2], rows[20:40], response_method="predict")
+    want = [brute(model.predict, row, HOLES[20:40], matrix) for row in HOLES[:2]]
+    np.testing.assert_allclose(found.values, want, rtol=0, atol=3e-6 * np.abs(want).max())
+
+
+def test_lime_of_columns_that_a_sparse_transformer_leaves_absent():
+    many = GRID.assign(c=np.arange(len(GRID)) % 40)
+    model = behind(xgb.XGBRegressor(n_estimators=8, max_depth=5)).fit(many, Y + many.c % 5)
+    assert sparse.issparse(model[0].transform(many))
+    found = wb.lime(model, many[:3], many[:80])
+    assert found.evidence.spot_checks.numbers > 0
+    assert np.abs(found.values[:, 0]).max() > 0
 
 
 def test_effects_of_sparse_rows():

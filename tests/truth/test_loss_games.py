@@ -219,6 +219,19 @@ def test_errors_of_estimates_cover_the_exact_values(loss):
     assert any("No surrogate was fitted: a loss depends on the truth" in note for note in got.evidence.notes)
 
 
+def test_pairs_of_losses_are_estimated_too():
+    model, background = SVR().fit(WIDE, WIDE_Y), WIDE[20:50]
+    options = {"loss": "squared", "order": 2}
+    exact = ExactShap(model, background, **options)(WIDE[:3], y=WIDE_Y[:3])
+    off = []
+    for seed in range(4):
+        got = SampledShap(model, background, max_evals=9_000, tol=1e-9, seed=seed, **options)(WIDE[:3], y=WIDE_Y[:3])
+        np.testing.assert_allclose(got.values.sum(axis=(1, 2)) + got.base_values, exact.prediction, atol=1e-9)
+        off.append((got.values - exact.values) / got.std_error)
+    assert (np.abs(off) < 1.96).mean() > 0.85
+    assert 0.4 < np.std(off) < 1.5
+
+
 def test_estimates_do_not_depend_on_the_order_of_rows():
     model = SVR().fit(WIDE, WIDE_Y)
     rows, truth = WIDE[[0, 0, 1, 2, 0]], np.array([0.0, 5.0, 1.0, -1.0, -5.0])
@@ -234,7 +247,7 @@ def test_estimates_do_not_depend_on_the_order_of_rows():
 @pytest.mark.parametrize("method", ["exact_shap", "sampled_shap"])
 def test_the_truth_of_another_row_is_found(monkeypatch, method):
     def mixed_up(self, row, donor, pattern, patterns, *, what=""):
-        return self._loss.of_hybrids(np.roll(row, 1), self._grid.evaluate(row, donor, pattern, patterns, what=what))
+        return self._by_row.of_hybrids(np.roll(row, 1), self._grid.evaluate(row, donor, pattern, patterns, what=what))
 
     monkeypatch.setattr(GameGrid, "evaluate", mixed_up)
     with pytest.raises(SpotCheckError, match=r"by asking SVR\.predict about rows whose absent features"):

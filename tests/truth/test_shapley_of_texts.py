@@ -175,7 +175,7 @@ def test_each_different_text_is_asked_once(model):
     n_words = e.shape[1]
     assert len(set(function.asked)) <= 2**n_words
     assert len(function.asked) - len(set(function.asked)) <= 8  # to learn what it returns, and the checks
-    assert e.evidence.model_calls == len(function.asked) - 1
+    assert e.evidence.model_calls == len(function.asked)
     counted = wb.explain(model, REPEATED)
     np.testing.assert_allclose(e.values, counted.values, atol=1e-12)
 
@@ -228,7 +228,7 @@ def test_single_words_and_constant_models(model):
 
 def test_figures_tables_and_files(model, tmp_path):
     e = wb.explain(model, [LONG, REPEATED], max_evals=700)
-    assert dir(e.plot) == ["waterfall", "words"]
+    assert dir(e.plot) == ["bar", "waterfall", "words"]
     ax = e.plot.waterfall(1)
     assert any("models" in label.get_text() for label in ax.get_yticklabels())
     assert "Linear" in "".join(t.get_text() for t in e.plot.words(1).texts)
@@ -244,7 +244,7 @@ def test_figures_tables_and_files(model, tmp_path):
     np.testing.assert_array_equal(back.base_values, e.base_values)
     assert float(back[1].base) == float(e[1].base)
     with pytest.raises(OptionError, match=r"plot\.words"):
-        e.plot.bar()
+        e.plot.beeswarm()
 
 
 def test_plans_say_what_is_exact(model):
@@ -264,7 +264,17 @@ def test_plans_say_what_is_exact(model):
     [
         ({"background": [SHORT]}, OptionError, "words are left out"),
         ({"players": {"a": ["b"]}}, OptionError, "players is an option of tables"),
-        ({"order": 2}, OptionError, "option of tables"),
+        ({"sparse": True}, OptionError, "option of tables"),
+        ({"order": 3}, OptionError, "2 gives pairwise interactions"),
+        ({"order": 2}, LimitError, "They have no estimate: explain a shorter text"),
+        ({"index": "banzhaf"}, LimitError, "They have no estimate: explain a shorter text"),
+        (
+            {"index": "banzhaf", "method": "sampled_shap"},
+            OptionError,
+            "other indices are exact: take method='exact_shap'",
+        ),
+        ({"order": 2, "method": "partition_shap"}, OptionError, "Owen values of single words"),
+        ({"index": "median"}, OptionError, "is not known"),
         ({"method": "tree_shap"}, OptionError, "no method of texts"),
         ({"method": "exact_shap"}, LimitError, r"2\^\d+ predictions"),
         ({"method": "exact", "max_evals": 10**12}, LimitError, "1,048,576 that are held in memory"),

@@ -17,7 +17,7 @@ from whybox.errors import LimitError, ModelMismatchError, SpotCheckError
 from whybox.explainers import ExactShap, SampledShap
 from whybox.methods.common.hybrid_grid import HybridGrid
 from whybox.methods.shap import game_explainer
-from whybox.methods.shap.game_problem import GameAnswer
+from whybox.methods.shap.game_answer import GameAnswer
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(60, 4))

@@ -13,6 +13,7 @@ from sklearn.svm import SVC
 
 import whybox as wb
 from whybox.errors import (
+    ColumnsError,
     EmptyDataError,
     InputError,
     LimitError,
@@ -88,7 +89,7 @@ def test_a_budget_below_the_fewest_says_what_it_takes():
         wb.explain(function, ROWS, BACKGROUND, max_evals=20)
     wide = np.random.default_rng(1).normal(size=(30, 12))
     with pytest.raises(
-        LimitError, match=r"takes at least 336 predictions here: 288 for 2 rows of up to 12 features .* max_evals=140"
+        LimitError, match=r"takes at least 464 predictions here: 288 for 2 rows of up to 12 features .* max_evals=140"
     ):
         wb.explain(function, wide[:2], wide[20:], "sampled_shap", max_evals=140)
     assert function.rows <= 4  # two rows that tell the shape of the outputs, each time
@@ -283,6 +284,24 @@ def test_a_method_of_another_explainer_is_refused():
         SampledShap(total, BACKGROUND, method="tree_shap")
 
 
+def test_columns_of_a_function_are_those_of_the_background():
+    with pytest.raises(ColumnsError, match=r"X has 3 columns, the background has 4\."):
+        wb.explain(total, ROWS[:, :3], BACKGROUND)
+    frame = pd.DataFrame(BACKGROUND, columns=list("abcd"))
+    with pytest.raises(ColumnsError, match=r"X lacks column 'd' that the background has\."):
+        wb.explain(total, frame[["a", "b", "c"]], frame)
+    with pytest.raises(ColumnsError, match=r"X has 3 columns, the model was trained on 4\."):
+        wb.explain(KNN, ROWS[:, :3], BACKGROUND)
+
+
+def test_one_background_row_says_that_another_may_change_values():
+    for method in ("exact_shap", "sampled_shap", "partition_shap"):
+        one = wb.explain(total, ROWS, BACKGROUND[:1], method)
+        assert any(note.startswith("One background row: ") for note in one.evidence.notes)
+        assert np.isnan(one.extras["background_error"][1]).any()
+    assert not any("One background row" in note for note in wb.explain(total, ROWS, BACKGROUND).evidence.notes)
+
+
 def test_too_many_coalitions_say_what_to_do():
     wide = np.random.default_rng(1).normal(size=(30, 24))
     with pytest.raises(LimitError, match=r"24 features of a row differ .* method='sampled_shap'"):
@@ -298,7 +317,8 @@ def test_small_problems_are_exact_and_the_evidence_says_why():
     got = wb.explain(total, ROWS, BACKGROUND)
     assert got.evidence.method_id == "shap.exact_shap"
     assert any(
-        note == "Exact: all coalitions take at most 420 predictions, within the 6,000 that max_evals leaves."
+        note
+        == "Exact: all coalitions take at most 420 predictions, within the 6,000 allowed (2,000 a row; those of rows, background and checks come on top)."
         for note in got.evidence.notes
     )
 

@@ -195,16 +195,19 @@ def test_a_csv_that_is_not_what_it_seems(folder, tmp_path, capsys):
     cases = {
         "latin.csv": (
             rows.assign(city="Köln").to_csv(index=False).encode("latin-1"),
-            "column 'city' is not UTF-8; convert",
+            "column 'city' is not UTF-8; say what it is",
         ),
         "header.csv": (
             "\n".join(["größe," + good[0], *("1," + g for g in good[1:])]).encode("latin-1"),
-            "is not UTF-8; convert",
+            "is not UTF-8; say what it is",
         ),
-        "wide.csv": ("\n".join(good).encode("utf-16"), "it is UTF-16; convert"),
+        "wide.csv": ("\n".join(good).encode("utf-16"), "it is UTF-16; say so with --encoding utf-16"),
         "semi.csv": ("\n".join(good).replace(",", ";").encode(), "separated by ';'"),
         "ragged.csv": ("\n".join(ragged).encode(), "line 22 has 6 values where the first line names 5 columns"),
-        "odd.csv": (odd.to_csv(index=False).encode(), "'oops' in row 31 of column 'bmi' of odd.csv is not a number"),
+        "odd.csv": (
+            odd.to_csv(index=False).encode(),
+            "'oops' in row 30 (counted from 0) of column 'bmi' of odd.csv is not a number",
+        ),
     }
     for name, (content, words) in cases.items():
         (tmp_path / name).write_bytes(content)
@@ -227,7 +230,7 @@ def test_rows_in_messages_are_rows_of_the_file(folder, tmp_path, monkeypatch, ca
             run(folder, "explain", "@model.json", str(tmp_path / name), "-o", str(tmp_path / "o.csv"), "--no-verify")
             == 3
         )
-        assert f"(row 351 of {name})" in capsys.readouterr().err
+        assert f"(row 350 of {name}, counted from 0)" in capsys.readouterr().err
     with pytest.raises(wb.errors.NonFiniteError, match=r"\(row 350\)"):
         wb.explain(folder / "model.json", rows)
 

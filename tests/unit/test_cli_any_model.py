@@ -50,12 +50,26 @@ def test_attributions_of_a_pickled_estimator(folder, capsys):
     assert "5 rows x 3 features" in capsys.readouterr().out
 
 
+def test_interactions_with_their_errors(folder, capsys):
+    out = folder / "pairs.parquet"
+    more = ("--order", "2", "--errors", "--method", "sampled_shap", "--max-evals", "400")
+    assert run(folder, "-o", str(out), *more) == 0
+    got = pq.read_table(out).to_pandas()
+    expected = wb.explain(MODEL, TABLE[:5], TABLE[20:40], "sampled_shap", order=2, max_evals=400)
+    np.testing.assert_allclose(got["interaction"], expected.values.reshape(-1), atol=1e-9)
+    np.testing.assert_allclose(got["std_error"], expected.std_error.reshape(-1), atol=1e-9)
+    assert (got["std_error"] > 0).any()
+    assert "median standard error" in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("more", "says", "code"),
     [
         (("--l1-reg", "3"), "no feature is left out of an estimate", 2),
         (("--max-evals", "20"), "more than --max-evals 20. Raise it", 2),
         (("--method", "tree_shap"), "SVR with kernel='rbf' is not a linear function", 4),
+        (("--method", "kernel_shap"), "--method kernel_shap is not known here; write --method sampled_shap", 2),
+        (("--method", "kernle"), "--method kernle is not known", 2),
         (("--sparse",), "does not take 'sparse'", 2),
         (("--tol", "7"), "--tol 7", 2),
     ],

@@ -18,7 +18,7 @@ from sklearn.svm import SVR
 
 import whybox as wb
 import zoo
-from whybox.cli.lime_output import lime_lines
+from whybox.cli.local_output import local_lines
 from whybox.cli.main import build_parser, main
 from whybox.cli.shared import name_rows
 from whybox.errors import InputError, NonFiniteError
@@ -83,7 +83,7 @@ def test_without_a_file_the_first_rows_are_printed(folder, capsys):
     model, rows, background = data(folder)
     e = wb.lime(model, rows[:3], background)
     assert printed.startswith("LIME without a sample: 3 of 20 rows x 5 features, in prediction\n")
-    for line in lime_lines(e):
+    for line in local_lines(e):
         assert line in printed
     top = int(e[0].ordered(1)[0])
     line = next(line for line in printed.splitlines() if str(e.extras["condition"][1][0, top]) in line)
@@ -108,7 +108,7 @@ def test_errors_about_a_cell_name_the_row_of_the_file():
     def refuse(rows):
         raise NonFiniteError("infinity in {row}", row=rows)
 
-    with pytest.raises(InputError, match="infinity in row 4 of rows.csv"):
+    with pytest.raises(InputError, match="infinity in row 3 of rows.csv, counted from 0"):
         name_rows(refuse, 1, "folder/rows.csv", positions=[7, 3])
 
 
@@ -218,7 +218,7 @@ def test_words_are_printed(folder, capsys):
         "LIME of texts: 3 of 6 rows x 3 words at most, in probability\n  row 0, output good: prediction "
     )
     e = wb.lime(joblib.load(folder / "pipeline.joblib"), TEXTS[:3])
-    for line in lime_lines(e):
+    for line in local_lines(e):
         assert line in printed
     word = e[0].coords["word"][e[0].ordered(1)[0]]
     assert any(line.split()[0] == word for line in printed.splitlines()[2:4])

@@ -1,11 +1,14 @@
 """``whybox plan``: what a command would cost."""
 
+from dataclasses import replace
+
 import pandas as pd
 import pytest
 
 import whybox as wb
 import zoo
 from whybox.cli.main import main
+from whybox.methods.common.plan import cost_table
 
 
 @pytest.fixture(scope="module")
@@ -88,3 +91,115 @@ def test_what_can_be_planned_is_said(folder, capsys):
     assert main(["plan"]) == 2
     assert main(["plan", "explian"]) == 2
     assert "explian is no command of whybox plan. Did you mean 'explain'?" in capsys.readouterr().err
+
+
+def test_a_plan_is_one_table_with_one_unit_each_and_a_total(folder, capsys):
+    assert run(folder, "explain", "@model.txt", "1000000", "--n-jobs", "1") == 0
+    lines = [line.split() for line in capsys.readouterr().out.splitlines()]
+    at = next(i for i, line in enumerate(lines) if line[0] == "about")
+    assert lines[at][1] in ("ms", "seconds")
+    assert lines[at][2:] == ["MiB"]
+    table = {
+        " ".join(w for w in line if w[0].isalpha()): [float(w.replace(",", "")) for w in line if w[0].isdigit()]
+        for line in lines[at + 1 : at + 6]
+    }
+    assert list(table) == ["tables", "work", "rows given", "result", "together"]
+    total = table.pop("together")
+    seconds, memory = [v[0] for v in table.values() if len(v) == 2], [v[-1] for v in table.values()]
+    assert sum(seconds) == pytest.approx(total[0], rel=0.02)
+    assert sum(memory) == pytest.approx(total[1], rel=0.02)
+    plan = wb.plan(wb.explain, folder / "model.txt", 1_000_000, n_jobs=1)
+    assert plan.given_bytes == 8e6 * 5
+    assert plan.result_bytes == 8e6 * 5
+    assert table["result"] == [pytest.approx(plan.result_bytes / 2**20, rel=0.01)]
+
+
+def test_the_units_of_a_plan_fit_its_total():
+    table = cost_table({"work": 7300.0}, {"work": 3 * 2.0**30, "rows given": 2.0**30})
+    assert [line.split() for line in table] == [
+        ["about", "hours", "GiB"],
+        ["work", "2.03", "3"],
+        ["rows", "given", "1"],
+        ["together", "2.03", "4"],
+    ]
+    assert cost_table({"work": float("nan")}, {"work": float("nan")})[-1].split() == ["work", "not", "predicted"]
+
+
+@pytest.fixture
+def bars(monkeypatch):
+    """What bars are asked to show: their totals and what they were told."""
+    import tqdm.auto
+
+    shown = []
+
+    class Bar:
+        def __init__(self, **options):
+            self.options, self.done = options, []
+            shown.append(self)
+
+        def __enter__(self):
+            return self
+
+        def __exit__(self, *_):
+            pass
+
+        def update(self, count):
+            self.done.append(count)
+
+    monkeypatch.setattr(tqdm.auto, "tqdm", Bar)
+    return shown
+
+
+def test_the_rows_of_a_file_have_one_bar_for_all_batches(folder, tmp_path, monkeypatch, bars):
+    from whybox.data import table_files
+
+    monkeypatch.setattr(table_files, "ROWS_PER_BATCH", 100)
+    out = str(tmp_path / "out.parquet")
+    assert main(["explain", str(folder / "model.txt"), str(folder / "rows.parquet"), "-o", out, "--no-verify"]) == 0
+    (whole,) = [bar for bar in bars if bar.options["desc"] == "Explaining" and bar.options["total"] == 442]
+    assert whole.done == [100, 100, 100, 100, 42]
+    assert whole.options["delay"] == 2
+    assert whole.options["disable"] is None  # in a terminal only
+    assert all(bar.options["delay"] > 2 for bar in bars if bar is not whole)
+
+
+def boosted(folder):
+    import lightgbm as lgb
+
+    X, y = zoo.X(), zoo.y()
+    model = lgb.LGBMClassifier(n_estimators=5, num_leaves=4, verbose=-1).fit(X, y > y.mean())
+    model.booster_.save_model(folder / "classes.txt")
+    X.to_parquet(folder / "X.parquet")
+    X.iloc[:4].to_parquet(folder / "few.parquet")
+    return X
+
+
+def test_enumerating_coalitions_is_timed(folder):
+    X = boosted(folder)
+    plan = wb.plan(wb.explain, folder / "classes.txt", 10, background=X.iloc[:4], scale="probability")
+    assert plan.kernel == "enumeration"
+    assert plan.seconds == 10 * plan.row_seconds > 0
+
+
+@pytest.mark.parametrize(("seconds", "lines"), [(5.0, 0), (30.0, 1), (600.0, 2)])
+def test_long_work_says_its_time_first_and_how_to_have_it_sooner(folder, tmp_path, monkeypatch, capsys, seconds, lines):
+    from whybox.methods.shap import explainers
+
+    boosted(folder)
+    monkeypatch.setattr(explainers, "timed_enumeration", lambda plan, _: replace(plan, row_seconds=seconds / plan.rows))
+    arguments = [
+        "--background",
+        str(folder / "few.parquet"),
+        "--scale",
+        "probability",
+        "-o",
+        str(tmp_path / "out.parquet"),
+    ]
+    assert main(["explain", str(folder / "classes.txt"), str(folder / "few.parquet"), *arguments]) == 0
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == lines
+    if lines:
+        assert said[0] == f"whybox: 4 rows, about {'30 s' if seconds == 30 else '10 min'}"
+    if lines == 2:
+        assert said[1].startswith("whybox: sooner: --scale raw")
+        assert "fewer rows of --background" in said[1]

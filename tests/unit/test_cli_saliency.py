@@ -130,7 +130,7 @@ def test_pictures_out_are_drawn_by_the_figures(folder, monkeypatch):
 
     drawn = []
 
-    def overlay(e, row=0, ax=None, title=None):
+    def overlay(e, row=0, image=None, ax=None, title=None):
         import matplotlib as mpl
 
         mpl.use("Agg")

@@ -13,7 +13,15 @@ import whybox
 from whybox.cli.main import build_parser
 
 ROOT = Path(__file__).parents[2]
-PAGES = ("README.md", "docs/start.md", "docs/importance.md", "docs/anchors.md", "docs/lime.md", "docs/lime_texts.md")
+PAGES = (
+    "README.md",
+    "docs/start.md",
+    "docs/importance.md",
+    "docs/anchors.md",
+    "docs/lime.md",
+    "docs/lime_texts.md",
+    "docs/report.md",
+)
 EVERY_PAGE = ("README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 

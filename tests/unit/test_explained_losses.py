@@ -106,8 +106,6 @@ def test_texts_and_methods_that_read_a_model_have_no_loss():
         wb.explain(len, ["a text"], loss="squared")
     with pytest.raises(OptionError, match="does not take 'loss'"):
         TreeShap(TREES, BACKGROUND, loss="squared")
-    with pytest.raises(OptionError, match="no estimate with errors"):
-        wb.explain(MODEL, ROWS, BACKGROUND, loss="squared", y=TRUTH, order=2, max_evals=200)
 
 
 # what is chosen and told

@@ -162,7 +162,7 @@ def test_dots_are_of_importance_and_of_one_output(rows):
     e = wb.importance(model, X)
     with pytest.raises(OptionError, match="a plot of dots shows one output"):
         e.plot.dots()
-    assert e.plot.dots(output="2").get_title(loc="left").endswith(" · output 2")
+    assert e.plot.dots(output="2").get_title(loc="left").endswith(" · class 2")
     with pytest.raises(OptionError, match="dots shows the importance of features"):
         wb.explain(model, X).plot.dots()
     with pytest.raises(OptionError, match="dots shows the importance of features"):

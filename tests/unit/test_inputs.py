@@ -60,7 +60,7 @@ def test_names_with_html_commas_and_newlines():
 
 
 class Mixer(BaseEstimator, TransformerMixin):
-    """A transformer of the user's own, unknown to whybox: it counts as mixing all columns."""
+    """A transformer of the user's own, unknown to whybox: what it makes its columns of is found by trial."""
 
     def fit(self, X, y=None):
         self.n_features_in_ = X.shape[1]
@@ -84,15 +84,17 @@ class Centred(Mixer):
         return np.array(["a", "b", "c"])
 
 
-def test_unknown_transformers_make_one_player():
+def test_unknown_transformers_make_one_player_of_what_they_mix():
     from sklearn.compose import ColumnTransformer
 
     rows = X.assign(d=RNG.normal(size=80))
     step = ColumnTransformer([("m", Mixer(), ["a", "b", "c"])], remainder="passthrough")
     model = make_pipeline(step, RandomForestRegressor(5, random_state=0)).fit(rows, rows.a * rows.b + rows.d)
     got = wb.explain(model, rows[:10], rows[20:40])
-    assert got.feature_names == ("a + b + c", "d")
-    assert got.players["a + b + c"] == ("a", "b", "c")
+    assert got.feature_names == ("a + b", "c", "d")
+    assert got.players["a + b"] == ("a", "b")
+    few = wb.explain(model, rows[:1], rows[20:22])
+    assert few.feature_names == got.feature_names
     assert got.evidence.residual < 1e-12
 
 

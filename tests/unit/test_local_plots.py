@@ -18,7 +18,7 @@ from whybox.explanation.explanation import interval_extras
 from whybox.explanation.html import number_text
 from whybox.explanation.local_rows import local_numbers
 from whybox.plots.local import condition_labels
-from whybox.plots.style import NEGATIVE, POSITIVE
+from whybox.plots.style import NEGATIVE, POSITIVE, minus_signs
 
 LONG = "a very long name of a measured quantity of the customer, number {} of $200"
 
@@ -102,7 +102,7 @@ def test_bars_are_the_values_from_the_largest_on_in_the_colours_of_their_signs(f
     assert [p.get_width() for p in bars] == [float(v) for v in e.values[order]]
     colours = [POSITIVE if v >= 0 else NEGATIVE for v in e.values[order]]
     assert [plt.matplotlib.colors.to_hex(p.get_facecolor()) for p in bars] == colours
-    assert labels(ax) == [condition_labels(e)[j] for j in order]
+    assert labels(ax) == [minus_signs(condition_labels(e)[j]) for j in order]
     for v in e.values[order]:
         assert number_text(float(v), 3, sign=True).replace("-", "\N{MINUS SIGN}") in texts(ax)
     assert "1 smaller feature is left out" in ax.get_xlabel()
@@ -176,7 +176,7 @@ def test_a_sweep_is_lines_over_the_widths_hollow_where_a_linear_model_describes_
     lines = {line.get_label(): line for line in ax.lines if not line.get_label().startswith("_")}
     assert len(lines) == 6
     top = int(e.ordered(1)[0])
-    line = lines[condition_labels(e)[top]]
+    line = lines[minus_signs(condition_labels(e)[top])]
     assert line.get_xdata().tolist() == [0.3, 1, 4]
     assert line.get_ydata().tolist() == e.values[[1, 2, 0], top].tolist()
     hollow = [x for x in ax.lines if x.get_marker() == "o" and x.get_markerfacecolor() == "white"]

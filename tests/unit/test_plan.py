@@ -18,6 +18,7 @@ import zoo
 from interrupts import interrupt, processor_seconds, work
 from whybox.errors import OptionError
 from whybox.explainers import TreeShap
+from whybox.explanation.html import number_text
 from whybox.kernels import compiled_trees
 from whybox.methods.common.plan import Stopwatch, smallest_seconds
 from whybox.methods.shap.plan import _sampled_trees
@@ -63,8 +64,9 @@ def test_what_is_not_predicted_says_so(forest):
 
     _, X = forest
     model = GradientBoostingClassifier(n_estimators=3, random_state=0).fit(X[:, :4], X[:, 2] > X[:, 2].mean())
-    plan = wb.plan(wb.explain, model, 10, X[:5, :4], scale="probability")
-    assert plan.kernel == wb.explain(model, X[:2, :4], X[:5, :4], scale="probability").evidence.kernel == "enumeration"
+    asked = {"scale": "probability", "method": "rescaled"}
+    plan = wb.plan(wb.explain, model, 10, X[:5, :4], **asked)
+    assert plan.kernel == wb.explain(model, X[:2, :4], X[:5, :4], **asked).evidence.kernel == "rescaled"
     assert "not predicted" in str(plan)
     assert "nan" not in str(plan)
 
@@ -108,7 +110,10 @@ def test_the_times_that_a_plan_prints_agree(forest, monkeypatch, clocks):
     chosen = [seconds for kernel, bits, seconds in plan.considered if (kernel, bits) == (plan.kernel, plan.bits)]
     assert chosen == [pytest.approx(plan.seconds)]
     assert min(seconds for _, _, seconds in plan.considered) == pytest.approx(plan.seconds)
-    assert str(plan).count(f"{plan.seconds:.3g} s") == 2
+    together = next(line for line in str(plan).splitlines() if line.startswith("together"))
+    assert together.split()[1] in (number_text(plan.seconds, 3), number_text(plan.seconds / 60, 3))
+    others = str(plan).partition("instead")[2]
+    assert others.count("about") == len(plan.considered) - 1  # its own time stands in the table alone
 
 
 @pytest.mark.parametrize(

@@ -213,7 +213,7 @@ def test_many_categories_have_labels_and_booleans_are_words():
 
 def test_stacked_bars_say_what_they_sum(classes):
     ax = classes.plot.bar()
-    assert "summed over 3 outputs" in ax.get_xlabel()
+    assert "summed over 3 classes" in ax.get_xlabel()
     inside(ax)
     ax.figure.canvas.draw()
     assert ax.get_legend().get_window_extent().x0 >= ax.get_window_extent().x1

@@ -24,6 +24,10 @@ from whybox.reporting.contents import SECTIONS
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
 
+def of(*anchors):
+    return [s for s in SECTIONS if s.anchor in anchors]
+
+
 class Page(HTMLParser):
     def __init__(self, text):
         super().__init__()
@@ -58,7 +62,7 @@ def reports(tmp_path_factory):
         ("GradientBoostingClassifier", np.array(["low", "high"])[zoo.binary()]),
     ):
         model, rows = zoo.built(name)
-        parts = SECTIONS[:3] if name == "GradientBoostingClassifier" else SECTIONS
+        parts = of("model", "performance", "importance") if name == "GradientBoostingClassifier" else SECTIONS
         wb.report(model, rows, folder / f"{name[:8]}.html", y=truth, sections=parts)
         out[name] = folder / f"{name[:8]}.html"
     return out
@@ -93,12 +97,13 @@ def test_every_picture_has_its_numbers_and_a_description(reports):
 def test_sections_and_scores(reports):
     text = reports["LGBMRegressor, categories"].read_text(encoding="utf-8")
     for heading in (
+        "In short",
         "The model",
-        "How well it does",
-        "What matters",
+        "How well it predicts",
+        "Which features matter",
         "How each feature acts",
         "What each value contributed",
-        "Single decisions",
+        "Why this decision",
         "Evidence",
     ):
         assert f"<h2>{heading}</h2>" in text
@@ -116,15 +121,21 @@ def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
     text = reports["LGBMClassifier, multiclass"].read_text(encoding="utf-8")
     from sklearn.ensemble import HistGradientBoostingClassifier
 
-    assert "Each bar is the sum over 3 outputs." in text
-    assert "<th>Sum over 3 outputs</th><th>Share</th><th>0</th><th>1</th><th>2</th>" in text
-    assert "<h3>class 0</h3>" in text
+    assert "Each bar is the sum over 3 classes." in text
+    assert "<th>Sum over 3 classes</th><th>Share</th><th>class 0</th><th>class 1</th><th>class 2</th>" in text
+    assert "<h3>Class 0</h3>" in text
     assert "against the target given" in text
     rows = zoo.X()
     model = HistGradientBoostingClassifier(max_iter=5).fit(rows, zoo.binary())
     named = rows.assign(truth=zoo.binary())
     e = wb.report(
-        model, named, tmp_path / "r.html", y="truth", scale="probability", background=rows[:5], sections=SECTIONS[:2]
+        model,
+        named,
+        tmp_path / "r.html",
+        y="truth",
+        scale="probability",
+        background=rows[:5],
+        sections=of("model", "performance"),
     )
     assert e.evidence.residual_against == "the sigmoid of HistGradientBoostingClassifier.decision_function"
     assert not any("truth" in note for note in e.evidence.notes)
@@ -145,7 +156,7 @@ def test_names_are_escaped(tmp_path):
 
 def test_a_column_of_the_rows_can_be_the_target(tmp_path):
     model, rows = zoo.built("RandomForestRegressor")
-    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", y="truth", sections=SECTIONS[:2])
+    e = wb.report(model, rows.assign(truth=zoo.y()), tmp_path / "r.html", y="truth", sections=of("performance"))
     assert e.feature_names == tuple(zoo.COLUMNS)
     assert "against the column <code>truth</code>" in (tmp_path / "r.html").read_text(encoding="utf-8")
     with pytest.raises(OptionError, match="y='thruth'.*Did you mean 'truth'"):
@@ -211,7 +222,7 @@ def test_in_a_browser_without_a_network(reports, tmp_path, dark):
         common.append("--blink-settings=preferredColorScheme=0")
     shot = tmp_path / "shot.png"
     subprocess.run(
-        [*common, "--window-size=1000,3200", f"--screenshot={shot}", path.as_uri()],
+        [*common, "--window-size=1000,6000", f"--screenshot={shot}", path.as_uri()],
         check=True,
         capture_output=True,
         timeout=120,
@@ -239,7 +250,7 @@ def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
     for truth in (zoo.y(), pd.Series(zoo.y()), zoo.y().tolist(), None):
         with pytest.raises(OptionError, match=r"path= says where to write .*y=\."):
             wb.report(model, rows, truth)
-    e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20], sections=SECTIONS[:2])
+    e = wb.report(model, rows[:20], path="named.html", y=zoo.y()[:20], sections=of("performance"))
     assert len(e) == 20
     assert "Prediction and truth" in (tmp_path / "named.html").read_text("utf-8")
     assert [p.name for p in tmp_path.iterdir()] == ["named.html"]
@@ -259,7 +270,7 @@ def test_a_report_asks_the_model_once_about_each_row(tmp_path, monkeypatch, name
         return adapted.own_predict.predict(table)
 
     model = replace(adapted, own_predict=replace(adapted.own_predict, predict=counted))
-    e = wb.report(model, rows, tmp_path / "r.html", y=live.predict(rows), sections=[SECTIONS[1], SECTIONS[4]])
+    e = wb.report(model, rows, tmp_path / "r.html", y=live.predict(rows), sections=of("performance", "effects"))
     explained = n + spot_predictions(None, n)  # and rows that mix two of them, or come again
     assert e.evidence.model_calls == explained
     assert sum(asked) <= explained + 2 * spot_predictions(None)  # and the checks of effects and of interactions
@@ -324,7 +335,7 @@ def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
         return rankings[-1]
 
     with patch.object(more_methods, "importance", keep):
-        wb.report(model, X[:12], tmp_path / "r.html", methods=["shap", "impurity"], sections=SECTIONS[:3], **asked)
+        wb.report(model, X[:12], tmp_path / "r.html", methods=["shap", "impurity"], sections=of("importance"), **asked)
     wanted = wb.importance(model, X[:12], method="shap", **asked)
     assert list(rankings[0].feature_names) == list(wanted.feature_names)
     assert np.array_equal(rankings[0].values, wanted.values)
@@ -336,7 +347,7 @@ def test_a_method_whose_section_is_left_out_is_refused(tmp_path):
     with pytest.raises(
         wb.errors.OptionError, match="methods='ale' is shown in the section 'effects', which is not among"
     ):
-        wb.report(model, X[:12], tmp_path / "r.html", methods=["ale"], sections=SECTIONS[:1])
+        wb.report(model, X[:12], tmp_path / "r.html", methods=["ale"], sections=of("model"))
     assert not list(tmp_path.iterdir())
 
 

@@ -31,7 +31,7 @@ def test_with_a_truth_it_shows_the_question_the_rows_the_error_and_the_numbers(t
     groups = {"body": ["bmi", "bp"]}
     text = page(tmp_path, model, rows, y=y, role="held-out", players=groups)
     e = wb.importance(model, rows, y, role="held-out", players=groups)
-    assert "<h2>What matters</h2>" in text
+    assert "<h2>Which features matter</h2>" in text
     assert "How much worse are this model's predictions without knowing the feature" in text
     assert "increase of the mean squared loss over 80 rows when the feature" in text
     assert "These rows were held out from training. Without any change" in text

@@ -46,7 +46,7 @@ def test_rows_have_their_local_values_beside_their_shapley_values(tmp_path):
     model, rows = zoo.built("RandomForestRegressor")
     rows, background = rows[:40], rows[100:160]
     text = page(tmp_path, model, rows, background=background)
-    assert "<h2>This decision, locally</h2>" in text
+    assert "<h2>The same decisions, seen another way</h2>" in text
     assert "Values are drawn from 60 background rows." in text
     other = wb.explain(model, rows, background)
     order = np.argsort(other.prediction, kind="stable")
@@ -56,7 +56,9 @@ def test_rows_have_their_local_values_beside_their_shapley_values(tmp_path):
     for row, why in zip(picked, ("highest", "median", "lowest"), strict=True):
         one = e[sorted(picked).index(row)]
         warnings = "".join(f" {w[0].upper()}{w[1:]}." for w in local_warnings(one))
-        assert f"Row {row}: {why} prediction.{warnings}</figcaption>" in text
+        usual = f"average {number_text(float(model.predict(rows).mean()))}"
+        words = f"Predicted {number_text(float(other.prediction[row]))}; {usual}."
+        assert f"Row {row}: {why} prediction. {words}{warnings}</figcaption>" in text
         for j, name in enumerate(one.feature_names):
             assert [
                 name,
@@ -75,7 +77,7 @@ def test_without_a_background_the_rows_of_the_report_are_drawn_from_and_that_is_
     model, rows = zoo.built("LGBMClassifier, multiclass")
     text = page(tmp_path, model, rows[:50])
     assert "No background was given, so values are drawn from these rows themselves (50 of them)." in text
-    assert "<h3>class 0</h3>" in text
+    assert "<h3>Class 0</h3>" in text
     assert "<h3>Rules that keep the class</h3>" in text
     assert text.count("<h3>") == 3
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from zoo.base import X, binary, categories, data, holes, simple, three, two, y
+from zoo.base import X, binary, case, categories, data, holes, simple, three, two, y
 
 
 def _cb_contrib(model: Any, rows: Any) -> np.ndarray:
@@ -143,6 +143,17 @@ def register() -> None:
         max_ctr_complexity=1,
         contrib=None,
     )
+    sums = [
+        ("a sum of regressors", "to_regressor", cb.CatBoostRegressor, data().target),
+        ("a sum of classifiers", "to_classifier", cb.CatBoostClassifier, three()),
+    ]
+    for name, convert, kind, target in sums:
+
+        def build(convert: str = convert, kind: Any = kind, target: Any = target) -> tuple[Any, Any]:
+            members = [kind(**few | {"depth": depth}).fit(X(), np.asarray(target)) for depth in (2, 4)]
+            return getattr(cb, convert)(cb.sum_models(members, weights=[0.3, 0.7])), X()
+
+        case(f"sum_models, {name}", "CatBoost")(build)
     simple(
         "CatBoostRanker",
         "CatBoost",

@@ -7,7 +7,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
-from whybox.adapters.common import ANY_MODEL_HINT, refuse_overridden
+from whybox.adapters.common import ANY_MODEL_HINT, SKLEARN_PACKAGES, refuse_overridden
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
@@ -100,7 +100,7 @@ def raw_scores(obj: Any) -> RawScores | None:
 
 def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
     """Return the categories that a black-box estimator learned for each of its `width` columns, if it lists them."""
-    if type(obj).__module__.partition(".")[0] != "sklearn":
+    if type(obj).__module__.partition(".")[0] not in SKLEARN_PACKAGES:
         return {}
     vocabularies: Mapping[int, Vocabulary] = import_module(
         "whybox.adapters.sklearn.categories"
@@ -110,7 +110,7 @@ def learned_categories(obj: Any, width: int) -> Mapping[int, Vocabulary]:
 
 def word_counts(obj: Any, method: str) -> WordCountModel | str:
     """Return a model of texts whose first step counts single words, or why it is not read as one."""
-    if type(obj).__module__.partition(".")[0] != "sklearn":
+    if type(obj).__module__.partition(".")[0] not in SKLEARN_PACKAGES:
         return f"{type(obj).__name__} is no Pipeline of scikit-learn"
     read: WordCountModel | str = import_module("whybox.adapters.sklearn.word_counts").read_word_counts(obj, method)
     return read
@@ -120,7 +120,7 @@ def takes_texts(obj: Any) -> bool:
     """Return whether an object is known to take texts, and no tables: a Pipeline that begins with a vectorizer, a pipeline of transformers."""
     if any(kind.__module__.startswith("transformers.pipelines") for kind in type(obj).__mro__):
         return True
-    if type(obj).__module__.partition(".")[0] != "sklearn":
+    if type(obj).__module__.partition(".")[0] not in SKLEARN_PACKAGES:
         return False
     found: bool = import_module("whybox.adapters.sklearn.word_counts").takes_texts(obj)
     return found

@@ -15,6 +15,7 @@ from whybox.errors import ModelMismatchError, UnsupportedModelError
 
 __all__ = [
     "ANY_MODEL_HINT",
+    "SKLEARN_PACKAGES",
     "FittedPart",
     "PredictWith",
     "as_columns",
@@ -28,6 +29,8 @@ ANY_MODEL_HINT: Final = (
     "Attributions with a background, effects, LIME and anchors take any model or function that predicts: wb.explain(model, X, background), "
     "wb.effects(model, X), wb.lime(model, X, background)."
 )
+
+SKLEARN_PACKAGES: Final = ("sklearn", "imblearn")  # imbalanced-learn's estimators are read as those that they extend
 
 
 def as_columns(values: Any) -> Floats:
@@ -107,10 +110,11 @@ def refuse_overridden(obj: Any, library: str) -> None:
     Raises:
         UnsupportedModelError: its predictions may differ from its trees.
     """
+    packages = SKLEARN_PACKAGES if library in SKLEARN_PACKAGES else (library,)
     for method in ("predict", "predict_proba", "decision_function"):
         owner = next((c for c in type(obj).__mro__ if method in vars(c)), None)
         own = method in getattr(obj, "__dict__", {})
-        if own or (owner is not None and owner.__module__.partition(".")[0] != library):
+        if own or (owner is not None and owner.__module__.partition(".")[0] not in packages):
             where = "this object" if own or owner is None else f"the class {owner.__name__}"
             raise UnsupportedModelError(
                 f"{where} has a {method} of its own in place of {library}'s, so what was trained does not say what it predicts. "

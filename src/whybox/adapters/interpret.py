@@ -20,7 +20,7 @@ from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError
 from whybox.models.additive import Additive, AdditiveTerm
 from whybox.models.agreement import compare_predictions
-from whybox.models.base import Model, OwnPredict, Scale, Verdict
+from whybox.models.base import Model, OffsetRule, OwnPredict, Scale, Verdict
 from whybox.models.blackbox import RawScores
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
@@ -199,11 +199,17 @@ def _library_functions() -> tuple[Callable[..., Any], Callable[..., Any]]:
 class _PredictTable:
     """The model's own predict as (rows, outputs)."""
 
-    predict: Callable[[Any], Any]
+    predict: Callable[..., Any]
 
     def __call__(self, table: Table) -> Floats:
         with suppress_warnings():
             return as_columns(self.predict(table.for_transformers()))
+
+    def with_offsets(self, table: Table, offsets: Floats) -> Floats:
+        """Predictions with initial scores, (rows, outputs)."""
+        scores = offsets if offsets.shape[1] > 1 else offsets[:, 0]
+        with suppress_warnings():
+            return as_columns(self.predict(table.for_transformers(), init_score=scores))
 
 
 def _verified(model: Additive, obj: Any) -> Model:
@@ -214,9 +220,16 @@ def _verified(model: Additive, obj: Any) -> Model:
     else:
         predict = obj.predict
         scale = "raw" if model.outputs.link.is_identity else "response"
-    own = OwnPredict(
-        _PredictTable(predict), scale, RELATIVE_ROUNDING, f"{type(obj).__name__}.{predict.__name__}", "interpret-core"
-    )
+    of_table, called = _PredictTable(predict), f"{type(obj).__name__}.{predict.__name__}"
+    own = OwnPredict(of_table, scale, RELATIVE_ROUNDING, called, "interpret-core")
+    rule = OffsetRule("init_score")
+    if scale == "raw":
+        rule = replace(
+            rule,
+            predict=of_table.with_offsets,
+            call_name=f"{called}(init_score=...)",
+            relative_rounding=RELATIVE_ROUNDING,
+        )
     edges = 0
     if model.terms:
         rows, edges = _probe_rows(obj)
@@ -233,7 +246,7 @@ def _verified(model: Additive, obj: Any) -> Model:
         )
         against = f"{import_path(obj)}.{predict.__name__}"
         model = replace(model, verdict=Verdict(len(X), edges, edges, difference, tolerance, against))
-    return replace(model, own_predict=own)
+    return replace(model, own_predict=own, offset_rule=rule)
 
 
 def _probe_rows(obj: Any) -> tuple[Any, int]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from whybox.api.texts_or_tables import refuse_texts
 from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.anchors.explainer import Anchors
@@ -90,6 +91,7 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
         seed=seed,
         spot_checks=spot_checks,
     )
+    refuse_texts(model, X, "wb.anchors")
     rows = as_table(X)
     return Anchors(model, background, options)(rows)
 
@@ -102,5 +104,6 @@ def plan_anchors(
     The shared sample and the rules of up to 8 rows are computed for it; of a model that takes over 2 s for the sample, at most 1,088 predictions are made,
     and the plan says the most that is allowed.
     """
+    refuse_texts(model, X, "wb.anchors")
     rows = as_table(X)
     return plan_rows(Anchors(model, background, precision=precision, level=level, **options), rows)

@@ -6,10 +6,13 @@ from dataclasses import replace
 from typing import Any, overload
 
 from whybox.api.method_choice import chosen_options, for_each
-from whybox.data.table import Table, as_table
+from whybox.api.texts_or_tables import refuse_texts
+from whybox.data.table import Table
 from whybox.explanation.effects import Effects
+from whybox.methods.common.offset_column import with_offset_columns
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.row_offsets import rows_and_offset
 from whybox.methods.effects.learner_error import with_learner_error
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.plan import plan_effects as plan_problem
@@ -26,6 +29,7 @@ def effects(  # the promise of the public surface
     features: Any = None,
     kind: str | EffectsOptions = "pdp",
     *,
+    offset: Any = None,
     grid: Any = None,
     output: Any = None,
     scale: str | None = None,
@@ -47,7 +51,7 @@ def effects(
 
 @shows_first_overload
 def effects(
-    model: Any, X: Any, features: Any = None, kind: Any = "pdp", **options: Any
+    model: Any, X: Any, features: Any = None, kind: Any = "pdp", *, offset: Any = None, **options: Any
 ) -> Effects | dict[str, Effects]:
     """Show how the prediction moves with each feature, over the rows at hand.
 
@@ -96,29 +100,35 @@ def effects(
         True
     """
     chosen = chosen_options(EffectsOptions, "kind", kind, options)
-    rows = as_table(X)  # once: a reader gives its rows once
-    return for_each(chosen, lambda each: _effects_of_kind(model, rows, features, each))
+    refuse_texts(model, X, "wb.effects")
+    rows, offset = rows_and_offset(X, offset)  # once: a reader gives its rows once
+    return for_each(chosen, lambda each: _effects_of_kind(model, rows, features, each, offset))
 
 
-def _effects_of_kind(model: Any, rows: Table, features: Any, options: EffectsOptions) -> Effects:
-    curves = compute_effects(_make_problem(model, rows, features, options, options.grid))
+def _effects_of_kind(model: Any, rows: Table, features: Any, options: EffectsOptions, offset: Any) -> Effects:
+    curves = compute_effects(_make_problem(model, rows, features, options, options.grid, offset))
     if options.refits is None:
         return curves
     return with_learner_error(
         curves,
         options.refits,
-        lambda refit, keys, points: compute_effects(_make_problem(refit, rows, keys, options, points)),
+        lambda refit, keys, points: compute_effects(_make_problem(refit, rows, keys, options, points, offset)),
     )
 
 
 def _make_problem(
-    model: Any, rows: Table, features: Any, options: EffectsOptions, grid: Any, *, check: bool = True
+    model: Any, rows: Table, features: Any, options: EffectsOptions, grid: Any, offset: Any, *, check: bool = True
 ) -> EffectsProblem:
     options_kept = replace(options, refits=None)  # the problem lives as long as the curves, and does not need them
+    if offset is not None:
+        model, rows, names = with_offset_columns(model, rows, offset, options)
+        features = names if features is None else features
     return resolve_effects(model, rows, features, options_kept, kind=options.kind, grid=grid, check=check)
 
 
-def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **options: Any) -> Plan | dict[str, Plan]:
+def plan_effects(
+    model: Any, X: Any, features: Any = None, kind: Any = "pdp", *, offset: Any = None, **options: Any
+) -> Plan | dict[str, Plan]:
     """Plan :func:`effects`: how many predictions, exactly; how long and how much memory, about.
 
     The rows are compared and the predictions counted as they will be made. A model that is only evaluated makes a few of them for a timing: at most 4,640, a
@@ -126,10 +136,11 @@ def plan_effects(model: Any, X: Any, features: Any = None, kind: Any = "pdp", **
     not compared with its own predict yet. Refits take as many predictions each as the model itself.
     """
     chosen = chosen_options(EffectsOptions, "kind", kind, options)
-    rows = as_table(X)
+    refuse_texts(model, X, "wb.effects")
+    rows, offset = rows_and_offset(X, offset)
 
     def plan_kind(each: EffectsOptions) -> Plan:
-        cost = plan_problem(_make_problem(model, rows, features, each, each.grid, check=False))
+        cost = plan_problem(_make_problem(model, rows, features, each, each.grid, offset, check=False))
         return cost if each.refits is None else cost.repeated_plan(1 + len(each.refits))
 
     return for_each(chosen, plan_kind)

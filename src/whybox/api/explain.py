@@ -11,14 +11,17 @@ from typing import Any, Final, overload
 
 from whybox.api.method_choice import for_each
 from whybox.api.texts_or_tables import chosen_options_of_tables, chosen_options_of_texts
+from whybox.data.library_containers import rows_of_container
 from whybox.data.table import Table, as_table
 from whybox.errors import Argument, LimitError, OptionError, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
+from whybox.methods.common.columns_beside import refuse_column_of_estimator, without_column
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
-from whybox.methods.common.row_losses import refuse_read_truth, without_column
+from whybox.methods.common.row_losses import refuse_read_truth
+from whybox.methods.common.row_offsets import OFFSET_ROLE, refuse_offset, rows_and_offset
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
@@ -26,11 +29,12 @@ from whybox.methods.shap.explainers import AdditiveShap, LinearShap, TreeShap
 from whybox.methods.shap.game_explainer import AnyModelShap, ExactShap
 from whybox.methods.shap.loss_games import check_truth_given
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
-from whybox.methods.shap.text_explainer import explain_text_rows, plan_texts
+from whybox.methods.shap.text_explainer import ShapOfTexts
 from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 from whybox.models.base import Model
-from whybox.models.bound_method import PREDICT_METHODS
+from whybox.models.bound_method import PREDICT_METHODS, has_method
 from whybox.models.registry import as_model
+from whybox.models.source_trials import with_sources_found
 
 __all__ = ["explain", "explainer_of", "plan_explain"]
 
@@ -45,6 +49,7 @@ def explain(  # the promise of the public surface
     method: str | ShapOptions | ShapTextOptions = "auto",
     *,
     y: Any = None,
+    offset: Any = None,
     output: Any = None,
     scale: str | None = None,
     loss: Any = None,
@@ -82,7 +87,14 @@ def explain(
 
 @shows_first_overload
 def explain(
-    model: Any, X: Any, background: Any = None, method: Any = "auto", *, y: Any = None, **options: Any
+    model: Any,
+    X: Any,
+    background: Any = None,
+    method: Any = "auto",
+    *,
+    y: Any = None,
+    offset: Any = None,
+    **options: Any,
 ) -> Explanation | dict[str, Explanation]:
     """Explain each row: how much did every feature contribute to its prediction?
 
@@ -93,6 +105,7 @@ def explain(
         X: rows to explain, (n, d): array, pandas, polars or pyarrow frame, or sparse matrix of scipy; a frame's columns are matched by name.
             An empty cell of a sparse matrix is what the model's library reads there: missing for XGBoost, zero for the others. Also a dict of columns
             or of one row's values, a list of dicts, a pyarrow RecordBatch or RecordBatchReader, a DuckDB relation: here and wherever rows are taken.
+            Also a DMatrix, a Pool of numbers, or a Dataset that kept its rows; their base margins, baselines and initial scores are offsets.
         background: rows whose values absent features take (interventional); all of them count. None: a tree ensemble's own training weights (path-dependent).
         method: ``"auto"``: exact for models that are read; of others exact where all coalitions fit the predictions allowed, else estimated with standard
             errors; the evidence says which and why. ``"exact"``: exact, or refused with the reason. ``"rescaled"``: the known approximation behind a link.
@@ -106,14 +119,19 @@ def explain(
         loss, y: explain the loss of each row in place of its prediction. ``y`` is the truth of each row, or the name of a column of X that holds it; ``loss`` is one of
             :func:`importance`. The worth of a set of features is the mean loss over the background rows, each with its own prediction. It takes a background;
             the model is evaluated, also one that is read (see docs/any_model.md).
+        offset: a part of each row's prediction that is known without the model, on its additive scale, before the link: ``base_margin`` of XGBoost, ``init_score`` of
+            LightGBM, ``baseline`` of CatBoost, the log of the exposure. The name of a column of X, which is then no feature, or an array (n,), or (n, outputs). On the
+            additive scale prediction = base + offset + sum of values. Behind a link (``scale="probability"``) every coalition is evaluated with the row's offset, which
+            takes a background. The background's own offsets never enter. Only of models that are read.
         order: 1 for attributions, 2 for pairwise interactions.
         players: ``{"address": ["street", "city"]}``: columns that share the credit as one.
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
         seed: draws samples and which numbers are recomputed; the values of exact methods draw nothing else.
         additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
-        max_evals: most predictions of single rows in total, of a model that is evaluated, or where a tree kernel evaluates all coalitions (2^features x rows x
-            background rows). None: 2,000 for each row beside those of background and checks; of answers that were asked to be exact a billion.
+        max_evals: most predictions of single rows in total, of a model that is evaluated, with those of rows, background and all checks; or where a tree kernel
+            evaluates all coalitions (2^features x rows x background rows). None: 2,000 for each row (20,000 of a linear or additive model that is read) beside those of
+            rows, background and checks; of answers that were asked to be exact a billion.
         n_jobs: threads. None: as many as this process may use (its processors, CPU quota of the container, ``OMP_NUM_THREADS``, joblib's context).
             -1: one for each processor. Their number changes no bit of the result.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values; None: what the model's library itself computes in, values in float64.
@@ -123,7 +141,7 @@ def explain(
         spot_checks: about how many predictions of single rows may be spent on recomputing numbers of this answer by a second way. None: 200, or 2 % of the
             rows where that is more. 0: none; the evidence then says "not checked".
         hierarchy: of ``"partition_shap"``: nested lists of features, ``[["street", "city"], "age"]``, or a linkage matrix of scipy; None: features that depend on
-            each other in the background, by average linkage.
+            each other in the background, by average linkage. Of texts see below.
         tokenizer, by_position, mask_string: of texts alone, see below.
 
     Of a model that is evaluated (an exact answer meets any `tol`; a method named by its id refuses what it does not take):
@@ -142,6 +160,9 @@ def explain(
         ``"sampled_shap"``, or ``"partition_shap"``: Owen values over neighbouring words, which are exact for about 40 words.
         tokenizer: what words are. None: what stands between characters that are in no word. A regular expression of what separates words;
         ``"characters"``; a function that returns the words of a text in reading order; a fast tokenizer of tokenizers or transformers.
+        hierarchy: of ``"partition_shap"``: nested lists of words or their positions, ``[["not", "good"], "film"]``, of several texts a list with one for each; or
+        a function of a text that returns them. None: a text is halved between sentences, these between clauses, and these in the middle.
+        order (2: interactions of the words of one text, as features) and index are exact: they take 2^words predictions, or are refused.
         by_position: each occurrence of a word counts by itself; otherwise a word is left out everywhere. mask_string: what replaces an absent word; None: nothing.
         tol: standard error to reach, as a share of the text's largest value; None: 0.02. max_evals: most predictions of a text; None: 2,000.
         level: confidence of intervals. response_method: method of the estimator to evaluate. batch_size: most texts of one call of the model; None: all.
@@ -152,7 +173,7 @@ def explain(
         feature axis twice; of texts the axes are ``("row", "word"[, "output"])``, NaN behind a text's last word, and ``e[0]`` is one text with its words as
         labels; a list of methods gives a dict, method id -> Explanation. ``values.sum() + base`` is the model's own prediction of the row, checked for every row.
         With ``loss``, ``prediction`` is the loss of the row, ``base_values`` has the mean loss of the background with the truth of each row, and ``extras`` have
-        ``y`` and ``model_prediction``.
+        ``y`` and ``model_prediction``. With ``offset``, ``base_values`` has each row's own base, and ``extras`` have ``offset``.
         Of a model that is evaluated, ``std_error`` is that of the draws (None where exact), and ``extras`` have ``background_error`` (standard error of another
         background of this size), ``model_evals`` and ``converged`` of each row.
 
@@ -172,81 +193,113 @@ def explain(
         True
     """
     if is_column_of_texts(X):
-        _refuse_truth_of_texts(y)
+        _refuse_beside_texts(y, offset)
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
-        return for_each(of_texts, lambda each: explain_text_rows(model, X, each))
+        return for_each(of_texts, lambda each: ShapOfTexts(model, each)(X))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     for_each(chosen, lambda each: check_truth_given(each.loss, y))
-    rows, behind = as_table(X), _background_table(model, background, y)  # once: a reader gives its rows once
-    explained = _ModelToExplain(model)
+    rows, offset = rows_and_offset(X, offset)  # once: a reader gives its rows once
+    behind, explained = _background_table(model, background, y, offset), _ModelToExplain(model)
+    beside = _given_beside(y, offset)
 
     def explain_with(each: ShapOptions) -> Explanation:
-        explainer = explained.explainer(behind, each, rows)
-        explanation: Explanation = explainer(rows) if y is None else explainer(rows, y=y)
+        explainer = explained.explainer(behind, each, _features_of(rows, offset), has_offset=offset is not None)
+        explanation: Explanation = explainer(rows, **beside)
         return explanation
 
     return for_each(chosen, explain_with)
 
 
 def plan_explain(
-    model: Any, X: Any, background: Any = None, method: Any = "auto", *, y: Any = None, **options: Any
+    model: Any,
+    X: Any,
+    background: Any = None,
+    method: Any = "auto",
+    *,
+    y: Any = None,
+    offset: Any = None,
+    **options: Any,
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`explain`; `X` may be a number of rows. The time is that of the attributions, without the model's own predict."""
     if is_column_of_texts(X):
-        _refuse_truth_of_texts(y)
+        _refuse_beside_texts(y, offset)
         of_texts = chosen_options_of_texts(ShapTextOptions, OPTION_NAMES, background, method, options)
-        return for_each(of_texts, lambda each: plan_texts(model, X, each))
+        return for_each(of_texts, lambda each: ShapOfTexts(model, each).plan(X))
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
-    table = None if isinstance(X, Integral) else as_table(X)
+    table, offset = (None, offset) if isinstance(X, Integral) else rows_and_offset(X, offset)
     if table is not None or y is not None:
         for_each(chosen, lambda each: check_truth_given(each.loss, y))
-    behind, explained = _background_table(model, background, y), _ModelToExplain(model)
+    behind, explained = _background_table(model, background, y, offset), _ModelToExplain(model)
 
     def plan_with(each: ShapOptions) -> Plan:
-        rows = X if table is None else table
-        return plan_of(explained.explainer(behind, each, rows), rows, y)
+        features = X if table is None else _features_of(table, offset)
+        explainer = explained.explainer(behind, each, features, has_offset=offset is not None)
+        return plan_of(explainer, X if table is None else table, y, offset)
 
     return for_each(chosen, plan_with)
 
 
-def plan_of(explainer: Any, rows: Any, y: Any = None) -> Plan:
-    """Plan an explainer's answer for rows, or for so many; `y`: the truth of rows whose loss is explained."""
-    if isinstance(explainer, (TreeShap, LinearShap, AdditiveShap)) and isinstance(rows, Table):
-        return explainer.plan(len(rows), sparse=rows.is_sparse)
-    method_plan: Plan = explainer.plan(rows) if y is None else explainer.plan(rows, y=y)
+def plan_of(explainer: Any, rows: Any, y: Any = None, offset: Any = None) -> Plan:
+    """Plan an explainer's answer for rows, or for so many; `y`: the truth of rows whose loss is explained. `offset`: of the rows."""
+    if isinstance(explainer, (TreeShap, LinearShap, AdditiveShap)):
+        if not isinstance(rows, Table):
+            return explainer.plan(rows, has_offset=offset is not None)
+        return explainer.plan(len(rows), sparse=rows.is_sparse, has_offset=offset is not None)
+    method_plan: Plan = explainer.plan(rows, **_given_beside(y, offset))
     return method_plan
 
 
-def _background_table(model: Any, background: Any, y: Any) -> Table | None:
-    """The background as a table, without the column of the truth where `y` names one.
+def _given_beside(y: Any, offset: Any) -> dict[str, Any]:
+    """What is given beside the rows, as arguments of an explainer."""
+    return {name: values for name, values in (("y", y), ("offset", offset)) if values is not None}
+
+
+def _features_of(rows: Table, offset: Any) -> Table:
+    """The rows without the column that `offset` names."""
+    return without_column(rows, offset) if isinstance(offset, str) else rows
+
+
+def _background_table(model: Any, background: Any, y: Any, offset: Any) -> Table | None:
+    """The background as a table, without the columns of the truth and of the offset where `y` and `offset` name some.
 
     Raises:
-        OptionError: the model reads that column.
+        OptionError: the model reads such a column.
     """
     refuse_read_truth(model, y)
+    refuse_column_of_estimator(model, offset, "offset", OFFSET_ROLE)
     if background is None:
         return None
-    table = as_table(background, what="the background")
-    return without_column(table, y) if isinstance(y, str) else table
+    held = rows_of_container(background, "the background")  # whose own offsets never enter
+    table = as_table(background if held is None else held.rows, what="the background")
+    for name in (y, offset):
+        table = without_column(table, name) if isinstance(name, str) else table
+    return table
 
 
-def _refuse_truth_of_texts(y: Any) -> None:
+def _refuse_beside_texts(y: Any, offset: Any) -> None:
     if y is not None:
         raise OptionError(
             Argument("y"), " goes with a loss, which is explained of tables; these are texts. Leave it out."
         )
+    if offset is not None:
+        raise OptionError(
+            Argument("offset"), " is of rows of a table, whose model is read; these are texts. Leave it out."
+        )
 
 
-def explainer_of(model: Any, background: Any, options: ShapOptions, rows: Table | int | None = None) -> Any:
+def explainer_of(
+    model: Any, background: Any, options: ShapOptions, rows: Table | int | None = None, *, has_offset: bool = False
+) -> Any:
     """Return the explainer of the method that the options name; of ``"auto"`` and ``"exact"`` the first that can answer.
 
     Args:
         rows: those that will be explained, or how many, where that is known: a scale that takes too many predictions for them is estimated by ``"auto"``.
+        has_offset: whether the rows will have offsets.
 
     Raises:
         WhyboxError: as :func:`explain`.
     """
-    return _ModelToExplain(model).explainer(background, options, rows)
+    return _ModelToExplain(model).explainer(background, options, rows, has_offset=has_offset)
 
 
 class _ModelToExplain:
@@ -263,12 +316,17 @@ class _ModelToExplain:
         except (UnsupportedModelError, UnknownFieldError) as reason:
             return reason
 
-    def explainer(self, background: Any, options: ShapOptions, rows: Table | int | None) -> Any:
+    def explainer(
+        self, background: Any, options: ShapOptions, rows: Table | int | None, *, has_offset: bool = False
+    ) -> Any:
         """Return the explainer of the method that the options name, or of the first that can answer; arguments are those of :func:`explainer_of`.
 
         Raises:
             WhyboxError: as :func:`explain`.
         """
+        if has_offset:
+            is_read = options.response_method is None and isinstance(self._read, Model)
+            refuse_offset(as_model(self._model) if is_read else None)
         if options.method not in AUTOMATIC_METHODS:
             named = find("shap", options.method)
             model = self._to_evaluate(options) if "predict" in named.needs else as_model(self._model)
@@ -279,6 +337,8 @@ class _ModelToExplain:
                 return _evaluating(read, background, options, _WHY_EVALUATED)
             spec = _reading_method(read, options.method) if isinstance(read, Model) else None
             if isinstance(read, Model) and spec is not None:
+                tables = [table for table in (background, rows) if isinstance(table, Table)]
+                read = with_sources_found(read, tables, all_rows=len(tables) == 2)
                 return self._explainer_of_read_model(read, spec, background, options, rows)
             if background is None or not _can_be_evaluated(self._model):
                 raise _with_advice(self._why_not_read, self._model)
@@ -345,7 +405,7 @@ def _can_be_evaluated(model: Any) -> bool:
     """Whether a model that is not read can be called."""
     if isinstance(model, (str, Path, type)):
         return False
-    return isinstance(model, Model) or callable(model) or any(hasattr(model, name) for name in PREDICT_METHODS)
+    return isinstance(model, Model) or callable(model) or any(has_method(model, name) for name in PREDICT_METHODS)
 
 
 def _with_advice(reason: WhyboxError, model: Any) -> WhyboxError:

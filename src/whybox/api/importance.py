@@ -9,6 +9,7 @@ from typing import Any, Final, overload
 
 from whybox.api.effects import effects, plan_effects
 from whybox.api.explain import explain, plan_explain
+from whybox.api.texts_or_tables import refuse_texts
 from whybox.data.table import as_table
 from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation
@@ -151,6 +152,7 @@ def importance_of_compared_rows(
 
 def _problems(model: Any, X: Any, y: Any, methods: Any, options: dict[str, Any]) -> dict[str, ImportanceProblem]:
     """What each method of a list is asked; the truth goes to those that use it."""
+    refuse_texts(model, X, "wb.importance")
     chosen = options_of_methods(y, methods, options)
     uses_truth = [name for name in chosen if uses_y(name)]
     if y is not None and not uses_truth:
@@ -256,6 +258,7 @@ def _plan(problem: ImportanceProblem) -> Plan:
 
 
 def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> ImportanceProblem:
+    refuse_texts(model, X, "wb.importance")
     check_truth(y, options.method)
     options.check_taken(find("importance", options.method))
     refuse_read_truth(model, y)

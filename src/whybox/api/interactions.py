@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from whybox.api.texts_or_tables import refuse_texts
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.plan import Plan
 from whybox.methods.effects.interactions import find_interactions
@@ -71,6 +72,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         level=level,
         spot_checks=spot_checks,
     )
+    refuse_texts(model, X, "wb.interactions")
     return find_interactions(resolve_effects(model, X, features, options), sample=options.sample, seed=options.seed)
 
 

@@ -13,7 +13,7 @@ from whybox.methods.common.plan import Plan
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.options import LimeOptions
-from whybox.methods.lime.text_explainer import TextExplainer
+from whybox.methods.lime.text_explainer import LimeOfTexts
 from whybox.methods.lime.text_options import OPTION_NAMES, LimeTextOptions
 
 __all__ = ["lime", "plan_lime"]
@@ -127,7 +127,7 @@ def lime(
     """
     if is_column_of_texts(X):
         of_texts = chosen_options_of_texts(LimeTextOptions, OPTION_NAMES, background, method, options)
-        return for_each(of_texts, lambda each: TextExplainer(model, each)(X))
+        return for_each(of_texts, lambda each: LimeOfTexts(model, each)(X))
     chosen = chosen_options_of_tables(LimeOptions, OPTION_NAMES, model, X, method, options)
     rows = as_table(X)
     behind = None if background is None else as_table(background, what="the background")
@@ -143,11 +143,9 @@ def plan_lime(
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`lime`: see :func:`whybox.plan`."""
     if is_column_of_texts(X):
-        from whybox.methods.lime.text_plan import plan_texts
-
         return for_each(
             chosen_options_of_texts(LimeTextOptions, OPTION_NAMES, background, method, options),
-            lambda each: plan_texts(model, each, X),
+            lambda each: LimeOfTexts(model, each).plan(X),
         )
     from whybox.methods.lime.plan import plan_rows
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from whybox.api.texts_or_tables import refuse_texts
 from whybox.explanation.effects import Effects
 from whybox.methods.common.plan import Plan
 from whybox.methods.effects.options import RegionsOptions
@@ -72,6 +73,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
 
 
 def _make_problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check: bool = True) -> EffectsProblem:
+    refuse_texts(model, X, "wb.regions")
     points = GRID_POINTS if options.grid is None else options.grid
     return resolve_effects(model, X, [feature], options, grid=points, check=check)
 

@@ -7,6 +7,7 @@ import sys
 from dataclasses import dataclass
 from typing import Any, Final, final
 
+from whybox.cli.expected_time import say_how_sooner
 from whybox.cli.method_help import methods_help
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
@@ -71,6 +72,8 @@ def add_question(parser: CommandParser) -> None:
     )
     parser.list_methods = lambda: methods_help("effects", "kinds:")
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
+    about = "column of DATA with what is added to the model's raw output of each row, which keeps it; it is no feature"
+    add("--offset", metavar="COLUMN", help=about)
     for kind in options_of_kinds():
         add_fields(parser, kind, apart=APART, choices={"kind": family_ids("effects")})
 
@@ -114,8 +117,9 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
     kind(**settings)  # refuses what it can before anything is read
     count_rows(options.data)
     model = model_or_estimator_of(options)
-    known = as_evaluated(model, options.data, [options.sample_weight], options.scale)
-    rows = read_rows(options.data, known, [options.sample_weight])
+    apart = [column for column in (options.sample_weight, options.offset) if column is not None]
+    known = as_evaluated(model, options.data, apart, options.scale)
+    rows = read_rows(options.data, known, apart)
     sample_weight = None
     if options.sample_weight:
         sample_weight = column_of(options.sample_weight, "sample_weight", rows, options.data).to_numpy(
@@ -123,9 +127,24 @@ def question_of(options: argparse.Namespace) -> EffectsQuestion:
         )
         if not known.inputs.reads_column(options.sample_weight):
             rows = rows.drop_columns([options.sample_weight])
-    features = [f if f in rows.column_names else tuple(f.split(",")) for f in options.feature] or None
+    names = rows.column_names
+    if options.offset is not None:
+        column_of(options.offset, "offset", rows, options.data)
+        model, rows, names = _with_offset(model, rows, options, kind(**settings))
+    features = [f if f in names else tuple(f.split(",")) for f in options.feature]
     settings["sample_weight"] = sample_weight
-    return EffectsQuestion(model, rows, features, settings)
+    return EffectsQuestion(model, rows, features or (None if options.offset is None else names), settings)
+
+
+def _with_offset(model: Any, rows: Any, options: argparse.Namespace, chosen: Any) -> Any:
+    """The model with offsets, rows with them, and the names of the other columns."""
+    from whybox.data.table import as_table
+    from whybox.methods.common.offset_column import with_offset_columns
+
+    def add(rows: Any) -> Any:
+        return with_offset_columns(model, as_table(rows), options.offset, chosen)
+
+    return name_rows(add, rows, options.data)
 
 
 def _effects(options: argparse.Namespace) -> None:
@@ -141,7 +160,11 @@ def _effects(options: argparse.Namespace) -> None:
     how: dict[str, Any] = {"kind": chosen.kind, "grid": chosen.grid}
     problem = name_rows(lambda rows: resolve_effects(q.model, rows, q.features, chosen, **how), q.rows, options.data)
     if problem.needs_predictions:
-        print(f"whybox: {plan_effects(problem).line}", file=sys.stderr)
+        plan = plan_effects(problem)
+        print(f"whybox: {plan.line}", file=sys.stderr)
+        say_how_sooner(
+            plan.seconds, "fewer rows of DATA; fewer points, --grid N; some features, --feature NAME; --kind ale"
+        )
     curves = name_rows(lambda _: compute_effects(problem), q.rows, options.data)
     evidence = {e if isinstance(e, str) else ",".join(e): curves[e].evidence.to_dict() for e in curves}
     write_table(curves.to_arrow(), out, {"evidence": evidence})

@@ -5,16 +5,7 @@ from __future__ import annotations
 import argparse
 from typing import Any, Final
 
-from whybox.cli.lime_output import lime_lines
-from whybox.cli.lime_texts import (
-    APART,
-    check_options_of_tables,
-    check_options_of_texts,
-    check_words,
-    model_of_texts,
-    text_options,
-    texts_of,
-)
+from whybox.cli.local_output import local_lines
 from whybox.cli.method_help import methods_help
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
@@ -23,8 +14,6 @@ from whybox.cli.row_question import (
     RESULT_HELP,
     RowQuestion,
     add_row_question,
-    check_positions,
-    chosen_positions,
     discretizer_of,
     explanation_of,
     numbers_of,
@@ -33,7 +22,8 @@ from whybox.cli.row_question import (
     result_file,
 )
 from whybox.cli.shared import add_result, declare_command, players_of
-from whybox.errors import InputError
+from whybox.cli.text_question import TextOptionsOfCommand, add_text, explain_texts, refuse_model_of_texts
+from whybox.errors import OptionError
 
 __all__ = ["add_command", "add_question", "question_of"]
 
@@ -47,6 +37,19 @@ _EXAMPLES: Final = """\
   whybox lime forest.joblib rows.csv --background train.csv --trust-pickle --output predicted --discretizer age=30,50
   whybox lime pipeline.joblib reviews.csv --text review --trust-pickle --rows 7"""
 NONE: Final = "none"  # of discretizers
+
+
+def _option_names() -> Any:
+    from whybox.methods.lime.text_options import OPTION_NAMES
+
+    return OPTION_NAMES
+
+
+_OPTIONS: Final = TextOptionsOfCommand(
+    _option_names,
+    tables=("background", "discretizer", "player", "y", "background_weight"),
+    apart=("kernel_width", "response_method"),
+)
 
 
 def add_command(commands: Any) -> None:
@@ -79,12 +82,12 @@ def add_question(parser: CommandParser) -> None:
         required=False,
     )
     add = parser.add_argument
-    add("--text", metavar="COLUMN", help="column of DATA with texts, which are explained word by word")
+    add_text(parser)
     add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features; of texts 25)")  # fmt: skip
     add("--y", "--target", dest="y", metavar="COLUMN", help="column of the background that holds the truth, for --discretizer entropy")  # fmt: skip
     parser.list_methods = lambda: methods_help("lime", "methods:", parser)
-    add_fields(parser, LimeOptions, apart=APART, choices={"method": methods_of_tables()})
-    add_fields(parser, LimeTextOptions, apart=APART)
+    add_fields(parser, LimeOptions, apart=_OPTIONS.apart, choices={"method": methods_of_tables()})
+    add_fields(parser, LimeTextOptions, apart=_OPTIONS.apart)
 
 
 def question_of(options: argparse.Namespace, most: int | None = None) -> RowQuestion:
@@ -96,32 +99,16 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> RowQues
     Raises:
         WhyboxError: they cannot be read, options that do not go together, or a column or row that is not there.
     """
-    from whybox.models.registry import takes_texts
-
     if options.text is not None:
-        return _question_of_texts(options, most)
-    check_options_of_tables(options)
-    q = read_question(options, _chosen_options(options), ("y", "background_weight"), most, options.scale)
-    if takes_texts(q.model):
-        raise InputError(
-            "the model takes texts: --text COLUMN says which column of DATA holds them. They need no background."
+        return _OPTIONS.read(options, most, kernel_width=_widths_of(options.kernel_width))
+    _OPTIONS.check_of_tables(options)
+    if options.background is None:
+        raise OptionError(
+            "--background FILE is missing: rows that values are drawn from, like those of training. Texts need none: --text COLUMN."
         )
+    q = read_question(options, _chosen_options(options), ("y", "background_weight"), most, options.scale)
+    refuse_model_of_texts(q.model)
     return q
-
-
-def _question_of_texts(options: argparse.Namespace, most: int | None) -> RowQuestion:
-    from whybox.data.table_files import count_rows
-
-    check_options_of_texts(options)
-    chosen = text_options(options, _widths_of(options.kernel_width))
-    check_positions(options.rows)
-    count_rows(options.data)
-    model = model_of_texts(options)
-    texts = texts_of(options)
-    positions = chosen_positions(options.rows, len(texts), most)
-    picked = [texts[position] for position in positions]
-    check_words(picked, positions, chosen.tokenizer, options.data)
-    return RowQuestion(model, picked, None, positions, len(texts), chosen)
 
 
 def _chosen_options(options: argparse.Namespace) -> Any:
@@ -129,7 +116,7 @@ def _chosen_options(options: argparse.Namespace) -> Any:
     from whybox.methods.lime.options import DISCRETIZERS, LimeOptions
 
     return LimeOptions(
-        **given_fields(options, LimeOptions, apart=APART),
+        **given_fields(options, LimeOptions, apart=_OPTIONS.apart),
         discretizer=discretizer_of(options.discretizer, {**{name: name for name in DISCRETIZERS}, NONE: None}),
         kernel_width=_widths_of(options.kernel_width),
         players=players_of(options),
@@ -150,8 +137,10 @@ def _lime(options: argparse.Namespace) -> None:
 
     out = result_file(options)
     q = question_of(options, None if out is not None else MAX_ROWS_PRINTED)
+    if options.text is not None:
+        explain_texts(q, options, out, lime)
+        return
     e = explanation_of(q, options, lime)
-    count, what = (e.shape[1], "word") if options.text is not None else (len(e.feature_names), "feature")
-    at_most = " at most" if options.text is not None and len(q.positions) > 1 else ""
-    summary = f" x {count:,} {what}{'s' * (count != 1)}{at_most}, in {e.units}"
-    print_or_write(e, q, options, out, summary=summary, lines=lime_lines)
+    count = len(e.feature_names)
+    summary = f" x {count:,} feature{'s' * (count != 1)}, in {e.units}"
+    print_or_write(e, q, options, out, summary=summary, lines=local_lines)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -10,7 +11,7 @@ from typing import Final
 
 from whybox.cli import anchors, check, completion, demo, effects, explain, importance, lime, plan, report, saliency
 from whybox.cli.parser import EXIT_CODES, CommandParser, check_words
-from whybox.cli.shared import refuse_misplaced
+from whybox.cli.shared import refuse_misplaced, text_format_of
 from whybox.cli.wording import speller
 from whybox.errors import Argument, InputError, ModelError, ModelMismatchError, WhyboxError
 
@@ -38,7 +39,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return USAGE
         refuse_misplaced(options)
         spell = speller(options.command, options.wording, words)
-        return options.run(options) or OK
+        return _run(options)
     except KeyboardInterrupt:
         return _print_refusal("interrupted; nothing was written.", INTERRUPTED)
     except WhyboxError as error:
@@ -50,6 +51,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
             raise
         message = f"this should not happen: {type(error).__name__}: {error}. Please report it with what WHYBOX_TRACEBACK=1 shows."
         return _print_refusal(message, UNEXPECTED)
+
+
+def _run(options: argparse.Namespace) -> int:
+    from whybox.data.file_formats import reading_text_as
+
+    with reading_text_as(text_format_of(options)):
+        return options.run(options) or OK
 
 
 def build_parser() -> tuple[CommandParser, dict[str, CommandParser]]:

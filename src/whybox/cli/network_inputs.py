@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from whybox.errors import InputError, OptionError, did_you_mean
 
-__all__ = ["NetworkInputs", "files_of", "read_inputs", "require_file"]
+__all__ = ["NetworkInputs", "files_of", "picture_to_draw", "read_inputs", "require_file"]
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 PICTURE_OPTIONS: Final = ("size", "channels", "pixel-scale", "mean", "std")
@@ -34,6 +34,7 @@ class NetworkInputs:
         inputs: an array or table; of several inputs a tuple, or a dict where the network takes them by name.
         names: of the inputs, () where there is one without a name. rows: how many.
         labels: for each input those of its rows: names of its files, else of another input's; None where there are none.
+        pictures: for each input the files that its rows were read from; None where they are no pictures.
         notes: what the reader should know.
     """
 
@@ -41,6 +42,7 @@ class NetworkInputs:
     names: tuple[str, ...]
     rows: int
     labels: tuple[list[str] | None, ...]
+    pictures: tuple[list[str] | None, ...] = ()
     notes: tuple[str, ...] = ()
 
 
@@ -110,14 +112,15 @@ def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[
         raise InputError(f"the inputs have different numbers of rows: {', '.join(f'{n} {r:,}' for n, r in rows.items())}.")  # fmt: skip
     first = next((r.labels for r in read.values() if r.labels is not None), None)
     labels = tuple(first if r.labels is None else r.labels for r in read.values())
+    pictures = tuple(r.pictures for r in read.values())
     notes = tuple(note for r in read.values() for note in r.notes)
     count = next(iter(rows.values()))
     arrays = {name: r.rows for name, r in read.items()}
     if order == [UNNAMED_INPUT]:
-        return NetworkInputs(arrays[UNNAMED_INPUT], (), count, labels, notes)
+        return NetworkInputs(arrays[UNNAMED_INPUT], (), count, labels, pictures, notes)
     by_place = expects is not None or all(n.isdigit() for n in order)
     inputs: Any = (tuple(arrays.values()) if len(arrays) > 1 else arrays[order[0]]) if by_place else arrays
-    return NetworkInputs(inputs, tuple(order), count, labels, notes)
+    return NetworkInputs(inputs, tuple(order), count, labels, pictures, notes)
 
 
 def refuse_ignored_picture_options(options: argparse.Namespace, files: Mapping[str, list[str]]) -> None:
@@ -167,6 +170,7 @@ class _InputRows:
     rows: Any
     labels: list[str] | None
     notes: list[str] = field(default_factory=list)
+    pictures: list[str] | None = None
 
 
 @final
@@ -244,7 +248,7 @@ class _InputReader:
         if len({r.shape for r in rows}) > 1:
             raise InputError("the pictures have different sizes; say --size HxW.")
         labels = [Path(p).name for p in paths]
-        return _InputRows(np.ascontiguousarray(np.stack(rows), dtype=np.float32), labels, notes)
+        return _InputRows(np.ascontiguousarray(np.stack(rows), dtype=np.float32), labels, notes, paths)
 
     def _setting(self, option: str) -> str | None:
         """What an option says for this input, or for all."""
@@ -290,6 +294,12 @@ def _read_arrays(paths: list[str], shape: Shape) -> _InputRows:
             f"the program takes rows of shape {_shape_text(shape)}, and the arrays have {_shape_text(rows.shape[1:])}."
         )
     return _InputRows(rows, [Path(p).name for p in paths] if all(len(p) == 1 for p in parts) else None)
+
+
+def picture_to_draw(path: str) -> npt.NDArray[Any]:
+    """Return a picture as it is, upright, in numbers from 0 to 1, (height, width, 3)."""
+    pixels, _ = _read_picture(path, grey=False, size=None, resized=[])
+    return np.asarray(np.clip(pixels / 255.0, 0.0, 1.0))
 
 
 def _read_picture(

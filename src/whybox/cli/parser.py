@@ -34,6 +34,7 @@ class CommandParser(argparse.ArgumentParser):
         self.list_methods: Callable[[], str] = str  # "" until a command has methods to list
         self.add_options: Callable[[CommandParser], None] | None = None
         self.instead: dict[str, tuple[Part, ...]] = {}  # what stands for the options of other libraries
+        self._passed_on: dict[str, frozenset[str]] = {}  # values of options that what takes them refuses
         self.method_options: Callable[[], Collection[str]] = tuple  # names that are written --option NAME=VALUE
 
     def filled(self) -> CommandParser:
@@ -99,7 +100,13 @@ class CommandParser(argparse.ArgumentParser):
             )
         return options
 
+    def pass_on(self, option: str, values: Collection[str]) -> None:
+        """Leave the refusal of some values to what takes the option: it says more than that they are not known."""
+        self._passed_on[option] = frozenset(values)
+
     def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.option_strings and value in self._passed_on.get(action.option_strings[-1], ()):
+            return
         if action.choices is not None and value not in action.choices:
             option = action.option_strings[-1] if action.option_strings else action.metavar
             words = f"{option} {typed(str(value))}"

@@ -19,6 +19,7 @@ from whybox.cli.shared import (
     name_rows,
     read_rows,
 )
+from whybox.cli.text_question import refuse_model_of_texts
 from whybox.errors import Argument, OptionError
 
 __all__ = ["add_command"]
@@ -145,27 +146,37 @@ def _plan_explain(options: argparse.Namespace) -> None:
     from whybox.data.table_files import count_rows
     from whybox.methods.shap.game_explainer import GameExplainer
 
+    q = explain.text_question_of(options)
+    if q is not None:
+        from whybox.api.explain import plan_explain
+
+        print(q.run(plan_explain, options.data))
+        return
     number = options.data.replace(",", "").replace("_", "")
     if not number.isdecimal():
         _refuse_number(options.data, "write a whole number of rows in digits, like 1000000, or a file of rows")
     rows = int(number) if number.isdecimal() else count_rows(options.data)
     estimator = model_or_estimator_of(options)
+    refuse_model_of_texts(estimator)
     is_file = not number.isdecimal()
     example = options.data if is_file else options.background
-    apart = [options.y] if options.y is not None else []
+    apart = explain.columns_beside(options)
     model = estimator if example is None else as_evaluated(estimator, example, apart, options.scale)
     if is_file:
-        explain.check_truth_column(options, model)
-    elif options.y is not None:
-        raise OptionError(
-            Argument("y", options.y), " is a column of the rows, and only their number is given; leave it out."
-        )
+        explain.check_columns_beside(options, model)
+    for name in () if is_file else ("y", "offset"):
+        column = getattr(options, name)
+        if column is not None:
+            raise OptionError(
+                Argument(name, column), " is a column of the rows, and only their number is given; leave it out."
+            )
     explainer = explain.explainer_of(options, estimator, model)
     if is_file and isinstance(explainer, GameExplainer):  # what it costs depends on the rows
         given = read_rows(options.data, model, apart)
-        print(name_rows(partial(explainer.plan, **explain.truth_of(options, given)), given, options.data))
+        print(name_rows(partial(explainer.plan, **explain.given_beside(options, given)), given, options.data))
         return
-    print(explainer.plan(len(read_rows(options.data, model)) if rows is None else rows))
+    count = len(read_rows(options.data, model, apart)) if rows is None else rows
+    print(explainer.plan(count) if options.offset is None else explainer.plan(count, has_offset=True))
 
 
 def _plan_effects(options: argparse.Namespace) -> None:

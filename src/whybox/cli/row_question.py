@@ -1,4 +1,4 @@
-"""What commands share that explain single rows of a file with a background: ``whybox lime`` and ``whybox anchors``."""
+"""What commands share that explain single rows or texts of a file: ``whybox lime``, ``whybox anchors`` and ``whybox explain --text``."""
 
 from __future__ import annotations
 
@@ -24,12 +24,13 @@ from whybox.cli.shared import (
     resolve_output,
     write_table,
 )
-from whybox.errors import Argument, InputError, OptionError
+from whybox.errors import Argument, InputError, LimitError, OptionError
 
 __all__ = [
     "MAX_ROWS_PRINTED",
     "RESULT_HELP",
     "RowQuestion",
+    "add_positions",
     "add_row_question",
     "check_positions",
     "chosen_positions",
@@ -62,12 +63,22 @@ class RowQuestion:
     options: Any
 
     def run(self, verb: Callable[[Any, Any, Any, Any], Any], path: str) -> Any:
-        """Call what takes a model, rows, a background and options; errors about a cell name its place in the file of rows at `path`."""
-        return name_rows(
-            lambda rows: verb(self.model, rows, self.background, self.options),
-            self.rows,
-            path,
-            positions=self.positions,
+        """Call what takes a model, rows, a background and options; errors about a cell or a text name its place in the file of rows at `path`."""
+        try:
+            return name_rows(
+                lambda rows: verb(self.model, rows, self.background, self.options),
+                self.rows,
+                path,
+                positions=self.positions,
+            )
+        except (LimitError, OptionError) as error:
+            parts = [self._name_text(part) if isinstance(part, str) else part for part in error.message]
+            raise type(error)(*parts, known=error.known, hint=error.hint) from None
+
+    def _name_text(self, part: str) -> str:
+        """A part of a message, in which a text is named by its position in the file."""
+        return re.sub(
+            r"\brow (\d+)( has [\d,]+ words)", lambda found: f"row {self.positions[int(found[1])]}{found[2]}", part
         )
 
 
@@ -82,10 +93,19 @@ def add_row_question(parser: CommandParser, background: str, discretizer: str, *
     add_rows(parser)
     add = parser.add_argument
     add("--background", required=required, metavar="FILE", help=background)
-    add("--rows", metavar="POSITIONS", help="rows of DATA to explain, counted from 0: 7, 0-9 or 0-9,20 (default: all)")
+    add_positions(parser)
     add("--discretizer", action="append", metavar="NAME", help=f"{discretizer}, or edges of a column, COLUMN=EDGE,EDGE (repeatable) (default: quartile)")  # fmt: skip
     add("--background-weight", metavar="COLUMN", help="column of the background with a weight for each row")
     add_players(parser)
+
+
+def add_positions(parser: CommandParser, what: str = "rows") -> None:
+    """Add which rows of DATA are explained; `what` they are."""
+    parser.add_argument(
+        "--rows",
+        metavar="POSITIONS",
+        help=f"{what} of DATA to explain, counted from 0: 7, 0-9 or 0-9,20 (default: all)",
+    )
 
 
 def read_question(

@@ -6,7 +6,7 @@ import argparse
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from whybox.cli.network_options import (
     NETWORK_WORDING,
@@ -19,6 +19,9 @@ from whybox.cli.network_options import (
 from whybox.cli.parser import CommandParser
 from whybox.cli.shared import add_result, declare_command, resolve_output
 from whybox.errors import OptionError
+
+if TYPE_CHECKING:
+    from whybox.cli.network_inputs import NetworkInputs
 
 __all__ = ["NETWORK_TEXT", "add_command", "files_read", "maps_of"]
 
@@ -34,6 +37,7 @@ _EXAMPLES: Final = """\
   whybox saliency mine:network --input image='scans/*.png' --input age=patients.csv --method shapley \\
       --option samples=2000 -o maps.npz"""
 _RESULT_SUFFIXES: Final = (".npz", ".whybox", ".png", ".svg")
+MAX_ROWS_TOLD: Final = 16  # whose outputs are printed
 PICTURE_SUFFIXES: Final = (".png", ".svg")
 
 
@@ -66,7 +70,7 @@ def _saliency(options: argparse.Namespace) -> None:
     if out.suffix.lower() in PICTURE_SUFFIXES:
         _refuse_drawing(options, q.read.rows)
     named = maps_of(q)
-    _print_maps(named, write_maps(named, out))
+    _print_maps(named, write_maps(named, out, _pictures_of(q.read)))
 
 
 def maps_of(q: MapQuestion) -> dict[str, Any]:
@@ -87,6 +91,11 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
     return dict(zip([(q.read.names or ("",))[k] for k in which], parts, strict=True)) if several else {"": parts[0]}
 
 
+def _pictures_of(read: NetworkInputs) -> dict[str, list[str] | None]:
+    """The files that the rows of each input were read from, by its name."""
+    return dict(zip(read.names or ("",), read.pictures, strict=True))
+
+
 def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     """What was written, how much comes from each input, how it was made."""
     from whybox.explanation.negligible import negligible_size
@@ -95,6 +104,8 @@ def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
     first = next(iter(named.values()))
     of = f" of {' and '.join(named)}" if len(named) > 1 else ""
     print(f"{', '.join(map(str, written))}: {first.evidence.method} of {len(first):,} row{'s' if len(first) != 1 else ''}{of}, {first.units}")  # fmt: skip
+    for i in range(min(len(first), MAX_ROWS_TOLD)):
+        _print_target(first[i])
     totals = sums_by_input(list(named.values())) if len(named) > 1 else None
     if totals is not None and totals.ndim == 2:
         print("  How much comes from each input (mean sum over the rows, share of the sizes):")
@@ -104,6 +115,15 @@ def _print_maps(named: Mapping[str, Any], written: list[Path]) -> None:
             print(f"    {name:<{wide}}  {total:>10}  {share:>6}")
     for label, text in first.evidence.lines("kernel", "estimand", "additivity", "passes", "note", "unknown"):
         print(f"  {label}: {text}")
+
+
+def _print_target(e: Any) -> None:
+    """Which output the map of one row explains, and its score."""
+    from whybox.plots.saliency_image import target_of
+
+    target = None if "output" in e.dims else target_of(e)
+    if target is not None and e.prediction.size == 1:
+        print(f"  {e.coords['row'][0]}: {target}, score {float(e.prediction.reshape(-1)[0]):.4g}")
 
 
 def _refuse_drawing(options: argparse.Namespace, rows: int) -> None:

@@ -21,8 +21,14 @@ __all__ = ["MAX_ROWS_DRAWN", "write_maps"]
 MAX_ROWS_DRAWN: Final = 16  # rows in one picture
 
 
-def write_maps(maps: Mapping[str, Explanation], out: Path) -> list[Path]:
+Pictures = Mapping[str, "list[str] | None"]
+
+
+def write_maps(maps: Mapping[str, Explanation], out: Path, pictures: Pictures | None = None) -> list[Path]:
     """Write the maps of one input, or of several under their names; return the files. They appear whole or not at all.
+
+    Args:
+        maps: by the name of the input. out: the file. pictures: for each input the files of its rows, under which maps are drawn; None where it has none.
 
     Raises:
         InputError: the folder cannot be written to. OptionError: there is no figure for maps like these.
@@ -44,7 +50,7 @@ def write_maps(maps: Mapping[str, Explanation], out: Path) -> list[Path]:
     import matplotlib.pyplot as plt
 
     _refuse_axes(maps)
-    figure = _draw_maps(maps)
+    figure = _draw_maps(maps, pictures or {})
     try:
         with atomic_write(out) as part:
             figure.savefig(
@@ -91,8 +97,15 @@ def _refuse_axes(maps: Mapping[str, Explanation]) -> None:
             raise OptionError(f"there is no picture of maps{of} with the axes {', '.join(e.dims)}. Write .npz or .whybox.")  # fmt: skip
 
 
-def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
-    """A figure with the map of every row and input, under the row's name."""
+def _picture_of(pictures: Pictures, name: str, row: int) -> Any:
+    from whybox.cli.network_inputs import picture_to_draw
+
+    files = pictures.get(name)
+    return None if files is None else picture_to_draw(files[row])
+
+
+def _draw_maps(maps: Mapping[str, Explanation], pictures: Pictures) -> Any:
+    """A figure with the map of every row and input, under the row's name, over its picture."""
     import matplotlib.pyplot as plt
 
     from whybox.plots.saliency_series import panel
@@ -100,7 +113,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
 
     first = next(iter(maps.values()))
     if len(maps) == 1 and len(first) == 1:
-        return panel(first).figure
+        return panel(first, image=_picture_of(pictures, next(iter(maps)), 0)).figure
     has_wide_maps = any(e.dims[1:] != ("y", "x") for e in maps.values())
     n_columns = (
         len(maps) if len(maps) > 1 else 1 if first.dims[1:] not in (("y", "x"), ("feature",)) else min(len(first), 4)
@@ -120,7 +133,7 @@ def _draw_maps(maps: Mapping[str, Explanation]) -> Any:
     for at, ax in enumerate(all_axes[: len(first) * len(maps)]):
         row, input_number = divmod(at, len(maps)) if len(maps) > 1 else (at, 0)
         name, e = list(maps.items())[input_number]
-        panel(e, row, ax=ax)
+        panel(e, row, image=_picture_of(pictures, name, row), ax=ax)
         method, _, about = ax.get_title(loc="left").partition(" · ")
         label = e.coords["row"][row]
         label = label if isinstance(label, str) else f"row {label}"

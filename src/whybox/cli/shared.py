@@ -33,12 +33,13 @@ __all__ = [
     "read_rows",
     "refuse_misplaced",
     "resolve_output",
+    "text_format_of",
     "write_table",
 ]
 
 TABLE_MODELS: Final = (".json", ".ubj", ".txt", ".cbm", ".skops")
 NETWORKS: Final = (".pt2", ".keras", ".safetensors", ".pt", ".pth")
-DATA_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq", ".npy", ".png", ".jpg", ".jpeg")
+DATA_SUFFIXES: Final = (".csv", ".tsv", ".gz", ".parquet", ".pq", ".xlsx", ".npy", ".png", ".jpg", ".jpeg")
 SCALES: Final = ("raw", "probability", "response")  # held against the library's by a test
 TABLE_WORDING: Final = Wording(
     {"X": "data", "rows": "data", "the background": "background", "players": "player", "features": "feature"}
@@ -95,8 +96,49 @@ def add_rows(
         "data",
         metavar=metavar,
         nargs=None if required else "?",
-        help=f"{about}: .csv or .parquet; columns are matched by name",
+        help=f"{about}: .csv, .tsv (also .gz), .parquet or .xlsx; columns are matched by name",
     )
+    group = parser.add_argument_group("text files", "How .csv and .tsv are read, all files of rows alike.")
+    group.add_argument(
+        "--sep", metavar="C", help="what stands between cells: one character, or tab (default: what the suffix says)"
+    )
+    group.add_argument("--decimal", metavar="C", help="what stands before decimals: . or , (default: .)")
+    group.add_argument("--encoding", metavar="NAME", help="of the text, for example latin1 (default: UTF-8)")
+
+
+def text_format_of(options: argparse.Namespace) -> Any:
+    """Return how text files of rows are to be read.
+
+    Raises:
+        OptionError: a separator or decimal sign that is none, an unknown encoding, or no text file that it would be for.
+    """
+    from whybox.data.file_formats import TEXT, TextFormat, kind_of_file
+
+    given = {name: getattr(options, name, None) for name in ("sep", "decimal", "encoding")}
+    if all(value is None for value in given.values()):
+        return TextFormat()
+    files = [getattr(options, name, None) for name in ("data", "background", "train")]
+    named = next(name for name, value in given.items() if value is not None)
+    if not any(isinstance(file, str) and kind_of_file(file) in TEXT for file in files):
+        raise OptionError(f"--{named} is for files of text ({', '.join(TEXT)}), and there is none here.")
+    separator = "\t" if given["sep"] in ("tab", "\\t") else given["sep"]
+    if separator is not None and (len(separator) != 1 or separator.isalnum() or separator in '"\n\r.'):
+        raise OptionError(f"--sep {given['sep']!r}: one character, such as ';', or tab.")
+    if given["decimal"] not in (None, ".", ","):
+        raise OptionError(f"--decimal {given['decimal']!r}: . or ,")
+    if (
+        given["decimal"] == ","
+        and separator in (None, ",")
+        and any(isinstance(f, str) and kind_of_file(f).startswith(".csv") for f in files)
+    ):
+        raise OptionError("--decimal , needs another --sep, such as ';': cells are cut at commas.")
+    try:
+        "".encode(given["encoding"] or "utf-8")
+    except LookupError:
+        raise OptionError(
+            f"--encoding {given['encoding']!r} is not known; for example latin1, cp1252 or utf-16."
+        ) from None
+    return TextFormat(separator, given["decimal"], given["encoding"])
 
 
 def add_truth(parser: argparse.ArgumentParser, about: str) -> None:
@@ -331,7 +373,7 @@ def name_rows(
         at = error.row
         if at is not None:
             at = before + at if positions is None else int(positions[at])
-        row = "a row" if at is None else f"row {at + 1:,} of {Path(path).name}"
+        row = "a row" if at is None else f"row {at:,} of {Path(path).name}, counted from 0"
         raise InputError(*(p.replace("{row}", row) if isinstance(p, str) else p for p in error.message)) from None
     except DtypeError as error:
         about_numbers = re.search(r"reads numbers only|is not numeric|holds text", str(error))

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError, Part
 
-__all__ = ["class_names", "matching_positions", "output_position"]
+__all__ = ["class_names", "matching_positions", "output_position", "output_words"]
 
 _NUMBER_TEXT: Final = re.compile(r"-?(0|[1-9]\d*)(\.\d+)?(e[+-]?\d+)?", re.ASCII | re.IGNORECASE)
 _BOOLEAN_VALUES: Final = {"True": 1, "False": 0}
@@ -22,6 +22,12 @@ def class_names(classes: Iterable[Any]) -> tuple[str, ...]:
         str(int(label)) if isinstance(label, (float, np.floating)) and float(label).is_integer() else str(label)
         for label in classes
     )
+
+
+def output_words(name: str, *, of_class: bool) -> str:
+    """Return what an output is called in a sentence: its name, and of a bare number or truth value what it is the name of, ``class 1`` or ``output 1``."""
+    bare = _NUMBER_TEXT.fullmatch(name) is not None or name in _BOOLEAN_VALUES
+    return f"{'class' if of_class else 'output'} {name}" if bare else name
 
 
 def matching_positions(requested: Any, labels: Sequence[Any]) -> list[int]:

@@ -5,9 +5,14 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
+from typing import Final
 
-__all__ = ["expected_batch_sizes", "progress_counter", "progress_of_rounds", "timed_batches"]
+__all__ = ["expected_batch_sizes", "progress_counter", "progress_of_parts", "progress_of_rounds", "timed_batches"]
 
+DELAY: Final = 2  # seconds before a bar is shown
+DELAY_OF_PART: Final = 10  # the same, of a bar for one part of work that has a bar as a whole
+_delay: ContextVar[int] = ContextVar("delay", default=DELAY)
 SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
 
@@ -40,7 +45,7 @@ def timed_batches(
 
     size, start = min(first_size, max_size), 0
     with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=2, disable=True if quiet else None, leave=False
+        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=True if quiet else None, leave=False
     ) as progress_bar:
         while start < total:
             stop = min(start + size, total)
@@ -58,8 +63,28 @@ def progress_counter(total: int, *, description: str, unit: str = "rows") -> Ite
     """Show progress of work with batches of its own; call the yielded function with the number of items just finished."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc=description, unit=f" {unit}", delay=2, disable=None, leave=False) as progress_bar:
+    with tqdm(
+        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=None, leave=False
+    ) as progress_bar:
         yield progress_bar.update
+
+
+@contextmanager
+def progress_of_parts(
+    total: int, *, description: str, unit: str = "rows", shown: bool = True
+) -> Iterator[Callable[[int], object]]:
+    """Show progress of work in parts that may show bars of their own, which wait longer; call the yielded function with the number of items just finished."""
+    if not shown:
+        yield lambda done: done
+        return
+    from tqdm.auto import tqdm
+
+    with tqdm(total=total, desc=description, unit=f" {unit}", delay=DELAY, disable=None, leave=False) as progress_bar:
+        token = _delay.set(DELAY_OF_PART)
+        try:
+            yield progress_bar.update
+        finally:
+            _delay.reset(token)
 
 
 @contextmanager
@@ -67,7 +92,9 @@ def progress_of_rounds(total: int, *, description: str, unit: str = "rows") -> I
     """Show progress of work in rounds; call the yielded function after each with the number of items done so far, and what is reached in a few words."""
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc=description, unit=f" {unit}", delay=2, disable=None, leave=False) as progress_bar:
+    with tqdm(
+        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=None, leave=False
+    ) as progress_bar:
 
         def after_round(done: int, reached: str) -> None:
             progress_bar.set_postfix_str(reached, refresh=False)

@@ -99,6 +99,8 @@ def _matrix_column(table: Table, position: int) -> npt.NDArray[Any] | None:
 
 def object_cells(table: Table, position: int) -> npt.NDArray[np.object_]:
     """Return the cells of a column as Python objects, as a model would read them from the user's own table."""
+    if table.is_matrix:
+        return sparse_rows.object_column(table.native, position, table.absent)
     values = _matrix_column(table, position)
     if values is not None:
         return values.astype(object)
@@ -124,7 +126,8 @@ def cell_codes(table: Table, position: int) -> Ints:
     """Return an integer code for each cell of a column, (rows,): equal for identical cells, -1 for a null of the column's dtype."""
     column = _matrix_column(table, position)
     if column is not None:
-        return _codes_of_objects(column) if column.dtype == object else _codes_of_bits(column)
+        codes = _codes_of_objects(column) if column.dtype == object else _codes_of_bits(column)
+        return _apart_from_absent(codes, [table], position) if table.is_matrix else codes
     series = table.series(position)
     if series.dtype in (nw.Categorical, nw.Enum):
         return np.asarray(table.column(position).values, dtype=np.int64)
@@ -155,6 +158,8 @@ def joint_cell_codes(one: Table, other: Table, position: int) -> tuple[Ints, Int
             codes = _codes_of_bits(np.concatenate([values for values, _ in stored]))
             nulls = [np.zeros(len(values), dtype=bool) if is_null is None else is_null for values, is_null in stored]
             codes = np.where(np.concatenate(nulls), NULL_CODE, codes)
+            if one.is_matrix and other.is_matrix:
+                codes = _apart_from_absent(codes, [one, other], position)
         else:
             codes = _codes_of_objects(np.concatenate([object_cells(table, position) for table in (one, other)]))
         return codes[: len(one)], codes[len(one) :]
@@ -162,6 +167,12 @@ def joint_cell_codes(one: Table, other: Table, position: int) -> tuple[Ints, Int
     if lists[0] is not None and lists[0] == lists[1] and same_dtype:
         return first, second
     return first, second - second.min(initial=0) + first.max(initial=0) + 1
+
+
+def _apart_from_absent(codes: Ints, tables: Sequence[Table], position: int) -> Ints:
+    """Codes that tell an absent cell from a stored one of the same value: to XGBoost a stored zero is no absent cell."""
+    absent = np.concatenate([sparse_rows.absent_cells(table.native, position) for table in tables])
+    return np.unique(2 * codes + absent, return_inverse=True)[1].reshape(-1).astype(np.int64)
 
 
 def _categories_of(table: Table, position: int) -> tuple[Any, ...] | None:
@@ -179,7 +190,9 @@ def _values_and_nulls(table: Table, position: int) -> tuple[npt.NDArray[Any], np
 
 def has_plain_storage(table: Table, position: int) -> bool:
     """Whether a column stores plain numbers or dates, so that equal values are identical cells but for the sign of zero."""
-    if isinstance(table.native, np.ndarray) or table.is_matrix:
+    if table.is_matrix:  # whose absent cells are others than the stored ones of their value
+        return False
+    if isinstance(table.native, np.ndarray):
         return bool(table.native.dtype.kind in "iufmM")
     dtype = column_dtype(table, position)
     if isinstance(dtype, np.dtype):

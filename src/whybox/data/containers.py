@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from whybox.errors import Argument, ColumnsError, EmptyDataError, InputError, did_you_mean, quoted_list
 
-__all__ = ["as_frame"]
+__all__ = ["as_frame", "refuse_levels"]
 
 FRAME_LIBRARIES: Final = ("pandas", "polars", "pyarrow")  # columns without a library go into the first one installed
 
@@ -42,6 +42,21 @@ def as_frame(data: Any, what: str) -> Any:
                 Argument(what), f" is a DuckDB relation that cannot be run: {_first_line(error)}"
             ) from error
     return data
+
+
+def refuse_levels(columns: Any, what: str) -> None:
+    """Refuse a pandas column index of several levels, with what to write for each library's own names of such columns.
+
+    Raises:
+        ColumnsError: it has several.
+    """
+    if columns.nlevels > 1:
+        raise ColumnsError(
+            Argument(what),
+            " has a column index of several levels; give each column one name. scikit-learn keeps no names of such columns and takes them by position: any names "
+            "will do. XGBoost joins the levels with blanks: X.columns = [' '.join(map(str, c)) for c in X.columns]. CatBoost writes them out: "
+            "X.columns = [str(c) for c in X.columns].",
+        )
 
 
 def _read_record_batches(reader: Any, what: str) -> Any:

@@ -1,19 +1,35 @@
-"""Tables of the same columns, one below the other."""
+"""Tables of the same columns, one below the other; and a table with columns of numbers beside its own."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
 import narwhals.stable.v1 as nw
 import numpy as np
+import numpy.typing as npt
 
-from whybox.data.series import import_library
+from whybox.data.series import import_library, series_of_cells
 from whybox.data.table import Table
 from whybox.errors import OptionError
 
-__all__ = ["join_tables"]
+__all__ = ["join_tables", "with_new_columns"]
+
+
+def with_new_columns(table: Table, columns: Mapping[str, npt.NDArray[Any]]) -> Table:
+    """Return a table, no sparse one, with further columns of numbers behind its own, (rows,) by name."""
+    names = (*table.names, *columns)
+    if isinstance(table.native, np.ndarray):
+        return replace(table, native=np.column_stack([table.native, *columns.values()]), names=names)
+    frame = nw.from_native(table.native, eager_only=True)
+    added = []
+    for name, numbers in columns.items():
+        series = series_of_cells(numbers.tolist(), table.library, name)
+        if table.library == "pandas":
+            series.index = table.native.index
+        added.append(nw.from_native(series, series_only=True).alias(name))
+    return replace(table, native=frame.with_columns(*added).to_native(), names=names)
 
 
 def join_tables(tables: Sequence[Table]) -> Table | None:

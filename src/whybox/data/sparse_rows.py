@@ -16,12 +16,15 @@ import numpy.typing as npt
 from whybox.errors import Argument, DtypeError, InputError
 
 __all__ = [
+    "AbsentCell",
+    "absent_cells",
     "as_csr",
     "dense_column",
     "from_dense",
     "is_sparse",
     "is_sparse_column",
     "mix_cells",
+    "object_column",
     "replace_column",
     "row_codes",
     "stack_rows",
@@ -30,6 +33,10 @@ __all__ = [
 ]
 
 _BoolArray = npt.NDArray[np.bool_]
+
+
+class AbsentCell(float):
+    """A cell that is not stored, as the number that is read there: where it is written back, nothing is stored."""
 
 
 def is_sparse(data: Any) -> bool:
@@ -82,6 +89,22 @@ def dense_column(csr: Any, position: int, absent: float) -> npt.NDArray[Any]:
     return to_dense(csr[:, [position]], absent)[:, 0]
 
 
+def absent_cells(csr: Any, position: int) -> _BoolArray:
+    """Return where one column stores nothing, (rows,)."""
+    absent = np.ones(csr.shape[0], dtype=bool)
+    absent[_row_indices(csr[:, [position]])] = False
+    return absent
+
+
+def object_column(csr: Any, position: int, absent: float) -> npt.NDArray[np.object_]:
+    """Return the cells of one column as Python objects; those that are not stored as :class:`AbsentCell`."""
+    column = csr[:, [position]]
+    cells = np.empty(csr.shape[0], dtype=object)
+    cells[:] = [AbsentCell(absent)] * csr.shape[0]  # of which `np.full` would make plain floats
+    cells[_row_indices(column)] = column.data.astype(object)
+    return cells
+
+
 def from_dense(matrix: npt.NDArray[Any], columns: npt.NDArray[Any] | None = None, width: int = 0) -> Any:
     """Return a CSR matrix in which every cell of a dense one is stored, zeros too.
 
@@ -113,8 +136,11 @@ def mix_cells(rows_csr: Any, donor_csr: Any, from_donor: _BoolArray) -> Any:
 
 
 def replace_column(csr: Any, position: int, values: Sequence[Any]) -> Any:
-    """Return the rows with one column replaced, every cell of it stored; None is stored as NaN."""
-    new_values = np.array([np.nan if v is None else v for v in values])
+    """Return the rows with one column replaced, every cell of it stored but for each :class:`AbsentCell`; None is stored as NaN."""
+    new_rows = np.array([i for i, v in enumerate(values) if not isinstance(v, AbsentCell)], dtype=np.int64)
+    new_values = np.array([np.nan if values[i] is None else values[i] for i in new_rows])
+    if not len(new_values):
+        new_values = new_values.astype(csr.dtype)
     if new_values.dtype.kind not in "fiub":
         raise DtypeError(f"a sparse matrix cannot hold {values[0]!r}.")
     if new_values.dtype.kind != "f" and csr.dtype.kind == "f":
@@ -122,11 +148,10 @@ def replace_column(csr: Any, position: int, values: Sequence[Any]) -> Any:
     other_columns = np.ones(csr.shape[1], dtype=bool)
     other_columns[position] = False
     row_indices, column_indices, stored_values = _stored_cells(csr, other_columns)
-    n_rows = csr.shape[0]
     return _build_csr(
         csr,
-        np.concatenate([row_indices, np.arange(n_rows)]),
-        np.concatenate([column_indices, np.full(n_rows, position)]),
+        np.concatenate([row_indices, new_rows]),
+        np.concatenate([column_indices, np.full(len(new_rows), position)]),
         np.concatenate([stored_values.astype(np.result_type(stored_values, new_values)), new_values]),
     )
 

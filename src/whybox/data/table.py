@@ -20,7 +20,8 @@ import numpy.typing as npt
 
 from whybox.data import sparse_rows
 from whybox.data.column import Column, array_column, describe_content, frame_column, is_plain_dtype, plain_pandas_column
-from whybox.data.containers import as_frame
+from whybox.data.containers import as_frame, refuse_levels
+from whybox.data.library_containers import without_container
 from whybox.data.series import (
     build_frame,
     cells_at_rows,
@@ -223,7 +224,8 @@ class Table:
         if self.is_matrix:
             native = self.native
             for position, values in columns.items():
-                native = sparse_rows.replace_column(native, position, [None if is_missing(v) else v for v in values])
+                cells = [v if isinstance(v, sparse_rows.AbsentCell) or not is_missing(v) else None for v in values]
+                native = sparse_rows.replace_column(native, position, cells)
             return replace(self, native=native)
         if isinstance(self.native, np.ndarray):
             array = self.native.copy()
@@ -370,7 +372,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
 
     Args:
         data: a 2-D array (n, d), a data frame (pandas, polars, pyarrow, or any other eager frame narwhals reads), a sparse matrix or array
-            of scipy, nested lists, or any container of data/containers.py.
+            of scipy, nested lists, or any container of data/containers.py or data/library_containers.py.
         what: name of the data in messages.
 
     Raises:
@@ -380,7 +382,7 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     """
     if isinstance(data, Table):
         return data
-    data = as_frame(data, what)
+    data = as_frame(without_container(data, what), what)
     table = _from_frame(data, what) if _is_frame(data) else _from_array(data, what)
     if table.width == 0:
         raise EmptyDataError(Argument(what), " has no columns.")
@@ -396,8 +398,10 @@ def as_table(data: Any, *, what: str = "X") -> Table:
     return table
 
 
-def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> tuple[Table, tuple[str, ...]]:
-    """Bring a named table's columns into the model's order.
+def align_columns(
+    table: Table, expected: Sequence[str], *, what: str = "X", whose: str = "the model was trained on"
+) -> tuple[Table, tuple[str, ...]]:
+    """Bring a named table's columns into the model's order; messages say which argument it is, and `whose` columns are expected.
 
     Returns:
         the table with exactly the `expected` columns, and the names of the columns that the model does not use.
@@ -412,7 +416,7 @@ def align_columns(table: Table, expected: Sequence[str], *, what: str = "X") -> 
         hint = did_you_mean(missing[0], table.names) if len(missing) == 1 else there
         raise ColumnsError(
             Argument(what),
-            f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {quoted_list(missing)} that the model was trained on.{hint}",
+            f" lacks {'column' if len(missing) == 1 else f'{len(missing)} columns'} {quoted_list(missing)} that {whose}.{hint}",
         )
     used = set(expected)
     return table.select([position_of[name] for name in expected]), tuple(n for n in table.names if n not in used)
@@ -443,10 +447,7 @@ def _from_frame(data: Any, what: str) -> Table:
     labels = None
     data, arbitrary_codes = unify_dictionaries(data, library)
     if library == "pandas":
-        if data.columns.nlevels > 1:
-            raise ColumnsError(
-                Argument(what), " has a column index of several levels; flatten it to one name per column."
-            )
+        refuse_levels(data.columns, what)
         index = data.index
         if not (type(index).__name__ == "RangeIndex" and index.start == 0 and index.step == 1):
             labels = index.to_numpy()

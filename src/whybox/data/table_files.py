@@ -8,13 +8,21 @@ from csv import reader as csv_reader
 from pathlib import Path
 from typing import Any, Final
 
+from whybox.data.file_formats import (
+    PARQUET,
+    READABLE_SUFFIXES,
+    TEXT,
+    kind_of_file,
+    open_text,
+    read_excel,
+    text_format,
+)
 from whybox.data.series import same_codes
 from whybox.errors import DtypeError, InputError, quoted_list
 
 __all__ = ["column_names", "count_rows", "read_batches", "read_table", "table_writer"]
 
 ROWS_PER_BATCH: Final = 100_000
-READABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq")
 # The texts that pandas.read_csv reads as missing, so that both read a file alike.
 MISSING_TEXTS: Final = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a",
@@ -28,7 +36,7 @@ TextColumns = Mapping[str, Callable[[str], bool]]
 
 
 def read_table(path: str | Path, text_columns: TextColumns | None = None) -> Any:
-    """Read a whole CSV or Parquet file as a pyarrow Table.
+    """Read a whole CSV, Parquet or Excel file as a pyarrow Table; text as whybox.data.file_formats says.
 
     Args:
         path: the file.
@@ -42,28 +50,36 @@ def read_table(path: str | Path, text_columns: TextColumns | None = None) -> Any
 
     file = _existing_file(path)
     try:
-        if file.suffix.lower() in (".parquet", ".pq"):
+        if kind_of_file(file) in PARQUET:
             import pyarrow.parquet as pq
 
             return pq.read_table(file)
+        if kind_of_file(file) not in TEXT:
+            return read_excel(file)
         from pyarrow import csv
 
-        with file.open("rb") as source:
-            if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                raise InputError(f"{file.name}: it is UTF-16; convert it to UTF-8.")
+        form = text_format()
+        if form.encoding is None:
+            with file.open("rb") as source:
+                if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                    raise InputError(
+                        f"{file.name}: it is UTF-16; say so with --encoding utf-16, or convert it to UTF-8."
+                    )
         options = csv.ParseOptions(delimiter=_delimiter_of(file), newlines_in_values=True)
         value_texts = {
             name: [text for text in MISSING_TEXTS if is_value(text)] for name, is_value in (text_columns or {}).items()
         }
         convert_options = csv.ConvertOptions(
+            decimal_point=form.decimal or ".",
             strings_can_be_null=not any(value_texts.values()),
             null_values=list(MISSING_TEXTS),
             column_types=dict.fromkeys(value_texts, pa.string()),
         )
-        table = _check_csv(csv.read_csv(file, parse_options=options, convert_options=convert_options), file)
+        read_options = csv.ReadOptions(encoding=form.encoding or "utf8")
+        table = _check_csv(csv.read_csv(file, read_options, options, convert_options), file)
         return _without_blanks(table, value_texts) if any(value_texts.values()) else table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
-        reason = _csv_fault(file) if file.suffix.lower() in (".csv", ".tsv") else ""
+        reason = _csv_fault(file) if kind_of_file(file) in TEXT else ""
         raise InputError(
             f"{file.name} cannot be read as a table: {reason or str(error).splitlines()[0][:300]}"
         ) from None
@@ -114,18 +130,20 @@ def column_names(path: str | Path) -> list[str]:
 
     file = _existing_file(path)
     try:
-        if file.suffix.lower() in (".parquet", ".pq"):
+        if kind_of_file(file) in PARQUET:
             import pyarrow.parquet as pq
 
             return list(pq.read_schema(file).names)
-        with file.open(encoding="utf-8-sig", newline="") as source:
+        if kind_of_file(file) not in TEXT:
+            return list(read_excel(file).column_names)
+        with open_text(file) as source:
             return next(csv_reader(source, delimiter=_delimiter_of(file)), [])
-    except (pa.ArrowException, OSError, UnicodeDecodeError, CsvError):
+    except (pa.ArrowException, OSError, EOFError, UnicodeDecodeError, CsvError):
         return []
 
 
 def _delimiter_of(file: Path) -> str:
-    return "\t" if file.suffix.lower() == ".tsv" else ","
+    return text_format().separator or ("\t" if kind_of_file(file).startswith(".tsv") else ",")
 
 
 def _check_csv(table: Any, file: Path) -> Any:
@@ -156,14 +174,18 @@ def _check_csv(table: Any, file: Path) -> Any:
 
 
 def _how_to_convert(file: Path) -> str:
-    return f"convert the file, for example: iconv -f LATIN1 -t UTF-8 {file.name}"
+    return f"say what it is, for example --encoding latin1, or convert it: iconv -f LATIN1 -t UTF-8 {file.name}"
 
 
 def _separator_hint(file: Path, separator: str) -> str:
     expected = "tabs" if _delimiter_of(file) == "\t" else "','"
     return (
-        f"Its columns seem to be separated by {'tabs' if separator == chr(9) else repr(separator)}, but a {file.suffix.lower()} file is cut at {expected}: "
-        + ("name it .tsv." if separator == "\t" else "write it with commas, or as Parquet.")
+        f"Its columns seem to be separated by {'tabs' if separator == chr(9) else repr(separator)}, but a {kind_of_file(file)} file is cut at {expected}: "
+        + (
+            "name it .tsv."
+            if separator == "\t"
+            else f"say --sep '{separator}' on the command line, or write it with commas."
+        )
     )
 
 
@@ -171,7 +193,7 @@ def _csv_fault(file: Path) -> str:
     """Return the first fault of a CSV file with its line number, or "" if none is found."""
     import csv
 
-    with file.open(encoding="utf-8-sig", errors="surrogateescape", newline="") as source:
+    with open_text(file, "surrogateescape") as source:
         lines = csv.reader(source, delimiter=_delimiter_of(file))
         try:
             header = next(lines, [])
@@ -181,6 +203,8 @@ def _csv_fault(file: Path) -> str:
                     return f"line {lines.line_num:,} has {len(cells)} values where the first line names {len(header)} columns.{hint}"
         except csv.Error as error:
             return f"line {lines.line_num:,}: {error}."
+        except (UnicodeDecodeError, EOFError, OSError):
+            return ""
     return ""
 
 
@@ -193,7 +217,7 @@ def non_numeric_cell(path: str | Path, message: str) -> str | None:
     import pyarrow.compute as pc
 
     file = _existing_file(path)
-    if file.suffix.lower() not in (".csv", ".tsv"):
+    if kind_of_file(file) not in TEXT:
         return None
     table = read_table(file)
     for name in table.column_names:
@@ -206,14 +230,14 @@ def non_numeric_cell(path: str | Path, message: str) -> str | None:
         if 0 < len(row_numbers) <= max(1, 0.1 * (len(cells) - cells.null_count)):
             count_text = f" ({len(row_numbers):,} such cells)" if len(row_numbers) > 1 else ""
             row = row_numbers[0].as_py()
-            return f"{cells[row].as_py()!r} in row {row + 1:,} of column {name!r} of {file.name} is not a number{count_text}; the model needs numbers there."
+            return f"{cells[row].as_py()!r} in row {row:,} (counted from 0) of column {name!r} of {file.name} is not a number{count_text}; the model needs numbers there."
     return None
 
 
 def count_rows(path: str | Path) -> int | None:
     """Return the number of rows of a Parquet file; None for CSV, which would have to be read."""
     file = _existing_file(path)
-    if file.suffix.lower() not in (".parquet", ".pq"):
+    if kind_of_file(file) not in PARQUET:
         return None
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -244,7 +268,7 @@ def read_batches(
     import pyarrow as pa
 
     file = _existing_file(path)
-    if file.suffix.lower() not in (".parquet", ".pq"):
+    if kind_of_file(file) not in PARQUET:
         table = read_table(file, {**dict.fromkeys(passthrough_columns, _no_text_is_value), **(text_columns or {})})
         for position, name in enumerate(table.column_names):
             if name in passthrough_columns and name not in (text_columns or {}):
@@ -314,7 +338,7 @@ def _existing_file(path: str | Path) -> Path:
     file = Path(path)
     if not file.is_file():
         raise InputError(f"there is no file {str(file)!r}.")
-    if file.suffix.lower() not in READABLE_SUFFIXES:
+    if kind_of_file(file) not in READABLE_SUFFIXES:
         raise InputError(
             f"{file.name}: tables are read from {quoted_list(READABLE_SUFFIXES)}; convert it, or load it yourself and use whybox from Python."
         )

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from whybox.data.join_tables import join_tables
 from whybox.errors import OptionError
 from whybox.explanation.evidence import Evidence, merge_evidence
+from whybox.explanation.exact_parts import with_errors_of_zero
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.local_words import has_words, pad_words
 
@@ -25,7 +26,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
     """Join explanations of different rows, made by the same model, background and options, into one.
 
     Rows come in the order given, with their labels (rows without labels are counted through). Evidence is put together: sums of rows, calls and
-    seconds, the worst of every check. Parts cut from one explanation count once.
+    seconds, the worst of every check. Parts cut from one explanation count once. Exact Shapley values beside estimated ones have standard errors of 0, and a note.
 
     Args:
         explanations: attributions, interactions, local values, rules or saliency maps with a row axis.
@@ -52,6 +53,7 @@ def concat(explanations: Iterable[Explanation]) -> Explanation:
         _check_joinable(part)
     if all(part.dims[:2] == ("row", "word") and has_words(part) for part in parts):
         parts = pad_words(parts)
+    parts = with_errors_of_zero(parts)
     first: Explanation = parts[0]
     for part in parts[1:]:
         _check_alike(first, part)

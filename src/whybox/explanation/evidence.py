@@ -251,7 +251,7 @@ class Evidence:
         ]
 
 
-_ROW_FINGERPRINTS: Final = ("rows", "y")  # of what each part has for itself
+_ROW_FINGERPRINTS: Final = ("rows", "y", "offset")  # of what each part has for itself
 _COMMON_FIELDS: Final = {  # what parts of one explanation have in common, in words
     "method": "method",
     "method_id": "id of the method",

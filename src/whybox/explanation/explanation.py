@@ -23,7 +23,7 @@ from whybox.explanation.local_words import has_words, keep_own_words
 from whybox.explanation.selection import as_key
 from whybox.models.links import PREDICTION_UNITS
 
-__all__ = ["EXPLANATION_KINDS", "PAIR_SEPARATOR", "Explanation"]
+__all__ = ["EXPLANATION_KINDS", "OFFSET_INSIDE_SETTING", "OFFSET_SETTING", "PAIR_SEPARATOR", "Explanation"]
 
 # kind -> the axes it may have, in order; "output" is there only where the model has several
 EXPLANATION_KINDS: Final = {
@@ -56,6 +56,9 @@ EXPLANATION_KINDS: Final = {
 }
 _PICKED_LABELS_KEPT: Final = ("width", "row", "output", "method")  # of axes from which one entry was picked
 _KINDS_FROM_A_BASE: Final = ("attribution", "interaction")  # whose values lead from the base to the prediction
+# of the evidence: the library's word for offsets that the rows have, on the additive scale or inside a link
+OFFSET_SETTING: Final = "offset"
+OFFSET_INSIDE_SETTING: Final = "offset_inside_link"
 PAIR_SEPARATOR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
 
 
@@ -69,8 +72,8 @@ class Explanation:
         values: float64, one axis for each of `dims`.
         dims: names of the axes; an axis the model does not have is not there.
         coords: for each axis its labels.
-        base: value when every feature is absent, () or (outputs,), NaN of local values, and of texts and losses of rows that differ in it; ``base_values`` has
-            it for each row.
+        base: value when every feature is absent, () or (outputs,), NaN of local values, and of rows that differ in it (texts, losses, offsets behind a link);
+            ``base_values`` has it for each row.
         prediction: what the model predicts on the explained scale, (rows,) or (rows, outputs), or the loss of that; None where there are no rows.
         units: of values, base and prediction.
         std_error: of values, same shape; None when exact.
@@ -174,6 +177,12 @@ class Explanation:
     def explained(self) -> str:
         """What is shared out among features, in a word: ``"prediction"``, or ``"loss"`` of it."""
         return "loss" if self.kind in _KINDS_FROM_A_BASE and self.evidence.settings.get("loss") else "prediction"
+
+    @property
+    def offset(self) -> Floats | None:
+        """The offset of each row, (rows,) or (rows, outputs), where prediction = model's base + offset + sum of values; None where rows have none, or inside a link."""
+        is_added = self.kind in _KINDS_FROM_A_BASE and OFFSET_SETTING in self.evidence.settings
+        return self.extras["offset"][1] if is_added else None
 
     @cached_property
     def feature_names(self) -> tuple[str, ...]:
@@ -361,6 +370,12 @@ class Explanation:
 
         return to_frame(self, library=library, layout=layout, errors=errors)
 
+    def top(self, count: int = 4, *, template: str | None = None, library: str | None = None) -> Any:
+        """Return the features that weigh most in each row, with values, contributions and shares; see whybox.explanation.top.top_reasons."""
+        from whybox.explanation.top import top_reasons
+
+        return top_reasons(self, count, template=template, library=library)
+
     def to_arrow(self, *, layout: str = "auto", errors: bool = False) -> Any:
         """Return a pyarrow Table, laid out as :meth:`to_frame`, with the evidence in its metadata."""
         from whybox.explanation.export import to_arrow
@@ -372,6 +387,19 @@ class Explanation:
         from whybox.explanation.export import to_xarray
 
         return to_xarray(self)
+
+    def to_shap(self) -> Any:
+        """Return a ``shap.Explanation``, for shap's figures; see whybox.explanation.shap_explanation.to_shap."""
+        from whybox.explanation.shap_explanation import to_shap
+
+        return to_shap(self)
+
+    @classmethod
+    def from_shap(cls, shap_values: Any, *, units: str = PREDICTION_UNITS) -> Explanation:
+        """Return a ``shap.Explanation`` of a table as ours; see whybox.explanation.shap_explanation.from_shap."""
+        from whybox.explanation.shap_explanation import from_shap
+
+        return from_shap(cls, shap_values, units=units)
 
     def save(self, path: str | Path) -> None:
         """Write everything, evidence included, to one file that cannot run code; read it back with ``wb.load``."""

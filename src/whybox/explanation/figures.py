@@ -39,7 +39,9 @@ class FigureSpec:
 OF_TEXTS: Final = "local values of texts"  # of the kind local, with figures of their own
 ATTRIBUTED_TEXTS: Final = "attributions of texts"
 FIGURE_SPECS: Final[Mapping[str, FigureSpec]] = {
-    "bar": FigureSpec("whybox.plots.bar:bar", ("attribution", "importance", "local", "rule", "saliency")),
+    "bar": FigureSpec(
+        "whybox.plots.bar:bar", ("attribution", "importance", "local", "rule", "saliency", ATTRIBUTED_TEXTS)
+    ),
     "dots": FigureSpec("whybox.plots.dots:dots", ("importance",)),
     "agreement": FigureSpec("whybox.plots.agreement:agreement", ("agreement",)),
     "local": FigureSpec("whybox.plots.local:local", ("local", OF_TEXTS)),

@@ -9,8 +9,11 @@ from typing import Any
 import numpy as np
 
 from whybox.data.table import Floats
+from whybox.explanation.errors_of_values import median_error_text
 from whybox.explanation.labelled import Labelled
-from whybox.explanation.negligible import negligible_size
+from whybox.explanation.negligible import negligible_size, without_rounding
+from whybox.explanation.number_text import number_text
+from whybox.models.links import PREDICTION_UNITS
 
 __all__ = [
     "NAME_STYLE",
@@ -29,6 +32,14 @@ __all__ = [
 
 MAX_ROWS_SHOWN = 8
 MAX_FEATURES_SHOWN = 12
+MAX_COLUMNS_SHOWN = 8  # features of several rows: no more has room in a notebook
+MAX_UNBROKEN = 20  # characters of a value that stays on one line
+MAX_OUTPUTS_SHOWN = 6  # whose predictions are written
+# Of a table that may be wider than its page, which then scrolls; a telephone shows no scroll bar.
+WIDE_TABLE_HINT = (
+    "<style>.whybox-hint{display:none}@media (max-width:48em){.whybox-hint{display:block}}</style>"
+    '<div class="whybox-hint"><i>If columns are cut off, scroll the table sideways.</i></div>'
+)
 NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 POSITIVE, NEGATIVE = "#d1495b", "#2e86c1"
 
@@ -38,19 +49,6 @@ def capitalized(text: str) -> str:
     return f"{text[0].upper()}{text[1:]}"
 
 
-def number_text(value: float, digits: int = 4, *, sign: bool = False) -> str:
-    """Return a number short enough for a table: so many digits that count, whole numbers in full up to a hundred million."""
-    plus = "+" if sign else ""
-    if not np.isfinite(value) or value == 0:
-        return f"{value:{plus}g}"
-    if not 1e-4 <= abs(value) < 1e8:
-        return f"{value:{plus}.{digits - 1}e}"
-    decimals = max(0, digits - 1 - int(np.floor(np.log10(abs(value)))))
-    apart = "," if abs(value) >= 10_000 else ""  # four digits may be a year
-    text = f"{value:{plus}{apart}.{decimals}f}"
-    return text.rstrip("0").rstrip(".") if decimals else text
-
-
 def error_text(e: Labelled, at: Any) -> str:
     """Return `` ± 0.012``, the standard error of the value at a position; nothing of an exact value."""
     error = 0.0 if e.std_error is None else float(e.std_error[at])
@@ -58,10 +56,9 @@ def error_text(e: Labelled, at: Any) -> str:
 
 
 def table_html(e: Labelled) -> str:
-    """Return the explanation's first rows (or features) as HTML."""
-    flat = e
-    if "output" in e.dims:
-        flat = e[..., 0]
+    """Return the explanation's first rows (or features) as HTML; of several outputs the first, of one row whose outputs are classes the predicted one."""
+    at = _shown_output(e)
+    flat = e[..., at] if "output" in e.dims else e
     if "point" in flat.dims:
         body = _curve_line(flat)
     elif flat.dims == ("row", "feature"):
@@ -73,15 +70,26 @@ def table_html(e: Labelled) -> str:
     elif e.kind == "saliency" and len(flat.dims) > 1:
         body = _map_line(flat)
     else:
-        body = _feature_table(flat)
-    return framed_table(e, f"{body}{_findings_list(e)}")
+        body = _row_line(e) + _feature_table(flat)
+    return framed_table(e, f"{body}{_findings_list(e)}", output=at)
 
 
-def framed_table(e: Labelled, body: str) -> str:
-    """Return a table as HTML, below a line that says what it is of and above the evidence."""
+def _shown_output(e: Labelled) -> int:
+    if "output" not in e.dims or e.kind != "attribution" or "row" in e.dims or e.prediction is None:
+        return 0
+    return int(np.argmax(e.prediction)) if e.units != PREDICTION_UNITS else 0
+
+
+def framed_table(e: Labelled, body: str, *, output: int = 0) -> str:
+    """Return a table as HTML, below a line that says what it is of and above the evidence; of several outputs one is shown, at position `output`."""
     units = "" if e.kind == "rule" else f" in {escape(e.units)}"
-    many = f" (output {escape(e.output_names[0])} of {len(e.output_names)})" if "output" in e.dims else ""
+    names = [str(name) for name in e.coords.get("output", ())]
+    many = f" (output {escape(names[output])} of {len(names)})" if "output" in e.dims else ""
+    if len(names) == 1 and names != [PREDICTION_UNITS] and e.kind == "attribution":
+        many = f" (output {escape(names[0])})"
     about_errors = "; ± standard error" if e.std_error is not None and {*e.dims} & {"feature", "word"} else ""
+    if e.kind == "interaction" and about_errors:  # what is shown are means over pairs
+        about_errors = median_error_text(e)
     axes = ", ".join(_counted_features(d, n) for d, n in zip(e.dims, e.shape, strict=True)) or "one number"
     return (
         f'<div style="font:13px/1.5 system-ui,sans-serif"><div><b>{escape(e.kind.capitalize())}</b>{units}: {axes}{many}. '
@@ -203,6 +211,7 @@ def _feature_table(e: Labelled) -> str:
         error = error_text(e, ()) if e.values.ndim == 0 else ""
         return f"<div>{escape(number_text(float(np.mean(e.values))) + error)}</div>"
     axes = tuple(i for i, d in enumerate(e.dims) if d != "feature")
+    e = without_rounding(e)
     values = e.values.mean(axis=axes) if axes else e.values
     if "feature_2" in e.dims:
         values = np.abs(e.values).mean(axis=axes)
@@ -211,14 +220,42 @@ def _feature_table(e: Labelled) -> str:
     if e.kind == "importance" and not axes:
         order = np.argsort(-values, kind="stable")[:MAX_FEATURES_SHOWN]  # a negative one is not large
     most = largest_size(e, values[order])
+    cells = _cells_of_row(e, [e.feature_names[j] for j in order])
     lines = "".join(
-        f'<tr><td style="{NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td><td>{bar_cell(float(values[j]), most)}</td>'
-        f'<td style="text-align:right">{number_text(float(values[j]))}{error_text(e, j) if has_errors else ""}</td></tr>'
-        for j in order
+        f'<tr><td style="{NAME_STYLE};max-width:22em">{escape(e.feature_names[j])}</td>{cell}<td>{bar_cell(float(values[j]), most)}</td>'
+        f'<td style="white-space:nowrap;text-align:right">{number_text(float(values[j]))}{error_text(e, j) if has_errors else ""}</td></tr>'
+        for j, cell in zip(order, cells, strict=True)
     )
     more = len(e.feature_names) - len(order)
-    tail = f'<tr><td colspan="3" style="text-align:left">and {more} more</td></tr>' if more else ""
+    tail = f'<tr><td colspan="4" style="text-align:left">and {more} more</td></tr>' if more else ""
     return f"<table>{lines}{tail}</table>"
+
+
+def _cells_of_row(e: Labelled, names: Sequence[str]) -> list[str]:
+    """What one row has in these features, a cell of a table each; nothing where there are several rows, or none."""
+    from whybox.explanation.feature_values import value_of_row
+
+    if e.kind != "attribution" or e.dims != ("feature",) or e.data is None:
+        return [""] * len(names)
+    texts = [value_of_row(e, name) or "" for name in names]
+    styles = [
+        f"{NAME_STYLE};max-width:16em" if len(t) > MAX_UNBROKEN else "text-align:left;white-space:nowrap" for t in texts
+    ]
+    return [f'<td style="{style};padding-left:10px">{escape(t)}</td>' for style, t in zip(styles, texts, strict=True)]
+
+
+def _row_line(e: Labelled) -> str:
+    """The label of one row, its prediction, of several outputs the largest first, and the base."""
+    if e.kind != "attribution" or "row" in e.dims or "row" not in e.coords or e.prediction is None:
+        return ""
+    e = without_rounding(e)
+    prediction = np.reshape(np.asarray(e.prediction), -1)
+    order = np.argsort(-prediction, kind="stable")
+    names = e.output_names or ("",)
+    each = [f"{names[k]} {number_text(float(prediction[k]))}".strip() for k in order[:MAX_OUTPUTS_SHOWN]]
+    more = f" and {len(order) - len(each)} more" if len(order) > len(each) else ""
+    base = "" if e.base.ndim or not np.isfinite(e.base) else f", base {number_text(float(e.base))}"
+    return f"<div>Row {escape(str(e.coords['row'][0]))}: prediction <b>{escape(', '.join(each))}</b>{more}{base}</div>"
 
 
 def _agreement_table(e: Labelled) -> str:
@@ -239,7 +276,7 @@ def _agreement_table(e: Labelled) -> str:
         )
     head = "".join(f'<th style="text-align:left">{escape(str(name))}</th>' for name in e.coords["method"])
     more = f"<div>and {len(e) - len(order)} more features</div>" if len(e) > len(order) else ""
-    return f'<div style="overflow-x:auto"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>{more}'
+    return f'<div style="overflow-x:auto"><table><tr><th></th>{head}</tr>{"".join(lines)}</table></div>{WIDE_TABLE_HINT}{more}'
 
 
 def _rank_text(rank: float, ends: Floats) -> str:
@@ -255,20 +292,27 @@ def _findings_list(e: Labelled) -> str:
 
 
 def _column_heading(name: str) -> str:
-    return f'<th style="min-width:5em;max-width:13em;white-space:normal;overflow-wrap:anywhere;text-align:right;vertical-align:bottom">{escape(name)}</th>'
+    return f'<th style="min-width:5em;max-width:13em;white-space:normal;overflow-wrap:break-word;text-align:right;vertical-align:bottom">{escape(name)}</th>'
 
 
 def _attribution_table(e: Labelled) -> str:
     """One line a row, the largest features first."""
-    order = e.ordered(MAX_FEATURES_SHOWN)
-    bases = e.base_values if "base" in e.extras and np.isnan(e.base).any() else None  # rows differ in it
+    order = e.ordered(MAX_COLUMNS_SHOWN)
+    differ = "base" in e.extras and (np.isnan(e.base).any() or e.offset is not None)
+    bases = e.base_values if differ else None  # of rows that differ in it
     head = "".join(_column_heading(e.feature_names[j]) for j in order)
+    more = []
+    if len(e.values) > MAX_ROWS_SHOWN:
+        more.append(f"{len(e.values) - MAX_ROWS_SHOWN:,} more rows")
+    if len(e.feature_names) > len(order):
+        more.append(f"{len(e.feature_names) - len(order):,} more features")
+    e = without_rounding(e)
     most = largest_size(e, e.values[:MAX_ROWS_SHOWN, order])
     lines = []
     for i in range(min(MAX_ROWS_SHOWN, len(e.values))):
         cells = "".join(
-            f'<td style="text-align:right">{number_text(v)}{error_text(e, (i, j))}<br>'
-            f'<span style="display:inline-block;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
+            f'<td style="text-align:right;white-space:nowrap">{number_text(v)}{error_text(e, (i, j))}'
+            f'<span style="display:block;margin-left:auto;height:3px;width:{0 if most == 0 else 40 * abs(v) / most:.0f}px;'
             f'background:{POSITIVE if v >= 0 else NEGATIVE}"></span></td>'
             for j, v in zip(order, map(float, e.values[i, order]), strict=True)
         )
@@ -279,18 +323,13 @@ def _attribution_table(e: Labelled) -> str:
         )
         base_cell = f'<td style="text-align:right">{number_text(float(bases[i]))}</td>' if bases is not None else ""
         lines.append(
-            f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{cells}{base_cell}{prediction_cell}</tr>'
+            f'<tr><td style="text-align:left">{escape(str(e.coords["row"][i]))}</td>{base_cell}{prediction_cell}{cells}</tr>'
         )
-    more = []
-    if len(e.values) > MAX_ROWS_SHOWN:
-        more.append(f"{len(e.values) - MAX_ROWS_SHOWN:,} more rows")
-    if len(e.feature_names) > len(order):
-        more.append(f"{len(e.feature_names) - len(order):,} more features")
-    said = [f"and {' and '.join(more)}"] if more else []
-    said += [f"base {number_text(float(e.base))}"] if bases is None else []
-    note = f"<div>{'; '.join(said)}</div>" if said else ""
-    base_cell = "" if bases is None else '<th style="vertical-align:bottom">base</th>'
-    prediction_cell = "" if e.prediction is None else f'<th style="vertical-align:bottom">{e.explained}</th>'
-    first = '<th style="text-align:left;vertical-align:bottom">row</th>'
-    head_line = f"<tr>{first}{head}{base_cell}{prediction_cell}</tr>"
-    return f'<div style="overflow-x:auto"><table>{head_line}{"".join(lines)}</table></div>{note}'
+    base = [f"base {number_text(float(e.base))}"] if np.isfinite(e.base) else []
+    rest = [f"and {' and '.join(more)}"] if more else []
+    note = f"<div>{'; '.join([*rest, *base])}</div>" if rest or base else ""
+    right = "vertical-align:bottom;text-align:right"
+    base_cell = "" if bases is None else f'<th style="{right}">base</th>'
+    prediction_cell = "" if e.prediction is None else f'<th style="{right}">{e.explained}</th>'
+    top = f'<tr><th style="text-align:left;vertical-align:bottom">row</th>{base_cell}{prediction_cell}{head}</tr>'
+    return f'<div style="overflow-x:auto"><table>{top}{"".join(lines)}</table></div>{WIDE_TABLE_HINT}{note}'

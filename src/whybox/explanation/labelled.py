@@ -48,6 +48,8 @@ class Labelled(Protocol):
     @property
     def base_values(self) -> Floats: ...  # noqa: D102
     @property
+    def offset(self) -> Floats | None: ...  # noqa: D102
+    @property
     def explained(self) -> str: ...  # noqa: D102
     @property
     def feature_names(self) -> tuple[str, ...]: ...  # noqa: D102

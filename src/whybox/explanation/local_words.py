@@ -12,7 +12,17 @@ import numpy.typing as npt
 
 from whybox.explanation.labelled import Labelled
 
-__all__ = ["OCCURRENCES", "distinct_words", "has_words", "keep_own_words", "pad_words", "text_pieces", "word_labels"]
+__all__ = [
+    "OCCURRENCES",
+    "distinct_words",
+    "has_words",
+    "keep_own_words",
+    "number_repeated",
+    "pad_words",
+    "text_pieces",
+    "word_labels",
+    "words_as_features",
+]
 
 OCCURRENCES: Final = (
     "occurrences"  # of words in a text: where the word's first one starts, then start and end of this one
@@ -39,7 +49,12 @@ def distinct_words(e: Labelled) -> list[str]:
     Args:
         e: local values of one text.
     """
-    words, seen = word_labels(e), Counter[str]()
+    return number_repeated(word_labels(e))
+
+
+def number_repeated(words: Sequence[str]) -> list[str]:
+    """Return words, those that stand several times numbered: ``the (2)``."""
+    seen = Counter[str]()
     several = Counter(words)
     out = []
     for word in words:
@@ -54,6 +69,38 @@ def keep_own_words(e: Any) -> Any:
     kept = np.flatnonzero([word != "" for word in words.tolist()])
     own = e if len(kept) == len(words) else e[kept]
     return replace(own, coords={**own.coords, "word": own.extras["word"][1]})
+
+
+def words_as_features(e: Any) -> Any:
+    """Return attributions of the words of texts as attributions of features, the different words: 0 where a text has not the word.
+
+    Occurrences of a word that are players by themselves are summed; the standard error of the sum is at most the sum of theirs.
+
+    Args:
+        e: attributions of one text or of several.
+    """
+    words = [[str(word) for word in row] for row in np.atleast_2d(e.extras["word"][1])]
+    position = {word: k for k, word in enumerate(dict.fromkeys(word for row in words for word in row if word))}
+    several = "row" in e.dims
+
+    def summed(array: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        each = array if several else array[None]
+        out = np.zeros((len(each), len(position), *each.shape[2:]))
+        for row, (own, values) in enumerate(zip(words, each, strict=True)):
+            there = [k for k, word in enumerate(own) if word]
+            np.add.at(out[row], [position[own[k]] for k in there], values[there])
+        return out if several else out[0]
+
+    labels = np.array(list(position), dtype=object)
+    return replace(
+        e,
+        values=summed(e.values),
+        std_error=None if e.std_error is None else summed(e.std_error),
+        dims=tuple("feature" if dim == "word" else dim for dim in e.dims),
+        coords={**{dim: e.coords[dim] for dim in e.coords if dim != "word"}, "feature": labels},
+        players={word: (word,) for word in labels},
+        extras={name: found for name, found in e.extras.items() if not {"word", "occurrence"} & set(found[0])},
+    )
 
 
 def text_pieces(e: Labelled) -> list[tuple[str, int]]:

@@ -79,6 +79,11 @@ class ChainDesign:
         return np.repeat(self.donors, self.steps)
 
     @property
+    def share_of_donors(self) -> float:
+        """How many of all donors are used; 0 where they are drawn with replacement, so that using more of them takes nothing from their spread."""
+        return 0.0 if self.with_replacement else len(np.unique(self.units)) / self.n_donors
+
+    @property
     def kernel(self) -> str:
         """How values are computed, in words."""
         return f"{len(self.ranks):,} random orders of features and their reverses, each over one of {len(np.unique(self.donors)):,} of {self.n_donors:,} background rows"
@@ -147,14 +152,15 @@ class GrowingChains:
 def solve_chains(design: ChainDesign, observed: ObservedPairs) -> GameValues:
     """Return each game's Shapley values, with the variance of each over donors."""
     shape = (len(observed.own), design.ranks.shape[1], observed.own.shape[1])
-    out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape))
+    with_all = np.empty(shape)
+    out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape), with_all)
     total = observed.total
     units = _Units(design)
     for k in range(shape[2]):
         halves = (observed.present[:, :, k] - observed.absent[:, :, k]) / 2
         sums = observed.own[:, k, None] - observed.of_donors[:, design.donors, k]
         found = units.values(_added(design, halves, sums), sums, total[:, k])
-        out.values[:, :, k], out.variances[:, :, k], out.spread[:, :, k] = found
+        out.values[:, :, k], out.variances[:, :, k], out.spread[:, :, k], with_all[:, :, k] = found
     share_total(out, observed, total)
     return out
 
@@ -180,12 +186,13 @@ class _Units:
         self._of_chain, counts = np.unique(design.units, return_inverse=True, return_counts=True)[1:]
         self._of_chain = self._of_chain.reshape(-1)
         self._count, self._chains = len(counts), counts.astype(float)
-        self._share = 0.0 if design.with_replacement else self._count / design.n_donors
+        self._replaces = design.with_replacement
+        self._share = 0.0 if self._replaces else self._count / design.n_donors
         self._order = np.argsort(self._of_chain, kind="stable")
         self._starts = np.concatenate([[0], np.cumsum(counts)[:-1]]).astype(np.int64)
 
-    def values(self, added: Floats, sums: Floats, total: Floats) -> tuple[Floats, Floats, Floats]:
-        """Values, variances and spread over donors, (games, players) each.
+    def values(self, added: Floats, sums: Floats, total: Floats) -> tuple[Floats, Floats, Floats, Floats]:
+        """Values, variances, spread over donors, and variances with all donors, (games, players) each.
 
         Args:
             added: (games, chains, players). sums: of each chain, (games, chains). total: mean of the sums over all donors, (games,).
@@ -204,10 +211,16 @@ class _Units:
         within, freedom = self._within(added, means)
         wider = 1 + 1.2 / max(n - 2, 1)  # Student's t of few donors is wider than a normal
         if self._is_complete:
-            return values, within / n * (1 + 1.2 / freedom) ** 2, np.maximum(spread - within, 0.0)
+            variances = within / n * (1 + 1.2 / freedom) ** 2
+            return values, variances, np.maximum(spread - within, 0.0), variances
         # donors' own part vanishes as all are used
-        variances = left / n * (1 - _between(left, within, freedom) * self._share) * wider**2
-        return values, variances, spread * _between(spread, within, freedom)
+        between, each = _between(left, within, freedom), left / n * wider**2
+        return (
+            values,
+            each * (1 - between * self._share),
+            spread * _between(spread, within, freedom),
+            each * (1 if self._replaces else 1 - between),
+        )
 
     def _means(self, values: Floats) -> Floats:
         """Means over the chains of each unit, (games, units, ...), of values (games, chains, ...)."""

@@ -2,7 +2,10 @@
 
 A game is the mean of the games against each donor. Where every coalition can be evaluated over all donors, that is done. Else donors are cut into blocks, and
 each coalition is evaluated over one block, with its complement: so all donors are used alike, and what makes donors differ is seen within blocks, where several
-coalitions meet the same donors. A design grows by more coalitions first, then by joining blocks, until there is one block of all donors; then by coalitions again.
+coalitions meet the same donors. A design begins with few evaluations, so that easy games end early, and about doubles: by more coalitions first, then by joining
+blocks, until there is one block of all donors; then by coalitions again. Where all donors are within reach, there are only as many coalitions before blocks are
+joined as can then be evaluated over all of them. Donors of unequal weights are all there from the beginning in this case, as they cannot be drawn by weight and
+then joined.
 Few players have few coalitions: all of them are evaluated over the same donors, and the design grows by donors. Nothing that was evaluated is lost.
 """
 
@@ -133,12 +136,15 @@ class GrowingBlocks:
         equal = equal_weights(weights)
         first = min(most, players + PAIRS_BEYOND_PLAYERS)
         whole = is_whole(players, weights, limit)
+        at_once = whole and not equal
         self._replace = not (equal or whole)
-        self._together = every <= MAX_PAIRS_TOGETHER and not whole
-        self._joined_at = most if whole else min(most, max(PAIRS_BEFORE_JOINING, 4 * players))
+        self._together = every <= MAX_PAIRS_TOGETHER and not at_once
+        self._joined_at = min(most, max(PAIRS_BEFORE_JOINING, 4 * players))
+        if whole:
+            self._joined_at = max(first, min(self._joined_at, limit // (2 * self._n)))
         self._order = draw.permutation(self._n)
         affordable = limit // (2 * first)
-        if whole:
+        if at_once:
             self._blocks = [np.arange(self._n)]
         elif self._together:
             self._blocks = [np.zeros(0, dtype=np.int64)]
@@ -196,8 +202,8 @@ class GrowingBlocks:
                     break
                 self._add_pairs(min(room, self._joined_at - self._count))
             elif len(self._blocks) > 1:
-                if not self._join(target):
-                    break
+                if not self._join(target) and (self._evaluations > before or not self._join(limit)):
+                    break  # the last blocks may be a little more than twice as much
             else:
                 room = (target - self._evaluations) // (2 * len(self._blocks[0]))
                 added = min(room, len(self._coalitions) - self._count)

@@ -18,7 +18,7 @@ from whybox.data.table import Floats
 from whybox.games.indices import SHAPLEY, Index
 from whybox.models.links import Link
 
-__all__ = ["all_coalitions", "exact_values", "interventional_worths"]
+__all__ = ["all_coalitions", "exact_values", "interaction_matrix", "interventional_worths"]
 
 MAX_NUMBERS_HELD: Final = 2**21  # outputs held at a time while a row's coalitions are evaluated
 
@@ -52,6 +52,17 @@ def exact_values(worths: Floats, index: Index = SHAPLEY, order: int = 1) -> Floa
     weight = index.moments(players + 1)[size, others - size]
     for members in combinations(range(players), order):
         out[members] = out[members[::-1]] = weight @ _discrete_differences(worths, members)
+    return out
+
+
+def interaction_matrix(values: Floats, pairs: Floats) -> Floats:
+    """Return half of each interaction on either side of the diagonal and main effects on it, (players, players, outputs), so that rows add up to values.
+
+    Args:
+        values: (players, outputs). pairs: whole interactions, (players, players, outputs), zero on the diagonal.
+    """
+    out = pairs / 2.0
+    np.einsum("iio->io", out)[...] = values - out.sum(axis=1)
     return out
 
 

@@ -30,7 +30,20 @@ from scipy.linalg.lapack import dtrtrs
 from whybox.data.table import Floats
 from whybox.games.indices import SHAPLEY, Index
 
-__all__ = ["CoalitionProcess", "LinearSolution", "PairErrors"]
+__all__ = [
+    "DEFAULT_DECAY_AND_NOISE",
+    "EXCHANGEABLE_SHARE",
+    "MIN_GAME_SHARE",
+    "ROUNDING_SHARE",
+    "CoalitionProcess",
+    "LinearSolution",
+    "PairErrors",
+    "elementary_symmetric",
+    "learning_subset",
+    "most_likely",
+    "residual_basis",
+    "set_sums",
+]
 
 MEAN_VARIANCE: Final = 1e3  # variance of the mean over that of pairs of players, while weights are learnt
 DECAYS_TRIED: Final = (0.003, 0.01, 0.03, 0.1, 0.3)  # variance of size k + 2 over that of size k
@@ -90,13 +103,30 @@ class LinearSolution:
 
     def variances(self, halves: Floats) -> Floats:
         """Return the variances of the values, of the shape of :meth:`values`, from half the differences."""
+        return np.asarray(np.multiply.outer(self.posterior, self.scale(halves)))
+
+    @cached_property
+    def posterior(self) -> Floats:
+        """Variances of values in units of the process, (players,), wider by what choosing it and few pairs add."""
+        wider = ERROR_FACTOR * (1 + 1.2 / len(self.inverse))  # Student's t of few pairs is wider than a normal
+        return np.asarray(np.maximum(self.prior - self.explained, 0.0) * wider**2)
+
+    @cached_property
+    def explained(self) -> Floats:
+        """What pairs explain of the variances of values, in units of the process, (players,)."""
+        return np.asarray((self.observed * (self.inverse @ self.observed)).sum(axis=0))
+
+    @cached_property
+    def slopes(self) -> Floats:
+        """The values as a linear map of half the differences, (players, pairs + 1)."""
+        return np.asarray(2 * self.regression + self.observed.T @ self.inverse @ self.complement.T)
+
+    def scale(self, halves: Floats) -> Floats:
+        """Return the variance of each game in units of the process, (games,), or of one game, from half the differences."""
         residual = self.complement.T @ halves
-        freedom, weighted = len(residual), self.inverse @ residual
-        wider = 1 + 1.2 / freedom  # Student's t of few pairs is wider than a normal
-        scale = np.maximum((residual * weighted).sum(axis=0) / freedom, self._left_out_scale(weighted))
-        explained = (self.observed * (self.inverse @ self.observed)).sum(axis=0)
-        each = np.maximum(self.prior - explained, 0.0) * (ERROR_FACTOR * wider) ** 2
-        return np.asarray(np.multiply.outer(each, scale))
+        weighted = self.inverse @ residual
+        own = (residual * weighted).sum(axis=0) / len(residual)
+        return np.asarray(np.maximum(own, self._left_out_scale(weighted)))
 
     @cached_property
     def _precision(self) -> Floats:
@@ -122,7 +152,7 @@ class CoalitionProcess:
         """Prepare for `coalitions` (pairs, players), one of each pair; the pair of all players and none is known too, and comes last.
 
         Args:
-            index: whose values are asked; one that is symmetric.
+            index: whose values are asked; of one that is not symmetric, the part that sets of an odd number of players have.
         """
         players = coalitions.shape[1]
         nodes, shares = index.rule(MAX_SET_SIZE)
@@ -134,14 +164,14 @@ class CoalitionProcess:
         self._signs = np.concatenate([np.where(coalitions, 1.0, -1.0), np.ones((1, players))])
         self._orders = [k for k in range(1, MAX_SET_SIZE + 1, 2) if k <= players]
         self._pseudo_inverse = np.linalg.pinv(self._signs)
-        self._complement = _residual_basis(self._signs)
-        self._subset = slice(None, None, max(1, len(self._signs) // max(MAX_PAIRS_FOR_LEARNING, 3 * players)))
+        self._complement = residual_basis(self._signs)
+        self._subset = learning_subset(len(self._signs), players)
         self._subset_complement = (
-            self._complement if self._subset.step == 1 else _residual_basis(self._signs[self._subset])
+            self._complement if self._subset.step == 1 else residual_basis(self._signs[self._subset])
         )
         # Shapley's weights of the pairs, one coalition of which has the player: white noise over pairs has Shapley values too
         moments = index.moments(players + 1)
-        weight = [2 * float(moments[k, players - 1 - k]) for k in range(players)]
+        weight = [float(moments[k, players - 1 - k] + moments[players - 1 - k, k]) for k in range(players)]
         size = (self._signs > 0).sum(axis=1)[:, None]
         inside, outside = np.array([0.0, *weight])[size], np.array([*weight, 0.0])[size]
         self._noise = np.where(self._signs > 0, inside, -outside)
@@ -165,10 +195,14 @@ class CoalitionProcess:
         """
         halves, means = halves.reshape(len(halves), -1), means.reshape(len(means), -1)
         sampling = _no_errors(len(means), halves.shape[1]) if sampling is None else sampling
-        return self._solve(halves, self._interaction_weights(means, sampling.means), sampling.halves)
+        return self._solve(halves, self.interaction_weights(means, sampling.means), sampling.halves)
 
-    def _interaction_weights(self, means: Floats, errors: Floats) -> Floats:
-        """Return how much each player takes part in interactions: the energy of its pairs of players, in a process on the means of pairs."""
+    def interaction_weights(self, means: Floats, errors: Floats) -> Floats:
+        """Return how much each player takes part in interactions: the energy of its pairs of players, in a process on the means of pairs.
+
+        Args:
+            means: (pairs, games). errors: (pairs, games), their variances.
+        """
         subset = self._subset
         z, y = self._signs[:-1][subset], means[subset] - means[subset].mean(axis=0)
         tiny = np.finfo(float).tiny
@@ -179,7 +213,7 @@ class CoalitionProcess:
         w = np.ones(z.shape[1])
         decay, noise = DEFAULT_DECAY_AND_NOISE
         for _ in range(LEARNING_ROUNDS):
-            sums, total = _set_sums(z, z, w, 4), _elementary_symmetric(lambda i, w=w: (w**i).sum(), 4)  # type: ignore[misc]
+            sums, total = set_sums(z, z, w, 4), elementary_symmetric(lambda i, w=w: (w**i).sum(), 4)  # type: ignore[misc]
             covariance = MEAN_VARIANCE + sums[2] / total[2] + decay * sums[4] / total[4] + np.diag(noise + extra)
             solved = np.linalg.solve(covariance, y)
             energy = np.zeros(len(w))
@@ -195,7 +229,7 @@ class CoalitionProcess:
         """Return the solution for these weights, with the decay and noise that are most likely for half the differences, (pairs + 1, games)."""
         signs, regression, complement = self._signs, self._pseudo_inverse, self._complement
         terms = self._mixed_covariances(w)
-        decay, noise, extra = self._most_likely(halves, [t[0] for t in terms], errors)
+        decay, noise, extra = most_likely(halves, [t[0] for t in terms], errors, self._subset, self._subset_complement)
         covariance = noise * np.eye(len(signs))
         slopes, prior = noise * self._noise, np.full(signs.shape[1], noise * self._noise_prior)
         for k, (kernel, slope, variance) in enumerate(terms):
@@ -213,7 +247,7 @@ class CoalitionProcess:
     def _mixed_covariances(self, w: Floats) -> list[tuple[Floats, ...]]:
         """Return the terms for these weights, mixed with a share of those of equal weights."""
         out = []
-        total = _elementary_symmetric(lambda i: (w**i).sum(), self._orders[-1])
+        total = elementary_symmetric(lambda i: (w**i).sum(), self._orders[-1])
         own = self._covariance_terms(w)
         for k, terms, equal in zip(self._orders[1:], own, self._exchangeable, strict=True):
             # few players with nearly all the weight: sums over larger sets are differences of large numbers
@@ -226,9 +260,9 @@ class CoalitionProcess:
         z, orders = self._signs, self._orders[1:]
         if not orders:
             return []
-        sums, total = _set_sums(z, z, w, orders[-1]), _elementary_symmetric(lambda i: (w**i).sum(), orders[-1])
-        others = _elementary_symmetric(lambda i: ((z**i) @ w**i)[:, None] - (z * w) ** i, orders[-1])
-        without = _elementary_symmetric(lambda i: (w**i).sum() - w**i, orders[-1])
+        sums, total = set_sums(z, z, w, orders[-1]), elementary_symmetric(lambda i: (w**i).sum(), orders[-1])
+        others = elementary_symmetric(lambda i: ((z**i) @ w**i)[:, None] - (z * w) ** i, orders[-1])
+        without = elementary_symmetric(lambda i: (w**i).sum() - w**i, orders[-1])
         value = self._value_of_set
         return [
             (
@@ -239,46 +273,58 @@ class CoalitionProcess:
             for k in orders
         ]
 
-    def _most_likely(self, halves: Floats, kernels: list[Floats], errors: Floats) -> tuple[float, float, Floats]:
-        """Return the decay and noise of the largest marginal likelihood, each game at its best scale; and what errors add to the variance of each pair.
 
-        Errors are known in the units of the game and the scale is not, so the two are found in turn.
-        """
-        subset, complement = self._subset, self._subset_complement
-        tiny = np.finfo(float).tiny
-        residual, eye = complement.T @ halves[subset], np.eye(complement.shape[1])
-        kernels = [complement.T @ k[subset, subset] @ complement for k in kernels]
-        freedom = len(residual)
-        of_errors = np.einsum("gii->g", errors) / len(halves)
-        size = np.maximum.reduce([(residual**2).mean(axis=0), MIN_SIZE * of_errors, np.full(len(of_errors), tiny)])
-        residual, relative = residual / np.sqrt(size), errors / size[:, None, None]
-        share = np.array([((each[subset, subset] @ complement) * complement).sum() for each in relative]) / freedom
-        scale = np.maximum(1 - share, MIN_GAME_SHARE) / float(np.trace(kernels[0]) / freedom if kernels else 1.0)
+def learning_subset(pairs: int, players: int) -> slice:
+    """Return the pairs that decay and noise are chosen by: all of them, or evenly some."""
+    return slice(None, None, max(1, pairs // max(MAX_PAIRS_FOR_LEARNING, 3 * players)))
+
+
+def most_likely(
+    halves: Floats, kernels: list[Floats], errors: Floats, subset: slice, complement: Floats, *, pooled: bool = False
+) -> tuple[float, float, Floats]:
+    """Return the decay and noise of the largest marginal likelihood, each game at its best scale; and what errors add to the variance of each pair.
+
+    Errors are known in the units of the game and the scale is not, so the two are found in turn.
+
+    Args:
+        halves: (pairs, games), half the differences of pairs, or their means. kernels: (pairs, pairs) each, of the sizes of sets. errors: (games, pairs, pairs).
+        subset: the pairs that are used. complement: a basis of what the regression leaves of these.
+        pooled: whether errors of all games are over the variance of all; else the mean over games, of which one that has little variance counts most.
+    """
+    tiny = np.finfo(float).tiny
+    residual, eye = complement.T @ halves[subset], np.eye(complement.shape[1])
+    kernels = [complement.T @ k[subset, subset] @ complement for k in kernels]
+    freedom = len(residual)
+    of_errors = np.einsum("gii->g", errors) / len(halves)
+    size = np.maximum.reduce([(residual**2).mean(axis=0), MIN_SIZE * of_errors, np.full(len(of_errors), tiny)])
+    residual, relative = residual / np.sqrt(size), errors / size[:, None, None]
+    share = np.array([((each[subset, subset] @ complement) * complement).sum() for each in relative]) / freedom
+    scale = np.maximum(1 - share, MIN_GAME_SHARE) / float(np.trace(kernels[0]) / freedom if kernels else 1.0)
+    best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
+    extra = np.zeros((len(halves), len(halves)))
+    for _ in range(ROUNDS_OF_SCALE if errors.any() else 1):
+        extra = errors.sum(axis=0) / (scale @ size) if pooled else (relative / scale[:, None, None]).mean(axis=0)
+        added = complement.T @ extra[subset, subset] @ complement
         best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
-        extra = np.zeros((len(halves), len(halves)))
-        for _ in range(ROUNDS_OF_SCALE if errors.any() else 1):
-            extra = (relative / scale[:, None, None]).mean(axis=0)
-            added = complement.T @ extra[subset, subset] @ complement
-            best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
-            for decay in DECAYS_TRIED:
-                covariance = sum(decay**k * kernel for k, kernel in enumerate(kernels)) + added
-                for noise in NOISES_TRIED:
-                    root = np.linalg.cholesky(covariance + noise * eye)
-                    whitened = dtrtrs(root.T, residual, lower=0, trans=1)[0]
-                    squares = np.maximum((whitened**2).sum(axis=0), tiny)
-                    unlikely = float(freedom * np.log(squares).mean() + 2 * np.log(np.diag(root)).sum())
-                    if unlikely < best[0]:
-                        best, fitted = (unlikely, decay, noise), squares / freedom
-            scale = fitted
-        return best[1], best[2], extra
+        for decay in DECAYS_TRIED:
+            covariance = sum(decay**k * kernel for k, kernel in enumerate(kernels)) + added
+            for noise in NOISES_TRIED:
+                root = np.linalg.cholesky(covariance + noise * eye)
+                whitened = dtrtrs(root.T, residual, lower=0, trans=1)[0]
+                squares = np.maximum((whitened**2).sum(axis=0), tiny)
+                unlikely = float(freedom * np.log(squares).mean() + 2 * np.log(np.diag(root)).sum())
+                if unlikely < best[0]:
+                    best, fitted = (unlikely, decay, noise), squares / freedom
+        scale = fitted
+    return best[1], best[2], extra
 
 
-def _residual_basis(signs: Floats) -> Floats:
+def residual_basis(signs: Floats) -> Floats:
     """Return an orthonormal basis, (pairs, pairs - players), of what no regression on single players explains."""
     return np.asarray(np.linalg.qr(signs, mode="complete")[0][:, signs.shape[1] :])
 
 
-def _elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[Floats]:
+def elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[Floats]:
     """Return elementary symmetric polynomials of sizes 0 ... `largest` from sums of powers (Newton's identities)."""
     p = [power(i) for i in range(1, largest + 1)]
     out = [np.ones_like(p[0])]
@@ -287,8 +333,8 @@ def _elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[
     return out
 
 
-def _set_sums(a: Floats, b: Floats, w: Floats, largest: int) -> list[Floats]:
+def set_sums(a: Floats, b: Floats, w: Floats, largest: int) -> list[Floats]:
     """Return sums over the sets of each size of prod_j w_j a_j b_j, for every two rows of signs."""
-    return _elementary_symmetric(
+    return elementary_symmetric(
         lambda i: (a * w**i) @ b.T if i % 2 else np.full((len(a), len(b)), (w**i).sum()), largest
     )

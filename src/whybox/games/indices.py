@@ -43,6 +43,11 @@ class Index:
         """Whether attributions add up to prediction minus base (Shapley only)."""
         return self.point is None and self.alpha == 1.0 and self.beta == 1.0
 
+    @property
+    def symmetric(self) -> bool:
+        """Whether a coalition of others counts as much as all others without it."""
+        return self.alpha == self.beta if self.point is None else self.point == 0.5
+
     def rule(self, degree: int) -> tuple[Floats, Floats]:
         """Return quadrature nodes and weights, exact for polynomials in p up to `degree`; they are shared, and cannot be written to."""
         return _quadrature_rule(self, degree)

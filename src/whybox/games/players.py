@@ -67,6 +67,14 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None, *, 
     tied = [tuple(sorted(columns)) for columns in groups_of_model]
     _refuse_split(names, given, tied)
     if len(names) > 1 and not given and len(tied) == 1:
+        steps = model.inputs.undeclared_steps
+        if steps:
+            raise UnsupportedModelError(
+                f"{', '.join(steps)} of the pipeline does not tell which columns its own are made of, and rows at hand do not show it, so all its columns "
+                f"({quoted_list(names)}) would be one player. Pass more rows, or rows like those of training as ",
+                Argument("background", example="X_train"),
+                ": it is then found by trial, or the model is evaluated.",
+            )
         raise UnsupportedModelError(
             f"the model mixes all its columns ({quoted_list(names)}) before it reads them, so they are one player and there is nothing to share out. "
             "Explain the model on the mixed columns instead (pass its last step and the transformed rows), or, for CatBoost, train with max_ctr_complexity=1."

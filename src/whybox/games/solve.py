@@ -19,11 +19,24 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.donor_blocks import BlockDesign
 from whybox.games.exact import exact_values
-from whybox.games.gaussian_process import CoalitionProcess, PairErrors
+from whybox.games.gaussian_process import CoalitionProcess, LinearSolution, PairErrors
 from whybox.games.indices import SHAPLEY, Index
 from whybox.games.sampling import CoalitionDesign
 
-__all__ = ["GameValues", "ObservedPairs", "estimate_values", "share_total", "solve_games"]
+__all__ = [
+    "MAX_ENTRIES_AT_A_TIME",
+    "MIN_OWN_SHARE",
+    "DonorMean",
+    "GameValues",
+    "Ints",
+    "ObservedPairs",
+    "OneOutput",
+    "estimate_values",
+    "games_learnt_from",
+    "is_of_all_pairs",
+    "share_total",
+    "solve_games",
+]
 
 Ints = npt.NDArray[np.int64]
 GAMES_LEARNT_FROM: Final = 16  # that the process is learnt from, evenly among all
@@ -57,13 +70,14 @@ class ObservedPairs:
         """What all players add, (games, outputs)."""
         return np.asarray(self.own - np.einsum("b,gbo->go", self.weights, self.of_donors))
 
-    def less(self, other: ObservedPairs) -> ObservedPairs:
-        """Return what a surrogate leaves."""
+    def less(self, other: ObservedPairs, share: Floats | None = None) -> ObservedPairs:
+        """Return what a surrogate leaves, or what a share of it leaves, (games, outputs)."""
+        each = np.ones((1, 1)) if share is None else share
         return ObservedPairs(
-            self.present - other.present,
-            self.absent - other.absent,
-            self.own - other.own,
-            self.of_donors - other.of_donors,
+            self.present - each[:, None] * other.present,
+            self.absent - each[:, None] * other.absent,
+            self.own - each * other.own,
+            self.of_donors - each[:, None] * other.of_donors,
             self.weights,
             self.noise,
         )
@@ -72,11 +86,21 @@ class ObservedPairs:
 @final
 @dataclass(frozen=True, eq=False)
 class GameValues:
-    """Values and variances, (games, players, outputs), and the variance of a value over donors, of the same shape."""
+    """Values and variances, (games, players, outputs), and the variance of a value over donors, of the same shape.
+
+    Attributes:
+        with_all_donors: variances of as many chains, had they used all donors alike; None: of no chains.
+    """
 
     values: Floats
     variances: Floats
     spread: Floats
+    with_all_donors: Floats | None = None
+
+    def of_games(self, some: npt.NDArray[np.bool_]) -> GameValues:
+        """Return those of some games, (games,)."""
+        with_all = None if self.with_all_donors is None else self.with_all_donors[some]
+        return GameValues(self.values[some], self.variances[some], self.spread[some], with_all)
 
 
 def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHAPLEY) -> GameValues:
@@ -87,10 +111,10 @@ def solve_games(design: BlockDesign, observed: ObservedPairs, index: Index = SHA
     """
     shape = (len(observed.own), design.coalitions.shape[1], observed.own.shape[1])
     out = GameValues(np.empty(shape), np.empty(shape), np.empty(shape))
-    process = None if _is_of_all_pairs(design) else CoalitionProcess(design.coalitions, index)
+    process = None if is_of_all_pairs(design) else CoalitionProcess(design.coalitions, index)
     total = observed.total
     for k in range(shape[2]):
-        one = _OneOutput(design, observed, total[:, k], k)
+        one = OneOutput(design, observed, total[:, k], k)
         if process is None:
             out.values[:, :, k], out.variances[:, :, k] = one.of_all_pairs(index)
         else:
@@ -109,21 +133,33 @@ def share_total(out: GameValues, observed: ObservedPairs, total: Floats, *, effi
         out.values[...] += (total - out.values.sum(axis=1))[:, None] / players
 
 
-def _is_of_all_pairs(design: BlockDesign) -> bool:
+def games_learnt_from(games: int) -> Ints:
+    """Return the games that a process is learnt from."""
+    return np.unique(np.linspace(0, games - 1, GAMES_LEARNT_FROM).astype(np.int64))
+
+
+def is_of_all_pairs(design: BlockDesign) -> bool:
     """Whether values follow from every coalition over the same donors."""
     return design.is_every_pair and design.is_one_block
 
 
 @final
-class _OneOutput:
+class OneOutput:
     """One output of all games.
 
     Args:
         total: (games,), what all players add. k: which output.
+
+    Attributes:
+        total, weights: of the games, and of the donors. share: (entries,), of each in the mean of its pair. noise: variance of an output.
+        halves: (games, pairs), half the difference of each pair. spread: (games, players), of values over donors.
+        solution: of the process that gave the values, once it did.
     """
 
+    solution: LinearSolution
+
     def __init__(self, design: BlockDesign, observed: ObservedPairs, total: Floats, k: int) -> None:
-        self._design, self._total, self._weights = design, total, observed.weights
+        self._design, self.total, self.weights = design, total, observed.weights
         self._present, self._absent = observed.present[:, :, k], observed.absent[:, :, k]
         self._own, self._of_donors = observed.own[:, k], observed.of_donors[:, :, k]
         self._same_donors = observed.of_donors.strides[0] == 0  # of all games
@@ -131,102 +167,103 @@ class _OneOutput:
         self._slopes = (design.signs - self._mean_sign[:, None]) / 2
         w = observed.weights[design.donor]
         share = np.full(len(w), 1.0) if design.with_replacement else w
-        self._share = share / np.add.reduceat(share, design.starts)[design.pair]
-        self._noise = 0.0 if observed.noise is None else float(observed.noise[k])
+        self.share = share / np.add.reduceat(share, design.starts)[design.pair]
+        self.noise = 0.0 if observed.noise is None else float(observed.noise[k])
         games, pairs = len(total), len(design.coalitions)
-        self._halves, self.spread = np.empty((games, pairs)), np.empty((games, design.coalitions.shape[1]))
+        self.halves, self.spread = np.empty((games, pairs)), np.empty((games, design.coalitions.shape[1]))
         products, step = _DonorProducts(design, self._slopes), max(1, MAX_ENTRIES_AT_A_TIME // max(len(w), 1))
         for start in range(0, games, step):
             some = slice(start, start + step)
-            self._halves[some], deviations = self._halves_of(some)
+            self.halves[some], deviations = self.halves_of(some)
             self.spread[some] = products(deviations)
         # not known where no pairs share donors
         self.spread = (
             _non_negative(products.gram, self.spread) if products.gram.any() else np.full_like(self.spread, np.nan)
         )
 
-    def _halves_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
+    def halves_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
         """Half the difference of each pair, (games, pairs), and how entries deviate from it, (games, entries)."""
         design = self._design
         halves = self._present[games] - self._absent[games]
         halves /= 2
         correction = self._mean_sign[design.pair] / 2
         halves += correction * self._donors_of(games)
-        means = np.add.reduceat(halves * self._share, design.starts, axis=1)
+        means = np.add.reduceat(halves * self.share, design.starts, axis=1)
         halves -= means[:, design.pair]
-        return means - self._mean_sign / 2 * (self._own - self._total)[games, None], halves
+        return means - self._mean_sign / 2 * (self._own - self.total)[games, None], halves
 
-    def _means_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
-        """The mean of each pair, (games, pairs), and the mean over pairs of its variance over donors, (games,)."""
+    def means_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
+        """The mean of each pair less that of all players and none, (games, pairs), and how entries deviate from it, (games, entries)."""
         design = self._design
         means = self._present[games] + self._absent[games]
         means -= self._own[games, None]
         means -= self._donors_of(games)
         means /= 2
-        of_pairs = np.add.reduceat(means * self._share, design.starts, axis=1)
+        of_pairs = np.add.reduceat(means * self.share, design.starts, axis=1)
         means -= of_pairs[:, design.pair]
-        return of_pairs, self._within(means**2).mean(axis=1)
+        return of_pairs, means
 
     def _donors_of(self, games: slice | Ints) -> Floats:
         """Outputs of the donor of each entry, (games, entries), or (1, entries) where all games have the same."""
         chosen = self._of_donors[:1] if self._same_donors else self._of_donors[games]
         return np.asarray(chosen[:, self._design.donor])
 
-    def _within(self, squares: Floats) -> Floats:
+    def within(self, squares: Floats) -> Floats:
         """Variance over donors of each pair from squared deviations (games, entries), (games, pairs)."""
         counts = self._design.counts
         return np.asarray(
             np.add.reduceat(squares, self._design.starts, axis=1) / np.maximum(counts - 1, 1) * (counts > 1)
         )
 
-    def _errors(self, games: Ints, mean_spread: Floats) -> PairErrors | None:
+    def errors(self, games: Ints, mean_spread: Floats) -> PairErrors | None:
         """Variances of what is observed, of some games, given the variance of their means over donors, (games,)."""
         design = self._design
-        if design.is_whole and not self._noise:
+        if design.is_whole and not self.noise:
             return None
         counts = design.counts.astype(float)
         same = design.block[:, None] == design.block
         shared = np.where(same, 1 / counts[:, None], 0.0) - (0.0 if design.with_replacement else 1 / design.n_donors)
         left = np.maximum(1 - (0.0 if design.with_replacement else 1.0) * counts / design.n_donors, 0.0)
-        within = self._within(self._halves_of(games)[1] ** 2)
+        within = self.within(self.halves_of(games)[1] ** 2)
         n = len(counts)
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
         for g in range(len(games)):
             common = (self._slopes * np.nan_to_num(self.spread[games[g]])) @ self._slopes.T
             own = max(float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()))
-            halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self._noise / (2 * counts))
-            means[:, g] = mean_spread[g] * left / counts + self._noise / (2 * counts)
+            halves[g, :n, :n] = common * shared + np.diag(own * left / counts + self.noise / (2 * counts))
+            means[:, g] = mean_spread[g] * left / counts + self.noise / (2 * counts)
         return PairErrors(halves, means)
 
     def by_process(self, process: CoalitionProcess) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, by a process that some of the games teach."""
-        halves = np.concatenate([self._halves, self._total[:, None] / 2], axis=1).T
-        games = np.unique(np.linspace(0, len(self._total) - 1, GAMES_LEARNT_FROM).astype(np.int64))
-        means, mean_spread = self._means_of(games)
-        solution = process.learn(halves[:, games], means.T, self._errors(games, mean_spread))
-        return solution.values(halves).T, solution.variances(halves).T
+        halves = np.concatenate([self.halves, self.total[:, None] / 2], axis=1).T
+        games = games_learnt_from(len(self.total))
+        means, deviations = self.means_of(games)
+        errors = self.errors(games, self.within(deviations**2).mean(axis=1))
+        self.solution = process.learn(halves[:, games], means.T, errors)
+        return self.solution.values(halves).T, self.solution.variances(halves).T
 
     def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, where every coalition was evaluated over the same donors: all of them or some.
 
         The values of each donor's own game follow, so variances are those of a mean over donors.
         """
-        design, games = self._design, len(self._total)
+        design, games = self._design, len(self.total)
         players, pairs = design.coalitions.shape[1], len(design.coalitions)
         power = 1 << np.arange(players)
         at, others = design.coalitions @ power, ~design.coalitions @ power
         worths, of_pairs = np.zeros((2**players, games)), np.zeros((2**players, pairs))
-        means, _ = self._means_of(slice(None))
-        worths[at], worths[others] = (means + self._halves).T, (means - self._halves).T
-        worths[0], worths[-1] = -self._total / 2, self._total / 2
+        means, _ = self.means_of(slice(None))
+        worths[at], worths[others] = (means + self.halves).T, (means - self.halves).T
+        worths[0], worths[-1] = -self.total / 2, self.total / 2
         of_pairs[at, np.arange(pairs)], of_pairs[others, np.arange(pairs)] = 1.0, -1.0
         values, slopes = exact_values(worths, index).T, exact_values(of_pairs, index)  # (players, pairs)
         count = int(design.counts[0])
-        share = self._share[:count]
-        of_donors = np.einsum("ip,gpb->gib", slopes, self._halves_of(slice(None))[1].reshape(games, pairs, count))
-        mean = _DonorMean(share, self._gaps, self._gaps[:, design.donor[:count]], self._weights, self._total)
+        share = self.share[:count]
+        of_donors = np.einsum("ip,gpb->gib", slopes, self.halves_of(slice(None))[1].reshape(games, pairs, count))
+        mean = DonorMean(share, self.gaps, self.gaps[:, design.donor[:count]], self.weights, self.total)
         self.spread = mean.spread(of_donors)
-        noise = self._noise * (slopes**2).sum(axis=1) * (share**2).sum() / 2
+        noise = self.noise * (slopes**2).sum(axis=1) * (share**2).sum() / 2
         if design.is_whole:
             return values, np.tile(noise, (games, 1))
         moved, variances = mean.estimate(values, of_donors)
@@ -234,14 +271,14 @@ class _OneOutput:
         return moved, variances * left / count + noise
 
     @property
-    def _gaps(self) -> Floats:
+    def gaps(self) -> Floats:
         """How far what all players add to each donor's game is from its mean, (games, donors)."""
-        return np.asarray(self._own[:, None] - self._of_donors - self._total[:, None])
+        return np.asarray(self._own[:, None] - self._of_donors - self.total[:, None])
 
 
 @final
 @dataclass(frozen=True, eq=False)
-class _DonorMean:
+class DonorMean:
     """Values as means over some donors; what all players add is known for every donor.
 
     Attributes:
@@ -264,12 +301,16 @@ class _DonorMean:
     def _degrees(self) -> float:
         return max(1 - float((self.share**2).sum()), np.finfo(float).tiny)
 
-    def spread(self, of_donors: Floats) -> Floats:
-        """The variance of values over donors, (games, players), from those of each donor, which were corrected by an equal share of its gap; NaN of one donor."""
+    def spread(self, of_donors: Floats, of_gap: Floats | None = None) -> Floats:
+        """The variance of values over donors, (games, values), from those of each donor, (games, values, donors drawn), which lack a share of its gap.
+
+        Args:
+            of_gap: (values, 1), that share; None: an equal one for each. The variance of one donor is NaN.
+        """
         if len(self.share) < 2:
             return np.full(of_donors.shape[:2], np.nan)
-        players = of_donors.shape[1]
-        return np.asarray((of_donors + self._here[:, None] / players) ** 2 @ self.share / self._degrees)
+        lacking = 1 / of_donors.shape[1] if of_gap is None else of_gap
+        return np.asarray((of_donors + self._here[:, None] * lacking) ** 2 @ self.share / self._degrees)
 
     def estimate(self, values: Floats, of_donors: Floats) -> tuple[Floats, Floats]:
         """Return values regressed on the gaps, and the variance of one donor's around them, (games, players) each.

@@ -14,7 +14,7 @@ from whybox.data.table import Floats, Table
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 
-__all__ = ["FileLibrary", "Model", "OwnPredict", "Verdict"]
+__all__ = ["FileLibrary", "Model", "OffsetRule", "OwnPredict", "Verdict"]
 
 Scale = Literal["raw", "response"]
 
@@ -78,6 +78,25 @@ class FileLibrary:
     was_asked: bool = False
 
 
+@final
+@dataclass(frozen=True, eq=False)
+class OffsetRule:
+    """How a library adds offsets to raw outputs: a part of each row's prediction that is known without the model.
+
+    Attributes:
+        name: the library's word for it: ``"base_margin"``.
+        replaced: (outputs,), what of the base an offset takes the place of: XGBoost's base score. None: nothing.
+        predict: aligned table, offsets (rows, outputs) -> raw outputs with them, (rows, outputs); None: no predict of the library takes offsets.
+        call_name: the call as text, for messages. relative_rounding: as of :class:`OwnPredict`.
+    """
+
+    name: str
+    replaced: Floats | None = None
+    predict: Callable[[Table, Floats], Floats] | None = None
+    call_name: str = ""
+    relative_rounding: float = 0.0
+
+
 @dataclass(frozen=True, eq=False, kw_only=True)
 class Model(ABC):
     """Anything that can be explained. Concrete models are frozen, final, and checked once when made.
@@ -90,6 +109,7 @@ class Model(ABC):
         verdict: how our reading was checked.
         rounds_used: boosting rounds used and rounds stored, if fewer are used (early stopping).
         notes: remarks for the user.
+        offset_rule: how the library adds offsets of rows; None: it knows none.
         float32_sums: whether the library itself sums in float32, so that float32 sums are as exact as its own.
     """
 
@@ -102,6 +122,7 @@ class Model(ABC):
     notes: tuple[str, ...] = ()
     float32_sums: bool = False
     file_library: FileLibrary | None = field(default=None, repr=False)
+    offset_rule: OffsetRule | None = field(default=None, repr=False)
 
     @property
     @abstractmethod

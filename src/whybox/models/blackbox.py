@@ -16,14 +16,14 @@ from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
-from whybox.models.bound_method import PREDICT_METHODS, gives_labels, last_estimator
+from whybox.models.bound_method import PREDICT_METHODS, gives_labels, has_method, last_estimator
 from whybox.models.call_outputs import as_outputs
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 from whybox.models.links import Outputs
 from whybox.models.remote import RemoteModel
 
-__all__ = ["BlackBox", "RawScores", "as_black_box", "prediction_method", "probe_outputs"]
+__all__ = ["BlackBox", "RawScores", "as_black_box", "box_of_call", "prediction_method", "probe_outputs"]
 
 
 @final
@@ -96,10 +96,15 @@ def as_black_box(
     method = prediction_method(obj, response_method) if scores is None else "decision_function"
     names, named = _input_columns(obj, rows)
     categories = {} if method is None or learned_categories is None else learned_categories(obj, len(names))
-    inputs = Inputs(
-        names, named, _NoMatrix(categories), tuple((i,) for i in range(len(names))), pipeline_names=_fitted_columns(obj)
-    )
     is_function = method is None
+    inputs = Inputs(
+        names,
+        named,
+        _NoMatrix(categories),
+        tuple((i,) for i in range(len(names))),
+        pipeline_names=_fitted_columns(obj),
+        known_from="the background has" if is_function else "the model was trained on",
+    )
     if scores is not None:
         call, what = _TableFunction(scores.predict_function, is_function), scores.call_name
     else:
@@ -131,17 +136,38 @@ def as_black_box(
     )
 
 
+def box_of_call(
+    call: Callable[[Table], Floats],
+    names: tuple[str, ...],
+    outputs: Outputs,
+    *,
+    kind: str,
+    call_name: str,
+    categories: Mapping[int, Vocabulary],
+    notes: tuple[str, ...],
+) -> BlackBox:
+    """Wrap a function of aligned tables whose outputs are known.
+
+    Args:
+        call: table -> (rows, outputs). names: of its columns. outputs: on their only scale. kind, call_name: in words.
+        categories: learned for some of the columns, by position. notes: remarks for the user.
+    """
+    inputs = Inputs(names, True, _NoMatrix(categories), tuple((i,) for i in range(len(names))))
+    own = OwnPredict(call, "raw", 0.0, call_name, "numpy")
+    return BlackBox(inputs=inputs, outputs=outputs, kind=kind, own_predict=own, notes=notes)
+
+
 def prediction_method(obj: Any, response_method: str | None) -> str | None:
     """The method to call; None for a function."""
     if response_method is not None:
         if response_method not in PREDICT_METHODS:
             raise OptionError(Argument("response_method", response_method), " is not known.", known=PREDICT_METHODS)
-        if not hasattr(obj, response_method):
+        if not has_method(obj, response_method):
             raise OptionError(
                 Argument("response_method", response_method), f": this {type(obj).__name__} has no such method."
             )
         return response_method
-    method = next((m for m in PREDICT_METHODS if hasattr(obj, m)), None)
+    method = next((m for m in PREDICT_METHODS if has_method(obj, m)), None)
     if method is None and not callable(obj):
         raise UnsupportedModelError(
             f"{type(obj).__name__} has no predict_proba, decision_function or predict and cannot be called; pass a fitted model or a function of rows."

@@ -10,11 +10,11 @@ from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["PREDICT_METHODS", "BoundMethod", "bound_method", "gives_labels", "last_estimator"]
+__all__ = ["PREDICT_METHODS", "BoundMethod", "bound_method", "gives_labels", "has_method", "last_estimator"]
 
 # in the order in which an estimator's methods are preferred: labels carry least
 PREDICT_METHODS: Final = ("predict_proba", "decision_function", "predict")
-_LIBRARIES: Final = ("sklearn", "xgboost", "lightgbm", "catboost", "interpret")
+_LIBRARIES: Final = ("sklearn", "imblearn", "xgboost", "lightgbm", "catboost", "interpret")
 # their predict takes a container of its own, or gives another scale than the estimators' one
 _NOT_READ: Final = {("xgboost", "Booster"), ("catboost", "CatBoost")}
 
@@ -75,6 +75,11 @@ class BoundMethod:
         """Whether raw scores are sums over trees of which predictions are the mean: LightGBM's, in random-forest mode."""
         library = type(last_estimator(self.estimator)).__module__.partition(".")[0]
         return library == "lightgbm" and isinstance(model, TreeEnsemble) and bool((model.tree_weight != 1.0).any())
+
+
+def has_method(obj: Any, name: str) -> bool:
+    """Whether an object has a method of its own; not one that answers to any name, as lightgbm's CVBooster does for the boosters in it."""
+    return hasattr(obj, name) and not hasattr(obj, "a_name_that_nothing_has")
 
 
 def last_estimator(estimator: Any) -> Any:

@@ -23,7 +23,7 @@ from whybox.errors import (
 )
 from whybox.models.categories import Vocabulary, category_key
 
-__all__ = ["Encoder", "Inputs", "NumberEncoder"]
+__all__ = ["Encoder", "Inputs", "NumberEncoder", "same_columns"]
 
 _ROWS_ENCODED: Final = 65536  # of a block
 _MAX_ROWS_CONFIRMED: Final = 24  # rows used to confirm a pipeline's structure
@@ -67,6 +67,9 @@ class Inputs:
         blank_replacement: what the library writes instead of a blank in a name, if it does so (LightGBM writes "_").
         own_names: names that the library made up because it was given none; a frame that has all of them is matched by name.
         pipeline_names: names that another step of a Pipeline was fitted with, if the model itself stores none.
+        known_from: whose columns these are, for messages; a plain function was trained on none.
+        undeclared_steps: steps of a Pipeline that do not tell which columns they make theirs of, by class: `source_columns` holds all that they may be.
+        tried_steps: those of which it was found by trial, see whybox.models.source_trials.
     """
 
     names: tuple[str, ...]
@@ -76,6 +79,9 @@ class Inputs:
     blank_replacement: str | None = None
     own_names: tuple[str, ...] = ()
     pipeline_names: tuple[str, ...] = ()
+    known_from: str = "the model was trained on"
+    undeclared_steps: tuple[str, ...] = ()
+    tried_steps: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -93,14 +99,14 @@ class Inputs:
             known_names = self.names if self.has_names else self.own_names
             library_spellings = tuple(self._library_spelling(n) for n in table.names)
             return _restore_names(
-                *align_columns(table.with_names(library_spellings), known_names, what=what),
+                *align_columns(table.with_names(library_spellings), known_names, what=what, whose=self.known_from),
                 table.names,
                 library_spellings,
             )
         if table.width != len(self.names):
             raise ColumnsError(
                 Argument(what),
-                f" has {table.width} columns, the model was trained on {len(self.names)}",
+                f" has {table.width} columns, {self.known_from} {len(self.names)}",
                 f": {quoted_list(self.names)}." if self.has_names else ". Pass the same columns in the same order.",
             )
         return (table if table.named else table.with_names(self.names)), ()
@@ -183,9 +189,16 @@ class Inputs:
             mixed = self.matrix(
                 rows.with_columns_from(rows.rows(donor), [j for p in np.flatnonzero(from_other) for j in players[p]])
             )
-            wrong_columns = np.flatnonzero(~_same_columns(mixed, np.where(changed, encoded[donor], encoded)))
+            wrong_columns = np.flatnonzero(~same_columns(mixed, np.where(changed, encoded[donor], encoded)))
             if len(wrong_columns):
                 names = quoted_list([self.names[i] for i in self.source_columns[wrong_columns[0]]])
+                if self.tried_steps:
+                    raise UnsupportedModelError(
+                        f"a step of the pipeline ({', '.join(self.tried_steps)}) makes a model column of other columns than {names}, which trials on the first rows "
+                        "did not show. Pass rows of all kinds as background, or name the columns that belong together as one of ",
+                        Argument("players"),
+                        ".",
+                    )
                 raise UnsupportedModelError(
                     f"a step of the pipeline makes a model column of other columns than {names}, though by its structure it should come from no others. "
                     "Wrap that step so that whybox sees it as one that mixes its columns: any transformer class of your own is taken that way."
@@ -255,7 +268,7 @@ class Inputs:
         return tuple(tuple(g) for g in groups.values())
 
 
-def _same_columns(a: Floats, b: Floats) -> npt.NDArray[np.bool_]:
+def same_columns(a: Floats, b: Floats) -> npt.NDArray[np.bool_]:
     """Whether each column is the same up to rounding: matrix products differ in the last bit with the number of rows."""
     with np.errstate(invalid="ignore"):
         magnitude = np.where(np.isfinite(b), np.abs(b), 0.0)
@@ -265,7 +278,7 @@ def _same_columns(a: Floats, b: Floats) -> npt.NDArray[np.bool_]:
 
 
 def _same_matrix(a: Floats, b: Floats) -> bool:
-    return a.shape == b.shape and bool(_same_columns(a, b).all())
+    return a.shape == b.shape and bool(same_columns(a, b).all())
 
 
 def _restore_names(

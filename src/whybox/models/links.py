@@ -11,7 +11,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.errors import OptionError
 
-__all__ = ["CLASS_LINKS", "ELEMENTWISE_LINKS", "PREDICTION_UNITS", "Link", "Outputs"]
+__all__ = ["CLASS_LINKS", "CLASS_UNITS", "ELEMENTWISE_LINKS", "PREDICTION_UNITS", "Link", "Outputs"]
 
 PREDICTION_UNITS: Final = "prediction"  # the units, and the name of the only output, of a model that names neither
 
@@ -64,6 +64,9 @@ ELEMENTWISE_LINKS: Final = frozenset(_LINK_FUNCTIONS) - {
     "cumulative softplus",
     "mean and variance",
 }
+CLASS_UNITS: Final = frozenset(
+    {"log-odds", "half log-odds", "log-odds (softmax)", "probability"}
+)  # of outputs that are about a class
 CLASS_LINKS: Final = frozenset({"softmax", "normalized sigmoid"})  # whose probabilities add up to one over the outputs
 
 

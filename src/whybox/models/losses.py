@@ -15,7 +15,7 @@ from whybox.core.label_choice import matching_positions
 from whybox.data.cells import cell_key
 from whybox.data.series import is_missing
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, OptionError, quoted_list
+from whybox.errors import MAX_NAMES_LISTED, Argument, InputError, OptionError, nearest_names, quoted_list
 from whybox.models.links import CLASS_LINKS, Outputs
 
 __all__ = [
@@ -289,7 +289,8 @@ def true_classes(y: Any, labels: Sequence[str], rows: int | None = None) -> Clas
     matches = {key: _matching_labels(value, labels) for key, value in different.items()}
     unknown = [different[key] for key, found in matches.items() if not found]
     if unknown:
-        known = ", ".join(labels[:8]) + (" ..." if len(labels) > 8 else "")
+        many = f"{len(labels):,}, nearest are {quoted_list(nearest_names(unknown[0], labels))}"
+        known = ", ".join(labels) if len(labels) <= MAX_NAMES_LISTED else many
         raise InputError(
             Argument("y"),
             f" holds {quoted_list(unknown, most=3)}, which are none of the model's classes ({known}). "

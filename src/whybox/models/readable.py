@@ -10,8 +10,9 @@ from whybox.data.table import Table
 from whybox.errors import Argument, OptionError, UnknownFieldError, UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import as_black_box
-from whybox.models.bound_method import PREDICT_METHODS, bound_method
+from whybox.models.bound_method import PREDICT_METHODS, bound_method, has_method
 from whybox.models.registry import as_model, learned_categories, raw_scores
+from whybox.models.source_trials import with_sources_found
 
 __all__ = ["read_or_black_box"]
 
@@ -38,20 +39,20 @@ def read_or_black_box(model: Any, rows: Table, response_method: str | None = Non
                 Argument("scale", example=""),
                 ".",
             )
-        return model
+        return with_sources_found(model, [rows])
     method = bound_method(model)
     if response_method is not None or (method is None and callable(model) and not hasattr(model, "predict")):
         return as_black_box(model, rows, response_method=response_method, learned_categories=learned_categories)
     if isinstance(model, (str, Path)):
         return as_model(model)
     try:
-        return as_model(model)
+        return with_sources_found(as_model(model), [rows])
     except (UnsupportedModelError, UnknownFieldError) as reason:
         if method is not None:
             box = as_black_box(
                 method.estimator, rows, response_method=method.name, learned_categories=learned_categories
             )
-        elif any(hasattr(model, name) for name in PREDICT_METHODS):
+        elif any(has_method(model, name) for name in PREDICT_METHODS):
             scores = None if isinstance(scale, str) and scale in ("probability", "response") else raw_scores(model)
             box = as_black_box(model, rows, scores=scores, learned_categories=learned_categories)
         else:

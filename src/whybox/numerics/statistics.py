@@ -37,6 +37,7 @@ __all__ = [
     "spearman",
     "spearman_of_rows",
     "std_error_of_mean",
+    "wilson_interval",
 ]
 
 Adjustment = Literal["holm", "benjamini-hochberg", "benjamini-yekutieli"]
@@ -152,6 +153,23 @@ def binomial_bounds(successes: npt.ArrayLike, trials: npt.ArrayLike, error: npt.
     low = np.where(k > 0, betaincinv(np.maximum(k, 1.0), n - k + 1.0, a), 0.0)
     high = np.where(k < n, betaincinv(k + 1.0, np.maximum(n - k, 1.0), 1.0 - a), 1.0)
     return np.asarray(low), np.asarray(high)
+
+
+def wilson_interval(successes: int, trials: int, level: float = 0.95) -> tuple[float, float]:
+    """Return the ends of Wilson's interval for the chance of a success; NaN without trials.
+
+    Raises:
+        OptionError: the level is not between 0 and 1.
+
+    Source: Wilson, Journal of the American Statistical Association 22 (1927), doi:10.1080/01621459.1927.10502953.
+    """
+    from scipy.stats import binomtest
+
+    critical_value(level)  # a level that is none is refused
+    if trials == 0:
+        return float("nan"), float("nan")
+    found = binomtest(int(successes), int(trials)).proportion_ci(level, method="wilson")
+    return float(found.low), float(found.high)
 
 
 def skewed_interval(

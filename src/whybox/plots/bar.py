@@ -7,15 +7,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from whybox.errors import OptionError
-from whybox.explanation.html import number_text
-from whybox.explanation.local_words import has_words
+from whybox.explanation.local_words import has_words, words_as_features
+from whybox.explanation.negligible import without_rounding
 from whybox.plots.intervals import draw_intervals, interval_words
 from whybox.plots.style import (
     NEUTRAL,
     add_caution,
     axes_or_new,
     distinct_labels,
+    kind_of_outputs,
     name_of,
+    number_in_figure,
     one_output,
     other_figure_hint,
     others_label,
@@ -44,6 +46,7 @@ def bar(
     An importance whose numbers have a sign is drawn with it. Estimated values have their intervals as lines. That of a mean over rows (of a sum over
     outputs) is for these rows: half of it is the mean (the sum) of the halves of the intervals of single values, which is enough whatever the dependence between
     their errors. The sum of several features has none: so wide a line would tell nothing.
+    Attributions of texts are drawn by word: means over all texts, with 0 where a text has not the word.
     Of rules it draws the share of rows whose rule has a feature.
 
     Args:
@@ -57,8 +60,10 @@ def bar(
     Raises:
         OptionError: interactions, or no such output.
     """
+    of_texts = e.kind == "attribution" and has_words(e)
+    e = words_as_features(e) if of_texts else e
     _refuse_other_kinds(e)
-    shown = e if output is None else one_output(e, output, "bar")
+    shown = without_rounding(e if output is None else one_output(e, output, "bar"))
     size = _bar_sizes(shown)
     order = np.argsort(-size.sum(axis=1), kind="stable")
     top, rest = order[:max_display], order[max_display:]
@@ -89,7 +94,7 @@ def bar(
     low, high = (left, left) if ends is None else (np.fmin(ends[0], left), np.fmax(ends[1], left))
     for at, total, end in zip(y, left, np.maximum(high, 0.0), strict=True):
         ax.annotate(
-            number_text(float(total), 3),
+            number_in_figure(total, 3),
             (end, at),
             xytext=(4, 0),
             textcoords="offset points",
@@ -100,12 +105,23 @@ def bar(
     ax.set_yticks(y, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(min(float(low.min(initial=0.0)), 0.0), max(float(high.max(initial=0.0)) * 1.12, 1e-12))
-    several = f", summed over {lengths.shape[1]} outputs" if lengths.shape[1] > 1 else ""
+    several = (
+        f", summed over {lengths.shape[1]} {'classes' if kind_of_outputs(e) == 'class' else 'outputs'}"
+        if lengths.shape[1] > 1
+        else ""
+    )
     smaller = f"; {len(rest):,} smaller not shown" if len(rest) and not adds_up else ""
     lines = "" if ends is None else _words_about_lines(shown, summed=len(names) > len(top))
-    ax.set_xlabel(value_label(shown) + several + smaller + lines)
+    texts = (
+        f"\nover {len(shown):,} texts, 0 where a text has not the word"
+        if of_texts and "row" in shown.dims and len(shown) > 1
+        else ""
+    )
+    ax.set_xlabel(value_label(shown) + several + smaller + texts + lines)
     if lengths.shape[1] > 1:
-        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
+        ax.legend(
+            frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title=kind_of_outputs(e)
+        )
     ax.set_title(title if title is not None else _usual_title(shown), loc="left")
     add_caution(ax, shown)
     style_axes(ax)

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
-from whybox.explanation.axis_points import point_labels, with_plain_durations
+from whybox.explanation.axis_points import point_labels, with_common_categories, with_plain_durations
 from whybox.explanation.feature_values import as_numbers
 from whybox.numerics.statistics import confidence_interval, critical_value
 from whybox.plots.style import (
@@ -22,6 +22,7 @@ from whybox.plots.style import (
     colormap,
     distinct_labels,
     faint_text_color,
+    kind_of_outputs,
     one_output,
     output_suffix,
     palette,
@@ -58,7 +59,8 @@ def curve(
 ) -> Axes:
     """Draw a curve with its band, the data below it, and above it how many rows each point takes off the data.
 
-    Categories are bars from the curve's mean over the rows; a missing value has a place of its own. Individual curves are drawn faint, their mean
+    Categories are bars from the curve's mean over the rows, of more than 20 the 14 commonest and one bar for the mean of all others; a missing value has a
+    place of its own. Individual curves are drawn faint, their mean
     strong. The band is the confidence interval; dashed lines show that of the learner error, where there were refits. An accumulated curve is broken
     where no row tells how it moves, and dotted there. A surface is drawn as a heatmap.
 
@@ -76,7 +78,7 @@ def curve(
     _check_drawable(e)
     if output is not None or ("output" in e.dims and ("row" in e.dims or "point_2" in e.dims)):
         e = one_output(e, output, "curve")
-    e = with_plain_durations(e)
+    e = with_common_categories(with_plain_durations(e))
     if "point_2" in e.dims:
         from whybox.plots.surface import surface
 
@@ -104,7 +106,9 @@ def curve(
     _draw_histogram(ax, e, positions, bars=ticks is not None)
     _draw_off_data_strip(ax, e, positions, bars=ticks is not None, explain=legend)
     if "output" in e.dims and legend:
-        ax.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title="output")
+        ax.legend(
+            frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.0, 1.0), title=kind_of_outputs(e)
+        )
     if legend:
         add_caution(ax, e)
     return ax
@@ -337,9 +341,8 @@ def _color_bar(ax: Axes, name: str, legend_values: Any) -> None:
 def _category_axis(ax: Axes, positions: npt.NDArray[Any], ticks: list[str]) -> None:
     names = [distinct_labels(tuple(dict.fromkeys(ticks)), 16)[t] for t in ticks]
     is_rotated = len(names) > _MAX_UPRIGHT_LABELS or sum(map(len, names)) > 44
-    step = max(1, len(names) // 30)  # of very many categories every so many are named
     ax.set_xticks(
-        positions[::step], names[::step], rotation=40 if is_rotated else 0, ha="right" if is_rotated else "center",
+        positions, names, rotation=40 if is_rotated else 0, ha="right" if is_rotated else "center",
         rotation_mode="anchor", va="center" if is_rotated else "top",
     )  # fmt: skip
     ax.set_xlim(-0.6, len(names) - 0.4)

@@ -21,6 +21,8 @@ from whybox.plots.style import (
     background_color,
     distinct_labels,
     faint_text_color,
+    minus_signs,
+    number_in_figure,
     one_output,
     palette,
     shorten_label,
@@ -103,7 +105,9 @@ def local(
         low, high = _draw_marks_interval(ax, e, beside, top, y, low, high)
     _write_values(ax, values, low, high, y, apart=5 if marks is None else 8)
     ax.axvline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
-    labels = [shorten_label(w) for w in distinct_words(e)] if has_words(e) else condition_labels(e)
+    labels = (
+        [shorten_label(w) for w in distinct_words(e)] if has_words(e) else [minus_signs(w) for w in condition_labels(e)]
+    )
     ax.set_yticks(y, [labels[j] for j in top])
     ax.set_ylim(-0.6, len(top) - 0.4)
     _set_limits(ax, values, low, high)
@@ -228,7 +232,7 @@ def _write_values(ax: Axes, values: Floats, low: Floats, high: Floats, y: npt.ND
 
 
 def _value_text(value: float) -> str:
-    return number_text(float(value), 3, sign=True).replace("-", "\N{MINUS SIGN}")
+    return number_in_figure(value, 3, sign=True)
 
 
 def _set_limits(ax: Axes, values: Floats, low: Floats, high: Floats) -> None:
@@ -295,7 +299,7 @@ def _draw_widths(e: Explanation, most: int, ax: Axes | None, title: str | None) 
     poor = np.array([bool(local_warnings(e[int(k)])) for k in order])
     new = ax is None
     ax = axes_or_new(ax, 8.6, 4.2)
-    labels, behind = condition_labels(e), background_color()
+    labels, behind = [minus_signs(w) for w in condition_labels(e)], background_color()
     ax.axhline(0, color=faint_text_color(0.6), linewidth=0.8, zorder=1)
     for color, j in zip(palette(len(top)), top, strict=True):
         values = e.values[order, j]

@@ -18,6 +18,7 @@ from whybox.plots.style import (
     axes_or_new,
     diverging_colormap,
     faint_text_color,
+    number_in_figure,
     one_output,
     shorten_label,
     text_color,
@@ -39,6 +40,7 @@ __all__ = [
     "of_row",
     "overlay",
     "picture_of",
+    "target_of",
     "title_of",
     "word_colors",
     "words",
@@ -74,7 +76,8 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     Args:
         e: a saliency map with the axes (y, x).
         row: position of the row. output: which of several outputs.
-        image: (height, width[, 3 or 4]) to draw under the map, of any size, bytes or 0 to 1; None: the input itself, scaled to its own range.
+        image: (height, width[, 3 or 4]) to draw under the map, of any size and in its own proportions, bytes or 0 to 1; None: the input itself, scaled to
+            its own range.
         percentile: of all absolute values, where the colours end, above 50 and at most 100. None: 100, but 99 if the largest is more than twice the value
             there, as in maps of single pixels, whose other values would be invisible.
         blend: larger values are more opaque; False: the map alone. bar: with a colour bar.
@@ -113,6 +116,8 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
         interpolation="nearest",
         rasterized=True,
     )
+    if image is not None and under is not None:
+        ax.set_aspect(under.shape[0] / under.shape[1] * width / height)
     if bar:
         _add_color_bar(ax, shown, e, colours, (low, limit), beyond)
     ax.set_xlabel(cut_note(values, beyond), fontsize="x-small", loc="left")
@@ -230,18 +235,26 @@ def _as_picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
 
 def title_of(e: Explanation) -> str:
     """Title of a figure: the method, the output that is explained, and its score."""
-    name, target, target_name = e.output_name, e.extras.get("target"), e.extras.get("target_name")
-    about = ""
-    if name is not None:
-        about = f" · {'output ' if name.isdigit() else ''}{shorten_label(name, 24)}"
-    elif target_name is not None and np.size(target_name[1]) == 1:
-        about = f" · {shorten_label(str(np.ravel(target_name[1])[0]), 24)}"
-    elif target is not None and np.size(target[1]) == 1:
-        about = f" · output {int(np.ravel(target[1])[0])}"
+    name = target_of(e)
+    about = "" if name is None else f" · {shorten_label(name, 24)}"
     score = (
-        "" if e.prediction is None or np.size(e.prediction) != 1 else f" · score {float(np.ravel(e.prediction)[0]):.3g}"
+        ""
+        if e.prediction is None or np.size(e.prediction) != 1
+        else f" · score {number_in_figure(np.ravel(e.prediction)[0], 3)}"
     )
     return f"{e.evidence.method}{about}{score}"
+
+
+def target_of(e: Explanation) -> str | None:
+    """Return the output that the map of one row explains, by its name or as ``output 281``; None if the network has one only."""
+    name, target, target_name = e.output_name, e.extras.get("target"), e.extras.get("target_name")
+    if name is not None:
+        return f"{'output ' if name.isdigit() else ''}{name}"
+    if target_name is not None and np.size(target_name[1]) == 1:
+        return str(np.ravel(target_name[1])[0])
+    if target is not None and np.size(target[1]) == 1:
+        return f"output {int(np.ravel(target[1])[0])}"
+    return None
 
 
 def narrow_title(e: Explanation, width: float) -> str:

@@ -10,9 +10,17 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import OptionError
-from whybox.explanation.html import number_text
 from whybox.plots.saliency_image import color_scale, cut_note, of_row, overlay, title_of, words
-from whybox.plots.style import NEGATIVE, POSITIVE, axes_or_new, name_of, style_axes, text_color, thousands_formatter
+from whybox.plots.style import (
+    NEGATIVE,
+    POSITIVE,
+    axes_or_new,
+    name_of,
+    number_in_figure,
+    style_axes,
+    text_color,
+    thousands_formatter,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -34,8 +42,8 @@ LINE_COLOUR: Final = "#1b1f24"  # readable on the map's colours, which are light
 MAX_CHANNEL_LINES: Final = 4  # channels that are distinguishable as lines
 
 
-def panel(e: Explanation, row: int = 0, *, ax: Axes | None = None, title: str | None = None) -> Axes:
-    """Draw the map of one row as its axes decide: over its picture, along its series, as words, or as bars of features.
+def panel(e: Explanation, row: int = 0, *, image: Any = None, ax: Axes | None = None, title: str | None = None) -> Axes:
+    """Draw the map of one row as its axes decide: over its picture (`image`, else the network's input), along its series, as words, or as bars of features.
 
     Raises:
         OptionError: there is no figure for maps with these axes.
@@ -45,7 +53,7 @@ def panel(e: Explanation, row: int = 0, *, ax: Axes | None = None, title: str | 
         return track(e, ax=ax, title=title)
     if e.dims == ("feature",):
         return row_bars(e, ax=ax, title=title)
-    return (words if e.dims in TEXT_DIMS else overlay)(e, ax=ax, title=title)
+    return words(e, ax=ax, title=title) if e.dims in TEXT_DIMS else overlay(e, image=image, ax=ax, title=title)
 
 
 def track(
@@ -181,7 +189,7 @@ def row_bars(
     for at, value in zip(y, values, strict=True):
         side = 1 if value >= 0 else -1
         ax.annotate(
-            number_text(float(value), 3), (value, at), xytext=(3 * side, 0), textcoords="offset points", va="center", ha="left" if side > 0 else "right",
+            number_in_figure(value, 3), (value, at), xytext=(3 * side, 0), textcoords="offset points", va="center", ha="left" if side > 0 else "right",
             fontsize="x-small", color=text_color(),
         )  # fmt: skip
     ax.set_yticks(y, [name_of(e, e.feature_names[j], 22) for j in order], fontsize="small")

@@ -8,6 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import OptionError, did_you_mean
+from whybox.explanation.axis_points import MAX_CATEGORIES, TOP_CATEGORIES
 from whybox.explanation.feature_values import shown_values, strongest_partner
 from whybox.plots.intervals import median_error_line
 from whybox.plots.style import (
@@ -40,8 +41,6 @@ if TYPE_CHECKING:
 __all__ = ["scatter"]
 
 MAX_POINTS = 4000
-_MOST_CATEGORIES = 20
-_TOP_CATEGORIES = 14  # that keep a place of their own where there are more
 
 
 def scatter(
@@ -134,8 +133,8 @@ def _place_categories(ax: Axes, values: npt.NDArray[Any]) -> tuple[npt.NDArray[A
     """Give each category a place of its own; of very many the commonest, and one place for all others."""
     words, counts = np.unique([str(v) for v in values if v is not None], return_counts=True)
     names = words.tolist()
-    if len(names) > _MOST_CATEGORIES:
-        names = sorted(words[np.argsort(-counts, kind="stable")][:_TOP_CATEGORIES].tolist())
+    if len(names) > MAX_CATEGORIES:
+        names = sorted(words[np.argsort(-counts, kind="stable")][:TOP_CATEGORIES].tolist())
     at = {v: float(i) for i, v in enumerate(names)}
     labels = [distinct_labels(tuple(names), 14)[v] for v in names]
     if len(words) > len(names):

@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.label_choice import matching_positions, output_position
+from whybox.core.label_choice import matching_positions, output_position, output_words
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import PAIR_SEPARATOR
-from whybox.explanation.html import number_text
+from whybox.explanation.feature_values import cell_text
 from whybox.explanation.local_words import has_words
+from whybox.explanation.number_text import number_text
+from whybox.models.links import CLASS_UNITS
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -36,7 +38,10 @@ __all__ = [
     "colormap",
     "distinct_labels",
     "faint_text_color",
+    "kind_of_outputs",
+    "minus_signs",
     "name_of",
+    "number_in_figure",
     "one_output",
     "other_figure_hint",
     "palette",
@@ -53,6 +58,7 @@ NEGATIVE: Final = "#2e86c1"
 NEUTRAL: Final = "#6d83a8"  # sizes without a sign
 MISSING: Final = "#8c8c8c"
 MAX_LABEL_LENGTH: Final = 30
+MAX_VALUE_LENGTH: Final = 32  # a date with nanoseconds fits
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
@@ -288,9 +294,14 @@ def one_output(e: Explanation, output: Any, what: str) -> Explanation:
 
 
 def output_suffix(e: Explanation) -> str:
-    """Return ' · output <name>' when the explanation is about one of several outputs or classes."""
+    """Return ' · <name>' when the explanation is about one of several outputs or classes: ' · yes', ' · class 1', ' · output 2'."""
     name = None if "output" in e.dims else e.output_name
-    return "" if name is None else f" · output {shorten_label(name)}"
+    return "" if name is None else f" · {shorten_label(output_words(name, of_class=e.units in CLASS_UNITS))}"
+
+
+def kind_of_outputs(e: Explanation) -> str:
+    """Return what several outputs are: ``class`` or ``output``."""
+    return "class" if e.units in CLASS_UNITS else "output"
 
 
 def unit_label(e: Explanation) -> str:
@@ -317,7 +328,7 @@ def other_figure_hint(e: Explanation) -> str:
     if "width" in e.dims:
         return " These are local values for several kernel widths; pick one, e[0], or draw a row over the widths: e[:, 0].plot.local()."
     if has_words(e) and e.kind == "attribution":
-        return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.waterfall, as steps."
+        return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.waterfall, as steps; those of several by plot.bar."
     if has_words(e):
         return " Words of one text are drawn by plot.words, on coloured grounds, and by plot.local, as bars."
     if e.kind == "local":
@@ -366,17 +377,30 @@ def percentile_labels(values: npt.NDArray[Any]) -> list[str]:
 
     x = as_numbers(values)
     known = x[np.isfinite(x)]
-    return number_labels(np.percentile(known, [5, 95]), values.dtype) if len(known) else ["", ""]
+    if not len(known):
+        return ["", ""]
+    labels = number_labels(np.percentile(known, [5, 95]), values.dtype)
+    return labels if values.dtype.kind == "M" else [minus_signs(label) for label in labels]
 
 
 def value_text(value: Any) -> str:
     """Return a feature's value as short text."""
-    if value is None or (isinstance(value, (float, np.floating)) and np.isnan(value)):
-        return "missing"
-    if isinstance(value, (bool, np.bool_)):
-        return str(value).lower()
-    if isinstance(value, (float, np.floating, int, np.integer)):
-        return number_text(float(value))
-    if isinstance(value, np.datetime64) and not np.isnat(value):
-        return str(np.datetime_as_string(value, unit="s")).replace("T", " ").removesuffix(" 00:00:00")
-    return shorten_label(str(value), 28)
+    return shorten_label(cell_text(value), MAX_VALUE_LENGTH)
+
+
+def number_in_figure(value: float, digits: int = 4, *, sign: bool = False) -> str:
+    """Return a number as :func:`number_text` does, with the minus sign of the numbers along matplotlib's axes."""
+    return _with_minus(number_text(float(value), digits, sign=sign and value != 0), "-")
+
+
+def minus_signs(text: str) -> str:
+    """Return words with the minus sign of matplotlib's axes before their numbers; hyphens between letters or digits stay."""
+    return _with_minus(text, r"(?<![\w)\]-])-(?=\.?\d)|(?<=\de)-(?=\d)")
+
+
+def _with_minus(text: str, pattern: str) -> str:
+    import re
+
+    import matplotlib as mpl
+
+    return re.sub(pattern, "\N{MINUS SIGN}", text) if mpl.rcParams["axes.unicode_minus"] else text

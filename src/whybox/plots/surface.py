@@ -13,6 +13,8 @@ from whybox.plots.style import (
     distinct_labels,
     diverging_colormap,
     faint_text_color,
+    minus_signs,
+    number_in_figure,
     output_suffix,
     shorten_label,
     text_color,
@@ -54,7 +56,7 @@ def surface(e: Explanation, *, ax: Axes | None = None, title: str | None = None)
         lines = ax.contour(
             x, y, values, levels=6, colors=[faint_text_color(0.75) if signed else (1, 1, 1, 0.75)], linewidths=0.7
         )
-        ax.clabel(lines, fontsize="x-small", fmt=lambda v: f"{v:.3g}")
+        ax.clabel(lines, fontsize="x-small", fmt=lambda v: number_in_figure(v, 3))
     for labels, set_ticks, places, turn in ((across, ax.set_xticks, x, 40), (up, ax.set_yticks, y, 0)):
         if labels is not None:
             shown = [distinct_labels(tuple(dict.fromkeys(labels)), 16)[w] for w in labels]
@@ -96,7 +98,7 @@ def _axis_positions(points: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], npt.NDA
         from whybox.plots.style import value_text
 
         step = max(1, len(x) // 8)
-        labels = [value_text(v) if i % step == 0 or np.isnan(v) else "" for i, v in enumerate(x)]
+        labels = [minus_signs(value_text(v)) if i % step == 0 or np.isnan(v) else "" for i, v in enumerate(x)]
         return np.arange(len(x), dtype=np.float64), np.arange(len(x)), _visible_labels(labels)
     return x, np.arange(len(x)), None
 

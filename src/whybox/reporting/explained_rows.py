@@ -37,12 +37,19 @@ class ExplainedRows:
     Attributes:
         rows: all, aligned with the model. explanation: of those that are explained. positions: of these among all; None: all are explained.
         performance: over all rows; None where no truth is known, or where it is not defined.
+        raw: outputs of all rows on the model's additive scale, (rows, outputs).
     """
 
     rows: Table
     explanation: Explanation
     positions: npt.NDArray[np.int64] | None
     performance: Performance | None
+    raw: Floats
+
+    @property
+    def which(self) -> npt.NDArray[np.int64]:
+        """Positions of the rows that are explained, among all."""
+        return np.arange(len(self.rows)) if self.positions is None else self.positions
 
     @property
     def performance_of_explained(self) -> Performance | None:
@@ -54,12 +61,18 @@ class ExplainedRows:
 
 
 def explain_report_rows(
-    model: Model, table: Table, background: Table | None, options: ShapOptions, truth: npt.NDArray[Any] | None
+    model: Model,
+    table: Table,
+    background: Table | None,
+    options: ShapOptions,
+    truth: npt.NDArray[Any] | None,
+    chosen: npt.NDArray[np.int64] | None = None,
 ) -> ExplainedRows:
     """Explain the rows of a report, and measure how well the model does on all of them.
 
     Args:
         model: read, or a black box. table: the rows. background: as for ``whybox.explain``. options: of the explanation. truth: one value a row, or None.
+        chosen: positions of rows that are explained in any case.
 
     Raises:
         WhyboxError: as ``whybox.explain``. InputError: a truth that does not fit. KeyboardInterrupt: Ctrl-C.
@@ -68,17 +81,19 @@ def explain_report_rows(
     if not isinstance(explainer, GameExplainer):
         explanation = explainer(table)
         rows = explanation.data
-        performance = None if truth is None else measure_performance(model, _raw_predictions(model, rows), truth)
-        return ExplainedRows(rows, explanation, None, performance)
+        raw = _raw_predictions(model, rows)
+        performance = None if truth is None else measure_performance(model, raw, truth)
+        return ExplainedRows(rows, explanation, None, performance, raw)
     rows = snapshot_table(prepare_rows(model, table).table)
     raw = _raw_predictions(model, rows)
     performance = None if truth is None else measure_performance(model, raw, truth)
     selection = resolve_output(model.outputs, options.output, options.scale)
     positions = _positions_to_explain(selection.from_raw(raw, model.outputs.link)[:, 0], performance)
+    positions = positions if chosen is None else np.union1d(positions, chosen)
     explanation = explainer(rows.rows(positions))  # with their labels among all rows
     if UNFINISHED in explanation.evidence.warnings:  # Ctrl-C ends the report, and not only its attributions
         raise KeyboardInterrupt
-    return ExplainedRows(rows, explanation, positions, performance)
+    return ExplainedRows(rows, explanation, positions, performance, raw)
 
 
 def _raw_predictions(model: Model, rows: Table) -> Floats:

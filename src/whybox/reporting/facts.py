@@ -2,17 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.table import Table
+from whybox.core.label_choice import output_words
+from whybox.data.table import Floats, Table
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.output import resolve_output
 from whybox.models.base import Model
-from whybox.models.links import CLASS_LINKS
+from whybox.models.links import ELEMENTWISE_LINKS
+from whybox.models.losses import class_labels, class_probabilities
+from whybox.reporting.asked_rows import AskedRows
 from whybox.reporting.explained_rows import ExplainedRows
+from whybox.reporting.options import ReportOptions
 from whybox.reporting.performance import Performance
 
 __all__ = ["MAX_CLASS_COLUMNS", "MAX_EVALS", "MAX_FEATURES_DRAWN", "MAX_OUTPUTS_DRAWN", "MAX_TABLE_LINES", "ReportData"]
@@ -24,6 +31,11 @@ MAX_OUTPUTS_DRAWN: Final = 4  # outputs that get pictures of their own
 
 
 MAX_TABLE_LINES: Final = 40
+
+
+MAX_EXCESS: Final = (
+    1e-3  # that probabilities of classes may add up to beside one; those of several targets add up to their number
+)
 
 
 MAX_CLASS_COLUMNS: Final = 20  # classes that get a column
@@ -38,21 +50,43 @@ class ReportData:
     """Everything the sections draw on, computed once.
 
     Attributes:
-        model: as read, or a black box. explained: all rows of the report, which of them are explained, and how well the model does on all.
-        y_name: of the truth. source: of the rows, in words. output, scale, players, background: as asked.
-        truth: one value a row, or None. role: what the rows are, ``"held-out"`` or ``"train"``; None: that was not said.
+        asked: the model, its rows, their truth, ids and groups. options: of the report.
+        explained: which rows are explained, and how well the model does on all.
+        output, scale, players, background: of the explanation, as asked.
+        technical: lines about how numbers were found and checked: (of what, label, text). Sections add to them, and the section on evidence shows them.
     """
 
-    model: Model
+    asked: AskedRows
+    options: ReportOptions
     explained: ExplainedRows
-    y_name: str | None
-    source: str
-    output: Any = None  # as asked, like the scale
+    output: Any = None
     scale: str | None = None
     players: Any = None
     background: Table | None = None
-    truth: npt.NDArray[Any] | None = None
-    role: str | None = None
+    technical: list[tuple[str, str, str]] = field(default_factory=list)
+
+    @property
+    def model(self) -> Model:
+        """As read, or a black box."""
+        return self.asked.model
+
+    @property
+    def truth(self) -> npt.NDArray[Any] | None:
+        """One value a row, or None."""
+        return self.asked.truth
+
+    @property
+    def role(self) -> str | None:
+        """What the rows are, ``"held-out"`` or ``"train"``; None: that was not said."""
+        return self.options.role
+
+    def add_technical(self, what: str, e: Explanation, *keys: str) -> None:
+        """Keep lines of the evidence of some numbers for the section on evidence.
+
+        Args:
+            what: the numbers are about. e: the numbers. keys: as for ``Evidence.lines``.
+        """
+        self.technical.extend((what, label, text) for label, text in e.evidence.lines(*keys))
 
     @property
     def rows(self) -> Table:
@@ -97,8 +131,68 @@ class ReportData:
 
     def name(self, e: Explanation) -> str:
         """Return the output an explanation is about, for headings; empty where there is only one."""
-        if "output" not in self.explanation.dims:
-            return ""
+        return "" if "output" not in self.explanation.dims else self.output_words(e)
+
+    def output_words(self, e: Explanation) -> str:
+        """Return what the one output of an explanation is called: ``malignant``, ``class 1``; empty where it has no name."""
+        name = e.output_name
+        return "" if name is None else output_words(name, of_class=self.predicts_probability)
+
+    @cached_property
+    def _response(self) -> tuple[Floats, str]:
+        """Predictions of all rows (rows, outputs explained), on the scale of the model's own predictions, and their units."""
         outputs = self.model.outputs
-        one_of_several = outputs.has_probability and (outputs.link.name in CLASS_LINKS or outputs.additive_probability)
-        return f"{'class' if one_of_several else 'output'} {e.coords['output'][0]}"
+        selection = resolve_output(outputs, self.output, outputs.scale or "response")
+        return selection.from_raw(self.explained.raw, outputs.link), selection.units
+
+    @property
+    def predicts_probability(self) -> bool:
+        """Whether predictions are probabilities."""
+        return self._response[1] == "probability"
+
+    def predicted(self, e: Explanation) -> Floats:
+        """Return the predictions of all rows, (rows,), for the one output of an explanation: probabilities where the model has them."""
+        names = self.explanation.output_names
+        return self._response[0][:, names.index(str(e.coords["output"][0])) if names else 0]
+
+    def probability_link(self, e: Explanation) -> Callable[[Floats], Floats] | None:
+        """Return the increasing function from the explained scale of one output to its probability; None where that depends on other outputs, or is the scale."""
+        outputs = self.model.outputs
+        selection = resolve_output(outputs, self.output, self.scale)
+        link = outputs.link
+        if (
+            selection.scale != "raw"
+            or link.is_identity
+            or link.name not in ELEMENTWISE_LINKS
+            or not self.predicts_probability
+        ):
+            return None
+        names = self.explanation.output_names
+        sign = selection.signs[names.index(str(e.coords["output"][0])) if names else 0]
+
+        def probability(values: Floats) -> Floats:
+            found = link(sign * np.asarray(values)[..., None])[..., 0]
+            return found if sign > 0 else 1.0 - found
+
+        return probability
+
+    @cached_property
+    def class_probabilities(self) -> Floats | None:
+        """Probabilities of all rows, (rows, classes), in the order of ``classes``; None where the model has none."""
+        outputs = self.model.outputs
+        return None if self.classes is None else class_probabilities(outputs, outputs.link(self.explained.raw))
+
+    @cached_property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the model's classes, as its outputs have them; None where it does not predict probabilities of classes, of which one is true."""
+        outputs = self.model.outputs
+        names = class_labels(outputs)
+        if names is None:
+            return None
+        total = class_probabilities(outputs, outputs.link(self.explained.raw)).sum(axis=1)
+        return names if np.allclose(total, 1.0, rtol=0.0, atol=MAX_EXCESS) else None
+
+    def class_words(self, position: int) -> str:
+        """Return what a class is called in a sentence: its name, or ``class 1``."""
+        assert self.classes is not None  # noqa: S101  # the caller asks of a classifier
+        return output_words(self.classes[position], of_class=True)

@@ -20,6 +20,7 @@ from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.plan import first_rows, first_targets
 from whybox.methods.saliency.saliency import saliency
 from whybox.reporting.check_budget import CheckChoice, bytes_per_row, choose_checks, requested_checks
+from whybox.reporting.cover import date_text
 from whybox.reporting.page import html_page, html_table
 from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, saliency_maps_section
 
@@ -86,7 +87,9 @@ def network_report(  # noqa: PLR0913  # all options of a report
     ]
     html = html_page(
         title or f"Where {first.evidence.model.split(' (')[0]} looks",
-        f"{len(first):,} row{'s' if len(first) != 1 else ''}" + (f" from {source}" if source else ""),
+        f"{len(first):,} row{'s' if len(first) != 1 else ''}"
+        + (f" from {source}" if source else "")
+        + f"; {date_text()}",
         about,
     )
     with atomic_write(path) as part:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -14,7 +14,18 @@ from whybox.models.blackbox import BlackBox
 from whybox.models.losses import LOSSES, class_labels, class_probabilities, true_classes, true_numbers
 from whybox.numerics.rounding import varies
 
-__all__ = ["Performance", "largest_mistakes", "measure_performance"]
+__all__ = [
+    "Calibration",
+    "Performance",
+    "calibrate",
+    "largest_mistakes",
+    "measure_performance",
+    "precision_recall",
+    "roc",
+]
+
+MAX_CALIBRATION_BINS: Final = 10
+ROWS_OF_A_BIN: Final = 15  # at least, on average
 
 
 @final
@@ -109,3 +120,44 @@ def _classification_scores(
     scores.append(("Most common class", float(common), "accuracy of always guessing the most common class"))
     predicted = probabilities.argmax(axis=1).astype(np.float64)
     return Performance("classification", tuple(scores), truth.astype(np.float64), predicted, classes)
+
+
+@final
+@dataclass(frozen=True)
+class Calibration:
+    """Bins of about as many rows each, in increasing order of the predicted probability.
+
+    Attributes:
+        predicted: mean probability of each bin. observed: share of rows that are truly positive. rows: of each bin.
+    """
+
+    predicted: Floats
+    observed: Floats
+    rows: npt.NDArray[np.int64]
+
+
+def calibrate(is_positive: npt.NDArray[np.bool_], probability: Floats) -> Calibration:
+    """Compare predicted probabilities with how often the class is true (scikit-learn's ``calibration_curve``, quantile bins)."""
+    from sklearn.calibration import calibration_curve
+
+    bins = int(np.clip(len(probability) // ROWS_OF_A_BIN, 2, MAX_CALIBRATION_BINS))
+    observed, predicted = calibration_curve(is_positive, probability, n_bins=bins, strategy="quantile")
+    edges = np.percentile(probability, np.linspace(0, 1, bins + 1) * 100)  # as there
+    rows = np.bincount(np.searchsorted(edges[1:-1], probability), minlength=bins)
+    return Calibration(predicted, observed, rows[rows > 0])
+
+
+def roc(is_positive: npt.NDArray[np.bool_], probability: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return false-positive rates, true-positive rates and their thresholds (scikit-learn's ``roc_curve``)."""
+    from sklearn.metrics import roc_curve
+
+    found: tuple[Floats, Floats, Floats] = roc_curve(is_positive, probability)
+    return found
+
+
+def precision_recall(is_positive: npt.NDArray[np.bool_], probability: Floats) -> tuple[Floats, Floats, Floats]:
+    """Return precisions, recalls and their thresholds, one fewer (scikit-learn's ``precision_recall_curve``)."""
+    from sklearn.metrics import precision_recall_curve
+
+    found: tuple[Floats, Floats, Floats] = precision_recall_curve(is_positive, probability)
+    return found

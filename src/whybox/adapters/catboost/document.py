@@ -13,6 +13,7 @@ from whybox.adapters.catboost.losses import outputs_of_loss
 from whybox.adapters.files.strict_document import CheckedNode
 from whybox.data.table import Floats
 from whybox.errors import UnknownFieldError, UnsupportedModelError
+from whybox.models.base import OffsetRule
 from whybox.models.inputs import Inputs
 from whybox.models.trees import (
     CATEGORICAL_SPLIT,
@@ -67,7 +68,13 @@ def read_document(node: CheckedNode, kind: str, classes: tuple[str, ...] | None 
         + ". Train with max_ctr_complexity=1 to have them apart."
     )
     return TreeEnsemble.from_trees(
-        trees, base=bias, inputs=columns.inputs(), outputs=outputs, kind=kind, notes=(note,) if combined else ()
+        trees,
+        base=bias,
+        inputs=columns.inputs(),
+        outputs=outputs,
+        kind=kind,
+        notes=(note,) if combined else (),
+        offset_rule=OffsetRule("baseline"),
     )
 
 

@@ -18,13 +18,14 @@ from whybox.adapters.verification.verify import Domain, verify_trees
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import UnsupportedModelError
-from whybox.models.base import Model, OwnPredict
+from whybox.models.base import Model, OffsetRule, OwnPredict
 from whybox.models.blackbox import RawScores
 from whybox.models.trees import TreeEnsemble
 
 __all__ = ["RELATIVE_ROUNDING", "adapt", "raw_scores", "row_decoder"]
 
 RELATIVE_ROUNDING: Final = 1e-12  # CatBoost sums leaves in float64
+OFFSET_ROUNDING: Final = 1e-6  # and keeps baselines in float32
 
 
 def adapt(obj: Any) -> Model:
@@ -60,6 +61,12 @@ def adapt(obj: Any) -> Model:
             f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')",
             "catboost",
         ),
+        offset_rule=OffsetRule(
+            "baseline",
+            predict=predict.with_offsets,
+            call_name=f"{type(obj).__name__}.predict(Pool(..., baseline=...), prediction_type='RawFormulaVal')",
+            relative_rounding=OFFSET_ROUNDING,
+        ),
     )
 
 
@@ -67,10 +74,11 @@ def raw_scores(obj: Any) -> RawScores | None:
     """Return the raw scores of a CatBoost model; None for a ranker, whose predictions are raw scores."""
     if type(obj).__name__ == "CatBoostRanker" or not obj.is_fitted():
         return None
-    loss = str(obj.get_all_params().get("loss_function", "")).partition(":")[0]
-    return RawScores(
-        _RawPredict(obj), raw_units(loss), f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')"
-    )
+    try:
+        units = raw_units(str(obj.get_all_params().get("loss_function", "")).partition(":")[0])
+    except Exception:  # of a sum of models with several losses (catboost.sum_models) no parameters are kept
+        units = "raw value"
+    return RawScores(_RawPredict(obj), units, f"{type(obj).__name__}.predict(prediction_type='RawFormulaVal')")
 
 
 def _why_not_json(obj: Any, message: str) -> str:
@@ -135,12 +143,25 @@ class _RawPredict:
 
     def of_table(self, table: Table) -> Floats:
         """Raw values of the user's rows; frames that CatBoost does not read are converted to pandas."""
-        native = table.native
-        if table.is_matrix:
-            native = _as_csr_of_32_bits(native)
-        elif not isinstance(native, np.ndarray) and table.library != "pandas":
-            native = as_table(table.to_pandas()).native
-        return self(native)
+        return self(_rows_for_catboost(table))
+
+    def with_offsets(self, table: Table, offsets: Floats) -> Floats:
+        """Raw values of the user's rows with baselines, (rows, outputs)."""
+        from catboost import Pool
+
+        rows, categorical = _rows_for_catboost(table), list(self.model.get_cat_feature_indices())
+        baseline = offsets if offsets.shape[1] > 1 else offsets[:, 0]
+        return self(Pool(rows, cat_features=categorical or None, baseline=baseline))
+
+
+def _rows_for_catboost(table: Table) -> Any:
+    """The user's rows in a container that CatBoost reads."""
+    native = table.native
+    if table.is_matrix:
+        return _as_csr_of_32_bits(native)
+    if not isinstance(native, np.ndarray) and table.library != "pandas":
+        return as_table(table.to_pandas()).native
+    return native
 
 
 def _as_csr_of_32_bits(rows: Any) -> Any:

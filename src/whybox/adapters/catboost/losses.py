@@ -7,7 +7,7 @@ from typing import Any, Final
 
 from whybox.adapters.common import class_names
 from whybox.adapters.files.strict_document import CheckedNode
-from whybox.errors import ModelFileError, UnknownFieldError
+from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
 from whybox.models.links import Link, Outputs
 
 __all__ = ["outputs_of_loss", "raw_units"]
@@ -57,11 +57,12 @@ def outputs_of_loss(info: CheckedNode, n_outputs: int, classes: tuple[str, ...] 
         classes: class names, if an estimator knows them.
 
     Raises:
-        UnknownFieldError: a loss that this version does not know. ModelFileError: inconsistent class names.
+        UnknownFieldError: a loss that this version does not know. UnsupportedModelError: none is stored. ModelFileError: inconsistent class names.
     """
     if not isinstance(info.value, dict):
         info.fail("an object was expected")
     loss, parameters = _read_loss(info)
+    is_sum = "params" not in info.value
     stored = _stored_classes(info.value)
     is_multilabel = loss in ("MultiLogloss", "MultiCrossEntropy")  # several yes-or-no targets, not classes
     if stored is not None and not is_multilabel and len(stored) != max(n_outputs, 2):
@@ -79,6 +80,12 @@ def outputs_of_loss(info: CheckedNode, n_outputs: int, classes: tuple[str, ...] 
         )
         link = Link("softmax") if loss == "MultiClass" else Link("sigmoid")
         return Outputs(output_names, link, raw_units(loss), "probability")
+    if is_sum and loss in ("Poisson", "Tweedie", "RMSEWithUncertainty"):  # of such sums CatBoost predicts raw values
+        return Outputs(
+            numbered_names if n_outputs > 1 else ("prediction",),
+            raw_units=raw_units(loss),
+            response_units=raw_units(loss),
+        )
     if loss in ("Poisson", "Tweedie"):
         return Outputs(numbered_names if n_outputs > 1 else ("prediction",), Link("exp"), raw_units(loss))
     if loss == "RMSEWithUncertainty":
@@ -104,19 +111,29 @@ def raw_units(loss: str) -> str:
 
 
 def _read_loss(info: CheckedNode) -> tuple[str, dict[str, str]]:
-    parameters: Any = info.value.get("params")
-    if isinstance(parameters, str):
-        try:
-            parameters = json.loads(parameters)
-        except (ValueError, RecursionError):
-            info.fail("training parameters that are not JSON")
-    function = parameters.get("loss_function") if isinstance(parameters, dict) else None
+    """The loss and its parameters; of a sum of models (catboost.sum_models) the loss that all of them share, which has a field of its own."""
+    if "params" in info.value:
+        parameters = _parsed(info, info.value["params"], "training parameters")
+        function = parameters.get("loss_function") if isinstance(parameters, dict) else None
+    else:
+        function = _parsed(info, info.value.get("loss_function"), "a loss")
     if not isinstance(function, dict) or not isinstance(function.get("type"), str):
-        raise ModelFileError(
-            "the model does not say what loss it was trained with (model_info.params.loss_function), so its link is not known."
+        raise UnsupportedModelError(
+            "the model does not say what loss it was trained with (model_info.params.loss_function), so its link is not known. "
+            "Of a sum of models (catboost.sum_models), all must have the same loss."
         )
     given = function.get("params")
     return function["type"], {str(a): str(b) for a, b in given.items()} if isinstance(given, dict) else {}
+
+
+def _parsed(info: CheckedNode, value: Any, what: str) -> Any:
+    """A value of the document that may be JSON in a text."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except (ValueError, RecursionError):
+        info.fail(f"{what} that are not JSON" if what.endswith("s") else f"{what} that is not JSON")
 
 
 def _stored_classes(info: dict[str, Any]) -> tuple[str, ...] | None:

@@ -36,6 +36,11 @@ def adapt(obj: Any) -> Model:
     refuse_overridden(obj, "lightgbm")
     booster, classes = obj, None
     class_names_of_bases = {c.__name__ for c in type(obj).__mro__}
+    if "CVBooster" in class_names_of_bases:
+        raise UnsupportedModelError(
+            f"this CVBooster holds the {len(obj.boosters)} boosters of lightgbm.cv, one a fold, and its predict gives the predictions of each. "
+            "Explain one of them, cvbooster.boosters[0], or a function of rows that returns the mean of their predictions."
+        )
     if "Booster" not in class_names_of_bases:
         if "LGBMModel" not in class_names_of_bases or not hasattr(obj, "booster_"):
             raise UnsupportedModelError(

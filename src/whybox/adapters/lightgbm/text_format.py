@@ -14,6 +14,7 @@ from whybox.adapters.files.strict_document import CheckedNode, parse_plain_numbe
 from whybox.adapters.lightgbm.encoders import encoder_from_text
 from whybox.data.table import Floats
 from whybox.errors import ModelFileError, UnknownFieldError, quoted_list
+from whybox.models.base import OffsetRule
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 from whybox.models.trees import (
@@ -128,6 +129,7 @@ def read_text_model(text: str, kind: str, classes: tuple[str, ...] | None = None
             blank_replacement="_",
             own_names=() if named else own_names,
         ),
+        offset_rule=OffsetRule("init_score"),
     )
 
 

@@ -7,8 +7,9 @@ from dataclasses import replace
 from typing import Any, Final
 
 from whybox.adapters.common import ANY_MODEL_HINT
-from whybox.adapters.sklearn import boosting, ensembles, linear, linear_ensembles, pipeline, trees
+from whybox.adapters.sklearn import boosting, ensembles, linear, linear_ensembles, pipeline, trees, wrappers
 from whybox.adapters.sklearn.assemble import UnverifiedModel, verify_and_attach
+from whybox.adapters.sklearn.column_lineage import steps_of_predict
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model
 from whybox.models.blackbox import RawScores
@@ -41,7 +42,7 @@ _WRAPPER_READERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]
     "VotingClassifier": ensembles.read_voting,
     "MultiOutputRegressor": ensembles.read_multi_output,
     "MultiOutputClassifier": ensembles.read_multi_output,
-    "OneVsRestClassifier": linear_ensembles.read_one_vs_rest,
+    "OneVsRestClassifier": ensembles.read_one_vs_rest,
     "RANSACRegressor": linear_ensembles.read_ransac,
     "Pipeline": pipeline.read_pipeline,
     "GridSearchCV": pipeline.read_search,
@@ -49,6 +50,12 @@ _WRAPPER_READERS: Final[dict[str, Callable[[Any, Callable[[Any], Model]], Model]
     "HalvingGridSearchCV": pipeline.read_search,
     "HalvingRandomSearchCV": pipeline.read_search,
     "TransformedTargetRegressor": pipeline.read_transformed_target,
+    "FrozenEstimator": wrappers.read_wrapper,
+    "SelfTrainingClassifier": wrappers.read_wrapper,
+    "TunedThresholdClassifierCV": wrappers.read_threshold,
+    "FixedThresholdClassifier": wrappers.read_threshold,
+    "RFE": wrappers.read_selection,
+    "RFECV": wrappers.read_selection,
 }
 _REASONS_AGAINST: Final = {
     "StackingRegressor": "its final estimator is a function of other models' predictions, so there is no sum over trees of your columns",
@@ -101,9 +108,15 @@ def raw_scores(estimator: Any) -> RawScores | None:
             return RawScores(estimator.decision_function, units, f"{type(estimator).__name__}.decision_function")
         if name == "Pipeline":
             inner = raw_scores_of(estimator.steps[-1][1])
-            return inner and replace(
-                inner, predict_function=pipeline.TransformThenCall(estimator[:-1], inner.predict_function)
-            )
+            steps = tuple(step for _, step in steps_of_predict(estimator))
+            return inner and replace(inner, predict_function=pipeline.TransformThenCall(steps, inner.predict_function))
+        if name in wrappers.WRAPPERS:
+            inner = raw_scores_of(wrappers.inner_estimator(estimator))
+            if inner is None:
+                return None
+            predict = pipeline.predict_of_part(estimator, wrappers.inner_estimator, inner.predict_function)
+            selects = (estimator,) if name in ("RFE", "RFECV") else ()
+            return replace(inner, predict_function=pipeline.TransformThenCall(selects, predict))
         if name.endswith("SearchCV"):
             inner = raw_scores_of(getattr(estimator, "best_estimator_", None))
             return inner and replace(

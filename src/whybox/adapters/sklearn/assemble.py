@@ -13,7 +13,7 @@ from whybox.adapters.verification.verify import Domain, PredictOfRounds, verify_
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
-from whybox.models.base import Model, OwnPredict, Scale
+from whybox.models.base import Model, OffsetRule, OwnPredict, Scale
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.trees import TreeEnsemble
 
@@ -86,9 +86,18 @@ def verify_and_attach(reading: UnverifiedModel, estimator: Any) -> Model:
 
 
 def wrap_model(
-    model: Model, predict: Callable[[Any], Any], scale: Scale, estimator: Any, relative: float = RELATIVE_ROUNDING
+    model: Model,
+    predict: Callable[[Any], Any],
+    scale: Scale,
+    estimator: Any,
+    relative: float = RELATIVE_ROUNDING,
+    offset_rule: OffsetRule | None = None,
 ) -> Model:
-    """Return a verified inner model with the predict of its wrapper (Pipeline, search, ensemble)."""
+    """Return a verified inner model with the predict of its wrapper (Pipeline, search, ensemble).
+
+    Args:
+        offset_rule: of the inner model, where the wrapper hands on offsets; None: it has none.
+    """
     own_call = PredictAsColumns(predict, len(model.outputs.names))
     own_predict = OwnPredict(
         own_call,
@@ -97,7 +106,8 @@ def wrap_model(
         f"{type(estimator).__name__}.{_method_name(predict)}",
         "scikit-learn",
     )
-    return replace(model, own_predict=own_predict, kind=f"{import_path(estimator)} of {model.kind}")
+    kind = f"{import_path(estimator)} of {model.kind}"
+    return replace(model, own_predict=own_predict, kind=kind, offset_rule=offset_rule)
 
 
 @final

@@ -10,6 +10,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.adapters.sklearn.column_lineage import samplers_of
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, UnsupportedModelError
 from whybox.models.bound_method import bound_method, last_estimator
@@ -54,12 +55,15 @@ def bagged_forest(model: Any) -> Any:
     )
 
     method = bound_method(model)
-    forest = last_estimator(model if method is None else method.estimator)
+    estimator = model if method is None else method.estimator
+    forest = last_estimator(estimator)
     kinds = (RandomForestClassifier, RandomForestRegressor, ExtraTreesClassifier, ExtraTreesRegressor)
     if not isinstance(forest, kinds):
         raise _refusal(
             f"takes a random forest or extra trees of scikit-learn, whose bootstrap samples can be drawn again; this is a {type(forest).__name__}"
         )
+    if type(forest).__module__.partition(".")[0] == "imblearn" or _has_sampler(estimator):
+        raise _refusal("cannot draw the samples of a forest again whose rows of training were resampled")
     if not forest.bootstrap:
         raise _refusal("measures on out-of-bag rows; this forest was trained on all rows (bootstrap=False)")
     if forest.n_outputs_ != 1:
@@ -71,6 +75,13 @@ def bagged_forest(model: Any) -> Any:
     if len(forest.estimators_) < 2:
         raise _refusal("compares trees; this forest has one")
     return forest
+
+
+def _has_sampler(estimator: Any) -> bool:
+    """Whether rows were resampled before they came to the estimator at the end of a Pipeline or search."""
+    while hasattr(estimator, "best_estimator_"):
+        estimator = estimator.best_estimator_
+    return hasattr(estimator, "steps") and bool(samplers_of(estimator))
 
 
 def _refusal(why: str) -> UnsupportedModelError:

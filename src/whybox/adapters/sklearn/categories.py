@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from whybox.adapters.sklearn.column_lineage import selected_positions, trace_columns
+from whybox.adapters.sklearn.column_lineage import selected_positions, steps_of_predict, trace_columns
 from whybox.data.table import is_missing
 from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
@@ -38,7 +38,7 @@ def categories_of_steps(steps: Sequence[Any], width: int, inner: Inputs | None) 
 def categories_of_estimator(estimator: Any, width: int) -> dict[int, Vocabulary]:
     """Return the categories that the transformers of a Pipeline, or of the best estimator of a search, learned; {} for other estimators."""
     estimator = getattr(estimator, "best_estimator_", estimator)
-    steps = [step for _, step in getattr(estimator, "steps", ())[:-1]]
+    steps = [step for _, step in steps_of_predict(estimator)] if hasattr(estimator, "steps") else []
     return categories_of_steps(steps, width, None) if steps else {}
 
 
@@ -63,8 +63,8 @@ def _follow_step(step: Any, origins: ColumnOrigins, by_column: dict[int, Vocabul
                     by_column, origin, Vocabulary(tuple(w for w in categories.tolist() if not is_missing(w)))
                 )
         return _untraceable_step(step, origins)
-    if name == "Pipeline":
-        for _, inner in step.steps:
+    if name in ("Pipeline", "FrozenEstimator"):
+        for inner in [step.estimator] if name == "FrozenEstimator" else [inner for _, inner in step.steps]:
             origins = _follow_step(inner, origins, by_column)
         return origins
     if name == "FeatureUnion":

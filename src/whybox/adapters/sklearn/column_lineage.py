@@ -13,7 +13,14 @@ import numpy as np
 
 from whybox.errors import UnsupportedModelError
 
-__all__ = ["ColumnSources", "selected_positions", "trace_columns"]
+__all__ = [
+    "ColumnSources",
+    "samplers_of",
+    "selected_positions",
+    "steps_of_predict",
+    "trace_columns",
+    "undeclared_steps",
+]
 
 ColumnSources = list[frozenset[int]]
 
@@ -32,6 +39,8 @@ ONE_TO_ONE: Final = frozenset(
     }
 )
 
+_READS_COLUMNS_IN_SOME_ROWS: Final = frozenset({"KNNImputer", "IterativeImputer"})
+
 
 def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None = None) -> ColumnSources:
     """Return the sources of each output column, given those of the input columns.
@@ -45,6 +54,8 @@ def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None
         return list(inputs)
     name = type(transformer).__name__
     is_sklearn = type(transformer).__module__.partition(".")[0] == "sklearn"
+    if is_sklearn and name == "FrozenEstimator":
+        return trace_columns(transformer.estimator, inputs, width_out)
     if is_sklearn and name in ONE_TO_ONE:
         return list(inputs)
     if is_sklearn and name in _LINEAGE_TRACERS:
@@ -59,6 +70,55 @@ def trace_columns(transformer: Any, inputs: ColumnSources, width_out: int | None
             return [all_sources] * len(inputs)
     count = width_out if width_out is not None else _output_width(transformer)
     return [all_sources] * count
+
+
+def undeclared_steps(steps: Sequence[Any]) -> tuple[str, ...]:
+    """Return the transformers, by class, that do not tell which columns theirs are made of: those of other libraries than scikit-learn, and functions.
+
+    () where another step reads further columns only in some rows, such as an imputer that looks for neighbours: trials may miss what it reads.
+    """
+    inside = [inner for step in steps for inner in _steps_inside(step)]
+    if any(type(step).__name__ in _READS_COLUMNS_IN_SOME_ROWS for step in inside):
+        return ()
+    return tuple(dict.fromkeys(type(step).__name__ for step in inside if _is_undeclared(step)))
+
+
+def _is_undeclared(transformer: Any) -> bool:
+    if type(transformer).__module__.partition(".")[0] != "sklearn":
+        return True
+    return type(transformer).__name__ == "FunctionTransformer" and not _is_columnwise(transformer)
+
+
+def _steps_inside(transformer: Any) -> list[Any]:
+    """The transformers that a transformer of scikit-learn is composed of; of others, themselves."""
+    name = type(transformer).__name__
+    if transformer is None or isinstance(transformer, str):
+        return []
+    if type(transformer).__module__.partition(".")[0] != "sklearn":
+        return [transformer]
+    if name == "FrozenEstimator":
+        return _steps_inside(transformer.estimator)
+    lists = {"Pipeline": "steps", "FeatureUnion": "transformer_list", "ColumnTransformer": "transformers_"}
+    if name not in lists:
+        return [transformer]
+    return [inner for _, step, *_ in getattr(transformer, lists[name]) for inner in _steps_inside(step)]
+
+
+def samplers_of(pipeline: Any) -> list[Any]:
+    """Return the samplers of a Pipeline of imbalanced-learn, which change the rows of training and which its predict passes over."""
+    if not any(kind.__module__.partition(".")[0] == "imblearn" for kind in type(pipeline).__mro__):
+        return []
+    return [step for _, step in pipeline.steps[:-1] if hasattr(step, "fit_resample")]
+
+
+def steps_of_predict(pipeline: Any) -> list[tuple[str, Any]]:
+    """Return the names and transformers that rows pass before the last step of a Pipeline when it predicts."""
+    samplers = samplers_of(pipeline)
+    return [
+        (name, step)
+        for name, step in pipeline.steps[:-1]
+        if step is not None and not isinstance(step, str) and all(step is not sampler for sampler in samplers)
+    ]
 
 
 def _output_width(transformer: Any) -> int:

@@ -8,18 +8,19 @@ from typing import Any
 
 import numpy as np
 
-from whybox.adapters.common import refuse_one_class
+from whybox.adapters.common import class_names, refuse_one_class
 from whybox.adapters.sklearn.assemble import wrap_model
-from whybox.adapters.sklearn.linear_ensembles import are_linear_sums, join_linear
+from whybox.adapters.sklearn.linear_ensembles import are_linear_sums, join_linear, read_linear_one_vs_rest
 from whybox.adapters.sklearn.members import EnsembleMember, joined_inputs, joined_verdict, members_rounding
 from whybox.adapters.sklearn.trees import probability_outputs
 from whybox.data.table import Floats
 from whybox.errors import UnsupportedModelError
 from whybox.models.base import Model, Scale
-from whybox.models.links import Outputs
+from whybox.models.linear import Linear
+from whybox.models.links import ELEMENTWISE_LINKS, Outputs
 from whybox.models.trees import Tree, TreeEnsemble
 
-__all__ = ["read_bagging", "read_multi_output", "read_voting"]
+__all__ = ["read_bagging", "read_multi_output", "read_one_vs_rest", "read_voting"]
 
 Adapt = Callable[[Any], Model]
 
@@ -77,45 +78,60 @@ def read_multi_output(estimator: Any, adapt: Adapt) -> Model:
     members = [adapt(member_model) for member_model in estimator.estimators_]
     if not classifier and are_linear_sums(members):
         return join_linear(estimator, members, None, None, len(members[0].inputs.names))
-    if not all(isinstance(member_model, TreeEnsemble) for member_model in members):
-        raise UnsupportedModelError(
-            f"{type(estimator).__name__} holds a model that is not a tree ensemble: {members[0].kind}."
-        )
-    if any(not member_model.outputs.link.is_identity for member_model in members):
-        raise UnsupportedModelError(
-            f"{type(estimator).__name__} of {members[0].kind}: its members put a link on top of their sums. Explain each of estimator.estimators_ by itself."
-        )
     names = [
         f"y{k}={n}" if classifier else f"y{k}"
         for k, member_model in enumerate(members)
         for n in member_model.outputs.names
     ]
+    return _join_outputs(estimator, members, names)
+
+
+def read_one_vs_rest(estimator: Any, adapt: Adapt) -> Model:
+    """Read OneVsRestClassifier: of several labels a model for each, side by side; of classes, linear models."""
+    if not estimator.multilabel_:
+        return read_linear_one_vs_rest(estimator, adapt)
+    members = [adapt(member) for member in estimator.estimators_]
+    if all(isinstance(member, Linear) for member in members):
+        return read_linear_one_vs_rest(estimator, adapt, members)
+    return _join_outputs(estimator, members, class_names(estimator.classes_))
+
+
+def _join_outputs(estimator: Any, members: Sequence[Model], names: Sequence[str]) -> Model:
+    """Join tree ensembles with outputs of their own into one with the outputs of all, one member after the other."""
     # A Pipeline as member has transformers of its own, which may have been fitted on the target: each reads its own columns.
-    parts = [
-        EnsembleMember(member_model, 1.0, None, None)
-        for member_model in members
-        if isinstance(member_model, TreeEnsemble)
-    ]
+    parts = [EnsembleMember(member, 1.0, None, None) for member in members if isinstance(member, TreeEnsemble)]
+    if len(parts) < len(members):
+        kind = next(member.kind for member in members if not isinstance(member, TreeEnsemble))
+        raise UnsupportedModelError(f"{type(estimator).__name__} holds a model that is not a tree ensemble: {kind}.")
+    links = {member.outputs.link for member in members}
+    link = next(iter(links))
+    if len(links) > 1 or link.function is not None or link.name not in ELEMENTWISE_LINKS:
+        raise UnsupportedModelError(
+            f"{type(estimator).__name__} of {members[0].kind}: its members put links on top of their sums that are not one for all outputs. "
+            "Explain each of estimator.estimators_ by itself."
+        )
     inputs, column_maps = joined_inputs(estimator, parts, len(members[0].inputs.names))
     trees, base, first_output = [], [], 0
     for part, column_map in zip(parts, column_maps, strict=True):
         member_model = part.model
+        count = len(member_model.outputs.names)
         for tree in member_model.to_trees():
             value = np.zeros((len(tree.left), len(names)))
-            value[:, first_output : first_output + len(member_model.outputs.names)] = _values_of_all_outputs(
-                tree, len(member_model.outputs.names)
-            )
+            value[:, first_output : first_output + count] = _values_of_all_outputs(tree, count)
             trees.append(_with_columns(_with_values(tree, value, tree.weight), column_map))
         base += list(member_model.base_values)
-        first_output += len(member_model.outputs.names)
-    outputs = Outputs(
-        tuple(names), raw_units=members[0].outputs.raw_units, response_units=members[0].outputs.response_units
-    )
+        first_output += count
+    units = members[0].outputs.raw_units, members[0].outputs.response_units
     model = TreeEnsemble.from_trees(
-        trees, base=base, inputs=inputs, outputs=outputs, kind=members[0].kind, verdict=joined_verdict(parts)
+        trees,
+        base=base,
+        inputs=inputs,
+        outputs=Outputs(tuple(names), link, *units),
+        kind=members[0].kind,
+        verdict=joined_verdict(parts),
     )
-    predict = estimator.predict_proba if classifier else estimator.predict
-    return wrap_model(model, predict, "raw", estimator, members_rounding(parts))
+    predict = estimator.predict_proba if hasattr(estimator, "classes_") else estimator.predict
+    return wrap_model(model, predict, "response", estimator, members_rounding(parts))
 
 
 def _check_additive(model: Model, estimator: Any, classifier: bool) -> TreeEnsemble:

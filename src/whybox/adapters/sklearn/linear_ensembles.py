@@ -19,7 +19,7 @@ from whybox.models.base import Model
 from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
 
-__all__ = ["are_linear_sums", "join_linear", "read_one_vs_rest", "read_ransac"]
+__all__ = ["are_linear_sums", "join_linear", "read_linear_one_vs_rest", "read_ransac"]
 
 Adapt = Callable[[Any], Model]
 
@@ -64,11 +64,13 @@ def join_linear(
     return wrap_model(model, estimator.predict, "raw", estimator, members_rounding(parts))
 
 
-def read_one_vs_rest(estimator: Any, adapt: Adapt) -> Model:
-    """Read OneVsRestClassifier of linear classifiers: a decision function for each class."""
-    if estimator.multilabel_:
-        raise UnsupportedModelError("OneVsRestClassifier of several labels is not read; it is a model for each label.")
-    members = [adapt(member) for member in estimator.estimators_]
+def read_linear_one_vs_rest(estimator: Any, adapt: Adapt, members: Sequence[Model] | None = None) -> Model:
+    """Read OneVsRestClassifier of linear classifiers: a decision function for each class, or for each of several labels.
+
+    Args:
+        members: its models, where they are read already.
+    """
+    members = [adapt(member) for member in estimator.estimators_] if members is None else members
     links = {member.outputs.link for member in members}
     if (
         not all(isinstance(member, Linear) for member in members)
@@ -80,7 +82,10 @@ def read_one_vs_rest(estimator: Any, adapt: Adapt) -> Model:
             "Explain each of estimator.estimators_ by itself."
         )
     count = len(members)
-    if links == {Link("sigmoid")}:
+    if estimator.multilabel_ and (links in ({Link("sigmoid")}, {Link()})):
+        first = members[0].outputs
+        outputs = Outputs(class_names(estimator.classes_), first.link, first.raw_units, first.response_units)
+    elif links == {Link("sigmoid")}:
         outputs = classifier_outputs(estimator, count, one_vs_rest=True)
     elif links == {Link()}:
         names = class_names(estimator.classes_)

@@ -86,6 +86,7 @@ def joined_inputs(estimator: Any, parts: Sequence[EnsembleMember[Any]], width: i
         ),
         tuple(sources),
         blank_replacement,
+        undeclared_steps=tuple(dict.fromkeys(name for part in parts for name in part.model.inputs.undeclared_steps)),
     ), column_maps
 
 

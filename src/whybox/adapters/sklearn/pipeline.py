@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, final
 
@@ -12,7 +12,13 @@ import numpy.typing as npt
 from whybox.adapters.common import FittedPart, as_columns
 from whybox.adapters.sklearn.assemble import wrap_model
 from whybox.adapters.sklearn.categories import categories_of_steps
-from whybox.adapters.sklearn.column_lineage import ColumnSources, trace_columns
+from whybox.adapters.sklearn.column_lineage import (
+    ColumnSources,
+    samplers_of,
+    steps_of_predict,
+    trace_columns,
+    undeclared_steps,
+)
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import InputError, UnsupportedModelError, WhyboxError
@@ -22,19 +28,24 @@ from whybox.models.categories import Vocabulary
 from whybox.models.inputs import Inputs
 from whybox.models.links import Link, Outputs
 
-__all__ = ["TransformThenCall", "predict_of_best", "read_pipeline", "read_search", "read_transformed_target"]
+__all__ = [
+    "TransformThenCall",
+    "own_predict",
+    "pipeline_inputs",
+    "predict_of_best",
+    "predict_of_part",
+    "read_pipeline",
+    "read_search",
+    "read_transformed_target",
+    "with_steps",
+]
 
 Adapt = Callable[[Any], Model]
 
 
 def read_pipeline(estimator: Any, adapt: Adapt) -> Model:
     """Read a Pipeline: its transformers become the inputs' encoder, its last step is the model."""
-    # a sampler (imbalanced-learn) changes only the rows of training; predict passes it over
-    steps = [
-        (name, step)
-        for name, step in estimator.steps[:-1]
-        if step is not None and step != "passthrough" and not hasattr(step, "fit_resample")
-    ]
+    steps = steps_of_predict(estimator)
     last = estimator.steps[-1][1]
     if last is None or isinstance(last, str) or not hasattr(last, "predict"):
         raise UnsupportedModelError(
@@ -42,10 +53,18 @@ def read_pipeline(estimator: Any, adapt: Adapt) -> Model:
         )
     inner = adapt(last)
     method, scale = own_predict(estimator, inner)
+    samplers = samplers_of(estimator)
+    if samplers:
+        names = ", ".join(type(sampler).__name__ for sampler in samplers)
+        note = f"Its sampler ({names}) changed the rows of training: without a background, absent features follow the changed rows."
+        inner = replace(inner, notes=(*inner.notes, note))
     if not steps:
-        return wrap_model(inner, method, scale, estimator)
-    inputs = _pipeline_inputs(estimator, steps, inner)
-    return wrap_model(replace(inner, inputs=inputs), method, scale, estimator)
+        return wrap_model(inner, method, scale, estimator, offset_rule=inner.offset_rule)
+    inputs, rule = pipeline_inputs(estimator, steps, inner), inner.offset_rule
+    encoder = inputs.encoder
+    if rule is not None and rule.predict is not None and isinstance(encoder, _PipelineEncoder):
+        rule = replace(rule, predict=_TransformThenOffset(encoder, rule.predict))
+    return wrap_model(replace(inner, inputs=inputs), method, scale, estimator, offset_rule=rule)
 
 
 def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Scale]:
@@ -61,7 +80,8 @@ def own_predict(estimator: Any, inner: Model) -> tuple[Callable[[Any], Any], Sca
     return estimator.predict, "response"
 
 
-def _pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Inputs:
+def pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model) -> Inputs:
+    """Return the inputs of a model behind transformers, by name: the user's columns, and which of them each model column is made of."""
     first_step = steps[0][1]
     named = hasattr(first_step, "feature_names_in_")
     width = int(getattr(first_step, "n_features_in_", 0) or getattr(estimator, "n_features_in_", 0))
@@ -83,6 +103,9 @@ def _pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model)
         tuple(sorted(frozenset().union(*(sources[p] for p in source)))) for source in inner.inputs.source_columns
     )
     learned_categories = categories_of_steps([step for _, step in steps], width, inner.inputs)
+    several = any(len(source) > 1 for source in per_column)
+    own = undeclared_steps([step for _, step in steps]) if several else ()
+    undeclared = tuple(dict.fromkeys([*own, *inner.inputs.undeclared_steps]))
     remembered = () if named else _names_of_later_steps([step for _, step in steps[1:]], inner.inputs)
     return Inputs(
         names,
@@ -90,7 +113,14 @@ def _pipeline_inputs(estimator: Any, steps: list[tuple[str, Any]], inner: Model)
         _PipelineEncoder(tuple(steps), inner.inputs, learned_categories),
         per_column,
         pipeline_names=remembered,
+        undeclared_steps=undeclared,
     )
+
+
+def with_steps(inputs: Inputs, steps: Sequence[tuple[str, Any]]) -> Inputs:
+    """Return the inputs of :func:`pipeline_inputs` with other transformers, by name, that make the same columns."""
+    assert isinstance(inputs.encoder, _PipelineEncoder)  # noqa: S101  # it made them
+    return replace(inputs, encoder=replace(inputs.encoder, steps=tuple(steps)))
 
 
 def _names_of_later_steps(steps: list[Any], inner: Inputs) -> tuple[str, ...]:
@@ -123,6 +153,10 @@ class _PipelineEncoder:
         return replace(self, inner=self.inner.select_columns(columns))
 
     def __call__(self, table: Table) -> Floats:
+        return self.inner.matrix(self.transformed(table))
+
+    def transformed(self, table: Table) -> Table:
+        """Return the rows as the model behind the steps gets them, aligned with it."""
         rows = table.for_transformers()
         for name, step in self.steps:
             try:
@@ -133,9 +167,19 @@ class _PipelineEncoder:
             except Exception as error:  # libraries raise whatever they like about rows
                 raise _unsupported_step(name, step, error) from error
         # a sparse matrix stays one: what its empty cells mean is for the model to say
-        return self.inner.matrix(
-            self.inner.align_table(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0]
-        )
+        return self.inner.align_table(as_table(rows), what=f"the output of step {self.steps[-1][0]!r}")[0]
+
+
+@final
+@dataclass(frozen=True)
+class _TransformThenOffset:
+    """A model's predict with offsets, (rows, outputs), on the rows behind a Pipeline's steps."""
+
+    encoder: _PipelineEncoder
+    predict: Callable[[Table, Floats], Floats]
+
+    def __call__(self, table: Table, offsets: Floats) -> Floats:
+        return self.predict(self.encoder.transformed(table), offsets)
 
 
 def _unsupported_step(name: str, step: Any, error: Exception) -> WhyboxError:
@@ -155,12 +199,14 @@ def _unsupported_step(name: str, step: Any, error: Exception) -> WhyboxError:
 class TransformThenCall:
     """A model's own function applied to rows after the preceding steps."""
 
-    steps: Any
+    steps: tuple[Any, ...]
     call: Callable[[Any], Any]
 
     def __call__(self, rows: Any) -> Any:
         """Return the answers."""
-        return self.call(self.steps.transform(rows))
+        for step in self.steps:
+            rows = step.transform(rows)
+        return self.call(rows)
 
 
 def read_search(estimator: Any, adapt: Adapt) -> Model:
@@ -170,7 +216,7 @@ def read_search(estimator: Any, adapt: Adapt) -> Model:
         raise UnsupportedModelError(f"this {type(estimator).__name__} has no best_estimator_: fit it, with refit=True.")
     inner = adapt(best_estimator)
     if _replaces_predict(estimator):  # so that the search has to agree with its best model
-        return wrap_model(inner, *own_predict(estimator, inner), estimator)
+        return wrap_model(inner, *own_predict(estimator, inner), estimator, offset_rule=inner.offset_rule)
     own = inner.own_predict
     if own is not None:
         own = replace(own, predict=predict_of_best(estimator, own.predict))
@@ -179,7 +225,12 @@ def read_search(estimator: Any, adapt: Adapt) -> Model:
 
 def predict_of_best(search: Any, predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
     """Return a predict of a search's best model that refuses once the search has another one."""
-    return _PredictOfBest(FittedPart(search.best_estimator_, search, _best_of), predict)
+    return predict_of_part(search, _best_of, predict)
+
+
+def predict_of_part(owner: Any, find: Callable[[Any], Any], predict: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """Return a predict of the estimator that `find` finds in a wrapper, which refuses once the wrapper has another one."""
+    return _PredictOfPart(FittedPart(find(owner), owner, find), predict)
 
 
 def _best_of(search: Any) -> Any:
@@ -188,7 +239,7 @@ def _best_of(search: Any) -> Any:
 
 @final
 @dataclass(frozen=True)
-class _PredictOfBest:
+class _PredictOfPart:
     fitted: FittedPart
     predict: Callable[[Any], Any]
 
@@ -212,7 +263,10 @@ def read_transformed_target(estimator: Any, adapt: Adapt) -> Model:
         )
     link = Link("inverse target transform", function=_InverseTransform(estimator.transformer_))
     outputs = Outputs(inner.outputs.names, link, raw_units="transformed target", response_units="prediction")
-    return wrap_model(replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator)
+    of_regressor = inner.offset_rule
+    return wrap_model(
+        replace(inner, outputs=outputs), _FlatPredict(estimator), "response", estimator, offset_rule=of_regressor
+    )
 
 
 @final

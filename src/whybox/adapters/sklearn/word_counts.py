@@ -12,6 +12,7 @@ from whybox.models.word_counts import WordCountModel
 __all__ = ["read_word_counts", "takes_texts"]
 
 _MODULE: Final = "sklearn.feature_extraction.text"
+_PIPELINE_MODULES: Final = ("sklearn.pipeline", "imblearn.pipeline")
 _COUNTERS: Final = ("CountVectorizer", "TfidfVectorizer")
 WORD_RUNS: Final = r"(?u)\b\w\w+\b"  # their default pattern of a word
 
@@ -33,7 +34,7 @@ def read_word_counts(pipeline: Any, method: str) -> WordCountModel | str:
     Args:
         pipeline: any object. method: the method that is explained, such as ``"predict_proba"``.
     """
-    if type(pipeline).__name__ != "Pipeline" or type(pipeline).__module__ != "sklearn.pipeline":
+    if type(pipeline).__name__ != "Pipeline" or type(pipeline).__module__ not in _PIPELINE_MODULES:
         return f"{type(pipeline).__name__} is no Pipeline of scikit-learn"
     if method in vars(pipeline):
         return f"this Pipeline has a {method} of its own"

@@ -17,7 +17,7 @@ from whybox.adapters.xgboost.category_names import DamagedNamesEncoder
 from whybox.adapters.xgboost.trees import read_trees
 from whybox.data.table import Floats
 from whybox.errors import ModelFileError, UnknownFieldError, UnsupportedModelError
-from whybox.models.base import Model
+from whybox.models.base import Model, OffsetRule
 from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.linear import Linear
 from whybox.models.links import Link, Outputs
@@ -203,6 +203,7 @@ def read_document(node: CheckedNode, context: ReadContext) -> Model:
         rounds_used=rounds,
         notes=notes,
         float32_sums=True,
+        offset_rule=OffsetRule("base_margin", base),
     )
 
 
@@ -297,7 +298,12 @@ def _read_linear(
             "Load it with the version that trained it and pass the live model."
         )
     return Linear(
-        weights=weights[:-1].copy(), base_values=base + weights[-1], inputs=inputs, outputs=outputs, kind=context.kind
+        weights=weights[:-1].copy(),
+        base_values=base + weights[-1],
+        inputs=inputs,
+        outputs=outputs,
+        kind=context.kind,
+        offset_rule=OffsetRule("base_margin", base),
     )
 
 

@@ -24,7 +24,7 @@ from whybox.adapters.xgboost.document import RELATIVE_ROUNDING, ReadContext, rea
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table
 from whybox.errors import UnsupportedModelError
-from whybox.models.base import Model, OwnPredict
+from whybox.models.base import Model, OffsetRule, OwnPredict
 from whybox.models.blackbox import RawScores
 from whybox.models.inputs import NumberEncoder
 from whybox.models.linear import Linear
@@ -105,17 +105,21 @@ def _read_and_verify(booster: Any, estimator: Any, obj: Any) -> Model:
         # Which base score counts for several outputs differs between versions: hold on to what this one predicts for a row of zeros.
         base = predict(np.zeros((1, model.inputs.width)))[0]
         if np.abs(base - model.base_values).max() > RELATIVE_ROUNDING * np.abs(base).max():
-            model = replace(model, base_values=base)
+            without = predict.of_zeros_without_base_score(model.inputs.width)
+            model = replace(model, base_values=base, offset_rule=OffsetRule("base_margin", base - without))
         model = verify_linear(model, predict, relative=RELATIVE_ROUNDING, against=f"{import_path(obj)}, margins")
-    what = f"{type(obj).__name__}.predict(output_margin=True)"
+    name = type(obj).__name__
+    of_table = _PredictTable(fitted, used_rounds, missing, len(model.outputs.names), isinstance(model, TreeEnsemble))
+    what, rule = f"{name}.predict(output_margin=True)", model.offset_rule
+    assert rule is not None  # noqa: S101  # every document has a base score
     return replace(
         model,
-        own_predict=OwnPredict(
-            _PredictTable(fitted, used_rounds, missing, len(model.outputs.names), isinstance(model, TreeEnsemble)),
-            "raw",
-            RELATIVE_ROUNDING,
-            what,
-            "xgboost",
+        own_predict=OwnPredict(of_table, "raw", RELATIVE_ROUNDING, what, "xgboost"),
+        offset_rule=replace(
+            rule,
+            predict=of_table.with_offsets,
+            call_name=f"{name}.predict(base_margin=..., output_margin=True)",
+            relative_rounding=RELATIVE_ROUNDING,
         ),
     )
 
@@ -176,6 +180,17 @@ class _PredictMatrix:
         )
         return as_columns(margins)
 
+    def of_zeros_without_base_score(self, width: int) -> Floats:
+        """Margins of a row of zeros, (outputs,), whose base score is replaced by a base margin of zero."""
+        import xgboost
+
+        booster, margin = self.fitted(), np.zeros((1, self.n_outputs), np.float32)
+        data = xgboost.DMatrix(
+            np.zeros((1, width), np.float32), feature_names=booster.feature_names, base_margin=margin
+        )
+        margins: Floats = as_columns(booster.predict(data, output_margin=True, strict_shape=True))[0]
+        return margins
+
     def predict_rounds(self, matrix: Floats, first: int, last: int) -> Floats:
         """Margins with some rounds, for columns of numbers."""
         with suppress_warnings():
@@ -197,8 +212,6 @@ class _PredictTable:
     is_tree_model: bool
 
     def __call__(self, table: Table) -> Floats:
-        import xgboost
-
         booster = self.fitted()
         if self._reads_array_directly(table.native):  # the booster reads such an array as it is, and twice as fast
             with suppress_warnings():
@@ -210,6 +223,16 @@ class _PredictTable:
                     strict_shape=True,
                 )
             return as_columns(margins)
+        return self._of_matrix(table, None)
+
+    def with_offsets(self, table: Table, offsets: Floats) -> Floats:
+        """Margins of rows whose base margins, (rows, outputs), take the place of the base score."""
+        return self._of_matrix(table, offsets)
+
+    def _of_matrix(self, table: Table, offsets: Floats | None) -> Floats:
+        import xgboost
+
+        booster = self.fitted()
         with suppress_warnings():
             names = booster.feature_names
             rows = (
@@ -222,6 +245,7 @@ class _PredictTable:
                 missing=self.missing,
                 feature_names=names,
                 feature_types=booster.feature_types,
+                base_margin=offsets if self.n_outputs > 1 or offsets is None else offsets[:, 0],
                 enable_categorical=True,
             )
             return as_columns(

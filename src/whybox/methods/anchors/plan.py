@@ -13,7 +13,7 @@ from whybox.methods.anchors.rounds import problems_together
 from whybox.methods.anchors.search import KEPT_DRAWS
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import prediction_function
-from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each
+from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each
 from whybox.methods.common.spot_checks import spot_predictions
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
@@ -58,6 +58,7 @@ def plan_anchors(explainer: Anchors, X: Any) -> MethodPlan:
         rows=rows,
         model_calls=checks + (predictions if is_black_box else 0),
         memory_bytes=_memory_bytes(explainer, rows),
+        given_bytes=bytes_given(problem.rows),
         seconds=seconds,
         notes=(f"{predictions:,.0f} predictions of single rows, {note}.",),
     )

@@ -10,11 +10,13 @@ from typing import Any, Final, TypeVar, cast, get_overloads
 
 from whybox.core.validation import check_whole_number
 from whybox.core.workers import check_jobs
-from whybox.errors import Argument, OptionError, did_you_mean
+from whybox.errors import Argument, OptionError, Part, did_you_mean
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.numerics.statistics import critical_value
 
 __all__ = [
+    "OFFSETS_OF_LIBRARIES",
+    "OFFSET_INSTEAD",
     "PredictionOptions",
     "check_max_evals",
     "make_options",
@@ -25,6 +27,14 @@ __all__ = [
 ]
 
 OTHER_NAMES: Final = {"target": "y", "truth": "y", "labels": "y", "y_true": "y"}  # of options; ours
+OFFSET_INSTEAD: Final[tuple[Part, ...]] = (
+    "wb.explain and wb.effects take offsets of rows. Here write it into a function of rows, one of whose columns holds the offset: ",
+    "lambda X: model.predict_proba(X.drop(columns='offset'), base_margin=X['offset'])[:, 1]. The offset is then a feature like others.",
+)
+OFFSETS_OF_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
+    **dict.fromkeys(("base_margin", "init_score", "baseline"), ("write ", Argument("offset", example="..."), ".")),
+    "exposure": ("write its log: ", Argument("offset", example="numpy.log(exposure)"), "."),
+}
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Options = TypeVar("_Options")
 
@@ -67,7 +77,7 @@ def _unknown_option(name: str, known: Sequence[str], kind: type[Any] | None) -> 
     instead = getattr(kind, "INSTEAD", {}).get(name)
     if instead is not None:
         return OptionError(Argument(name, example=""), " is no option here: ", *instead)
-    return OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known)}")
+    return OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known, usual_first=True)}")
 
 
 def parameters_of(kind: type[Any], *without: str) -> list[Parameter]:

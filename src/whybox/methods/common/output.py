@@ -13,7 +13,15 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.models.links import Link, Outputs
 
-__all__ = ["EVERY_OUTPUT", "PREDICTED", "SCALES", "OutputSelection", "notes_on_scale", "resolve_output"]
+__all__ = [
+    "EVERY_OUTPUT",
+    "PREDICTED",
+    "SCALES",
+    "OutputSelection",
+    "notes_on_scale",
+    "raw_selection",
+    "resolve_output",
+]
 
 SCALES: Final = ("raw", "probability", "response")
 EVERY_OUTPUT: Final = "all"
@@ -112,6 +120,14 @@ def resolve_output(outputs: Outputs, output: Any, scale: Any = None) -> OutputSe
         tuple(known[at] for at in positions),
         axis,
         units,
+    )
+
+
+def raw_selection(outputs: Outputs) -> OutputSelection:
+    """Return every raw output of a model, as it is."""
+    count = len(outputs.names)
+    return OutputSelection(
+        "raw", tuple(range(count)), (1.0,) * count, (0.0,) * count, outputs.names, count > 1, outputs.raw_units
     )
 
 

@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Protocol, TypeVar, final, runtime_checkable
 
 import numpy as np
 
-__all__ = ["MAX_TIMINGS", "MethodPlan", "Plan", "Stopwatch", "duration_text", "seconds_of_each", "smallest_seconds"]
+from whybox.data.table import Table
+from whybox.explanation.number_text import number_text
+
+__all__ = [
+    "MAX_TIMINGS",
+    "MethodPlan",
+    "Plan",
+    "Stopwatch",
+    "bytes_given",
+    "cost_table",
+    "duration_text",
+    "seconds_of_each",
+    "smallest_seconds",
+]
 
 BUSY_SHARE: Final = 0.05  # of the time by the clock: a call that computes for less waits for something
+WORK: Final = "work"  # the part of a plan that is none of the others
+_TIME_UNITS: Final = (("hours", 3600.0, 7200.0), ("minutes", 60.0, 120.0), ("seconds", 1.0, 0.1), ("ms", 1e-3, 0.0))
+_MEMORY_UNITS: Final = (("GiB", 2.0**30, 2.0**31), ("MiB", 2.0**20, 0.0))
 MAX_TIMINGS: Final = 3  # of the same work, of which the smallest counts
 SECONDS_OF_TIMINGS: Final = 0.5  # after which the same work is not repeated
 
@@ -102,7 +118,11 @@ class Plan(Protocol):
 @final
 @dataclass(frozen=True, kw_only=True)
 class MethodPlan:
-    """The plan of a method that has nothing to add to what every plan says; see :class:`Plan`. ``notes``: how the cost was found."""
+    """The plan of a method that has nothing to add to what every plan says; see :class:`Plan`.
+
+    Attributes:
+        given_bytes: of the rows given. notes: how the cost was found.
+    """
 
     method: str
     method_id: str
@@ -111,6 +131,7 @@ class MethodPlan:
     rows: int
     model_calls: float = float("nan")
     memory_bytes: float = float("nan")
+    given_bytes: float = float("nan")
     seconds: float = float("nan")
     notes: tuple[str, ...] = ()
 
@@ -120,11 +141,41 @@ class MethodPlan:
             f"{self.method}: {self.rows:,} row{'s' * (self.rows != 1)}; {'exact' if self.exact else 'estimated'}",
             f"kernel    {self.kernel}",
             f"calls     {calls}",
-            f"time      {duration_text(self.seconds)}",
+            *cost_table({WORK: self.seconds}, {WORK: self.memory_bytes, "rows given": self.given_bytes}),
         ]
-        if not np.isnan(self.memory_bytes):
-            lines.append(f"memory    about {self.memory_bytes / 2**20:,.0f} MiB beyond the rows given")
         return "\n".join([*lines, *(f"note      {note}" for note in self.notes)])
+
+
+def cost_table(seconds: Mapping[str, float], memory_bytes: Mapping[str, float]) -> list[str]:
+    """Return the lines of one table: what each part takes, in one unit of time and one of memory, and all of them together.
+
+    Args:
+        seconds, memory_bytes: by the part, in the order of the lines; NaN where it cannot be told. Memory is left out where none can.
+    """
+    memory = {part: size for part, size in memory_bytes.items() if not np.isnan(size)}
+    columns = []
+    for of, units in ((seconds, _TIME_UNITS), (memory, _MEMORY_UNITS)):
+        total = sum(of.values())
+        name, size = next(((n, s) for n, s, least in units if total >= least), units[-1][:2])
+        cells = {**of, "together": total} if of else {}
+        columns.append((name if of else "", {part: _cell(value / size) for part, value in cells.items()}))
+    parts = dict.fromkeys((*seconds, *memory))
+    shown = [*parts, *(["together"] if len(parts) > 1 else [])]
+    lines = [
+        ("about", *(name for name, _ in columns)),
+        *((part, *(of.get(part, "") for _, of in columns)) for part in shown),
+    ]
+    first, *others = (max(len(line[k]) for line in lines) for k in range(3))
+    return [f"{line[0]:<{max(first, 9)}} {line[1]:>{others[0]}}   {line[2]:>{others[1]}}".rstrip() for line in lines]
+
+
+def bytes_given(rows: Table) -> float:
+    """Return about how much memory rows take, 8 bytes a cell; NaN of sparse ones."""
+    return float("nan") if rows.is_sparse else 8.0 * len(rows) * rows.width
+
+
+def _cell(value: float) -> str:
+    return "not predicted" if np.isnan(value) else number_text(max(value, 0.001), 3) if value else "0"
 
 
 def duration_text(seconds: float) -> str:

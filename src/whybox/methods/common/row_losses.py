@@ -9,8 +9,9 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.columns_beside import refuse_column_of_estimator, separate_column
 from whybox.methods.common.options import PredictionOptions
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
@@ -29,6 +30,7 @@ from whybox.models.trees import TreeEnsemble
 
 __all__ = [
     "AUTO_LOSS",
+    "TRUTH",
     "RowLosses",
     "check_loss_scale",
     "choose_loss",
@@ -36,10 +38,10 @@ __all__ = [
     "resolve_for_loss",
     "resolve_losses",
     "separate_truth",
-    "without_column",
 ]
 
 AUTO_LOSS: Final = "auto"
+TRUTH: Final = "the truth"
 ROUNDING: Final = (
     1e-12  # probabilities that are means of leaves are 0 but for rounding below that, here and in native code
 )
@@ -121,21 +123,7 @@ def separate_truth(X: Any, y: Any, model: Model | None = None) -> tuple[Table, A
     """
     if X is None:
         raise OptionError("this importance is measured on rows: pass ", Argument("X"), ".")
-    table = as_table(X)
-    if not isinstance(y, str):
-        return table, y
-    if model is not None and model.inputs.reads_column(y):
-        raise _read_truth(y)
-    if y not in table.names:
-        raise OptionError(
-            Argument("y", y), f" is no column of the rows.{did_you_mean(y, table.names)} Give a column or the values."
-        )
-    return without_column(table, y), table[y]
-
-
-def without_column(table: Table, name: str) -> Table:
-    """Return a table without a column, if it has one of this name."""
-    return table.select([i for i, other in enumerate(table.names) if other != name])
+    return separate_column(as_table(X), y, "y", TRUTH, model)
 
 
 def refuse_read_truth(model: Any, y: Any) -> None:
@@ -144,12 +132,7 @@ def refuse_read_truth(model: Any, y: Any) -> None:
     Raises:
         OptionError: `y` names one.
     """
-    if isinstance(y, str) and y in tuple(getattr(model, "feature_names_in_", ())):
-        raise _read_truth(y)
-
-
-def _read_truth(y: str) -> OptionError:
-    return OptionError(Argument("y", y), " is a column that the model reads, so it cannot be the truth.")
+    refuse_column_of_estimator(model, y, "y", TRUTH)
 
 
 def check_loss_scale(scale: str | None) -> None:

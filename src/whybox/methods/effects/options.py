@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
 from whybox.core.validation import check_whole_number
-from whybox.errors import Argument, OptionError
-from whybox.methods.common.options import PredictionOptions, option
+from whybox.errors import Argument, OptionError, Part
+from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, option
 from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
 
@@ -22,6 +23,8 @@ MAX_DEPTH: Final = 4  # splits one below the other
 @dataclass(frozen=True, kw_only=True)
 class EffectsOptions(PredictionOptions):
     """What ``wb.effects`` takes beside model, rows and features; see there for each in full. A kind with options of its own derives from this."""
+
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = OFFSETS_OF_LIBRARIES
 
     kind: str = option("pdp", "kind of effect")
     grid: Any = option(None, "how many points, or thresholds: one for each step of the trees")

@@ -16,7 +16,16 @@ import numpy as np
 from whybox.core.progress import expected_batch_sizes
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.extrapolation import OffDataShare
-from whybox.methods.common.plan import MAX_TIMINGS, MethodPlan, Stopwatch, smallest_seconds
+from whybox.methods.common.plan import (
+    MAX_TIMINGS,
+    WORK,
+    MethodPlan,
+    Stopwatch,
+    bytes_given,
+    cost_table,
+    duration_text,
+    smallest_seconds,
+)
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
@@ -61,7 +70,7 @@ class EffectsPlan:
         checks: rows that the model's own predict is evaluated on beside these: to learn its output shape, to check our reading of it, and to recompute
             numbers of the answer.
         model_calls: what evidence will count: checks, and the predictions where the model's own predict answers them.
-        batches: calls of the model, about. seconds: about. memory_bytes: at most, about, beyond the rows given.
+        batches: calls of the model, about. seconds: about. memory_bytes: at most, about, beyond the rows given. given_bytes: of these.
         spent: rows that the model's own predict was evaluated on to make this plan.
     """
 
@@ -81,6 +90,7 @@ class EffectsPlan:
     seconds: float
     memory_bytes: float
     spent: int
+    given_bytes: float = float("nan")
 
     def repeated_plan(self, times: int) -> EffectsPlan:
         """Return the plan of the same work done so many times, for models fitted again."""
@@ -91,8 +101,8 @@ class EffectsPlan:
     def line(self) -> str:
         """The cost in one line."""
         if not self.predictions:
-            return f"no predictions of the model, about {_format_seconds(self.seconds)}"
-        return f"{self.predictions:,} predictions of the model, about {_format_seconds(self.seconds)}"
+            return f"no predictions of the model, {duration_text(self.seconds)}"
+        return f"{self.predictions:,} predictions of the model, {duration_text(self.seconds)}"
 
     def __str__(self) -> str:
         several = "s" * (self.curves != 1)
@@ -109,16 +119,9 @@ class EffectsPlan:
                 f"estimand  {self.estimand}; {'exact for these rows' if self.exact else 'estimated'}",
                 f"kernel    {self.kernel}",
                 f"calls     {calls}{beside}",
-                f"time      about {_format_seconds(self.seconds)}",
-                f"memory    about {self.memory_bytes / 2**20:,.0f} MiB beyond the rows given",
+                *cost_table({WORK: self.seconds}, {WORK: self.memory_bytes, "rows given": self.given_bytes}),
             ]
         )
-
-
-def _format_seconds(s: float) -> str:
-    if s >= 60:
-        return f"{s / 60:,.0f} min" if s < 7200 else f"{s / 3600:,.1f} h"
-    return f"{s:.2g} s" if s >= 0.1 else f"{max(s, 1e-3) * 1e3:.0f} ms"
 
 
 def plan_effects(problem: EffectsProblem) -> EffectsPlan:
@@ -176,6 +179,7 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
         batches=batches,
         seconds=seconds + _off_data_seconds(problem, all_grids),
         memory_bytes=memory,
+        given_bytes=bytes_given(problem.rows.table),
         spent=spent,
     )
 
@@ -211,6 +215,7 @@ def plan_interactions(problem: EffectsProblem, *, sample: int | None, seed: int)
         memory_bytes=8.0
         * len(rows)
         * (3 * rows.table.width + 4 + outputs * (1 + left_out) * (2 * len(work.members_read) + 3)),
+        given_bytes=bytes_given(rows.table),
         seconds=seconds,
     )
 
@@ -257,6 +262,7 @@ def plan_regions(problem: EffectsProblem) -> MethodPlan:
         + curves.predictions
         + (predictions if isinstance(problem.model, BlackBox) else 0),
         memory_bytes=24.0 * len(problem.rows) * len(grid) * len(problem.selection.names),
+        given_bytes=bytes_given(problem.rows.table),
         seconds=seconds,
         notes=("The time is that of the curves, without the search for splits.",),
     )

@@ -50,7 +50,12 @@ def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> s
     mixed = [s for s in model.inputs.source_columns if taken & set(s) and not set(s) <= taken]
     if mixed:
         names = sorted({model.inputs.names[i] for s in mixed for i in s if i not in taken})
-        return f"the model mixes this column with {', '.join(names[:5])}{' ...' if len(names) > 5 else ''} before its trees read it"
+        listed = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
+        if model.inputs.undeclared_steps:
+            return (
+                f"{', '.join(model.inputs.undeclared_steps)} may mix this column with {listed} before the trees read it"
+            )
+        return f"the model mixes this column with {listed} before its trees read it"
     return None
 
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, fields
-from typing import Any, Final
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
 from whybox.core.validation import check_whole_number
-from whybox.errors import Argument, OptionError, quoted_list
-from whybox.methods.common.options import PredictionOptions, option
+from whybox.errors import Argument, OptionError, Part, quoted_list
+from whybox.methods.common.options import OFFSET_INSTEAD, PredictionOptions, option
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 
@@ -27,6 +27,8 @@ class ImportanceOptions(PredictionOptions):
     Raises:
         OptionError: a method that is not known, or a value out of range.
     """
+
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = {"offset": OFFSET_INSTEAD}
 
     method: str = option(AUTO, "kind of importance")
     loss: Any = option(

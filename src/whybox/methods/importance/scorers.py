@@ -100,7 +100,7 @@ def resolve_scorer(scoring: Any, *, weighted: bool) -> Scorer:
             usual_first = sorted(names, key=lambda name: (name not in USUAL_SCORES, name))
             raise OptionError(
                 Argument("scoring", scoring),
-                f" is no scorer of scikit-learn.{did_you_mean(scoring, usual_first)} Give one of its names, or a function scorer(estimator, X, y).",
+                f" is no scorer of scikit-learn.{did_you_mean(scoring, usual_first, usual_first=True)} Give one of its names, or a function scorer(estimator, X, y).",
             )
         function: Any = get_scorer(scoring)
         name = scoring

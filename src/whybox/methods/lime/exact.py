@@ -195,7 +195,11 @@ def _piece_masses(
     if thresholds is not None:
         masses = _class_masses(d, model, int(columns[0]), thresholds, matrix)
         return _PieceMasses(masses, interval_edges(model, int(columns[0])), None)
-    atoms, which = np.unique(matrix[d.atom_rows][:, columns], axis=0, return_inverse=True)
+    cells = matrix[d.atom_rows][:, columns]
+    missing = np.isnan(cells)  # beside the numbers, because `np.unique` takes two rows with NaN for different ones
+    keys = np.concatenate([missing, np.where(missing, 0.0, cells)], axis=1)
+    _, first, which = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    atoms = cells[first]
     masses = np.zeros((len(d), len(atoms)))
     np.add.at(masses, (d.atom_piece, which.reshape(-1)), d.atom_share)
     return _PieceMasses(masses, None, atoms)

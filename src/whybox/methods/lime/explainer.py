@@ -11,15 +11,14 @@ from typing import Any, ClassVar, final
 import numpy as np
 
 from whybox.data.table import as_table
-from whybox.errors import InputError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.resolved_model import compared_predictions
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
+from whybox.methods.common.words.text_explainer import explainer_without_background, refuse_texts_beside_background
 from whybox.methods.common.words.text_model import refuse_model_of_texts
-from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
@@ -28,7 +27,7 @@ from whybox.methods.lime.problem import resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled, rows_of_own_draws
-from whybox.methods.lime.text_explainer import explainer_without_background
+from whybox.methods.lime.text_explainer import LimeOfTexts
 from whybox.methods.lime.text_options import OPTION_NAMES, LimeTextOptions
 from whybox.models.blackbox import BlackBox
 from whybox.models.trees import TreeEnsemble
@@ -61,7 +60,11 @@ class Lime:
     )
 
     def __init__(self, model: Any, background: Any = None, options: LimeOptions | None = None, **given: Any) -> None:
-        self._texts = explainer_without_background(model, options, given) if background is None else None
+        self._texts = None
+        if background is None:
+            self._texts = explainer_without_background(
+                LimeOfTexts, LimeTextOptions, OPTION_NAMES, model, options, given
+            )
         if self._texts is not None:
             return
         OPTION_NAMES.check_for_tables(given)
@@ -90,10 +93,7 @@ class Lime:
         """
         if self._texts is not None:
             return self._texts(X)
-        if is_column_of_texts(X):
-            raise InputError(
-                "these are texts, and this explainer has a background, so it explains rows of a table. For texts make one without: Lime(model)."
-            )
+        refuse_texts_beside_background(X, "Lime")
         widths = self.options.widths
         rows = as_table(X)
         if widths is None:

@@ -9,7 +9,7 @@ from scipy.optimize import nnls
 
 from whybox.data.table import Table
 from whybox.methods.common.evaluation import prediction_function
-from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each, smallest_seconds
+from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each, smallest_seconds
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.local_model import default_evals, sample_budget
@@ -75,6 +75,7 @@ def _exact_plan(explainer: Lime, rows: Table, reading: float, widths: int) -> Me
         rows=n,
         model_calls=float(answer.evidence.model_calls + (n - large) * widths),
         memory_bytes=_bytes_of_values(explainer, n),
+        given_bytes=bytes_given(rows),
         seconds=reading + first + (n - large) * each,
         notes=(
             f"the model's own predict is called on every row, to compare; {len(neighbourhood.background):,} background rows were read in {reading:.2g} s",
@@ -95,6 +96,7 @@ def _sampled_plan(explainer: Lime, rows: Table, reading: float, widths: int) -> 
         rows=n,
         model_calls=float(evals * widths),
         memory_bytes=memory,
+        given_bytes=bytes_given(rows),
         seconds=reading + widths * _seconds_of_sampling(explainer, rows, evals),
         notes=("at most: sampling stops when the largest values are settled; lower max_evals to bound it",),
     )

@@ -8,20 +8,18 @@ from typing import Any, ClassVar, Final, final
 
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import Argument, OptionError
-from whybox.methods.common.options import check_max_evals, option
+from whybox.methods.common.options import option
 from whybox.methods.common.words.option_names import OptionNames
+from whybox.methods.common.words.options import TextOptions
 from whybox.methods.lime.options import AUTO, LimeOptions
-from whybox.numerics.statistics import critical_value
 
 __all__ = [
-    "MAX_EVALS",
     "OPTION_NAMES",
     "WORDS",
     "LimeTextOptions",
 ]
 
 WORDS: Final = "words"  # the method of texts
-MAX_EVALS: Final = 2000  # predictions a text
 
 _OUTPUTS: Final = (Argument("output"), " names a class, 'all' or 'predicted'.")
 _NO_KERNEL: Final = (
@@ -48,7 +46,7 @@ _OF_THE_LIME_PACKAGE: Final[Mapping[str, tuple[Any, ...]]] = {
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class LimeTextOptions:
+class LimeTextOptions(TextOptions):
     """What ``wb.lime`` and the explainer take for texts, beside the model and the texts; see there for each in full.
 
     Raises:
@@ -58,22 +56,9 @@ class LimeTextOptions:
     INSTEAD: ClassVar[Mapping[str, tuple[Any, ...]]] = _OF_THE_LIME_PACKAGE
 
     method: Any = option(AUTO, "auto or words", choices=(AUTO, WORDS))
-    output: Any = option(None, "name of a class or output, all, or predicted: of each text its own class")
-    scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
     top: int | None = option(None, "how many of the largest values are to be settled; 5 where not given")
-    tokenizer: Any = option(
-        None, "of texts, what separates words, a regular expression; or characters (default: what is no word character)"
-    )
-    by_position: bool = option(default=False, help="of texts, each occurrence of a word counts by itself")
-    mask_string: str | None = option(None, "of texts, what replaces an absent word; it is left out where not given")
     kernel_width: float | None = option(None, "width of the kernel, for cosine distances times 100; 25")
     alpha: float | None = option(None, "ridge penalty of the lime package, for comparison; none where not given")
-    tol: float | None = option(None, "standard error to reach, as a share of the largest value; 0.02")
-    max_evals: int | None = option(None, "most predictions of a text; 2,000")
-    level: float = option(0.95, "confidence of the intervals")
-    response_method: str | None = option(None, "method of the estimator to evaluate")
-    batch_size: int | None = option(None, "of texts, most of them in one call of the model; all where not given")
-    seed: int = option(0, "draws the sample")
 
     def __post_init__(self) -> None:
         if isinstance(self.method, LimeOptions):
@@ -88,17 +73,12 @@ class LimeTextOptions:
                 Argument("max_evals"),
                 ".",
             )
-        for name in ("top", "batch_size"):
-            if getattr(self, name) is not None:
-                check_whole_number(name, getattr(self, name))
+        if self.top is not None:
+            check_whole_number("top", self.top)
         self._check_width()
-        for name in ("alpha", "tol"):
-            if getattr(self, name) is not None and getattr(self, name) != 0:
-                check_positive(name, getattr(self, name))
-        check_whole_number("seed", self.seed, 0)
-        critical_value(self.level)
-        object.__setattr__(self, "level", float(self.level))
-        object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
+        if self.alpha is not None and self.alpha != 0:
+            check_positive("alpha", self.alpha)
+        super().__post_init__()
 
     def _check_width(self) -> None:
         if callable(self.kernel_width):
@@ -110,11 +90,6 @@ class LimeTextOptions:
             raise OptionError(Argument("kernel_width"), " of texts takes one width; make one call for each.")
         if self.kernel_width is not None:
             check_positive("kernel_width", self.kernel_width)
-
-    @property
-    def budget(self) -> int:
-        """Most predictions of a text."""
-        return MAX_EVALS if self.max_evals is None else self.max_evals
 
 
 OPTION_NAMES: Final = OptionNames(LimeTextOptions, LimeOptions)

@@ -7,7 +7,6 @@ from typing import Any, Final
 
 from whybox.methods.common.plan import MethodPlan, Stopwatch
 from whybox.methods.common.words.split import as_texts
-from whybox.methods.common.words.text_model import refuse_model_of_tables
 from whybox.methods.lime.text_options import WORDS, LimeTextOptions
 from whybox.methods.lime.texts import explain_texts, is_enumerated, most_predictions, words_of_texts
 from whybox.methods.registry import find
@@ -27,7 +26,6 @@ def plan_texts(model: Any, options: LimeTextOptions, texts: Any) -> MethodPlan:
     Raises:
         WhyboxError: as the call itself, but for what only its answer shows.
     """
-    refuse_model_of_tables(model)
     rows = as_texts(texts)
     split = words_of_texts(rows, options)
     evals = [most_predictions(words, options) for words in split]

@@ -14,10 +14,9 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.words.evaluate import MaskEvaluator, read_words
-from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_texts
-from whybox.methods.common.words.text_model import TextModel, as_text_model, resolve_text_output
+from whybox.methods.common.words.explained import ExplainedText, ExplainedTexts, TextEvaluation, explain_each
+from whybox.methods.common.words.options import PREDICTIONS_OF_CHECKS
+from whybox.methods.common.words.split import TextWords, as_texts, split_texts
 from whybox.methods.lime.certify import Certificate, certify
 from whybox.methods.lime.removal_draws import all_subsets, draw_masks, size_proposal, subset_law
 from whybox.methods.lime.removal_fit import WordFit, fit_enumerated, fit_replicates
@@ -28,40 +27,25 @@ from whybox.numerics.rounding import FLOAT64_ROUNDING
 __all__ = ["LocalTexts", "WordCoefficients", "explain_texts", "is_enumerated", "most_predictions", "words_of_texts"]
 
 DEFAULT_TOP: Final = 5
-DEFAULT_TOL: Final = 0.02  # of the largest coefficient
 ROUNDS: Final = 4  # of draws, each as many as all before it
-PREDICTIONS_OF_CHECKS: Final = (
-    16  # kept for checks and the full text, so that draws do not depend on how the model is read
-)
 MIN_DRAWS: Final = 64  # of a text whose words are not enumerated
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class WordCoefficients:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WordCoefficients(ExplainedText):
     """A local linear model of one text.
 
     Attributes:
-        words: the text and its words, in reading order, with the start and end of each. fit: coefficients, (words, outputs), and how well they fit.
-        prediction: of the full text, (outputs,). label: names of the outputs explained.
+        fit: coefficients, (words, outputs), and how well they fit.
         certificates: of each output. converged: whether `top` of each output are settled, or errors as small as asked.
         effective_size: of the draws under the weighted law, as a share of their number; 1 where all masks were enumerated.
-        spent, distinct: predictions, and different texts among them.
-        compared, difference: see :class:`MaskEvaluator`. reading: how texts were given to the model.
     """
 
-    words: TextWords
     fit: WordFit
-    prediction: Floats
-    label: tuple[str, ...]
     certificates: tuple[Certificate, ...]
     converged: bool
     effective_size: float
-    spent: int
-    distinct: int
-    reading: str
-    compared: int = 0
-    difference: float = 0.0
 
     @property
     def local_prediction(self) -> Floats:
@@ -74,22 +58,7 @@ class WordCoefficients:
         return np.asarray(self.local_prediction - self.prediction)
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class LocalTexts:
-    """Local linear models of several texts.
-
-    Attributes:
-        texts: as given. rows: of each. options: as given. model: of texts.
-        output: the outputs explained. is_predicted: whether each text has the one of them that is predicted for it.
-    """
-
-    texts: tuple[str, ...]
-    rows: tuple[WordCoefficients, ...]
-    options: LimeTextOptions
-    model: TextModel
-    output: OutputSelection
-    is_predicted: bool = False
+LocalTexts = ExplainedTexts[WordCoefficients, LimeTextOptions]
 
 
 def explain_texts(model: Any, texts: str | Sequence[str], options: LimeTextOptions | None = None) -> LocalTexts:
@@ -107,12 +76,7 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: LimeTextOptio
     rows = as_texts(texts)
     split = words_of_texts(rows, options)
     laws = [_law(words, options) for words in split]
-    read = as_text_model(model, rows[0], response_method=options.response_method)
-    output, predicted = resolve_text_output(read, options.output, options.scale)
-    explained = [
-        _TextProblem(words, law, read, output, options, predicted).run() for words, law in zip(split, laws, strict=True)
-    ]
-    return LocalTexts(rows, tuple(explained), options, read, output, predicted)
+    return explain_each(model, rows, split, options, lambda row, text: _TextProblem(text, laws[row], options).run())
 
 
 def words_of_texts(texts: Sequence[str], options: LimeTextOptions) -> list[TextWords]:
@@ -156,68 +120,40 @@ def _check_budget(split: Sequence[TextWords], options: LimeTextOptions) -> None:
 @final
 @dataclass(frozen=True, eq=False)
 class _TextProblem:
-    """One text, its law and its model."""
+    """One text that is evaluated, and its law."""
 
-    words: TextWords
+    text: TextEvaluation
     law: RemovalLaw | None
-    model: TextModel
-    output: OutputSelection
     options: LimeTextOptions
-    predicted: bool
 
     def run(self) -> WordCoefficients:
-        options, d = self.options, self.words.n_words
-        rng = np.random.default_rng([options.seed, number_of_text(self.words.text)])
-        evaluate = read_words(
-            self.words,
-            self.model,
-            self.output,
-            seed=options.seed,
-            batch_size=options.batch_size,
-            max_evals=options.budget,
-        )
-        checked = evaluate.checked_masks(rng)
-        evaluate.check_before(checked)
-        prediction = evaluate(np.ones((1, d), dtype=bool))[0]
-        chosen = [int(np.argmax(prediction))] if self.predicted else list(range(len(prediction)))
-        left = options.budget - PREDICTIONS_OF_CHECKS
-        if is_enumerated(d, options):
-            fit, looks, effective = self._enumerate(evaluate, chosen), 1, 1.0
+        if is_enumerated(self.text.words.n_words, self.options):
+            fit, looks, effective = self._enumerate(), 1, 1.0
         else:
-            fit, looks, effective = self._draw(evaluate, chosen, left, rng)
-        evaluate.check_after(checked)
+            fit, looks, effective = self._draw(self.options.budget - PREDICTIONS_OF_CHECKS)
         certificates = self._certify(fit, looks)
         return WordCoefficients(
-            self.words,
-            fit,
-            prediction[chosen],
-            tuple(self.output.names[k] for k in chosen),
-            certificates,
-            self._is_settled(fit, certificates),
-            effective,
-            evaluate.spent,
-            evaluate.distinct,
-            evaluate.reading,
-            evaluate.compared,
-            evaluate.difference,
+            **self.text.finish(),
+            fit=fit,
+            certificates=certificates,
+            converged=self._is_settled(fit, certificates),
+            effective_size=effective,
         )
 
-    def _enumerate(self, evaluate: MaskEvaluator, chosen: list[int]) -> WordFit:
-        alpha = self.options.alpha or 0.0
+    def _enumerate(self) -> WordFit:
+        text, alpha = self.text, self.options.alpha or 0.0
         if self.law is None:
-            empty, full = evaluate(np.array([[False], [True]]))[:, chosen]
+            empty, full = text.base, text.prediction
             r_squared = np.where(full != empty, 1.0, np.nan)
             rounding = FLOAT64_ROUNDING * np.maximum(np.abs(full), np.abs(empty))
             return WordFit((full - empty)[None], None, empty, r_squared, np.abs(full - empty) / 2, rounding)
-        present = all_subsets(self.words.n_words)
-        return fit_enumerated(self.law, present, evaluate(present)[:, chosen], subset_law(self.law, present), alpha)
+        present = all_subsets(text.words.n_words)
+        return fit_enumerated(self.law, present, text(present), subset_law(self.law, present), alpha)
 
-    def _draw(
-        self, evaluate: MaskEvaluator, chosen: list[int], budget: int, rng: np.random.Generator
-    ) -> tuple[WordFit, int, float]:
+    def _draw(self, budget: int) -> tuple[WordFit, int, float]:
         """Draw in rounds until the largest coefficients are settled."""
         assert self.law is not None  # noqa: S101  # a text of one word is enumerated
-        law, options, d = self.law, self.options, self.words.n_words
+        law, options, d = self.law, self.options, self.text.words.n_words
         replicates = 32 if budget >= 1024 else 16 if budget >= 256 else 8
         several = options.tol != 0
         each = _round_sizes(budget // replicates, several)
@@ -227,8 +163,8 @@ class _TextProblem:
         fit: WordFit | None = None
         effective = 1.0
         for look, draws in enumerate(each):
-            new = draw_masks(proposal, replicates, draws, d, rng)
-            outputs.append(evaluate(new)[:, chosen].reshape(replicates, draws, -1))
+            new = draw_masks(proposal, replicates, draws, d, self.text.draw)
+            outputs.append(self.text(new).reshape(replicates, draws, -1))
             masks.append(new.reshape(replicates, draws, d))
             mixture = (mixture * drawn + proposal * draws) / (drawn + draws)
             drawn += draws
@@ -261,11 +197,10 @@ class _TextProblem:
         """Whether the largest coefficients of every output are settled, or all are known well enough."""
         if fit.std_error is None:
             return True
-        tol = DEFAULT_TOL if self.options.tol is None else self.options.tol
-        precise = fit.std_error.max(axis=0) <= tol * np.abs(fit.values).max(axis=0)
+        precise = fit.std_error.max(axis=0) <= self.options.allowed_error * np.abs(fit.values).max(axis=0)
         if self.options.tol is not None:
             return bool(precise.all())
-        wanted = min(DEFAULT_TOP if self.options.top is None else self.options.top, self.words.n_words)
+        wanted = min(DEFAULT_TOP if self.options.top is None else self.options.top, self.text.words.n_words)
         return all(p or c.certified >= wanted for p, c in zip(precise.tolist(), certificates, strict=True))
 
 

@@ -9,6 +9,7 @@ import numpy.typing as npt
 
 from whybox.errors import InputError, WhyboxError
 from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.layout_hints import layout_hint
 from whybox.models.differentiable import Array, Differentiable
 
 __all__ = ["BYTES_HINT", "first_pass", "input_refusal", "is_picture", "with_other_row"]
@@ -70,11 +71,12 @@ def input_refusal(net: Differentiable, error: Exception, count: int, inputs: tup
     """The error for a network that cannot compute with these inputs; it names their types and shapes."""
     given = "; ".join(f"{i.name}: {i.x.dtype} of shape {i.x.shape}" for i in inputs)
     message = " ".join(str(error).split())
+    hint = layout_hint(net, tuple(i.x for i in inputs))
     advice = BYTES_HINT if any(is_picture(i.x) for i in inputs) else net.input_advice
     if any(i.feature_names is not None and _holds_whole_floats(i.x) for i in inputs):
         advice += (
             " A frame is passed as floats: pass categories (token ids) as an array of whole numbers, frame.to_numpy()."
         )
     return InputError(
-        f"the {net.noun} does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}. {advice}"
+        f"the {net.noun} does not take these inputs ({given}), tried on {count} of the rows: {type(error).__name__}: {message[:300]}.{hint} {advice}"
     )

@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
-from whybox.data.table import Floats
-from whybox.errors import Argument, OptionError, did_you_mean, quoted_list
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.games.owen import Hierarchy, nested_hierarchy
 from whybox.games.players import Players
 from whybox.methods.common.dependence import dependence
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.shap.given_hierarchy import GivenHierarchy, linked_hierarchy
 
 __all__ = ["clustered_hierarchy", "resolve_hierarchy"]
-
-SAME_HEIGHT: Final = (
-    1e-9  # merges at distances closer than this are one block: which of them comes first would be chance
-)
 
 
 def resolve_hierarchy(given: Any, players: Players, background: WeightedRows) -> Hierarchy:
@@ -33,51 +28,17 @@ def resolve_hierarchy(given: Any, players: Players, background: WeightedRows) ->
     """
     if given is None:
         return clustered_hierarchy(players, background)
-    if isinstance(given, np.ndarray) and given.dtype.kind in "fiu":
-        return _linked(np.asarray(given, dtype=np.float64), players)
-    if isinstance(given, str) or not isinstance(given, (Sequence, Mapping, np.ndarray)):
-        raise OptionError(
-            Argument("hierarchy", given),
-            " must be nested lists of features, such as [['street', 'city'], 'age'], or a linkage matrix of scipy.",
-        )
-    nested = _positions(given, {name: position for position, name in enumerate(players.names)})
-    named = list(_leaves(nested))
-    twice = sorted({players.names[p] for p in named if named.count(p) > 1})
-    if twice:
-        raise OptionError(Argument("hierarchy"), f" names {quoted_list(twice)} twice; a feature stands in one block.")
-    single = [p for p in range(players.count) if p not in named]
-    top = nested if isinstance(nested, list) else [nested]
-    return nested_hierarchy([*top, *single], players.count)
+    position_of = {name: position for position, name in enumerate(players.names)}
 
-
-def _positions(part: Any, position_of: Mapping[str, int]) -> Any:
-    """Nested lists of positions from nested lists of names or positions."""
-    if isinstance(part, str):
-        if part not in position_of:
+    def find(name: str) -> int:
+        if name not in position_of:
             raise OptionError(
                 Argument("hierarchy"),
-                f" names the feature {part!r}, which is not there.{did_you_mean(part, list(position_of))}",
+                f" names the feature {name!r}, which is not there.{did_you_mean(name, list(position_of))}",
             )
-        return position_of[part]
-    if isinstance(part, (int, np.integer)) and not isinstance(part, bool):
-        if not 0 <= int(part) < len(position_of):
-            raise OptionError(
-                Argument("hierarchy"), f" names position {part}; there are {len(position_of)} features, from 0 on."
-            )
-        return int(part)
-    if isinstance(part, Mapping):
-        return [_positions(child, position_of) for child in part.values()]
-    if isinstance(part, (Sequence, np.ndarray)):
-        return [_positions(child, position_of) for child in part]
-    raise OptionError(Argument("hierarchy"), f" holds {part!r}; give names or positions of features, in nested lists.")
+        return position_of[name]
 
-
-def _leaves(nested: Any) -> Iterator[int]:
-    if not isinstance(nested, list):
-        yield nested
-        return
-    for part in nested:
-        yield from _leaves(part)
+    return GivenHierarchy(players.names, "feature", "[['street', 'city'], 'age']", find).resolve(given)
 
 
 def clustered_hierarchy(players: Players, background: WeightedRows) -> Hierarchy:
@@ -101,37 +62,4 @@ def clustered_hierarchy(players: Players, background: WeightedRows) -> Hierarchy
             between[i, j] = between[j, i] = of_columns[np.ix_(own, others)].max()
     distances = 1.0 - between
     np.fill_diagonal(distances, 0.0)
-    return _nested_of(linkage(squareform(distances, checks=False), "average"), players.count)
-
-
-def _linked(matrix: Floats, players: Players) -> Hierarchy:
-    """The hierarchy of a linkage matrix.
-
-    Raises:
-        OptionError: it is none of these players.
-    """
-    count = players.count
-    if matrix.shape != (count - 1, 4):
-        raise OptionError(
-            Argument("hierarchy", example="..."),
-            f" is a matrix of shape {matrix.shape}; a linkage of {count} features has {count - 1} rows and 4 columns.",
-        )
-    nodes = matrix[:, :2]
-    earlier = nodes < count + np.arange(count - 1)[:, None]
-    if not (earlier & (nodes >= 0) & (nodes % 1 == 0)).all() or len(np.unique(nodes)) < 2 * (count - 1):
-        raise OptionError(
-            Argument("hierarchy", example="..."),
-            " is no linkage matrix of scipy: its first two columns must hold each feature and each earlier merge once.",
-        )
-    return _nested_of(matrix, count)
-
-
-def _nested_of(matrix: Floats, count: int) -> Hierarchy:
-    """The hierarchy of a linkage matrix; merges at the same distance as the one that they end in are one block with it."""
-    node: list[tuple[Any, float]] = [(p, -np.inf) for p in range(count)]
-    for first, second, height, _ in matrix.tolist():
-        children: list[Any] = []
-        for part, below in (node[int(first)], node[int(second)]):
-            children += part if isinstance(part, list) and height - below < SAME_HEIGHT else [part]
-        node.append((sorted(children, key=lambda child: min(_leaves(child))), height))
-    return nested_hierarchy(node[-1][0], count)
+    return linked_hierarchy(linkage(squareform(distances, checks=False), "average"), players.count)

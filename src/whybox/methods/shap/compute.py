@@ -18,9 +18,9 @@ from whybox.errors import UnsupportedModelError
 from whybox.games.exact import exact_values, interventional_worths
 from whybox.kernels import compiled_trees, predict, tree_shap
 from whybox.kernels.compiled_trees import CompiledTrees
+from whybox.methods.shap.added_columns import split_added
 from whybox.methods.shap.additive_values import AdditiveTables, additive_hybrids
 from whybox.methods.shap.linear_values import linear_attributions, linear_hybrids
-from whybox.methods.shap.link_slopes import slopes_between
 from whybox.methods.shap.plan import (
     KernelPlan,
     cheapest_plan,
@@ -30,6 +30,7 @@ from whybox.methods.shap.plan import (
     with_attributions,
 )
 from whybox.methods.shap.problem import KernelName, ShapProblem
+from whybox.methods.shap.rescaled_values import rescaled_attributions
 from whybox.models.additive import Additive
 from whybox.models.linear import Linear
 from whybox.models.trees import TreeEnsemble
@@ -141,10 +142,23 @@ class CompiledProblem:
         problem = self.problem
         if problem.background is None:
             return tree_shap.expectation(_require_ensemble(problem))
-        outputs = predict.raw_outputs(problem.model, problem.background.matrix)
+        outputs = self._background_outputs
         if problem.selection.scale == "response":
             outputs = problem.model.outputs.link(outputs)
         return np.asarray(problem.background.weights @ outputs)
+
+    def bases(self, added: Floats) -> Floats:
+        """Value behind the link when every player is absent, of each row with what is added to its raw outputs: (rows, model outputs)."""
+        background, link = self.problem.background, self.problem.model.outputs.link
+        assert background is not None  # noqa: S101  # a link takes one
+        with np.errstate(over="ignore"):
+            return np.stack([background.weights @ link(self._background_outputs + of_row) for of_row in added])
+
+    @cached_property
+    def _background_outputs(self) -> Floats:
+        """Raw outputs of the background rows, (background rows, model outputs)."""
+        assert self.problem.background is not None  # noqa: S101  # the caller knows
+        return predict.raw_outputs(self.problem.model, self.problem.background.matrix)
 
 
 @final
@@ -203,16 +217,25 @@ class KernelRunner:
 
     @property
     def base(self) -> Floats:
-        """Value when every player is absent, (model outputs,)."""
+        """Value when every player is absent, (model outputs,), of rows to whose raw outputs nothing is added."""
         return self._compiled_problem.base
 
+    def bases(self, X: Floats) -> Floats:
+        """Value when every player is absent, (model outputs,), or (rows, model outputs) of rows behind whose columns is what is added to raw outputs."""
+        added = split_added(X, self.problem.model.inputs.width)[1]
+        return self.base if added is None else self._compiled_problem.bases(added)
+
     def raw_outputs(self, X: Floats) -> Floats:
-        """Raw outputs of encoded rows, (rows, model outputs)."""
-        return predict.raw_outputs(self.problem.model, X)
+        """Raw outputs of encoded rows, (rows, model outputs), with what is added to them."""
+        rows, added = split_added(X, self.problem.model.inputs.width)
+        raw = predict.raw_outputs(self.problem.model, rows)
+        return raw if added is None else raw + added
 
     def rounding_scale(self, X: Floats) -> Floats:
         """How large the summands can be: the yardstick for rounding."""
-        return predict.rounding_scale(self.problem.model, X)
+        rows, added = split_added(X, self.problem.model.inputs.width)
+        scale = predict.rounding_scale(self.problem.model, rows)
+        return scale if added is None else scale + np.abs(added)
 
     def write_values(self, X: Floats, out: npt.NDArray[Any], *, what: str) -> None:
         """Write (rows, players[, players], outputs explained) of encoded rows into `out`, which holds zeros."""
@@ -394,36 +417,11 @@ class KernelRunner:
         del order  # 1, resolved by the problem
         problem = self.problem
         assert problem.background is not None  # noqa: S101  # resolved by the problem
-        out = self._zero_values(X, 1)
-        fx, fb = self.raw_outputs(X), self.raw_outputs(problem.background.matrix)
-        for k in range(len(problem.model.outputs.names)):
-            slope = slopes_between(problem.model.outputs.link, fx, fb, k)
-            one = np.zeros((len(X), problem.players.count, 1))
-            weights = np.ascontiguousarray(slope * problem.background.weights)
-            # one row at a time where a single row could be taken for weights common to all
-            for i in range(len(X)):
-                tree_shap.add_interventional(
-                    self._single_output_models[k],
-                    problem.players.of_column,
-                    problem.players.count,
-                    np.ascontiguousarray(X[i : i + 1]),
-                    problem.background.matrix,
-                    weights[i : i + 1],
-                    self._index_moments,
-                    1,
-                    one[i : i + 1],
-                )
-            out[..., k] = one[..., 0]
-        return out
-
-    @cached_property
-    def _single_output_models(self) -> list[TreeEnsemble]:
-        """The model of each output by itself."""
-        forest = _require_ensemble(self.problem)
-        return [forest.select_output(k) for k in range(len(forest.outputs.names))]
+        forest = _require_ensemble(problem)
+        return rescaled_attributions(forest, problem.players, problem.background, self._index_moments, X)
 
     def enumerated_values(self, X: Floats, order: int) -> Floats:
-        """Every coalition of the players that the model uses; the others get exactly zero."""
+        """Every coalition of the players that the model uses; the others get exactly zero. Behind the columns of `X` may be what is added to raw outputs."""
         problem = self.problem
         assert problem.background is not None  # noqa: S101  # resolved by the problem
         out = self._zero_values(X, order)
@@ -431,10 +429,11 @@ class KernelRunner:
         if count == 0:
             return out
         at = np.ix_(*(problem.players_read,) * order)
-        for i, x in enumerate(X):
+        rows, added = split_added(X, problem.model.inputs.width)
+        for i, x in enumerate(rows):
             worths = interventional_worths(
                 self._hybrid_outputs,
-                problem.model.base,
+                problem.model.base if added is None else problem.model.base + added[i],
                 problem.model.outputs.link,
                 x,
                 problem.background.matrix,

@@ -16,10 +16,11 @@ import numpy.typing as npt
 from whybox.core.progress import progress_counter
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
-from whybox.games.exact import all_coalitions, exact_values
+from whybox.games.exact import all_coalitions, exact_values, interaction_matrix
 from whybox.methods.common.columns import Ints
+from whybox.methods.shap.game_answer import GameAnswer
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, hybrid_outputs
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, GameSetting, even_shares
+from whybox.methods.shap.game_problem import GameProblem, GameSetting, even_shares
 from whybox.methods.shap.kept_numbers import KeptNumbers
 
 __all__ = ["DEFAULT_EXACT_EVALS", "MAX_HYBRIDS", "MAX_PLAYERS", "check_size", "enumerate_games", "needed_predictions"]
@@ -182,7 +183,7 @@ class _BatchOfGames:
             mean = np.einsum("pbo,b->po", each[r], self._merged.weights)
             values_of_row, error[row, own] = mean, self._spread(each[r] - mean[:, None])
             if order == 2:
-                values[row][np.ix_(own, own)] = _interaction_matrix(values_of_row, exact_values(sums[r], index, 2))
+                values[row][np.ix_(own, own)] = interaction_matrix(values_of_row, exact_values(sums[r], index, 2))
             else:
                 values[row, own] = values_of_row
             self._kept.add_worths(row, own, self._coalitions, sums[r])
@@ -226,10 +227,3 @@ class _BatchOfGames:
         squares = self._merged.squares
         left = max(1.0 - float(squares.sum()), 1e-12)
         return np.asarray(np.sqrt(np.einsum("pbo,b->po", deviations**2, squares) / left))
-
-
-def _interaction_matrix(values: Floats, pairs: Floats) -> Floats:
-    """Half of each interaction on either side of the diagonal and main effects on it, (players, players, outputs), so that rows add up to values."""
-    out = pairs / 2.0
-    np.einsum("iio->io", out)[...] = values - out.sum(axis=1)
-    return out

@@ -16,10 +16,18 @@ from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.games.players import Players, players_of_columns, resolve_players
 from whybox.methods.common.options import make_options, parameters_of
+from whybox.methods.common.row_offsets import (
+    RowOffsets,
+    refuse_offset,
+    resolve_offsets,
+    rows_and_offset,
+    separate_offset,
+)
 from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.compute import CompiledProblem
+from whybox.methods.shap.enumeration_plan import timed_enumeration
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.plan import KernelPlan, timed_plan
 from whybox.methods.shap.problem import CORRELATED, ShapProblem, resolve_problem
@@ -32,6 +40,7 @@ from whybox.models.linear import Linear
 from whybox.models.mixed_rows import check_same_kind
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 from whybox.models.registry import as_model
+from whybox.models.source_trials import with_sources_found
 from whybox.models.trees import TreeEnsemble
 
 if TYPE_CHECKING:
@@ -73,11 +82,14 @@ class _ShapExplainer:
         if made.background_weight is not None and background is None:
             raise OptionError("background_weight weighs background rows; pass background too.")
         rows = None if background is None else as_table(background, what="the background")
+        if rows is not None:
+            self.model = with_sources_found(self.model, [rows])
         # of sparse rows, columns that the model does not read are never made dense
         self._narrow = (self.options.sparse and self.options.order == 1) or (rows is not None and rows.is_sparse)
         about = self._narrow_model if self._narrow else self.model
         self.background = None if rows is None else make_background(about, rows, made.background_weight)
-        if (
+        waits_for_rows = rows is None and bool(self.model.inputs.undeclared_steps)
+        if not waits_for_rows and (
             self.model.inputs.has_names or made.players is None
         ):  # else players may be named by columns of the rows to come
             self._compiled_problem(self.model.inputs.names)
@@ -126,13 +138,14 @@ class _ShapExplainer:
             all_players,
         )
 
-    def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None) -> Explanation:
+    def __call__(self, X: Any, *, out: npt.NDArray[Any] | None = None, offset: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
             X: (n, d) array, data frame or sparse matrix with the model's columns; columns of a frame are matched by name.
             out: array to write the values into, float32 or float64, of their shape; the explanation's values are a read-only view of it, and its
                 ``data`` are X itself instead of a snapshot.
+            offset: what is added to the raw outputs of each row, (n,) or (n, outputs), or the column of X that holds it: see :func:`whybox.explain`.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2;
@@ -140,9 +153,15 @@ class _ShapExplainer:
 
         Raises:
             LimitError: the result would take too much memory, or more predictions than ``max_evals``; the message says how much, and what to do.
-            InputError: the rows do not fit the model (see whybox.errors for its kinds).
+            InputError: the rows do not fit the model (see whybox.errors for its kinds), or the offsets the rows.
+            OptionError, UnsupportedModelError: an offset that this scale or model does not take.
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
+        offsets = None
+        X, offset = rows_and_offset(X, offset)
+        if offset is not None:
+            X, offset = separate_offset(X, offset, self.model)
+            offsets = resolve_offsets(self.model, offset, len(X))
         received = prepare_rows(self.model, X)
         if out is None:
             received = replace(received, table=snapshot_table(received.table))
@@ -150,13 +169,17 @@ class _ShapExplainer:
             received.check_agreement(self.background.prepared_rows)
         received.check_codes_agree(self._category_lists, "in earlier rows")
         table = received.table
+        if self.background is None:
+            self.model = with_sources_found(self.model, [table])
         compiled = self._compiled_problem(table.names, sparse=table.is_sparse)
+        if offsets is not None:
+            compiled.problem.check_offset()
         if self.background is not None:
             check_same_kind(
                 table, self.background.row_sample.table, elementwise=self.model.inputs.encoder.is_elementwise
             )
         compiled.problem.model.inputs.confirm_structure(table)
-        explanation = self._explain_rows(compiled, received, out)
+        explanation = self._explain_rows(compiled, received, out, offsets)
         for (
             i,
             categories,
@@ -165,7 +188,11 @@ class _ShapExplainer:
         return explanation
 
     def _explain_rows(
-        self, compiled: CompiledProblem, received: PreparedRows, out: npt.NDArray[Any] | None
+        self,
+        compiled: CompiledProblem,
+        received: PreparedRows,
+        out: npt.NDArray[Any] | None,
+        offsets: RowOffsets | None,
     ) -> Explanation:
         """Explain rows, and check the answer: the first of each kind of table, then as many as take a small share of the time."""
         table, began = received.table, self._time_share.clock_time()
@@ -174,7 +201,13 @@ class _ShapExplainer:
         due = kind not in self._checked_tables or self._time_share.is_check_due()
         spec, call = self._method_spec(compiled.problem), sum(self._checked_tables.values())
         explanation, seconds = explain_rows(
-            compiled, received, spec, out=out, call=call if due else None, clock=self._time_share.clock_time
+            compiled,
+            received,
+            spec,
+            out=out,
+            offsets=offsets,
+            call=call if due else None,
+            clock=self._time_share.clock_time,
         )
         if due:
             self._checked_tables[kind] = self._checked_tables.get(kind, 0) + 1
@@ -192,12 +225,12 @@ class _ShapExplainer:
         """
         self._compiled_problem(self.model.inputs.names if names is None else names).problem.check_evals(rows)
 
-    def plan(self, rows: int, *, sparse: bool = False) -> KernelPlan:
+    def plan(self, rows: int, *, sparse: bool = False, has_offset: bool = False) -> KernelPlan:
         """Say how this many rows would be explained, and what that costs, timing a block of rows on this machine; see :class:`KernelPlan`.
 
         Args:
             rows: how many.
-            sparse: whether they will come as a sparse matrix.
+            sparse: whether they will come as a sparse matrix. has_offset: whether they will come with offsets.
 
         Raises:
             OptionError: rows is not a positive whole number, or players are named by columns of rows not seen yet.
@@ -208,13 +241,21 @@ class _ShapExplainer:
         compiled, order = self._compiled_problem(self.model.inputs.names, sparse=sparse), self.options.order
         problem, spec = compiled.problem, self._method_spec(compiled.problem)
         problem.check_evals(int(rows))
-        made = timed_plan(compiled.plan(order, int(rows)), problem, order)
+        rule = problem.model.offset_rule if has_offset else None
+        if has_offset:
+            refuse_offset(problem.model)
+            problem.check_offset()
+        compared = 0 if rule is None or rule.predict is None else int(rows)
+        made = timed_enumeration(timed_plan(compiled.plan(order, int(rows)), problem, order), compiled)
         return replace(
             made,
             method=spec.title,
             method_id=spec.method_id,
             exact=spec.exact,
-            model_calls=0 if problem.model.own_predict is None else int(rows) + planned_predictions(problem, int(rows)),
+            given_bytes=float("nan") if sparse else 8.0 * int(rows) * self.model.inputs.width,
+            result_bytes=8.0 * int(rows) * float(np.prod(problem.result_shape())) * len(problem.selection.names),
+            model_calls=compared
+            + (0 if problem.model.own_predict is None else int(rows) + planned_predictions(problem, int(rows))),
         )
 
     def _method_spec(self, problem: ShapProblem) -> MethodSpec:

@@ -14,7 +14,6 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.games.chains import ChainDesign
 from whybox.games.donor_blocks import BlockDesign
-from whybox.games.solve import ObservedPairs
 from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.surrogates.cells import cell_numbers
 from whybox.methods.common.surrogates.folds import SurrogateFolds, fit_folds
@@ -138,11 +137,11 @@ class FittedControl:
             f.fold_of_row[rows], f.surrogates, f.left_share, f.left_share_of_folds, f.family, f.fitted
         )
 
-    def observed(self, rows: Ints, own: Ints, design: BlockDesign | ChainDesign) -> ObservedPairs:
-        """Return what the surrogates say of everything that was observed of some rows.
+    def outputs(self, rows: Ints, own: Ints, design: BlockDesign | ChainDesign, entries: Ints) -> Floats:
+        """Return what the surrogates say of some entries of a design, (rows, 2, entries, outputs): of the coalitions and of their complements.
 
         Args:
-            own: players of the design, positions among all.
+            own: players of the design, positions among all. entries: positions.
         """
         problem, cells = self._problem, self._numbers.cells
         outputs = problem.row_outputs.shape[1]
@@ -151,14 +150,18 @@ class FittedControl:
         for position, player in enumerate(own.tolist()):
             for column in problem.players.members[player]:
                 taken[0, :, column], taken[1, :, column] = ~chosen[:, position], chosen[:, position]
-        n = len(design.pair)
-        both = np.empty((len(rows), 2, n, outputs))
+        donor, pair = design.donor[entries], design.pair[entries]
+        both = np.empty((len(rows), 2, len(entries), outputs))
         for r, row in enumerate(rows.tolist()):
             surrogate = self._folds.surrogate(row)
-            which = np.full(n, row)
+            which = np.full(len(entries), row)
             for k in range(2):
-                both[r, k] = surrogate.predict(cells.hybrids(which, design.donor, taken[k, design.pair]))
+                both[r, k] = surrogate.predict(cells.hybrids(which, donor, taken[k, pair]))
+        return both
+
+    def ends(self, rows: Ints) -> tuple[Floats, Floats]:
+        """Return what the surrogates say of rows, (rows, outputs), and of background rows, (rows, donors, outputs)."""
+        cells = self._numbers.cells
         of_fold = [s.predict(cells.background) for s in self._folds.surrogates]
         of_donors = np.array([of_fold[f] for f in self._folds.fold_of_row[rows]])
-        of_rows = self._folds.predict(rows, cells.rows[rows])
-        return ObservedPairs(both[:, 0], both[:, 1], of_rows, of_donors, problem.background.weights)
+        return self._folds.predict(rows, cells.rows[rows]), of_donors

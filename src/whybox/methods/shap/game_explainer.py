@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Mapping
+from dataclasses import fields, replace
 from inspect import Parameter, Signature
 from typing import Any, ClassVar, final
 
@@ -19,23 +19,22 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.plan import MethodPlan
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
+from whybox.methods.common.words.text_explainer import explainer_without_background, refuse_texts_beside_background
+from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 from whybox.methods.shap.enumerate_games import MAX_PLAYERS, enumerate_games, needed_predictions
+from whybox.methods.shap.game_answer import GameAnswer
+from whybox.methods.shap.game_budget import allowance_text, checks_reserved, reserved_text
 from whybox.methods.shap.game_plan import plan_games
-from whybox.methods.shap.game_problem import (
-    GameAnswer,
-    GameRows,
-    PreparedGames,
-    align_rows,
-    evaluate_rows,
-    resolve_setting,
-)
+from whybox.methods.shap.game_problem import GameRows, PreparedGames, align_rows, evaluate_rows, resolve_setting
 from whybox.methods.shap.game_result import game_explanation, reached_error
 from whybox.methods.shap.loss_games import check_truth_given
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
 from whybox.methods.shap.sampled import check_sampling, least_evaluations, sample_games
 from whybox.methods.shap.spot_games import check_games
+from whybox.methods.shap.text_explainer import ShapOfTexts
+from whybox.methods.shap.text_options import OPTION_NAMES, ShapTextOptions
 
 __all__ = ["AnyModelShap", "ExactShap", "GameExplainer", "SampledShap", "Sampler"]
 
@@ -43,7 +42,7 @@ Sampler = Callable[..., GameAnswer]
 
 
 class GameExplainer:
-    """What explainers of any model share: options in ``__init__``, work in ``__call__``.
+    """What explainers of any model share: options in ``__init__``, work in ``__call__``. Without a background they explain texts.
 
     Args:
         reason: why the model is evaluated and not read, in words, for the evidence.
@@ -55,6 +54,7 @@ class GameExplainer:
             Parameter("background", Parameter.POSITIONAL_OR_KEYWORD, default=None),
             Parameter("options", Parameter.POSITIONAL_OR_KEYWORD, default=None),
             *parameters_of(ShapOptions),
+            *parameters_of(ShapTextOptions, *(f.name for f in fields(ShapOptions))),
         ]
     )
     method_ids: ClassVar[tuple[str, ...]]  # of the family "shap": those that it may choose from
@@ -63,29 +63,55 @@ class GameExplainer:
         self,
         model: Any,
         background: Any = None,
-        options: ShapOptions | None = None,
+        options: Any = None,
         *,
         reason: str | None = None,
         **given: Any,
     ) -> None:
+        self._texts = None if background is not None else self._explainer_of_texts(model, options, given)
+        if self._texts is not None:
+            return
+        OPTION_NAMES.check_for_tables(given)
+        refuse_model_of_texts(model)
         self.options = make_options(ShapOptions, options, given)
         if self.options.method not in (*AUTOMATIC_METHODS, *self.method_ids):
-            raise OptionError(
-                Argument("method", self.options.method),
-                f" is not what {type(self).__name__} computes; use whybox.explain.",
-            )
+            raise self._other_method(self.options.method)
         self.options.check_taken(*(find("shap", each) for each in self.method_ids))
         self.setting = resolve_setting(model, background, self.options)
         self.model, self.background = self.setting.model, self.setting.background
         self._reason = reason
         self._time_share, self._checks = TimeShare(), 0
 
-    def __call__(self, X: Any, y: Any = None) -> Explanation:
+    def _explainer_of_texts(self, model: Any, options: Any, given: Mapping[str, Any]) -> ShapOfTexts | None:
+        """Return what explains texts by the method of this class; None where the options or the model are of tables.
+
+        Raises:
+            OptionError: a value that is not known, or another method.
+        """
+        own = self.method_ids[0]
+
+        def make(model: Any, chosen: ShapTextOptions) -> ShapOfTexts:
+            if chosen.method not in (*AUTOMATIC_METHODS, own):
+                raise self._other_method(chosen.method)
+            return ShapOfTexts(model, replace(chosen, method=own), type(self).__name__)
+
+        if options is None and given.get("method", "auto") in AUTOMATIC_METHODS:
+            given = {**given, "method": own}
+        return explainer_without_background(make, ShapTextOptions, OPTION_NAMES, model, options, given)
+
+    def _other_method(self, method: Any) -> OptionError:
+        return OptionError(
+            Argument("method", method), f" is not what {type(self).__name__} computes; use whybox.explain."
+        )
+
+    def __call__(self, X: Any, y: Any = None, *, offset: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
-            X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background.
+            X: (n, d) array, data frame or sparse matrix with the model's columns, of the same kind as the background. Of texts a text, or a list, array or
+                column of texts.
             y: with ``loss``, the truth of each row, or the column of X that holds it.
+            offset: what is added to the raw outputs of each row, (n,) or (n, outputs), or the column of X that holds it.
 
         Returns:
             Explanation with ``values`` (n, players) [, outputs], or (n, players, players) [, outputs] for order 2; see :func:`whybox.explain`.
@@ -93,10 +119,15 @@ class GameExplainer:
         Raises:
             WhyboxError: see whybox.errors; each message says what to do.
         """
+        if self._texts is not None:
+            check_truth_given(None, y)
+            return self._texts(X)
+        refuse_texts_beside_background(X, type(self).__name__)
         began = time.perf_counter()
         check_truth_given(self.options.loss, y)
-        given = align_rows(self.setting, X, y)
+        given = align_rows(self.setting, X, y, offset)
         spec, notes = self._choose(given)
+        given = given.reserving(self._planned_checks(given, exact=spec.exact))
         if not spec.exact:
             self._check_budget(given)
         prepared = evaluate_rows(given)
@@ -112,7 +143,19 @@ class GameExplainer:
     def _choose(self, given: GameRows) -> tuple[MethodSpec, tuple[str, ...]]:
         """Return the method for these rows, and what the reader should know about the choice."""
         notes = () if self._reason is None else (f"Evaluated, not read: {self._reason}",)
-        return find("shap", self.method_ids[0]), notes
+        spec = find("shap", self.method_ids[0])
+        if spec.exact:
+            return spec, notes
+        budget = given.reserving(self._planned_checks(given, exact=False)).budget
+        return spec, (
+            *notes,
+            f"Predictions: at most {allowance_text(self.options.max_evals, max(budget, 0), self.setting.evals_per_row)}.",
+        )
+
+    def _planned_checks(self, given: GameRows, *, exact: bool) -> int:
+        """Return how many predictions are kept for spot checks, where ``max_evals`` bounds them."""
+        del given
+        return checks_reserved(self.options.spot_checks, of_worths=len(self.background) if exact else 0)
 
     def _sampler(self) -> Sampler:
         """Return the engine of what is not exact."""
@@ -139,34 +182,42 @@ class GameExplainer:
     def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
         """Do nothing: the predictions that each call may take are checked there, when it is known which features of its rows differ."""
 
-    def plan(self, rows: int | Table, *, sparse: bool = False, y: Any = None) -> MethodPlan:
+    def plan(self, rows: int | Table, *, sparse: bool = False, y: Any = None, offset: Any = None) -> MethodPlan:
         """Say how rows would be explained, and what that costs at most.
 
         Args:
-            rows: the rows, or how many; then every feature is taken to differ from the background. sparse: not used.
-            y: as for a call; of a number of rows, nothing.
+            rows: the rows, or how many; then every feature is taken to differ from the background. Of texts the texts. sparse: not used.
+            y, offset: as for a call; of a number of rows, nothing.
 
         Raises:
             OptionError: no positive whole number. LimitError: more predictions than ``max_evals``. Others as the call.
         """
         del sparse
-        given = self._rows_to_plan(rows, y)
+        if self._texts is not None:
+            check_truth_given(None, y)
+            plan: MethodPlan = self._texts.plan(rows)
+            return plan
+        given = self._rows_to_plan(rows, y, offset)
         spec, notes = self._choose(given)
+        given = given.reserving(self._planned_checks(given, exact=spec.exact))
         if not spec.exact:
             self._check_budget(given)
         return plan_games(given, spec, notes)
 
-    def _rows_to_plan(self, rows: Any, y: Any) -> GameRows:
+    def _rows_to_plan(self, rows: Any, y: Any, offset: Any) -> GameRows:
         if isinstance(rows, bool) or not isinstance(rows, (int, np.integer)):
             check_truth_given(self.options.loss, y)
-            return align_rows(self.setting, as_table(rows), y)
-        if y is not None:
-            raise OptionError(Argument("y"), " is the truth of rows, and only their number is given; leave it out.")
+            return align_rows(self.setting, as_table(rows), y, offset)
+        for name, values in (("y", y), ("offset", offset)):
+            if values is not None:
+                raise OptionError(Argument(name), " is of rows, and only their number is given; leave it out.")
         count = check_whole_number("rows", rows)
         some = align_rows(self.setting, self.background.table.rows(np.zeros(count, dtype=np.int64)))
         return replace(some, differs=np.ones_like(some.differs), is_whole=False)
 
     def __repr__(self) -> str:
+        if self._texts is not None:
+            return repr(self._texts)
         return f"{type(self).__name__}({self.model.kind}, {len(self.background):,} background rows)"
 
 
@@ -175,8 +226,10 @@ class ExactShap(GameExplainer):
     """Exact Shapley values, interactions or another index of any model: every coalition of the features that differ, over the whole background.
 
     Args:
-        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
-        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+        model: any model, or a function of rows; or a model of texts, which needs no background.
+        background: rows (m, d) that absent features take their values from, all of which count. None: the explainer is of texts.
+        options: a ShapOptions object (whybox.methods.shap.options), of texts a ShapTextOptions object (whybox.methods.shap.text_options), in place of those by
+            name; see :func:`whybox.explain`.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do. LimitError: 2^features x background rows is too much.
@@ -187,11 +240,13 @@ class ExactShap(GameExplainer):
 
 @final
 class SampledShap(GameExplainer):
-    """Shapley values of any model with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
+    """Shapley values of any model, interactions or another index, with a standard error each, from as many predictions as reach ``tol`` or ``max_evals`` allows.
 
     Args:
-        model: any model, or a function of rows. background: rows (m, d) that absent features take their values from, all of which count.
-        options: a ShapOptions object (whybox.methods.shap.options), in place of those by name; see :func:`whybox.explain`.
+        model: any model, or a function of rows; or a model of texts, which needs no background.
+        background: rows (m, d) that absent features take their values from, all of which count. None: the explainer is of texts.
+        options: a ShapOptions object (whybox.methods.shap.options), of texts a ShapTextOptions object (whybox.methods.shap.text_options), in place of those by
+            name; see :func:`whybox.explain`.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -210,10 +265,11 @@ class AnyModelShap(GameExplainer):
         exact, notes = super()._choose(given)
         most = int(given.players_that_differ.max(initial=0))
         needed = needed_predictions(given.players_that_differ, len(self.background))
-        allowed = f"the {given.budget:,} that max_evals leaves"
+        budget = given.reserving(self._planned_checks(given, exact=True)).budget
+        allowed = allowance_text(self.options.max_evals, max(budget, 0), self.setting.evals_per_row)
         if self.options.stochastic:
             return find("shap", "sampled_shap"), (*notes, "Sampled, because the model answers at random.")
-        if needed <= given.budget and most <= MAX_PLAYERS:
+        if needed <= budget and most <= MAX_PLAYERS:
             return exact, (*notes, f"Exact: all coalitions take at most {needed:,.0f} predictions, within {allowed}.")
         return find("shap", "sampled_shap"), (
             *notes, f"Sampled: all coalitions would take up to {needed:,.3g} predictions, more than {allowed}.",
@@ -227,13 +283,16 @@ def check_budget(given: GameRows) -> None:
         LimitError: they are fewer.
     """
     counts = given.players_that_differ
-    check_sampling(given.setting.options)
-    least = int(least_evaluations(counts, len(given.setting.background)).sum())
+    options = given.setting.options
+    check_sampling(options)
+    least = int(least_evaluations(counts, len(given.setting.background), options).sum())
     if least > given.budget:
-        beside = given.setting.predictions_beside(len(counts))
+        beside, checks = given.setting.predictions_beside(len(counts)), given.reserved_for_checks
         raise LimitError(
-            f"an estimate with errors takes at least {least + beside:,} predictions here: {least:,} for {len(counts):,} row{'s' * (len(counts) != 1)} of up to "
-            f"{int(counts.max())} features that differ from the background, and {beside:,} for the rows, the background and the check of the model. That is more than ",
+            f"an estimate with errors takes at least {least + beside + checks:,} predictions here: {least:,} for {len(counts):,} row{'s' * (len(counts) != 1)} of up to "
+            f"{int(counts.max())} features that differ from the background, and {beside:,} for the rows, the background and the check of the model",
+            *reserved_text(checks),
+            ". That is more than ",
             Argument("max_evals", given.setting.options.max_evals),
             ". Raise it, pass fewer rows, or group columns with ",
             Argument("players", example="{...}"),

@@ -1,6 +1,6 @@
-"""Outputs of hybrids as the games of rows take them: the model's own or, where the loss is explained, the losses that follow from them.
+"""Outputs of hybrids as the games of rows take them: the model's own or what follows from them by row: losses, predictions with offsets.
 
-The model is evaluated once for each different hybrid, whatever the truth of the rows is.
+The model is evaluated once for each different hybrid, whatever the truth or the offset of the rows is.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ class GameGrid:
     """
 
     def __init__(self, problem: GameProblem) -> None:
-        self._loss = problem.loss
+        self._by_row = problem.by_row
         of_rows, of_donors = _known_outputs(problem)
         self._grid = HybridGrid(
             problem.evaluator,
@@ -42,7 +42,7 @@ class GameGrid:
     ) -> Floats:
         """Return the outputs of all entries of some rows, (len(row), entries, outputs); see :meth:`HybridGrid.evaluate`."""
         outputs = self._grid.evaluate(row, donor, pattern, patterns, what=what)
-        return outputs if self._loss is None else self._loss.of_hybrids(row, outputs)
+        return outputs if self._by_row is None else self._by_row.of_hybrids(row, outputs)
 
 
 def hybrid_outputs(
@@ -65,33 +65,33 @@ def hybrid_outputs(
         donor_outputs=of_donors,
         what="coalitions",
     )
-    return outputs[which] if problem.loss is None else problem.loss.of_hybrids(row, outputs[which])
+    return outputs[which] if problem.by_row is None else problem.by_row.of_hybrids(row, outputs[which])
 
 
 def _known_outputs(problem: GameProblem) -> tuple[Floats, Floats]:
     """The model's outputs of rows and of background rows."""
-    of_rows = problem.row_outputs if problem.loss is None else problem.loss.row_outputs
+    of_rows = problem.row_outputs if problem.by_row is None else problem.by_row.row_outputs
     return of_rows, problem.background_outputs
 
 
 def donor_outputs(problem: GameProblem, rows: Ints, donors: Ints | slice = slice(None)) -> Floats:
-    """Return the outputs of background rows in the games of some rows, (rows, donors, outputs): the same for all of them, but for losses."""
-    if problem.loss is not None:
-        return problem.loss.of_donors(rows, donors)
+    """Return the outputs of background rows in the games of some rows, (rows, donors, outputs): the same for all of them, but for games that differ by row."""
+    if problem.by_row is not None:
+        return problem.by_row.of_donors(rows, donors)
     outputs = problem.background_outputs[donors]
     return np.broadcast_to(outputs, (len(rows), *outputs.shape))
 
 
 def known_outputs(problem: GameProblem) -> Floats:
     """Return outputs of rows and of background rows, of each row's game the largest of these where they differ by row, (k, outputs)."""
-    of_background = problem.background_outputs if problem.loss is None else problem.loss.largest_of_donors
+    of_background = problem.background_outputs if problem.by_row is None else problem.by_row.largest_of_donors
     return np.concatenate([problem.row_outputs, of_background])
 
 
 def largest_absent(problem: GameProblem) -> Floats:
     """Return the largest size of an output of a background row, (1, outputs), or for each row (n, outputs)."""
-    if problem.loss is not None:
-        return problem.loss.largest_of_donors
+    if problem.by_row is not None:
+        return problem.by_row.largest_of_donors
     return np.asarray(np.abs(problem.background_outputs).max(axis=0, keepdims=True))
 
 

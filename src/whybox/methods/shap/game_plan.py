@@ -7,10 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from whybox.methods.common.plan import MethodPlan, Stopwatch, seconds_of_each
+from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.shap.enumerate_games import MAX_HYBRIDS, check_size, enumerate_games, needed_predictions
-from whybox.methods.shap.game_problem import EVALS_PER_ROW, GameRows, GameSetting, evaluate_rows
+from whybox.methods.shap.game_budget import allowance_text
+from whybox.methods.shap.game_problem import GameRows, GameSetting, evaluate_rows
 from whybox.methods.shap.sampled import sample_games
 from whybox.methods.shap.spot_games import planned_predictions
 
@@ -46,14 +47,17 @@ def plan_games(
     setting, n = given.setting, len(given.differs)
     counts, background = given.players_that_differ, len(setting.background)
     exact = spec.exact or (needed is not None and needed <= given.budget)
+    of_worths = exact or needed is not None
     needed = needed_predictions(counts, background) if needed is None else needed
     if spec.exact:
         check_size(setting, counts, given.budget)
     evals = needed if exact else min(needed, float(given.budget))
     beside = setting.predictions_beside(n)
-    checks = (
-        0 if setting.options.spot_checks == 0 else planned_predictions(background, setting.options.spot_checks, evals)
-    )
+    checks = 0
+    if setting.options.spot_checks != 0 and not setting.options.stochastic:
+        checks = planned_predictions(background, setting.options.spot_checks, evals, of_worths=of_worths)
+    if setting.options.max_evals is not None and setting.is_black_box:
+        checks = min(checks, given.reserved_for_checks + max(given.budget - int(evals), 0))
     each = _seconds_of_a_prediction(setting)
     seconds = each * (beside + evals + checks)
     timed = _seconds_of_one_row(given, spec, each) if spec.id in _TIMED_METHODS else None
@@ -63,9 +67,17 @@ def plan_games(
         seconds = each * (beside + checks) + timed * evals
     else:
         seconds = each * (beside + checks + evals) + timed * n
-        notes = (*notes, "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions")
+        if setting.options.order == 1:
+            notes = (
+                *notes,
+                "a surrogate of the model, where it is fitted, takes some seconds more, and saves predictions",
+            )
     if not exact:
-        notes = (*notes, "at most: sampling stops when errors are as small as asked; lower max_evals to bound it")
+        allowed = allowance_text(setting.options.max_evals, given.budget, setting.evals_per_row)
+        notes = (
+            *notes,
+            f"at most {allowed}: sampling stops when errors are as small as asked; lower max_evals to bound it",
+        )
     outputs = len(setting.selection.names)
     values = n * setting.players.count**setting.options.order * outputs
     hybrids = min(evals, float(MAX_HYBRIDS))
@@ -80,6 +92,7 @@ def plan_games(
         else float(setting.comparison[1] + n + checks),
         memory_bytes=8.0
         * (values * NUMBERS_OF_A_VALUE + hybrids * (NUMBERS_OF_A_HYBRID + setting.background.table.width)),
+        given_bytes=bytes_given(given.rows),
         seconds=seconds,
         notes=notes,
     )
@@ -104,7 +117,7 @@ def _seconds_of_one_row(given: GameRows, spec: MethodSpec, a_prediction: float) 
     counts = given.players_that_differ
     row = int(np.argmax(counts))
     needed = needed_predictions(counts[[row]], len(given.setting.background))
-    evals = needed if spec.exact else min(needed, float(EVALS_PER_ROW))
+    evals = needed if spec.exact else min(needed, float(given.setting.evals_per_row))
     if not 0 < evals <= MAX_TIMED_EVALS or evals * a_prediction > MAX_TIMED_SECONDS or not given.is_whole:
         return None
     problem = evaluate_rows(given.rows_at(np.array([row]))).problem
@@ -112,5 +125,5 @@ def _seconds_of_one_row(given: GameRows, spec: MethodSpec, a_prediction: float) 
     if spec.exact:
         enumerate_games(problem)
         return watch.elapsed_seconds() / evals
-    sample_games(replace(problem, budget=min(problem.budget, EVALS_PER_ROW)))
+    sample_games(replace(problem, budget=min(problem.budget, given.setting.evals_per_row)))
     return max(watch.elapsed_seconds() - a_prediction * problem.evaluator.spent, 0.0)

@@ -6,21 +6,21 @@ row's values. No more than predictions is asked of the model.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.cells import snapshot_table
 from whybox.data.table import Floats, Table, as_table
-from whybox.errors import Argument, InputError, LimitError, OptionError
+from whybox.errors import Argument, InputError, OptionError
 from whybox.games.players import Players, resolve_players
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
-from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.output import OutputSelection, raw_selection
 from whybox.methods.common.output_noise import noise_predictions, noise_variance
 from whybox.methods.common.resolved_model import (
     ResolvedModel,
@@ -29,25 +29,30 @@ from whybox.methods.common.resolved_model import (
     resolve_model,
 )
 from whybox.methods.common.row_losses import RowLosses, resolve_losses, separate_truth
+from whybox.methods.common.row_offsets import (
+    RowOffsets,
+    refuse_offset,
+    resolve_offsets,
+    rows_and_offset,
+    separate_offset,
+)
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
 from whybox.methods.shap.differing_players import players_that_differ
+from whybox.methods.shap.game_budget import engine_budget, evals_per_row
 from whybox.methods.shap.loss_games import LossGames, loss_selection
+from whybox.methods.shap.offset_games import OffsetGames, ShiftedOutputs, check_offset_options
 from whybox.methods.shap.options import ShapOptions
+from whybox.methods.shap.row_games import RowGames
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.models.mixed_rows import check_same_kind
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
 __all__ = [
-    "EVALS_PER_ROW",
-    "GameAnswer",
     "GameProblem",
     "GameRows",
     "GameSetting",
     "PreparedGames",
-    "SampledHybrids",
-    "SampledRow",
-    "SampledWorths",
     "align_rows",
     "evaluate_rows",
     "even_shares",
@@ -55,7 +60,6 @@ __all__ = [
     "resolve_setting",
 ]
 
-EVALS_PER_ROW: Final = 2_000  # predictions a row, where max_evals is not given
 
 Flags = npt.NDArray[np.bool_]
 
@@ -71,14 +75,16 @@ class GameProblem:
     Attributes:
         model: read or a black box. selection: its outputs that are explained, on their scale, or its loss. players: groups of the user's columns.
         rows: (n), aligned with the model. background: all rows of positive weight, never cut; weights add up to one.
-        row_outputs: (n, outputs), or losses (n, 1). background_outputs: (background rows, outputs) of the model, also where a loss is explained.
-        base: (n, outputs), the weighted mean over background rows: the same for all rows, but for losses.
+        row_outputs: (n, outputs), or losses (n, 1). background_outputs: (background rows, outputs) of the model, also where games differ by row.
+        base: (n, outputs), the weighted mean over background rows: the same for all rows, but where games differ by row.
         differs: (n, players), whether some background row has another cell in a column of the player that the model may read. Players that do not differ are
             worth 0 and are in no coalition.
         evaluator: evaluates hybrids, counts and bounds predictions.
         budget: predictions that an engine may make, for all rows together.
         noise_variance: (outputs,), of a single output of a model that answers at random; None: the same row always has the same output.
-        loss: the truth of the rows, where their loss is explained.
+        by_row: what the games make of outputs, where that differs by row: of their truth, or their offset. None: the outputs themselves.
+        offsets: of the rows, if they have some.
+        reserved_for_checks: predictions beside the budget that are kept for spot checks, where ``max_evals`` bounds them.
     """
 
     options: ShapOptions
@@ -94,105 +100,17 @@ class GameProblem:
     evaluator: HybridEvaluator
     budget: int
     noise_variance: Floats | None = None
-    loss: LossGames | None = None
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class SampledWorths:
-    """Some coalitions with the worth that was computed, for spot checks: `rows` (k,), `coalitions` (k, players), `worths` (k, outputs)."""
-
-    rows: Ints
-    coalitions: Flags
-    worths: Floats
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class SampledHybrids:
-    """Some hybrids with the output that was used, for spot checks.
-
-    Attributes:
-        rows, donors: (k,), positions of the row and of the background row that each is mixed of. coalitions: (k, players), the players that are as in the row.
-        outputs: (k, outputs).
-    """
-
-    rows: Ints
-    donors: Ints
-    coalitions: Flags
-    outputs: Floats
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class SampledRow:
-    """The outputs that one row's values were estimated from, for spot checks.
-
-    Attributes:
-        row: its position. own: positions of the players that differ. coalitions: (pairs, players that differ), one of each pair.
-        pair, donor: (entries,), in the order of pairs. present, absent: (entries, outputs), of the coalition and of its complement.
-        with_replacement: whether donors were drawn by their weights; else outputs count by them.
-        is_of_chains: whether coalitions are chains: one player joins after the other, over one donor.
-    """
-
-    row: int
-    own: Ints
-    coalitions: Flags
-    pair: Ints
-    donor: Ints
-    present: Floats
-    absent: Floats
-    with_replacement: bool
-    is_of_chains: bool = False
+    by_row: RowGames | None = None
+    offsets: RowOffsets | None = None
+    reserved_for_checks: int = 0
 
     @property
-    def donors_of_pairs(self) -> tuple[bytes, ...]:
-        """The donors of each pair, in their order."""
-        ends = np.cumsum(np.bincount(self.pair))[:-1]
-        return tuple(part.tobytes() for part in np.split(self.donor, ends))
-
-    def examples(self, others: Flags, count: int, draw: np.random.Generator) -> list[tuple[int, Flags, int, Floats]]:
-        """Draw hybrids: row, coalition of all players, donor and outputs of each.
-
-        Args:
-            others: (players,), those that do not differ, who are the same either way.
-        """
-        out = []
-        for at in draw.integers(2 * len(self.pair), size=count).tolist():
-            complement, entry = divmod(at, len(self.pair))
-            coalition = others.copy()
-            coalition[self.own] = self.coalitions[self.pair[entry]] ^ bool(complement)
-            outputs = (self.absent if complement else self.present)[entry]
-            out.append((self.row, coalition, int(self.donor[entry]), outputs))
-        return out
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class GameAnswer:
-    """The values of each row's game.
-
-    Attributes:
-        values: (n, players, outputs); of order 2 (n, players, players, outputs), half of each interaction on either side of the diagonal, main effects on it.
-        std_error: of the same shape; None where exact. converged: (n,), whether errors are as small as asked.
-        model_evals: (n,), predictions spent for each row.
-        background_error: (n, players, outputs), standard error of another background of this size; None: not known.
-        kernel: how, in words. notes: what the reader should know. worths, hybrids, sampled_rows: for spot checks.
-        index: which value it is, where that is not the options' own index. settings: for the evidence, what was chosen.
-    """
-
-    values: Floats
-    std_error: Floats | None
-    converged: Flags
-    model_evals: Ints
-    background_error: Floats | None
-    kernel: str
-    notes: tuple[str, ...] = ()
-    worths: SampledWorths | None = None
-    hybrids: SampledHybrids | None = None
-    sampled_rows: tuple[SampledRow, ...] = ()
-    index: str = ""
-    settings: Mapping[str, Any] = field(default_factory=dict)
+    def left_for_checks(self) -> int | None:
+        """Predictions that spot checks may still make; None: ``max_evals`` does not bound them."""
+        evaluator = self.evaluator
+        if evaluator.max_evals is None or not isinstance(self.model, BlackBox):
+            return None
+        return evaluator.max_evals - (evaluator.reserved - self.reserved_for_checks) - evaluator.spent
 
 
 @final
@@ -203,12 +121,14 @@ class GameSetting:
     Attributes:
         resolved: the model, with the background as the rows that are averaged over. players: groups of the user's columns.
         losses: of predictions, where these are explained; None: the predictions themselves.
+        predictions: where the model is evaluated on its raw scale, to which offsets are added: the outputs that are explained, or that the loss is of.
     """
 
     options: ShapOptions
     resolved: ResolvedModel
     players: Players
     losses: RowLosses | None = None
+    predictions: OutputSelection | None = None
 
     @property
     def model(self) -> Model:
@@ -218,7 +138,20 @@ class GameSetting:
     @property
     def selection(self) -> OutputSelection:
         """The outputs that are explained, on their scale, or their loss."""
-        return self.resolved.selection if self.losses is None else loss_selection(self.losses)
+        if self.losses is not None:
+            return loss_selection(self.losses)
+        return self.resolved.selection if self.predictions is None else self.predictions
+
+    @property
+    def explains_raw_outputs(self) -> bool:
+        """Whether values are of raw outputs, so that an offset cancels in them."""
+        return self.losses is None and self.resolved.selection.scale == "raw" and self.predictions is None
+
+    @cached_property
+    def behind_link(self) -> GameSetting:
+        """The setting for rows with offsets whose games differ by row: the model is evaluated on its raw scale."""
+        raw = raw_selection(self.model.outputs)
+        return replace(self, resolved=replace(self.resolved, selection=raw), predictions=self.resolved.selection)
 
     @property
     def background(self) -> WeightedRows:
@@ -229,6 +162,11 @@ class GameSetting:
     def is_black_box(self) -> bool:
         """Whether the model is evaluated through its own predict."""
         return isinstance(self.model, BlackBox)
+
+    @property
+    def evals_per_row(self) -> int:
+        """Predictions that a row may take where ``max_evals`` is not given."""
+        return evals_per_row(self.model)
 
     @cached_property
     def comparison(self) -> tuple[float, int]:
@@ -287,8 +225,9 @@ class GameRows:
     """Rows to explain, aligned with a setting; the model was not evaluated on them yet.
 
     Attributes:
-        prepared_rows: as they were given, with remarks. rows, differs, budget: as of a :class:`GameProblem`.
+        prepared_rows: as they were given, with remarks. rows, differs, budget, reserved_for_checks: as of a :class:`GameProblem`.
         is_whole: whether these are rows that were given, and not only a number of them. truth: of each row, (n,), where its loss is explained.
+        offsets: of the rows, if they have some.
     """
 
     setting: GameSetting
@@ -298,6 +237,15 @@ class GameRows:
     budget: int
     is_whole: bool = True
     truth: Floats | Ints | None = None
+    reserved_for_checks: int = 0
+
+    def reserving(self, checks: int) -> GameRows:
+        """Return the same with predictions kept for spot checks, where ``max_evals`` bounds those of a black box; the budget can fall below 0."""
+        if self.setting.options.max_evals is None or not self.setting.is_black_box or self.setting.options.stochastic:
+            return self
+        return replace(self, budget=self.budget - checks, reserved_for_checks=checks)
+
+    offsets: RowOffsets | None = None
 
     @property
     def players_that_differ(self) -> Ints:
@@ -307,7 +255,9 @@ class GameRows:
     def rows_at(self, positions: Ints) -> GameRows:
         """Return some of the rows."""
         truth = None if self.truth is None else self.truth[positions]
-        return replace(self, rows=self.rows.rows(positions), differs=self.differs[positions], truth=truth)
+        offsets = None if self.offsets is None else self.offsets.rows_at(positions)
+        rows, differs = self.rows.rows(positions), self.differs[positions]
+        return replace(self, rows=rows, differs=differs, truth=truth, offsets=offsets)
 
 
 @final
@@ -373,19 +323,29 @@ def resolve_setting(model: Any, background: Any, options: ShapOptions) -> GameSe
     return GameSetting(replace(options, background_weight=None), resolved, players, losses)
 
 
-def align_rows(setting: GameSetting, X: Any, y: Any = None) -> GameRows:
+def align_rows(setting: GameSetting, X: Any, y: Any = None, offset: Any = None) -> GameRows:
     """Align rows with the model and find which players differ from the background; the model is not evaluated.
 
     Args:
-        y: the truth of each row, or the column of X that holds it, where its loss is explained.
+        y: the truth of each row, or the column of X that holds it, where its loss is explained. offset: of each row, or the column of X that holds it.
 
     Raises:
         InputError: the rows do not fit the model or the background, or the truth the rows or the model.
+        UnsupportedModelError, OptionError: offsets do not go with the model or the options.
         LimitError: ``max_evals`` does not even suffice for rows and background.
     """
-    model, background = setting.model, setting.background.table
+    model, background, options = setting.model, setting.background.table, setting.options
+    X, offset = rows_and_offset(X, offset)
     X, y = (X, None) if y is None else separate_truth(X, y, model)
-    prepared = prepare_rows(model, as_table(X))
+    offsets = None
+    if offset is not None:
+        refuse_offset(model)
+        behind_link = not setting.explains_raw_outputs
+        check_offset_options(stochastic=options.stochastic, surrogate=options.surrogate, behind_link=behind_link)
+        X, offset = separate_offset(X, offset, model)
+        offsets = resolve_offsets(model, offset, len(X))
+        setting = setting.behind_link if behind_link else setting
+    prepared = prepare_rows(model, X)
     prepared.check_agreement(setting.resolved.prepared_rows)
     rows = snapshot_table(prepared.table)
     check_same_kind(rows, background, elementwise=model.inputs.encoder.is_elementwise)
@@ -399,8 +359,15 @@ def align_rows(setting: GameSetting, X: Any, y: Any = None) -> GameRows:
         replace(prepared, table=rows),
         rows,
         players_that_differ(model, setting.players, rows, background),
-        _engine_budget(setting, len(rows)),
+        engine_budget(
+            setting.options.max_evals,
+            setting.predictions_beside(len(rows)),
+            len(rows),
+            len(background),
+            setting.evals_per_row,
+        ),
         truth=None if y is None or setting.losses is None else setting.losses.truth_of(y, len(rows)),
+        offsets=offsets,
     )
 
 
@@ -423,13 +390,18 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
         )
         agreement = max(agreement, difference)
         n_checked += n if setting.model.own_predict is not None else 0
+    if given.offsets is not None and given.offsets.is_compared:
+        X = setting.model.inputs.matrix(given.rows)
+        agreement = max(agreement, given.offsets.compare(given.rows, X, raw_outputs(setting.model, X)))
+        n_checked += n
     noise = None
     if setting.options.stochastic:
         noise = noise_variance(setting.evaluator(), given.rows, setting.background.table)
-    loss, base = None, np.broadcast_to(setting.base, row_outputs.shape)
-    if setting.losses is not None and given.truth is not None:
-        loss = LossGames(setting.losses, given.truth, row_outputs, background_outputs)
-        row_outputs, base = loss.of_rows, loss.base(setting.background.weights)
+    by_row = _row_games(given, row_outputs, background_outputs)
+    if by_row is None:
+        base = np.broadcast_to(setting.base, row_outputs.shape)
+    else:
+        row_outputs, base = by_row.of_rows, by_row.base(setting.background.weights)
     problem = GameProblem(
         setting.options,
         setting.model,
@@ -441,34 +413,26 @@ def evaluate_rows(given: GameRows) -> PreparedGames:
         background_outputs,
         base,
         given.differs,
-        setting.evaluator(setting.options.max_evals, beside),
+        setting.evaluator(setting.options.max_evals, beside + given.reserved_for_checks),
         given.budget,
         noise,
-        loss,
+        by_row,
+        given.offsets,
+        given.reserved_for_checks,
     )
     evaluated = n + len(setting.background) if setting.is_black_box else 0
     checked = beside - evaluated if setting.is_black_box else n_checked
     return PreparedGames(problem, setting, given.prepared_rows, agreement, checked, evaluated)
 
 
-def _engine_budget(setting: GameSetting, rows: int) -> int:
-    """Return the predictions that are left for an engine.
-
-    Raises:
-        LimitError: there are none.
-    """
-    beside, given = setting.predictions_beside(rows), setting.options.max_evals
-    if given is None:
-        return EVALS_PER_ROW * rows
-    if given < beside:
-        raise LimitError(
-            f"{beside:,} predictions are needed for {rows:,} row{'s' * (rows != 1)}, {len(setting.background):,} background "
-            f"row{'s' * (len(setting.background) != 1)} and the check that the model "
-            "always gives the same outputs, before any coalition is evaluated; that is more than ",
-            Argument("max_evals", given),
-            f". Raise it (without it, {beside + EVALS_PER_ROW * rows:,} are allowed here), or pass fewer background rows.",
-        )
-    return given - beside
+def _row_games(given: GameRows, row_outputs: Floats, background_outputs: Floats) -> RowGames | None:
+    """What the games make of outputs, where that differs by row."""
+    setting, shifted = given.setting, None
+    if setting.predictions is not None and given.offsets is not None:
+        shifted = ShiftedOutputs(given.offsets, setting.predictions)
+    if setting.losses is not None and given.truth is not None:
+        return LossGames(row_outputs, background_outputs, setting.losses, given.truth, shifted)
+    return None if shifted is None else OffsetGames(row_outputs, background_outputs, shifted)
 
 
 def even_shares(total: int, parts: int) -> Ints:

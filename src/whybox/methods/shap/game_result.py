@@ -15,9 +15,11 @@ from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import Explanation, as_labels, interval_extras
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.method_spec import MethodSpec
+from whybox.methods.shap.game_answer import GameAnswer
 from whybox.methods.shap.game_hybrids import largest_absent
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, PreparedGames
-from whybox.methods.shap.loss_games import LOSS_ESTIMAND, QUANTITY
+from whybox.methods.shap.game_problem import GameProblem, PreparedGames
+from whybox.methods.shap.loss_games import LOSS_ESTIMAND, QUANTITY, LossGames
+from whybox.methods.shap.offset_games import with_offsets
 from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import confidence_interval
 
@@ -56,7 +58,7 @@ def game_explanation(
     values, residual, tolerance = _adding_up(problem, answer)
     values = np.ascontiguousarray(selection.drop_output_axis(values))
     error = None if answer.std_error is None else selection.drop_output_axis(answer.std_error)
-    return Explanation(
+    explanation = Explanation(
         kind="interaction" if matrices else "attribution",
         values=values,
         dims=dims,
@@ -79,14 +81,19 @@ def game_explanation(
         players=problem.players.columns_of(problem.rows.names),
         extras=_extras(problem, answer, values, error, dims),
     )
+    if problem.offsets is None or problem.by_row is not None:
+        return explanation
+    return with_offsets(explanation, problem.offsets, selection)
 
 
 def _base(prepared: PreparedGames) -> Floats:
-    """The base that all rows share, () or (outputs,); NaN where losses have one for each row, which extras hold."""
+    """The base that all rows share, () or (outputs,); NaN where games differ by row and so do their bases, which extras hold."""
     problem = prepared.problem
-    if problem.loss is None:
+    if problem.by_row is None:
         return np.array(problem.selection.drop_output_axis(prepared.setting.base))
-    return np.array(problem.base[0, 0] if (problem.base == problem.base[0]).all() else np.nan)
+    is_shared = len(problem.base) > 0 and (problem.base == problem.base[0]).all()
+    shared = problem.base[0] if is_shared else np.full(problem.base.shape[1], np.nan)
+    return np.array(problem.selection.drop_output_axis(shared))
 
 
 def _extras(
@@ -98,8 +105,9 @@ def _extras(
         "model_evals": (("row",), np.array(answer.model_evals)),
         "converged": (("row",), np.array(answer.converged)),
     }
-    if problem.loss is not None:
-        extras |= {"base": (("row",), problem.base[:, 0].copy()), **problem.loss.extras}
+    if problem.by_row is not None:
+        base = np.array(problem.selection.drop_output_axis(problem.base))
+        extras |= {"base": (("row", *axis), base), **problem.by_row.extras}
     if answer.background_error is not None:
         found = problem.selection.drop_output_axis(answer.background_error)
         extras["background_error"] = (("row", "feature", *axis), np.ascontiguousarray(found))
@@ -124,12 +132,12 @@ def _adding_up(problem: GameProblem, answer: GameAnswer) -> tuple[Floats, float,
     size = size + np.abs(values).sum(axis=axes)
     tol = problem.options.additivity_tol
     allowed = ROUNDING * size if tol is None else np.full(size.shape, tol)
-    if problem.loss is not None and tol is None and (np.abs(missing) > allowed).any():
-        allowed = allowed + problem.loss.rounding  # where probabilities are tiny, log loss moves more than they do
+    if problem.by_row is not None and tol is None and (np.abs(missing) > allowed).any():
+        allowed = allowed + problem.by_row.rounding  # where probabilities are tiny, log loss moves more than they do
     wrong = ~(np.abs(missing) <= allowed)
     if wrong.any():
         i, k = np.argwhere(wrong)[0]
-        what = "the model itself predicts" if problem.loss is None else "the loss of the model's own prediction is"
+        what = "the model itself predicts" if problem.by_row is None else problem.by_row.what
         raise ModelMismatchError(
             f"base + attributions is {float(problem.row_outputs[i, k] - missing[i, k])!r} where {what} {float(problem.row_outputs[i, k])!r} "
             f"(row {i:,}, output {problem.selection.names[k]!r}; {'rounding' if tol is None else 'additivity_tol'} allows {allowed[i, k]:.3g}); nothing is returned."
@@ -167,7 +175,7 @@ def _evidence(
     if own is not None and not black_box:
         compared = f"our reading, itself held against {own.call_name}"
     fields, estimand = spec.evidence_fields(), ESTIMAND
-    if problem.loss is not None:
+    if isinstance(problem.by_row, LossGames):
         fields["quantity"], estimand = QUANTITY, LOSS_ESTIMAND
         compared = f"the loss of {compared}"
     return Evidence(
@@ -192,7 +200,7 @@ def _evidence(
             "model": model.fingerprint,
             "rows": table_fingerprint(problem.rows),
             "background": problem.background.fingerprint,
-            **({} if problem.loss is None else {"y": problem.loss.fingerprint}),
+            **({} if problem.by_row is None else problem.by_row.fingerprints),
         },
         versions=library_versions(own.library if own is not None else None),
         seconds=seconds,
@@ -206,12 +214,12 @@ def _evidence(
 
 def _settings(problem: GameProblem, answer: GameAnswer) -> dict[str, Any]:
     """What was asked, and what was found enough."""
-    loss = {} if problem.loss is None else problem.loss.settings
+    by_row = {} if problem.by_row is None else problem.by_row.settings
     if answer.std_error is None:
-        return loss
+        return by_row
     options = problem.options
     return {
-        **loss,
+        **by_row,
         "tol": DEFAULT_TOL if options.tol is None else options.tol,
         "top": options.top,
         "level": options.level,
@@ -222,8 +230,11 @@ def _settings(problem: GameProblem, answer: GameAnswer) -> dict[str, Any]:
 def _notes(prepared: PreparedGames, answer: GameAnswer, more: tuple[str, ...]) -> tuple[str, ...]:
     problem = prepared.problem
     notes = [*prepared.prepared_rows.remarks(), *problem.model.notes, *more, *answer.notes]
+    notes += () if problem.by_row is None else problem.by_row.notes
     of_background = prepared.setting.resolved.prepared_rows.remarks(" of the background")
     notes += [note for note in of_background if note not in notes]
+    if len(problem.background) == 1 and answer.background_error is not None:
+        notes.append("One background row: it says nothing about another one, so background_error is NaN.")
     if answer.std_error is not None:
         notes.append(f"Largest standard error reached: {reached_error(answer):.2g} of the row's largest value.")
         if len(problem.rows) > 1:

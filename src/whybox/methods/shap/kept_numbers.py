@@ -10,7 +10,8 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_predictions, spot_rng
-from whybox.methods.shap.game_problem import GameProblem, SampledHybrids, SampledWorths
+from whybox.methods.shap.game_answer import SampledHybrids, SampledWorths
+from whybox.methods.shap.game_problem import GameProblem
 
 __all__ = ["KeptNumbers"]
 

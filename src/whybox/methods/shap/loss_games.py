@@ -9,9 +9,7 @@ and another truth have different games; the model is evaluated for both once.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
@@ -19,9 +17,12 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
+from whybox.explanation.explanation import OFFSET_INSIDE_SETTING
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_losses import RowLosses
+from whybox.methods.shap.offset_games import ShiftedOutputs
+from whybox.methods.shap.row_games import RowGames
 from whybox.models.base import digest
 from whybox.models.links import PREDICTION_UNITS
 
@@ -38,8 +39,6 @@ __all__ = [
 QUANTITY: Final = "share of the loss"
 LOSS_ESTIMAND: Final = "interventional: values of background rows; the loss with each of them, then the mean"
 LOSS_NOTE: Final = "No surrogate was fitted: a loss depends on the truth of a row, not on its cells alone."
-MAX_LOSSES: Final = 2**22  # computed together
-PREDICTION_ROUNDING: Final = 1e-12  # of the largest output: what another batch may change
 
 
 def check_truth_given(loss: Any, y: Any) -> None:
@@ -92,107 +91,77 @@ def loss_selection(losses: RowLosses) -> OutputSelection:
 
 @final
 @dataclass(frozen=True, eq=False)
-class LossGames:
-    """The truth of the rows that are explained, and the model's outputs of them and of the background.
+class LossGames(RowGames):
+    """The truth of the rows that are explained; outputs are predictions or, where rows have offsets, the raw ones.
 
     Attributes:
-        losses: of predictions. truth: (n,) numbers, or positions of the true classes.
-        row_outputs: (n, model outputs). background_outputs: (background rows, model outputs).
+        losses: of predictions. truth: (n,) numbers, or positions of the true classes. shifted: what makes predictions of raw outputs, where rows have offsets.
     """
 
     losses: RowLosses
     truth: Floats | Ints
-    row_outputs: Floats
-    background_outputs: Floats
+    shifted: ShiftedOutputs | None = None
 
     def of_hybrids(self, rows: Ints, outputs: Floats) -> Floats:
-        """Return the losses of hybrids, (rows, ..., 1).
-
-        Args:
-            rows: (k,), the row that hybrids are of. outputs: (k, ..., model outputs).
-
-        Raises:
-            OptionError: the loss of an output is not defined.
-        """
-        flat = outputs.reshape(-1, outputs.shape[-1])
+        """Return the losses of hybrids, (rows, ..., 1); see :meth:`RowGames.of_hybrids`."""
+        predictions = self._predictions(rows, outputs)
+        flat = predictions.reshape(-1, predictions.shape[-1])
         each = len(flat) // max(len(rows), 1)
         truth: Any = np.repeat(self.truth[rows], each)
         return self.losses(truth, flat).reshape(*outputs.shape[:-1], 1)
 
-    @property
-    def of_rows(self) -> Floats:
-        """Losses of the rows as they are, (n, 1)."""
-        return self.of_hybrids(np.arange(len(self.truth)), self.row_outputs)
+    def _predictions(self, rows: Ints, outputs: Floats) -> Floats:
+        return outputs if self.shifted is None else self.shifted.predictions(rows, outputs)
 
-    def of_donors(self, rows: Ints, donors: Ints | slice = slice(None)) -> Floats:
-        """Return losses of background rows with the truth of each of some rows, (rows, donors, 1)."""
-        outputs = self.background_outputs[donors]
-        return self.of_hybrids(rows, np.broadcast_to(outputs, (len(rows), *outputs.shape)))
-
-    def base(self, weights: Floats) -> Floats:
-        """Return the mean loss of the background with the truth of each row, (n, 1); of equal losses it is exactly their value."""
-        means = [p[:, 0] + np.einsum("b,rbo->ro", weights, p - p[:, :1]) for p in self._blocks_of_donors()]
-        return np.concatenate(means)
-
-    @cached_property
-    def largest_of_donors(self) -> Floats:
-        """The largest loss of a background row with the truth of each row, (n, 1)."""
-        return np.concatenate([np.abs(part).max(axis=1) for part in self._blocks_of_donors()])
-
-    def _blocks_of_donors(self) -> Iterator[Floats]:
-        """Losses of background rows with the truth of some rows after the other."""
-        step = max(1, MAX_LOSSES // max(self.background_outputs.size, 1))
-        n = len(self.truth)
-        for start in range(0, n, step):
-            yield self.of_donors(np.arange(start, min(start + step, n)))
-
-    def moved(self, rows: Ints, outputs: Floats, by: Floats) -> Floats:
-        """Return how far losses move at most, about, where each output moves by so much, (k, 1).
-
-        Args:
-            rows: (k,), the row that hybrids are of. outputs, by: (k, model outputs).
-        """
-        losses = self.of_hybrids(rows, outputs)
-        total = np.zeros_like(losses)
-        for k in range(outputs.shape[1]):
-            steps = []
-            for sign in (-1.0, 1.0):
-                other = outputs.copy()
-                other[:, k] += 2.0 * sign * by[:, k]
-                if self.losses.loss.needs_positive:
-                    other[:, k] = np.maximum(other[:, k], outputs[:, k] / 2.0)
-                steps.append(np.abs(self.of_hybrids(rows, other) - losses))
-            total += np.maximum(*steps)
-        return total
+    def _allowed(self, moved: Floats, outputs: Floats, k: int) -> Floats:
+        """Keep predictions positive where the loss needs them so; raw outputs may be any."""
+        if self.losses.loss.needs_positive and self.shifted is None:
+            moved[:, k] = np.maximum(moved[:, k], outputs[:, k] / 2.0)
+        return moved
 
     @property
-    def rounding(self) -> Floats:
-        """How far rounding of predictions moves the losses of the rows, (n, 1)."""
-        by = np.full_like(self.row_outputs, PREDICTION_ROUNDING * float(np.abs(self.row_outputs).max(initial=0.0)))
-        return self.moved(np.arange(len(self.truth)), self.row_outputs, by)
+    def keys(self) -> Floats:
+        """The truth, and the offsets."""
+        truth = np.asarray(self.truth, dtype=np.float64)[:, None]
+        return truth if self.shifted is None else np.column_stack([truth, self.shifted.offsets.given])
 
     @property
-    def fingerprint(self) -> str:
-        """SHA-256 of the truth, as the loss takes it."""
-        return digest(self.losses.loss.name, self.losses.labels, np.asarray(self.truth))
+    def fingerprints(self) -> dict[str, str]:
+        """Of the truth, as the loss takes it, and of the offsets."""
+        prints = {"y": digest(self.losses.loss.name, self.losses.labels, np.asarray(self.truth))}
+        return prints if self.shifted is None else prints | {"offset": self.shifted.offsets.fingerprint}
 
     @property
     def settings(self) -> dict[str, Any]:
         """What is explained, for the evidence: the loss, and the classes in the order of probabilities."""
         labels = self.losses.labels
-        return {"loss": self.losses.loss.name} | ({} if labels is None else {"classes": list(labels)})
+        settings = {"loss": self.losses.loss.name} | ({} if labels is None else {"classes": list(labels)})
+        return settings if self.shifted is None else settings | {OFFSET_INSIDE_SETTING: self.shifted.offsets.name}
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What offsets do, if there are any."""
+        return () if self.shifted is None else (self.shifted.offsets.note,)
+
+    @property
+    def no_surrogate(self) -> str:
+        """Why no surrogate was fitted."""
+        return LOSS_NOTE
+
+    @property
+    def what(self) -> str:
+        """The loss of a row."""
+        return "the loss of the model's own prediction is"
 
     @property
     def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-        """The truth of each row, (n,), and the model's own prediction, (n,) or (n, classes)."""
+        """The truth of each row, (n,), the model's own prediction, (n,) or (n, classes), and the offset."""
         labels = self.losses.labels
-        if labels is None:
-            return {
-                "y": (("row",), np.array(self.truth)),
-                "model_prediction": (("row",), self.row_outputs[:, 0].copy()),
-            }
-        truth = np.array(labels, dtype=object)[self.truth]
-        return {
-            "y": (("row",), truth),
-            "model_prediction": (("row", "class"), self.losses.compared(self.row_outputs)),
+        predictions = self._predictions(np.arange(len(self.row_outputs)), self.row_outputs)
+        compared, truth = self.losses.compared(predictions), self.truth
+        axes = ("row",) if labels is None else ("row", "class")
+        found: dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = {
+            "y": (("row",), np.array(truth) if labels is None else np.array(labels, dtype=object)[truth]),
+            "model_prediction": (axes, compared.copy()),
         }
+        return found if self.shifted is None else found | self.shifted.extras

@@ -12,7 +12,7 @@ from whybox.core.validation import check_positive, check_whole_number
 from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, Part, quoted_list
 from whybox.games.indices import Index, as_index
-from whybox.methods.common.options import PredictionOptions, check_max_evals, option
+from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, check_max_evals, option
 from whybox.methods.common.row_losses import AUTO_LOSS, check_loss_scale
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.method_spec import MethodSpec
@@ -21,7 +21,7 @@ from whybox.methods.shap.loss_games import check_loss_options
 from whybox.models.losses import as_loss
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["AUTOMATIC_METHODS", "ShapOptions"]
+__all__ = ["AUTOMATIC_METHODS", "METHODS_OF_OTHER_LIBRARIES", "ShapOptions"]
 
 AUTOMATIC_METHODS: Final = (
     "auto",
@@ -40,6 +40,7 @@ _LATER: Final = (
     "absent features take the values of whole background rows, whatever the other features are (interventional). Other value functions are not built yet.",
 )
 _OF_OTHER_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
+    **OFFSETS_OF_LIBRARIES,
     "l1_reg": ("no feature is left out of an estimate; every value has a standard error.",),
     "nsamples": ("write ", Argument("max_evals", example="2000"), ", predictions in total, or ", Argument("tol"), "."),
     "npermutations": ("write ", Argument("max_evals", example="2000"), ", predictions in total, or ", Argument("tol"), "."),
@@ -71,9 +72,9 @@ _OF_OTHER_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
     "ordering": _LATER,
     "confounding": _LATER,
 }  # fmt: skip
-_METHODS_OF_OTHER_LIBRARIES: Final[Mapping[str, str]] = {
-    **dict.fromkeys(("kernel", "kernel_shap", "permutation", "permutation_shap", "sampling"), "'sampled_shap'"),
-    "owen": "'partition_shap'",
+METHODS_OF_OTHER_LIBRARIES: Final[Mapping[str, str]] = {
+    **dict.fromkeys(("kernel", "kernel_shap", "permutation", "permutation_shap", "sampling"), "sampled_shap"),
+    "owen": "partition_shap",
 }
 
 
@@ -127,12 +128,12 @@ class ShapOptions:
             raise OptionError(Argument("order", self.order), ": 1 gives attributions, 2 gives pairwise interactions.")
         known = (*AUTOMATIC_METHODS, *family_ids("shap"))
         if not isinstance(self.method, str) or self.method not in known:
-            meant = _METHODS_OF_OTHER_LIBRARIES.get(self.method) if isinstance(self.method, str) else None
+            meant = METHODS_OF_OTHER_LIBRARIES.get(self.method) if isinstance(self.method, str) else None
             if meant is not None:
                 raise OptionError(
                     Argument("method", self.method),
                     " is not known here; write ",
-                    Argument("method", example=meant),
+                    Argument("method", meant),
                     ".",
                 )
             raise OptionError(Argument("method", self.method), " is not known here.", known=known)

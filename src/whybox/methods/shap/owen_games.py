@@ -23,10 +23,11 @@ from whybox.games.owen import Hierarchy, OwenGame, count_coalitions, owen_game
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.shap.column_hierarchy import resolve_hierarchy
-from whybox.methods.shap.game_hybrids import hybrid_outputs
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledWorths, even_shares
+from whybox.methods.shap.game_answer import GameAnswer, SampledWorths
+from whybox.methods.shap.game_hybrids import donor_outputs, hybrid_outputs
+from whybox.methods.shap.game_problem import GameProblem, even_shares
 
-__all__ = ["DRAWN", "EXACT", "check_budget", "needed_predictions", "owen_games"]
+__all__ = ["DRAWN", "EXACT", "SPARED_SHARE", "check_budget", "needed_predictions", "owen_games"]
 
 Flags = npt.NDArray[np.bool_]
 MAX_HYBRIDS: Final = 2**20  # evaluated together
@@ -100,7 +101,7 @@ def check_budget(
     if least > budget:
         raise LimitError(
             f"values with errors take at least {least:,} predictions for {len(differs):,} row{'s' * (len(differs) != 1)} of up to "
-            f"{int(differs.sum(axis=1).max())} features that differ from the background; {budget:,} are left of ",
+            f"{int(differs.sum(axis=1).max())} features that differ from the background; {max(budget, 0):,} are left of ",
             Argument("max_evals", max_evals),
             ". Raise it, pass fewer rows, or group columns with ",
             Argument("players", example="{...}"),
@@ -272,7 +273,7 @@ class _OwenRun:
         for start in range(0, len(self._donors), step):
             donors = self._donors[start : start + step]
             worths = np.empty((len(rows), len(game.coalitions), len(donors), outputs))
-            worths[:, 0] = self._problem.background_outputs[donors]
+            worths[:, 0] = donor_outputs(self._problem, rows, donors)
             worths[:, 1] = self._problem.row_outputs[rows][:, None]
             if len(inner):
                 which = np.repeat(np.arange(len(inner)), len(donors))
@@ -376,10 +377,8 @@ class _OwenRun:
         worths = self._worths(group, rows, coalitions, which.reshape(-1), donor)
         worths = worths.reshape(len(rows), len(donors), both.shape[1], 2, -1)
         halves = (worths[..., 0, :] - worths[..., 1, :]) / 2
-        none = problem.background_outputs[donors]
-        return np.stack(
-            [orders.contributions(h, problem.row_outputs[r] - none) for h, r in zip(halves, rows, strict=True)]
-        )
+        adds = problem.row_outputs[rows][:, None] - donor_outputs(problem, rows, donors)
+        return np.stack([orders.contributions(h, a) for h, a in zip(halves, adds, strict=True)])
 
     def _write_estimate(self, group: _Rows, row: int) -> None:
         """Write the values of a row from its draws so far."""
@@ -388,7 +387,7 @@ class _OwenRun:
         found = estimate_owen_values(
             contributions,
             donor=donors,
-            none=problem.background_outputs[donors],
+            none=donor_outputs(problem, np.array([row]), donors)[0],
             donors=len(problem.background),
             base=problem.base[row],
             weights=self._unequal_weights,

@@ -16,7 +16,7 @@ from whybox.data.table import Floats
 from whybox.kernels import compiled_trees, tree_shap
 from whybox.kernels.compiled_trees import Arithmetic, InstructionSet
 from whybox.kernels.tree_shap import QuadratureRules
-from whybox.methods.common.plan import smallest_seconds
+from whybox.methods.common.plan import WORK, cost_table, duration_text, smallest_seconds
 from whybox.methods.shap.problem import ShapProblem
 from whybox.models.additive import Additive
 from whybox.models.trees import TreeEnsemble
@@ -75,7 +75,7 @@ class KernelPlan:
         threads, rows, trees: what was planned for.
         table_bytes: of all compiled trees; those that fit into ``compiled_trees.KEPT`` stay, others are made again for each block of rows.
         build_seconds: to compile the trees, one thread. row_seconds: for one row, one thread. nan: not predicted.
-        memory_bytes: at most, beyond the rows given and the result.
+        memory_bytes: at most, beyond the rows given and the result. given_bytes, result_bytes: of these; nan: not known.
         considered: (kernel, bits, seconds) of each choice there was.
         block: rows that are taken together; fewer cost as much.
         method, method_id, exact, model_calls: as of every plan; calls without those about mixed rows.
@@ -92,6 +92,8 @@ class KernelPlan:
     build_seconds: float = 0.0
     row_seconds: float = float("nan")
     memory_bytes: float = float("nan")
+    given_bytes: float = float("nan")
+    result_bytes: float = float("nan")
     considered: tuple[tuple[str, int | None, float], ...] = ()
     block: int = 1
     method: str = ""
@@ -119,26 +121,28 @@ class KernelPlan:
 
     def __str__(self) -> str:
         about = f"{self.method}, {'exact' if self.exact else 'approximate'}\n" if self.method else ""
+        bits = "" if self.bits is None else f", tables of {self.bits} bits"
         lines = [
-            f"{about}{self.name}: {f'{self.trees:,} trees, ' if self.trees else ''}{self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
-            f"time    {_seconds_text(self.seconds)} ({_seconds_text(self.build_seconds)} to build, {_seconds_text(self.row_seconds)} a row on one thread)",
+            f"{about}{self.name}{bits}: {f'{self.trees:,} trees, ' if self.trees else ''}{self.rows:,} rows, {self.threads} thread{'s' * (self.threads > 1)}",
+            *cost_table(*self._costs()),
         ]
-        if not np.isnan(self.memory_bytes):
-            tables = f"{self.table_bytes / 2**20:,.1f} MiB of tables"
-            lines.append(f"memory  {self.memory_bytes / 2**20:,.0f} MiB beyond rows and result ({tables})")
-        if len(self.considered) > 1:
-            other = ", ".join(
-                f"{kernel}{'' if bits is None else f' ({bits} bits)'} {_seconds_text(s)}"
-                for kernel, bits, s in self.considered
-            )
-            lines.append(f"choices {other}")
+        others = [(k, b, s) for k, b, s in self.considered if (k, b) != (self.kernel, self.bits)]
+        if others:
+            texts = (f"{k}{'' if b is None else f' ({b} bits)'} {duration_text(s)}" for k, b, s in others)
+            lines.append(f"instead   {', '.join(texts)}")
         return "\n".join(lines)
 
-
-def _seconds_text(s: float) -> str:
-    if np.isnan(s):
-        return "not predicted"
-    return f"{s:.3g} s" if s >= 1 else f"{s * 1e3:.3g} ms" if s >= 1e-3 else f"{s * 1e6:.3g} us"
+    def _costs(self) -> tuple[dict[str, float], dict[str, float]]:
+        """Seconds and bytes of each part."""
+        kept = {"rows given": self.given_bytes, "result": self.result_bytes}
+        if not self.build_seconds and not self.table_bytes:
+            return {WORK: self.seconds}, {WORK: self.memory_bytes, **kept}
+        tables = min(self.table_bytes, self.memory_bytes)
+        of_rows = replace(self, build_seconds=0.0).seconds
+        return (
+            {"tables": self.seconds - of_rows, WORK: of_rows},
+            {"tables": tables, WORK: self.memory_bytes - tables, **kept},
+        )
 
 
 def quadrature_rules(problem: ShapProblem, order: int, arithmetic: Arithmetic) -> QuadratureRules:

@@ -138,6 +138,22 @@ class ShapProblem:
                 ".",
             )
 
+    def check_offset(self) -> None:
+        """Refuse rows with offsets where they are not computed.
+
+        Raises:
+            OptionError: the approximation behind a link.
+        """
+        if self.kernel == "rescaled":
+            raise OptionError(
+                Argument("method", "rescaled"),
+                " does not go with ",
+                Argument("offset", example="..."),
+                ": leave it out for exact values, or leave ",
+                Argument("scale"),
+                " out.",
+            )
+
     def result_shape(self) -> tuple[int, ...]:
         """Axes of one row's values in the result, before its outputs."""
         pairs = len(self.interacting_pairs) if self.options.order == 2 and self.options.sparse else 0

@@ -6,6 +6,7 @@ import hashlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Final, final
 
 import numpy as np
@@ -16,9 +17,12 @@ from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, library_versions
 from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, as_labels
 from whybox.kernels.predict import mismatch_advice
+from whybox.methods.common.row_offsets import RowOffsets, check_finite
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.method_spec import MethodSpec
+from whybox.methods.shap.added_columns import split_added, with_added
 from whybox.methods.shap.compute import FLOAT32_ROUNDING, CompiledProblem, KernelRunner
+from whybox.methods.shap.offset_games import with_offsets
 from whybox.methods.shap.plan import ROWS_PER_BLOCK
 from whybox.methods.shap.problem import ShapProblem
 from whybox.methods.shap.spot_checks import AnswerChecks
@@ -38,6 +42,7 @@ def explain_rows(
     spec: MethodSpec,
     *,
     out: npt.NDArray[Any] | None = None,
+    offsets: RowOffsets | None = None,
     call: int | None = 0,
     clock: Callable[[], float] = time.perf_counter,
 ) -> tuple[Explanation, float]:
@@ -45,7 +50,7 @@ def explain_rows(
 
     Args:
         compiled: the problem, with what the explainer keeps between calls.
-        out: where to write the attributions, instead of memory of our own.
+        out: where to write the attributions, instead of memory of our own. offsets: of the rows, if they have some.
         call: which call of the explainer this is, for what its checks draw; None: numbers are not recomputed.
         clock: by which the checks are timed.
 
@@ -61,17 +66,24 @@ def explain_rows(
     shape = (n, *problem.result_shape(), len(problem.selection.names))
     values, prediction = _result_array(problem, shape, out, sparse=table.is_sparse), np.empty((n, shape[-1]))
     runner = KernelRunner(compiled, n)
-    checks = _RowChecks(runner, max(runner.relative_rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0))
+    rounding = max(runner.relative_rounding, FLOAT32_ROUNDING if values.dtype == np.float32 else 0.0)
+    checks = _RowChecks(runner, rounding, offsets)
+    added = offsets.added if offsets is not None and problem.selection.scale == "response" else None
+    bases = None if added is None else np.empty((n, shape[-1]))
     players = _term_names(problem)
     spot = None
     if call is not None and problem.options.spot_checks != 0 and n:
         axes = [tuple(players)] * (len(shape) - 2)
-        spot = AnswerChecks(runner, n, checks.relative_rounding, call=call, names=axes, clock=clock)
+        encode = partial(_encode, problem, added)
+        spot = AnswerChecks(runner, n, checks.relative_rounding, call=call, names=axes, encode=encode, clock=clock)
     digest = hashlib.sha256()
     for start, block in table.blocks(_rows_at_once(problem)):
         X = problem.model.inputs.matrix_of_block(block, start)
         digest.update(X.data)
         some = slice(start, start + len(X))
+        X = with_added(X, None if added is None else added[some])
+        if bases is not None:
+            bases[some] = _bases(runner, X, start)
         computed = (
             values[some]
             if problem.all_players is None
@@ -102,7 +114,28 @@ def explain_rows(
     )
     base = problem.selection.select_predictions(runner.base)
     explanation = _make_explanation(problem, table, players, values, prediction, base, evidence)
+    if offsets is not None:
+        explanation = with_offsets(explanation, offsets, problem.selection, bases)
     return explanation, 0.0 if spot is None else spot.seconds
+
+
+def _bases(runner: KernelRunner, X: Floats, start: int) -> Floats:
+    """Return the bases of rows with offsets behind a link, (rows, outputs explained).
+
+    Raises:
+        NonFiniteError: a base or a prediction is too large for a number.
+    """
+    selection, rows = runner.problem.selection, np.arange(start, start + len(X))
+    with np.errstate(over="ignore"):
+        check_finite(selection.from_raw(runner.raw_outputs(X), runner.problem.model.outputs.link), rows)
+    bases = selection.select_predictions(runner.bases(X))
+    check_finite(bases, rows)
+    return bases
+
+
+def _encode(problem: ShapProblem, added: Floats | None, table: Table, rows: npt.NDArray[np.int64]) -> Floats:
+    """Encode some of the rows, those at `rows`, with what is added to their raw outputs."""
+    return with_added(problem.model.inputs.matrix(table.rows(rows)), None if added is None else added[rows])
 
 
 def _rows_at_once(problem: ShapProblem) -> int:
@@ -160,6 +193,7 @@ class _RowChecks:
 
     runner: KernelRunner
     relative_rounding: float
+    offsets: RowOffsets | None = None
     residual: float = 0.0
     tolerance: float = 0.0
     agreement: float = 0.0
@@ -178,11 +212,16 @@ class _RowChecks:
         )
         total = None
         if problem.additive:
-            total = problem.selection.select_predictions(self.runner.base) + values.sum(
+            total = problem.selection.select_predictions(self.runner.bases(X)) + values.sum(
                 axis=tuple(range(1, values.ndim - 1)), dtype=np.float64
             )
         raw = total if whole and total is not None and own is not None else self.runner.raw_outputs(X)
-        predictions = self._compare_with_own_predict(raw, X, table, self.relative_rounding if raw is total else 0.0)
+        predictions = self._compared_predictions(raw, X, table, self.relative_rounding if raw is total else 0.0)
+        if self.offsets is not None and self.offsets.is_compared:
+            rows = split_added(X, problem.model.inputs.width)[0]
+            ours = self.runner.raw_outputs(rows)
+            self.agreement = max(self.agreement, self.offsets.compare(table, rows, ours, start))
+            self.model_calls += len(X)
         if total is not None:
             tol = problem.options.additivity_tol
             allowed = self._rounding_tolerance(raw, X) if tol is None else np.full(total.shape, tol)
@@ -192,7 +231,15 @@ class _RowChecks:
     def predict_with_tolerance(self, table: Table, X: Floats) -> tuple[Floats, Floats]:
         """Return the predictions of some rows on the selection's scale, and what rounding explains, (rows, outputs explained) each."""
         raw = self.runner.raw_outputs(X)
-        return self._compare_with_own_predict(raw, X, table, 0.0), self._rounding_tolerance(raw, X)
+        return self._compared_predictions(raw, X, table, 0.0), self._rounding_tolerance(raw, X)
+
+    def _compared_predictions(self, raw: Floats, X: Floats, table: Table, rounding: float) -> Floats:
+        """Return predictions on the selection's scale; what the model predicts without offsets is held against its own predict."""
+        rows, added = split_added(X, self.runner.problem.model.inputs.width)
+        if added is None:
+            return self._compare_with_own_predict(raw, X, table, rounding)
+        self._compare_with_own_predict(self.runner.raw_outputs(rows), rows, table, rounding)
+        return self._on_scale(raw)
 
     def _compare_with_own_predict(self, raw: Floats, X: Floats, table: Table, rounding: float) -> Floats:
         """Hold raw outputs, which have lost `rounding`, against the model's own predict; return predictions on the selection's scale."""
@@ -238,7 +285,7 @@ class _RowChecks:
         moved = np.maximum(np.abs(link(raw + tolerance) - response), np.abs(response - link(raw - tolerance))).max(
             axis=1, keepdims=True
         )
-        return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(self.runner.base))[
+        return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(self.runner.bases(X)))[
             :, list(problem.selection.output_positions)
         ]
 

@@ -1,4 +1,4 @@
-"""Shapley values of any model with a standard error each: coalitions over background rows, round by round, until errors are as small as asked.
+"""Shapley values of any model, or interactions of pairs, with a standard error each: coalitions over background rows, round by round, until errors are as small as asked.
 
 All rows share designs; rows that are settled leave. Where rows are many enough, a surrogate of the model is fitted to the predictions, and takes out of the
 estimate what it explains (fitted_control.py).
@@ -17,15 +17,20 @@ from whybox.core.workers import one_blas_thread
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError
 from whybox.games.donor_blocks import MAX_PLAYERS, min_block_evaluations
+from whybox.games.even_process import MAX_PLAYERS_OF_PAIRS
 from whybox.games.solve import GameValues
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.row_keys import row_keys
 from whybox.methods.common.spot_checks import spot_rng
 from whybox.methods.common.surrogates.folds import folds_of_rows
-from whybox.methods.common.surrogates.store import content_keys
+from whybox.methods.common.surrogates.store import mixed, number_words
+from whybox.methods.shap.constant_sums import values_of_constant_sum
+from whybox.methods.shap.differing_players import columns_that_may_be_read
 from whybox.methods.shap.fitted_control import FOLDS, MIN_HYBRIDS, MIN_ROWS, FittedControl, HybridNumbers
+from whybox.methods.shap.game_answer import GameAnswer, SampledHybrids, SampledRow
+from whybox.methods.shap.game_budget import WORTHS_KEPT, is_sum_over_columns
 from whybox.methods.shap.game_hybrids import GameGrid, donor_outputs, known_outputs, largest_output
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledRow, even_shares
-from whybox.methods.shap.loss_games import LOSS_NOTE
+from whybox.methods.shap.game_problem import GameProblem, even_shares
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_group import RowGroup
 from whybox.numerics.rounding import rounding_floor
@@ -34,13 +39,13 @@ from whybox.numerics.statistics import critical_value
 __all__ = ["DEFAULT_TOL", "check_sampling", "least_evaluations", "sample_games"]
 
 DEFAULT_TOL: Final = 0.02
-WORTHS_KEPT: Final = 128  # hybrids, for spot checks; half of them from all rows and rounds
 ROWS_KEPT: Final = 8  # rows with all outputs, for spot checks
 REFIT_GROWTH: Final = 4.0  # of the hybrids, for another fit
 MAX_FITS: Final = 3
 MAX_ROWS_FITTED: Final = (
     256  # for which a surrogate is fitted unasked: its values take some 10 ms a row, whatever the model takes
 )
+MAX_SPARSE_COLUMNS_FITTED: Final = 512  # the same, of a sparse matrix: hybrids are kept with all their cells
 MIN_OUTPUT: Final = 1e-140  # of the largest: squares of a millionth of it are still numbers
 MAX_OUTPUT: Final = 1e152
 _STREAM: Final = 0x5A3D
@@ -50,28 +55,32 @@ def check_sampling(options: ShapOptions) -> None:
     """Refuse what has no estimate.
 
     Raises:
-        OptionError: pairwise interactions, or an index that is not symmetric.
+        OptionError: pairwise interactions of an index that is not symmetric, or with a surrogate.
     """
-    if options.order == 2:
+    if options.order == 2 and options.surrogate:
         raise OptionError(
-            Argument("order", 2), " has no estimate with errors yet; it is exact where all coalitions can be evaluated: raise ",
-            Argument("max_evals"), ", or group columns with ", Argument("players", example="{...}"), ".",
+            Argument("surrogate", True), " helps to estimate values of features, not interactions: leave it out with ", Argument("order", 2), ".",
         )  # fmt: skip
     index = options.game_index
-    if (index.point is not None and index.point != 0.5) or (index.point is None and index.alpha != index.beta):
+    if options.order == 2 and not index.symmetric:
         raise OptionError(
-            Argument("index", index.name), " weighs coalitions and their complements differently, which has no estimate with errors here; take 'shapley' or ",
-            "'banzhaf', or raise ", Argument("max_evals"), " so that all coalitions can be evaluated.",
+            Argument("index", index.name), " weighs coalitions and their complements differently, and its interactions have no estimate with errors here; take "
+            "'shapley' or 'banzhaf', or raise ", Argument("max_evals"), " so that all coalitions can be evaluated.",
         )  # fmt: skip
 
 
-def least_evaluations(players_that_differ: Ints, background_rows: int) -> Ints:
+def least_evaluations(players_that_differ: Ints, background_rows: int, options: ShapOptions) -> Ints:
     """Return the fewest predictions of each row, (n,).
 
     Raises:
         LimitError: too many players.
     """
     most = int(players_that_differ.max(initial=0))
+    if most > MAX_PLAYERS_OF_PAIRS and (options.order == 2 or not options.game_index.symmetric):
+        raise LimitError(
+            f"{most:,} features of a row differ from the background; interactions, and values of {options.game_index.name}, of up to {MAX_PLAYERS_OF_PAIRS:,} are "
+            "estimated together. Group columns with ", Argument("players", example="{...}"), ".",
+        )  # fmt: skip
     if most > MAX_PLAYERS:
         raise LimitError(
             f"{most:,} features of a row differ from the background; Shapley values of up to {MAX_PLAYERS:,} are estimated together. Group columns with ",
@@ -85,7 +94,7 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
     """Return estimated values with standard errors.
 
     Args:
-        problem: of order 1. on_round: is given the answer so far after each round but the last.
+        problem: of any order. on_round: is given the answer so far after each round but the last.
 
     Raises:
         LimitError: fewer predictions than an estimate takes. NonFiniteError: an output is NaN or infinite.
@@ -101,7 +110,12 @@ def sample_games(problem: GameProblem, *, on_round: Callable[[GameAnswer], None]
 @final
 @dataclass(eq=False)
 class _State:
-    """Values so far, (n, players, outputs), their variances and spread over background rows; (n,) whether a row is settled; predictions of each row."""
+    """What is known so far.
+
+    Attributes:
+        values, variances: (n, players, outputs), of order 2 (n, players, players, outputs). spread: (n, players, outputs), of players' values over background rows.
+        settled: (n,), whether a row is. evals: (n,), predictions of each row.
+    """
 
     values: Floats
     variances: Floats
@@ -118,9 +132,14 @@ class _Rounds:
         self._problem, options = problem, problem.options
         n, players = problem.differs.shape
         outputs = problem.row_outputs.shape[1]
-        shape = (n, players, outputs)
+        self._order = options.order
+        shape = (n, *(players,) * self._order, outputs)
         self._state = _State(
-            np.zeros(shape), np.zeros(shape), np.zeros(shape), np.zeros(n, dtype=bool), np.zeros(n, dtype=np.int64)
+            np.zeros(shape),
+            np.zeros(shape),
+            np.zeros((n, players, outputs)),
+            np.zeros(n, dtype=bool),
+            np.zeros(n, dtype=np.int64),
         )
         self._spent_before = problem.evaluator.spent
         self._tol = DEFAULT_TOL if options.tol is None else options.tol
@@ -128,20 +147,28 @@ class _Rounds:
         _refuse_sizes(problem)
         self._rounding = rounding_floor(known_outputs(problem))
         self._settle_small_games()
-        numbers = HybridNumbers(problem)
-        keys = content_keys(numbers.cells.rows)
-        if problem.loss is not None:  # of equal rows, those with another truth have other games
-            keys = content_keys(np.column_stack([numbers.cells.rows, problem.loss.truth]))
+        keys = row_keys(problem.rows, columns_that_may_be_read(problem.model))
+        if problem.by_row is not None:  # of equal rows, those with another truth or offset have other games
+            for words in number_words(problem.by_row.keys.astype(np.float64)).T:
+                keys = mixed(keys ^ mixed(words))
         unsettled = ~self._state.settled
         different = len(np.unique(keys[unsettled]))
-        wanted = different <= MAX_ROWS_FITTED if options.surrogate is None else options.surrogate
+        self._is_too_many = different > MAX_ROWS_FITTED
+        self._is_too_wide = problem.rows.is_matrix and problem.rows.width > MAX_SPARSE_COLUMNS_FITTED
+        too_large = self._is_too_many or self._is_too_wide or is_sum_over_columns(problem.model)
+        self._numbers: HybridNumbers | None = None
         folds = np.zeros(n, dtype=np.int64)
-        if wanted and different >= MIN_ROWS and problem.loss is None:
+        wanted = (
+            problem.by_row is None
+            and self._order == 1
+            and (not too_large if options.surrogate is None else options.surrogate)
+        )
+        if different >= MIN_ROWS and wanted:
+            numbers = HybridNumbers(problem)
             folds = folds_of_rows(numbers.cells.rows, FOLDS, options.seed)
-        self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
+            self._numbers = numbers if len(np.unique(folds[unsettled])) > 1 else None
         self._groups = self._make_groups(keys, folds)
         self._all_groups = list(self._groups)
-        self._is_too_many = options.surrogate is None and different > MAX_ROWS_FITTED and problem.loss is None
         self._control: FittedControl | None = None
         self._fits = 0
         some = spot_rng(options.seed, _STREAM).permutation(np.flatnonzero(unsettled))[:ROWS_KEPT]
@@ -163,10 +190,11 @@ class _Rounds:
         for row in np.flatnonzero(counts == 1).tolist():
             player = int(problem.differs[row].argmax())
             outputs, base = donor_outputs(problem, np.array([row]))[0], problem.base[row]
-            state.values[row, player] = problem.row_outputs[row] - base
+            own = (row, *(player,) * self._order)
+            state.values[own] = problem.row_outputs[row] - base
             state.spread[row, player] = weights @ (outputs - base) ** 2 / left
             if problem.noise_variance is not None:
-                state.variances[row, player] = problem.noise_variance * (2.0 - left)
+                state.variances[own] = problem.noise_variance * (2.0 - left)
         state.settled[counts <= 1] = True
 
     def _make_groups(self, keys: npt.NDArray[np.uint64], folds: Ints) -> list[RowGroup]:
@@ -181,7 +209,7 @@ class _Rounds:
         if not len(rows):
             return []
         kinds, kind = np.unique(np.column_stack([folds[rows], problem.differs[rows]]), axis=0, return_inverse=True)
-        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background))[rows]
+        least = least_evaluations(problem.differs.sum(axis=1), len(problem.background), problem.options)[rows]
         more = (problem.budget - int(least.sum())) // len(rows)
         seed = problem.options.seed % 2**63
         grid = GameGrid(problem)
@@ -200,7 +228,7 @@ class _Rounds:
         """Evaluate more of the rows that are not settled, and solve their games; say whether anything was evaluated."""
         problem = self._problem
         left = problem.budget - (problem.evaluator.spent - self._spent_before)
-        rows = sum(len(g.rows) for g in self._groups)
+        rows = sum(len(g.rows) for g in self._groups if g.may_grow)
         growing = [g for g in self._groups if g.grow(g.evaluations + left // max(rows, 1))]
         if not growing:
             return False
@@ -231,8 +259,9 @@ class _Rounds:
     def _solve(self, group: RowGroup) -> None:
         """Take over the values of a group's rows; rows that are settled leave it."""
         state, found = self._state, group.solve(self._control)
-        at = np.ix_(group.rows, group.own)
-        state.values[at], state.variances[at], state.spread[at] = found.values, found.variances, found.spread
+        at, of_values = np.ix_(group.rows, group.own), np.ix_(group.rows, *(group.own,) * self._order)
+        state.values[of_values], state.variances[of_values] = found.values, found.variances
+        state.spread[at] = found.spread
         self._keep_examples(group)
         for position, row in enumerate(group.rows.tolist()):
             if row in self._watched:
@@ -243,9 +272,11 @@ class _Rounds:
 
     def _is_settled(self, found: GameValues) -> npt.NDArray[np.bool_]:
         """Whether errors are as small as asked, or the largest values are certain, (rows,)."""
-        size = np.abs(found.values)
+        size, error = np.abs(found.values), np.sqrt(found.variances)
+        if self._order == 2:  # each pair once
+            once = np.triu_indices(size.shape[1])
+            size, error = size[:, *once], error[:, *once]
         largest = size.max(axis=(1, 2))
-        error = np.sqrt(found.variances)
         allowed = np.maximum(self._tol * largest[:, None], self._rounding)
         settled = (error.max(axis=1) <= allowed).all(axis=1)
         top = self._problem.options.top
@@ -280,8 +311,11 @@ class _Rounds:
         problem, state = self._problem, self._state
         squares = float((problem.background.weights**2).sum())  # 1 where there is one background row
         error = np.sqrt(state.spread * squares) if squares < 1 else np.full_like(state.spread, np.nan)
+        values = state.values.copy()
+        if self._all_groups and all(group.has_constant_sum for group in self._all_groups):
+            values = values_of_constant_sum(values, state.variances, problem.differs)
         return GameAnswer(
-            values=state.values.copy(),
+            values=values,
             std_error=np.sqrt(state.variances),
             converged=state.settled.copy(),
             model_evals=state.evals.copy(),
@@ -298,19 +332,24 @@ class _Rounds:
         return max(self._all_groups, key=lambda group: group.evaluations).kernel
 
     def _notes(self) -> tuple[str, ...]:
-        if self._problem.loss is not None:
-            return (LOSS_NOTE,)
-        if self._is_too_many and not self._state.settled.all():
+        if self._problem.by_row is not None:
+            return (self._problem.by_row.no_surrogate,)
+        if self._order == 2 and self._all_groups:
+            return ("No surrogate was fitted: interactions are estimated from the predictions alone.",)
+        unasked = self._problem.options.surrogate is None and not self._state.settled.all()
+        if unasked and (self._is_too_many or self._is_too_wide):
+            rows = f"rows are more than {MAX_ROWS_FITTED}; it takes some time for each row"
+            columns = f"sparse columns are more than {MAX_SPARSE_COLUMNS_FITTED}; it takes memory for all of them"
             return (
-                f"No surrogate was fitted, as rows are more than {MAX_ROWS_FITTED}; it takes some time for each row, and lowers errors: surrogate=True.",
+                f"No surrogate was fitted, as {rows if self._is_too_many else columns}, and lowers errors: surrogate=True.",
             )
         if self._control is None:
             few = f"No surrogate was fitted: it needs predictions of other rows, {MIN_ROWS} different ones or more that are not settled."
             return (few,) if self._problem.options.surrogate else ()
         left = float(np.max(self._control.left_share))
         note = (
-            f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what it leaves is estimated, "
-            "where that makes the errors smaller. So values change, within their errors, with the rows that share the call."
+            f"A surrogate ({self._control.family}), fitted to predictions of the other rows, leaves {left:.1%} of their variance; what is estimated is the "
+            "model less the share of it that makes the errors smallest. So values change, within their errors, with the rows that share the call."
         )
         return (note,)
 

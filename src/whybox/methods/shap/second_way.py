@@ -15,6 +15,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.kernels.leaf_games import MAX_SLOTS, BackgroundBits, Bits, LeafGames, add_cells, leaf_games
 from whybox.kernels.predict import raw_outputs, rounding_scale
+from whybox.methods.shap.added_columns import split_added
 from whybox.methods.shap.compute import KernelRunner
 from whybox.methods.shap.link_slopes import slopes_between
 from whybox.methods.shap.problem import ShapProblem
@@ -271,10 +272,12 @@ class _CoalitionByCoalition:
             return x, self.players
         of_column = self.problem.players.of_column
         assert self.problem.background is not None  # noqa: S101  # coalitions need one
+        x, added = split_added(x, len(of_column))
         donor = self.problem.background.matrix[0]
         differs = np.unique(of_column[(x != donor) & ~(np.isnan(x) & np.isnan(donor))])
         players = self.players[np.isin(self.players, differs)][:MAX_PLAYERS_VARIED]
-        return np.ascontiguousarray(np.where(np.isin(of_column, players), x, donor)), players
+        mixed = np.ascontiguousarray(np.where(np.isin(of_column, players), x, donor))
+        return mixed if added is None else np.concatenate([mixed, added]), players
 
     def _result_row(self, x: Floats, players: Ints) -> tuple[Floats, Floats]:
         picks, signs = picked_outputs(self.problem, self.output_positions)
@@ -286,7 +289,9 @@ class _CoalitionByCoalition:
         problem, background = self.problem, self.problem.background
         assert background is not None  # noqa: S101  # coalitions need one
         B, link = background.matrix, problem.model.outputs.link
-        raw_size = np.broadcast_to(
+        x, of_row = split_added(x, B.shape[1])
+        added = np.zeros(len(problem.model.base)) if of_row is None else of_row
+        raw_size = np.abs(added) + np.broadcast_to(
             rounding_scale(problem.model, np.concatenate([x[None], B])), (len(B) + 1, len(problem.model.base))
         ).max(axis=0)
         weights = np.repeat(background.weights[:, None], len(problem.model.base), axis=1)
@@ -303,7 +308,7 @@ class _CoalitionByCoalition:
             for j, those in enumerate(columns):
                 if coalition >> j & 1:
                     from_x |= those
-            raw = raw_outputs(problem.model, np.ascontiguousarray(np.where(from_x, x, B)))
+            raw = raw_outputs(problem.model, np.ascontiguousarray(np.where(from_x, x, B))) + added
             outputs = raw
             if problem.kernel == "enumeration":
                 outputs, step = link(raw), 1e-6 * raw_size

@@ -67,7 +67,7 @@ class AnswerChecks:
         rows: how many there are.
         rounding: what the answer's arithmetic may lose, relative to the largest sum there can be.
         call: which call of an explainer this is, so that each draws anew.
-        names: of the axes of a row's numbers. clock: by which the checks are timed.
+        names: of the axes of a row's numbers. encode: table, positions of its rows -> these as kernels take them. clock: by which the checks are timed.
 
     Attributes:
         mixed: mixed rows that the model's own predict was given. seconds: that the checks have taken. notes: what was not checked, and why.
@@ -81,9 +81,10 @@ class AnswerChecks:
         *,
         call: int,
         names: Sequence[Sequence[str]],
+        encode: Callable[[Table, Ints], Floats],
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
-        self._clock, self._call = clock, call
+        self._clock, self._call, self._encode = clock, call, encode
         began = clock()
         self.problem, self._runner, self._rows = runner.problem, runner, rows
         options = self.problem.options
@@ -185,7 +186,7 @@ class AnswerChecks:
         way = self._second_way
         if way is None or not len(rows):
             return
-        X, values = self.problem.model.inputs.matrix(table.rows(rows)), values[rows]
+        X, values = self._encode(table, rows), values[rows]
         recomputed, size = way.recompute_values(X)
         kernel = way.kernel_values(X)
         names, answer = self._names, values[..., way.output_positions]
@@ -227,12 +228,11 @@ class AnswerChecks:
         """
         began = self._clock()
         self._recompute_rows(table, values, self._drawn_rows)
-        inputs, outputs = self.problem.model.inputs, self.problem.selection.names
+        outputs = self.problem.selection.names
         again = self._rng.permutation(self._rows)[: self._again_wanted]
         for rows in (again[:1], again[1:]):
             if len(rows):
-                some = table.rows(rows)
-                predicted, allowed = predict(some, inputs.matrix(some))
+                predicted, allowed = predict(table.rows(rows), self._encode(table, rows))
                 self._checker.predictions += len(rows)
                 assert self._own_predict is not None  # noqa: S101  # else none are wanted
                 way = f"by asking {self._own_predict.call_name} about rows again"
@@ -241,25 +241,24 @@ class AnswerChecks:
                 )
         rows = self._rng.permutation(self._rows)[: self._rows_explained_again()]
         if len(rows):
-            some = table.rows(rows)
-            X = inputs.matrix(some)
+            X = self._encode(table, rows)
             computed = np.zeros(
                 (len(X), *self.problem.values_shape(self.problem.options.order), len(outputs)), values.dtype
             )
             self._runner.write_values(X, computed, what="")
             size = np.broadcast_to(self._runner.rounding_scale(X), (len(X), len(self.problem.model.base)))
-            allowed = 2 * self._rounding * self._size_on_scale(size, values[rows])
+            allowed = 2 * self._rounding * self._size_on_scale(size, values[rows], X)
             way = "by explaining rows again in another order"
             self._compare_numbers(
                 values[rows], self._place_in_result(computed), allowed, rows, [*self._names, outputs], way
             )
         self.seconds += self._clock() - began
 
-    def _size_on_scale(self, size: Floats, values: npt.NDArray[Any]) -> Floats:
+    def _size_on_scale(self, size: Floats, values: npt.NDArray[Any], X: Floats) -> Floats:
         if self.problem.selection.scale == "raw":
             return size[:, list(self.problem.selection.output_positions)]
         largest = np.abs(values).max(axis=tuple(range(1, values.ndim - 1)))
-        return np.asarray(largest + np.abs(self._runner.base).max(), dtype=np.float64)
+        return np.asarray(largest + np.abs(self._runner.bases(X)).max(), dtype=np.float64)
 
     def _rows_explained_again(self) -> int:
         """How many rows the kernel can explain again within what the checks may take."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from functools import partial
 from itertools import combinations
-from math import exp, lgamma
 from typing import Final
 
 import numpy as np
@@ -29,8 +28,11 @@ from whybox.methods.common.spot_rows import (
     output_label,
     rows_alone,
 )
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledHybrids, SampledWorths
-from whybox.methods.shap.spot_sampled import check_values
+from whybox.methods.shap.game_answer import GameAnswer, SampledHybrids, SampledWorths
+from whybox.methods.shap.game_budget import checks_reserved
+from whybox.methods.shap.game_problem import GameProblem
+from whybox.methods.shap.spot_pairs import check_interactions
+from whybox.methods.shap.spot_sampled import check_values, weight_of_others
 
 __all__ = ["check_games", "planned_predictions"]
 
@@ -38,9 +40,11 @@ ROUNDING: Final = 1e-9
 _STREAM: Final = 0x6A3E
 
 
-def planned_predictions(background_rows: int, spot_checks: int | None, evals: float) -> int:
-    """Return how many predictions the checks take at most."""
+def planned_predictions(background_rows: int, spot_checks: int | None, evals: float, *, of_worths: bool) -> int:
+    """Return how many predictions the checks take at most, where ``max_evals`` does not bound them."""
     allowed = spot_predictions(spot_checks, evals)
+    if not of_worths:
+        return checks_reserved(spot_checks)
     return allowed if spot_checks is not None else max(allowed, allowed // 2 + background_rows)
 
 
@@ -57,17 +61,24 @@ def check_games(problem: GameProblem, answer: GameAnswer, call: int) -> SpotChec
     if problem.noise_variance is not None:
         return checker.result
     background, spot_checks = len(problem.background), problem.options.spot_checks
+    left = problem.left_for_checks
     allowed = spot_predictions(spot_checks, float(answer.model_evals.sum()))
+    allowed = allowed if left is None else min(allowed, left)
     draw = spot_rng(problem.options.seed, call, _STREAM)
     if answer.hybrids is not None:
         kept, most = len(answer.hybrids.rows), allowed if answer.worths is None else allowed - allowed // 2
+        if left is not None and answer.worths is not None and spot_checks is None:
+            most = max(min(most, left - background), 0)  # a worth comes after
         _ask_hybrids(problem, answer.hybrids, draw.permutation(kept)[:most], checker)
     check_values(problem, answer, checker)
+    if problem.options.order == 2:
+        check_interactions(problem, answer, checker)
     if answer.worths is not None:
-        left = (allowed - checker.predictions) // background
-        count = (
-            max(left, 1) if spot_checks is None else left
-        )  # of one coalition in any case, if the caller sets no limit
+        count = (allowed - checker.predictions) // background
+        if spot_checks is None:
+            count = max(count, 1)  # of one coalition in any case, if the caller sets no limit
+        if left is not None:
+            count = min(count, (left - checker.predictions) // background)
         _ask_worths(problem, answer.worths, draw.permutation(len(answer.worths.rows))[:count], checker)
         if answer.std_error is None and not answer.index:  # values of another kind have checks of their own
             _solve_again(problem, answer, answer.worths, checker)
@@ -133,10 +144,10 @@ def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker
 
 
 def _as_games_take_them(problem: GameProblem, rows: Ints, outputs: Floats, rounding: Floats) -> tuple[Floats, Floats]:
-    """Outputs of hybrids of some rows and what rounding explains, (hybrids, outputs) each: where a loss is explained, the losses and theirs."""
-    if problem.loss is None:
+    """Outputs of hybrids of some rows and what rounding explains, (hybrids, outputs) each: where games differ by row, what follows from them."""
+    if problem.by_row is None:
         return outputs, rounding
-    return problem.loss.of_hybrids(rows, outputs), problem.loss.moved(rows, outputs, rounding)
+    return problem.by_row.of_hybrids(rows, outputs), problem.by_row.moved(rows, outputs, rounding)
 
 
 def _absent_points(problem: GameProblem, coalition: npt.NDArray[np.bool_]) -> FeaturePoints | None:
@@ -186,7 +197,7 @@ def _label_of_value(problem: GameProblem, row: int, own: Ints, at: tuple[int, ..
 def _values(coalitions: npt.NDArray[np.bool_], worths: Floats, index: Index) -> Floats:
     """The value of each player, (players, outputs): every coalition counts for its members with one weight and against the others with another."""
     players, size = coalitions.shape[1], coalitions.sum(axis=1)
-    weight = np.array([_weight(index, s, players - 1 - s) for s in range(players)])
+    weight = np.array([weight_of_others(index, s, players - 1 - s) for s in range(players)])
     joined, left = weight[np.maximum(size - 1, 0)], weight[np.minimum(size, players - 1)]
     return np.asarray(np.where(coalitions.T, joined, -left) @ worths)
 
@@ -196,20 +207,10 @@ def _interactions(coalitions: npt.NDArray[np.bool_], worths: Floats, index: Inde
     players, size = coalitions.shape[1], coalitions.sum(axis=1)
     values = _values(coalitions, worths, index)
     out = np.zeros((players, *values.shape))
-    weight = np.array([_weight(index, s, players - 2 - s) for s in range(max(players - 1, 1))])
+    weight = np.array([weight_of_others(index, s, players - 2 - s) for s in range(players - 1)] or [0.0])
     for i, j in combinations(range(players), 2):
         both = coalitions[:, i].astype(int) + coalitions[:, j]
         sign = np.where(both == 1, -1.0, 1.0)
         out[i, j] = out[j, i] = 0.5 * ((sign * weight[size - both]) @ worths)
     out[np.arange(players), np.arange(players)] = values - out.sum(axis=1)
     return out
-
-
-def _weight(index: Index, present: int, absent: int) -> float:
-    """The probability that exactly these others are present, of which there are so many, E[p^present (1-p)^absent]."""
-    if absent < 0:
-        return 0.0  # a single player has no others
-    if index.point is not None:
-        return float(index.point**present * (1.0 - index.point) ** absent)
-    a, b = index.beta, index.alpha  # p follows Beta(a, b)
-    return exp(lgamma(a + present) + lgamma(b + absent) + lgamma(a + b) - lgamma(a) - lgamma(b) - lgamma(a + b + present + absent))  # fmt: skip

@@ -4,7 +4,8 @@ Where every coalition was evaluated over the same donors, values follow from a s
 mean over donors. Of chains they are the mean of what a player adds where it joins. Else they are the least squares of half the differences of pairs on who is
 present, each size with its share of Shapley's kernel, with what all players add held exactly (Lundberg & Lee 2017, arXiv:1705.07874; Covert & Lee 2021,
 arXiv:2012.01536, section 4.2), with the standard errors of residuals, each over one less its leverage (MacKinnon & White 1985,
-doi:10.1016/0304-4076(85)90158-7). These errors are larger than those of the answer: what is found are values that are wrong altogether, not in their last digits.
+doi:10.1016/0304-4076(85)90158-7). Of order 2 these are the values that interactions and main effects add up to; interactions have ways of their own
+(spot_pairs.py). These errors are larger than those of the answer: what is found are values that are wrong altogether, not in their last digits.
 """
 
 from __future__ import annotations
@@ -19,10 +20,21 @@ from whybox.data.table import Floats
 from whybox.games.indices import Index
 from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.common.spot_rows import PositionLabel, output_label
+from whybox.methods.shap.game_answer import GameAnswer, SampledRow
 from whybox.methods.shap.game_hybrids import donor_outputs
-from whybox.methods.shap.game_problem import GameAnswer, GameProblem, SampledRow
+from whybox.methods.shap.game_problem import GameProblem
 
-__all__ = ["check_values"]
+__all__ = [
+    "ERRORS",
+    "MAX_LEVERAGE",
+    "ROUNDING",
+    "check_values",
+    "entry_shares",
+    "gaps_of_donors",
+    "has_all_coalitions",
+    "regressed_mean",
+    "weight_of_others",
+]
 
 ERRORS: Final = 6.0  # standard errors that a value may be off
 ROUNDING: Final = 1e-9
@@ -41,11 +53,7 @@ def check_values(problem: GameProblem, answer: GameAnswer, checker: SpotChecker)
     if answer.std_error is None:
         return
     for row in answer.sampled_rows:
-        of_all = (
-            not row.is_of_chains
-            and len(row.coalitions) == 2 ** (len(row.own) - 1) - 1
-            and len(set(row.donors_of_pairs)) == 1
-        )
+        of_all = has_all_coalitions(row)
         if not of_all and not index.efficient:
             continue
         for k in range(row.present.shape[1]):
@@ -59,9 +67,12 @@ def check_values(problem: GameProblem, answer: GameAnswer, checker: SpotChecker)
                 way = "by a regression on who is present"
                 found, error = _by_least_squares(problem, row, k)
             size = max(np.abs(row.present[:, k]).max(), np.abs(row.absent[:, k]).max(), np.abs(found).max())
-            allowed = ERRORS * np.hypot(error, answer.std_error[row.row, row.own, k])
+            values, of_answer = (array[row.row][row.own, ..., k] for array in (answer.values, answer.std_error))
+            if problem.options.order == 2:  # a main effect has the error of its value, and more
+                values, of_answer = values.sum(axis=1), of_answer[np.arange(len(row.own)), row.own]
+            allowed = ERRORS * np.hypot(error, of_answer)
             checker.compare(
-                answer.values[row.row, row.own, k],
+                values,
                 found,
                 allowed + ROUNDING * len(row.own) * size + 1e-300,
                 way=f"from the same outputs, {way}",
@@ -70,19 +81,25 @@ def check_values(problem: GameProblem, answer: GameAnswer, checker: SpotChecker)
             )
 
 
+def has_all_coalitions(row: SampledRow) -> bool:
+    """Whether every coalition of a row was evaluated over the same donors."""
+    every = len(row.coalitions) == 2 ** (len(row.own) - 1) - 1
+    return not row.is_of_chains and every and len(set(row.donors_of_pairs)) == 1
+
+
 def _label_of_value(problem: GameProblem, row: SampledRow, k: int, at: tuple[int, ...]) -> PositionLabel:
     feature = problem.players.names[row.own[at[0]]]
     return [("row", row.row), ("feature", feature), *output_label(problem.selection, k)]
 
 
-def _gaps(problem: GameProblem, row: SampledRow, k: int) -> tuple[float, Floats]:
+def gaps_of_donors(problem: GameProblem, row: SampledRow, k: int) -> tuple[float, Floats]:
     """What all players add, and for each donor how far what they add to its game is from that, (donors,)."""
     adds = problem.row_outputs[row.row, k] - donor_outputs(problem, np.array([row.row]))[0, :, k]
     total = float(problem.background.weights @ adds)
     return total, np.asarray(adds - total)
 
 
-def _shares(problem: GameProblem, row: SampledRow) -> Floats:
+def entry_shares(problem: GameProblem, row: SampledRow) -> Floats:
     """How much each entry counts in the mean of its pair, (entries,)."""
     share = np.ones(len(row.donor)) if row.with_replacement else problem.background.weights[row.donor]
     return np.asarray(share / np.bincount(row.pair, share)[row.pair])
@@ -91,24 +108,25 @@ def _shares(problem: GameProblem, row: SampledRow) -> Floats:
 def _from_all_pairs(problem: GameProblem, row: SampledRow, k: int, index: Index) -> tuple[Floats, Floats]:
     """Values and standard errors, (players,) each, from every coalition over the same donors."""
     players, pairs = row.coalitions.shape[1], len(row.coalitions)
-    total, gaps = _gaps(problem, row, k)
-    size = row.coalitions.sum(axis=1)
-    inside, outside = (np.array([_weight(index, players, int(s) - 1 + d) for s in size]) for d in (0, 1))
-    slopes = 2.0 * np.where(row.coalitions, inside[:, None], -outside[:, None])  # (pairs, players)
+    _, gaps = gaps_of_donors(problem, row, k)
     donors = len(row.donor) // pairs
-    halves = (row.present[:, k] - row.absent[:, k]).reshape(pairs, donors) / 2.0
-    share = _shares(problem, row)[:donors]
-    of_donors = np.asarray(slopes.T @ halves)
-    whole = not row.with_replacement and donors == len(gaps)
-    values = of_donors @ share + total * _weight(index, players, 0)
-    if whole:
-        return values, np.zeros(players)
-    size_of_outputs = float(np.abs(row.present[:, k]).max())
-    values, error = _regressed(of_donors, gaps[row.donor[:donors]], size_of_outputs, 0.0)
-    return values + total * _weight(index, players, 0), error
+    of_donors = np.zeros((players, donors))
+    for coalitions, outputs in ((row.coalitions, row.present), (~row.coalitions, row.absent)):
+        slopes = np.empty(coalitions.shape)
+        for at, coalition in enumerate(coalitions):
+            others = int(coalition.sum()) - coalition  # of each player
+            weight = np.array([weight_of_others(index, s, players - 1 - s) for s in others.tolist()])
+            slopes[at] = np.where(coalition, weight, -weight)
+        of_donors += slopes.T @ outputs[:, k].reshape(pairs, donors)
+    known = problem.row_outputs[row.row, k] * weight_of_others(index, players - 1, 0)
+    known -= float(problem.base[row.row, k]) * weight_of_others(index, 0, players - 1)
+    if not row.with_replacement and donors == len(gaps):
+        return of_donors @ entry_shares(problem, row)[:donors] + known, np.zeros(players)
+    values, error = regressed_mean(of_donors, gaps[row.donor[:donors]], float(np.abs(row.present[:, k]).max()), 0.0)
+    return values + known, error
 
 
-def _regressed(of_draws: Floats, gap: Floats, size: float, slope_of_few: float) -> tuple[Floats, Floats]:
+def regressed_mean(of_draws: Floats, gap: Floats, size: float, slope_of_few: float) -> tuple[Floats, Floats]:
     """The mean over draws of donors of values (players, draws), regressed on their gaps, of which the mean over all donors is 0; and its standard errors."""
     players, draws = of_draws.shape
     slope = np.full(players, slope_of_few)
@@ -122,7 +140,7 @@ def _from_chains(problem: GameProblem, row: SampledRow, k: int) -> tuple[Floats,
     """Values and standard errors, (players,) each, from what each player adds in each chain."""
     players = row.coalitions.shape[1]
     steps = players - 1
-    total, gaps = _gaps(problem, row, k)
+    total, gaps = gaps_of_donors(problem, row, k)
     of_chain = gaps[row.donor[::steps]]
     added = np.empty((players, len(of_chain)))
     for chain, gap in enumerate(of_chain):
@@ -132,25 +150,24 @@ def _from_chains(problem: GameProblem, row: SampledRow, k: int) -> tuple[Floats,
         joins = steps - row.coalitions[here].sum(axis=0)  # who is in all of them joins first
         for player in range(players):
             added[player, chain] = path[joins[player] + 1] - path[joins[player]]
-    values, error = _regressed(added, of_chain, float(np.abs(row.present[:, k]).max()), 1.0 / players)
+    values, error = regressed_mean(added, of_chain, float(np.abs(row.present[:, k]).max()), 1.0 / players)
     return values, error * REPEATED  # some donors have two chains
 
 
-def _weight(index: Index, players: int, others: int) -> float:
-    """The weight of a coalition of so many other players, in the value of a player, for an index that is symmetric."""
+def weight_of_others(index: Index, present: int, absent: int) -> float:
+    """The probability that exactly these others are present, of which there are so many, E[p^present (1 - p)^absent]."""
     if index.point is not None:
-        return float(index.point ** (players - 1))
-    a = index.alpha  # the share of others who are present follows Beta(a, a)
-    size = lgamma(a + others) + lgamma(a + players - 1 - others) - lgamma(2 * a + players - 1)
-    return exp(size + lgamma(2 * a) - 2 * lgamma(a))
+        return float(index.point**present * (1.0 - index.point) ** absent)
+    a, b = index.beta, index.alpha  # p follows Beta(a, b)
+    return exp(lgamma(a + present) + lgamma(b + absent) + lgamma(a + b) - lgamma(a) - lgamma(b) - lgamma(a + b + present + absent))  # fmt: skip
 
 
 def _by_least_squares(problem: GameProblem, row: SampledRow, k: int) -> tuple[Floats, Floats]:
     """Values and standard errors, (players,) each, by a regression on who is present."""
-    total, _ = _gaps(problem, row, k)
+    total, _ = gaps_of_donors(problem, row, k)
     signs = np.where(row.coalitions, 1.0, -1.0)
     players = signs.shape[1]
-    halves = np.bincount(row.pair, _shares(problem, row) * (row.present[:, k] - row.absent[:, k]) / 2.0)
+    halves = np.bincount(row.pair, entry_shares(problem, row) * (row.present[:, k] - row.absent[:, k]) / 2.0)
     # values are total / players + contrasts @ u: the columns of contrasts add up to nothing
     contrasts = np.linalg.svd(np.ones((1, players)))[2][1:].T
     design = signs @ contrasts / 2.0

@@ -9,27 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, LimitError, Part
+from whybox.errors import Argument, LimitError, OptionError, Part
 from whybox.games.compatible_orders import MIN_DRAWS, draw_orders, estimate_owen_values
-from whybox.games.exact import all_coalitions, exact_values
+from whybox.games.exact import all_coalitions, exact_values, interaction_matrix
 from whybox.games.owen import Hierarchy, count_coalitions, owen_game
 from whybox.games.sampling import draw_design, min_evaluations
 from whybox.games.solve import estimate_values
-from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.words.evaluate import MaskEvaluator, read_words
-from whybox.methods.common.words.split import TextWords, as_texts, number_of_text, split_texts
-from whybox.methods.common.words.text_model import TextModel, as_text_model, resolve_text_output
+from whybox.methods.common.words.explained import ExplainedText, ExplainedTexts, TextEvaluation, explain_each
+from whybox.methods.common.words.options import PREDICTIONS_OF_CHECKS
+from whybox.methods.common.words.split import TextWords, as_texts, split_texts
 from whybox.methods.shap.text_options import EXACT, PARTITION, SAMPLED, ShapTextOptions
-from whybox.methods.shap.word_hierarchy import word_hierarchy
+from whybox.methods.shap.word_hierarchy import resolve_word_hierarchies
 
-__all__ = ["ExplainedTexts", "WordGame", "WordValues", "explain_texts", "split_into_games"]
+__all__ = ["ValuesOfTexts", "WordGame", "WordValues", "explain_texts", "method_of", "split_into_games"]
 
-PREDICTIONS_OF_CHECKS: Final = 16  # kept for checks, so that draws do not depend on how the model is read
 MAX_ENUMERATED: Final = 2**20  # coalitions of exact values, which are held in memory
 FIRST_SHARE: Final = (
     1 / 8
@@ -38,51 +37,26 @@ ROUNDS: Final = (1 / 4, 1 / 2, 1)  # of all orders, after which errors are looke
 
 
 @final
-@dataclass(frozen=True, eq=False)
-class WordValues:
+@dataclass(frozen=True, eq=False, kw_only=True)
+class WordValues(ExplainedText):
     """The values of the words of one text.
 
     Attributes:
-        words: the text and its words, in reading order. values: (words, outputs). std_error: the same shape; None: exact.
-        base, prediction: for the text without any word, and for the whole text, (outputs,). label: names of the outputs explained.
-        kernel: how they were computed, in words. converged: whether errors are as small as asked. spent: predictions made.
-        reading: how texts were given to the model. compared, difference: see :class:`MaskEvaluator`.
+        values: (words, outputs); of order 2 (words, words, outputs), half of each interaction on either side of the diagonal, main effects on it.
+        std_error: the same shape; None: exact.
+        kernel: how they were computed, in words. converged: whether errors are as small as asked.
     """
 
-    words: TextWords
     values: Floats
     std_error: Floats | None
-    base: Floats
-    prediction: Floats
-    label: tuple[str, ...]
     kernel: str
     converged: bool
-    spent: int
-    reading: str
-    compared: int
-    difference: float
 
 
-@final
-@dataclass(frozen=True, eq=False)
-class ExplainedTexts:
-    """The values of words of several texts.
-
-    Attributes:
-        texts: as given. rows: of each. options: as given. method: which method it was, of the family "shap". model: of texts.
-        output: the outputs explained. is_predicted: whether each text has the one of them that is predicted for it.
-    """
-
-    texts: tuple[str, ...]
-    rows: tuple[WordValues, ...]
-    options: ShapTextOptions
-    method: str
-    model: TextModel
-    output: OutputSelection
-    is_predicted: bool = False
+ValuesOfTexts = ExplainedTexts[WordValues, ShapTextOptions]
 
 
-def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptions | None = None) -> ExplainedTexts:
+def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptions | None = None) -> ValuesOfTexts:
     """Return the values of the words of each text.
 
     Args:
@@ -96,15 +70,12 @@ def explain_texts(model: Any, texts: str | Sequence[str], options: ShapTextOptio
     options = ShapTextOptions() if options is None else options
     rows = as_texts(texts)
     games = split_into_games(rows, options)
-    read = as_text_model(model, rows[0], response_method=options.response_method)
-    output, predicted = resolve_text_output(read, options.output, options.scale)
-    explained = tuple(game.solve(read, output, predicted=predicted) for game in games)
-    method = _method_of(options.method, all(row.std_error is None for row in explained))
-    return ExplainedTexts(rows, explained, options, method, read, output, predicted)
+    return explain_each(model, rows, [g.words for g in games], options, lambda row, text: games[row].solve(text))
 
 
-def _method_of(asked: str, exact: bool) -> str:
-    """The method that was used, where the choice was left open."""
+def method_of(options: ShapTextOptions, *, exact: bool) -> str:
+    """Return the method, of the family "shap", that is used; `exact`: where the choice is left open, whether values are exact."""
+    asked = str(options.method)
     return asked if asked in (EXACT, SAMPLED, PARTITION) else EXACT if exact else SAMPLED
 
 
@@ -112,10 +83,18 @@ def split_into_games(texts: Sequence[str], options: ShapTextOptions) -> list[Wor
     """Split texts into words, and check that each can be explained within the budget.
 
     Raises:
-        InputError: a text has no words. LimitError: `max_evals` is too small.
+        InputError: a text has no words. OptionError: `hierarchy` does not fit; several texts with order 2. LimitError: `max_evals` is too small.
     """
     split = split_texts(texts, options.tokenizer, by_position=options.by_position, mask_string=options.mask_string)
-    games = [WordGame(words, options) for words in split]
+    if options.order == 2 and len(texts) > 1:
+        raise OptionError(
+            Argument("order", 2),
+            f" takes one text at a time, and these are {len(texts):,}: each text has pairs of its own words.",
+        )
+    hierarchies: list[Hierarchy | None] = [None] * len(split)
+    if options.method == PARTITION:
+        hierarchies = [*resolve_word_hierarchies(options.hierarchy, split)]
+    games = [WordGame(words, options, hierarchy) for words, hierarchy in zip(split, hierarchies, strict=True)]
     for row, game in enumerate(games):
         game.check_budget(row)
     return games
@@ -127,27 +106,22 @@ class WordGame:
     """The game of one text.
 
     Attributes:
-        words: the text and its words, the players. options: of texts.
+        words: the text and its words, the players. options: of texts. hierarchy: blocks of words; None of Shapley values.
     """
 
     words: TextWords
     options: ShapTextOptions
-
-    @property
-    def hierarchy(self) -> Hierarchy | None:
-        """Blocks of neighbouring words; None of Shapley values."""
-        return word_hierarchy(self.words) if self.options.method == PARTITION else None
+    hierarchy: Hierarchy | None = None
 
     @property
     def left(self) -> int:
         """Predictions that are left beside those of the checks."""
         return self.options.budget - PREDICTIONS_OF_CHECKS
 
-    @property
+    @cached_property
     def exact_evaluations(self) -> int:
         """Coalitions that exact values take."""
-        hierarchy = self.hierarchy
-        return int(2**self.words.n_words) if hierarchy is None else count_coalitions(hierarchy)
+        return int(2**self.words.n_words) if self.hierarchy is None else count_coalitions(self.hierarchy)
 
     @property
     def is_exact(self) -> bool:
@@ -171,6 +145,12 @@ class WordGame:
         count, method = self.words.n_words, self.options.method
         if self.is_exact:
             return
+        if self.options.has_no_estimate:
+            raise LimitError(
+                f"row {row} has {count:,} words: interactions and indices other than Shapley's take 2^{count} predictions and {PREDICTIONS_OF_CHECKS} for checks; up to ",
+                Argument("max_evals", self.options.budget),
+                f" are made, and up to {MAX_ENUMERATED:,} held in memory. They have no estimate: explain a shorter text.",
+            )
         if method in ("exact", EXACT):
             limit: tuple[Part, ...] = (Argument("max_evals", self.options.budget), ". Raise it, or take ")
             if self.exact_evaluations > MAX_ENUMERATED:
@@ -192,39 +172,22 @@ class WordGame:
                 ". Raise it, or explain shorter texts.",
             )
 
-    def solve(self, model: TextModel, output: OutputSelection, *, predicted: bool) -> WordValues:
+    def solve(self, text: TextEvaluation) -> WordValues:
         """Return the values of the words.
 
         Args:
-            model: of texts. output: which outputs, on which scale. predicted: explain the largest of them alone.
+            text: what evaluates the coalitions.
 
         Raises:
             WhyboxError: see :func:`explain_texts`.
         """
-        options, count = self.options, self.words.n_words
-        draw = np.random.default_rng([options.seed, number_of_text(self.words.text)])
-        evaluate = read_words(
-            self.words, model, output, seed=options.seed, batch_size=options.batch_size, max_evals=options.budget
-        )
-        checked = evaluate.checked_masks(draw)
-        evaluate.check_before(checked)
-        base, prediction = evaluate(np.array([[False] * count, [True] * count]))
-        chosen = [int(np.argmax(prediction))] if predicted else list(range(len(prediction)))
-        values, error, kernel = _Solver(evaluate, self, chosen, draw).run()
-        evaluate.check_after(checked)
+        values, error, kernel = _Solver(text, self).run()
         return WordValues(
-            self.words,
-            values,
-            error,
-            base[chosen],
-            prediction[chosen],
-            tuple(output.names[k] for k in chosen),
-            kernel,
-            _is_settled(values, error, options),
-            evaluate.spent,
-            evaluate.reading,
-            evaluate.compared,
-            evaluate.difference,
+            **text.finish(),
+            values=values,
+            std_error=error,
+            kernel=kernel,
+            converged=_is_settled(values, error, self.options),
         )
 
 
@@ -240,34 +203,31 @@ def _is_settled(values: Floats, error: Floats | None, options: ShapTextOptions) 
 class _Solver:
     """Values of one game, from a model that is evaluated on masks."""
 
-    evaluate: MaskEvaluator
+    worths: TextEvaluation
     game: WordGame
-    chosen: list[int]
-    draw: np.random.Generator
 
     def run(self) -> tuple[Floats, Floats | None, str]:
         """Values, (words, outputs), their errors, and how they were computed."""
         hierarchy = self.game.hierarchy
         if hierarchy is None:
             if self.game.is_exact:
-                values = exact_values(self.worths(all_coalitions(self.game.words.n_words)))
-                return values, None, "every way to leave out words"
+                return self.from_all(), None, "every way to leave out words"
             return (*self.from_pairs(), "pairs of coalitions, a Gaussian process over coalitions")
         if self.game.is_exact:
             owen = owen_game(hierarchy)
             return owen.values(self.worths(owen.coalitions)), None, "every block of words in each of its contexts"
         return (*self.from_orders(hierarchy), "orders that keep blocks of words together, each with its reverse")
 
-    def worths(self, coalitions: Any) -> Floats:
-        """What the coalitions are worth, (coalitions, outputs)."""
-        return self.evaluate(coalitions)[:, self.chosen]
+    def from_all(self) -> Floats:
+        """Values of words, or interactions of their pairs, of any index."""
+        worths, index = self.worths(all_coalitions(self.game.words.n_words)), self.game.options.game_index
+        values = exact_values(worths, index)
+        return values if self.game.options.order == 1 else interaction_matrix(values, exact_values(worths, index, 2))
 
     @property
     def total(self) -> Floats:
         """Worth of all words less that of none, (outputs,)."""
-        count = self.game.words.n_words
-        none, every = self.worths(np.array([[False] * count, [True] * count]))
-        return np.asarray(every - none)
+        return np.asarray(self.worths.prediction - self.worths.base)
 
     def from_pairs(self) -> tuple[Floats, Floats]:
         """Shapley values and their errors from a design of pairs; a small one first."""
@@ -275,7 +235,7 @@ class _Solver:
         first = max(min_evaluations(count), int(left * FIRST_SHARE))
         sizes = [left] if options.tol == 0 or left < first + min_evaluations(count) else [first, left - first]
         for size in sizes:
-            design = draw_design(count, size, self.draw)
+            design = draw_design(count, size, self.worths.draw)
             with_words, without = self.worths(design.coalitions), self.worths(~design.coalitions)
             values, variances = estimate_values(
                 design, (with_words - without) / 2, (with_words + without) / 2, self.total
@@ -288,7 +248,7 @@ class _Solver:
         """Owen values and their errors from orders that are compatible with the hierarchy."""
         count, options = hierarchy.players, self.game.options
         draws = (self.game.left - 2) // (2 * (count - 1))
-        orders, total = draw_orders(hierarchy, draws, self.draw), self.total
+        orders, total = draw_orders(hierarchy, draws, self.worths.draw), self.total
         for share in ROUNDS:
             drawn = orders.first(max(MIN_DRAWS, int(draws * share)))
             coalitions = drawn.coalitions().reshape(-1, count)

@@ -2,45 +2,58 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
-from whybox.core.validation import check_positive, check_whole_number
-from whybox.errors import Argument, OptionError
-from whybox.methods.common.options import check_max_evals, option
+import numpy as np
+
+from whybox.errors import Argument, OptionError, Part
+from whybox.games.indices import Index, as_index
+from whybox.methods.common.options import option
 from whybox.methods.common.words.option_names import OptionNames
+from whybox.methods.common.words.options import TextOptions
 from whybox.methods.shap.options import AUTOMATIC_METHODS, ShapOptions
-from whybox.numerics.statistics import critical_value
 
 __all__ = ["EXACT", "OPTION_NAMES", "PARTITION", "SAMPLED", "ShapTextOptions"]
 
 EXACT, SAMPLED, PARTITION = "exact_shap", "sampled_shap", "partition_shap"  # methods of texts
 METHODS_OF_TEXTS: Final = (*AUTOMATIC_METHODS, EXACT, SAMPLED, PARTITION)
-MAX_EVALS: Final = 2000  # predictions a text
-DEFAULT_TOL: Final = 0.02  # of a text's largest value
+
+_MAX_EVALS: Final[tuple[Part, ...]] = (
+    "write ",
+    Argument("max_evals", example="2000"),
+    ", predictions of a text, or ",
+    Argument("tol"),
+    ".",
+)
+_OF_OTHER_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
+    **{name: ShapOptions.INSTEAD[name] for name in ("link", "model_output", "random_state", "interactions", "max_order", "output_names")},
+    **dict.fromkeys(("nsamples", "npermutations", "budget"), _MAX_EVALS),
+    "masker": (
+        "words are left out, or replaced by ", Argument("mask_string", example="'...'"), "; ", Argument("tokenizer"), " says what a word is.",
+    ),
+    "split_expression": ("write ", Argument("tokenizer", r"\W+"), ", or a function that returns the words."),
+}  # fmt: skip
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ShapTextOptions:
+class ShapTextOptions(TextOptions):
     """What ``wb.explain`` takes for texts, beside the model and the texts; see there for each in full.
 
     Raises:
         OptionError: a value that is not known or out of range.
     """
 
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = _OF_OTHER_LIBRARIES
+
     method: Any = option("auto", "auto, exact, exact_shap, sampled_shap or partition_shap", choices=METHODS_OF_TEXTS)
-    output: Any = option(None, "name of a class or output, all, or predicted: of each text its own class")
-    scale: str | None = option(None, "raw, probability or response", choices=(None, "raw", "probability", "response"))
-    tokenizer: Any = option(None, "what separates words, a regular expression; or characters")
-    by_position: bool = option(default=False, help="each occurrence of a word counts by itself")
-    mask_string: str | None = option(None, "what replaces an absent word; it is left out where not given")
-    tol: float | None = option(None, "standard error to reach, as a share of the largest value; 0.02")
-    max_evals: int | None = option(None, "most predictions of a text; 2,000")
-    level: float = option(0.95, "confidence of the intervals")
-    response_method: str | None = option(None, "method of the estimator to evaluate")
-    batch_size: int | None = option(None, "most texts in one call of the model; all where not given")
-    seed: int = option(0, "draws the sample")
+    order: int = option(1, "1: attributions; 2: pairwise interactions", choices=(1, 2))
+    index: str | Index = option("shapley", "shapley, banzhaf, 'banzhaf(p)' or 'beta(a, b)'")
+    hierarchy: Any = option(
+        None, "blocks of words that belong together, nested lists or a function of a text", as_text=False
+    )
 
     def __post_init__(self) -> None:
         if isinstance(self.method, ShapOptions):
@@ -50,24 +63,39 @@ class ShapTextOptions:
             )
         if not isinstance(self.method, str) or self.method not in METHODS_OF_TEXTS:
             raise OptionError(Argument("method", self.method), " is no method of texts.", known=METHODS_OF_TEXTS)
-        if self.batch_size is not None:
-            check_whole_number("batch_size", self.batch_size)
-        if self.tol is not None and self.tol != 0:
-            check_positive("tol", self.tol)
-        check_whole_number("seed", self.seed, 0)
-        critical_value(self.level)
-        object.__setattr__(self, "level", float(self.level))
-        object.__setattr__(self, "max_evals", check_max_evals(self.max_evals))
+        if self.hierarchy is not None and self.method != PARTITION:
+            raise OptionError(
+                Argument("method", self.method),
+                " takes no ",
+                Argument("hierarchy"),
+                "; blocks of words are those of ",
+                Argument("method", PARTITION),
+                ".",
+            )
+        if not isinstance(self.order, (int, np.integer)) or self.order not in (1, 2):
+            raise OptionError(Argument("order", self.order), ": 1 gives attributions, 2 gives pairwise interactions.")
+        object.__setattr__(self, "order", int(self.order))
+        object.__setattr__(self, "index", as_index(self.index))
+        if self.method in (SAMPLED, PARTITION) and self.has_no_estimate:
+            raise OptionError(
+                Argument("method", self.method),
+                " computes Shapley or Owen values of single words. ",
+                Argument("order", 2),
+                " and other indices are exact: take ",
+                Argument("method", EXACT),
+                ".",
+            )
+        super().__post_init__()
 
     @property
-    def budget(self) -> int:
-        """Most predictions of a text."""
-        return MAX_EVALS if self.max_evals is None else self.max_evals
+    def game_index(self) -> Index:
+        """The index as its quadrature."""
+        return as_index(self.index)
 
     @property
-    def allowed_error(self) -> float:
-        """Standard error to reach, as a share of the largest value."""
-        return DEFAULT_TOL if self.tol is None else float(self.tol)
+    def has_no_estimate(self) -> bool:
+        """Whether values are known only where every way to leave out words is evaluated."""
+        return self.order == 2 or not self.game_index.efficient
 
 
 OPTION_NAMES: Final = OptionNames(ShapTextOptions, ShapOptions)

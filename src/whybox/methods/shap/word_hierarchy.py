@@ -1,20 +1,93 @@
-"""The words of a text as a hierarchy of neighbours: sentences, clauses, and halves of these down to single words."""
+"""The words of a text as a hierarchy: of neighbours, by sentences, clauses, and halves of these down to single words; or as the user says."""
 
 from __future__ import annotations
 
 import re
-from typing import Final
+from collections.abc import Iterator, Sequence
+from typing import Any, Final
 
 import numpy as np
 
+from whybox.core.library_calls import first_line
+from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.games.owen import Hierarchy
 from whybox.methods.common.words.split import TextWords
+from whybox.methods.shap.given_hierarchy import GivenHierarchy
 
-__all__ = ["word_hierarchy"]
+__all__ = ["resolve_word_hierarchies", "word_hierarchy"]
 
 # between two words; of scripts without blanks the marks alone
 _SENTENCE_END: Final = re.compile("[.!?\u2026]\\S*\\s|[\u3002\uff01\uff1f]|\n")
 _CLAUSE_END: Final = re.compile("[^\\w\\s]\\S*\\s|\\s\\S*[^\\w\\s]|[\u3001\uff0c\uff1b\uff1a\u2014]")
+
+
+def resolve_word_hierarchies(given: Any, split: Sequence[TextWords]) -> list[Hierarchy]:
+    """Return the hierarchy of each text: as the user says, or of its neighbouring words.
+
+    Args:
+        given: None; of one text nested lists of its words or their positions, or a linkage matrix of scipy; of several a list with one of these for each; or a
+            function of a text that returns one of these.
+        split: the words of each text.
+
+    Raises:
+        OptionError: it is none of these, or does not fit a text; the message says which.
+    """
+    if given is None:
+        return [word_hierarchy(words) for words in split]
+    if callable(given):
+        return [_given_hierarchy(_call(given, words.text, row), words, row) for row, words in enumerate(split)]
+    if len(split) == 1:
+        return [_given_hierarchy(given, split[0], None)]
+    if not isinstance(given, (list, tuple)) or len(given) != len(split):
+        what = f"has {len(given)}" if isinstance(given, (list, tuple)) else f"is a {type(given).__name__}"
+        raise OptionError(
+            Argument("hierarchy", example="..."),
+            f" of {len(split)} texts must be a list of as many, each with nested lists of words, or a function of a text that returns them; this one {what}.",
+        )
+    return [_given_hierarchy(one, words, row) for row, (one, words) in enumerate(zip(given, split, strict=True))]
+
+
+def _call(function: Any, text: str, row: int) -> Any:
+    try:
+        return function(text)
+    except Exception as error:
+        raise OptionError(
+            Argument("hierarchy", example="function"),
+            f" raised {type(error).__name__} for row {row}: {first_line(error)}. It is given a text, and returns nested lists of its words.",
+        ) from error
+
+
+def _given_hierarchy(given: Any, words: TextWords, row: int | None) -> Hierarchy:
+    """The hierarchy of one text; `row`: its position among several. None stands for that of neighbouring words."""
+    if given is None:
+        return word_hierarchy(words)
+    where = "" if row is None else f" of row {row}"
+    position_of: dict[str, Iterator[int | None]] = {}
+    for word, player in zip(words.pieces, words.player_of.tolist(), strict=True):
+        if player >= 0:
+            position_of.setdefault(word, iter(_mentions(words, word)))
+
+    def find(word: str) -> int | None:
+        if word not in position_of:
+            raise OptionError(
+                Argument("hierarchy"),
+                f"{where} names the word {word!r}, which the text does not have.{did_you_mean(word, list(position_of))} "
+                f"Its words are what the tokenizer finds; positions from 0 to {words.n_words - 1} name them too.",
+            )
+        try:
+            return next(position_of[word])
+        except StopIteration:
+            raise OptionError(
+                Argument("hierarchy"), f"{where} names {word!r} more often than it stands in the text."
+            ) from None
+
+    return GivenHierarchy(words.words, "word", "[['not', 'good'], 'film']", find, where).resolve(given)
+
+
+def _mentions(words: TextWords, word: str) -> list[int | None]:
+    """The players that a word stands for, each time it is named: its occurrences in reading order; None where an occurrence is a player that came before."""
+    of_word = [p for piece, p in zip(words.pieces, words.player_of.tolist(), strict=True) if p >= 0 and piece == word]
+    return [None if player in of_word[:at] else player for at, player in enumerate(of_word)]
 
 
 def word_hierarchy(words: TextWords) -> Hierarchy:

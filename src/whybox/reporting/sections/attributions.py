@@ -11,7 +11,7 @@ import numpy.typing as npt  # as elsewhere
 from whybox.explanation.errors_of_values import includes_zero
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values
-from whybox.explanation.html import number_text
+from whybox.explanation.html import capitalized, number_text
 from whybox.explanation.negligible import negligible_size
 from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
@@ -44,7 +44,14 @@ def swarm_section(f: ReportData) -> str:
     )
 
 
-SECTION: Final = Section("attributions", "What each row owes to each feature", 40, swarm_section)
+SECTION: Final = Section(
+    "attributions",
+    "What each feature did in each row",
+    40,
+    "features whose red and blue dots lie on different sides: there, high and low values push the prediction in different ways.",
+    "that a feature is without use because its mean is near zero; it may raise some rows and lower others.",
+    swarm_section,
+)
 
 
 def _swarm_figure(e: Explanation, name: str) -> str:
@@ -66,7 +73,7 @@ def _swarm_figure(e: Explanation, name: str) -> str:
         description="Colour is the feature's own value: blue low, red high, grey where there is no order.",
         table=html_table(head, lines, caption=f"Attributions in {e.units}", text=(6,)),
     )
-    return (f"<h3>{escape(name)}</h3>" if name else "") + drawn
+    return (f"<h3>{escape(capitalized(name))}</h3>" if name else "") + drawn
 
 
 def _direction_of_values(e: Explanation, j: int) -> str:

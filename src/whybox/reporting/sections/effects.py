@@ -56,11 +56,20 @@ def effects_section(f: ReportData) -> str | None:
         "Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
     )
     names = effects.ordered(MAX_FEATURES_DRAWN)
+    f.add_technical(first.evidence.method, first, "kernel", "spot_checks")
+    notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in first.evidence.notes)
     drawn = "".join(curve_figure(effects, str(n)) for n in names)
-    return f"{caption}<div class=grid>{drawn}</div>{_pairs(problem)}{_small(first)}"
+    return f"{caption}<div class=grid>{drawn}</div>{_pairs(f, problem)}{notes}"
 
 
-SECTION: Final = Section("effects", "How each feature acts", 50, effects_section)
+SECTION: Final = Section(
+    "effects",
+    "How each feature acts",
+    50,
+    "where a curve rises, falls or jumps, while grey bars below it show that there are rows.",
+    "that changing the feature in the world changes the outcome; the curve is about the model, and where it is red along the top there are no such rows.",
+    effects_section,
+)
 
 
 def _options(f: ReportData) -> EffectsOptions:
@@ -119,7 +128,7 @@ def _shown(points: Any) -> list[str]:
     return list(point_labels(points))
 
 
-def _pairs(problem: EffectsProblem) -> str:
+def _pairs(f: ReportData, problem: EffectsProblem) -> str:
     """Sizes of the interactions, where the trees say them exactly; elsewhere they cost too much for a report."""
     if len(problem.requested_features) < 2:
         return ""
@@ -128,14 +137,14 @@ def _pairs(problem: EffectsProblem) -> str:
     sizes = find_interactions(problem, sample=None, seed=0)
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)
-    about = "" if "output" not in sizes.dims else f" of output {sizes_of_output.coords['output'][0]}"
+    about = "" if "output" not in sizes.dims else f" for {f.output_words(sizes_of_output)}"
     drawn = html_figure(
         lambda: heatmap(sizes_of_output, max_display=FEATURES_PAIRED),
         title=f"Interactions{about}",
         description=f"Root mean square of what two features do together beyond what each does alone{about}, {sizes_of_output.units}.",
         table=html_table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
     )
-    return f"<h3>Which features act together{escape(about)}</h3>{drawn}"
+    return f"<div class=seen><h3>Which features act together{escape(about)}</h3>{drawn}</div>"
 
 
 def _lines(e: Explanation) -> list[tuple[str, ...]]:
@@ -146,9 +155,3 @@ def _lines(e: Explanation) -> list[tuple[str, ...]]:
         (names[i], names[j], number_text(float(e.values[i, j])), number_text(float(ratio[i, j]), 3))
         for i, j in zip(first[order], second[order], strict=True)
     ]
-
-
-def _small(e: Explanation) -> str:
-    notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
-    checks = "".join(f"{escape(label)}: {escape(text)}." for label, text in e.evidence.lines("spot_checks"))
-    return f"<p class=faint>Found by {escape(e.evidence.kernel)}. {checks}</p>{notes}"

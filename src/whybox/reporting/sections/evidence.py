@@ -1,7 +1,8 @@
-"""The evidence that the explanation carries."""
+"""The evidence that the explanation carries, and the technical lines of all sections."""
 
 from __future__ import annotations
 
+from html import escape
 from typing import Final
 
 from whybox.reporting.facts import ReportData
@@ -12,11 +13,22 @@ __all__ = ["evidence_section"]
 
 
 def evidence_section(f: ReportData) -> str:
-    """The evidence that the explanation carries."""
-    return (
-        "<p>What these numbers rest on. The same model, rows and background give the same numbers again.</p>"
-        + html_table(("", ""), f.explanation.evidence.lines(), text=(1,))
-    )
+    """The evidence that the explanation carries, then how the numbers of each section were found and checked."""
+    parts = [
+        "<p>What these numbers rest on. The same model, rows and background give the same numbers again.</p>",
+        html_table(("", ""), f.explanation.evidence.lines(), text=(1,)),
+    ]
+    for what in dict.fromkeys(line[0] for line in f.technical):
+        lines = [line[1:] for line in f.technical if line[0] == what]
+        parts += [f"<h3>{escape(what)}</h3>", html_table(("", ""), list(dict.fromkeys(lines)), text=(1,))]
+    return "".join(parts)
 
 
-SECTION: Final = Section("evidence", "Evidence", 80, evidence_section)
+SECTION: Final = Section(
+    "evidence",
+    "Evidence",
+    90,
+    "a number that was recomputed and differs: there is none, or this page would not have been written.",
+    "that checked numbers make a good model: the checks say that the page describes this model correctly, not that the model is right.",
+    evidence_section,
+)

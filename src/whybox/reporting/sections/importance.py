@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.api.importance import importance_of_compared_rows
+from whybox.core.label_choice import output_words
 from whybox.data.table import Floats
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.errors_of_values import mean_size_error
@@ -97,8 +98,8 @@ def _worth(f: ReportData, e: Explanation) -> str:
     )
     of_model = f.explanation.evidence.notes  # which the page says elsewhere
     notes = "".join(f"<p class=faint>{escape(note)}</p>" for note in e.evidence.notes if note not in of_model)
-    checks = "".join(f"{escape(label)}: {escape(text)}." for label, text in e.evidence.lines("spot_checks"))
-    return f"{words}{drawn}<p class=faint>Found by {escape(e.evidence.kernel)}. {checks}</p>{notes}"
+    f.add_technical(e.evidence.method, e, "kernel", "spot_checks")
+    return f"{words}{drawn}{notes}"
 
 
 def importance_table(e: Explanation) -> str:
@@ -151,10 +152,11 @@ def _moved_predictions(f: ReportData) -> str:
         )
         for j in order[:MAX_TABLE_LINES]
     ]
-    what = f"Sum over {len(e.output_names)} outputs" if each else "Mean |attribution|"
+    outputs = "classes" if f.predicts_probability else "outputs"
+    what = f"Sum over {len(e.output_names)} {outputs}" if each else "Mean |attribution|"
     more = f" (largest {MAX_TABLE_LINES} of {len(order):,})" if len(order) > MAX_TABLE_LINES else ""
     numbers = html_table(
-        ("Feature", what, "Share", *each, "Columns"),
+        ("Feature", what, "Share", *(output_words(name, of_class=f.predicts_probability) for name in each), "Columns"),
         lines,
         caption=f"Mean |attribution|, in {e.units}{more}" + ("" if error is None else ", with standard errors"),
         text=(3 + len(each),),
@@ -167,10 +169,17 @@ def _moved_predictions(f: ReportData) -> str:
             lambda: bar(e, max_display=MAX_FEATURES_DRAWN),
             title="Importance",
             description=f"The {min(MAX_FEATURES_DRAWN, len(order))} features {first}."
-            + (f" Each bar is the sum over {len(e.output_names)} outputs." if each else ""),
+            + (f" Each bar is the sum over {len(e.output_names)} {outputs}." if each else ""),
             table=numbers,
         )
     )
 
 
-SECTION: Final = Section("importance", "What matters", 30, importance_section)
+SECTION: Final = Section(
+    "importance",
+    "Which features matter",
+    30,
+    "the few features at the top, and whether their intervals lie apart from those below.",
+    "that a feature low in the list has nothing to do with the outcome; another column may carry the same information.",
+    importance_section,
+)

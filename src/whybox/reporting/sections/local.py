@@ -17,6 +17,8 @@ from whybox.explanation.html import capitalized, error_text, number_text
 from whybox.explanation.local_rows import local_warnings
 from whybox.numerics.statistics import critical_value
 from whybox.plots.local import local
+from whybox.plots.style import shorten_label
+from whybox.reporting.decision_words import prediction_words, row_name
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
 from whybox.reporting.local_rules import rules_html
 from whybox.reporting.page import html_table
@@ -49,14 +51,22 @@ def local_section(f: ReportData) -> str | None:
     out = [_introduction(f, found)]
     for e, shown in zip(views, chosen, strict=True):
         if f.name(e):
-            out.append(f"<h3>{escape(f.name(e))}</h3>")
+            out.append(f"<h3>{escape(capitalized(f.name(e)))}</h3>")
         of_output = _of_output(found, e)
         for position, why in shown:
-            out.append(_local_figure(of_output[positions.index(position)], e[position], why))
-    return "".join([*out, _how_computed(found), rules_html(f, rows, background)])
+            out.append(_local_figure(f, of_output[positions.index(position)], e, position, why))
+    f.add_technical(found.evidence.method, found, "kernel", "spot_checks")
+    return "".join([*out, rules_html(f, rows, background)])
 
 
-SECTION: Final = Section("local", "This decision, locally", 75, local_section)
+SECTION: Final = Section(
+    "local",
+    "The same decisions, seen another way",
+    75,
+    "whether bars and diamonds agree; then the reasons above do not depend on the method.",
+    "that one of two methods is wrong where they differ: they answer different questions.",
+    local_section,
+)
 
 
 def _local_values(f: ReportData, rows: Table, background: Table) -> Explanation:
@@ -99,19 +109,26 @@ def _introduction(f: ReportData, found: Explanation) -> str:
     )
 
 
-def _local_figure(e: Explanation, attributions: Explanation, why: str) -> str:
+def _local_figure(f: ReportData, e: Explanation, of_rows: Explanation, position: int, why: str) -> str:
+    attributions = of_rows[position]
     same = e.units == attributions.units and set(e.feature_names) == set(attributions.feature_names)
-    row = str(e.coords["row"][0])
+    name = row_name(f, e.coords["row"][0])
     sentences = disagreements(e, attributions) if same else ()
     said_html = "".join(f"<p>{escape(text)}</p>" for text in sentences)
     warnings = "".join(f" {capitalized(text)}." for text in local_warnings(e))
+    short = prediction_words(f, of_rows, position, likeliest=False)
     drawn = html_figure(
-        lambda: local(e, beside=attributions if same else None, max_display=MAX_FEATURES),
-        title=f"Row {row}, locally",
-        description=f"Row {row}: {why}.{warnings}",
+        lambda: local(
+            e,
+            beside=attributions if same else None,
+            max_display=MAX_FEATURES,
+            title=f"{shorten_label(name, 24)}: {shorten_label(short, 60)}",
+        ),
+        title=f"{name}, locally",
+        description=f"{name}: {why}. {capitalized(prediction_words(f, of_rows, position))}.{warnings}",
         table=_local_table(e, attributions if same else None),
     )
-    return f"<div class=decision>{drawn}{said_html}</div>"
+    return f"<div class=seen>{drawn}{said_html}</div>"
 
 
 def _local_table(e: Explanation, attributions: Explanation | None) -> str:
@@ -186,8 +203,3 @@ def _signs_differ(e: Explanation, other: Explanation) -> npt.NDArray[np.bool_]:
         bound = MIN_SHARE * size.max(initial=0.0)
         sure &= size > (bound if one.std_error is None else np.maximum(bound, critical_value(0.95) * one.std_error))
     return sure & (e.values * other.values < 0)
-
-
-def _how_computed(e: Explanation) -> str:
-    lines = "".join(f"{escape(label)}: {escape(text)}. " for label, text in e.evidence.lines("kernel", "spot_checks"))
-    return f"<p class=faint>{lines}</p>"

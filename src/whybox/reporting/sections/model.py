@@ -1,10 +1,11 @@
-"""What the model is, and how far our reading of it is to be trusted."""
+"""What the model is, and on which scale it is explained."""
 
 from __future__ import annotations
 
 from html import escape
 from typing import Final
 
+from whybox.core.label_choice import output_words
 from whybox.explanation.explanation import Explanation
 from whybox.models.additive import Additive
 from whybox.models.linear import Linear
@@ -13,15 +14,20 @@ from whybox.reporting.facts import ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
 
-__all__ = ["model_section"]
+__all__ = ["LOG_ODDS", "model_section"]
+
+LOG_ODDS: Final = ("log-odds", "log-odds (softmax)")
+_LOG_ODDS_IN_WORDS: Final = (
+    "the scale on which contributions add up; 0 is a probability of 50 %, 2.2 is 90 %, -2.2 is 10 %, 4.6 is 99 %"
+)
 
 
 def model_section(f: ReportData) -> str:
-    """What the model is, and how far that reading is to be trusted."""
+    """What the model is, and on which scale it is explained."""
     m, e = f.model, f.explanation
     rows = [
         ("Model", m.kind),
-        ("Explained", _explained_lines(e)),
+        ("Explained", _explained_lines(f, e)),
         (
             "Predicts",
             f"{m.outputs.response_units} ({m.outputs.link.name} of the sum)"
@@ -45,21 +51,33 @@ def model_section(f: ReportData) -> str:
         rows.append(("Terms", f"{len(m.terms):,}, {pairs:,} of them of two columns"))
     rows += [
         ("Columns", f"{len(m.inputs.names):,}, explained as {len(e.feature_names):,} features"),
-        ("Rows", f"{len(f.rows):,}" + (f" from {f.source}" if f.source else "")),
+        ("Rows", f"{len(f.rows):,}"),
     ]
     if len(e) < len(f.rows):
         mistakes = "" if f.performance is None else ", and those with the largest mistakes"
         rows.append(("Rows explained", f"{len(e):,}, spread evenly over the predictions{mistakes}"))
-    verdict = e.evidence.lines("additivity", "agreement", "verdict")
+    if f.options.source:
+        rows.append(("Source", f.options.source))
+    if e.units in LOG_ODDS:
+        rows.append(("Log-odds", _LOG_ODDS_IN_WORDS))
     notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
-    return html_table(("", ""), [*rows, *verdict], text=(1,)) + notes
+    return html_table(("", ""), rows, text=(1,)) + notes
 
 
-SECTION: Final = Section("model", "The model", 10, model_section)
+SECTION: Final = Section(
+    "model",
+    "The model",
+    10,
+    "what is predicted, from how many columns, and on which scale the page speaks.",
+    "that a larger model is a better one; the next sections say how well it predicts.",
+    model_section,
+    begins_page=False,
+)
 
 
-def _explained_lines(e: Explanation) -> str:
+def _explained_lines(f: ReportData, e: Explanation) -> str:
     names = [str(n) for n in e.coords["output"]]
     if len(names) == 1 and e.output_name is None:
         return f"the prediction, as {e.units}" if e.named_units else "the prediction"
-    return f"{', '.join(names[:12])}{' ...' if len(names) > 12 else ''}, in {e.units}"
+    words = [output_words(name, of_class=f.predicts_probability) for name in names[:12]]
+    return f"{', '.join(words)}{' ...' if len(names) > 12 else ''}, in {e.units}"

@@ -22,6 +22,7 @@ from whybox.reporting.svg import html_figure
 
 __all__ = ["method_block", "methods_of_tables"]
 
+_TECHNICAL: Final = ("kernel", "estimand", "spot_checks")
 _FAMILIES: Final = ("effects", "importance")  # whose methods can be named; "pdp" is the effect
 
 
@@ -62,7 +63,8 @@ def _importance_block(f: ReportData, spec: MethodSpec, truth: Any) -> str:
     rows = f.explanation.data if spec.method_id == "importance.shap" else f.rows  # attributions are those of the report
     ranking = importance(f.model, rows, truth if "y" in used else None, method=spec.id, **asked)
     drawn = _importance_figure(ranking, spec, importance_table(ranking))
-    return drawn + _how_computed(ranking)
+    f.add_technical(spec.title, ranking, *_TECHNICAL)
+    return drawn
 
 
 def _importance_figure(ranking: Explanation, spec: MethodSpec, numbers: str) -> str:
@@ -84,12 +86,5 @@ def _effects_block(f: ReportData, spec: MethodSpec) -> str:
         resolve_effects(f.model, rows, names, options, kind=spec.id, grid=options.grid, known=known)
     )
     drawn = "".join(curve_figure(curves, str(n)) for n in curves.ordered())
-    return f"<div class=grid>{drawn}</div>{_how_computed(curves[0])}"
-
-
-def _how_computed(e: Explanation) -> str:
-    lines = "".join(
-        f"{escape(label)}: {escape(text)}{'' if text.endswith('?') else '.'} "
-        for label, text in e.evidence.lines("kernel", "estimand", "spot_checks")
-    )
-    return f"<p class=faint>{lines}</p>"
+    f.add_technical(spec.title, curves[0], *_TECHNICAL)
+    return f"<div class=grid>{drawn}</div>"

@@ -34,13 +34,22 @@ def performance_section(f: ReportData) -> str | None:
     meaning = html_table(
         ("Score", "Value", "Meaning"), [(name, number_text(v), what) for name, v, what in p.scores], text=(2,)
     )
-    against = "the target given" if f.y_name is None else f"the column <code>{escape(f.y_name)}</code>"
+    name = f.asked.truth_name
+    against = "the target given" if name is None else f"the column <code>{escape(name)}</code>"
     note = f"<p class=faint>Measured on the {len(p.truth):,} rows of this report against {against}. {_TRAINED_ON[f.role]}</p>"
-    picture = _fit_figure(p) if p.task == "regression" else _confusion_figure(p)
+    picture = _fit_figure(p) if p.task == "regression" else _confusion_figure(f, p)
     return f"<div class=cards>{cards}</div>{note}{picture}<details><summary>What the scores mean</summary>{meaning}</details>"
 
 
-SECTION: Final = Section("performance", "How well it does", 20, performance_section)
+SECTION: Final = Section(
+    "performance",
+    "How well it predicts",
+    20,
+    "how far the scores are above those of a guess, and which mistakes are common.",
+    "that it does as well on rows of another place or time; the scores hold for rows like these.",
+    performance_section,
+    begins_page=False,
+)
 
 
 def _fit_figure(p: Performance) -> str:
@@ -84,13 +93,15 @@ def _fit_figure(p: Performance) -> str:
     )
 
 
-def _confusion_figure(p: Performance) -> str:
+def _confusion_figure(f: ReportData, p: Performance) -> str:
     k = len(p.classes)
     counts = np.zeros((k, k), dtype=int)
     np.add.at(counts, (p.truth.astype(int), p.predicted.astype(int)), 1)
     shown = min(k, MAX_CLASS_COLUMNS)
-    head = ("True class", *(f"predicted {c}" for c in p.classes[:shown]), "rows")
-    lines = [(p.classes[i], *(f"{counts[i, j]:,}" for j in range(shown)), f"{counts[i].sum():,}") for i in range(shown)]
+    head = ("True class", *(f"predicted {f.class_words(j)}" for j in range(shown)), "rows")
+    lines = [
+        (f.class_words(i), *(f"{counts[i, j]:,}" for j in range(shown)), f"{counts[i].sum():,}") for i in range(shown)
+    ]
     return html_table(
         head, lines, caption="Confusion matrix" + (f" (first {shown} of {k} classes)" if k > shown else "")
     )

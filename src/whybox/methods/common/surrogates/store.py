@@ -11,7 +11,7 @@ from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import InputError
 
-__all__ = ["HybridStore", "content_keys"]
+__all__ = ["HybridStore", "Keys", "content_keys", "mixed", "number_words"]
 
 Ints = npt.NDArray[np.int64]
 Keys = npt.NDArray[np.uint64]
@@ -24,14 +24,19 @@ def content_keys(cells: Floats, seed: int = 0) -> Keys:
 
     Zeros of either sign and all NaN count as equal. The mixing is that of splitmix64 (Steele, Lea & Flood 2014).
     """
-    words = np.ascontiguousarray(np.where(np.isnan(cells), np.nan, cells) + 0.0).view(np.uint64)
     keys = np.full(len(cells), np.uint64(seed % 2**64))
-    for column in words.T:
-        keys = _mixed(keys ^ _mixed(column))
+    for column in number_words(cells).T:
+        keys = mixed(keys ^ mixed(column))
     return keys
 
 
-def _mixed(keys: Keys) -> Keys:
+def number_words(numbers: Floats) -> Keys:
+    """Return the bits of numbers, of one shape with them; zeros of either sign and all NaN have the same."""
+    return np.ascontiguousarray(np.where(np.isnan(numbers), np.nan, numbers) + 0.0).view(np.uint64)
+
+
+def mixed(keys: Keys) -> Keys:
+    """Return numbers that look random, one for each (splitmix64)."""
     keys = keys + _GOLDEN
     keys = (keys ^ (keys >> np.uint64(30))) * _MIX[0]
     keys = (keys ^ (keys >> np.uint64(27))) * _MIX[1]

@@ -18,7 +18,6 @@ from whybox.methods.common.words.masked_texts import TextWriter
 from whybox.methods.common.words.split import TextWords
 from whybox.methods.common.words.text_model import TextModel
 from whybox.methods.common.words.word_counts import MaskCounter, mask_counter
-from whybox.models.registry import word_counts
 from whybox.models.remote import RemoteModel
 
 __all__ = ["MaskEvaluator", "as_counter", "read_words"]
@@ -240,7 +239,5 @@ def as_counter(words: TextWords, model: TextModel, seed: int = 0) -> MaskCounter
     Args:
         words: the text. model: of texts. seed: of the masked texts on which counts are compared.
     """
-    if model.estimator is None or model.method is None:
-        return "the model is a function of texts"
-    read = word_counts(model.estimator, model.method)
+    read = model.counts
     return read if isinstance(read, str) else mask_counter(words, read, np.random.default_rng(seed))

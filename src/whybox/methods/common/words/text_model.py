@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, final
 
@@ -18,7 +19,8 @@ from whybox.models.blackbox import prediction_method, probe_outputs
 from whybox.models.bound_method import bound_method, gives_labels
 from whybox.models.call_outputs import as_outputs
 from whybox.models.links import Outputs
-from whybox.models.registry import takes_texts
+from whybox.models.registry import takes_texts, word_counts
+from whybox.models.word_counts import WordCountModel
 
 __all__ = [
     "TextModel",
@@ -27,6 +29,7 @@ __all__ = [
     "refuse_model_of_texts",
     "refuse_no_texts",
     "resolve_text_output",
+    "takes_only_texts",
     "takes_tables",
 ]
 
@@ -42,7 +45,7 @@ class TextModel:
         labels: of a function that returns a dict for each text, the labels in the order of `outputs`; None: it returns numbers.
         second_column: whether the outputs are the two columns of a binary classifier, of which the second is kept.
         estimator, method: of a method of an estimator, which; else None.
-        library: package of the model. notes: for the evidence.
+        library: package of the model. notes: for the evidence. probed: how often it was called on a text, to learn what it returns.
     """
 
     function: Callable[[list[str]], Any]
@@ -54,6 +57,14 @@ class TextModel:
     method: str | None = None
     library: str = "numpy"
     notes: tuple[str, ...] = ()
+    probed: int = 1
+
+    @cached_property
+    def counts(self) -> WordCountModel | str:
+        """What counts words in place of the first step, or why texts are written instead."""
+        if self.estimator is None or self.method is None:
+            return "the model is a function of texts"
+        return word_counts(self.estimator, self.method)
 
     def __call__(self, texts: Sequence[str]) -> Floats:
         """Return the outputs for texts, (texts, outputs).
@@ -105,6 +116,11 @@ def takes_tables(model: Any) -> bool:
     return isinstance(model, (Model, str, Path)) or hasattr(_estimator_of(model), "n_features_in_")
 
 
+def takes_only_texts(model: Any) -> bool:
+    """Return whether a model, or the estimator that it is a method of, is known to take texts, and no tables."""
+    return takes_texts(_estimator_of(model))
+
+
 def _estimator_of(model: Any) -> Any:
     """The estimator of a bound method; any other model itself."""
     bound = bound_method(model)
@@ -144,11 +160,10 @@ def refuse_model_of_texts(model: Any, X: Any = None) -> None:
     Raises:
         InputError: it is one. EmptyDataError: it is one, and X is an empty list or column.
     """
-    estimator = _estimator_of(model)
-    if takes_texts(estimator):
+    if takes_only_texts(model):
         refuse_no_texts(X)
         raise InputError(
-            f"{type(estimator).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
+            f"{type(_estimator_of(model)).__name__} takes texts, and this is a table. Pass the texts alone, as a list or as the column that holds them: "
             "X['review']. They need no background."
         )
 
@@ -159,12 +174,15 @@ def as_text_model(model: Any, text: str, *, response_method: str | None = None) 
     Args:
         model: a function of a list of texts; an estimator or Pipeline that takes texts, or its ``predict_proba``, ``decision_function`` or ``predict``; a function
             that returns, for each text, the list ``[{"label": ..., "score": ...}, ...]`` of all its classes, as text-classification pipelines of transformers do.
+            A model of texts that was read is returned as it is.
         text: any text. response_method: method of an estimator to call; None: the first of these three that it has.
 
     Raises:
         UnsupportedModelError: nothing here can be called, or it returns labels of classes and no numbers. OptionError: no such method.
         InputError: it refuses the text; see :class:`TextModel`.
     """
+    if isinstance(model, TextModel):
+        return model
     if isinstance(model, type):
         raise UnsupportedModelError(f"{model.__name__} is a class, not a fitted model; pass an instance after fit.")
     bound = bound_method(model)
@@ -191,16 +209,21 @@ def as_text_model(model: Any, text: str, *, response_method: str | None = None) 
         estimator=estimator,
         method=method,
         library=type(estimator).__module__.partition(".")[0],
+        probed=1 + _is_asked_for_labels(estimator),
     )
+
+
+def _is_asked_for_labels(estimator: Any) -> bool:
+    """Whether only its predict tells two classes from two labels."""
+    return hasattr(estimator, "predict") and len(getattr(estimator, "classes_", ())) == 2
 
 
 def _is_multilabel(estimator: Any, text: str) -> bool:
     """Whether two columns are two labels, each yes or no, and not two classes."""
-    predict = getattr(estimator, "predict", None)
-    if predict is None or len(getattr(estimator, "classes_", ())) != 2:
+    if not _is_asked_for_labels(estimator):
         return False
     with suppress_warnings():
-        return np.ndim(predict([text])) == 2
+        return np.ndim(estimator.predict([text])) == 2
 
 
 def _function_model(function: Callable[[list[str]], Any], name: str, text: str) -> TextModel:

@@ -1,6 +1,6 @@
 """How often intervals and standard errors cover the truth. Writes the tables of docs/coverage.md.
 
-Usage: python benchmarks/coverage.py [--part effects] [--replications 400] [--jobs 2] [--cells coverage.json] [--write]
+Usage: python benchmarks/error_coverage.py [--part effects] [--replications 400] [--jobs 2] [--cells coverage.json] [--write]
 
 Fresh rows are drawn again and again, the call is made, and it is counted how often the interval holds the value that the law of the rows has. Truths are
 integrals over the law, not estimates. Cells that are in the file of `--cells` with as many replications are not measured again, so a run can be continued, or made longer.
@@ -24,8 +24,9 @@ def parts():
     """The parts of the page: modules with `cells()`, `measure(cell, replications)` and `tables(found)`."""
     import coverage_effects
     import coverage_interactions
+    import coverage_shapley
 
-    return {"effects": coverage_effects, "interactions": coverage_interactions}
+    return {"effects": coverage_effects, "interactions": coverage_interactions, "shapley": coverage_shapley}
 
 
 def measure(part, cell, replications):

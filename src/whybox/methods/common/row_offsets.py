@@ -1,0 +1,255 @@
+"""Offsets of rows: a part of each prediction that is known without the model, added to its raw outputs before the link.
+
+XGBoost calls it base margin, LightGBM initial score, CatBoost baseline, and statistics an offset: of counts the log of the exposure.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Final, final
+
+import numpy as np
+
+from whybox.data.library_containers import rows_of_container
+from whybox.data.series import is_missing
+from whybox.data.table import Floats, Table, as_table
+from whybox.errors import Argument, InputError, NonFiniteError, OptionError, UnsupportedModelError
+from whybox.kernels.predict import mismatch_advice, rounding_scale
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.columns_beside import separate_column
+from whybox.models.agreement import call_own_predict, compare_predictions
+from whybox.models.base import Model, OwnPredict, digest
+from whybox.models.blackbox import BlackBox
+
+__all__ = [
+    "OFFSET_ROLE",
+    "RowOffsets",
+    "check_finite",
+    "refuse_offset",
+    "resolve_offsets",
+    "rows_and_offset",
+    "separate_offset",
+]
+
+OFFSET_ROLE: Final = "an offset"
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class RowOffsets:
+    """The offsets of rows.
+
+    Attributes:
+        model: whose raw outputs they are added to. given: (n, outputs of the model).
+    """
+
+    model: Model
+    given: Floats
+
+    @property
+    def name(self) -> str:
+        """The library's word for it: ``"base_margin"``; ``"offset"`` where it has none."""
+        return "offset" if self.model.offset_rule is None else self.model.offset_rule.name
+
+    @property
+    def replaced(self) -> Floats:
+        """What of the model's base offsets take the place of, (outputs,)."""
+        rule = self.model.offset_rule
+        return np.zeros(self.given.shape[1]) if rule is None or rule.replaced is None else rule.replaced
+
+    @property
+    def added(self) -> Floats:
+        """What is added to the model's raw outputs of each row in all, (n, outputs): the offset, less what it replaces."""
+        return np.asarray(self.given - self.replaced)
+
+    @property
+    def is_compared(self) -> bool:
+        """Whether a predict of the library takes offsets."""
+        return self.model.offset_rule is not None and self.model.offset_rule.predict is not None
+
+    @property
+    def fingerprint(self) -> str:
+        """SHA-256 of the offsets."""
+        return digest(self.given)
+
+    def rows_at(self, positions: Any) -> RowOffsets:
+        """Return those of some of the rows."""
+        return RowOffsets(self.model, self.given[positions])
+
+    def compare(self, table: Table, X: Floats, raw: Floats, start: int = 0) -> float:
+        """Compare our raw outputs with offsets with the library's own predict, where that takes them; return the largest difference, 0 where it does not.
+
+        Args:
+            table: rows, aligned with the model. X: encoded. raw: our raw outputs of them without offsets. start: which of the offsets is that of the first.
+
+        Raises:
+            ModelMismatchError: they differ by more than rounding. InputError: the library refuses the rows.
+        """
+        rule = self.model.offset_rule
+        if rule is None or rule.predict is None:
+            return 0.0
+        some, predict = slice(start, start + len(raw)), rule.predict
+        own = OwnPredict(
+            lambda rows: predict(rows, self.given[some]), "raw", rule.relative_rounding, rule.call_name, ""
+        )
+        difference, _ = compare_predictions(
+            self.model,
+            raw + self.added[some],
+            call_own_predict(own, table),
+            scale="raw",
+            relative=own.relative_rounding,
+            rounding_scale=rounding_scale(self.model, X) + np.abs(self.given[some]),
+            what=lambda i: f"row {start + i:,} with its offset",
+            what_to_do=mismatch_advice(self.model, table),
+        )
+        return difference
+
+    @property
+    def note(self) -> str:
+        """What an explanation of rows with offsets says, for its evidence."""
+        added = "Each row's offset is added to the model's raw outputs, before any link"
+        if self.replaced.any():
+            constant = ", ".join(f"{value:.6g}" for value in self.replaced)
+            added += f"; as in the library, {self.name} takes the place of the base score ({constant})"
+        if self.is_compared:
+            rule = self.model.offset_rule
+            return f"{added}. Every row was compared with {rule.call_name if rule else ''}."
+        if self.model.own_predict is None:
+            return f"{added}. The model was read from a file, so rows with offsets were not compared with its library."
+        return f"{added}. No predict of the library takes offsets, so there is none to compare with."
+
+
+def rows_and_offset(X: Any, offset: Any = None) -> tuple[Table, Any]:
+    """Return rows as a table, and their offsets: where X is a DMatrix, Pool or Dataset that has some, those.
+
+    Args:
+        offset: as it was given.
+
+    Raises:
+        OptionError: both have. InputError: as of :func:`as_table`.
+    """
+    held = rows_of_container(X, "X")
+    if held is None:
+        return as_table(X), offset
+    if held.offset is not None and offset is not None:
+        raise OptionError(
+            Argument("offset"),
+            f" is given, and the {held.kind} has {held.offset_name} of its own. Give one of the two.",
+        )
+    return as_table(held.rows), offset if held.offset is None else held.offset
+
+
+def separate_offset(table: Table, offset: Any, model: Model | None = None) -> tuple[Table, Any]:
+    """Return the rows, and the offsets: where `offset` names a column of them, that column, which is then no column of the rows.
+
+    Raises:
+        OptionError: no such column, or the model reads it. InputError: a pandas series of the rows' labels in another order.
+    """
+    _refuse_another_order(table, offset)
+    return separate_column(table, offset, "offset", OFFSET_ROLE, model)
+
+
+def _refuse_another_order(table: Table, offset: Any) -> None:
+    """Refuse a series or frame whose labels are those of the rows, but in another order: offsets are taken by position."""
+    index: Any = getattr(offset, "index", None)
+    if not table.is_pandas or not hasattr(index, "sort_values") or len(index) != len(table):
+        return
+    own = table.native.index
+    if not index.equals(own) and index.nlevels == own.nlevels and index.isin(own).all() and own.isin(index).all():
+        raise InputError(
+            Argument("offset"),
+            " has the row labels of X in another order, and offsets are taken by position; pass offset.loc[X.index].",
+        )
+
+
+def check_finite(predictions: Floats, rows: Ints) -> None:
+    """Refuse predictions of rows with offsets that are too large for a number.
+
+    Args:
+        predictions: (k, ...). rows: (k,), positions of the rows that they are of.
+
+    Raises:
+        NonFiniteError: there are some.
+    """
+    bad = ~np.isfinite(predictions).reshape(len(predictions), -1).all(axis=1)
+    if bad.any():
+        raise NonFiniteError(
+            Argument("offset"),
+            " takes predictions beyond the largest number, the first in {row}. It is added before the link: of an exposure it is the log.",
+            row=int(rows[bad][0]),
+        )
+
+
+def refuse_offset(model: Model | None) -> None:
+    """Refuse offsets for what has no raw outputs that an offset could be added to.
+
+    Args:
+        model: as it was read; None: it is evaluated and not read.
+
+    Raises:
+        UnsupportedModelError: there are none.
+    """
+    if model is None or isinstance(model, BlackBox):
+        raise UnsupportedModelError(
+            Argument("offset"),
+            " is added to the raw outputs of a model that is read, before its link; this one is evaluated, and only predicts. Write the offset into the function: a function "
+            "of rows whose column holds it, with that column in a ",
+            Argument("background"),
+            " too, and the offset is explained as a feature like others.",
+        )
+    if model.outputs.additive_probability:
+        raise UnsupportedModelError(
+            Argument("offset"),
+            f" is added before a link, and {model.kind} has none: its trees give probabilities. Leave it out.",
+        )
+
+
+def resolve_offsets(model: Model, offset: Any, rows: int) -> RowOffsets:
+    """Return the offsets of rows.
+
+    Args:
+        model: as it was read. offset: one number a row, (rows,), or for each output, (rows, outputs), in any container. rows: how many there must be.
+
+    Raises:
+        UnsupportedModelError: as :func:`refuse_offset`. InputError: another shape, or no numbers. NonFiniteError: missing or infinite values.
+    """
+    refuse_offset(model)
+    numbers = _as_numbers(offset)
+    if numbers.ndim == 0:
+        raise OptionError(Argument("offset", offset), " must be a column of X, or hold one number for each row.")
+    if numbers.ndim == 1:
+        numbers = numbers[:, None]
+    outputs = model.outputs.names
+    if numbers.ndim != 2 or len(numbers) != rows:
+        raise InputError(
+            Argument("offset"), f" has the shape {np.shape(offset)} for {rows:,} rows; give one number for each."
+        )
+    if numbers.shape[1] != len(outputs):
+        wanted = f"({rows}, {len(outputs)})" if len(outputs) > 1 else f"({rows},)"
+        raise InputError(
+            Argument("offset"),
+            f" has {numbers.shape[1]} column{'s' * (numbers.shape[1] != 1)}, and the model has {len(outputs)} raw output{'s' * (len(outputs) != 1)} "
+            f"({', '.join(map(str, outputs[:8]))}): give the shape {wanted}.",
+        )
+    if (bad := ~np.isfinite(numbers).all(axis=1)).any():
+        count = int(bad.sum())
+        raise NonFiniteError(
+            Argument("offset"),
+            f" is missing or infinite for {count:,} row{'s' * (count != 1)}, the first being {{row}}. Of an exposure the offset is its log, and an exposure of 0 has none; "
+            "leave those rows out.",
+            row=int(np.flatnonzero(bad)[0]),
+        )
+    return RowOffsets(model, np.ascontiguousarray(numbers))
+
+
+def _as_numbers(offset: Any) -> Floats:
+    if isinstance(offset, np.ndarray) and offset.dtype.kind in "fiu":
+        return offset.astype(np.float64)
+    cells = np.asarray(offset, dtype=object)
+    numbers = np.empty(cells.shape)
+    for at, cell in np.ndenumerate(cells):
+        try:
+            numbers[at] = np.nan if is_missing(cell) else float(cell)
+        except (TypeError, ValueError):
+            raise InputError(Argument("offset"), f" holds {cell!r}, which is no number.") from None
+    return numbers

@@ -1,0 +1,203 @@
+"""Offsets of rows in attributions: on the additive scale they move a row's base and prediction alone; behind a link each row has a game of its own.
+
+On the additive scale every hybrid of a row has the row's offset, so it cancels in every difference and the values stay as they are. Behind a link the worth of a
+coalition is the mean over background rows of link(offset + raw output of the hybrid). The background's own offsets never enter.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any, Final, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.errors import Argument, OptionError
+from whybox.explanation.explanation import OFFSET_INSIDE_SETTING, OFFSET_SETTING, Explanation
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.row_offsets import RowOffsets, check_finite
+from whybox.methods.shap.row_games import RowGames
+
+__all__ = ["OffsetGames", "ShiftedOutputs", "check_offset_options", "offset_extras", "with_offsets"]
+
+OWN_BASES_NOTE: Final = "The offset is part of each row's own base (base_values)."
+OFFSET_GAMES_NOTE: Final = (
+    "Behind the link the games of rows with other offsets differ, also where their cells are equal."
+)
+NO_SURROGATE: Final = "No surrogate was fitted: predictions depend on a row's offset, not on its cells alone."
+
+
+def check_offset_options(*, stochastic: bool, surrogate: bool | None, behind_link: bool) -> None:
+    """Refuse options that do not go with offsets.
+
+    Args:
+        behind_link: whether values are of predictions behind a link, or of a loss of them.
+
+    Raises:
+        OptionError: there is one.
+    """
+    if stochastic:
+        raise OptionError(
+            Argument("stochastic", True),
+            " does not go with ",
+            Argument("offset", example="..."),
+            ": offsets are for models that are read, which never answer at random.",
+        )
+    if surrogate and behind_link:
+        raise OptionError(
+            Argument("surrogate", True),
+            " does not go with ",
+            Argument("offset", example="..."),
+            " behind a link: it is fitted to outputs that depend on the cells of a row alone, and these depend on the offset too. Leave it out.",
+        )
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ShiftedOutputs:
+    """Predictions of rows from raw outputs and what is added to those by row.
+
+    Attributes:
+        offsets: of the rows. selection: of the predictions, on their scale.
+    """
+
+    offsets: RowOffsets
+    selection: OutputSelection
+
+    def predictions(self, rows: Ints, raw: Floats) -> Floats:
+        """Return predictions (k, ..., outputs explained) of hybrids of some rows (k,) from raw outputs (k, ..., model outputs)."""
+        added = self.offsets.added[rows].reshape(len(rows), *(1,) * (raw.ndim - 2), raw.shape[-1])
+        with np.errstate(over="ignore"):
+            found = self.selection.from_raw(raw + added, self.offsets.model.outputs.link)
+        check_finite(found, rows)
+        return found
+
+    @property
+    def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+        """The offset of each row."""
+        return offset_extras(self.offsets)
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class OffsetGames(RowGames):
+    """Games of predictions behind a link, each with the offset of its row; outputs are the raw ones.
+
+    Attributes:
+        shifted: what makes predictions of them.
+    """
+
+    shifted: ShiftedOutputs
+
+    def of_hybrids(self, rows: Ints, outputs: Floats) -> Floats:
+        """Return predictions of hybrids; see :meth:`RowGames.of_hybrids`."""
+        return self.shifted.predictions(rows, outputs)
+
+    @property
+    def keys(self) -> Floats:
+        """The offsets."""
+        return self.shifted.offsets.given
+
+    @property
+    def fingerprints(self) -> dict[str, str]:
+        """Of the offsets."""
+        return {"offset": self.shifted.offsets.fingerprint}
+
+    @property
+    def settings(self) -> dict[str, Any]:
+        """The library's word for offsets."""
+        return {OFFSET_INSIDE_SETTING: self.shifted.offsets.name}
+
+    @property
+    def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+        """The offset of each row."""
+        return self.shifted.extras
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What offsets do."""
+        return (self.shifted.offsets.note, OFFSET_GAMES_NOTE)
+
+    @property
+    def no_surrogate(self) -> str:
+        """Why no surrogate was fitted."""
+        return NO_SURROGATE
+
+    @property
+    def what(self) -> str:
+        """The prediction of a row."""
+        return "the model with the row's offset predicts"
+
+
+def offset_extras(
+    offsets: RowOffsets, selection: OutputSelection | None = None
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """Return the offset of each row, (n,), or for each raw output, (n, outputs).
+
+    Args:
+        selection: of raw outputs that are explained; None: those of the model, under an axis of their own.
+    """
+    if selection is None:
+        given = offsets.given
+        return {
+            "offset": (("row",), given[:, 0].copy()) if given.shape[1] == 1 else (("row", "raw_output"), given.copy())
+        }
+    chosen = np.ascontiguousarray(selection.drop_output_axis(selection.select_values(offsets.given)))
+    return {"offset": (("row", "output") if selection.has_output_axis else ("row",), chosen)}
+
+
+def with_offsets(
+    e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats | None = None
+) -> Explanation:
+    """Return attributions or interactions of rows with offsets.
+
+    Args:
+        e: on the additive scale, of the rows without them; behind a link, of the rows with them.
+        selection: of the outputs that are explained. bases: behind a link, of each row, (n, outputs explained).
+    """
+    return _added(e, offsets, selection) if bases is None else _inside(e, offsets, selection, bases)
+
+
+def _inside(e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats) -> Explanation:
+    """Behind a link: the values are of rows with offsets already; their own bases and what the evidence says."""
+    dims = ("row", "output") if selection.has_output_axis else ("row",)
+    is_shared = len(bases) > 0 and (bases == bases[0]).all()
+    shared = bases[0] if is_shared else np.full(bases.shape[1], np.nan)
+    evidence = replace(
+        e.evidence,
+        notes=(*e.evidence.notes, offsets.note, OFFSET_GAMES_NOTE),
+        settings={**e.evidence.settings, OFFSET_INSIDE_SETTING: offsets.name},
+        fingerprints={**e.evidence.fingerprints, "offset": offsets.fingerprint},
+    )
+    own = np.ascontiguousarray(selection.drop_output_axis(bases))
+    return replace(
+        e,
+        base=np.array(selection.drop_output_axis(shared)),
+        evidence=evidence,
+        extras={**e.extras, "base": (dims, own), **offset_extras(offsets)},
+    )
+
+
+def _added(e: Explanation, offsets: RowOffsets, selection: OutputSelection) -> Explanation:
+    """On the additive scale: the same values from other bases to other predictions."""
+    replaced = selection.drop_output_axis(selection.select_values(offsets.replaced))
+    added = selection.drop_output_axis(selection.select_values(offsets.added))
+    extras = offset_extras(offsets, selection)
+    dims, given = extras["offset"]
+    base = np.asarray(e.base - replaced)
+    assert e.prediction is not None  # noqa: S101  # of rows
+    evidence = replace(
+        e.evidence,
+        notes=(*e.evidence.notes, offsets.note, OWN_BASES_NOTE),
+        settings={**e.evidence.settings, OFFSET_SETTING: offsets.name},
+        fingerprints={**e.evidence.fingerprints, "offset": offsets.fingerprint},
+    )
+    return replace(
+        e,
+        base=base,
+        prediction=np.asarray(e.prediction + added),
+        evidence=evidence,
+        extras={**e.extras, "base": (dims, np.asarray(base + given)), **extras},
+    )

@@ -1,0 +1,51 @@
+"""What stands above a report: the model and its file, the rows, the date, and fingerprints of what was read."""
+
+from __future__ import annotations
+
+import os
+from datetime import UTC, datetime
+from html import escape
+from typing import Final
+
+from whybox.reporting.facts import ReportData
+
+__all__ = ["ROLE_WORDS", "cover_html", "date_text", "report_title"]
+
+DIGITS_OF_FINGERPRINT: Final = 16  # the section on evidence has all
+ROLE_WORDS: Final = {None: "", "held-out": ", held out from training", "train": ", which the model was trained on"}
+
+
+def report_title(f: ReportData) -> str:
+    """Return the usual title of the page."""
+    return f"Explanation of {f.model.kind}"
+
+
+def date_text() -> str:
+    """Return the day in UTC, ``30 November 2026``: of ``SOURCE_DATE_EPOCH`` where a page has to be the same again, else today."""
+    epoch = os.environ.get("SOURCE_DATE_EPOCH", "")
+    day = datetime.fromtimestamp(int(epoch), UTC) if epoch.isdigit() else datetime.now(UTC)
+    return f"{day.day} {day:%B %Y}"
+
+
+def cover_html(f: ReportData, model_name: str | None) -> str:
+    """Return the lines above the sections; printed, they are a page of their own.
+
+    Args:
+        model_name: file or version of the model, as it was given.
+    """
+    evidence = f.explanation.evidence
+    known = f"; the truth is the column {f.asked.truth_name}" if f.asked.truth_name else "; with the truth"
+    rows = (
+        f"{len(f.rows):,}{f' from {f.options.source}' if f.options.source else ''}{ROLE_WORDS[f.role]}"
+        f"{'' if f.truth is None else known}"
+    )
+    prints = ", ".join(f"{name} {digest[:DIGITS_OF_FINGERPRINT]}" for name, digest in evidence.fingerprints.items())
+    lines = [
+        ("Model", f.model.kind if model_name is None else f"{model_name}, {f.model.kind}"),
+        ("Rows", rows),
+        *([] if f.background is None else [("Background", f"{len(f.background):,} rows")]),
+        ("Date", date_text()),
+        ("Fingerprints", f"{prints} (SHA-256)"),
+        ("Made by", f"whybox {evidence.versions.get('whybox', '')}".strip()),
+    ]
+    return "<dl class=cover>" + "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in lines) + "</dl>"
