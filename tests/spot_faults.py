@@ -206,6 +206,7 @@ _ALL = (
     ("integrated_gradients", {"steps": 5}), ("expected_gradients", {"samples": 32}), ("occlusion", {"window": 2}), ("ablation", {"patches": 2}),
     ("rise", {"samples": 30}), ("shapley", {"patches": 2}), ("lime", {"patches": 2}),
     ("lime", {"patches": 3, "samples": 60}), ("gradcam", {}), ("layercam", {}), ("scorecam", {}), ("deeplift", {}), ("guided_backprop", {}),
+    ("guided_gradcam", {}), ("layer_integrated_gradients", {"layer": "1"}), ("conductance", {"layer": "1"}),
 )  # fmt: skip
 _LIME = tuple(m for m in _ALL if m[0] == "lime")
 _NOISY = tuple(m for m in _ALL if m[0] in ("smoothgrad", "vargrad"))

@@ -36,15 +36,20 @@ def jax(
 
 
 def exported(path: str | Path, *, trust_pickle: bool = False) -> Differentiable:
-    """Read a network from a ``.pt2`` file that ``torch.export.save`` wrote. Nothing in it is run before it was checked.
+    """Read a network from a ``.pt2`` file that ``torch.export.save`` wrote, or a ``.keras`` file. Nothing in it is run before it was checked.
 
     Args:
         path: of the file.
-        trust_pickle: read parts that only Python's pickle can, which runs whatever code is in them; also .pt and .pth files of whole modules.
+        trust_pickle: read parts that only Python's pickle can, which runs whatever code is in them; also .pt and .pth files of whole modules, and
+            layers of ``.keras`` files that are not Keras's own.
 
     Raises:
         UntrustedPickleError: the file could run code. ModelFileError: not such a file, or damaged.
     """
+    if Path(path).suffix.lower() == ".keras":
+        from whybox.adapters.keras.files import read as read_keras
+
+        return read_keras(Path(path), trust_pickle=trust_pickle)
     from whybox.adapters.torch.exported import read
 
     return read(Path(path), trust_pickle=trust_pickle)

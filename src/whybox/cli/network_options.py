@@ -38,7 +38,9 @@ def add_network(parser: argparse.ArgumentParser) -> None:
     """Add MODEL and INPUT, and how they are read."""
     add = parser.add_argument
     add(
-        "model", metavar="MODEL", help=".pt2 of torch.export.save, or MODULE:FUNCTION; .pt and .pth with --trust-pickle"
+        "model",
+        metavar="MODEL",
+        help=".pt2 of torch.export.save, .keras, or MODULE:FUNCTION; .pt and .pth with --trust-pickle",
     )
     plain = add(
         "inputs",

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 __all__ = ["NETWORK_TEXT", "add_command", "files_read", "maps_of"]
 
 NETWORK_TEXT: Final = """\
-MODEL is a program of torch.export (.pt2), which needs no code and runs none while it is read, or MODULE:FUNCTION,
-which is imported and called and returns a network (a torch module in eval mode, a Keras model,
+MODEL is a program of torch.export (.pt2), which needs no code and runs none while it is read, a model of Keras 3
+(.keras) of Keras's own layers, or MODULE:FUNCTION, which is imported and called and returns a network (a torch module in eval mode, a Keras model,
 whybox.networks.jax(...)). INPUT are pictures (.png, .jpg), arrays (.npy) or a table (.csv, .parquet).
 A network of several inputs is given each by its name."""
 _TEXT: Final = "Write which parts of each input a network's answer depends on.\n" + NETWORK_TEXT

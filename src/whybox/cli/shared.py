@@ -38,7 +38,7 @@ __all__ = [
 ]
 
 TABLE_MODELS: Final = (".json", ".ubj", ".txt", ".cbm", ".skops")
-NETWORKS: Final = (".pt2", ".pt", ".pth")
+NETWORKS: Final = (".pt2", ".keras", ".safetensors", ".pt", ".pth")
 DATA_SUFFIXES: Final = (".csv", ".tsv", ".gz", ".parquet", ".pq", ".xlsx", ".npy", ".png", ".jpg", ".jpeg")
 SCALES: Final = ("raw", "probability", "response")  # held against the library's by a test
 TABLE_WORDING: Final = Wording(
@@ -208,7 +208,7 @@ def refuse_misplaced(options: argparse.Namespace) -> None:
         )
     if of_networks and _suffix_of(model) in TABLE_MODELS:
         raise UnsupportedModelError(
-            f"{model} holds a model of tables, and {options.command.prog} reads networks (.pt2 of torch.export, or MODULE:FUNCTION); "
+            f"{model} holds a model of tables, and {options.command.prog} reads networks (.pt2 of torch.export, .keras, or MODULE:FUNCTION); "
             "for models of tables there are whybox explain and whybox effects."
         )
 

@@ -38,8 +38,14 @@ def read(path: Path, *, trust_pickle: bool = False) -> TorchNetwork:
         raise ModelFileError(f"there is no file {str(path)!r}.")
     if path.suffix.lower() in _PICKLE_SUFFIXES:
         return _read_pickle(path, trust_pickle=trust_pickle)
+    if path.suffix.lower() == ".safetensors":
+        raise ModelFileError(
+            f"{path.name} holds weights alone, and a network is weights and what is computed with them: write a function that builds the network, loads them "
+            "(net.load_state_dict(safetensors.torch.load_file(path))) and returns net.eval(); give it as MODULE:FUNCTION on the command line, or pass the network. "
+            f"{_EXPORT_HINT}."
+        )
     if path.suffix.lower() != ".pt2":
-        raise ModelFileError(f"{path.name}: networks are read from .pt2 files. {_EXPORT_HINT}.")
+        raise ModelFileError(f"{path.name}: networks are read from .pt2 and .keras files. {_EXPORT_HINT}.")
     raw = path.read_bytes()
     if not trust_pickle:
         check_archive(raw, path.name)

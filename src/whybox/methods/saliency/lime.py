@@ -51,7 +51,7 @@ class LimeParts(Method):
         kernel_width: of the kernel; smaller: more parts stay visible.
         alpha: penalty of the squared coefficients as in scikit-learn's Ridge on `samples` plain draws; the lime package has 1. It shrinks coefficients the more, the
             narrower the kernel is.
-        parts, patches, baseline: as of Ablation.
+        parts, patches, baseline, joined: as of Ablation.
     """
 
     samples: int = 1000
@@ -60,6 +60,7 @@ class LimeParts(Method):
     parts: Any = None
     patches: Any = None
     baseline: Any = None
+    joined: bool = False
 
     name: ClassVar[str] = "lime"
     title: ClassVar[str] = "LIME"
@@ -75,7 +76,7 @@ class LimeParts(Method):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
-        parts = resolve_segments(problem, replacement, self.parts, self.patches)
+        parts = resolve_segments(problem, replacement, self.parts, self.patches, joined=self.joined)
         designs = self._make_designs(problem, parts, replacement)
         row_scores = problem.scores
         n_rows, n_targets = row_scores.shape

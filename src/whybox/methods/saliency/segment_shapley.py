@@ -40,13 +40,14 @@ class ShapleyParts(Method):
 
     Attributes:
         samples: most evaluations a row, the row itself and the empty coalition included. None: 512, or more if more parts need it.
-        parts, patches, baseline: as of Ablation. With several baselines values are means over them, and they share `samples`.
+        parts, patches, baseline, joined: as of Ablation. With several baselines values are means over them, and they share `samples`.
     """
 
     samples: int | None = None
     parts: Any = None
     patches: Any = None
     baseline: Any = None
+    joined: bool = False
 
     name: ClassVar[str] = "shapley"
     title: ClassVar[str] = "Shapley values of parts"
@@ -60,7 +61,7 @@ class ShapleyParts(Method):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
-        parts = resolve_segments(problem, replacement, self.parts, self.patches)
+        parts = resolve_segments(problem, replacement, self.parts, self.patches, joined=self.joined)
         games = self._make_games(problem, parts, replacement)
         row_scores = problem.scores
         values = np.zeros((problem.n_rows, parts.n_segments, problem.target.n_targets))

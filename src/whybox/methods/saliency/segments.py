@@ -5,6 +5,7 @@ Source: leaving one out, Zeiler & Fergus 2014 (arXiv:1311.2901); for words Li, M
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, final
 
@@ -87,7 +88,9 @@ class Segments:
         return (("row", "part", "output"), full) if problem.target.has_output_axis else (("row", "part"), full[:, :, 0])
 
 
-def resolve_segments(problem: SaliencyProblem, replacement: Replacement, parts: Any, patches: Any) -> Segments:
+def resolve_segments(
+    problem: SaliencyProblem, replacement: Replacement, parts: Any, patches: Any, *, joined: bool = False
+) -> Segments:
     """Cut inputs into parts.
 
     Args:
@@ -96,6 +99,7 @@ def resolve_segments(problem: SaliencyProblem, replacement: Replacement, parts: 
             the input less rows and channels, or one such a row. A tuple with one for each input of several.
         patches: with parts=None, number of patches along each position axis, a number or one for each axis. None: four along each axis of pictures
             and volumes; inputs with one position axis (features, tokens, time) have each position as a part.
+        joined: True: a number in `parts` means the same part in every input, so that a part can span several.
 
     Raises:
         OptionError, InputError: these do not suit the inputs.
@@ -105,17 +109,11 @@ def resolve_segments(problem: SaliencyProblem, replacement: Replacement, parts: 
         raise OptionError(f"parts is a tuple of {len(requests)} and the network has {len(problem.inputs)} inputs.")
     if parts is not None and len(problem.inputs) > 1 and not isinstance(parts, (tuple, str)):
         raise OptionError("the network has several inputs: give parts as a tuple with one for each.")
-    labels: list[npt.NDArray[np.intp] | None] = []
-    count = 0
-    description: list[str] = []
-    for input_index, input_ in enumerate(problem.inputs):
-        if not replacement.maskable_inputs[input_index]:
-            labels.append(None)
-            continue
-        input_labels, words = _input_segments(problem, input_, requests[input_index], patches)
-        labels.append(np.where(input_labels >= 0, input_labels + count, -1))
-        count += int(input_labels.max()) + 1
-        description.append(words)
+    if joined:
+        labels, description = _joined_segments(problem, replacement, requests)
+    else:
+        labels, description = _separate_segments(problem, replacement, requests, patches)
+    count = 1 + max(int(of.max()) for of in labels if of is not None)
     sizes = np.zeros((problem.n_rows, count), dtype=np.intp)
     active = np.zeros((problem.n_rows, count), dtype=bool)
     for input_index, of in enumerate(labels):
@@ -131,6 +129,58 @@ def resolve_segments(problem: SaliencyProblem, replacement: Replacement, parts: 
             active[row] |= np.bincount(one[differs & (one >= 0)], minlength=count) > 0
     channels = parts is not None and "channels" in [w for w in requests if isinstance(w, str)]
     return Segments(tuple(labels), count, sizes, active, "; ".join(dict.fromkeys(description)), channels)
+
+
+def _separate_segments(
+    problem: SaliencyProblem, replacement: Replacement, requests: Sequence[Any], patches: Any
+) -> tuple[list[npt.NDArray[np.intp] | None], list[str]]:
+    """Parts of each input, which are numbered one after the other; and what they are."""
+    labels: list[npt.NDArray[np.intp] | None] = []
+    count = 0
+    description: list[str] = []
+    for input_index, input_ in enumerate(problem.inputs):
+        if not replacement.maskable_inputs[input_index]:
+            labels.append(None)
+            continue
+        input_labels, words = _input_segments(problem, input_, requests[input_index], patches)
+        labels.append(np.where(input_labels >= 0, input_labels + count, -1))
+        count += int(input_labels.max()) + 1
+        description.append(words)
+    return labels, description
+
+
+def _joined_segments(
+    problem: SaliencyProblem, replacement: Replacement, requests: Sequence[Any]
+) -> tuple[list[npt.NDArray[np.intp] | None], list[str]]:
+    """Parts that span inputs: the same number is the same part; and what they are.
+
+    Raises:
+        OptionError: an input that may be masked has no array of parts. InputError: see _given_parts.
+    """
+    used = [i for i, may in enumerate(replacement.maskable_inputs) if may]
+    if any(requests[i] is None or isinstance(requests[i], str) for i in used):
+        raise OptionError(
+            Argument("joined", True),
+            " makes equal numbers one part: give ",
+            Argument("parts", example="(array, array)"),
+            " as a tuple with an array of whole numbers for each input.",
+        )
+    given = {i: _given_parts(problem, problem.inputs[i], requests[i]) for i in used}
+    rows = max(len(a) for a in given.values())
+    out = {i: np.full((rows, *a.shape[1:]), -1, dtype=np.intp) for i, a in given.items()}
+    counts = set()
+    for k in range(rows):
+        one = {i: a[min(k, len(a) - 1)] for i, a in given.items()}
+        numbers = np.unique(np.concatenate([a[a >= 0] for a in one.values()]))
+        counts.add(len(numbers))
+        for i, a in one.items():
+            out[i][k][a >= 0] = np.searchsorted(numbers, a[a >= 0])
+    words = f"{_count_words(sorted(counts))} given parts of {len(used)} inputs together"
+    return [problem.inputs[i].with_channel(out[i]) if i in out else None for i in range(len(problem.inputs))], [words]
+
+
+def _count_words(counts: Sequence[int]) -> str:
+    return f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''}"
 
 
 def _input_segments(
@@ -153,7 +203,7 @@ def _input_segments(
         of = np.arange(input_.x.shape[input_.channel_axis]).reshape(shape)
         return np.broadcast_to(of, input_.x.shape[1:])[None].astype(np.intp), f"{of.size} channels"
     if request is not None:
-        return _given_segments(problem, input_, request, sizes)
+        return _given_segments(problem, input_, request)
     if len(sizes) == 1 and patches is None:
         cuts: tuple[int, ...] = sizes
         words = f"{sizes[0]} {input_.dims[input_.position_axes[0]]}s"
@@ -168,10 +218,13 @@ def _input_segments(
     return input_.with_channel(grid[None]), words
 
 
-def _given_segments(
-    problem: SaliencyProblem, input_: Input, request: Any, sizes: tuple[int, ...]
-) -> tuple[npt.NDArray[np.intp], str]:
-    """The user's superpixels, renumbered 0, 1, ... in each row, in their order."""
+def _given_parts(problem: SaliencyProblem, input_: Input, request: Any) -> npt.NDArray[np.int64]:
+    """The user's numbers of parts, (1 or rows, *positions).
+
+    Raises:
+        InputError: they are no whole numbers, have another shape, or hold a row all of whose positions stay.
+    """
+    sizes = input_.position_shape
     a = np.asarray(problem.net.numpy(request) if problem.net.is_own_array(request) else request)
     if a.dtype.kind not in "iu":
         raise InputError(f"parts holds {a.dtype}; it must be whole numbers, the part of each position.")
@@ -181,14 +234,19 @@ def _given_segments(
         )
     a = a.astype(np.int64) if a.shape != sizes or problem.n_rows == a.shape[0] == 1 else a.astype(np.int64)[None]
     a = a.reshape(-1, *sizes)
+    if not (a >= 0).reshape(len(a), -1).any(axis=1).all():
+        raise InputError("parts has a row in which every number is below 0: nothing may be masked there.")
+    return np.asarray(a)
+
+
+def _given_segments(problem: SaliencyProblem, input_: Input, request: Any) -> tuple[npt.NDArray[np.intp], str]:
+    """The user's superpixels, renumbered 0, 1, ... in each row, in their order."""
+    a = _given_parts(problem, input_, request)
     out = np.full(a.shape, -1, dtype=np.intp)
     for k, one in enumerate(a):
         stay = one >= 0
-        if not stay.any():
-            raise InputError("parts has a row in which every number is below 0: nothing may be masked there.")
         out[k][stay] = np.unique(one[stay], return_inverse=True)[1].reshape(-1)
-    counts = sorted({int(o.max()) + 1 for o in out})
-    return input_.with_channel(out), f"{counts[0]}{f' to {counts[-1]}' if len(counts) > 1 else ''} given parts"
+    return input_.with_channel(out), f"{_count_words(sorted({int(o.max()) + 1 for o in out}))} given parts"
 
 
 def without_channel(problem: SaliencyProblem, parts: Segments, maps: TargetMaps) -> TargetMaps:
@@ -216,11 +274,13 @@ class Ablation(Method):
         parts: None: patches, or each feature or token; ``"channels"``; or whole numbers, see resolve_segments.
         patches: number of patches along each position axis; None: four, or each feature, token or time step.
         baseline: what replaces a part; see whybox.methods.saliency.masking.
+        joined: True: equal numbers in `parts` of several inputs are one part.
     """
 
     parts: Any = None
     patches: Any = None
     baseline: Any = None
+    joined: bool = False
 
     name: ClassVar[str] = "ablation"
     title: ClassVar[str] = "Leaving one part out"
@@ -230,7 +290,7 @@ class Ablation(Method):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
-        parts = resolve_segments(problem, replacement, self.parts, self.patches)
+        parts = resolve_segments(problem, replacement, self.parts, self.patches, joined=self.joined)
         active = [np.flatnonzero(of) for of in parts.is_active]
         row_scores = problem.scores
         values = np.zeros((problem.n_rows, parts.n_segments, problem.target.n_targets))

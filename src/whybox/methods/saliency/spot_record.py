@@ -168,12 +168,14 @@ class SpotRecord:
         for row in self.rows.tolist():
             flat = [None if of is None else of[min(row, len(of) - 1)].reshape(-1) for of in labels]
             places: list[Indices | None] = []
+            seen = np.zeros(0, dtype=np.intp)  # a part of several inputs is watched in the first of them
             for of in flat:
                 if of is None:
                     places.append(None)
                     continue
                 numbers, first = np.unique(of, return_index=True)
-                places.append(first[np.isin(numbers, parts_of_rows[row])])
+                places.append(first[np.isin(numbers, parts_of_rows[row]) & ~np.isin(numbers, seen)])
+                seen = np.concatenate([seen, numbers])
             self.watched_positions[row], self.watched_masks[row] = tuple(places), []
 
     def add_points(
