@@ -16,8 +16,9 @@ import whybox as wb
 from whybox.errors import ExplanationFileError
 from whybox.explanation.effects import Effects
 from whybox.explanation.evidence import Evidence
-from whybox.explanation.explanation import EXPLANATION_KINDS, Explanation
+from whybox.explanation.explanation import Explanation
 from whybox.explanation.files_before_ids import method_before_ids
+from whybox.explanation.kinds import EXPLANATION_KINDS
 from whybox.methods.registry import of_id, options_of
 from whybox.methods.saliency.recipe import read_recipe
 from whybox.reporting.sections.saliency_maps import MethodMaps, saliency_maps_section

@@ -12,9 +12,9 @@ import drawn
 import whybox as wb
 import zoo
 from whybox.errors import OptionError
-from whybox.explanation.explanation import EXPLANATION_KINDS
 from whybox.explanation.feature_values import strongest_partner
 from whybox.explanation.figures import ATTRIBUTED_TEXTS, EFFECTS_FIGURES, FIGURE_SPECS, OF_TEXTS
+from whybox.explanation.kinds import EXPLANATION_KINDS
 from whybox.methods.registry import methods
 from whybox.plots.style import distinct_labels
 

@@ -36,8 +36,8 @@ def pair_lines(e: Any) -> list[str]:
     """
     import numpy as np
 
-    from whybox.explanation.explanation import PAIR_SEPARATOR
     from whybox.explanation.html import number_text
+    from whybox.explanation.kinds import PAIR_SEPARATOR
     from whybox.explanation.local_rows import row_name
 
     lines: list[str] = []

@@ -19,47 +19,14 @@ from whybox.explanation.curve_functions import CurveFunction
 from whybox.explanation.errors_of_values import interval_of_values, median_error_text
 from whybox.explanation.evidence import Evidence
 from whybox.explanation.figures import Figures
+from whybox.explanation.kinds import EXPLANATION_KINDS, KINDS_FROM_A_BASE, OFFSET_SETTING
 from whybox.explanation.local_words import has_words, keep_own_words
 from whybox.explanation.selection import as_key
 from whybox.models.links import PREDICTION_UNITS
 
-__all__ = ["EXPLANATION_KINDS", "OFFSET_INSIDE_SETTING", "OFFSET_SETTING", "PAIR_SEPARATOR", "Explanation"]
+__all__ = ["Explanation"]
 
-# kind -> the axes it may have, in order; "output" is there only where the model has several
-EXPLANATION_KINDS: Final = {
-    "attribution": ("row", "word", "feature", "output"),
-    "interaction": ("row", "feature", "feature_2", "output"),
-    "importance": ("feature", "output"),
-    "local": ("width", "row", "word", "feature", "output"),
-    "rule": ("row", "feature"),
-    "agreement": ("feature", "method"),
-    "effect": ("row", "point", "point_2", "output"),
-    "interaction_size": ("feature", "feature_2", "output"),
-    # of saliency, the axes between rows and outputs stand in the network's own order
-    "saliency": (
-        "row",
-        "channel",
-        "time",
-        "z",
-        "y",
-        "x",
-        "token",
-        "word",
-        "part",
-        "axis_1",
-        "axis_2",
-        "axis_3",
-        "axis_4",
-        "feature",
-        "output",
-    ),
-}
 _PICKED_LABELS_KEPT: Final = ("width", "row", "output", "method")  # of axes from which one entry was picked
-_KINDS_FROM_A_BASE: Final = ("attribution", "interaction")  # whose values lead from the base to the prediction
-# of the evidence: the library's word for offsets that the rows have, on the additive scale or inside a link
-OFFSET_SETTING: Final = "offset"
-OFFSET_INSIDE_SETTING: Final = "offset_inside_link"
-PAIR_SEPARATOR: Final = " \N{MULTIPLICATION SIGN} "  # between the names of two features in a term
 
 
 @final
@@ -176,12 +143,12 @@ class Explanation:
     @property
     def explained(self) -> str:
         """What is shared out among features, in a word: ``"prediction"``, or ``"loss"`` of it."""
-        return "loss" if self.kind in _KINDS_FROM_A_BASE and self.evidence.settings.get("loss") else "prediction"
+        return "loss" if self.kind in KINDS_FROM_A_BASE and self.evidence.settings.get("loss") else "prediction"
 
     @property
     def offset(self) -> Floats | None:
         """The offset of each row, (rows,) or (rows, outputs), where prediction = model's base + offset + sum of values; None where rows have none, or inside a link."""
-        is_added = self.kind in _KINDS_FROM_A_BASE and OFFSET_SETTING in self.evidence.settings
+        is_added = self.kind in KINDS_FROM_A_BASE and OFFSET_SETTING in self.evidence.settings
         return self.extras["offset"][1] if is_added else None
 
     @cached_property
@@ -326,7 +293,7 @@ class Explanation:
             if dim == "row":
                 prediction = None if prediction is None else prediction[index]
                 data = None if data is None else data.rows(np.atleast_1d(np.arange(len(data))[index]))
-                if isinstance(index, (int, np.integer)) and self.kind in _KINDS_FROM_A_BASE and "base" in extras:
+                if isinstance(index, (int, np.integer)) and self.kind in KINDS_FROM_A_BASE and "base" in extras:
                     base = extras["base"][1]
             if dim == "output":
                 base, prediction = base[index], None if prediction is None else prediction[..., index]

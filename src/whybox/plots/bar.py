@@ -92,16 +92,7 @@ def bar(
     if ends is not None:
         draw_intervals(ax, y, *ends)
     low, high = (left, left) if ends is None else (np.fmin(ends[0], left), np.fmax(ends[1], left))
-    for at, total, end in zip(y, left, np.maximum(high, 0.0), strict=True):
-        ax.annotate(
-            number_in_figure(total, 3),
-            (end, at),
-            xytext=(4, 0),
-            textcoords="offset points",
-            va="center",
-            fontsize="small",
-            color=text_color(),
-        )
+    _write_numbers(ax, y, left, np.maximum(high, 0.0))
     ax.set_yticks(y, names)
     ax.set_ylim(-0.6, len(names) - 0.4)
     ax.set_xlim(min(float(low.min(initial=0.0)), 0.0), max(float(high.max(initial=0.0)) * 1.12, 1e-12))
@@ -126,6 +117,20 @@ def bar(
     add_caution(ax, shown)
     style_axes(ax)
     return ax
+
+
+def _write_numbers(ax: Axes, y: npt.NDArray[Any], totals: Floats, ends: Floats) -> None:
+    """Write the length of each bar beside its end."""
+    for at, total, end in zip(y, totals, ends, strict=True):
+        ax.annotate(
+            number_in_figure(total, 3),
+            (end, at),
+            xytext=(4, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize="small",
+            color=text_color(),
+        )
 
 
 def _words_about_lines(e: Explanation, *, summed: bool) -> str:

@@ -11,8 +11,8 @@ import numpy.typing as npt
 from whybox.core.label_choice import matching_positions, output_position, output_words
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, did_you_mean
-from whybox.explanation.explanation import PAIR_SEPARATOR
 from whybox.explanation.feature_values import cell_text
+from whybox.explanation.kinds import PAIR_SEPARATOR
 from whybox.explanation.local_words import has_words
 from whybox.explanation.number_text import number_text
 from whybox.models.links import CLASS_UNITS

@@ -9,8 +9,8 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 from whybox.explanation.errors_of_values import includes_zero, unconverged_rows
-from whybox.explanation.explanation import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.explanation.feature_values import value_of_row
+from whybox.explanation.kinds import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.explanation.local_words import distinct_words, has_words
 from whybox.explanation.negligible import without_rounding
 from whybox.plots.intervals import UNSURE_ALPHA, draw_intervals, interval_words

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.explanation.explanation import OFFSET_INSIDE_SETTING
+from whybox.explanation.kinds import OFFSET_INSIDE_SETTING
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_losses import RowLosses

@@ -14,7 +14,8 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
-from whybox.explanation.explanation import OFFSET_INSIDE_SETTING, OFFSET_SETTING, Explanation
+from whybox.explanation.explanation import Explanation
+from whybox.explanation.kinds import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_offsets import RowOffsets, check_finite

@@ -15,7 +15,8 @@ import numpy.typing as npt
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, LimitError, ModelMismatchError, OptionError
 from whybox.explanation.evidence import Evidence, library_versions
-from whybox.explanation.explanation import PAIR_SEPARATOR, Explanation, as_labels
+from whybox.explanation.explanation import Explanation, as_labels
+from whybox.explanation.kinds import PAIR_SEPARATOR
 from whybox.kernels.predict import mismatch_advice
 from whybox.methods.common.row_offsets import RowOffsets, check_finite
 from whybox.methods.common.spot_checks import NOT_CHECKED
