@@ -9,6 +9,7 @@ import xgboost
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import BaggingClassifier, HistGradientBoostingClassifier, RandomForestClassifier
 from sklearn.impute import KNNImputer
+from sklearn.linear_model import LinearRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -28,7 +29,9 @@ class Means(BaseEstimator, TransformerMixin):
 
     def fit(self, X, y):
         self.n_features_in_, self.feature_names_in_ = X.shape[1], np.array(X.columns)
-        self.means_ = {c: pd.Series(y).groupby(X[c].to_numpy()).mean() for c in X if X[c].dtype == object}
+        self.means_ = {
+            c: pd.Series(y).groupby(X[c].to_numpy()).mean() for c in X if not pd.api.types.is_numeric_dtype(X[c])
+        }
         self.default_ = float(np.mean(y))
         return self
 
@@ -61,6 +64,28 @@ class WhereMissing(Means):
 
     def transform(self, X):
         return np.column_stack([X.bmi.fillna(X.s5), X.sex, X.s5])
+
+
+class Together(Means):
+    """Reads a column only where three others have some values together."""
+
+    def transform(self, X):
+        return np.column_stack([X.a, np.where((X.i == 5) & (X.c == "z") & (X.a > 1), X.b, 0.0), X.i])
+
+
+@pytest.mark.parametrize("seed", [6, 8, 9])
+def test_columns_that_matter_only_together_are_found_in_mixed_rows(seed):
+    draw = np.random.default_rng(seed)
+    numbers = {"a": draw.normal(size=400), "b": 3 * draw.normal(size=400)}
+    rows = pd.DataFrame({**numbers, "c": draw.choice(list("rstuvwxyz"), 400), "i": draw.integers(0, 9, 400)})
+    together = (rows.i == 5) & (rows.c == "z") & (rows.a > 1)
+    y = (rows.a + 5 * rows.b * together).to_numpy()
+    model = make_pipeline(Together(), LinearRegression()).fit(rows, y)
+    some, background = rows[(rows.i == 5) | (rows.c == "z")].iloc[:8], rows.iloc[-100:]
+    got = wb.explain(model, some, background)
+    assert got.feature_names == tuple(rows.columns)
+    exact = wb.explain(model.predict, some, background, "exact_shap", max_evals=10**6, spot_checks=0).values
+    np.testing.assert_allclose(got.values, exact, atol=1e-9)
 
 
 def forest():

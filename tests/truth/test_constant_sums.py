@@ -33,6 +33,19 @@ def test_values_of_classes_add_up_to_nothing_and_errors_hold(load, columns, eval
     assert np.mean(inside) > 0.9
 
 
+@pytest.mark.parametrize(("index", "order"), [("shapley", 2), ("banzhaf", 1), ("banzhaf", 2), ("banzhaf(0.3)", 1)])
+def test_so_do_pairs_and_values_of_other_indices(index, order):
+    X, model = classifier(load_wine, 8)
+    rows, background = X[::60], X[1::5]
+    options = {"order": order, "index": index, "spot_checks": 0}
+    exact = wb.explain(model, rows, background, "exact_shap", max_evals=10**6, **options).values
+    got = wb.explain(model, rows, background, "sampled_shap", max_evals=6_000, tol=1e-9, surrogate=False, **options)
+    assert np.abs(got.values.sum(axis=-1)).max() < 1e-12
+    if index == "shapley":
+        np.testing.assert_allclose(got.base + got.values.sum(axis=(1, 2)), got.prediction, atol=1e-12)
+    assert np.mean(np.abs(got.values - exact) <= 1.96 * got.std_error + 1e-12) > 0.85
+
+
 def test_one_class_and_outputs_of_other_sums_stay_as_they_are():
     assert constant_sum(np.array([[0.2, 0.8], [0.5, 0.5]])) == 1.0
     assert constant_sum(np.array([[0.2, 0.8], [0.5, 0.6]])) is None

@@ -132,6 +132,28 @@ def test_every_row_may_have_its_own_base():
     assert "base nan" not in e._repr_html_()
 
 
+def test_bases_of_outputs_are_those_of_outputs_however_many_rows_there_are():
+    base, names = np.arange(3.0), ["a", "b", "c"]
+    for rows, features in (
+        (5, 4),
+        (5, 3),
+        (3, 4),
+        (3, 3),
+    ):  # expected_value of an explainer beside values of all its outputs
+        values = np.arange(rows * features * 3.0).reshape(rows, features, 3)
+        for given in (like_shap(values, base), like_shap(values, base, output_names=names)):
+            e = wb.Explanation.from_shap(given)
+            assert e.dims == ("row", "feature", "output")
+            assert np.array_equal(e.base, base)
+            assert np.array_equal(e.prediction, base + values.sum(axis=1))
+    both = np.arange(27.0).reshape(3, 3, 3)
+    e = wb.Explanation.from_shap(
+        like_shap(both + both.swapaxes(1, 2), base)
+    )  # symmetric: interactions, and a base for each row
+    assert e.dims == ("row", "feature", "feature_2")
+    assert np.array_equal(e.extras["base"][1], base)
+
+
 @pytest.mark.parametrize(
     ("given", "words"),
     [

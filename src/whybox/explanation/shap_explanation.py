@@ -121,7 +121,7 @@ def from_shap(kind: type[_Kind], shap_values: Any, *, units: str = PREDICTION_UN
     tail = tuple(d for d in dims if not d.startswith("feature"))
     summed = values.sum(axis=features)
     bases = np.broadcast_to(
-        base[:, None] if tail == ("row", "output") and base.shape == (rows,) else base, summed.shape
+        base[:, None] if tail == ("row", "output") and base.shape == (rows,) != summed.shape[1:] else base, summed.shape
     )
     first = bases[0] if "row" in dims else bases
     same = np.array_equal(np.broadcast_to(first, bases.shape), bases, equal_nan=True)
@@ -157,7 +157,10 @@ def _dims_of(s: Any, values: Floats, base: Floats) -> tuple[str, ...]:
     left = values.ndim - len(rows) - 1
     names = s.output_names
     named = not isinstance(names, str) and names is not None and len(names) == values.shape[-1]
-    has_outputs = left > 0 and (base.ndim > len(rows) or left > 1 or named)
+    of_outputs = left > 0 and base.shape == values.shape[-1:]  # expected_value of several outputs
+    if of_outputs and left == 1 and base.shape == values.shape[: len(rows)]:  # or one for each row, of interactions
+        of_outputs = values.shape[1] != values.shape[2] or not np.allclose(values, values.swapaxes(1, 2))
+    has_outputs = left > 0 and (base.ndim > len(rows) or left > 1 or named or of_outputs)
     dims = (
         *rows,
         "feature",

@@ -32,17 +32,19 @@ def keeps_sum(outputs: Floats, total: float) -> bool:
     return bool(off <= ROUNDING * np.abs(outputs).max(initial=0.0))
 
 
-def values_of_constant_sum(values: Floats, variances: Floats, differs: npt.NDArray[np.bool_]) -> Floats:
-    """Return values that add up to nothing over outputs, of the same sums over features.
+def values_of_constant_sum(
+    values: Floats, variances: Floats, differs: npt.NDArray[np.bool_], *, efficient: bool = True
+) -> Floats:
+    """Return values that add up to nothing over outputs, where `efficient` of the same sums over features.
 
     Args:
-        values, variances: (rows, features, outputs). differs: (rows, features), those that are not worth 0 by definition.
+        values, variances: (rows, features, outputs), or (rows, pairs of features, outputs). differs: (rows, features or pairs), those that are not worth 0 by
+            definition. efficient: whether sums over features are known.
     """
     gap = values.sum(axis=2)  # (rows, features)
     own = np.maximum(differs.sum(axis=1, keepdims=True), 1)
-    gap = np.where(
-        differs, gap - gap.sum(axis=1, keepdims=True) / own, 0.0
-    )  # so that sums over features stay as they are
+    known = gap.sum(axis=1, keepdims=True) / own if efficient else 0.0  # so that sums over features stay as they are
+    gap = np.where(differs, gap - known, 0.0)
     of_outputs = variances.sum(axis=1)
     total = of_outputs.sum(axis=1, keepdims=True)
     share = np.divide(of_outputs, total, out=np.zeros_like(of_outputs), where=total > 0)

@@ -318,7 +318,14 @@ class _Rounds:
         error = np.sqrt(state.spread * squares) if squares < 1 else np.full_like(state.spread, np.nan)
         values = state.values.copy()
         if self._all_groups and all(group.has_constant_sum for group in self._all_groups):
-            values = values_of_constant_sum(values, state.variances, problem.differs)
+            own, shape = problem.differs, (len(values), -1, values.shape[-1])
+            if self._order == 2:
+                own = (own[:, :, None] & own[:, None, :]).reshape(len(own), -1)
+            efficient = problem.options.game_index.efficient
+            of_variances = state.variances.reshape(shape)
+            values = values_of_constant_sum(values.reshape(shape), of_variances, own, efficient=efficient).reshape(
+                values.shape
+            )
         return GameAnswer(
             values=values,
             std_error=np.sqrt(state.variances),
