@@ -11,7 +11,14 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
-from whybox.models.losses import LOSSES, class_labels, class_probabilities, true_classes, true_numbers
+from whybox.models.losses import (
+    LOSSES,
+    are_of_one_target,
+    class_labels,
+    class_probabilities,
+    true_classes,
+    true_numbers,
+)
 from whybox.numerics.rounding import varies
 
 __all__ = [
@@ -47,7 +54,7 @@ class Performance:
 
 
 def measure_performance(model: Model, raw: Floats, y: Any) -> Performance | None:
-    """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs, scores or labels of classes).
+    """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs or targets, scores or labels of classes).
 
     Raises:
         InputError: the truth does not fit: missing values, unknown classes, text for a regression.
@@ -56,7 +63,10 @@ def measure_performance(model: Model, raw: Floats, y: Any) -> Performance | None
     response = outputs.link(raw)
     classes = class_labels(outputs)
     if classes is not None:
-        return _classification_scores(classes, class_probabilities(outputs, response), true_classes(y, classes))
+        probabilities = class_probabilities(outputs, response)
+        if not are_of_one_target(probabilities):
+            return None
+        return _classification_scores(classes, probabilities, true_classes(y, classes))
     of_classes = isinstance(model, BlackBox) and (outputs.negative_class is not None or model.gives_labels)
     if len(outputs.names) > 1 or of_classes:
         return None
