@@ -17,8 +17,7 @@ _TRUTHS = {"labels": np.arange(120) % 3, "outputs": np.where(_TARGETS[:, 0] == 1
 
 
 def _models():
-    with pytest.warns(UserWarning):  # of so few rounds
-        network = MLPClassifier((4,), max_iter=10, random_state=0).fit(_ROWS, _TARGETS)
+    network = MLPClassifier((4,), solver="lbfgs", max_iter=500, random_state=0).fit(_ROWS, _TARGETS)
     return [(network, "labels"), (RandomForestClassifier(10, random_state=0).fit(_ROWS, _TARGETS), "outputs")]
 
 

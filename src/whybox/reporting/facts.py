@@ -13,6 +13,7 @@ import numpy.typing as npt
 from whybox.core.label_choice import output_words
 from whybox.data.table import Floats, Table
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.html import capitalized
 from whybox.methods.common.output import resolve_output
 from whybox.models.base import Model
 from whybox.models.links import ELEMENTWISE_LINKS
@@ -107,6 +108,11 @@ class ReportData:
     def agreement(self) -> float | None:
         """How far predictions of the rows are from the model's own, where explaining has compared each of them; None where it has not."""
         return None if self.is_evaluated else self.explanation.evidence.agreement
+
+    def heading(self, e: Explanation) -> str:
+        """Return the heading above what is about one output: the name of a class as it is written, or ``Class 1``; empty where there is one output."""
+        name = self.name(e)
+        return name if name in ("", str(e.output_name)) else capitalized(name)
 
     @property
     def which_rows(self) -> str:

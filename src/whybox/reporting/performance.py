@@ -19,7 +19,7 @@ from whybox.models.losses import (
     true_classes,
     true_numbers,
 )
-from whybox.numerics.rounding import varies
+from whybox.numerics.rounding import rounding_floor, varies
 
 __all__ = [
     "Calibration",
@@ -94,7 +94,11 @@ def _regression_scores(predicted: Floats, truth: Floats) -> Performance:
     scores = [
         ("RMSE", float(np.sqrt(squared.mean())), "root mean squared error, in units of the target"),
         ("MAE", float(LOSSES["absolute"](truth, predicted).mean()), "mean absolute error, in units of the target"),
-        ("Bias", float((predicted - truth).mean()), "mean of prediction minus truth"),
+        (
+            "Bias",
+            _above_rounding(float((predicted - truth).mean()), predicted, truth),
+            "mean of prediction minus truth",
+        ),
     ]
     if varies(truth):
         variation = float(((truth - truth.mean()) ** 2).sum())
@@ -107,6 +111,11 @@ def _regression_scores(predicted: Floats, truth: Floats) -> Performance:
             ),
         )
     return Performance("regression", tuple(scores), truth, predicted)
+
+
+def _above_rounding(difference: float, *of: Floats) -> float:
+    """A difference of means, and 0 where it is rounding of these numbers."""
+    return difference if abs(difference) > max(float(rounding_floor(values)) for values in of) else 0.0
 
 
 def _classification_scores(
