@@ -305,7 +305,10 @@ def did_you_mean(name: object, known: Iterable[object], *, usual_first: bool = F
     """
     names = [str(k) for k in known]
     is_text = not isinstance(name, (int, float))  # numbers that look alike mean nothing
-    close = difflib.get_close_matches(str(name), names, n=2, cutoff=0.65) if is_text else []
+    alike = [
+        n for n in names if 2 * min(len(n), len(str(name))) > max(len(n), len(str(name)))
+    ]  # not 'age' for 'target'
+    close = difflib.get_close_matches(str(name), alike, n=2, cutoff=0.65) if is_text else []
     if close:
         return f" Did you mean {' or '.join(repr(c) for c in close)}?"
     if is_text and str(name) and len(names) > MAX_NAMES_LISTED and not usual_first:

@@ -7,7 +7,9 @@ import pytest
 
 import whybox as wb
 import zoo
-from whybox.cli.main import main
+from whybox.cli.main import build_parser, main
+from whybox.cli.wording import speller
+from whybox.errors import Argument
 from whybox.methods.common.plan import cost_table
 
 
@@ -203,3 +205,15 @@ def test_long_work_says_its_time_first_and_how_to_have_it_sooner(folder, tmp_pat
     if lines == 2:
         assert said[1].startswith("whybox: sooner: --scale raw")
         assert "fewer rows of --background" in said[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "name"),
+    [
+        (("plan", "explain", "m.json", "0"), "ROWS"),
+        (("lime", "m.json", "r.csv", "--background", "b.csv", "--rows", "9"), "--rows"),
+    ],
+)
+def test_an_error_about_rows_names_what_was_typed(words, name):
+    options = build_parser()[0].parse_args(list(words))
+    assert speller(options.command, options.wording)(Argument("rows")) == name

@@ -78,3 +78,4 @@ def test_a_number_is_not_taken_for_another_number():
 
     assert did_you_mean(7000, range(70, 73)) == " Known: '70', '71', '72'."
     assert did_you_mean("bim", ["bmi"]) == " Did you mean 'bmi'?"
+    assert did_you_mean("target", ["age", "bmi"]) == " Known: 'age', 'bmi'."  # half as long: another word

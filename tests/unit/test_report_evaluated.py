@@ -86,7 +86,8 @@ def test_a_function_has_every_section_from_a_bounded_number_of_predictions(rows,
     assert f.count < 250_000
     for section in (s for s in SECTIONS if s.anchor not in ("threshold", "groups")):
         assert f"<h2>{section.heading}</h2>" in text
-    assert not re.findall(r"[Nn]ot shown: (?!for this model and output they take whybox.interactions)[^<]*", text)
+    assert not re.findall(r"[Nn]ot shown: (?!of this model it would take too many predictions)[^<]*", text)
+    assert "because it is not read" not in text.split("<h2>Evidence</h2>")[0]
     assert MAX_ROWS_EXPLAINED <= len(e) <= MAX_ROWS_EXPLAINED + 2
     assert f"Mean absolute attribution over {len(e)} of 442 rows" in text
     assert (
@@ -152,7 +153,7 @@ def test_a_classifier_that_is_not_read_has_its_scores_and_mistakes(rows, tmp_pat
     )
     assert f"<b>{number_text(float(np.mean(model.predict(rows) == y)))}</b><span>Accuracy" in text
     assert "mistaken: true class" in text
-    assert "because it is not read" in text
+    assert "because it is not read" not in text  # but under "Evidence"
     assert "TreeShap" not in text
     assert e.evidence.exact
 

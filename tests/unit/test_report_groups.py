@@ -47,7 +47,7 @@ def test_a_threshold_is_counted_as_scikit_learn_counts(named, tmp_path, threshol
     truth, guessed = y == name, p >= (threshold or 0.5)
     (tn, fp), (fn, tp) = confusion_matrix(truth, guessed)
     assert (
-        f"Of 200 rows, {tp + fp} do: {tp} rightly and {fp} as false alarms. Of the {tp + fn} that are truly {name}, {fn} are missed."
+        f"Of 200 rows, {tp + fp} do: {tp} rightly and {fp} as false alarms. Of the {tp + fn} that are truly {name}, {fn} {'is' if fn == 1 else 'are'} missed."
         in text
     )
     precision, recall = precision_score(truth, guessed), recall_score(truth, guessed)

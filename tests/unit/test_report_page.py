@@ -72,14 +72,14 @@ def test_the_five_questions_are_answered_first(whole):
     top = int(np.argsort(e.prediction, kind="stable")[-1])
     assert f"For example row {top} (highest prediction): predicted {percent_text(p[top])}" in short
     assert "not what would happen if somebody changed the feature in the world" in short
-    assert "by= compares groups" not in short
+    assert "more often for some groups" not in short
 
 
 def test_what_is_not_known_is_said(tmp_path):
     model, X = zoo.built("RandomForestRegressor")
     _, text = page(tmp_path, model, X[:40], sections=parts("summary"))
     assert "This page cannot say: no truth" in text
-    assert "by= compares groups" in text
+    assert "more often for some groups" in text
     y = zoo.y()[:40]
     _, text = page(tmp_path, model, X[:40], y=y, role="train", sections=parts("summary"))
     half, most = np.quantile(np.abs(model.predict(X[:40]) - y), [0.5, 0.9])
@@ -110,7 +110,7 @@ def test_the_cover_names_model_rows_date_and_fingerprints(whole, monkeypatch, tm
 def test_technical_lines_stand_under_evidence_alone(whole):
     text = whole[4]
     before, evidence = text.split("<h2>Evidence</h2>")
-    for words in ("split points", "Spot checks", "recomputed", "Kernel", "Found by"):
+    for words in ("split points", "Spot checks", "recomputed", "Kernel", "Found by", "all pairs of two different rows"):
         assert words not in before
     for words in ("split points", "Spot checks", "Kernel"):
         assert words in evidence

@@ -186,6 +186,18 @@ def test_regions_of_a_function_with_a_large_offset():
         assert list(wb.regions(lambda f, o=offset, t=times: o + t * (f["x"] / 3 + f["z"]), X, "x")) == ["all rows"]
 
 
+def test_a_bias_of_rounding_is_none():
+    X = np.random.default_rng(0).normal(size=(30, 2))
+    model = DecisionTreeRegressor(max_depth=2).fit(X, X[:, 0])
+    raw = model.predict(X)[:, None]
+    bias = {
+        shift: dict(s[:2] for s in measure_performance(as_model(model), raw, raw[:, 0] + shift).scores)["Bias"]
+        for shift in (0.0, 1e-16, -1e-6)
+    }
+    assert bias[0.0] == bias[1e-16] == 0.0
+    assert np.isclose(bias[-1e-6], 1e-6)
+
+
 def test_a_constant_target_has_no_share_explained():
     X = np.random.default_rng(0).normal(size=(30, 2))
     model = DecisionTreeRegressor(max_depth=2).fit(X, X[:, 0])

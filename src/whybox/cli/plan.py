@@ -11,6 +11,7 @@ from whybox.cli import anchors, effects, explain, importance, lime
 from whybox.cli.network_options import NETWORK_WORDING, add_method, add_network, files_of_inputs, question_of
 from whybox.cli.parser import EXIT_CODES, CommandParser
 from whybox.cli.shared import (
+    TABLE_WORDING,
     add_model,
     add_rows,
     as_evaluated,
@@ -20,6 +21,7 @@ from whybox.cli.shared import (
     read_rows,
 )
 from whybox.cli.text_question import refuse_model_of_texts
+from whybox.cli.wording import Wording
 from whybox.errors import Argument, OptionError
 
 __all__ = ["add_command"]
@@ -29,6 +31,7 @@ The maps of up to four of the rows are made for it."""
 
 _TEXT: Final = """Print how a command would go about its work, how long it takes and how much memory; compute and write nothing else.
 The options after COMMAND are its own, without -o."""
+_ROWS_AS_DATA: Final = Wording({**TABLE_WORDING.places, "rows": "data"})  # a number stands for them
 _EXPLAIN_TEXT: Final = """Print the kernel, the time and the memory of whybox explain with the same options.
 A block of rows is timed on this machine; the model's own predict, which checks every row, is not counted.
 Of an estimator that is evaluated (--background), predictions are counted from the rows themselves, at most."""
@@ -61,6 +64,7 @@ def add_command(commands: Any) -> None:
         about="of the attributions of a table",
         text=_EXPLAIN_TEXT,
         examples="  whybox plan explain model.json customers.parquet --order 2\n  whybox plan explain model.json 1000000",
+        wording=_ROWS_AS_DATA,
     )
     declare_command(
         inner,

@@ -10,7 +10,6 @@ from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
 from whybox.cli.row_question import check_positions, chosen_positions
 from whybox.cli.shared import (
-    TABLE_WORDING,
     add_background,
     add_model,
     add_output,
@@ -27,7 +26,6 @@ from whybox.cli.shared import (
     read_rows,
     resolve_output,
 )
-from whybox.cli.wording import Wording
 
 __all__ = ["add_command"]
 
@@ -38,9 +36,6 @@ _EXAMPLES: Final = """\
   whybox report model.json customers.parquet -o report.html --target churned --title "Who leaves, and why"
   whybox report model.json customers.csv -o r.html --target churned --threshold 0.3 --by sex --id customer --rows C7
 """
-_WORDING: Final = Wording(
-    {n: place for n, place in TABLE_WORDING.places.items() if n != "rows"}
-)  # of rows that are shown
 _APART: Final = ("rows", "ids", "by")  # written here in their own way
 
 
@@ -54,7 +49,6 @@ def add_command(commands: Any) -> None:
         about="write one offline HTML page about a model and its decisions",
         text=_TEXT,
         examples=_EXAMPLES.rstrip("\n"),
-        wording=_WORDING,
     )
 
 

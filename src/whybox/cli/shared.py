@@ -42,7 +42,7 @@ NETWORKS: Final = (".pt2", ".keras", ".safetensors", ".pt", ".pth")
 DATA_SUFFIXES: Final = (".csv", ".tsv", ".gz", ".parquet", ".pq", ".xlsx", ".npy", ".png", ".jpg", ".jpeg")
 SCALES: Final = ("raw", "probability", "response")  # held against the library's by a test
 TABLE_WORDING: Final = Wording(
-    {"X": "data", "rows": "data", "the background": "background", "players": "player", "features": "feature"}
+    {"X": "data", "the background": "background", "players": "player", "features": "feature"}
 )
 
 

@@ -21,7 +21,9 @@ from whybox.models.links import CLASS_LINKS, Outputs
 __all__ = [
     "CLASS_LOSSES",
     "LOSSES",
+    "MAX_EXCESS",
     "Loss",
+    "are_of_one_target",
     "as_loss",
     "class_labels",
     "class_probabilities",
@@ -33,6 +35,9 @@ __all__ = [
 
 ClassPositions = npt.NDArray[np.int64]
 TIED: Final = 1e-10  # probabilities that differ by a smaller share are equal but for rounding, here and in native code
+MAX_EXCESS: Final = (
+    1e-3  # that probabilities of classes may add up to beside one; those of several targets add up to their number
+)
 _LOSS_PATTERN: Final = re.compile(r"\s*([a-z_]+)\s*(?:\(\s*([^()]*?)\s*\)\s*)?")
 _OTHER_NAMES: Final = {"log_loss": "log", "squared_error": "squared", "absolute_error": "absolute"}
 _TRUTH_AS_TEXT: Final[dict[str, bool | int]] = {"True": True, "False": False, "1": 1, "0": 0}
@@ -237,6 +242,14 @@ def class_probabilities(outputs: Outputs, response: Floats) -> Floats:
     if outputs.negative_class is None:
         return response
     return np.column_stack([1 - response[:, 0], response[:, 0]])
+
+
+def are_of_one_target(probabilities: Floats) -> bool:
+    """Return whether probabilities (rows, classes) can be those of the classes of one target: they add up to one in every row.
+
+    Where several targets are predicted at once (multi-label networks, forests of several outputs), no class of one row is the true one.
+    """
+    return bool(np.allclose(probabilities.sum(axis=1), 1.0, rtol=0.0, atol=MAX_EXCESS))
 
 
 def true_numbers(y: Any, rows: int | None = None) -> Floats:

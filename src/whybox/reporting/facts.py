@@ -13,10 +13,11 @@ import numpy.typing as npt
 from whybox.core.label_choice import output_words
 from whybox.data.table import Floats, Table
 from whybox.explanation.explanation import Explanation
+from whybox.explanation.html import capitalized
 from whybox.methods.common.output import resolve_output
 from whybox.models.base import Model
 from whybox.models.links import ELEMENTWISE_LINKS
-from whybox.models.losses import class_labels, class_probabilities
+from whybox.models.losses import are_of_one_target, class_labels, class_probabilities
 from whybox.reporting.asked_rows import AskedRows
 from whybox.reporting.explained_rows import ExplainedRows
 from whybox.reporting.options import ReportOptions
@@ -31,11 +32,6 @@ MAX_OUTPUTS_DRAWN: Final = 4  # outputs that get pictures of their own
 
 
 MAX_TABLE_LINES: Final = 40
-
-
-MAX_EXCESS: Final = (
-    1e-3  # that probabilities of classes may add up to beside one; those of several targets add up to their number
-)
 
 
 MAX_CLASS_COLUMNS: Final = 20  # classes that get a column
@@ -113,6 +109,11 @@ class ReportData:
         """How far predictions of the rows are from the model's own, where explaining has compared each of them; None where it has not."""
         return None if self.is_evaluated else self.explanation.evidence.agreement
 
+    def heading(self, e: Explanation) -> str:
+        """Return the heading above what is about one output: the name of a class as it is written, or ``Class 1``; empty where there is one output."""
+        name = self.name(e)
+        return name if name in ("", str(e.output_name)) else capitalized(name)
+
     @property
     def which_rows(self) -> str:
         """The rows that are explained, as the end of a sentence: ``all rows``, or how many of how many."""
@@ -189,8 +190,7 @@ class ReportData:
         names = class_labels(outputs)
         if names is None:
             return None
-        total = class_probabilities(outputs, outputs.link(self.explained.raw)).sum(axis=1)
-        return names if np.allclose(total, 1.0, rtol=0.0, atol=MAX_EXCESS) else None
+        return names if are_of_one_target(class_probabilities(outputs, outputs.link(self.explained.raw))) else None
 
     def class_words(self, position: int) -> str:
         """Return what a class is called in a sentence: its name, or ``class 1``."""

@@ -57,7 +57,7 @@ th, td { padding: .18rem .8rem .18rem 0; text-align: right; vertical-align: top;
 th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 24rem; }
 td.text, th.text { text-align: left; overflow-wrap: anywhere; min-width: 5rem; max-width: 34rem; }
 td.word, th.word { text-align: left; white-space: nowrap; } td.whole { white-space: nowrap; }
-caption { text-align: left; color: var(--faint); padding-bottom: .2rem; }
+caption { text-align: left; max-width: calc(100vw - 2.6rem); color: var(--faint); padding-bottom: .2rem; }
 .grid > * { min-width: 0; }
 .grid { display: grid; grid-template-columns: repeat(auto-fit, minmax(min(22rem, 100%), 1fr)); gap: .4rem 1.6rem; }
 .cards { display: flex; flex-wrap: wrap; gap: .7rem; margin: .6rem 0; }
@@ -72,7 +72,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   .picture svg { max-width: none; width: auto; min-width: 26rem; } .grid .picture svg { max-width: 100%; min-width: 0; width: 100%; }
   h1 { font-size: 1.35rem; }
   .cover { grid-template-columns: 1fr; gap: 0; } .cover dd { margin-bottom: .3rem; }
-  th:first-child, td:first-child, td.text, th.text { max-width: 11rem; }
+  th:first-child, td:first-child, td.text, th.text { max-width: 11rem; } td.text { min-width: 8rem; }
   .checks, .checks thead, .checks tbody { display: block; }
   .checks tr { display: grid; grid-template-columns: 1fr 7rem 4.5rem; border-bottom: 1px solid var(--line); }
   .checks th, .checks td { border: 0; }

@@ -11,8 +11,15 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
-from whybox.models.losses import LOSSES, class_labels, class_probabilities, true_classes, true_numbers
-from whybox.numerics.rounding import varies
+from whybox.models.losses import (
+    LOSSES,
+    are_of_one_target,
+    class_labels,
+    class_probabilities,
+    true_classes,
+    true_numbers,
+)
+from whybox.numerics.rounding import rounding_floor, varies
 
 __all__ = [
     "Calibration",
@@ -47,7 +54,7 @@ class Performance:
 
 
 def measure_performance(model: Model, raw: Floats, y: Any) -> Performance | None:
-    """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs, scores or labels of classes).
+    """Score a model's raw outputs (rows, outputs) against the truth; None where no single target is defined (several outputs or targets, scores or labels of classes).
 
     Raises:
         InputError: the truth does not fit: missing values, unknown classes, text for a regression.
@@ -56,7 +63,10 @@ def measure_performance(model: Model, raw: Floats, y: Any) -> Performance | None
     response = outputs.link(raw)
     classes = class_labels(outputs)
     if classes is not None:
-        return _classification_scores(classes, class_probabilities(outputs, response), true_classes(y, classes))
+        probabilities = class_probabilities(outputs, response)
+        if not are_of_one_target(probabilities):
+            return None
+        return _classification_scores(classes, probabilities, true_classes(y, classes))
     of_classes = isinstance(model, BlackBox) and (outputs.negative_class is not None or model.gives_labels)
     if len(outputs.names) > 1 or of_classes:
         return None
@@ -84,7 +94,11 @@ def _regression_scores(predicted: Floats, truth: Floats) -> Performance:
     scores = [
         ("RMSE", float(np.sqrt(squared.mean())), "root mean squared error, in units of the target"),
         ("MAE", float(LOSSES["absolute"](truth, predicted).mean()), "mean absolute error, in units of the target"),
-        ("Bias", float((predicted - truth).mean()), "mean of prediction minus truth"),
+        (
+            "Bias",
+            _above_rounding(float((predicted - truth).mean()), predicted, truth),
+            "mean of prediction minus truth",
+        ),
     ]
     if varies(truth):
         variation = float(((truth - truth.mean()) ** 2).sum())
@@ -97,6 +111,11 @@ def _regression_scores(predicted: Floats, truth: Floats) -> Performance:
             ),
         )
     return Performance("regression", tuple(scores), truth, predicted)
+
+
+def _above_rounding(difference: float, *of: Floats) -> float:
+    """A difference of means, and 0 where it is rounding of these numbers."""
+    return difference if abs(difference) > max(float(rounding_floor(values)) for values in of) else 0.0
 
 
 def _classification_scores(

@@ -14,10 +14,10 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
+from whybox.models.losses import MAX_EXCESS, are_of_one_target, class_labels
 
 __all__ = ["ClassReader", "resolve_classes"]
 
-PROBABILITY_ROUNDING: Final = 1e-3  # within which probabilities of all classes add up to one
 MAX_LABELS: Final = 100  # different whole numbers that still count as labels of classes
 SCORE_UNITS: Final = frozenset({"decision function", "margin", "log-odds (softmax)"})
 
@@ -133,14 +133,11 @@ def _refuse_several_targets(model: Model, outputs: Floats) -> None:
     """Refuse several outputs that are not the classes of one target."""
     known = model.outputs
     if isinstance(model, BlackBox) or known.additive_probability:
-        shares = bool(
-            (outputs >= -PROBABILITY_ROUNDING).all()
-            and np.allclose(outputs.sum(axis=1), 1.0, atol=PROBABILITY_ROUNDING)
-        )
+        shares = bool((outputs >= -MAX_EXCESS).all()) and are_of_one_target(outputs)
         pairs = all(" over " in name for name in known.names)
         if shares or (known.raw_units in SCORE_UNITS and not pairs):
             return
-    elif known.has_probability or known.raw_units in SCORE_UNITS:
+    elif class_labels(known) is not None or known.raw_units in SCORE_UNITS:
         return
     raise UnsupportedModelError(
         f"anchors are rules under which a classifier keeps its class, and the {outputs.shape[1]} outputs of this model are not the probabilities of the classes of one "

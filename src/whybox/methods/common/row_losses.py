@@ -20,6 +20,7 @@ from whybox.models.links import PREDICTION_UNITS, Outputs
 from whybox.models.losses import (
     CLASS_LOSSES,
     Loss,
+    are_of_one_target,
     as_loss,
     class_labels,
     class_probabilities,
@@ -80,11 +81,20 @@ class RowLosses:
         return truth
 
     def compared(self, predictions: Floats) -> Floats:
-        """Return what the loss compares with the truth, (rows,) numbers or (rows, classes) probabilities, from predictions (rows, outputs)."""
+        """Return what the loss compares with the truth, (rows,) numbers or (rows, classes) probabilities, from predictions (rows, outputs).
+
+        Raises:
+            UnsupportedModelError: probabilities of several targets.
+        """
         if self.labels is None:
             return predictions[:, 0]
         outputs = self.model.outputs
         probabilities = class_probabilities(outputs, predictions)
+        if not are_of_one_target(probabilities):
+            raise UnsupportedModelError(
+                f"a loss of classes compares the probabilities of the classes of one target with the true class, and the {len(self.labels)} outputs of "
+                "this model do not add up to one: they are of several targets. Pass a function that gives the probabilities of one target."
+            )
         if outputs.additive_probability and isinstance(self.model, TreeEnsemble):
             return np.where(np.abs(probabilities) < ROUNDING, 0.0, probabilities)
         return probabilities

@@ -11,7 +11,7 @@ import numpy.typing as npt  # as elsewhere
 from whybox.explanation.errors_of_values import includes_zero
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values
-from whybox.explanation.html import capitalized, number_text
+from whybox.explanation.html import number_text
 from whybox.explanation.negligible import negligible_size
 from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
@@ -39,7 +39,7 @@ def swarm_section(f: ReportData) -> str:
         caption
         + errors
         + paragraph_on_background(f.explanation)
-        + "".join(_swarm_figure(e, f.name(e)) for e in f.views)
+        + "".join(_swarm_figure(e, f.name(e), f.heading(e)) for e in f.views)
         + left_out(f)
     )
 
@@ -54,7 +54,7 @@ SECTION: Final = Section(
 )
 
 
-def _swarm_figure(e: Explanation, name: str) -> str:
+def _swarm_figure(e: Explanation, name: str, heading: str) -> str:
     near_zero = None if e.std_error is None else includes_zero(e)
     lines = [
         (
@@ -73,7 +73,7 @@ def _swarm_figure(e: Explanation, name: str) -> str:
         description="Colour is the feature's own value: blue low, red high, grey where there is no order.",
         table=html_table(head, lines, caption=f"Attributions in {e.units}", text=(6,)),
     )
-    return (f"<h3>{escape(capitalized(name))}</h3>" if name else "") + drawn
+    return (f"<h3>{escape(heading)}</h3>" if heading else "") + drawn
 
 
 def _direction_of_values(e: Explanation, j: int) -> str:

@@ -51,7 +51,7 @@ def decisions_section(f: ReportData) -> str:
         out.append(f"<p>The rows are among the {f.which_rows} that are explained.</p>")
     for e in f.views[:2]:
         if f.name(e):
-            out.append(f"<h3>{escape(capitalized(f.name(e)))}</h3>")
+            out.append(f"<h3>{escape(f.heading(e))}</h3>")
         chosen = chosen_rows(f, e)
         near = nearest_rows(f, e, [position for position, _ in chosen])
         out.append(_overview(f, e, chosen))

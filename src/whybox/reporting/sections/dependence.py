@@ -11,7 +11,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values, number_labels, shown_values, strongest_partner
-from whybox.explanation.html import capitalized, number_text
+from whybox.explanation.html import number_text
 from whybox.explanation.negligible import negligible_size
 from whybox.plots.scatter import scatter
 from whybox.plots.style import value_text
@@ -41,7 +41,7 @@ def dependence_section(f: ReportData) -> str:
             if np.ptp(e.values[:, j]) > negligible_size(e) and feature_values(e, e.feature_names[j]) is not None
         ][:MAX_SCATTERS]
         drawn = "".join(_dependence_figure(e, name) for name in names)
-        heading = f"<h3>{escape(capitalized(f.name(e)))}</h3>" if f.name(e) else ""
+        heading = f"<h3>{escape(f.heading(e))}</h3>" if f.name(e) else ""
         out.append(
             f"{heading}<div class=grid>{drawn}</div>"
             if drawn

@@ -56,10 +56,9 @@ def effects_section(f: ReportData) -> str | None:
         "Grey bars show where the rows are; red along the top shows how many of them the value takes to where there are no such rows.</p>"
     )
     names = effects.ordered(MAX_FEATURES_DRAWN)
-    f.add_technical(first.evidence.method, first, "kernel", "spot_checks")
-    notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in first.evidence.notes)
+    f.add_technical(first.evidence.method, first, "kernel", "spot_checks", "note")
     drawn = "".join(curve_figure(effects, str(n)) for n in names)
-    return f"{caption}<div class=grid>{drawn}</div>{_pairs(f, problem)}{notes}"
+    return f"{caption}<div class=grid>{drawn}</div>{_pairs(f, problem)}"
 
 
 SECTION: Final = Section(
@@ -133,7 +132,7 @@ def _pairs(f: ReportData, problem: EffectsProblem) -> str:
     if len(problem.requested_features) < 2:
         return ""
     if not leaves_suffice(problem, [members[0] for members in problem.requested_features]):
-        return "<p class=faint>Interactions are not shown: for this model and output they take whybox.interactions(model, X, sample=...).</p>"
+        return "<p class=faint>Which features act together is not shown: of this model it would take too many predictions.</p>"
     sizes = find_interactions(problem, sample=None, seed=0)
     sizes_of_output = sizes if "output" not in sizes.dims else sizes[..., int(np.argmax(sizes.values.max(axis=(0, 1))))]
     frame = _lines(sizes_of_output)

@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
-from whybox.explanation.html import capitalized, number_text
+from whybox.explanation.html import number_text
 from whybox.numerics.statistics import mean_interval, wilson_interval
 from whybox.plots.style import NEGATIVE, axes_or_new, shorten_label, style_axes
 from whybox.reporting.asked_rows import Grouping
@@ -60,7 +60,7 @@ def _of_grouping(f: ReportData, grouping: Grouping) -> str:
         figures.append(_dots(grouping, points, column[0]))
     scores, pictures = _scores(f, masks)
     figures += [_dots(grouping, points, name) for name, points in pictures]
-    head = (capitalized(grouping.name), *(name for name, _ in [*columns, *scores]))
+    head = (grouping.name, *(name for name, _ in [*columns, *scores]))
     lines = list(zip(grouping.labels, *(cells for _, cells in [*columns, *scores]), strict=True))
     used = "" if positive_rows(f) is None else _at_threshold(f)
     table = html_table(head, lines, caption=f"With 95 % intervals{used}")
@@ -154,7 +154,7 @@ def _dots(grouping: Grouping, points: _Points, what: str) -> str:
         draw,
         title=f"{what} by {grouping.name}",
         description=f"{what} by {grouping.name}, with 95 % intervals.",
-        table=html_table((capitalized(grouping.name), what, "From", "To"), lines),
+        table=html_table((grouping.name, what, "From", "To"), lines),
     )
 
 
@@ -167,7 +167,7 @@ def _attributions(f: ReportData, e: Explanation, grouping: Grouping) -> str:
         for i, label in enumerate(grouping.labels)
     ]  # fmt: skip
     name = f.name(e)
-    head = (capitalized(grouping.name), "Rows", *(e.feature_names[j] for j in features))
+    head = (grouping.name, "Rows", *(e.feature_names[j] for j in features))
     caption = f"Mean contribution of the {len(features)} features that move predictions most{f', {name}' if name else ''}, in {e.units}, with 95 % intervals"
     table = html_table(head, lines, caption=caption)
     some = "" if len(e) == len(f.rows) else f"<p class=faint>Of the {f.which_rows} that are explained.</p>"

@@ -40,7 +40,7 @@ _ERRORS_OF_MEANS: Final = (
     "features matters more. It is the error for these rows."
 )
 _ROLES: Final = {
-    None: "",  # a note says so
+    None: "Nobody has said whether the model was trained on these rows. ",
     "held-out": "These rows were held out from training. ",
     "train": "The model was trained on these rows: the values say what it learned from them, not what a feature is worth for new rows. ",
 }
@@ -96,10 +96,8 @@ def _worth(f: ReportData, e: Explanation) -> str:
         description=f"{which}, with the {100 * float(e.extras['interval_level'][1]):g} % interval.",
         table=importance_table(e),
     )
-    of_model = f.explanation.evidence.notes  # which the page says elsewhere
-    notes = "".join(f"<p class=faint>{escape(note)}</p>" for note in e.evidence.notes if note not in of_model)
-    f.add_technical(e.evidence.method, e, "kernel", "spot_checks")
-    return f"{words}{drawn}{notes}"
+    f.add_technical(e.evidence.method, e, "kernel", "spot_checks", "note")
+    return f"{words}{drawn}"
 
 
 def importance_table(e: Explanation) -> str:

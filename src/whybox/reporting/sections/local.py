@@ -51,7 +51,7 @@ def local_section(f: ReportData) -> str | None:
     out = [_introduction(f, found)]
     for e, shown in zip(views, chosen, strict=True):
         if f.name(e):
-            out.append(f"<h3>{escape(capitalized(f.name(e)))}</h3>")
+            out.append(f"<h3>{escape(f.heading(e))}</h3>")
         of_output = _of_output(found, e)
         for position, why in shown:
             out.append(_local_figure(f, of_output[positions.index(position)], e, position, why))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from html import escape
 from typing import Final
 
 from whybox.core.label_choice import output_words
@@ -17,9 +16,7 @@ from whybox.reporting.section import Section
 __all__ = ["LOG_ODDS", "model_section"]
 
 LOG_ODDS: Final = ("log-odds", "log-odds (softmax)")
-_LOG_ODDS_IN_WORDS: Final = (
-    "the scale on which contributions add up; 0 is a probability of 50 %, 2.2 is 90 %, -2.2 is 10 %, 4.6 is 99 %"
-)
+_LOG_ODDS_IN_WORDS: Final = "the scale on which contributions add up; 0 is a probability of 50 %, 2.2 is 90 %, \N{MINUS SIGN}2.2 is 10 %, 4.6 is 99 %"
 
 
 def model_section(f: ReportData) -> str:
@@ -37,13 +34,9 @@ def model_section(f: ReportData) -> str:
     ]
     if isinstance(m, TreeEnsemble):
         leaves = int((m.left < 0).sum())
-        rows += [
-            ("Trees", f"{m.n_trees:,} with {leaves:,} leaves"),
-            (
-                "Boosting rounds",
-                f"{m.rounds_used[0]} of {m.rounds_used[1]} count (early stopping)" if m.rounds_used else "all count",
-            ),
-        ]
+        rows.append(("Trees", f"{m.n_trees:,} with {leaves:,} leaves"))
+        if m.rounds_used:
+            rows.append(("Boosting rounds", f"{m.rounds_used[0]} of {m.rounds_used[1]} count (early stopping)"))
     elif isinstance(m, Linear):
         rows.append(("Weights", f"{m.weights.size:,}"))
     elif isinstance(m, Additive):
@@ -60,8 +53,7 @@ def model_section(f: ReportData) -> str:
         rows.append(("Source", f.options.source))
     if e.units in LOG_ODDS:
         rows.append(("Log-odds", _LOG_ODDS_IN_WORDS))
-    notes = "".join(f"<p class=faint>{escape(n)}</p>" for n in e.evidence.notes)
-    return html_table(("", ""), rows, text=(1,)) + notes
+    return html_table(("", ""), rows, text=(1,))
 
 
 SECTION: Final = Section(

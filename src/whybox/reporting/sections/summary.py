@@ -7,6 +7,7 @@ from typing import Final
 
 import numpy as np
 
+from whybox.explanation.errors_of_values import unconverged_rows
 from whybox.explanation.html import capitalized, number_text
 from whybox.explanation.negligible import negligible_size
 from whybox.numerics.rounding import ratio_above_rounding
@@ -134,6 +135,10 @@ def _limits(f: ReportData) -> list[str]:
         low, _ = wilson_interval(int((p.predicted == p.truth).sum()), len(p.truth))
         if low <= common:
             out.append("Its share of right classes is not distinguishable from that of always guessing the commonest class.")  # fmt: skip
+    if unsure := unconverged_rows(f.explanation):
+        out.append(
+            f"The reasons of {unsure:,} of {len(f.explanation):,} rows are estimated less precisely than was asked."
+        )
     if not f.asked.groupings:
-        out.append("Whether it errs more often for some groups of rows was not looked at; by= compares groups.")
+        out.append("Whether it errs more often for some groups of rows was not looked at.")
     return out

@@ -102,7 +102,7 @@ def threshold_section(f: ReportData) -> str | None:
     usual = " (nobody has chosen another threshold)" if f.options.threshold is None else ""
     words = (
         f"A row counts as {name} from a probability of {100 * threshold:g} % on{usual}. Of {c.rows:,} rows, {c.flagged:,} do: {c.true_positives:,} rightly and "
-        f"{c.false_positives:,} as false alarms. Of the {c.positives:,} that are truly {name}, {c.false_negatives:,} are missed."
+        f"{c.false_positives:,} as false alarms. Of the {c.positives:,} that are truly {name}, {c.false_negatives:,} {'is' if c.false_negatives == 1 else 'are'} missed."
     )
     pictures = [
         _cost_figure(is_positive, probability, threshold, name),
