@@ -33,7 +33,7 @@ def run(folder, *arguments):
         ((*GOOD, "--n_jobs", "2"), "--n_jobs is no option of whybox explain. Did you mean '--n-jobs'?"),
         ((*GOOD, "-output", "x.csv"), "-output is no option of whybox explain. Did you mean '--output'?"),
         ((*GOOD, "--outp", "x"), "--outp is no option of whybox explain."),
-        ((*GOOD, "-z"), "-z is no option of whybox explain. See whybox explain --help."),
+        ((*GOOD, "--qqq"), "--qqq is no option of whybox explain. See whybox explain --help."),
         ((*GOOD, "output=probability"), "Did you mean --output probability?"),
         ((*GOOD, "more.csv"), "'more.csv' is one word too many for whybox explain. It takes MODEL DATA."),
         (("explain", "@rows.csv", "@model.json", "-o", "@x.csv"), "MODEL comes first, and "),
