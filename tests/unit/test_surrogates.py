@@ -10,11 +10,12 @@ from whybox.data.table import as_table
 from whybox.errors import InputError
 from whybox.games.exact import all_coalitions, exact_values
 from whybox.games.indices import as_index
-from whybox.methods.common.surrogates import gaussians, trees
+from whybox.methods.common.surrogates import gaussians, learnt, trees
 from whybox.methods.common.surrogates.additive import fit_additive
 from whybox.methods.common.surrogates.cells import cell_numbers
 from whybox.methods.common.surrogates.folds import FAMILIES, default_family, fit_folds, fit_surrogate, folds_of_rows
 from whybox.methods.common.surrogates.gaussians import fit_gaussians
+from whybox.methods.common.surrogates.learnt import learn_gaussians
 from whybox.methods.common.surrogates.store import HybridStore, content_keys
 from whybox.methods.common.surrogates.trees import TreeSurrogate
 
@@ -193,8 +194,67 @@ def test_kernels_find_a_smooth_product_and_widths_of_what_it_reads():
     cells = rng.normal(size=(900, 5))
     outputs = (np.sin(cells[:, 0]) * np.exp(-0.3 * cells[:, 1] ** 2))[:, None]
     fit = fit_gaussians(cells[:400], outputs[:400], np.zeros(5, dtype=bool))
-    assert 2 * fit.inverse_widths[2:].max() < fit.inverse_widths[:2].min()
+    assert 2 * fit.inverse_widths[:, 2:].max() < fit.inverse_widths[:, :2].min()
     assert ((fit.predict(cells[400:]) - outputs[400:]) ** 2).mean() < 2e-3 * outputs.var()
+
+
+def _saturated(n):
+    """Hybrids of a model that is a steep function of several directions, a category and missing values."""
+    cells, _, _, background = _hybrids(n, 30)
+    number = np.nan_to_num(cells[:, 0], nan=1.0)
+    steep = number + cells[:, 1] - cells[:, 2], cells[:, 4] - number + (cells[:, 3] == 1), cells[:, 1] + cells[:, 2]
+    return cells, np.column_stack([np.tanh(4 * steep[0] * steep[1]), np.tanh(5 * steep[2] * steep[0])]), background
+
+
+def test_values_of_learnt_gaussians_are_those_of_all_coalitions(monkeypatch):
+    monkeypatch.setattr(gaussians, "HYBRIDS_TO_LEARN", 2000)
+    monkeypatch.setattr(learnt, "STEPS", 400)
+    monkeypatch.setattr(learnt, "GAUSSIANS", 60)
+    cells, outputs, background = _saturated(2000)
+    fit = fit_gaussians(cells, outputs, CATEGORICAL)
+    assert fit.inverse_widths.std(axis=0).min() > 0  # learnt, each of its own
+    again = fit_gaussians(cells, outputs, CATEGORICAL)
+    assert fit.predict(cells).tobytes() == again.predict(cells).tobytes()
+    rows, weights = _cells(4, 9), np.full(40, 1 / 40)
+    rows[0, 3], rows[1, 0], rows[2, 3] = np.nan, np.nan, 7.0
+    for of_column, index in GROUPINGS:
+        players = np.array(of_column, dtype=np.int32)
+        count = int(players.max()) + 1
+        found = fit.shapley_values(rows, background, weights, players, count, as_index(index))
+        truth = _brute_force(fit, rows, background, weights, players, count, index)
+        np.testing.assert_allclose(found, truth, atol=1e-9)
+
+
+def test_learnt_gaussians_leave_less_of_a_steep_model_and_are_not_taken_where_they_leave_more(monkeypatch):
+    cells, outputs, _ = _saturated(4000)
+    fitted = fit_gaussians(cells[:3000], outputs[:3000], CATEGORICAL)
+    monkeypatch.setattr(gaussians, "HYBRIDS_TO_LEARN", 3000)
+    monkeypatch.setattr(learnt, "STEPS", 600)
+    better = fit_gaussians(cells[:3000], outputs[:3000], CATEGORICAL)
+    left = [((f.predict(cells[3000:]) - outputs[3000:]) ** 2).mean() for f in (fitted, better)]
+    assert left[1] < 0.8 * left[0]
+
+    def useless(table, *_):
+        return np.full((20, table.shape[1]), 50.0), np.ones((20, table.shape[1]))
+
+    monkeypatch.setattr(gaussians, "learn_gaussians", useless)
+    kept = fit_gaussians(cells[:3000], outputs[:3000], CATEGORICAL)
+    assert np.array_equal(kept.inverse_widths, fitted.inverse_widths)
+    np.testing.assert_allclose(kept.coefficients, fitted.coefficients, rtol=1e-3, atol=1e-6)
+
+
+def test_learning_takes_fewer_steps_for_more_features(monkeypatch):
+    steps = []
+    monkeypatch.setattr(learnt, "_adam", lambda *given: steps.append(given[4]))
+    monkeypatch.setattr(learnt, "STEPS", 200)
+    monkeypatch.setattr(learnt, "MAX_NUMBERS", 4000)
+    rng = np.random.default_rng(0)
+    for size in (20, 40):
+        centers, inverse_widths = learn_gaussians(
+            rng.normal(size=(300, size)), rng.normal(size=(300, 1)), np.ones(size)
+        )
+        assert centers.shape == inverse_widths.shape == (256, size)
+    assert steps == [*range(1, 201), *range(1, 101)]
 
 
 def test_many_columns_and_outputs_bound_the_work():
@@ -211,7 +271,7 @@ def test_many_columns_and_outputs_bound_the_work():
     surrogate = folds.surrogate(0)
     assert isinstance(surrogate, TreeSurrogate)
     assert [e.n_trees for e in surrogate.ensembles] == [16] * 8
-    assert 0 < np.count_nonzero(fit_gaussians(cells, outputs[:, :1], none).inverse_widths) <= 40
+    assert 0 < np.count_nonzero(fit_gaussians(cells, outputs[:, :1], none).inverse_widths.any(axis=0)) <= 40
 
 
 def test_left_share_is_what_a_row_left_out_has_left():

@@ -9,5 +9,5 @@ serves, so that, given the surrogate, the rest of the row's game is as it was.
   fitted to the hybrids of the other rows; ``surrogate(row)``, ``predict(row, cells)``, ``shapley_values(rows, background, weights, of_column, players, index,
   threads=)``, ``left_share``. ``fit_surrogate(family, cells, outputs, categorical)``: one surrogate, for hybrids of any rows.
 - `base`: ``Surrogate``: ``predict(cells)``, ``shapley_values(rows, background, weights, of_column, players, index, threads=)``.
-- `additive`, `gaussians`, `trees`: the families; `features`: what the first two are made of.
+- `additive`, `gaussians`, `trees`: the families; `features`: what the first two are made of; `learnt`: ``learn_gaussians(features, targets, inverse_widths)``.
 """

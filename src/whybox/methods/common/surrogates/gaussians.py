@@ -1,4 +1,6 @@
-"""Sums of products of one-column kernels as a surrogate: Gaussians at some of the hybrids, whose widths are fitted, beside linear terms.
+"""Sums of products of one-column kernels as a surrogate: Gaussians beside linear terms.
+
+Gaussians at some of the hybrids, whose widths are fitted, or Gaussians whose centers and widths are learnt, whichever leaves less of hybrids kept apart.
 
 A product with one factor a player has exact Shapley values by one quadrature (Owen's multilinear extension, 1972). The widths are found by variable projection
 (Golub & Pereyra 1973): for given widths all else is a ridge regression, and the sum of squares that it leaves is made small by L-BFGS.
@@ -17,7 +19,8 @@ from whybox.games.indices import SHAPLEY, Index
 from whybox.kernels.product_games import DonorFactors, product_games
 from whybox.methods.common.surrogates.additive import AdditiveSurrogate, row_blocks
 from whybox.methods.common.surrogates.base import PlayerOf
-from whybox.methods.common.surrogates.features import SMALLEST_SPREAD, column_features
+from whybox.methods.common.surrogates.features import SMALLEST_SPREAD, ColumnFeatures, column_features
+from whybox.methods.common.surrogates.learnt import learn_gaussians
 
 __all__ = ["GaussianSurrogate", "fit_gaussians"]
 
@@ -25,15 +28,15 @@ __all__ = ["GaussianSurrogate", "fit_gaussians"]
 # and 512 leave 3.2 %, but exact values take twice as long; a ridge of 1e-6 leaves a fifth more, one of 1e-9 the same
 MAX_GAUSSIANS: Final = 384
 HYBRIDS_A_GAUSSIAN: Final = 4  # at least
+HYBRIDS_TO_LEARN: Final = 10_000  # fewer are learnt by heart
+KEPT_APART: Final = 10  # one in so many, to compare fitted and learnt Gaussians
 WIDTH_GAUSSIANS: Final = 160  # while widths are fitted
 WIDTH_HYBRIDS: Final = 2_400  # hybrids that widths are fitted to
 WIDTH_STEPS: Final = 25
 NARROWNESS: Final = 0.03  # penalty on inverse widths, beside the logarithm of the loss: what a column hardly changes does not depend on it
 RIDGE: Final = 1e-8  # of the number of hybrids, where outputs have variance 1
 LOG_BOUNDS: Final = (-5.0, 2.0)  # of an inverse width, in standard deviations
-MIN_LOG_INVERSE: Final = (
-    -3.5
-)  # below it, a feature is left out: a Gaussian changes by less than 1 % over three standard deviations
+MIN_LOG_INVERSE: Final = -3.5  # below it, a feature is left out where widths are fitted: a Gaussian changes by less than 1 % over three standard deviations
 MAX_WIDTHS: Final = (
     40  # features that Gaussians depend on at most, those of the least widths; exact values take time as their square
 )
@@ -52,7 +55,7 @@ class GaussianSurrogate:
 
     Attributes:
         additive: intercept and linear terms, with the features of both.
-        centers: (Gaussians, features). inverse_widths: (features,), 0 where the Gaussians do not depend on one.
+        centers: (Gaussians, features). inverse_widths: (Gaussians, features), 0 where the Gaussians do not depend on one.
         coefficients: (Gaussians, outputs).
     """
 
@@ -64,7 +67,7 @@ class GaussianSurrogate:
     def predict(self, cells: Floats) -> Floats:
         """Return the outputs, (n, outputs)."""
         out = self.additive.predict(cells)
-        features = np.zeros((ROWS_AT_ONCE, len(self.inverse_widths)))
+        features = np.zeros((ROWS_AT_ONCE, self.inverse_widths.shape[1]))
         for block in row_blocks(len(cells), 1, ROWS_AT_ONCE):
             n = block.stop - block.start
             features[:n] = self.additive.features(cells[block])
@@ -84,7 +87,7 @@ class GaussianSurrogate:
     ) -> Floats:
         """Return exact values over the whole background, (n, players, outputs); see :class:`.base.Surrogate`."""
         out = self.additive.shapley_values(rows, background, weights, of_column, players)
-        used = np.flatnonzero(self.inverse_widths)
+        used = np.flatnonzero(self.inverse_widths.any(axis=0))
         active, player_of = np.unique(of_column[self.additive.features.column_of[used]], return_inverse=True)
         if not len(active) or not len(self.centers):
             return out
@@ -109,21 +112,19 @@ class GaussianSurrogate:
         features = self.additive.features(cells)
         exponents = np.zeros((len(cells), len(self.centers), players))
         for e, player in zip(used, player_of, strict=True):
-            exponents[:, :, player] += (self.inverse_widths[e] * (features[:, [e]] - self.centers[:, e])) ** 2
+            exponents[:, :, player] += (self.inverse_widths[:, e] * (features[:, [e]] - self.centers[:, e])) ** 2
         exponents *= -0.5
         return np.exp(exponents, out=exponents)
 
 
 def _gaussians(features: Floats, centers: Floats, inverse_widths: Floats) -> Floats:
-    """Return the Gaussians at rows of features, (n, Gaussians)."""
-    a, z = features * inverse_widths, centers * inverse_widths
-    squares = a @ z.T
-    squares *= -2.0
-    squares += (a**2).sum(axis=1)[:, None]
-    squares += (z**2).sum(axis=1)
-    np.maximum(squares, 0.0, out=squares)
-    squares *= -0.5
-    return np.exp(squares, out=squares)
+    """Return the Gaussians at rows of features, (n, Gaussians); inverse widths of all, (features,), or of each, (Gaussians, features)."""
+    squares = inverse_widths**2
+    exponents = features @ (squares * centers).T
+    exponents -= 0.5 * (features**2 @ squares.T).reshape(len(features), -1)
+    exponents -= 0.5 * (squares * centers**2).sum(axis=1)
+    np.minimum(exponents, 0.0, out=exponents)
+    return np.exp(exponents, out=exponents)
 
 
 def fit_gaussians(cells: Floats, outputs: Floats, categorical: Bools) -> GaussianSurrogate:
@@ -140,19 +141,64 @@ def fit_gaussians(cells: Floats, outputs: Floats, categorical: Bools) -> Gaussia
     count = min(MAX_GAUSSIANS, len(cells) // HYBRIDS_A_GAUSSIAN)
     first = features(cells[: max(count, WIDTH_HYBRIDS)])
     centers = first[:count]
-    inverse_widths = _fit_widths(
-        first[:WIDTH_HYBRIDS], targets[:WIDTH_HYBRIDS], centers[:WIDTH_GAUSSIANS], features.group_of
-    )
+    widths = _fit_widths(first[:WIDTH_HYBRIDS], targets[:WIDTH_HYBRIDS], centers[:WIDTH_GAUSSIANS], features.group_of)
     size = first.shape[1] + 1
-    gram, right = np.zeros((size + count, size + count)), np.zeros((size + count, outputs.shape[1]))
-    for block in row_blocks(len(cells), size + count, TABLE_NUMBERS):
-        design = _design(features(cells[block]), centers, inverse_widths)
-        gram += design.T @ design
-        right += design.T @ targets[block]
-    gram[np.diag_indices_from(gram)] += RIDGE * len(cells)
-    weights = np.linalg.solve(gram, right) * scales
+    fit = _Ridge(features, centers, np.tile(np.where(widths >= np.exp(MIN_LOG_INVERSE), widths, 0.0), (count, 1)))
+    learns = len(cells) >= HYBRIDS_TO_LEARN and widths.any()
+    used = len(cells) - len(cells) // KEPT_APART if learns else len(cells)
+    fit.add(cells[:used], targets[:used])
+    if learns:
+        other = _learnt(features, cells[:used], targets[:used], widths)
+        other.add(cells[:used], targets[:used])
+        fit = min(fit, other, key=lambda f: f.left(cells[used:], targets[used:]))
+        fit.add(cells[used:], targets[used:])
+    weights = fit.weights() * scales
     additive = AdditiveSurrogate(features, means + weights[0], weights[1:size])
-    return GaussianSurrogate(additive, centers, inverse_widths, weights[size:])
+    return GaussianSurrogate(additive, fit.centers, fit.inverse_widths, weights[size:])
+
+
+class _Ridge:
+    """Coefficients of an intercept, linear terms and given Gaussians."""
+
+    def __init__(self, features: ColumnFeatures, centers: Floats, inverse_widths: Floats) -> None:
+        self.features, self.centers, self.inverse_widths = features, centers, inverse_widths
+        size = 1 + centers.shape[1] + len(centers)
+        self._gram, self._right, self._count = np.zeros((size, size)), np.zeros((size, 0)), 0
+
+    def add(self, cells: Floats, targets: Floats) -> None:
+        """Add hybrids to those fitted."""
+        if not self._count:
+            self._right = np.zeros((len(self._gram), targets.shape[1]))
+        self._count += len(cells)
+        for block in row_blocks(len(cells), len(self._gram), TABLE_NUMBERS):
+            design = _design(self.features(cells[block]), self.centers, self.inverse_widths)
+            self._gram += design.T @ design
+            self._right += design.T @ targets[block]
+
+    def weights(self) -> Floats:
+        """Return the coefficients, (terms, outputs)."""
+        penalty = RIDGE * self._count * np.eye(len(self._gram))
+        return np.asarray(np.linalg.solve(self._gram + penalty, self._right), dtype=np.float64)
+
+    def left(self, cells: Floats, targets: Floats) -> float:
+        """Return the sum of squares left of other hybrids."""
+        weights, left = self.weights(), 0.0
+        for block in row_blocks(len(cells), len(self._gram), TABLE_NUMBERS):
+            design = _design(self.features(cells[block]), self.centers, self.inverse_widths)
+            left += float(((targets[block] - design @ weights) ** 2).sum())
+        return left
+
+
+def _learnt(features: ColumnFeatures, cells: Floats, targets: Floats, widths: Floats) -> _Ridge:
+    """Return Gaussians that are learnt, of the features whose fitted widths are not 0."""
+    used = np.flatnonzero(widths)
+    table = np.concatenate(
+        [features(cells[block])[:, used] for block in row_blocks(len(cells), len(widths), TABLE_NUMBERS)]
+    )
+    learnt = learn_gaussians(table, targets, widths[used])
+    centers, inverse_widths = np.zeros((2, len(learnt[0]), len(widths)))
+    centers[:, used], inverse_widths[:, used] = learnt
+    return _Ridge(features, centers, inverse_widths)
 
 
 def _design(features: Floats, centers: Floats, inverse_widths: Floats) -> Floats:
@@ -162,7 +208,7 @@ def _design(features: Floats, centers: Floats, inverse_widths: Floats) -> Floats
 
 
 def _fit_widths(features: Floats, targets: Floats, centers: Floats, group_of: Ints) -> Floats:
-    """Return the inverse width of each feature, (features,); those of a group are the same."""
+    """Return the inverse width of each feature, (features,); those of a group are the same; 0 where there are too many features."""
     from scipy.optimize import minimize
 
     groups = int(group_of.max(initial=-1)) + 1
@@ -191,5 +237,5 @@ def _fit_widths(features: Floats, targets: Floats, centers: Floats, group_of: In
     found = minimize(
         log_loss, start, jac=True, method="L-BFGS-B", bounds=[LOG_BOUNDS] * groups, options={"maxiter": WIDTH_STEPS}
     ).x
-    least = max(MIN_LOG_INVERSE, np.sort(found)[-MAX_WIDTHS] if groups > MAX_WIDTHS else MIN_LOG_INVERSE)
+    least = np.sort(found)[-MAX_WIDTHS] if groups > MAX_WIDTHS else -np.inf
     return np.where(found >= least, np.exp(found), 0.0)[group_of]
