@@ -23,6 +23,8 @@ FEW = {
     "vargrad": {"samples": 10},
     "expected_gradients": {"samples": 32},
     "rise": {"samples": 64},
+    "layer_integrated_gradients": {"layer": "1"},
+    "conductance": {"layer": "1"},
 }
 
 
@@ -59,6 +61,7 @@ def test_nothing_is_left_on_the_processor():
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads(done.stdout)
     assert "same device" in found.pop("mixing is seen")
-    assert found.pop("attending guided_backprop") == "refused alike"  # there are no ReLUs
+    for method in ("guided_backprop", "guided_gradcam"):
+        assert found.pop(f"attending {method}") == "refused alike"  # there are no ReLUs
     assert len(found) > 2 * len(family_ids("saliency"))
     assert {k: v for k, v in found.items() if not isinstance(v, float) or not v < 2e-6} == {}

@@ -31,7 +31,11 @@ FEW = {
     "layercam": {"layer": "1"},
     "scorecam": {"layer": "1"},
     "occlusion": {"window": 3},
-}  # fmt: skip
+    "guided_gradcam": {"layer": "1"},
+    "layer_integrated_gradients": {"layer": "1"},
+    "conductance": {"layer": "1"},
+}
+OF_LAYERS = ("layer_integrated_gradients", "conductance")  # fmt: skip
 
 
 class Attending(nn.Module):
@@ -89,6 +93,7 @@ def pictures(found):
             if name == "attending":
                 options.pop("layer", None)
                 options["spot_checks"] = 0  # of the convolutional one, numbers are computed again
+                options |= {"layer": "patches"} if method in OF_LAYERS else {}
             if method == "expected_gradients":
                 options.update(background=x[::-1] + 1, samples=32)
             here = maps(net, x, 1, method, **options)
