@@ -15,6 +15,7 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 
 import whybox as wb
+from whybox.errors import OptionError
 from whybox.cli.main import main
 from whybox.explanation.axis_points import MAX_CATEGORIES, TOP_CATEGORIES, with_common_categories
 from whybox.explanation.feature_values import cell_text
@@ -171,6 +172,14 @@ def forest():
     X = pd.DataFrame(rng.normal(size=(120, 12)), columns=[f"feature number {i}" for i in range(12)])
     y = np.where(X.iloc[:, 0] > 0.4, "high", np.where(X.iloc[:, 0] < -0.4, "low", "middle"))
     return RandomForestClassifier(10, random_state=0).fit(X, y), X
+
+
+def test_values_that_do_not_add_up_are_no_waterfall():
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    e = wb.explain(lambda rows: rows[:, 0] * rows[:, 1] + rows[:, 2], X[:1], X, index="banzhaf")
+    with pytest.raises(OptionError, match="those of banzhaf do not"):
+        e.plot.waterfall(row=0)
+    assert e.plot.bar() is not None
 
 
 def test_a_notebook_shows_the_values_prediction_and_class_of_one_row():

@@ -152,6 +152,10 @@ def _one_row(e: Explanation, row: Any, output: Any) -> Explanation:
         raise OptionError("a waterfall shows attributions of one row; for interactions use heatmap.")
     if e.kind != "attribution":
         raise OptionError(f"a waterfall shows attributions of one row.{other_figure_hint(e)}")
+    if not e.evidence.additive:
+        raise OptionError(
+            f"a waterfall leads from the base to the prediction by values that add up to it, and those of {e.evidence.index} do not; draw .plot.bar()."
+        )
     if "feature" not in e.dims and not has_words(e):
         raise OptionError("a waterfall shows all features of a row, and one was picked here; draw the row as it came.")
     if "row" in e.dims:

@@ -58,6 +58,11 @@ class GivenHierarchy:
         try:
             nested = self._positions(given)
             named = list(leaves(nested))
+            if not len(given):
+                raise OptionError(
+                    Argument("hierarchy", given),
+                    f"{self.where} names no {self.noun}; write nested lists, such as {self.example}, or leave it out.",
+                )
             twice = sorted({self.names[p] for p in named if named.count(p) > 1})
             if twice:
                 raise OptionError(
@@ -72,6 +77,13 @@ class GivenHierarchy:
     def _positions(self, part: Any) -> list[Any]:
         """Nested lists of positions from nested lists of names or positions."""
         out: list[Any] = []
+        if isinstance(part, Mapping) and not all(
+            isinstance(v, (list, tuple, Mapping, np.ndarray)) for v in part.values()
+        ):
+            raise OptionError(
+                Argument("hierarchy"),
+                f"{self.where} is a dict, whose values must be the lists of {self.noun}s in each block, such as {self.example}.",
+            )
         for child in part.values() if isinstance(part, Mapping) else part:
             if isinstance(child, str):
                 found = self.find(child)
