@@ -227,8 +227,6 @@ def test_a_hierarchy_is_named_by_lists_positions_dicts_or_a_linkage():
         ("a", "must be nested lists"),
         ([1.5, "a"], "holds 1.5"),
         ([], "names no feature"),
-        ({"a": 1}, "is a dict, whose values must be the lists"),
-        ({"left": "ab"}, "is a dict, whose values must be the lists"),
         (np.zeros((3, 4)), "has 5 rows and 4 columns"),
         (np.zeros((5, 4)), "no linkage matrix"),
     ],

@@ -15,8 +15,8 @@ from sklearn.ensemble import RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 
 import whybox as wb
-from whybox.errors import OptionError
 from whybox.cli.main import main
+from whybox.errors import OptionError
 from whybox.explanation.axis_points import MAX_CATEGORIES, TOP_CATEGORIES, with_common_categories
 from whybox.explanation.feature_values import cell_text
 from whybox.plots.style import minus_signs

@@ -77,13 +77,6 @@ class GivenHierarchy:
     def _positions(self, part: Any) -> list[Any]:
         """Nested lists of positions from nested lists of names or positions."""
         out: list[Any] = []
-        if isinstance(part, Mapping) and not all(
-            isinstance(v, (list, tuple, Mapping, np.ndarray)) for v in part.values()
-        ):
-            raise OptionError(
-                Argument("hierarchy"),
-                f"{self.where} is a dict, whose values must be the lists of {self.noun}s in each block, such as {self.example}.",
-            )
         for child in part.values() if isinstance(part, Mapping) else part:
             if isinstance(child, str):
                 found = self.find(child)
