@@ -95,6 +95,8 @@ def sound_answer(seed: int, *, every: int = 1) -> str:
     else:
         name = EXACT[::every][seed % len(EXACT[::every])].name
         model, rows = zoo.adapted(name), zoo.built(name)[1]
+        if not len(getattr(model, "columns_read", [0])):
+            return "refused: the model reads no column, so there is nothing to recompute"
         some = rng.choice(len(rows) if isinstance(rows, pd.DataFrame) else rows.shape[0], int(rng.integers(2, 40)))
         rows = rows.iloc[some] if isinstance(rows, pd.DataFrame) else rows[some]
         columns = list(rows.columns) if isinstance(rows, pd.DataFrame) else list(range(rows.shape[1]))

@@ -227,6 +227,14 @@ def test_what_is_refused():
 def test_the_report_says_what_the_model_is_made_of():
     model, rows = zoo.built("ExplainableBoostingClassifier, pairs, categories")
     e = wb.explain(model, rows[:3], rows[:20])
-    text = model_section(SimpleNamespace(model=as_model(model), explanation=e, rows=rows[:3], source=None))
+    text = model_section(
+        SimpleNamespace(
+            model=as_model(model),
+            explanation=e,
+            rows=rows[:3],
+            options=SimpleNamespace(source=None),
+            predicts_probability=False,
+        )
+    )
     assert "7, 2 of them of two columns" in text
     assert "ExplainableBoostingClassifier" in text

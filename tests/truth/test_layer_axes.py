@@ -119,6 +119,7 @@ def test_the_smallest_case():
         "layer_axes": ["y", "x", "channel"],
         "grid": None,
         "spare": 0,
+        "on_input": 0,
     }
 
 

@@ -100,6 +100,7 @@ OF_THE_LIME_PACKAGE = {
     "distance_metric": "kernel_width=",
     "model_regressor": "alpha=",
     "num_samples": "max_evals bounds it",
+    "offset": "Here write it into a function of rows",
     "num_features": "top says how many",
     "feature_selection": "their ranks",
     "discretize_continuous": "discretizer=None",
@@ -177,7 +178,7 @@ def test_options_that_do_not_fit_the_table_or_the_model_are_refused_before_a_sam
 
 
 REFUSED_ROWS = [
-    (X.rename(columns={"age": "Age"}), ColumnsError, "X lacks column 'age' that the model was trained on. Did you mean 'Age'"),
+    (X.rename(columns={"age": "Age"}), ColumnsError, "X lacks column 'age' that the background has. Did you mean 'Age'"),
     (X[["age"]], ColumnsError, "X lacks 2 columns 'income', 'city'"),
     (X.assign(age="old"), DtypeError, "column 'age' holds categories in the rows and numbers in the background"),
     (X[:0], EmptyDataError, "X has no rows"),

@@ -48,9 +48,9 @@ def test_means_deviations_and_products_are_those_of_plain_loops(weights, differ)
         observed = replace(observed, of_donors=of_donors)
     assert len(np.unique(design.block)) > 1
     total = observed.own - np.einsum("b,gbo->go", observed.weights, observed.of_donors)
-    one = solve._OneOutput(design, observed, total[:, 1], 1)
-    halves, deviations = one._halves_of(slice(None))
-    means, _ = one._means_of(slice(None))
+    one = solve.OneOutput(design, observed, total[:, 1], 1)
+    halves, deviations = one.halves_of(slice(None))
+    means, _ = one.means_of(slice(None))
     products = solve._DonorProducts(design, one._slopes)
     found = products(deviations)
     for g in range(GAMES):

@@ -51,7 +51,7 @@ def layout_hint(net: Differentiable, arrays: tuple[npt.NDArray[Any], ...]) -> st
 
 
 def _is_taken(net: Differentiable, x: npt.NDArray[Any]) -> bool:
-    for typed in net.with_input_dtypes([x.dtype.name], (x,)):
+    for typed in net.with_input_dtypes([x.dtype.name] if x.dtype.kind == "f" else [], (x,)):
         try:
             typed.forward_and_live_memory((typed.array(x),))
         except Exception:  # noqa: S112  # whatever the network makes of it: then it is none
