@@ -17,6 +17,7 @@ import sys
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from pathlib import Path
 
+ON_PAGE = ["effects", "interactions"]  # "shapley", which takes hours, is printed
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "coverage.md"
 
 
@@ -37,13 +38,15 @@ def measure(part, cell, replications):
 def main():
     """Measure what is missing, and print or write all tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--part", choices=list(parts()), action="append", help="only these parts")
+    parser.add_argument(
+        "--part", choices=list(parts()), action="append", help="only these parts; not given: those of the page"
+    )
     parser.add_argument("--replications", type=int, default=400)
     parser.add_argument("--jobs", type=int, default=os.cpu_count())
     parser.add_argument("--cells", type=Path, default=Path("coverage.json"), help="file of what is measured")
     parser.add_argument("--write", action="store_true", help="write the tables into the page")
     options = parser.parse_args()
-    chosen = options.part or list(parts())
+    chosen = options.part or ON_PAGE
     found = json.loads(options.cells.read_text()) if options.cells.exists() else {}
     missing = [
         (part, cell)
@@ -61,7 +64,7 @@ def main():
     for part in chosen:
         counts = {tuple(c): found[key(part, c)]["counts"] for c in parts()[part].cells() if key(part, c) in found}
         text = parts()[part].tables(counts)
-        if options.write:
+        if options.write and part in ON_PAGE:
             write(part, text, min(v["replications"] for k, v in found.items() if k.startswith(part)))
         else:
             print(text)
