@@ -60,7 +60,6 @@ __all__ = [
     "resolve_setting",
 ]
 
-
 Flags = npt.NDArray[np.bool_]
 
 
@@ -237,6 +236,7 @@ class GameRows:
     budget: int
     is_whole: bool = True
     truth: Floats | Ints | None = None
+    offsets: RowOffsets | None = None
     reserved_for_checks: int = 0
 
     def reserving(self, checks: int) -> GameRows:
@@ -244,8 +244,6 @@ class GameRows:
         if self.setting.options.max_evals is None or not self.setting.is_black_box or self.setting.options.stochastic:
             return self
         return replace(self, budget=self.budget - checks, reserved_for_checks=checks)
-
-    offsets: RowOffsets | None = None
 
     @property
     def players_that_differ(self) -> Ints:
