@@ -20,6 +20,7 @@ __all__ = [
     "PredictionOptions",
     "check_max_evals",
     "make_options",
+    "not_together",
     "option",
     "parameters_of",
     "refuses_unknown_options",
@@ -78,6 +79,15 @@ def _unknown_option(name: str, known: Sequence[str], kind: type[Any] | None) -> 
     if instead is not None:
         return OptionError(Argument(name, example=""), " is no option here: ", *instead)
     return OptionError(Argument(name, example=""), f" is no option here.{did_you_mean(name, known, usual_first=True)}")
+
+
+def not_together(option: Argument, other: str, *why: Part) -> OptionError:
+    """Return the error for an option that does not go with another.
+
+    Args:
+        option: with its value. other: the name of the other one. why: the reason and what to do, behind the two.
+    """
+    return OptionError(option, " does not go with ", Argument(other, example="..."), *why)
 
 
 def parameters_of(kind: type[Any], *without: str) -> list[Parameter]:

@@ -19,6 +19,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.explanation.kinds import OFFSET_INSIDE_SETTING
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.options import not_together
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_losses import RowLosses
 from whybox.methods.shap.offset_games import ShiftedOutputs
@@ -67,17 +68,15 @@ def check_loss_options(*, stochastic: bool, surrogate: bool | None) -> None:
         OptionError: there is one.
     """
     if stochastic:
-        raise OptionError(
+        raise not_together(
             Argument("stochastic", True),
-            " does not go with ",
-            Argument("loss", example="..."),
+            "loss",
             ": the mean loss of outputs that vary is not the loss of their mean. Explain the prediction, or the mean of several outputs.",
         )
     if surrogate:
-        raise OptionError(
+        raise not_together(
             Argument("surrogate", True),
-            " does not go with ",
-            Argument("loss", example="..."),
+            "loss",
             ": it is fitted to outputs that depend on the cells of a row alone, and a loss depends on the truth too. Leave it out.",
         )
 

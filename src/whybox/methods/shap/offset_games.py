@@ -13,10 +13,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.errors import Argument, OptionError
+from whybox.errors import Argument
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.kinds import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.options import not_together
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_offsets import RowOffsets, check_finite
 from whybox.methods.shap.row_games import RowGames
@@ -40,17 +41,15 @@ def check_offset_options(*, stochastic: bool, surrogate: bool | None, behind_lin
         OptionError: there is one.
     """
     if stochastic:
-        raise OptionError(
+        raise not_together(
             Argument("stochastic", True),
-            " does not go with ",
-            Argument("offset", example="..."),
+            "offset",
             ": offsets are for models that are read, which never answer at random.",
         )
     if surrogate and behind_link:
-        raise OptionError(
+        raise not_together(
             Argument("surrogate", True),
-            " does not go with ",
-            Argument("offset", example="..."),
+            "offset",
             " behind a link: it is fitted to outputs that depend on the cells of a row alone, and these depend on the offset too. Leave it out.",
         )
 

@@ -13,6 +13,7 @@ from whybox.background.marginal import Background
 from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
 from whybox.games.players import Players
 from whybox.kernels import tree_shap
+from whybox.methods.common.options import not_together
 from whybox.methods.common.output import OutputSelection, resolve_output
 from whybox.methods.shap.gaussian_values import ConditionalGaussian
 from whybox.methods.shap.options import ShapOptions
@@ -145,10 +146,9 @@ class ShapProblem:
             OptionError: the approximation behind a link.
         """
         if self.kernel == "rescaled":
-            raise OptionError(
+            raise not_together(
                 Argument("method", "rescaled"),
-                " does not go with ",
-                Argument("offset", example="..."),
+                "offset",
                 ": leave it out for exact values, or leave ",
                 Argument("scale"),
                 " out.",
