@@ -88,17 +88,15 @@ class RowOffsets:
         rule = self.model.offset_rule
         if rule is None or rule.predict is None:
             return 0.0
-        some, predict = slice(start, start + len(raw)), rule.predict
-        own = OwnPredict(
-            lambda rows: predict(rows, self.given[some]), "raw", rule.relative_rounding, rule.call_name, ""
-        )
+        some, predict = self.rows_at(slice(start, start + len(raw))), rule.predict
+        own = OwnPredict(lambda rows: predict(rows, some.given), "raw", rule.relative_rounding, rule.call_name, "")
         difference, _ = compare_predictions(
             self.model,
-            raw + self.added[some],
+            raw + some.added,
             call_own_predict(own, table),
             scale="raw",
             relative=own.relative_rounding,
-            rounding_scale=rounding_scale(self.model, X) + np.abs(self.given[some]),
+            rounding_scale=rounding_scale(self.model, X) + np.abs(some.given),
             what=lambda i: f"row {start + i:,} with its offset",
             what_to_do=mismatch_advice(self.model, table),
         )
