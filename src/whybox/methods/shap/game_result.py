@@ -20,6 +20,7 @@ from whybox.methods.shap.game_hybrids import largest_absent
 from whybox.methods.shap.game_problem import GameProblem, PreparedGames
 from whybox.methods.shap.loss_games import LOSS_ESTIMAND, QUANTITY, LossGames
 from whybox.methods.shap.offset_games import with_offsets
+from whybox.methods.shap.row_games import shared_base
 from whybox.models.blackbox import BlackBox
 from whybox.numerics.statistics import confidence_interval
 
@@ -91,9 +92,7 @@ def _base(prepared: PreparedGames) -> Floats:
     problem = prepared.problem
     if problem.by_row is None:
         return np.array(problem.selection.drop_output_axis(prepared.setting.base))
-    is_shared = len(problem.base) > 0 and (problem.base == problem.base[0]).all()
-    shared = problem.base[0] if is_shared else np.full(problem.base.shape[1], np.nan)
-    return np.array(problem.selection.drop_output_axis(shared))
+    return np.array(problem.selection.drop_output_axis(shared_base(problem.base)))
 
 
 def _extras(

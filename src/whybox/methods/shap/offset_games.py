@@ -20,9 +20,9 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.options import not_together
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_offsets import RowOffsets, check_finite
-from whybox.methods.shap.row_games import RowGames
+from whybox.methods.shap.row_games import RowGames, shared_base
 
-__all__ = ["OffsetGames", "ShiftedOutputs", "check_offset_options", "offset_extras", "with_offsets"]
+__all__ = ["OffsetGames", "ShiftedOutputs", "check_offset_options", "with_offsets"]
 
 OWN_BASES_NOTE: Final = "The offset is part of each row's own base (base_values)."
 OFFSET_GAMES_NOTE: Final = (
@@ -68,7 +68,7 @@ class ShiftedOutputs:
 
     def predictions(self, rows: Ints, raw: Floats) -> Floats:
         """Return predictions (k, ..., outputs explained) of hybrids of some rows (k,) from raw outputs (k, ..., model outputs)."""
-        added = self.offsets.added[rows].reshape(len(rows), *(1,) * (raw.ndim - 2), raw.shape[-1])
+        added = self.offsets.rows_at(rows).added.reshape(len(rows), *(1,) * (raw.ndim - 2), raw.shape[-1])
         with np.errstate(over="ignore"):
             found = self.selection.from_raw(raw + added, self.offsets.model.outputs.link)
         check_finite(found, rows)
@@ -77,7 +77,7 @@ class ShiftedOutputs:
     @property
     def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
         """The offset of each row."""
-        return offset_extras(self.offsets)
+        return _offset_extras(self.offsets)
 
 
 @final
@@ -131,7 +131,7 @@ class OffsetGames(RowGames):
         return "the model with the row's offset predicts"
 
 
-def offset_extras(
+def _offset_extras(
     offsets: RowOffsets, selection: OutputSelection | None = None
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
     """Return the offset of each row, (n,), or for each raw output, (n, outputs).
@@ -157,47 +157,39 @@ def with_offsets(
         e: on the additive scale, of the rows without them; behind a link, of the rows with them.
         selection: of the outputs that are explained. bases: behind a link, of each row, (n, outputs explained).
     """
-    return _added(e, offsets, selection) if bases is None else _inside(e, offsets, selection, bases)
-
-
-def _inside(e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats) -> Explanation:
-    """Behind a link: the values are of rows with offsets already; their own bases and what the evidence says."""
-    dims = ("row", "output") if selection.has_output_axis else ("row",)
-    is_shared = len(bases) > 0 and (bases == bases[0]).all()
-    shared = bases[0] if is_shared else np.full(bases.shape[1], np.nan)
+    if bases is None:
+        setting, note, moved = OFFSET_SETTING, OWN_BASES_NOTE, _added(e, offsets, selection)
+    else:
+        setting, note, moved = OFFSET_INSIDE_SETTING, OFFSET_GAMES_NOTE, _inside(e, offsets, selection, bases)
     evidence = replace(
         e.evidence,
-        notes=(*e.evidence.notes, offsets.note, OFFSET_GAMES_NOTE),
-        settings={**e.evidence.settings, OFFSET_INSIDE_SETTING: offsets.name},
+        notes=(*e.evidence.notes, offsets.note, note),
+        settings={**e.evidence.settings, setting: offsets.name},
         fingerprints={**e.evidence.fingerprints, "offset": offsets.fingerprint},
     )
+    return replace(e, evidence=evidence, **moved)
+
+
+def _inside(e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats) -> dict[str, Any]:
+    """What changes behind a link, where the values are of rows with offsets already: their own bases."""
+    dims = ("row", "output") if selection.has_output_axis else ("row",)
     own = np.ascontiguousarray(selection.drop_output_axis(bases))
-    return replace(
-        e,
-        base=np.array(selection.drop_output_axis(shared)),
-        evidence=evidence,
-        extras={**e.extras, "base": (dims, own), **offset_extras(offsets)},
-    )
+    return {
+        "base": np.array(selection.drop_output_axis(shared_base(bases))),
+        "extras": {**e.extras, "base": (dims, own), **_offset_extras(offsets)},
+    }
 
 
-def _added(e: Explanation, offsets: RowOffsets, selection: OutputSelection) -> Explanation:
-    """On the additive scale: the same values from other bases to other predictions."""
+def _added(e: Explanation, offsets: RowOffsets, selection: OutputSelection) -> dict[str, Any]:
+    """What changes on the additive scale: the same values from other bases to other predictions."""
     replaced = selection.drop_output_axis(selection.select_values(offsets.replaced))
     added = selection.drop_output_axis(selection.select_values(offsets.added))
-    extras = offset_extras(offsets, selection)
+    extras = _offset_extras(offsets, selection)
     dims, given = extras["offset"]
     base = np.asarray(e.base - replaced)
     assert e.prediction is not None  # noqa: S101  # of rows
-    evidence = replace(
-        e.evidence,
-        notes=(*e.evidence.notes, offsets.note, OWN_BASES_NOTE),
-        settings={**e.evidence.settings, OFFSET_SETTING: offsets.name},
-        fingerprints={**e.evidence.fingerprints, "offset": offsets.fingerprint},
-    )
-    return replace(
-        e,
-        base=base,
-        prediction=np.asarray(e.prediction + added),
-        evidence=evidence,
-        extras={**e.extras, "base": (dims, np.asarray(base + given)), **extras},
-    )
+    return {
+        "base": base,
+        "prediction": np.asarray(e.prediction + added),
+        "extras": {**e.extras, "base": (dims, np.asarray(base + given)), **extras},
+    }

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Ints
 
-__all__ = ["RowGames"]
+__all__ = ["RowGames", "shared_base"]
 
 MAX_NUMBERS: Final = 2**22  # computed together
 PREDICTION_ROUNDING: Final = 1e-12  # of the largest output: what another batch may change
@@ -134,3 +134,9 @@ class RowGames(ABC):
         """How far rounding of predictions moves what is explained of the rows, (n, outputs explained)."""
         by = np.full_like(self.row_outputs, PREDICTION_ROUNDING * float(np.abs(self.row_outputs).max(initial=0.0)))
         return self.moved(np.arange(len(self.row_outputs)), self.row_outputs, by)
+
+
+def shared_base(bases: Floats) -> Floats:
+    """Return the base that all rows share, (outputs explained,); NaN where theirs, (n, outputs explained), differ or there are none."""
+    is_shared = len(bases) > 0 and (bases == bases[0]).all()
+    return bases[0] if is_shared else np.full(bases.shape[1], np.nan)
