@@ -83,8 +83,10 @@ def explain_rows(
         digest.update(X.data)
         some = slice(start, start + len(X))
         X = with_added(X, None if added is None else added[some])
+        bases_of_outputs = runner.bases(X)
         if bases is not None:
-            bases[some] = _bases(runner, X, start)
+            bases[some] = problem.selection.select_predictions(bases_of_outputs)
+            _refuse_infinite(runner, X, bases[some], start)
         computed = (
             values[some]
             if problem.all_players is None
@@ -95,7 +97,7 @@ def explain_rows(
             computed,
             what=f"{spec.title} {start + 1:,}-{start + len(X):,} of {n:,}" if n > ROWS_PER_BLOCK else spec.title,
         )
-        prediction[some] = checks.check_block(X, block, computed, start)
+        prediction[some] = checks.check_block(X, block, computed, bases_of_outputs, start)
         if problem.all_players is not None:
             _place_among_all(problem, computed, values[some])
         if spot is not None:
@@ -120,18 +122,16 @@ def explain_rows(
     return explanation, 0.0 if spot is None else spot.seconds
 
 
-def _bases(runner: KernelRunner, X: Floats, start: int) -> Floats:
-    """Return the bases of rows with offsets behind a link, (rows, outputs explained).
+def _refuse_infinite(runner: KernelRunner, X: Floats, bases: Floats, start: int) -> None:
+    """Refuse rows with offsets behind a link of which a prediction or a base, (rows, outputs explained), is too large for a number.
 
     Raises:
-        NonFiniteError: a base or a prediction is too large for a number.
+        NonFiniteError: there are some.
     """
-    selection, rows = runner.problem.selection, np.arange(start, start + len(X))
+    rows = np.arange(start, start + len(X))
     with np.errstate(over="ignore"):
-        check_finite(selection.from_raw(runner.raw_outputs(X), runner.problem.model.outputs.link), rows)
-    bases = selection.select_predictions(runner.bases(X))
-    check_finite(bases, rows)
-    return bases
+        predictions = runner.problem.selection.from_raw(runner.raw_outputs(X), runner.problem.model.outputs.link)
+    check_finite(np.concatenate([predictions, bases], axis=1), rows)
 
 
 def _encode(problem: ShapProblem, added: Floats | None, table: Table, rows: npt.NDArray[np.int64]) -> Floats:
@@ -200,8 +200,8 @@ class _RowChecks:
     agreement: float = 0.0
     model_calls: int = 0
 
-    def check_block(self, X: Floats, table: Table, values: npt.NDArray[Any], start: int) -> Floats:
-        """Check one block; return its predictions on the selection's scale, (rows, outputs explained)."""
+    def check_block(self, X: Floats, table: Table, values: npt.NDArray[Any], bases: Floats, start: int) -> Floats:
+        """Check one block, whose bases are those of :meth:`KernelRunner.bases`; return its predictions on the selection's scale, (rows, outputs explained)."""
         problem = self.runner.problem
         own = problem.model.own_predict
         # Where attributions add up to every raw output, their sum is our reading of the model: no need to predict once more.
@@ -213,7 +213,7 @@ class _RowChecks:
         )
         total = None
         if problem.additive:
-            total = problem.selection.select_predictions(self.runner.bases(X)) + values.sum(
+            total = problem.selection.select_predictions(bases) + values.sum(
                 axis=tuple(range(1, values.ndim - 1)), dtype=np.float64
             )
         raw = total if whole and total is not None and own is not None else self.runner.raw_outputs(X)
@@ -225,14 +225,14 @@ class _RowChecks:
             self.model_calls += len(X)
         if total is not None:
             tol = problem.options.additivity_tol
-            allowed = self._rounding_tolerance(raw, X) if tol is None else np.full(total.shape, tol)
+            allowed = self._rounding_tolerance(raw, X, bases) if tol is None else np.full(total.shape, tol)
             self._check_sums(total, predictions, allowed, start)
         return predictions
 
     def predict_with_tolerance(self, table: Table, X: Floats) -> tuple[Floats, Floats]:
         """Return the predictions of some rows on the selection's scale, and what rounding explains, (rows, outputs explained) each."""
         raw = self.runner.raw_outputs(X)
-        return self._compared_predictions(raw, X, table, 0.0), self._rounding_tolerance(raw, X)
+        return self._compared_predictions(raw, X, table, 0.0), self._rounding_tolerance(raw, X, self.runner.bases(X))
 
     def _compared_predictions(self, raw: Floats, X: Floats, table: Table, rounding: float) -> Floats:
         """Return predictions on the selection's scale; what the model predicts without offsets is held against its own predict."""
@@ -270,7 +270,7 @@ class _RowChecks:
         problem = self.runner.problem
         return problem.selection.from_raw(raw, problem.model.outputs.link)
 
-    def _rounding_tolerance(self, raw: Floats, X: Floats) -> Floats:
+    def _rounding_tolerance(self, raw: Floats, X: Floats, bases: Floats) -> Floats:
         """What rounding explains, (rows, outputs explained): the library's own, and ours over many terms."""
         problem = self.runner.problem
         relative = (
@@ -286,7 +286,7 @@ class _RowChecks:
         moved = np.maximum(np.abs(link(raw + tolerance) - response), np.abs(response - link(raw - tolerance))).max(
             axis=1, keepdims=True
         )
-        return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(self.runner.bases(X)))[
+        return np.asarray(moved + relative * np.abs(response) + 1e-10 * np.abs(bases))[
             :, list(problem.selection.output_positions)
         ]
 
