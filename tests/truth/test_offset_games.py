@@ -12,10 +12,11 @@ from sklearn.linear_model import LogisticRegression, PoissonRegressor
 import whybox as wb
 from oracles import banzhaf, hybrid_game, semivalue, shapley
 from whybox.errors import ModelMismatchError, SpotCheckError
-from whybox.explainers import ExactShap, SampledShap, TreeShap
+from whybox.explainers import ExactShap, LinearShap, SampledShap, TreeShap
 from whybox.methods.shap import compute
 from whybox.methods.shap.compute import KernelRunner
 from whybox.methods.shap.game_hybrids import GameGrid
+from whybox.methods.shap.spot_checks import AnswerChecks
 
 RNG = np.random.default_rng(0)
 X = RNG.normal(size=(150, 4))
@@ -222,6 +223,20 @@ def test_the_offset_of_another_row_is_found_in_the_kernel(monkeypatch):
     for index in ("shapley", "banzhaf"):  # of which the second does not add up
         with pytest.raises((SpotCheckError, ModelMismatchError)):
             TreeShap(TWO, BACKGROUND, scale="probability", index=index)(ROWS, offset=ONE)
+
+
+def test_a_large_base_of_one_row_hides_no_error_of_another(monkeypatch):
+    allowed = {}
+
+    def keep(self, answer, recomputed, tolerance, rows, names, way, **more):
+        if "in another order" in way:
+            allowed.update(zip(rows.tolist(), np.max(tolerance, axis=1), strict=True))
+
+    monkeypatch.setattr(AnswerChecks, "_compare_numbers", keep)
+    e = LinearShap(GLM, BACKGROUND, scale="response")(ROWS, offset=np.r_[25.0, np.zeros(len(ROWS) - 1)])
+    assert e.prediction[0] > 1e9 > 1e3 > e.prediction[1:].max()
+    assert sorted(allowed) == list(range(len(ROWS)))
+    assert max(allowed[i] for i in range(1, len(ROWS))) < 1e-9 < allowed[0]
 
 
 def test_frames_with_the_offset_in_a_column():

@@ -258,7 +258,7 @@ class AnswerChecks:
         if self.problem.selection.scale == "raw":
             return size[:, list(self.problem.selection.output_positions)]
         largest = np.abs(values).max(axis=tuple(range(1, values.ndim - 1)))
-        return np.asarray(largest + np.abs(self._runner.bases(X)).max(), dtype=np.float64)
+        return np.asarray(largest + np.abs(self._runner.bases(X)).max(axis=-1, keepdims=True), dtype=np.float64)
 
     def _rows_explained_again(self) -> int:
         """How many rows the kernel can explain again within what the checks may take."""
