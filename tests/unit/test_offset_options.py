@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+from functools import partial
 
 import matplotlib as mpl
 import numpy as np
@@ -287,6 +288,18 @@ def test_effects_refused():
     ):
         with pytest.raises((OptionError, InputError, UnsupportedModelError), match=says):
             wb.effects(model, X, offset=offset)
+
+
+def test_effects_beyond_the_largest_number():
+    model = PoissonRegressor().fit(X, Y)
+    large = np.r_[0.0, 0.0, 800.0, np.zeros(117)]
+    for verb in (wb.effects, partial(wb.plan, wb.effects)):
+        with pytest.raises(NonFiniteError, match=r"beyond the largest number, the first in row 2\."):
+            verb(model, X, ["a"], offset=large, scale="response")
+    at_the_edge = np.log(np.finfo(float).max) - np.log(model.predict(X)) - 1e-3
+    with pytest.raises(NonFiniteError, match=r"beyond the largest number, the first in a row\."):
+        wb.effects(model, X, ["a"], offset=at_the_edge, scale="response")
+    assert np.isfinite(wb.effects(model, X, ["a"], offset=large)["a"].values).all()  # on the additive scale
 
 
 # the command line

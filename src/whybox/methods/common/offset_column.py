@@ -13,7 +13,7 @@ from whybox.errors import Argument, OptionError, UnknownFieldError, UnsupportedM
 from whybox.kernels.predict import compare_with_own_predict, raw_outputs
 from whybox.methods.common.options import PredictionOptions
 from whybox.methods.common.output import resolve_output
-from whybox.methods.common.row_offsets import RowOffsets, refuse_offset, resolve_offsets, separate_offset
+from whybox.methods.common.row_offsets import RowOffsets, check_finite, refuse_offset, resolve_offsets, separate_offset
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox, box_of_call
 from whybox.models.links import Outputs
@@ -47,13 +47,16 @@ def with_offset_columns(
     read.inputs.confirm_structure(table)
     X = read.inputs.matrix(table)
     compare_with_own_predict(read, table, X, rows="these rows", row="row")
-    offsets.compare(table, X, raw_outputs(read, X))
+    raw = raw_outputs(read, X)
+    offsets.compare(table, X, raw)
     is_raw = resolve_output(read.outputs, options.output, options.scale).scale == "raw"
+    predict = _PredictWithOffsets(read, offsets.replaced, is_raw)
+    check_finite(predict.on_scale(raw + offsets.added), np.arange(len(table)))
     outputs = read.outputs
     units = outputs.raw_units if is_raw else outputs.response_units
     names = _fresh_names(table, offset, offsets.given.shape[1])
     box = box_of_call(
-        _PredictWithOffsets(read, offsets.replaced, is_raw),
+        predict,
         (*table.names, *names),
         Outputs(outputs.names, raw_units=units, response_units=units, negative_class=outputs.negative_class),
         kind=f"{read.kind} with the offset of each row",
@@ -106,5 +109,11 @@ class _PredictWithOffsets:
         width = table.width - len(self.replaced)
         given = [np.asarray(table.column(k).values, dtype=np.float64) for k in range(width, table.width)]
         raw = raw_outputs(self.model, self.model.inputs.matrix(table.select(range(width))))
-        raw = raw + np.column_stack(given) - self.replaced
-        return raw if self.is_raw else self.model.outputs.link(raw)
+        predictions = self.on_scale(raw + np.column_stack(given) - self.replaced)
+        check_finite(predictions)
+        return predictions
+
+    def on_scale(self, raw: Floats) -> Floats:
+        """Raw outputs, (rows, outputs), on the scale that is explained."""
+        with np.errstate(over="ignore"):
+            return raw if self.is_raw else self.model.outputs.link(raw)

@@ -160,11 +160,11 @@ def _refuse_another_order(table: Table, offset: Any) -> None:
         )
 
 
-def check_finite(predictions: Floats, rows: Ints) -> None:
+def check_finite(predictions: Floats, rows: Ints | None = None) -> None:
     """Refuse predictions of rows with offsets that are too large for a number.
 
     Args:
-        predictions: (k, ...). rows: (k,), positions of the rows that they are of.
+        predictions: (k, ...). rows: (k,), positions of the rows that they are of; None: not known.
 
     Raises:
         NonFiniteError: there are some.
@@ -174,7 +174,7 @@ def check_finite(predictions: Floats, rows: Ints) -> None:
         raise NonFiniteError(
             Argument("offset"),
             " takes predictions beyond the largest number, the first in {row}. It is added before the link: of an exposure it is the log.",
-            row=int(rows[bad][0]),
+            row=None if rows is None else int(rows[bad][0]),
         )
 
 
