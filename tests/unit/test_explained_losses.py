@@ -136,6 +136,22 @@ def test_auto_is_the_loss_of_importance():
     assert importance.units == wb.explain(MODEL, ROWS, BACKGROUND, loss="auto", y=TRUTH).units
 
 
+def test_a_truth_in_another_order_is_refused():
+    truth = pd.Series(TRUTH, index=ROWS.index)
+    shuffled, says = (
+        truth[::-1],
+        r"^y has the row labels of X in another order.*pass y\.loc\[X\.index\], or y\.to_numpy\(\)",
+    )
+    with pytest.raises(InputError, match=says):
+        wb.explain(MODEL, ROWS, BACKGROUND, loss="squared", y=shuffled)
+    for method in ("permutation", "conditional", "sage"):
+        with pytest.raises(InputError, match=says):
+            wb.importance(MODEL, ROWS, shuffled, method=method)
+    own = wb.explain(MODEL, ROWS, BACKGROUND, loss="squared", y=truth).values
+    for same in (shuffled.loc[ROWS.index], truth.to_numpy(), truth.set_axis(range(100, 106))):
+        np.testing.assert_array_equal(wb.explain(MODEL, ROWS, BACKGROUND, loss="squared", y=same).values, own)
+
+
 def test_the_truth_as_a_column_is_no_column_of_rows_and_background():
     frame = X.assign(target=Y)
 

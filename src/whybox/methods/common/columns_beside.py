@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from whybox.data.table import Table
-from whybox.errors import Argument, OptionError, did_you_mean
+from whybox.errors import Argument, InputError, OptionError, did_you_mean
 from whybox.models.base import Model
 
 __all__ = ["refuse_column_of_estimator", "refuse_column_of_model", "separate_column", "without_column"]
@@ -21,9 +21,10 @@ def separate_column(
         model: where it is read already; it must not read that column.
 
     Raises:
-        OptionError: no such column, or the model reads it.
+        OptionError: no such column, or the model reads it. InputError: a pandas series of the rows' labels in another order.
     """
     if not isinstance(values, str):
+        _refuse_another_order(table, values, argument)
         return table, values
     if model is not None:
         refuse_column_of_model(model, values, argument, role)
@@ -33,6 +34,20 @@ def separate_column(
             f" is no column of the rows.{did_you_mean(values, table.names)} Give a column or the values.",
         )
     return without_column(table, values), table[values]
+
+
+def _refuse_another_order(table: Table, values: Any, argument: str) -> None:
+    """Refuse a series or frame whose labels are those of the rows, but in another order: values are taken by position."""
+    index: Any = getattr(values, "index", None)
+    if not table.is_pandas or not hasattr(index, "sort_values") or len(index) != len(table):
+        return
+    own = table.native.index
+    if not index.equals(own) and index.nlevels == own.nlevels and index.isin(own).all() and own.isin(index).all():
+        raise InputError(
+            Argument(argument),
+            f" has the row labels of X in another order, and values are taken by position; pass {argument}.loc[X.index], or {argument}.to_numpy() if they stand as "
+            "the rows do.",
+        )
 
 
 def without_column(table: Table, name: str) -> Table:

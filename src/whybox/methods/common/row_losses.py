@@ -129,7 +129,7 @@ def separate_truth(X: Any, y: Any, model: Model | None = None) -> tuple[Table, A
         X, y: as they were given. model: where it is read already; it must not read that column.
 
     Raises:
-        OptionError: there are no rows, or no such column, or the model reads it.
+        OptionError: there are no rows, or no such column, or the model reads it. InputError: a pandas series of the rows' labels in another order.
     """
     if X is None:
         raise OptionError("this importance is measured on rows: pass ", Argument("X"), ".")

@@ -143,21 +143,7 @@ def separate_offset(table: Table, offset: Any, model: Model | None = None) -> tu
     Raises:
         OptionError: no such column, or the model reads it. InputError: a pandas series of the rows' labels in another order.
     """
-    _refuse_another_order(table, offset)
     return separate_column(table, offset, "offset", OFFSET_ROLE, model)
-
-
-def _refuse_another_order(table: Table, offset: Any) -> None:
-    """Refuse a series or frame whose labels are those of the rows, but in another order: offsets are taken by position."""
-    index: Any = getattr(offset, "index", None)
-    if not table.is_pandas or not hasattr(index, "sort_values") or len(index) != len(table):
-        return
-    own = table.native.index
-    if not index.equals(own) and index.nlevels == own.nlevels and index.isin(own).all() and own.isin(index).all():
-        raise InputError(
-            Argument("offset"),
-            " has the row labels of X in another order, and offsets are taken by position; pass offset.loc[X.index].",
-        )
 
 
 def check_finite(predictions: Floats, rows: Ints | None = None) -> None:
