@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from whybox.api.texts_or_tables import refuse_texts
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.options import refuses_unknown_options
 from whybox.methods.common.plan import Plan
 from whybox.methods.effects.interactions import find_interactions
 from whybox.methods.effects.options import InteractionsOptions
@@ -14,7 +16,10 @@ from whybox.methods.effects.problem import resolve_effects
 
 __all__ = ["interactions", "plan_interactions"]
 
+_refuses_options_of_others = partial(refuses_unknown_options, options_class=InteractionsOptions)
 
+
+@_refuses_options_of_others
 def interactions(  # noqa: PLR0913  # the promise of the public surface
     model: Any,
     X: Any,

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from whybox.api.texts_or_tables import refuse_texts
 from whybox.explanation.effects import Effects
+from whybox.methods.common.options import refuses_unknown_options
 from whybox.methods.common.plan import Plan
 from whybox.methods.effects.options import RegionsOptions
 from whybox.methods.effects.plan import plan_regions as plan_problem
@@ -14,7 +16,10 @@ from whybox.methods.effects.regions import GRID_POINTS, find_regions
 
 __all__ = ["plan_regions", "regions"]
 
+_refuses_options_of_others = partial(refuses_unknown_options, options_class=RegionsOptions)
 
+
+@_refuses_options_of_others
 def regions(  # noqa: PLR0913  # the promise of the public surface
     model: Any,
     X: Any,

@@ -15,8 +15,8 @@ from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.numerics.statistics import critical_value
 
 __all__ = [
+    "NO_OFFSETS",
     "OFFSETS_OF_LIBRARIES",
-    "OFFSET_INSTEAD",
     "PredictionOptions",
     "check_max_evals",
     "make_options",
@@ -28,7 +28,7 @@ __all__ = [
 ]
 
 OTHER_NAMES: Final = {"target": "y", "truth": "y", "labels": "y", "y_true": "y"}  # of options; ours
-OFFSET_INSTEAD: Final[tuple[Part, ...]] = (
+_OFFSET_INSTEAD: Final[tuple[Part, ...]] = (
     "wb.explain and wb.effects take offsets of rows. Here write it into a function of rows, one of whose columns holds the offset: ",
     "lambda X: model.predict_proba(X.drop(columns='offset'), base_margin=X['offset'])[:, 1]. The offset is then a feature like others.",
 )
@@ -36,6 +36,7 @@ OFFSETS_OF_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {
     **dict.fromkeys(("base_margin", "init_score", "baseline"), ("write ", Argument("offset", example="..."), ".")),
     "exposure": ("write its log: ", Argument("offset", example="numpy.log(exposure)"), "."),
 }
+NO_OFFSETS: Final[Mapping[str, tuple[Part, ...]]] = dict.fromkeys(("offset", *OFFSETS_OF_LIBRARIES), _OFFSET_INSTEAD)
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 _Options = TypeVar("_Options")
 

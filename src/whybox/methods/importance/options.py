@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, Part, quoted_list
-from whybox.methods.common.options import OFFSET_INSTEAD, PredictionOptions, option
+from whybox.methods.common.options import NO_OFFSETS, PredictionOptions, option
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 
@@ -28,7 +28,7 @@ class ImportanceOptions(PredictionOptions):
         OptionError: a method that is not known, or a value out of range.
     """
 
-    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = {"offset": OFFSET_INSTEAD}
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = NO_OFFSETS
 
     method: str = option(AUTO, "kind of importance")
     loss: Any = option(
