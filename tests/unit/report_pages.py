@@ -17,7 +17,17 @@ def parts(*anchors):
 def page(folder, *arguments, **options):
     """Write a report, and return the explanation and the text of the page."""
     e = wb.report(*arguments, folder / "r.html", **options)
-    return e, unescape((folder / "r.html").read_text(encoding="utf-8")).replace("\N{NO-BREAK SPACE}", " ")
+    return e, read_page(folder / "r.html")
+
+
+def read_page(path):
+    """The text of a page, with the spaces and minus signs of a keyboard."""
+    return unescape(of_keyboard(path.read_text(encoding="utf-8")))
+
+
+def of_keyboard(html):
+    """The spaces and minus signs of a text are those of a keyboard."""
+    return html.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
 
 
 def cells(html):

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from report_pages import of_keyboard
 
 import whybox as wb
 from networks.small import convolutional, digits, seeded
@@ -31,7 +32,7 @@ def table(rows=20):
 def words(page):
     """The text of a page, without its pictures."""
     page = re.sub(r"<svg.*?</svg>|<style.*?</style>", " ", page, flags=re.DOTALL)
-    return " ".join(re.sub(r"<[^>]+>", " ", page).split())
+    return " ".join(of_keyboard(re.sub(r"<[^>]+>", " ", page)).split())
 
 
 def asks_nobody(page):

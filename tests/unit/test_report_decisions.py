@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from report_pages import cells, page, parts
+from report_pages import cells, page, parts, read_page
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.linear_model import LinearRegression
 
@@ -255,7 +255,7 @@ def test_the_command_line_chooses_rows_and_ids(named, tmp_path, capsys):
         )
         == 0
     )
-    text = (tmp_path / "r.html").read_text("utf-8")
+    text = read_page(tmp_path / "r.html")
     assert "customer C7: chosen." in text
     assert "<dd>model.joblib, GradientBoostingClassifier" in text
     assert "120 from rows.csv" in text

@@ -5,11 +5,11 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from functools import partial
-from html import unescape
 
 import joblib
 import numpy as np
 import pytest
+from report_pages import read_page
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.svm import SVC
@@ -56,7 +56,7 @@ def parts(*anchors):
 
 def page(folder, *arguments, **options):
     e = wb.report(*arguments, folder / "r.html", **options)
-    return e, unescape((folder / "r.html").read_text(encoding="utf-8"))
+    return e, read_page(folder / "r.html")
 
 
 def cells(html):

@@ -186,6 +186,13 @@ def test_many_values_make_few_groups():
     assert found.labels[found.group[42]] == "common"
     assert make_grouping("n", [10, 9, None, 9], numbers=True).labels == ("9", "10", "missing")
     assert make_grouping("b", [True, False], numbers=False).labels == ("false", "true")
+    codes = [12345672, 12345671, 20000, None] * 3  # of more digits than are written otherwise, and with commas
+    found = make_grouping("code", codes, numbers=True)
+    assert found.labels == ("20,000", "12,345,671", "12,345,672", "missing")
+    assert [found.labels[i] for i in found.group[:4]] == ["12,345,672", "12,345,671", "20,000", "missing"]
+    assert len(make_grouping("code", np.array(codes, dtype=object), numbers=False).labels) == 4
+    close = make_grouping("close", [1000.001 + i / 1e4 for i in range(40)], numbers=True)
+    assert close.labels == ("up to 1000.002", "1000.002 to 1000.003", "1000.003 to 1000.004", "above 1000.004")
     skewed = make_grouping("zeros", [0.0] * 90 + list(range(1, 30)), numbers=True)
     assert len(skewed.labels) == len(np.unique(skewed.group))
 
@@ -206,6 +213,7 @@ def test_several_columns_may_be_named_and_the_model_reads_them_or_not(named, tmp
         ({"by": "clnic"}, "by='clnic' is not a column of the rows.*Did you mean 'clinic'"),
         ({"threshold": 0.3, "y": None}, "threshold=0.3 is compared with what is true; that takes the truth, y="),
         ({"positive": "paid", "y": None}, "positive='paid' is the class .* that takes the truth, y="),
+        ({"rows": [[7, 12]]}, r"rows is a list of rows, like \[7, 12\]"),
         ({"threshold": 1.0}, "threshold=1.0 must be a probability between 0 and 1"),
         ({"threshold": 30}, "threshold=30 must be a probability between 0 and 1"),
         ({"threshold": "0.3"}, "threshold='0.3' must be a probability"),

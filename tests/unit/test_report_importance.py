@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import re
 from functools import partial
-from html import unescape
 
 import numpy as np
 import pytest
+from report_pages import read_page
 
 import whybox as wb
 import zoo
@@ -22,7 +22,7 @@ MATTERS = [s for s in SECTIONS if s.anchor == "importance"]
 
 def page(folder, *arguments, sections=MATTERS, **options):
     wb.report(*arguments, folder / "r.html", sections=sections, **options)
-    return unescape((folder / "r.html").read_text(encoding="utf-8"))
+    return read_page(folder / "r.html")
 
 
 def test_with_a_truth_it_shows_the_question_the_rows_the_error_and_the_numbers(tmp_path):

@@ -8,6 +8,7 @@ from html import unescape
 
 import numpy as np
 import pytest
+from report_pages import of_keyboard, read_page
 
 import whybox as wb
 import zoo
@@ -24,7 +25,7 @@ LOCAL = [s for s in SECTIONS if s.anchor == "local"]
 
 def page(folder, *arguments, **options):
     wb.report(*arguments, folder / "r.html", sections=LOCAL, **options)
-    return unescape((folder / "r.html").read_text(encoding="utf-8"))
+    return read_page(folder / "r.html")
 
 
 def cells(html):
@@ -52,7 +53,7 @@ def test_rows_have_their_local_values_beside_their_shapley_values(tmp_path):
     order = np.argsort(other.prediction, kind="stable")
     picked = [int(order[-1]), int(order[20]), int(order[0])]
     e = wb.lime(model, rows.iloc[sorted(picked)], background, spot_checks=0)
-    lines = cells((tmp_path / "r.html").read_text(encoding="utf-8"))
+    lines = cells(of_keyboard((tmp_path / "r.html").read_text(encoding="utf-8")))
     for row, why in zip(picked, ("highest", "median", "lowest"), strict=True):
         one = e[sorted(picked).index(row)]
         warnings = "".join(f" {w[0].upper()}{w[1:]}." for w in local_warnings(one))
@@ -103,7 +104,7 @@ def test_a_classifier_has_the_rules_of_the_same_rows(tmp_path, monkeypatch):
     assert "<h3>Rules that keep the class</h3>" in text
     shown = sorted({int(row) for row in re.findall(r"Row (\d+): (?:highest|median|lowest)", text)})
     e = wb.anchors(model, rows.iloc[shown], background, max_evals=MAX_EVALS, spot_checks=0)
-    lines = cells((tmp_path / "r.html").read_text(encoding="utf-8"))
+    lines = cells(of_keyboard((tmp_path / "r.html").read_text(encoding="utf-8")))
     for i, row in enumerate(shown):
         one = e[i]
         warnings = [f"{w[0].upper()}{w[1:]}" for w in rule_warnings(one)]

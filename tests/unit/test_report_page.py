@@ -16,6 +16,7 @@ from whybox.errors import OptionError
 from whybox.reporting.contents import SECTIONS
 from whybox.reporting.cover import date_text
 from whybox.reporting.decision_words import percent_text
+from whybox.reporting.page import html_page
 
 CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser")
 
@@ -218,3 +219,15 @@ def test_one_row_and_scores_are_said_as_they_are(tmp_path):
     _, text = page(tmp_path, model, X[:1], sections=parts("summary"))
     assert "Over this row it runs from" in text
     assert "There is 1 row; with others" in text
+
+
+def test_numbers_are_set_as_in_pictures_and_other_texts_as_they_came():
+    body = (
+        "<p>from -0.5 to 1e-05 in 30 % of 2024-01-05, x-1</p><svg><text>-1 %</text></svg><code>seed=-1 %</code>"
+        "<div class=words><span>-1 %</span></div><td>-3</td>"
+    )
+    html = html_page("T-1", "", [("a", "A", body)])
+    assert "<p>from \N{MINUS SIGN}0.5 to 1e\N{MINUS SIGN}05 in 30\N{NO-BREAK SPACE}% of 2024-01-05, x-1</p>" in html
+    assert "<svg><text>-1 %</text></svg><code>seed=-1 %</code><div class=words><span>-1 %</span></div>" in html
+    assert "<td>\N{MINUS SIGN}3</td>" in html
+    assert "<title>T-1</title>" in html

@@ -24,6 +24,7 @@ __all__ = ["AskedRows", "Grouping", "make_grouping", "settle_rows"]
 
 MAX_GROUPS: Final = 8  # with a line each
 QUARTERS: Final = (0.25, 0.5, 0.75)
+DIGITS_OF_FLOAT: Final = 17  # which tell any two apart
 
 
 @final
@@ -131,11 +132,11 @@ def make_grouping(name: str, values: Sequence[Any] | npt.NDArray[Any], *, number
     Args:
         name: of the values. values: one a row. numbers: whether they have an order to cut by.
     """
-    present = [v for v in values if not is_missing(v)]
-    different = set(map(_as_text, present))
-    if numbers and len(different) > MAX_GROUPS:
+    in_order = sorted({v for v in values if _is_number(v)})
+    if numbers and len(in_order) > MAX_GROUPS:
         return _quarters(name, np.array([np.nan if is_missing(v) else float(v) for v in values]))
-    texts = np.array(["missing" if is_missing(v) else _as_text(v) for v in values], dtype=object)
+    text_of = dict(zip(in_order, _texts_apart(in_order, 6), strict=True))
+    texts = np.array([text_of[v] if _is_number(v) else _as_text(v) for v in values], dtype=object)
     found, counts = np.unique(texts, return_counts=True)
     if len(found) > MAX_GROUPS:
         kept = set(found[np.argsort(-counts, kind="stable")[: MAX_GROUPS - 1]].tolist())
@@ -143,7 +144,7 @@ def make_grouping(name: str, values: Sequence[Any] | npt.NDArray[Any], *, number
         texts = np.array([t if t in kept else others for t in texts], dtype=object)
         labels = [*sorted(kept), others]
     else:
-        labels = sorted(found.tolist(), key=(lambda t: (t == "missing", float(t) if t != "missing" else 0.0)) if numbers else None)  # fmt: skip
+        labels = [*text_of.values(), *(t for t in found if t == "missing")] if numbers else sorted(found.tolist())
     place = {label: i for i, label in enumerate(labels)}
     return Grouping(name, tuple(labels), np.array([place[t] for t in texts], dtype=np.int64))
 
@@ -153,16 +154,26 @@ def _quarters(name: str, x: npt.NDArray[np.float64]) -> Grouping:
     missing = np.isnan(x)
     cuts = np.unique(np.quantile(x[~missing], QUARTERS))
     group = np.where(missing, len(cuts) + 1, np.searchsorted(cuts, x, side="left"))
-    words = [number_text(float(cut), 3) for cut in cuts]
+    words = _texts_apart(cuts.tolist(), 3)
     labels = [f"up to {words[0]}", *(f"{a} to {b}" for a, b in pairwise(words)), f"above {words[-1]}"]  # fmt: skip
     used, group = np.unique(group, return_inverse=True)
     return Grouping(name, tuple([*labels, "missing"][i] for i in used), group.astype(np.int64))
 
 
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float, np.number)) and not isinstance(value, bool) and not is_missing(value)
+
+
+def _texts_apart(numbers: Sequence[Any], fewest: int) -> list[str]:
+    """Different numbers in words, with so many digits or as many more as tell them apart."""
+    tries = ([number_text(float(v), digits) for v in numbers] for digits in range(fewest, DIGITS_OF_FLOAT + 1))
+    return next((texts for texts in tries if len(set(texts)) == len(numbers)), [str(v) for v in numbers])
+
+
 def _as_text(value: Any) -> str:
-    if isinstance(value, (bool, np.bool_)):
-        return "true" if value else "false"
-    return number_text(float(value), 6) if isinstance(value, (int, float, np.number)) else str(value)
+    if is_missing(value):
+        return "missing"
+    return str(value).lower() if isinstance(value, (bool, np.bool_)) else str(value)
 
 
 def _chosen_positions(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -82,7 +82,7 @@ def _checked_rows(rows: Any) -> tuple[Any, ...]:
         rows = (rows,)
     if isinstance(rows, np.ndarray):
         rows = rows.tolist()
-    if not isinstance(rows, (Sequence, range)) or any(isinstance(row, (bool, np.bool_)) for row in rows):
+    if not isinstance(rows, Sequence) or any(isinstance(row, (bool, np.bool_)) or not isinstance(row, Hashable) for row in rows):  # fmt: skip
         raise OptionError(Argument("rows"), " is a list of rows, like [7, 12]; of a mask take its positions.")
     chosen = tuple(dict.fromkeys(rows))
     if not chosen:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Container, Sequence
 from html import escape
 from typing import Final
 
-__all__ = ["guide_html", "html_page", "html_table"]
+from whybox.plots.style import minus_signs
 
+__all__ = ["NO_BREAK", "guide_html", "html_page", "html_table"]
+
+NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 # No scripts, no requests; styles are the page's own, pictures are inside it.
 _SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -140,12 +144,26 @@ def html_page(
         f'<section id="{escape(anchor)}"{"" if anchor not in follows else " class=follows"}><h2>{escape(heading)}</h2>{html}</section>'
         for anchor, heading, html in sections
     )
-    return (
+    return _typeset(
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_SECURITY_POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE_SHEET}</style></head>'
         f"<body><header{' class=titled' if cover else ''}><h1>{escape(title)}</h1>{below}{cover}</header>"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav><main>{body}</main></body></html>\n'
+    )
+
+
+def _typeset(html: str) -> str:
+    """Set the page's own words as pictures are set: minus signs before numbers, and no line break before a percent sign.
+
+    Pictures, code and the words of explained texts stay as they are.
+    """
+
+    def set_text(found: re.Match[str]) -> str:
+        return found[0] if found[2] is None else f">{minus_signs(found[2]).replace(' %', NO_BREAK + '%')}"
+
+    return re.sub(
+        r"<(?:(svg|style|code)\b.*?</\1>|div class=words>.*?</div>)|>([^<]+)", set_text, html, flags=re.DOTALL
     )
 
 

@@ -14,7 +14,7 @@ from whybox.numerics.statistics import wilson_interval
 from whybox.plots.style import NEGATIVE, POSITIVE, axes_or_new, faint_text_color, style_axes
 from whybox.reporting.decision_words import percent_text
 from whybox.reporting.facts import ReportData
-from whybox.reporting.page import html_table
+from whybox.reporting.page import NO_BREAK, html_table
 from whybox.reporting.performance import calibrate, precision_recall, roc
 from whybox.reporting.section import Section
 from whybox.reporting.svg import html_figure
@@ -27,7 +27,6 @@ __all__ = ["USUAL_THRESHOLD", "Counts", "positive_rows", "rate_text", "threshold
 USUAL_THRESHOLD: Final = 0.5  # at which of two classes the other one is predicted
 THRESHOLDS_SHOWN: Final = (0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9)
 POINTS_OF_TABLE: Final = 10
-NO_BREAK: Final = "\N{NO-BREAK SPACE}"
 
 
 @final
