@@ -125,6 +125,13 @@ def test_columns_of_texts_of_any_kind(model):
         explainer(["a", None])
 
 
+@pytest.mark.parametrize("texts", [b"good", [b"good", b"bad"], np.array([b"good", b"bad"])])
+def test_bytes_are_refused_with_how_to_decode_them(model, texts):
+    for call in (Lime(model), ExactShap(model), lambda X: wb.lime(model, X), lambda X: wb.explain(model, X)):
+        with pytest.raises(InputError, match="these are bytes, and texts are strings; decode them"):
+            call(texts)
+
+
 def test_many_words_and_other_alphabets(model):
     long = " ".join(f"word{k} cluster" if k % 9 == 0 else f"w{k}" for k in range(500))
     for method in ("sampled_shap", "partition_shap"):
