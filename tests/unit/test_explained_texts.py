@@ -247,6 +247,29 @@ def test_words_and_pairs_are_printed(folder, capsys):
     assert "this index does not add up" in capsys.readouterr().out
 
 
+def test_what_words_are_is_said_by_options(folder, model):
+    given = {"tokenizer": r"[\s:]+", "by_position": True, "mask_string": "word", "batch_size": 3, "level": 0.9}
+    typed = (
+        "--tokenizer",
+        given["tokenizer"],
+        "--by-position",
+        "--mask-string",
+        "word",
+        "--batch-size",
+        "3",
+        "--level",
+        "0.9",
+    )
+    assert (
+        run(folder, "@pipeline.joblib", "@texts.parquet", *OF_TEXTS, "--rows", "0-2", *typed, "-o", "@words.whybox")
+        == 0
+    )
+    saved, e = wb.load(folder / "words.whybox"), wb.explain(model, TEXTS, **given)
+    np.testing.assert_array_equal(saved.values, e.values)
+    assert saved.evidence.settings == e.evidence.settings
+    assert (e.evidence.settings["words"], e.evidence.settings["mask_string"]) == (given["tokenizer"], "word")
+
+
 def test_what_texts_cost_is_planned(folder, model, capsys):
     assert run(folder, "@pipeline.joblib", "@texts.parquet", *OF_TEXTS, "--rows", "0-2", verb=("plan", "explain")) == 0
     plan = wb.plan(wb.explain, model, TEXTS)
