@@ -16,7 +16,7 @@ import whybox as wb
 import zoo
 from estimated import estimated
 from interrupts import interrupt, wait_until
-from whybox.cli.main import main
+from whybox.cli.main import build_parser, main
 from whybox.errors import ModelMismatchError
 from whybox.explanation.errors_of_values import median_error
 
@@ -268,7 +268,8 @@ def test_demo_and_help(tmp_path, capsys):
     assert {p.name for p in (tmp_path / "d").iterdir()} == {"report.html", "attributions.parquet"}
     assert str(tmp_path / "d" / "report.html") in capsys.readouterr().out
     assert main([]) == 2
-    for command in ([], ["explain"], ["report"], ["demo"], ["plan"], ["plan", "effects"], ["check"], ["completion"]):
+    planned = ["explain", "effects", "importance", "lime", "anchors", "saliency"]
+    for command in ([], *([name] for name in build_parser()[1]), *(["plan", name] for name in planned)):
         with pytest.raises(SystemExit) as stop:
             main([*command, "--help"])
         assert stop.value.code == 0

@@ -125,6 +125,13 @@ def test_columns_of_texts_of_any_kind(model):
         explainer(["a", None])
 
 
+@pytest.mark.parametrize("texts", [b"good", [b"good", b"bad"], np.array([b"good", b"bad"])])
+def test_bytes_are_refused_with_how_to_decode_them(model, texts):
+    for call in (Lime(model), ExactShap(model), lambda X: wb.lime(model, X), lambda X: wb.explain(model, X)):
+        with pytest.raises(InputError, match="these are bytes, and texts are strings; decode them"):
+            call(texts)
+
+
 def test_many_words_and_other_alphabets(model):
     long = " ".join(f"word{k} cluster" if k % 9 == 0 else f"w{k}" for k in range(500))
     for method in ("sampled_shap", "partition_shap"):
@@ -238,6 +245,29 @@ def test_words_and_pairs_are_printed(folder, capsys):
     assert "\n    linear \N{MULTIPLICATION SIGN} model" in capsys.readouterr().out
     assert run(folder, "@pipeline.joblib", "@texts.parquet", *OF_TEXTS, "--rows", "1", "--index", "banzhaf") == 0
     assert "this index does not add up" in capsys.readouterr().out
+
+
+def test_what_words_are_is_said_by_options(folder, model):
+    given = {"tokenizer": r"[\s:]+", "by_position": True, "mask_string": "word", "batch_size": 3, "level": 0.9}
+    typed = (
+        "--tokenizer",
+        given["tokenizer"],
+        "--by-position",
+        "--mask-string",
+        "word",
+        "--batch-size",
+        "3",
+        "--level",
+        "0.9",
+    )
+    assert (
+        run(folder, "@pipeline.joblib", "@texts.parquet", *OF_TEXTS, "--rows", "0-2", *typed, "-o", "@words.whybox")
+        == 0
+    )
+    saved, e = wb.load(folder / "words.whybox"), wb.explain(model, TEXTS, **given)
+    np.testing.assert_array_equal(saved.values, e.values)
+    assert saved.evidence.settings == e.evidence.settings
+    assert (e.evidence.settings["words"], e.evidence.settings["mask_string"]) == (given["tokenizer"], "word")
 
 
 def test_what_texts_cost_is_planned(folder, model, capsys):

@@ -23,8 +23,10 @@ def test_compressed_text_is_read(tmp_path, suffix):
     path.write_bytes(gzip.compress(text.encode()))
     assert kind_of_file(path) == suffix.lower()
     assert column_names(path) == ["name", "x", "n"]
-    if path.suffix == ".gz":
-        assert read_table(path).to_pandas().equals(ROWS)
+    assert read_table(path).to_pandas().equals(ROWS)
+    path.write_bytes(gzip.compress(text.encode("utf-16")))
+    with pytest.raises(InputError, match="it is UTF-16; say so with --encoding utf-16"):
+        read_table(path)
 
 
 def test_a_compressed_file_that_is_none_is_refused(tmp_path):
@@ -107,9 +109,12 @@ def test_the_command_line_reads_them(folder, capsys):
     ("more", "words"),
     [
         (("--sep", "ab"), "--sep 'ab': one character"),
+        (("--sep", "§"), "--sep '§': one character"),
         (("--decimal", ";"), "--decimal ';': . or ,"),
         (("--decimal", ","), "needs another --sep"),
         (("--encoding", "klingon"), "--encoding 'klingon' is not known"),
+        (("--encoding", "undefined"), "--encoding 'undefined' is not known"),
+        (("--encoding", ""), "--encoding '' is not known"),
     ],
 )
 def test_what_is_no_format_is_refused(folder, capsys, more, words):
@@ -120,3 +125,44 @@ def test_what_is_no_format_is_refused(folder, capsys, more, words):
 def test_a_format_of_text_is_refused_where_there_is_none(folder, capsys):
     assert explain(folder, "rows.parquet", "e.parquet", "--sep", ";") == 2
     assert "there is none here" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        (("--sep", "|"), "separated by ';', but the file is cut at '|', as --sep says: say --sep ';'."),
+        (("--sep", "-"), "separated by ';', but the file is cut at '-', as --sep says: say --sep ';'."),
+        ((), "separated by ';', but a .csv file is cut at ',': say --sep ';' on the command line"),
+    ],
+)
+def test_a_separator_that_does_not_fit_names_the_one_that_does(folder, capsys, more, words):
+    assert explain(folder, "german.csv", "e.parquet", *more, "--encoding", "latin1") == 3
+    assert words in capsys.readouterr().err
+
+
+def test_a_number_in_another_notation_says_which_is_read(folder, capsys):
+    """Thousands with signs between them, decimals behind a comma that was not said; and one word among numbers behind commas."""
+    _, rows = zoo.built("LGBMRegressor, regression")
+    name = rows.columns[0]
+    german = ("--sep", ";", "--decimal", ",")
+    cells = [f"{1000 + i}.{i:03},5" for i in range(len(rows))]
+    for more, first, words in [
+        (german, cells, "'1000.000,5' in row 0 (counted from 0)"),
+        (
+            german,
+            [c.replace(".", "") for c in cells[:-1]] + ["oops"],
+            f"'oops' in row {len(rows) - 1} (counted from 0)",
+        ),
+        (
+            german[:2],
+            [c.replace(".", "") for c in cells],
+            "with '.' before decimals (--decimal) and nothing between thousands",
+        ),
+    ]:
+        rows.assign(**{name: first}).to_csv(
+            folder / "cells.csv", index=False, sep=";", decimal=more[-1].replace(";", ".")
+        )
+        assert explain(folder, "cells.csv", "e.parquet", *more) == 3
+        told = capsys.readouterr().err
+        assert words in told
+        assert "is not a number" in told

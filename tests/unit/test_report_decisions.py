@@ -261,6 +261,10 @@ def test_the_command_line_chooses_rows_and_ids(named, tmp_path, capsys):
     assert "120 from rows.csv" in text
     assert "By sex" in text
     assert "A row counts as default from a probability of 40 % on." in text
+    assert main([*command, "--model-name", "credit <3>", "--source", "the bank's own"]) == 0
+    text = (tmp_path / "r.html").read_text("utf-8")
+    assert "<dd>credit &lt;3&gt;, GradientBoostingClassifier" in text
+    assert "120 from the bank&#x27;s own" in text
 
 
 def test_percent_is_never_rounded_to_certainty():

@@ -24,9 +24,10 @@ from whybox.cli.shared import add_result, declare_command, players_of
 
 __all__ = ["add_command", "add_question", "question_of"]
 
-_TEXT: Final = """Explain each row by a rule (an anchor): a few conditions under which a classifier nearly always predicts the row's class.
--o writes one line a row: the rule, its precision with both bounds, its coverage; without it the first rows are printed. A rule
-is confirmed by rows drawn under it; the promised precision holds for each row with the confidence of --level."""
+_TEXT: Final = """Explain each row by a rule (an anchor): a few conditions under which a classifier nearly always predicts the row's
+class. -o writes one line a row: the rule, its precision with both bounds, its coverage; without it the first rows are
+printed. A rule is confirmed by rows drawn under it; the promised precision holds for each row with the confidence of
+--level."""
 _EXAMPLES: Final = """\
   whybox anchors model.json customers.parquet --background train.parquet -o rules.parquet
   whybox anchors model.json customers.parquet --background train.parquet --rows 7 --precision 0.99

@@ -30,7 +30,8 @@ from whybox.methods.registry import family_ids, find, load_options, methods
 __all__ = ["EffectsQuestion", "add_command", "add_question", "question_of"]
 
 _TEXT: Final = """Write how the prediction moves with each feature, one line a number: feature, value, effect, std_error, off_data.
-Tree models are answered out of their leaves, exactly; the evidence of every curve goes into the metadata of a Parquet file."""
+Tree models are answered out of their leaves, exactly; the evidence of every curve goes into the metadata of a Parquet
+file."""
 _EXAMPLES: Final = """\
   whybox effects model.json customers.parquet -o curves.parquet
   whybox effects model.json customers.csv -o ale.csv --kind ale --feature age --feature age,income"""

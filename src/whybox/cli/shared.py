@@ -122,8 +122,10 @@ def text_format_of(options: argparse.Namespace) -> Any:
     if not any(isinstance(file, str) and kind_of_file(file) in TEXT for file in files):
         raise OptionError(f"--{named} is for files of text ({', '.join(TEXT)}), and there is none here.")
     separator = "\t" if given["sep"] in ("tab", "\\t") else given["sep"]
-    if separator is not None and (len(separator) != 1 or separator.isalnum() or separator in '"\n\r.'):
-        raise OptionError(f"--sep {given['sep']!r}: one character, such as ';', or tab.")
+    if separator is not None and (
+        len(separator) != 1 or not separator.isascii() or separator.isalnum() or separator in '"\n\r.'
+    ):
+        raise OptionError(f"--sep {given['sep']!r}: one character of ASCII, such as ';', or tab.")
     if given["decimal"] not in (None, ".", ","):
         raise OptionError(f"--decimal {given['decimal']!r}: . or ,")
     if (
@@ -133,8 +135,8 @@ def text_format_of(options: argparse.Namespace) -> Any:
     ):
         raise OptionError("--decimal , needs another --sep, such as ';': cells are cut at commas.")
     try:
-        "".encode(given["encoding"] or "utf-8")
-    except LookupError:
+        "".encode("utf-8" if given["encoding"] is None else given["encoding"])
+    except (LookupError, UnicodeError):
         raise OptionError(
             f"--encoding {given['encoding']!r} is not known; for example latin1, cp1252 or utf-16."
         ) from None

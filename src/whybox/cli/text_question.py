@@ -40,9 +40,8 @@ class TextOptionsOfCommand:
             OptionError: one was typed.
         """
         kinds = self.names()
-        typed = _typed(options, [*self.texts, *_written_names(kinds.of_texts, kinds.of_tables)])
-        if typed is not None:
-            raise OptionError(f"{typed} is an option of texts; say which column holds them: --text COLUMN.")
+        of_texts = [*self.texts, *_written_names(kinds.of_texts, kinds.of_tables)]
+        _refuse_typed(options, of_texts, "is an option of texts; say which column holds them: --text COLUMN.")
 
     def check_of_texts(self, options: argparse.Namespace) -> None:
         """Refuse options of tables, where texts are explained.
@@ -51,9 +50,8 @@ class TextOptionsOfCommand:
             OptionError: one was typed.
         """
         kinds = self.names()
-        typed = _typed(options, [*self.tables, *_written_names(kinds.of_tables, kinds.of_texts)])
-        if typed is not None:
-            raise OptionError(f"{typed} is an option of tables, and --text explains texts; leave it out.")
+        of_tables = [*self.tables, *_written_names(kinds.of_tables, kinds.of_texts)]
+        _refuse_typed(options, of_tables, "is an option of tables, and --text explains texts; leave it out.")
 
     def read(self, options: argparse.Namespace, most: int | None, **more: Any) -> RowQuestion:
         """Read the model and the texts.
@@ -99,12 +97,11 @@ def explain_texts(
     print_or_write(e, q, options, out, summary=summary, lines=pair_lines if e.kind == "interaction" else local_lines)
 
 
-def _typed(options: argparse.Namespace, names: Sequence[str]) -> str | None:
-    """The first of these options that was typed, as it is written."""
+def _refuse_typed(options: argparse.Namespace, names: Sequence[str], why: str) -> None:
+    """Refuse the first of these options that was typed."""
     for name in names:
         if getattr(options, name, None) not in (options.command.get_default(name), None, []):
-            return f"--{name.replace('_', '-')}"
-    return None
+            raise OptionError(f"--{name.replace('_', '-')} {why}")
 
 
 def _written_names(kind: type[Any], other: type[Any]) -> list[str]:

@@ -28,6 +28,9 @@ MISSING_TEXTS: Final = (
     "", "#N/A", "#N/A N/A", "#NA", "-1.#IND", "-1.#QNAN", "-NaN", "-nan", "1.#IND", "1.#QNAN", "<NA>", "N/A", "NA", "NULL", "NaN", "None", "n/a",
     "nan", "null",
 )  # fmt: skip
+_OTHER_NOTATION: Final = (
+    r"^\s*[+-]?\d[\d.,' \x{a0}\x{202f}]*$"  # digits, and what may stand before decimals or between thousands
+)
 _NUMBER_PATTERN: Final = r"(?i)^\s*[+-]?(\d+\.?\d*(e[+-]?\d+)?|\.\d+(e[+-]?\d+)?|inf|infinity|nan)\s*$"
 WRITABLE_SUFFIXES: Final = (".parquet", ".pq", ".csv", ".arrow", ".feather")
 
@@ -59,12 +62,9 @@ def read_table(path: str | Path, text_columns: TextColumns | None = None) -> Any
         from pyarrow import csv
 
         form = text_format()
-        if form.encoding is None:
-            with file.open("rb") as source:
-                if source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
-                    raise InputError(
-                        f"{file.name}: it is UTF-16; say so with --encoding utf-16, or convert it to UTF-8."
-                    )
+        with _bytes_of(file) as source:
+            if form.encoding is None and source.read(2) in (b"\xff\xfe", b"\xfe\xff"):
+                raise InputError(f"{file.name}: it is UTF-16; say so with --encoding utf-16, or convert it to UTF-8.")
         options = csv.ParseOptions(delimiter=_delimiter_of(file), newlines_in_values=True)
         value_texts = {
             name: [text for text in MISSING_TEXTS if is_value(text)] for name, is_value in (text_columns or {}).items()
@@ -76,7 +76,7 @@ def read_table(path: str | Path, text_columns: TextColumns | None = None) -> Any
             column_types=dict.fromkeys(value_texts, pa.string()),
         )
         read_options = csv.ReadOptions(encoding=form.encoding or "utf8")
-        table = _check_csv(csv.read_csv(file, read_options, options, convert_options), file)
+        table = _check_csv(csv.read_csv(_bytes_of(file), read_options, options, convert_options), file)
         return _without_blanks(table, value_texts) if any(value_texts.values()) else table
     except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
         reason = _csv_fault(file) if kind_of_file(file) in TEXT else ""
@@ -142,6 +142,13 @@ def column_names(path: str | Path) -> list[str]:
         return []
 
 
+def _bytes_of(file: Path) -> Any:
+    """The bytes of a text file of rows, decompressed, as a stream of pyarrow."""
+    import pyarrow as pa
+
+    return pa.input_stream(str(file), compression="gzip" if kind_of_file(file).endswith(".gz") else None)
+
+
 def _delimiter_of(file: Path) -> str:
     return text_format().separator or ("\t" if kind_of_file(file).startswith(".tsv") else ",")
 
@@ -157,19 +164,8 @@ def _check_csv(table: Any, file: Path) -> Any:
     broken = [name for name, field in zip(names, table.schema, strict=True) if pa.types.is_binary(field.type)]
     if broken:
         raise InputError(f"{file.name}: column {broken[0]!r} is not UTF-8; {_how_to_convert(file)}")
-    if table.num_columns == 1:
-        separator = next(
-            (
-                candidate
-                for candidate in (";", "\t", "|", ",")
-                if candidate != _delimiter_of(file) and candidate in table.column_names[0]
-            ),
-            None,
-        )
-        if separator:
-            raise InputError(
-                f"{file.name} has one column, {table.column_names[0]!r}. {_separator_hint(file, separator)}"
-            )
+    if len(names) == 1 and (hint := _separator_hint(file, names)):
+        raise InputError(f"{file.name} has one column, {names[0]!r}.{hint}")
     return table
 
 
@@ -177,16 +173,25 @@ def _how_to_convert(file: Path) -> str:
     return f"say what it is, for example --encoding latin1, or convert it: iconv -f LATIN1 -t UTF-8 {file.name}"
 
 
-def _separator_hint(file: Path, separator: str) -> str:
-    expected = "tabs" if _delimiter_of(file) == "\t" else "','"
-    return (
-        f"Its columns seem to be separated by {'tabs' if separator == chr(9) else repr(separator)}, but a {kind_of_file(file)} file is cut at {expected}: "
-        + (
-            "name it .tsv."
-            if separator == "\t"
-            else f"say --sep '{separator}' on the command line, or write it with commas."
+def _separator_hint(file: Path, names: Sequence[str]) -> str:
+    """Which separator the names of the columns seem to have, and how to say so; "" if none is seen."""
+    cut_at = _delimiter_of(file)
+    candidates = (";", "\t", "|", ",") if len(names) == 1 else (";",)
+    separator = next((c for c in candidates if c != cut_at and any(c in name for name in names)), None)
+    if separator is None:
+        return ""
+    seen, expected = ("tabs" if c == "\t" else repr(c) for c in (separator, cut_at))
+    if text_format().separator is not None:
+        why, how = (
+            f"the file is cut at {expected}, as --sep says",
+            f"say --sep {'tab' if separator == chr(9) else seen}.",
         )
-    )
+    else:
+        why = f"a {kind_of_file(file)} file is cut at {expected}"
+        how = (
+            "name it .tsv." if separator == "\t" else f"say --sep {seen} on the command line, or write it with commas."
+        )
+    return f" Its columns seem to be separated by {seen}, but {why}: {how}"
 
 
 def _csv_fault(file: Path) -> str:
@@ -199,8 +204,7 @@ def _csv_fault(file: Path) -> str:
             header = next(lines, [])
             for cells in lines:
                 if cells and len(cells) != len(header):
-                    hint = " " + _separator_hint(file, ";") if any(";" in name for name in header) else ""
-                    return f"line {lines.line_num:,} has {len(cells)} values where the first line names {len(header)} columns.{hint}"
+                    return f"line {lines.line_num:,} has {len(cells)} values where the first line names {len(header)} columns.{_separator_hint(file, header)}"
         except csv.Error as error:
             return f"line {lines.line_num:,}: {error}."
         except (UnicodeDecodeError, EOFError, OSError):
@@ -219,18 +223,20 @@ def non_numeric_cell(path: str | Path, message: str) -> str | None:
     file = _existing_file(path)
     if kind_of_file(file) not in TEXT:
         return None
-    table = read_table(file)
+    table, decimal = read_table(file), text_format().decimal or "."
+    number = _NUMBER_PATTERN if decimal == "." else _NUMBER_PATTERN.replace(r"\.", decimal)
     for name in table.column_names:
         cells = table.column(name)
         if repr(name) not in message or str(cells.type) != "string":
             continue
-        row_numbers = pc.indices_nonzero(
-            pc.invert(pc.fill_null(pc.match_substring_regex(cells, _NUMBER_PATTERN), True))
-        )
-        if 0 < len(row_numbers) <= max(1, 0.1 * (len(cells) - cells.null_count)):
+        row_numbers = pc.indices_nonzero(pc.invert(pc.fill_null(pc.match_substring_regex(cells, number), True)))
+        few = len(row_numbers) <= max(1, 0.1 * (len(cells) - cells.null_count))
+        of_notation = pc.all(pc.match_substring_regex(cells.take(row_numbers), _OTHER_NOTATION)).as_py()
+        if len(row_numbers) and (few or of_notation):
             count_text = f" ({len(row_numbers):,} such cells)" if len(row_numbers) > 1 else ""
+            how = f", with {decimal!r} before decimals (--decimal) and nothing between thousands" if of_notation else ""
             row = row_numbers[0].as_py()
-            return f"{cells[row].as_py()!r} in row {row:,} (counted from 0) of column {name!r} of {file.name} is not a number{count_text}; the model needs numbers there."
+            return f"{cells[row].as_py()!r} in row {row:,} (counted from 0) of column {name!r} of {file.name} is not a number{count_text}; the model needs numbers there{how}."
     return None
 
 

@@ -21,11 +21,12 @@ from whybox.explanation.kinds import OFFSET_INSIDE_SETTING
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.options import not_together
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.row_losses import RowLosses
+from whybox.methods.common.row_losses import AUTO_LOSS, RowLosses, check_loss_scale
 from whybox.methods.shap.offset_games import ShiftedOutputs
 from whybox.methods.shap.row_games import RowGames
 from whybox.models.base import digest
 from whybox.models.links import PREDICTION_UNITS
+from whybox.models.losses import as_loss
 
 __all__ = [
     "LOSS_ESTIMAND",
@@ -61,12 +62,15 @@ def check_truth_given(loss: Any, y: Any) -> None:
         )
 
 
-def check_loss_options(*, stochastic: bool, surrogate: bool | None) -> None:
-    """Refuse options that do not go with a loss.
+def check_loss_options(loss: Any, scale: str | None, *, stochastic: bool, surrogate: bool | None) -> None:
+    """Refuse a loss that is not known, and options that do not go with one.
 
     Raises:
         OptionError: there is one.
     """
+    if not (isinstance(loss, str) and loss == AUTO_LOSS):
+        as_loss(loss)
+    check_loss_scale(scale)
     if stochastic:
         raise not_together(
             Argument("stochastic", True),

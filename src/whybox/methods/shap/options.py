@@ -13,12 +13,9 @@ from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, Part, quoted_list
 from whybox.games.indices import Index, as_index
 from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, check_max_evals, option
-from whybox.methods.common.row_losses import AUTO_LOSS, check_loss_scale
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import family_ids
-from whybox.methods.shap.loss_games import check_loss_options
-from whybox.models.losses import as_loss
 from whybox.numerics.statistics import critical_value
 
 __all__ = ["AUTOMATIC_METHODS", "METHODS_OF_OTHER_LIBRARIES", "ShapOptions"]
@@ -161,10 +158,9 @@ class ShapOptions:
             )
         self._check_sampling()
         if self.loss is not None:
-            if not (isinstance(self.loss, str) and self.loss == AUTO_LOSS):
-                as_loss(self.loss)
-            check_loss_scale(self.scale)
-            check_loss_options(stochastic=self.stochastic, surrogate=self.surrogate)
+            from whybox.methods.shap.loss_games import check_loss_options  # loads the models, which no help needs
+
+            check_loss_options(self.loss, self.scale, stochastic=self.stochastic, surrogate=self.surrogate)
         plain = {
             "order": int(self.order),
             "index": as_index(self.index),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any, Final
 
 import numpy as np
@@ -62,32 +62,28 @@ def _given_hierarchy(given: Any, words: TextWords, row: int | None) -> Hierarchy
     if given is None:
         return word_hierarchy(words)
     where = "" if row is None else f" of row {row}"
-    position_of: dict[str, Iterator[int | None]] = {}
+    mentions: dict[str, list[int | None]] = {}  # of a word in reading order: its players; None for one that came before
     for word, player in zip(words.pieces, words.player_of.tolist(), strict=True):
         if player >= 0:
-            position_of.setdefault(word, iter(_mentions(words, word)))
+            of_word = mentions.setdefault(word, [])
+            of_word.append(None if player in of_word else player)
+    next_player = {word: iter(players) for word, players in mentions.items()}
 
     def find(word: str) -> int | None:
-        if word not in position_of:
+        if word not in next_player:
             raise OptionError(
                 Argument("hierarchy"),
-                f"{where} names the word {word!r}, which the text does not have.{did_you_mean(word, list(position_of))} "
+                f"{where} names the word {word!r}, which the text does not have.{did_you_mean(word, list(mentions))} "
                 f"Its words are what the tokenizer finds; positions from 0 to {words.n_words - 1} name them too.",
             )
         try:
-            return next(position_of[word])
+            return next(next_player[word])
         except StopIteration:
             raise OptionError(
                 Argument("hierarchy"), f"{where} names {word!r} more often than it stands in the text."
             ) from None
 
     return GivenHierarchy(words.words, "word", "[['not', 'good'], 'film']", find, where).resolve(given)
-
-
-def _mentions(words: TextWords, word: str) -> list[int | None]:
-    """The players that a word stands for, each time it is named: its occurrences in reading order; None where an occurrence is a player that came before."""
-    of_word = [p for piece, p in zip(words.pieces, words.player_of.tolist(), strict=True) if p >= 0 and piece == word]
-    return [None if player in of_word[:at] else player for at, player in enumerate(of_word)]
 
 
 def word_hierarchy(words: TextWords) -> Hierarchy:

@@ -142,11 +142,14 @@ def refuse_model_of_tables(model: Any) -> None:
 
 
 def refuse_no_texts(X: Any) -> None:
-    """Refuse an empty list or column of texts.
+    """Refuse an empty list or column of texts, and bytes.
 
     Raises:
-        EmptyDataError: it is one.
+        EmptyDataError: it is empty. InputError: it is, or holds, bytes.
     """
+    is_column = isinstance(X, (list, tuple)) or (isinstance(X, np.ndarray) and X.ndim == 1)
+    if isinstance(X, bytes) or (is_column and any(isinstance(text, bytes) for text in X)):
+        raise InputError("these are bytes, and texts are strings; decode them: [text.decode('utf-8') for text in X].")
     if hasattr(X, "__len__") and not hasattr(X, "columns") and len(X) == 0:
         raise EmptyDataError("there are no texts: X is empty.")
 
@@ -158,7 +161,7 @@ def refuse_model_of_texts(model: Any, X: Any = None) -> None:
         model: any model. X: what it is to explain, where that is known.
 
     Raises:
-        InputError: it is one. EmptyDataError: it is one, and X is an empty list or column.
+        InputError: it is one, or X is bytes. EmptyDataError: it is one, and X is an empty list or column.
     """
     if takes_only_texts(model):
         refuse_no_texts(X)
