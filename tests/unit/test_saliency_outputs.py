@@ -117,3 +117,12 @@ def test_the_same_in_jax():
     assert np.allclose(only.values, wb.saliency(net, X, 1, output="logits").values, atol=1e-5)
     with pytest.raises(OptionError, match="logits"):
         wb.saliency(net, X, 1)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_a_function_that_decides_is_explained_by_its_zeros_and_ones(dtype):
+    net, x = seeded(lambda: nn.Linear(3, 2)), rows(5, 3)
+    of_floats = wb.saliency(net, x, lambda out: (out[:, 0] > 0).float(), "occlusion")
+    of_others = wb.saliency(net, x, lambda out: (out[:, 0] > 0).to(dtype), "occlusion")
+    assert of_floats.values.any()
+    assert np.array_equal(of_floats.values, of_others.values)

@@ -381,7 +381,7 @@ class RowOutputs:
         here = np.flatnonzero(rows == min(1, len(self.is_evaluated) - 1))
         if self.batch_checked or not len(here):
             return
-        own = outputs[here[0]]
+        own = outputs[here[0]] * 1.0  # booleans and bytes have no differences
         self.batch_difference = float(np.abs(own - self.output_elsewhere).max(initial=0.0))
         scale = float(np.abs(own).max(initial=0.0)) + 1e-6
         if self.batch_difference > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
