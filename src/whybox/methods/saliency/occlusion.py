@@ -5,7 +5,7 @@ Source: Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2 (occlusion).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, final
@@ -136,17 +136,25 @@ def is_per_input(value: Any) -> bool:
     return isinstance(value, tuple) and bool(value) and all(isinstance(of, tuple) and len(of) == 2 for of in value)
 
 
-def value_per_input(problem: SaliencyProblem, name: str, value: Any) -> list[Any]:
+def value_per_input(problem: SaliencyProblem, name: str, value: Any, used: Sequence[bool] | None = None) -> list[Any]:
     """An option for each input: the same for all, or by their names or numbers; None for those that it does not name.
 
+    Args:
+        problem: the inputs. name, value: of the option. used: for each input whether it has a use for the option; None: all have.
+
     Raises:
-        OptionError: it names another input than there is.
+        OptionError: it names another input than there is, one twice, or one that has no use for it.
     """
     if not is_per_input(value):
         return [value] * len(problem.inputs)
     out: list[Any] = [None] * len(problem.inputs)
-    for key, own in value:
-        out[input_by_name(problem.inputs, name, key)] = own
+    named = [input_by_name(problem.inputs, name, key) for key, _ in value]
+    for k, (_, own) in zip(named, value, strict=True):
+        held = own is not None and used is not None and not used[k]
+        wrong = " twice" if named.count(k) > 1 else ", which is held: leave it out" if held else ""
+        if wrong:
+            raise OptionError(Argument(name, dict(value)), f" names {problem.inputs[k].name}{wrong}.")
+        out[k] = own
     return out
 
 
@@ -198,7 +206,10 @@ class Occlusion(Method):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
-        sizes, strides = (value_per_input(problem, name, getattr(self, name)) for name in ("window", "stride"))
+        sizes, strides = (
+            value_per_input(problem, name, getattr(self, name), replacement.maskable_inputs)
+            for name in ("window", "stride")
+        )
         windows = [
             (input_index, window_slices)
             for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable_inputs, strict=True))
