@@ -75,6 +75,8 @@ def test_a_part_that_spans_inputs(method):
     assert e[0].evidence.spot_checks.numbers > 0
     with pytest.raises(OptionError, match="a tuple with an array"):
         wb.saliency(net, (P, T), 1, method, joined=True)
+    with pytest.raises(OptionError, match="joined='no' must be True or False"):
+        wb.saliency(net, (P, T), 1, method, parts=(grid, np.array([7, 9, -1])), joined="no")
 
 
 def test_lists_of_places_are_several_outputs():

@@ -15,6 +15,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.validation import check_true_or_false
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps, list_rows
@@ -58,10 +59,8 @@ class _CamMethod(Method):
     def __post_init__(self) -> None:
         if self.layer is not None and not isinstance(self.layer, str):
             raise OptionError(Argument("layer", self.layer), " must be the name of a layer.")
-        if not isinstance(self.upsample, bool):
-            raise OptionError(Argument("upsample", self.upsample), " must be True or False.")
-        if not isinstance(self.signed, bool):
-            raise OptionError(Argument("signed", self.signed), " must be True or False.")
+        check_true_or_false("upsample", self.upsample)
+        check_true_or_false("signed", self.signed)
         if self.reshape is not None and not callable(self.reshape):
             raise OptionError(Argument("reshape", self.reshape), " must be a function of the layer's output.")
         object.__setattr__(self, "layer_axes", checked_axes(self.layer_axes))

@@ -23,7 +23,7 @@ from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["Occlusion", "empty_maps", "evaluate_masked", "is_per_input", "per_axis", "value_per_input"]
+__all__ = ["Occlusion", "empty_maps", "evaluate_masked", "per_axis", "value_per_input"]
 
 # (rows, mask numbers) -> for each input how much of each position stays: 1 all, 0 nothing; (m, *shape), a channel axis of 1; None: all of the input
 MaskFunction = Callable[[Indices, Indices], list[npt.NDArray[Any] | None]]
@@ -131,7 +131,7 @@ def empty_maps(problem: SaliencyProblem, replacement: Replacement) -> TargetMaps
     ]
 
 
-def is_per_input(value: Any) -> bool:
+def _is_per_input(value: Any) -> bool:
     """True for an option that was given by inputs: pairs of (name or number of the input, its value), as explanations keep them."""
     return isinstance(value, tuple) and bool(value) and all(isinstance(of, tuple) and len(of) == 2 for of in value)
 
@@ -145,7 +145,7 @@ def value_per_input(problem: SaliencyProblem, name: str, value: Any, used: Seque
     Raises:
         OptionError: it names another input than there is, one twice, or one that has no use for it.
     """
-    if not is_per_input(value):
+    if not _is_per_input(value):
         return [value] * len(problem.inputs)
     out: list[Any] = [None] * len(problem.inputs)
     named = [input_by_name(problem.inputs, name, key) for key, _ in value]
@@ -247,7 +247,7 @@ class Occlusion(Method):
 
     def _by_number(self, problem: SaliencyProblem) -> dict[str, Any]:
         """Options that were given by inputs, with their numbers in place of names, as plain data."""
-        given = {name: getattr(self, name) for name in ("window", "stride") if is_per_input(getattr(self, name))}
+        given = {name: getattr(self, name) for name in ("window", "stride") if _is_per_input(getattr(self, name))}
         return {
             name: [
                 [k, list(v) if isinstance(v, tuple) else v] for k, v in enumerate(value_per_input(problem, name, of))
