@@ -16,7 +16,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.first_pass import BYTES_HINT, first_pass, is_picture, with_other_row
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
-from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
+from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.targets import Target, resolve_target
 from whybox.models.differentiable import Array, Differentiable, LayerTap, Pullback, consecutive_slice
@@ -267,8 +267,6 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     max_bytes = parse_bytes(budget)
     seed = check_whole_number("seed", seed, 0)
     resolved = resolve_inputs(net, inputs, channel_axis)
-    if resolved is not inputs:
-        net = pass_one_numbers(net, resolved)
     if user_function := callable(target):
         net, target = net.with_head(_checked_scores(target)), None
     rows = len(resolved[0].x)
