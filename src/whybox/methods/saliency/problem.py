@@ -268,7 +268,7 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     seed = check_whole_number("seed", seed, 0)
     resolved = resolve_inputs(net, inputs, channel_axis)
     if user_function := callable(target):
-        net, target = net.with_head(_checked_scores(target)), None
+        net, target = net.with_head(_checked_scores(net, target)), None
     rows = len(resolved[0].x)
     # the second row alone, to be compared with its output beside the first row; a single row after another one, to be compared with its output alone
     sample = tuple(i.x[1:2] if rows > 1 else i.x if net.max_batch_size == 1 else with_other_row(i.x) for i in resolved)
@@ -392,13 +392,15 @@ class RowOutputs:
             )
 
 
-def _checked_scores(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A user's function of the outputs, checked to return one number a row."""
+def _checked_scores(net: Differentiable, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A user's function of the outputs, checked to return one number a row in an array of the network's library."""
+    has_library = net.is_own_array(net.array(np.zeros(1, dtype=np.float32)))  # functions of arrays have none
 
     def checked_function(outputs: Any) -> Any:
         scores = function(outputs)
         shape = getattr(scores, "shape", None)
-        if shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+        foreign = has_library and not net.is_own_array(scores)
+        if foreign or shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
             raise OptionError(
                 f"the target function must return one number a row, as an array of the network's library; it returned {type(scores).__name__} of shape {shape}."
             )
