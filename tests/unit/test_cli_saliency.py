@@ -62,6 +62,17 @@ def test_layers_of_a_program_can_be_named(folder):
         wb.saliency(wb.networks.exported(folder / "three.pt2"), x, 1, "gradcam")
 
 
+def test_a_layer_that_is_called_by_a_number_can_be_named(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    for given in ("layer=1", "layer='1'"):
+        asked = "-o", "@layer.npz", "--method", "conductance", "--target", "1", "--option", given
+        assert run(folder, "mine:net", "@rows.npy", *asked) == 0
+        with np.load(folder / "layer.npz") as found:
+            ours = wb.saliency(sys.modules["mine"].net(), np.load(folder / "rows.npy"), 1, "conductance", layer="1")
+            assert np.array_equal(found["values"], ours.values)
+
+
 def test_names_of_layers_that_are_not_plain_are_not_used(folder, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
 
