@@ -63,6 +63,17 @@ def test_conductance_is_that_of_its_definition(bypass):
         assert e.extras["converged"][1].all()
 
 
+def test_a_skip_that_is_closed_at_the_first_row_is_noticed():
+    net = seeded(Wide)
+    skipped = Formula(lambda x: net(x) + torch.relu(x[:, :2]))
+    skipped.inner = net
+    x = np.abs(X)
+    x[0] *= -1
+    e = wb.saliency(skipped, x, 1, "conductance", layer="inner.act")
+    assert not e.evidence.additive
+    assert [note.partition(":")[0] for note in e.evidence.notes] == ["PARTIAL"]
+
+
 def test_conductance_of_a_product_and_of_a_line_are_known():
     class Product(nn.Module):
         def __init__(self):

@@ -13,6 +13,7 @@ from PIL import Image
 
 import whybox as wb
 from networks.programs import net
+from whybox.cli import network_inputs
 from whybox.cli.main import main
 from whybox.errors import ModelFileError, UnsupportedModelError, UntrustedPickleError
 
@@ -60,6 +61,30 @@ def test_layers_of_a_program_can_be_named(folder):
     assert run(folder, "@net.pt2", "@0.png", "-o", "@cam.npz", "--method", "gradcam") == 0
     with pytest.raises(UnsupportedModelError, match="no layer"):  # it is filled up to three rows
         wb.saliency(wb.networks.exported(folder / "three.pt2"), x, 1, "gradcam")
+
+
+def test_a_layer_that_is_called_by_a_number_can_be_named(folder, monkeypatch):
+    monkeypatch.chdir(folder)
+    monkeypatch.delitem(sys.modules, "mine", raising=False)
+    for given in ("layer=1", "layer='1'"):
+        asked = "-o", "@layer.npz", "--method", "conductance", "--target", "1", "--option", given
+        assert run(folder, "mine:net", "@rows.npy", *asked) == 0
+        with np.load(folder / "layer.npz") as found:
+            ours = wb.saliency(sys.modules["mine"].net(), np.load(folder / "rows.npy"), 1, "conductance", layer="1")
+            assert np.array_equal(found["values"], ours.values)
+
+
+def test_maps_of_a_layer_are_not_drawn_over_an_input(folder, monkeypatch, capsys):
+    drawn = []
+    picture_to_draw = network_inputs.picture_to_draw
+    monkeypatch.setattr(network_inputs, "picture_to_draw", lambda path: drawn.append(path) or picture_to_draw(path))
+    asked = "@net.pt2", "@0.png", "-o", "@drawn.png", "--target", "1", "--option", "layer=inner.2", "--method"
+    assert run(folder, *asked, "conductance") == 2
+    assert "Write .npz or .whybox, or add the channels: --reduce sum." in capsys.readouterr().err
+    assert run(folder, *asked, "conductance", "--reduce", "sum") == 0
+    assert not drawn
+    assert run(folder, *asked, "gradcam") == 0
+    assert drawn == [f"{folder}/0.png"]
 
 
 def test_names_of_layers_that_are_not_plain_are_not_used(folder, tmp_path, monkeypatch):

@@ -47,6 +47,11 @@ def test_windows_of_inputs_that_are_not_there():
         wb.saliency(net, (P, T), 1, "occlusion", window={"image": 2})
     with pytest.raises(OptionError, match="is empty"):
         wb.saliency(net, (P, T), 1, "occlusion", window={})
+    with pytest.raises(OptionError, match="names picture twice"):
+        wb.saliency(net, {"picture": P, "numbers": T}, 1, "occlusion", window={"picture": 2, 0: 3})
+    for option in ("window", "stride"):
+        with pytest.raises(OptionError, match="names input 1, which is held"):
+            wb.saliency(net, (P, T), 1, "occlusion", **{option: {0: 1, 1: 1}}, baseline=(0.0, None))
 
 
 @pytest.mark.parametrize("method", ["ablation", "shapley", "lime"])
@@ -70,6 +75,8 @@ def test_a_part_that_spans_inputs(method):
     assert e[0].evidence.spot_checks.numbers > 0
     with pytest.raises(OptionError, match="a tuple with an array"):
         wb.saliency(net, (P, T), 1, method, joined=True)
+    with pytest.raises(OptionError, match="joined='no' must be True or False"):
+        wb.saliency(net, (P, T), 1, method, parts=(grid, np.array([7, 9, -1])), joined="no")
 
 
 def test_lists_of_places_are_several_outputs():

@@ -117,3 +117,21 @@ def test_the_same_in_jax():
     assert np.allclose(only.values, wb.saliency(net, X, 1, output="logits").values, atol=1e-5)
     with pytest.raises(OptionError, match="logits"):
         wb.saliency(net, X, 1)
+
+
+@pytest.mark.parametrize("method", ["gradient", "occlusion"])
+def test_a_function_that_answers_in_another_library_is_refused(method):
+    net, x = seeded(lambda: nn.Linear(3, 2)), rows(5, 3)
+    with pytest.raises(OptionError, match=r"an array of the network's library; it returned ndarray of shape \(1,\)"):
+        wb.saliency(net, x, lambda out: out.detach().numpy()[:, 0], method)
+    e = wb.saliency(lambda a: a, x, lambda out: np.asarray(out)[:, 0], "occlusion")
+    assert np.allclose(e.values[:, 0], x[:, 0], atol=1e-7)
+
+
+@pytest.mark.parametrize("dtype", [torch.bool, torch.uint8, torch.int64])
+def test_a_function_that_decides_is_explained_by_its_zeros_and_ones(dtype):
+    net, x = seeded(lambda: nn.Linear(3, 2)), rows(5, 3)
+    of_floats = wb.saliency(net, x, lambda out: (out[:, 0] > 0).float(), "occlusion")
+    of_others = wb.saliency(net, x, lambda out: (out[:, 0] > 0).to(dtype), "occlusion")
+    assert of_floats.values.any()
+    assert np.array_equal(of_floats.values, of_others.values)

@@ -11,6 +11,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import NoneType
 from typing import TYPE_CHECKING, Any, Final, final
 
 from whybox.cli.method_help import methods_help
@@ -162,7 +163,7 @@ def question_of(options: argparse.Namespace, files: dict[str, list[str]]) -> Map
     from whybox.cli.network_inputs import read_inputs, refuse_ignored_picture_options
     from whybox.methods.saliency.options import SaliencyOptions
 
-    method_options, axis = _method_options(options.option), _channel_axis(options.channel_axis)
+    method_options, axis = _method_options(options.option, options.method), _channel_axis(options.channel_axis)
     names = _read_names(options.names)
     refuse_ignored_picture_options(options, files)
     net = _read_network(options.model, trust_pickle=options.trust_pickle)
@@ -218,7 +219,12 @@ def _channel_axis(text: str | None) -> Any:
         raise OptionError(f"--channel-axis {text!r}: a number, or none.") from None
 
 
-def _method_options(given: list[str]) -> dict[str, Any]:
+def _method_options(given: list[str], method: str) -> dict[str, Any]:
+    """Options of a method as typed: numbers, None and the like where they are written so; text where the option is one, such as a layer that is called 3."""
+    from whybox.methods.registry import of_id, options_of
+
+    spec = of_id(f"saliency.{method}")
+    texts = {option.name for option in (options_of(spec) if spec else ()) if option.kind == "str | None"}
     out: dict[str, Any] = {}
     for text in given:
         name, equals, value = text.partition("=")
@@ -229,9 +235,10 @@ def _method_options(given: list[str]) -> dict[str, Any]:
         if name in _arguments_of_saliency():
             raise OptionError(f"--option {name}: this is not one of the method's; see whybox saliency --help.")
         try:
-            out[name] = ast.literal_eval(value)
+            read = ast.literal_eval(value)
         except (ValueError, SyntaxError):
-            out[name] = value
+            read = value
+        out[name] = value if name in texts and not isinstance(read, (str, NoneType)) else read
     return out
 
 

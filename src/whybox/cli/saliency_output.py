@@ -94,14 +94,16 @@ def _refuse_axes(maps: Mapping[str, Explanation]) -> None:
     for name, e in maps.items():
         if e.dims[1:] not in FIGURES:
             of = f" of {name}" if name else ""
-            raise OptionError(f"there is no picture of maps{of} with the axes {', '.join(e.dims)}. Write .npz or .whybox.")  # fmt: skip
+            summed = ", or add the channels: --reduce sum" if "channel" in e.dims else ""
+            raise OptionError(f"there is no picture of maps{of} with the axes {', '.join(e.dims)}. Write .npz or .whybox{summed}.")  # fmt: skip
 
 
-def _picture_of(pictures: Pictures, name: str, row: int) -> Any:
+def _picture_of(pictures: Pictures, name: str, e: Explanation, row: int) -> Any:
+    """The picture under a map; None where there is none, and of a layer, which may belong to another input."""
     from whybox.cli.network_inputs import picture_to_draw
 
     files = pictures.get(name)
-    return None if files is None else picture_to_draw(files[row])
+    return None if files is None or "input" not in e.extras else picture_to_draw(files[row])
 
 
 def _draw_maps(maps: Mapping[str, Explanation], pictures: Pictures) -> Any:
@@ -113,7 +115,7 @@ def _draw_maps(maps: Mapping[str, Explanation], pictures: Pictures) -> Any:
 
     first = next(iter(maps.values()))
     if len(maps) == 1 and len(first) == 1:
-        return panel(first, image=_picture_of(pictures, next(iter(maps)), 0)).figure
+        return panel(first, image=_picture_of(pictures, next(iter(maps)), first, 0)).figure
     has_wide_maps = any(e.dims[1:] != ("y", "x") for e in maps.values())
     n_columns = (
         len(maps) if len(maps) > 1 else 1 if first.dims[1:] not in (("y", "x"), ("feature",)) else min(len(first), 4)
@@ -133,7 +135,7 @@ def _draw_maps(maps: Mapping[str, Explanation], pictures: Pictures) -> Any:
     for at, ax in enumerate(all_axes[: len(first) * len(maps)]):
         row, input_number = divmod(at, len(maps)) if len(maps) > 1 else (at, 0)
         name, e = list(maps.items())[input_number]
-        panel(e, row, image=_picture_of(pictures, name, row), ax=ax)
+        panel(e, row, image=_picture_of(pictures, name, e, row), ax=ax)
         method, _, about = ax.get_title(loc="left").partition(" · ")
         label = e.coords["row"][row]
         label = label if isinstance(label, str) else f"row {label}"

@@ -1,4 +1,4 @@
-"""Checks of numeric options, with the same messages everywhere."""
+"""Checks of options that are numbers, or True or False, with the same messages everywhere."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.errors import Argument, OptionError
 
-__all__ = ["check_positive", "check_whole_number"]
+__all__ = ["check_positive", "check_true_or_false", "check_whole_number"]
 
 
 def check_whole_number(argument: str, value: Any, minimum: int | None = 1) -> int:
@@ -22,6 +22,16 @@ def check_whole_number(argument: str, value: Any, minimum: int | None = 1) -> in
             Argument(argument, value), f" must be a whole number{'' if minimum is None else f', {minimum} or more'}."
         )
     return int(value)
+
+
+def check_true_or_false(argument: str, value: Any) -> None:
+    """Check that an option is True or False.
+
+    Raises:
+        OptionError: it is anything else.
+    """
+    if not isinstance(value, bool):
+        raise OptionError(Argument(argument, value), " must be True or False.")
 
 
 def check_positive(argument: str, value: Any, maximum: float = np.inf) -> float:

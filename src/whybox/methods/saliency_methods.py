@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any, Final
 
 from whybox.methods.method_spec import MethodSpec
@@ -23,6 +24,18 @@ def _map(id: str, where: str, title: str, summary: str, reference: str, **more: 
     return MethodSpec(
         id=id, family="saliency", title=title, summary=summary, reference=reference, run=place, options=place, **(shared | more)
     )  # fmt: skip
+
+
+# methods whose maps are of a layer that the user names
+_layer_map = partial(
+    _map,
+    needs=("gradients", "named layer"),
+    section=None,
+    takes=("background",),
+    figures=("overlay", "beside", "bar", "beeswarm", "heatmap", "scatter"),
+    additive=True,
+    exact=False,
+)
 
 
 SALIENCY_METHODS: Final = (
@@ -151,32 +164,20 @@ SALIENCY_METHODS: Final = (
         needs=("gradients", "layer"),
         cost="2 forwards, 2 backwards, one of them to the layer",
     ),
-    _map(
+    _layer_map(
         "layer_integrated_gradients",
         "layer_integrated_gradients:LayerIntegratedGradients",
         "Integrated gradients of a layer",
         'integrated gradients by the output (`side="input"`: the input) of a layer, from what it is at the baseline; adds up within `tol`',
         "Sundararajan, Taly and Yan 2017, arXiv:1703.01365",
-        needs=("gradients", "named layer"),
-        section=None,
-        takes=("background",),
-        figures=("overlay", "beside", "bar", "beeswarm", "heatmap", "scatter"),
-        additive=True,
-        exact=False,
         cost="as many steps as the row needs",
     ),
-    _map(
+    _layer_map(
         "conductance",
         "conductance:Conductance",
         "Conductance of a layer",
         "how much of the change of the score from the baseline passes through each unit of a layer; adds up within `tol` if all of it passes there",
         "Dhamdhere, Sundararajan and Yan 2018, arXiv:1805.12233",
-        needs=("gradients", "named layer"),
-        section=None,
-        takes=("background",),
-        figures=("overlay", "beside", "bar", "beeswarm", "heatmap", "scatter"),
-        additive=True,
-        exact=False,
         cost="17 forwards and backwards from the layer, or as many as the row needs",
     ),
     _map(

@@ -197,9 +197,9 @@ def input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> In
         if problem.background is None:
             raise _background_missing()
         raise OptionError(
-            "'background' means whole background rows here: give it for all inputs, not inside a tuple, or use a method that masks (",
+            "'background' means whole background rows here: give it for all inputs, not inside a tuple. A method that masks (",
             Argument("method", "ablation"),
-            ").",
+            ") takes it in one tuple, not in a list of tuples.",
         )
     if problem.net.is_own_array(given) or isinstance(given, np.ndarray):
         return _array_baseline(

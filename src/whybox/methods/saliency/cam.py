@@ -15,10 +15,11 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.validation import check_true_or_false
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps, list_rows
-from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, checked_axes, checked_grid
+from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, check_layer, checked_axes, checked_grid
 from whybox.methods.saliency.layer_search import find_layer, read_layer
 from whybox.methods.saliency.map_input import map_input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
@@ -56,12 +57,9 @@ class _CamMethod(Method):
     signed: bool = False
 
     def __post_init__(self) -> None:
-        if self.layer is not None and not isinstance(self.layer, str):
-            raise OptionError(Argument("layer", self.layer), " must be the name of a layer.")
-        if not isinstance(self.upsample, bool):
-            raise OptionError(Argument("upsample", self.upsample), " must be True or False.")
-        if not isinstance(self.signed, bool):
-            raise OptionError(Argument("signed", self.signed), " must be True or False.")
+        check_layer(self.layer)
+        check_true_or_false("upsample", self.upsample)
+        check_true_or_false("signed", self.signed)
         if self.reshape is not None and not callable(self.reshape):
             raise OptionError(Argument("reshape", self.reshape), " must be a function of the layer's output.")
         object.__setattr__(self, "layer_axes", checked_axes(self.layer_axes))

@@ -76,8 +76,8 @@ class Conductance(LayerMethod):
             path.run()
         maps = np.mean([path.maps for path in paths], axis=0)
         change = np.max([path.map_change for path in paths], axis=0)
-        passes = np.max([_bypass(problem, at_layer, self, b) for b in baselines], axis=0)
-        whole = bool(passes.max() <= MAX_BYPASS)
+        passes = max(_bypass(problem, at_layer, b, base) for b, base in zip(baselines, bases, strict=True))
+        whole = passes <= MAX_BYPASS
         held = [None] * len(whole_inputs(problem))
         tail = ("row", "output") if problem.target.has_output_axis else ("row",)
         return MethodOutput(
@@ -99,24 +99,23 @@ class Conductance(LayerMethod):
         )
 
 
-def _bypass_note(method: Conductance, passes: Floats) -> str:
+def _bypass_note(method: Conductance, passes: float) -> str:
     return (
-        f"PARTIAL: the score depends on the inputs past the {method.place} too (by {passes.max():.2g} of its size, if these alone are at the baseline), so the map "
+        f"PARTIAL: the score depends on the inputs past the {method.place} too (by up to {passes:.2g} of score - base, if these alone are at the baseline), so the map "
         "adds up to the part of score - base that passes through the layer"
     )
 
 
-def _bypass(problem: SaliencyProblem, at_layer: SaliencyProblem, method: Conductance, baseline: Baseline) -> Floats:
-    """How far the score of the first row moves if the network's inputs go to the baseline and the layer stays: (targets,), relative to the outputs' size."""
-    first = np.zeros(1, dtype=np.intp)
+def _bypass(problem: SaliencyProblem, at_layer: SaliencyProblem, baseline: Baseline, base: Floats) -> float:
+    """How far scores move, at most, if the network's inputs go to the baseline and the layer stays, relative to score - base; beyond rounding."""
     count = len(whole_inputs(problem))
-    layer = at_layer.net.array(at_layer.inputs[0].x[first])
-    absent = [at_layer.net.array(a) for a in baseline.for_rows(first)[-count:]]
-    moved = at_layer.scores_at_points((layer, *absent), first)[0]
-    own = problem.scores[0]
-    size = np.abs(own - problem.scores_at_points(tuple(map(problem.net.array, baseline.for_rows(first))), first)[0])
-    rounding = (2e-2 if "16" in problem.net.arithmetic else 1e-5) * float(np.abs(problem.outputs[0]).max())
-    return np.asarray(np.maximum(np.abs(moved - own) - rounding, 0) / (size + rounding + 1e-300))
+    scores, moved = problem.scores, np.empty_like(base)
+    for rows in at_layer.row_batches(Conductance.name):
+        layer, absent = at_layer.inputs[0].x[rows], baseline.for_rows(rows)[-count:]
+        moved[rows] = at_layer.scores_at_points(tuple(map(at_layer.net.array, (layer, *absent))), rows)
+    largest = np.abs(problem.outputs).reshape(problem.n_rows, -1).max(axis=1, keepdims=True)
+    rounding = (2e-2 if "16" in problem.net.arithmetic else 1e-5) * largest
+    return float((np.maximum(np.abs(moved - scores) - rounding, 0) / (np.abs(scores - base) + rounding + 1e-300)).max())
 
 
 class _LayerPaths:

@@ -43,7 +43,9 @@ class GuidedGradCam(Method):
         object.__setattr__(self, "grid", cam.grid)
 
     def _grad_cam(self) -> GradCam:
-        return GradCam(self.layer, True, self.layer_axes, self.grid, self.reshape, self.on_input)
+        return GradCam(
+            layer=self.layer, layer_axes=self.layer_axes, grid=self.grid, reshape=self.reshape, on_input=self.on_input
+        )
 
     def with_resolved(self, settings: Mapping[str, Any]) -> Method:
         """See Method: the axes are those that were found before."""

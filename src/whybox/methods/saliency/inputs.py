@@ -86,8 +86,7 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
     """
     several = isinstance(inputs, tuple)
     if several and inputs and all(isinstance(i, Input) for i in inputs):
-        read: tuple[Input, ...] = inputs
-        return read
+        return tuple(inputs)
     given = inputs if several else (inputs,)
     if not given:
         raise EmptyDataError("there are no inputs.")

@@ -19,6 +19,7 @@ __all__ = [
     "KnownAxes",
     "LayerAxes",
     "arranged_axis_names",
+    "check_layer",
     "check_reshape",
     "checked_axes",
     "checked_grid",
@@ -124,6 +125,16 @@ def checked_axes(given: Any) -> tuple[str, ...] | KnownAxes | None:
             Argument("layer_axes", given), ": each axis has a name of its own, and one of them is 'channel'."
         )
     return names
+
+
+def check_layer(given: Any) -> None:
+    """Check a layer as an option: its name, or None.
+
+    Raises:
+        OptionError: something else.
+    """
+    if given is not None and not isinstance(given, str):
+        raise OptionError(Argument("layer", given), " must be the name of a layer.")
 
 
 def checked_grid(given: Any) -> tuple[int, ...] | None:

@@ -13,6 +13,7 @@ from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.baselines import Baseline
 from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.layer_axes import check_layer
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.models.differentiable import Differentiable, LayerSide
@@ -38,8 +39,7 @@ class LayerMethod(Method):
     side: LayerSide = "output"
 
     def __post_init__(self) -> None:
-        if self.layer is not None and not isinstance(self.layer, str):
-            raise OptionError(Argument("layer", self.layer), " must be the name of a layer.")
+        check_layer(self.layer)
         if self.side not in LAYER_SIDES:
             raise OptionError(Argument("side", self.side), " is not known: 'output' or 'input'.")
 

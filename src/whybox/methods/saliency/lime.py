@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import check_positive, check_whole_number
+from whybox.core.validation import check_positive, check_true_or_false, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError
 from whybox.explanation.local_rows import MIN_EFFECTIVE_SIZE, MIN_R_SQUARED
@@ -72,6 +72,7 @@ class LimeParts(Method):
         check_positive("kernel_width", self.kernel_width)
         if self.alpha != 0 or isinstance(self.alpha, bool):
             check_positive("alpha", self.alpha)
+        check_true_or_false("joined", self.joined)
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""

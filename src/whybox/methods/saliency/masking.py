@@ -121,39 +121,36 @@ def _background_replacement(
     Raises:
         InputError: an input holds whole numbers and its background floats, the other way round, or whole numbers that the input's type cannot hold.
     """
-    functions: list[Callable[[int], Callable[[Indices], npt.NDArray[Any]]]] = []
-    words, shared = [], []
-    for k, (given, other, request) in enumerate(zip(problem.inputs, background, requests, strict=True)):
-        if request is None:
-            functions.append(lambda _, given=given: lambda rows: given.x[rows])  # type: ignore[misc]
-            words += [] if given.is_held else [f"{given.name} held"]
-            shared.append(False)
-        elif _is_background(request):
-            _check_same_kind(given, other)
-            functions.append(
-                lambda n, given=given, other=other: lambda rows: repeat_row(other.x[n].astype(given.x.dtype), rows)  # type: ignore[misc]
-            )
-            shared.append(True)
-        else:
-            described, same, of_rows = (
-                _whole_replacement(given, request) if given.without_gradient else input_baseline(problem, k, request)
-            )
-            functions.append(lambda _, of_rows=of_rows: of_rows)  # type: ignore[misc]
-            words.append(f"{given.name}: {described}")
-            shared.append(same)
+    replaced = [_beside_background(problem, k, *pair) for k, pair in enumerate(zip(background, requests, strict=True))]
+    words, shared, functions = zip(*replaced, strict=True)
 
-    def fixed_rows(n: int) -> _RowFunction:
-        each = [function(n) for function in functions]
-        return lambda rows: [of_rows(rows) for of_rows in each]
+    def reference(n: int) -> _RowFunction:
+        return lambda rows: [function(n, rows) for function in functions]
 
     count = len(background[0].x)
-    description = _first_of([f"background row {k}" for k in range(count)])
+    description = _first_of([f"background row {n}" for n in range(count)])
     return Replacement(
-        "; ".join([description, *words]),
-        tuple(map(fixed_rows, range(count))),
+        "; ".join([description, *filter(None, words)]),
+        tuple(map(reference, range(count))),
         (all(shared),) * count,
         tuple(request is not None for request in requests),
     )
+
+
+def _beside_background(
+    problem: SaliencyProblem, input_index: int, background: Input, request: Any
+) -> tuple[str, bool, Callable[[int, Indices], npt.NDArray[Any]]]:
+    """What one input holds: in words, if they differ from those of the background row; whether all rows share it; a function of the background row's number and rows."""
+    given = problem.inputs[input_index]
+    if request is None:
+        return "" if given.is_held else f"{given.name} held", False, lambda _, rows: given.x[rows]
+    if _is_background(request):
+        _check_same_kind(given, background)
+        return "", True, lambda n, rows: repeat_row(background.x[n].astype(given.x.dtype), rows)
+    description, is_shared, of_rows = (
+        _whole_replacement(given, request) if given.without_gradient else input_baseline(problem, input_index, request)
+    )
+    return f"{given.name}: {description}", is_shared, lambda _, rows: of_rows(rows)
 
 
 def _check_same_kind(given: Input, other: Input) -> None:

@@ -5,7 +5,7 @@ Source: Zeiler & Fergus 2014 (arXiv:1311.2901), section 4.2 (occlusion).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any, ClassVar, final
@@ -23,7 +23,7 @@ from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["Occlusion", "empty_maps", "evaluate_masked", "is_per_input", "per_axis", "value_per_input"]
+__all__ = ["Occlusion", "empty_maps", "evaluate_masked", "per_axis", "value_per_input"]
 
 # (rows, mask numbers) -> for each input how much of each position stays: 1 all, 0 nothing; (m, *shape), a channel axis of 1; None: all of the input
 MaskFunction = Callable[[Indices, Indices], list[npt.NDArray[Any] | None]]
@@ -131,22 +131,30 @@ def empty_maps(problem: SaliencyProblem, replacement: Replacement) -> TargetMaps
     ]
 
 
-def is_per_input(value: Any) -> bool:
+def _is_per_input(value: Any) -> bool:
     """True for an option that was given by inputs: pairs of (name or number of the input, its value), as explanations keep them."""
     return isinstance(value, tuple) and bool(value) and all(isinstance(of, tuple) and len(of) == 2 for of in value)
 
 
-def value_per_input(problem: SaliencyProblem, name: str, value: Any) -> list[Any]:
+def value_per_input(problem: SaliencyProblem, name: str, value: Any, used: Sequence[bool] | None = None) -> list[Any]:
     """An option for each input: the same for all, or by their names or numbers; None for those that it does not name.
 
+    Args:
+        problem: the inputs. name, value: of the option. used: for each input whether it has a use for the option; None: all have.
+
     Raises:
-        OptionError: it names another input than there is.
+        OptionError: it names another input than there is, one twice, or one that has no use for it.
     """
-    if not is_per_input(value):
+    if not _is_per_input(value):
         return [value] * len(problem.inputs)
     out: list[Any] = [None] * len(problem.inputs)
-    for key, own in value:
-        out[input_by_name(problem.inputs, name, key)] = own
+    named = [input_by_name(problem.inputs, name, key) for key, _ in value]
+    for k, (_, own) in zip(named, value, strict=True):
+        held = own is not None and used is not None and not used[k]
+        wrong = " twice" if named.count(k) > 1 else ", which is held: leave it out" if held else ""
+        if wrong:
+            raise OptionError(Argument(name, dict(value)), f" names {problem.inputs[k].name}{wrong}.")
+        out[k] = own
     return out
 
 
@@ -198,7 +206,10 @@ class Occlusion(Method):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         replacement = resolve_replacement(problem, self.baseline)
-        sizes, strides = (value_per_input(problem, name, getattr(self, name)) for name in ("window", "stride"))
+        sizes, strides = (
+            value_per_input(problem, name, getattr(self, name), replacement.maskable_inputs)
+            for name in ("window", "stride")
+        )
         windows = [
             (input_index, window_slices)
             for input_index, (input_, may) in enumerate(zip(problem.inputs, replacement.maskable_inputs, strict=True))
@@ -236,7 +247,7 @@ class Occlusion(Method):
 
     def _by_number(self, problem: SaliencyProblem) -> dict[str, Any]:
         """Options that were given by inputs, with their numbers in place of names, as plain data."""
-        given = {name: getattr(self, name) for name in ("window", "stride") if is_per_input(getattr(self, name))}
+        given = {name: getattr(self, name) for name in ("window", "stride") if _is_per_input(getattr(self, name))}
         return {
             name: [
                 [k, list(v) if isinstance(v, tuple) else v] for k, v in enumerate(value_per_input(problem, name, of))

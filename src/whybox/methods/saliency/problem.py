@@ -16,7 +16,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.first_pass import BYTES_HINT, first_pass, is_picture, with_other_row
 from whybox.methods.saliency.gradient_check import CHECK_TARGETS, RowCheck, check_row, input_sizes, typical_size
-from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
+from whybox.methods.saliency.inputs import Input, resolve_inputs
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.methods.saliency.targets import Target, resolve_target
 from whybox.models.differentiable import Array, Differentiable, LayerTap, Pullback, consecutive_slice
@@ -267,10 +267,8 @@ def resolve_problem(  # noqa: PLR0913  # a problem has this many parts
     max_bytes = parse_bytes(budget)
     seed = check_whole_number("seed", seed, 0)
     resolved = resolve_inputs(net, inputs, channel_axis)
-    if resolved is not inputs:
-        net = pass_one_numbers(net, resolved)
     if user_function := callable(target):
-        net, target = net.with_head(_checked_scores(target)), None
+        net, target = net.with_head(_checked_scores(net, target)), None
     rows = len(resolved[0].x)
     # the second row alone, to be compared with its output beside the first row; a single row after another one, to be compared with its output alone
     sample = tuple(i.x[1:2] if rows > 1 else i.x if net.max_batch_size == 1 else with_other_row(i.x) for i in resolved)
@@ -381,7 +379,7 @@ class RowOutputs:
         here = np.flatnonzero(rows == min(1, len(self.is_evaluated) - 1))
         if self.batch_checked or not len(here):
             return
-        own = outputs[here[0]]
+        own = outputs[here[0]] * 1.0  # booleans and bytes have no differences
         self.batch_difference = float(np.abs(own - self.output_elsewhere).max(initial=0.0))
         scale = float(np.abs(own).max(initial=0.0)) + 1e-6
         if self.batch_difference > (2e-2 if "16" in net.arithmetic else 1e-3) * scale:
@@ -394,13 +392,15 @@ class RowOutputs:
             )
 
 
-def _checked_scores(function: Callable[[Any], Any]) -> Callable[[Any], Any]:
-    """A user's function of the outputs, checked to return one number a row."""
+def _checked_scores(net: Differentiable, function: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    """A user's function of the outputs, checked to return one number a row in an array of the network's library."""
+    has_library = net.is_own_array(net.array(np.zeros(1, dtype=np.float32)))  # functions of arrays have none
 
     def checked_function(outputs: Any) -> Any:
         scores = function(outputs)
         shape = getattr(scores, "shape", None)
-        if shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
+        foreign = has_library and not net.is_own_array(scores)
+        if foreign or shape is None or len(shape) not in (1, 2) or (len(shape) == 2 and shape[1] != 1):
             raise OptionError(
                 f"the target function must return one number a row, as an array of the network's library; it returned {type(scores).__name__} of shape {shape}."
             )

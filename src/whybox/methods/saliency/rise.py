@@ -12,7 +12,7 @@ from typing import Any, ClassVar, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import check_positive, check_whole_number
+from whybox.core.validation import check_positive, check_true_or_false, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.base import Method, MethodOutput
@@ -61,8 +61,7 @@ class Rise(Method):
         check_whole_number("cells", self.cells, 2)
         if check_positive("keep", self.keep, 1) == 1:
             raise OptionError(Argument("keep", 1), " masks nothing; it must be below 1.")
-        if not isinstance(self.centred, bool):
-            raise OptionError(Argument("centred", self.centred), " must be True or False.")
+        check_true_or_false("centred", self.centred)
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""

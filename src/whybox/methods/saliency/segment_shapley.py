@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.core.validation import check_whole_number
+from whybox.core.validation import check_true_or_false, check_whole_number
 from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError
 from whybox.games.exact import all_coalitions, exact_values
@@ -57,6 +57,7 @@ class ShapleyParts(Method):
     def __post_init__(self) -> None:
         if self.samples is not None:
             check_whole_number("samples", self.samples, 2)
+        check_true_or_false("joined", self.joined)
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""

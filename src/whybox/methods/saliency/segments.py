@@ -12,6 +12,7 @@ from typing import Any, ClassVar, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.validation import check_true_or_false
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps
@@ -286,6 +287,9 @@ class Ablation(Method):
     title: ClassVar[str] = "Leaving one part out"
     needs_gradients: ClassVar[bool] = False
     takes_background: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        check_true_or_false("joined", self.joined)
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""

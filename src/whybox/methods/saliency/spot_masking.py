@@ -17,7 +17,7 @@ from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.gradient_check import unit_roundoff
 from whybox.methods.saliency.lime import LimeParts
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
-from whybox.methods.saliency.occlusion import Occlusion, is_per_input
+from whybox.methods.saliency.occlusion import Occlusion, value_per_input
 from whybox.methods.saliency.problem import SaliencyProblem
 from whybox.methods.saliency.rise import Rise
 from whybox.methods.saliency.segment_shapley import ShapleyParts
@@ -185,21 +185,13 @@ def _recompute_numbers(
     drops = own - scores
     total = (gone * drops[:, None]).sum(axis=0)
     if isinstance(method, Occlusion):
-        window, stride = (_value_of_input(problem, value, i) for value in (method.window, method.stride))
+        window, stride = (value_per_input(problem, name, getattr(method, name))[i] for name in ("window", "stride"))
         windows = _windows_over(
             window, stride, problem.inputs[i].position_shape, places, problem.inputs[i].channel_axis is None
         )
         return RecomputedNumbers((total.reshape(shape) / windows[:, None]), allowed)
     size = np.where(gone.any(axis=0), (gone * one.n_hidden[:, None]).sum(axis=0), 1.0)
     return RecomputedNumbers((total / size).reshape(shape), allowed)
-
-
-def _value_of_input(problem: SaliencyProblem, value: Any, i: int) -> Any:
-    """What an option says of one input."""
-    if not is_per_input(value):
-        return value
-    of_inputs = dict(value)
-    return of_inputs.get(i, of_inputs.get(problem.inputs[i].name))
 
 
 def _windows_over(
