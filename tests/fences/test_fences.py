@@ -35,7 +35,7 @@ LADDER = [
     {"methods"},
     {"plots", "explainers", "networks", "checks"},
     {"api", "typing"},
-    {"reporting"},
+    {"reporting", "compat"},
     {"cli"},
     {"__main__", "__init__"},
 ]
