@@ -30,6 +30,7 @@ MAX_BLOCK: Final = 4  # donors of a block, at first: their spread is seen within
 MIN_AFFORDED: Final = 3  # donors of a pair that must be affordable: any number from 4 on is cut into twos and threes
 MAX_PAIRS_TOGETHER: Final = 15  # of five players: so few pairs are all evaluated over the same donors
 FIRST_DONORS: Final = 32  # of those, at first
+MAX_DRAWS: Final = 4  # times the donors: as weights are unequal, few donors may be drawn again and again
 PAIRS_BEYOND_PLAYERS: Final = 12  # in the first design
 PAIRS_BEFORE_JOINING: Final = 256  # or 4 a player; then blocks are joined
 PAIRS_PER_PLAYER_OF_WHOLE: Final = 2.5  # where so many can be evaluated over all donors, there are no blocks
@@ -43,12 +44,17 @@ def equal_weights(weights: Floats) -> bool:
 
 def is_whole(players: int, weights: Floats, limit: int) -> bool:
     """Whether `limit` hybrids of a row suffice to evaluate enough coalitions over all donors."""
+    return limit >= 2 * len(weights) * _pairs_of_whole(players, weights)
+
+
+def _pairs_of_whole(players: int, weights: Floats) -> int:
+    """How many pairs are evaluated over all donors, at least."""
     wanted = players + PAIRS_BEYOND_PLAYERS
     if len(weights) >= 2 * MAX_BLOCK or not equal_weights(weights):
         wanted = max(wanted, ceil(PAIRS_PER_PLAYER_OF_WHOLE * players))
     if players < 30:
         wanted = min(wanted, 2 ** (players - 1) - 1)
-    return limit >= 2 * len(weights) * min(wanted, MAX_PROCESS_PAIRS)
+    return min(wanted, MAX_PROCESS_PAIRS)
 
 
 @final
@@ -96,6 +102,19 @@ class BlockDesign:
         """Whether all pairs have the same donors."""
         return bool((self.block == 0).all())
 
+    @cached_property
+    def unseen(self) -> Floats:
+        """How much of the variance of a mean over its donors each pair has, as all donors are not used, (pairs,): 1 where they are drawn with replacement, 0 of all."""
+        drawn = 0.0 if self.with_replacement else self.counts / self.n_donors
+        return np.maximum(1 - drawn * np.ones(len(self.counts)), 0.0)
+
+    @cached_property
+    def shared(self) -> Floats:
+        """Covariances of means over donors of every two pairs, (pairs, pairs), in units of those over single donors; those of all donors together cancel."""
+        same = self.block[:, None] == self.block
+        of_all = 0.0 if self.with_replacement else 1 / self.n_donors
+        return np.where(same, 1 / self.counts[:, None], 0.0) - of_all
+
     @property
     def kernel(self) -> str:
         """How values are computed, in words."""
@@ -119,7 +138,7 @@ def min_block_evaluations(players: int, donors: int) -> int:
 
 @final
 class GrowingBlocks:
-    """Designs that grow, each with all entries of the one before.
+    """Designs that grow, each with all that is known of the one before.
 
     Args:
         players: 2 or more. weights: of the donors, adding up to one. limit: hybrids of one row that can be expected, no fewer than :func:`min_block_evaluations`: the first
@@ -128,7 +147,7 @@ class GrowingBlocks:
     """
 
     def __init__(self, players: int, weights: Floats, limit: int, draw: np.random.Generator) -> None:
-        self._n, self._draw, self._weights = len(weights), draw, weights
+        self._n, self._draw, self._weights, self._players = len(weights), draw, weights, players
         every = 2 ** (players - 1) - 1 if players < 30 else np.inf
         most = int(min(every, MAX_PROCESS_PAIRS))
         self._every = most == every
@@ -189,10 +208,13 @@ class GrowingBlocks:
     def grow(self, limit: int) -> bool:
         """Evaluate about twice as much, but no more than `limit` hybrids of one row; say whether anything was added."""
         target, before = min(2 * self._evaluations, limit), self._evaluations
+        if self._take_all_donors(target):
+            return True
         while self._evaluations < target:
             if self._together:
-                room = (target - self._evaluations) // (2 * self._count)
-                if room < 1 or not (self._replace or len(self._blocks[0]) < self._n):
+                most = (MAX_DRAWS if self._replace else 1) * self._n - len(self._blocks[0])
+                room = min((target - self._evaluations) // (2 * self._count), most)
+                if room < 1:
                     break
                 self._add_donors(room)
                 self._evaluations = 2 * self._count * len(self._blocks[0])
@@ -210,7 +232,21 @@ class GrowingBlocks:
                 if added < 1:
                     break
                 self._add_pairs(added)
-        return self._evaluations > before
+        return self._evaluations > before or self._take_all_donors(limit)
+
+    def _take_all_donors(self, limit: int) -> bool:
+        """Evaluate all donors, each once, in place of those that were drawn, where the ones that are missing are within the limit; say whether that was done."""
+        if not self._replace:
+            return False
+        count = max(self._count, min(_pairs_of_whole(self._players, self._weights), len(self._coalitions)))
+        known = np.array([len(np.unique(block)) for block in self._blocks])
+        missing = 2 * (count * self._n - int(known[self._block[: self._count]].sum()))
+        if self._evaluations + missing > limit:
+            return False
+        self._replace = self._together = False
+        self._blocks, self._block = [np.arange(self._n)], np.zeros_like(self._block)
+        self._count, self._evaluations = count, 2 * count * self._n
+        return True
 
     def _add_pairs(self, count: int) -> None:
         some = self._block[self._count : self._count + count]

@@ -93,13 +93,8 @@ class EvenPart:
     def __init__(self, design: BlockDesign, one: OneOutput, process: EvenProcess) -> None:
         self._design, self._one, self._process = design, one, process
         counts = design.counts.astype(float)
-        left = 0.0 if design.with_replacement else counts / design.n_donors
-        self._part = np.maximum(1 - left, 0.0) / counts  # of the variance over donors that a mean has
-        same = design.block[:, None] == design.block
-        self._shared = np.where(same, 1 / counts[:, None], 0.0) - (
-            0.0 if design.with_replacement else 1 / design.n_donors
-        )
-        self._same = np.where(same, self._part[:, None], 0.0)
+        self._part = design.unseen / counts  # of the variance over donors that a mean has
+        self._same = np.where(design.block[:, None] == design.block, self._part[:, None], 0.0)
         self._blocks: list[tuple[Ints, Ints]] = []  # pairs of coalitions, (pairs,), and their entries, (donors, pairs)
         for block in np.unique(design.block).tolist():
             pairs = np.flatnonzero(design.block == block)
@@ -152,6 +147,9 @@ class EvenPart:
             )
             size += float((alike**2).sum() - (np.diag(alike) ** 2).sum())
         common = np.maximum(products, 0.0) / size if size > 0 else np.zeros(len(deviations))
+        # few pairs with the same donors tell little of what they share, but never is it more than all that donors make
+        most, alike = (1 - MIN_OWN_SHARE) * within.mean(axis=1), float(np.diag(kernel).mean())
+        common = np.minimum(common, most / max(alike, np.finfo(float).tiny))
         own = (within - common[:, None] * np.diag(kernel)).mean(axis=1)
         return common, np.maximum(own, MIN_OWN_SHARE * within.mean(axis=1))
 
@@ -160,7 +158,7 @@ class EvenPart:
         n = len(kernel)
         out = np.zeros((len(spread[0]), n + 1, n + 1))
         for g, (common, own) in enumerate(zip(*spread, strict=True)):
-            out[g, :n, :n] = common * kernel * self._shared + np.diag(own * self._part)
+            out[g, :n, :n] = common * kernel * self._design.shared + np.diag(own * self._part)
             out[g] += np.diag(self._noise)
         return out
 
@@ -193,7 +191,7 @@ class EvenPart:
         freedom = (variance / np.maximum(of_variance, tiny)) ** 2  # Satterthwaite 1946
         freedom_of_all = freedom + PRIOR_FREEDOM
         pooled = (freedom * variance + PRIOR_FREEDOM * within) / freedom_of_all
-        uncancelled = np.clip(of_process(self._shared) / within, MIN_UNCANCELLED, 1.0)
+        uncancelled = np.clip(of_process(design.shared) / within, MIN_UNCANCELLED, 1.0)
         wider = (1 + 1.2 / freedom_of_all) ** 2  # Student's t over a normal
         return pooled * uncancelled * wider, both
 

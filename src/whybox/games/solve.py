@@ -170,11 +170,13 @@ class OneOutput:
         self.share = share / np.add.reduceat(share, design.starts)[design.pair]
         self.noise = 0.0 if observed.noise is None else float(observed.noise[k])
         games, pairs = len(total), len(design.coalitions)
-        self.halves, self.spread = np.empty((games, pairs)), np.empty((games, design.coalitions.shape[1]))
+        self.halves, self._within = np.empty((games, pairs)), np.empty((games, pairs))
+        self.spread = np.empty((games, design.coalitions.shape[1]))
         products, step = _DonorProducts(design, self._slopes), max(1, MAX_ENTRIES_AT_A_TIME // max(len(w), 1))
         for start in range(0, games, step):
             some = slice(start, start + step)
             self.halves[some], deviations = self.halves_of(some)
+            self._within[some] = self.within(deviations**2)
             self.spread[some] = products(deviations)
         # not known where no pairs share donors
         self.spread = (
@@ -220,32 +222,44 @@ class OneOutput:
         design = self._design
         if design.is_whole and not self.noise:
             return None
-        counts = design.counts.astype(float)
-        same = design.block[:, None] == design.block
-        shared = np.where(same, 1 / counts[:, None], 0.0) - (0.0 if design.with_replacement else 1 / design.n_donors)
-        left = np.maximum(1 - (0.0 if design.with_replacement else 1.0) * counts / design.n_donors, 0.0)
-        within = self.within(self.halves_of(games)[1] ** 2)
-        n = len(counts)
+        counts, left, n = design.counts, design.unseen, len(design.counts)
         # what is seen over donors has the noise too, but for the share that is taken from it as donors are used up
         noise = self.noise / 2 * (1 - left) / counts
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
-        for g in range(len(games)):
+        for g, within in enumerate(self._within[games]):
             common = (self._slopes * np.nan_to_num(self.spread[games[g]])) @ self._slopes.T
-            own = max(
-                float((within[g] - np.diag(common)).mean()), MIN_OWN_SHARE * float(within[g].mean()), self.noise / 2
-            )
-            halves[g, :n, :n] = common * shared + np.diag(own * left / counts + noise)
+            own = max(float((within - np.diag(common)).mean()), MIN_OWN_SHARE * float(within.mean()), self.noise / 2)
+            halves[g, :n, :n] = common * design.shared + np.diag(own * left / counts + noise)
             means[:, g] = max(float(mean_spread[g]), self.noise / 2) * left / counts + noise
         return PairErrors(halves, means)
 
+    def _shared_variances(self, slopes: Floats) -> Floats:
+        """Variances that what donors share gives to linear maps of pairs, (players, pairs): to values, (games, players)."""
+        design, order = self._design, np.argsort(self._design.block, kind="stable")
+        starts = np.flatnonzero(np.diff(design.block[order], prepend=-1))
+        each = 1 / design.counts[order][starts][:, None]
+        of_all = 0.0 if design.with_replacement else 1 / design.n_donors
+        out = np.empty((len(self.spread), len(slopes)))
+        for player, slope in enumerate(slopes):
+            moved = slope[order, None] * self._slopes[order]
+            of_players = (each * np.add.reduceat(moved, starts) ** 2).sum(axis=0) - of_all * moved.sum(axis=0) ** 2
+            out[:, player] = np.nan_to_num(self.spread) @ np.maximum(of_players, 0.0)
+        return out
+
     def by_process(self, process: CoalitionProcess) -> tuple[Floats, Floats]:
-        """Values and variances, (games, players) each, by a process that some of the games teach."""
+        """Values and variances, (games, players) each, by a process that some of the games teach.
+
+        The process scales its variances to what it sees of a game. What pairs share as they have the same donors is known, and no variance is less than that.
+        """
         halves = np.concatenate([self.halves, self.total[:, None] / 2], axis=1).T
         games = games_learnt_from(len(self.total))
         means, deviations = self.means_of(games)
         errors = self.errors(games, self.within(deviations**2).mean(axis=1))
         self.solution = process.learn(halves[:, games], means.T, errors)
-        return self.solution.values(halves).T, self.solution.variances(halves).T
+        values, variances = self.solution.values(halves).T, self.solution.variances(halves).T
+        if errors is not None:
+            variances = np.maximum(variances, self._shared_variances(self.solution.slopes[:, :-1]))
+        return values, variances
 
     def of_all_pairs(self, index: Index) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, where every coalition was evaluated over the same donors: all of them or some.

@@ -63,7 +63,7 @@ class ObservedDesign:
             if not self._growing.grow(limit):
                 return False
             self.design = self._growing.design
-        return self.design.evaluations > self.evaluations
+        return self.design.evaluations > 0
 
     def evaluate(self, numbers: HybridNumbers | None) -> None:
         """Evaluate what the design has beyond what is known.
@@ -103,7 +103,7 @@ class ObservedDesign:
                 np.broadcast_to(a, shape).reshape(-1) for a in (rows[:, None], donor, of_pattern)
             )
             numbers.add(row, each_donor, pattern, patterns, outputs.reshape(-1, outputs.shape[2]))
-        return outputs.reshape(len(rows), 2, len(entries), -1)
+        return outputs.reshape(len(rows), 2, len(entries), self._present.shape[2])
 
     def _absent_columns(self, coalition: npt.NDArray[np.bool_]) -> tuple[int, ...]:
         return self._problem.players.columns_at(self.own[~coalition])
