@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from numbers import Integral
 from typing import Any, Final, final
 
 import numpy as np
@@ -17,16 +16,22 @@ from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.explanation import Explanation
 from whybox.methods.importance.scorers import is_classifier
 
-__all__ = ["KINDS", "DependenceQuestion", "column_deciles", "column_names", "column_position", "is_categorical", "partial_dependence"]
+__all__ = [
+    "KINDS",
+    "DependenceQuestion",
+    "column_deciles",
+    "column_names",
+    "column_position",
+    "is_categorical",
+    "partial_dependence",
+]
 
 KINDS: Final = ("average", "individual", "both")
 RESPONSES: Final = ("auto", "predict_proba", "decision_function")
-_RECURSION: Final = (
-    "it averages along the paths of the training rows. Leave it out: the mean over the rows given is exact here, and fast for trees."
-)
+_RECURSION: Final = "it averages along the paths of the training rows. Leave it out: the mean over the rows given is exact here, and fast for trees."
 
 
-def partial_dependence(  # noqa: PLR0913  # scikit-learn's own arguments
+def partial_dependence(
     estimator: Any,
     X: Any,
     features: Any,
@@ -167,7 +172,9 @@ class DependenceQuestion:
                 raise OptionError(Argument(name, given), " is not known.", known=known)
         for entry in entries:
             if len(entry) not in (1, 2) or len(set(entry)) != len(entry):
-                refuse(f"partial dependence on {len(entry)} features together", "give one feature, or two different ones.")
+                refuse(
+                    f"partial dependence on {len(entry)} features together", "give one feature, or two different ones."
+                )
         p = self.percentiles
         if len(p) != 2 or not 0 <= p[0] < p[1] <= 1:
             raise OptionError(Argument("percentiles", p), " must be two increasing shares from 0 to 1.")
@@ -205,12 +212,12 @@ class DependenceQuestion:
         if self.categorical[position] or len(different) + bool(missing.any()) < self.grid_resolution:
             gap = [None if different.dtype == object else np.nan] * bool(missing.any())
             return np.array([*different, *gap], dtype=different.dtype if not gap else None)
-        ends = _quantiles(cells, self.percentiles)
-        if np.allclose(*ends):
+        low, high = _quantiles(cells, self.percentiles).tolist()
+        if np.allclose(low, high):
             raise OptionError(
                 Argument("percentiles", self.percentiles), f" of {self.names[position]!r} are the same number; choose others farther apart."
             )  # fmt: skip
-        return np.linspace(*ends, num=self.grid_resolution)
+        return np.linspace(low, high, num=self.grid_resolution)
 
     def _bunch(self, curve: Explanation, axes: list[npt.NDArray[Any]], kind: str) -> Any:
         from sklearn.utils import Bunch
@@ -239,12 +246,14 @@ def _recurses(estimator: Any) -> bool:
 
 def _as_list(features: Any, width: int) -> list[Any]:
     """One feature or a list, or a mask of columns, as a list of names or positions."""
-    if isinstance(features, (str, Integral)):
+    if isinstance(features, (str, int, np.integer)):
         return [features]
     listed = [*features]
     if listed and all(isinstance(f, (bool, np.bool_)) for f in listed):
         if len(listed) != width:
-            raise OptionError(Argument("features", example="..."), f": a mask needs one entry for each of {width:,} columns.")
+            raise OptionError(
+                Argument("features", example="..."), f": a mask needs one entry for each of {width:,} columns."
+            )
         return [p for p, chosen in enumerate(listed) if chosen]
     return listed
 
@@ -257,7 +266,7 @@ def column_position(names: Sequence[Any], feature: Any) -> int:
     """
     if feature in names:
         return names.index(feature)
-    if isinstance(feature, Integral) and 0 <= feature < len(names):
+    if isinstance(feature, (int, np.integer)) and 0 <= feature < len(names):
         return int(feature)
     raise OptionError(Argument("features"), f": there is no column {feature!r}.{did_you_mean(feature, names)}")
 
@@ -278,7 +287,9 @@ def _quantiles(cells: npt.NDArray[Any], shares: Any) -> npt.NDArray[np.float64]:
     from scipy.stats.mstats import mquantiles
 
     if cells.dtype.kind not in "fiub":
-        raise OptionError("a column of texts or dates has no quantiles: name it in ", Argument("categorical_features"), ".")
+        raise OptionError(
+            "a column of texts or dates has no quantiles: name it in ", Argument("categorical_features"), "."
+        )
     known = cells[~np.isnan(cells)] if cells.dtype.kind == "f" else cells
     return np.asarray(mquantiles(known, prob=shares), dtype=np.float64)
 
@@ -288,6 +299,8 @@ def _places(points: npt.NDArray[Any], wanted: npt.NDArray[Any]) -> npt.NDArray[n
     if points.dtype.kind in "fiu":
         far = np.abs(points.astype(np.float64)[:, None] - wanted.astype(np.float64))
         gap = np.isnan(points.astype(np.float64))
-        return np.where(np.isnan(wanted.astype(np.float64)), gap.argmax(), np.where(gap[:, None], np.inf, far).argmin(axis=0))
+        return np.where(
+            np.isnan(wanted.astype(np.float64)), gap.argmax(), np.where(gap[:, None], np.inf, far).argmin(axis=0)
+        )
     position = {None if is_missing(v) else v: i for i, v in enumerate(points.tolist())}
     return np.array([position[None if is_missing(v) else v] for v in wanted.tolist()], dtype=np.intp)

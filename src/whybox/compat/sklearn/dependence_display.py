@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from numbers import Integral, Real
 from typing import Any, final
 
 import numpy as np
 import sklearn.inspection
 
-from whybox.compat.sklearn.dependence import DependenceQuestion, column_deciles, column_names, column_position, is_categorical
+from whybox.compat.sklearn.dependence import (
+    DependenceQuestion,
+    column_deciles,
+    column_names,
+    column_position,
+    is_categorical,
+)
 from whybox.data.table import as_table
 from whybox.errors import Argument, OptionError
 from whybox.methods.importance.scorers import is_classifier
@@ -22,7 +27,7 @@ class PartialDependenceDisplay(sklearn.inspection.PartialDependenceDisplay):  # 
     """scikit-learn's display: its arguments, attributes and figures. Each of ``pd_results`` also has the ``explanation`` of :func:`whybox.effects`."""
 
     @classmethod
-    def from_estimator(  # noqa: PLR0913  # scikit-learn's own arguments
+    def from_estimator(
         cls,
         estimator: Any,
         X: Any,
@@ -39,7 +44,7 @@ class PartialDependenceDisplay(sklearn.inspection.PartialDependenceDisplay):  # 
         custom_values: Any = None,
         method: str = "auto",
         n_jobs: int | None = None,
-        verbose: int = 0,  # noqa: ARG003  # a bar is shown in any case
+        verbose: int = 0,
         line_kw: dict[str, Any] | None = None,
         ice_lines_kw: dict[str, Any] | None = None,
         pd_line_kw: dict[str, Any] | None = None,
@@ -120,7 +125,7 @@ def plot_partial_dependence(estimator: Any, X: Any, features: Any, **arguments: 
 
 
 def _entry(names: Sequence[Any], given: Any) -> tuple[int, ...]:
-    members = [given] if isinstance(given, (str, Integral)) else [*given]
+    members = [given] if isinstance(given, (str, int, np.integer)) else [*given]
     return tuple(column_position(names, each) for each in members)
 
 
@@ -131,12 +136,15 @@ def _check_kinds(entries: Sequence[tuple[int, ...]], kinds: Sequence[str], categ
         OptionError: another number of kinds than of features, or curves of rows where there is no place for them.
     """
     if len(kinds) != len(entries):
-        raise OptionError(Argument("kind"), f" has {len(kinds):,} entries, and ", Argument("features"), f" {len(entries):,}.")
+        raise OptionError(
+            Argument("kind"), f" has {len(kinds):,} entries, and ", Argument("features"), f" {len(entries):,}."
+        )
     for entry, kind in zip(entries, kinds, strict=True):
         own = [categorical[p] for p in entry]
         if kind != "average" and (len(entry) > 1 or any(own)):
             raise OptionError(
-                Argument("kind", kind), " has no figure for two features together or for categories; write 'average' for these."
+                Argument("kind", kind),
+                " has no figure for two features together or for categories; write 'average' for these.",
             )
         if len(set(own)) > 1:
             raise OptionError("a number and a category together have no figure; draw wb.effects(model, X, [(a, b)]).")
@@ -150,9 +158,11 @@ def _check_subsample(subsample: Any) -> None:
     """
     if subsample is None:
         return
-    whole = isinstance(subsample, Integral)
-    if not isinstance(subsample, Real) or subsample <= 0 or not (whole or subsample < 1):
-        raise OptionError(Argument("subsample", subsample), " must be a positive whole number, or a share between 0 and 1.")
+    whole = isinstance(subsample, (int, np.integer))
+    if not isinstance(subsample, (int, float, np.number)) or subsample <= 0 or not (whole or subsample < 1):
+        raise OptionError(
+            Argument("subsample", subsample), " must be a positive whole number, or a share between 0 and 1."
+        )
 
 
 def _class_position(estimator: Any, target: Any) -> int | None:
@@ -168,12 +178,12 @@ def _class_position(estimator: Any, target: Any) -> int | None:
         return 0
     if target not in classes:
         raise OptionError(Argument("target", target), " must be one of the classes.", known=classes)
-    return classes.index(target)
+    return int(classes.index(target))
 
 
 def _task_position(outputs: int, target: Any) -> int:
     if outputs == 1:
         return 0
-    if not isinstance(target, Integral) or not 0 <= target < outputs:
+    if not isinstance(target, (int, np.integer)) or not 0 <= target < outputs:
         raise OptionError(Argument("target", target), f" must be the position of one of {outputs:,} outputs, from 0.")
     return int(target)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from numbers import Integral, Real
 from typing import Any
 
 import numpy as np
@@ -47,9 +46,15 @@ def permutation_importance(
         OptionError: an argument that is not honoured or not known; others as :func:`whybox.importance`.
     """
     if y is None:
-        refuse("permutation_importance without y", 'pass the truth, or call wb.importance(model, X, method="shap"), which needs none.')
+        refuse(
+            "permutation_importance without y",
+            'pass the truth, or call wb.importance(model, X, method="shap"), which needs none.',
+        )
     if not hasattr(estimator, "fit"):
-        refuse("a model that is no estimator", 'call wb.importance(model, X, y, scoring="r2"), which takes functions and files too.')
+        refuse(
+            "a model that is no estimator",
+            'call wb.importance(model, X, y, scoring="r2"), which takes functions and files too.',
+        )
     seed, table = as_seed(random_state), as_table(X)
     count = _row_count(max_samples, len(table))
     if count < len(table):
@@ -104,7 +109,9 @@ def _bunch(found: Any, sample_weight: Any) -> Any:
     from sklearn.utils import Bunch
 
     # whybox compares pairs of two different rows; a shuffle leaves a row its own value now and then
-    weights = np.full(found.evidence.rows, 1.0) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    weights = (
+        np.full(found.evidence.rows, 1.0) if sample_weight is None else np.asarray(sample_weight, dtype=np.float64)
+    )
     other_row = 1.0 - float((weights**2).sum() / weights.sum() ** 2)
     drops = found.extras["round_values"][1] * other_row
     return Bunch(
@@ -122,12 +129,13 @@ def _row_count(max_samples: Any, rows: int) -> int:
     Raises:
         OptionError: more than there are, or neither a positive whole number nor a share.
     """
-    if isinstance(max_samples, Integral) and not isinstance(max_samples, bool) and 1 <= max_samples <= rows:
+    if isinstance(max_samples, (int, np.integer)) and not isinstance(max_samples, bool) and 1 <= max_samples <= rows:
         return int(max_samples)
-    if isinstance(max_samples, Real) and not isinstance(max_samples, Integral) and 0 < max_samples <= 1:
+    if isinstance(max_samples, (float, np.floating)) and 0 < max_samples <= 1:
         return max(1, int(max_samples * rows))
     raise OptionError(
-        Argument("max_samples", max_samples), f" must be a share above 0 and up to 1, or a number of rows up to {rows:,}."
+        Argument("max_samples", max_samples),
+        f" must be a share above 0 and up to 1, or a number of rows up to {rows:,}.",
     )
 
 

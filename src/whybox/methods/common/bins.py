@@ -11,7 +11,16 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError, did_you_mean
 from whybox.methods.common.columns import Feature
 
-__all__ = ["bin_edges", "check_named_edges", "edge_texts", "exact_texts", "number_texts", "short_edges", "time_kind"]
+__all__ = [
+    "bin_edges",
+    "check_named_edges",
+    "edge_texts",
+    "exact_texts",
+    "named_edges",
+    "number_texts",
+    "short_edges",
+    "time_kind",
+]
 
 _SHARES: Final = {"quartile": (25, 50, 75), "decile": (10, 20, 30, 40, 50, 60, 70, 80, 90)}
 _MAX_ENTROPY_DEPTH: Final = 3  # as in lime
@@ -28,10 +37,24 @@ def check_named_edges(discretizer: Any, names: tuple[str, ...]) -> None:
     """
     if isinstance(discretizer, Mapping):
         for name in discretizer:
-            if str(name) not in names:
+            if not (_is_position(name) and 0 <= name < len(names)) and name not in names:
                 raise OptionError(
                     Argument("discretizer"), f": there is no column {name!r}.{did_you_mean(str(name), names)}"
                 )
+
+
+def _is_position(key: Any) -> bool:
+    return isinstance(key, (int, np.integer)) and not isinstance(key, bool)
+
+
+def named_edges(discretizer: Any, name: str, position: int) -> Any:
+    """Return the edges that a user gives for a column, by its name or its position; None where there are none."""
+    if not isinstance(discretizer, Mapping):
+        return None
+    for key, edges in discretizer.items():
+        if key == name or (_is_position(key) and key == position):
+            return edges
+    return None
 
 
 def time_kind(feature: Feature) -> str:
@@ -44,14 +67,15 @@ def bin_edges(feature: Feature, values: Floats, weights: Floats, discretizer: An
 
     Args:
         feature: the column. values: (rows,) of its numbers, none missing. weights: (rows,), positive.
-        discretizer: as of the options; a mapping gives edges by name, and other columns have quartiles; None: no edge. y: (rows,), for "entropy". seed: for "entropy".
+        discretizer: as of the options; a mapping gives edges by name or position, and other columns have quartiles; None: no edge. y: (rows,), for "entropy". seed: for "entropy".
 
     Raises:
         OptionError: edges that are not increasing numbers. InputError: infinite values, for "entropy".
     """
     if isinstance(discretizer, Mapping):
-        if feature.name in discretizer:
-            return _given_edges(feature, discretizer[feature.name])
+        edges = named_edges(discretizer, feature.name, feature.position)
+        if edges is not None:
+            return _given_edges(feature, edges)
         discretizer = "quartile"
     if discretizer is None:
         return np.empty(0)

@@ -9,7 +9,7 @@ Source: lime_tabular of Ribeiro et al. (2016), doi:10.1145/2939672.2939778; Garr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_positions
 from whybox.data.table import Floats
 from whybox.errors import Argument, DtypeError, InputError, OptionError
-from whybox.methods.common.bins import bin_edges, edge_texts, number_texts, time_kind
+from whybox.methods.common.bins import bin_edges, edge_texts, named_edges, number_texts, time_kind
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.rows import WeightedRows
 from whybox.numerics.truncated_normal import truncated_mean, truncated_quantile
@@ -384,7 +384,7 @@ def bin_column(  # a column has this many choices
     feature = background.feature(position)
     numbers = feature.numbers
     if as_category or feature.kind == "category" or numbers is None or not len(feature.unique):
-        if isinstance(discretizer, Mapping) and feature.name in discretizer:
+        if named_edges(discretizer, feature.name, position) is not None:
             raise OptionError(
                 Argument("discretizer"),
                 f": column {feature.name!r} holds {'categories' if len(feature.unique) else 'missing values alone'}, which have no edges; leave it out.",
