@@ -9,6 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.compat.lime.page import LabelFigure, explanation_page, in_notebook
 from whybox.compat.refused import refuse
 from whybox.core.atomic_write import atomic_write
 from whybox.data.table import Floats
@@ -129,9 +130,6 @@ class Explanation:
 
     def own_prediction(self, label: int) -> float:
         """Return what the model predicts for a label."""
-        return float("nan") if self.predict_proba is None and self.predicted_value is None else self._prediction(label)
-
-    def _prediction(self, label: int) -> float:
         if self.mode == "regression":
             return float(self.predicted_value or 0.0)
         return float(np.asarray(self.predict_proba)[label])
@@ -225,14 +223,30 @@ class Explanation:
         Raises:
             OptionError: another argument. InputError: a label that is not explained.
         """
-        from whybox.compat.lime.page import explanation_page
-
         for name in kwargs:
             if name not in ("show_table", "show_all", "text"):
                 raise OptionError(Argument(name, example=""), " is no argument of a page.")
-        shown = self._labels(labels)
-        return explanation_page(
-            self, shown, predictions=predict_proba if self.mode == "classification" else show_predicted_value
+        shown = predict_proba if self.mode == "classification" else show_predicted_value
+        predictions = self._predictions() if shown else []
+        figures = [self._figure(label) for label in self._labels(labels)]
+        return explanation_page(str(self.explanation.evidence.method), predictions, figures)
+
+    def _predictions(self) -> list[tuple[str, float]]:
+        """What the model predicts, by class."""
+        if self.mode == "regression":
+            return [("this row", float(self.predicted_value or 0.0))]
+        return [(self.label_name(k), float(p)) for k, p in enumerate(np.asarray(self.predict_proba))]
+
+    def _figure(self, label: int) -> LabelFigure:
+        numbered = self._weights(label)
+        errors = self.std_errors[self._label(label)]
+        return LabelFigure(
+            heading=f"Class {self.label_name(label)}" if self.mode == "classification" else "The prediction",
+            draw=lambda: self.draw(label),
+            weights=[(n, w, errors[j]) for (j, _), (n, w) in zip(numbered, self.as_list(label), strict=True)],
+            local_prediction=self.local_preds[label],
+            prediction=self.own_prediction(label),
+            r_squared=self.scores[label],
         )
 
     def _labels(self, labels: Any) -> list[int]:
@@ -269,8 +283,6 @@ class Explanation:
             from IPython.display import HTML, display  # type: ignore[import-not-found]  # where there is a notebook
         except ImportError:
             raise MissingDependencyError("ipython", "showing an explanation in a notebook") from None
-        from whybox.compat.lime.page import in_notebook
-
         display(HTML(in_notebook(self.as_html(labels, predict_proba, show_predicted_value, **kwargs))))
 
 

@@ -173,7 +173,7 @@ class LimeImageExplainer:
             "alpha": penalty_of(model_regressor) or 0.0,
         }
         with no_progress_bars(hidden=not progress_bar):
-            answer = saliency(
+            answer: Any = saliency(
                 model, picture[None], [str(k) for k in chosen], "lime", parts=segments, baseline=_hidden(picture, segments, hide_color)[None],
                 channel_axis=-1, output_names=[str(k) for k in range(len(prediction))], seed=seed, **method,
             )  # fmt: skip
@@ -215,7 +215,7 @@ def _hidden(picture: Picture, segments: npt.NDArray[Any], hide_color: Any) -> Pi
     return hidden
 
 
-def _numbers(answer: Answer, chosen: list[int], segments: npt.NDArray[Any]) -> LocalNumbers:
+def _numbers(answer: Any, chosen: list[int], segments: npt.NDArray[Any]) -> LocalNumbers:
     """The linear models of the chosen outputs."""
 
     def of_outputs(name: str) -> Any:

@@ -3,25 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.compat.lime.arguments import check_kernel, check_selection, penalty_of, print_fit, refuse_distance
 from whybox.compat.lime.coded_columns import CodedColumns
 from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels, fill_labels
 from whybox.compat.refused import refuse, refuse_given, refused_class
 from whybox.compat.seeds import as_seed
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Table, as_table
-from whybox.errors import Argument, ModelMismatchError, OptionError
+from whybox.errors import Argument, OptionError
 from whybox.explainers import Lime
 from whybox.explanation.explanation import Explanation as Answer
 from whybox.explanation.explanation import as_labels
 from whybox.explanation.number_text import number_text
+from whybox.models.bound_method import bound_method
 
 __all__ = ["LimeTabularExplainer", "RecurrentTabularExplainer", "TableDomainMapper"]
 
+ROWS_PROBED: Final = 64  # of the training data, to see whether a model was fitted again
 MODES: Final = ("classification", "regression")
 DISCRETIZERS: Final = ("quartile", "decile", "entropy")
 
@@ -112,7 +116,7 @@ class LimeTabularExplainer:
         self.random_state = as_seed(random_state)
         self._codes = CodedColumns(self.training_data, self.categorical_features, self.categorical_names)
         self._codes.check(self.discretizer)
-        self._kept: tuple[Any, tuple[Any, ...], Lime] | None = None
+        self._kept: _KeptModel | None = None
 
     def _names(self, feature_names: Any) -> list[str]:
         table = self.training_data
@@ -207,14 +211,20 @@ class LimeTabularExplainer:
                 f"predict_fn must be a function of rows, such as model.predict_proba, not a {type(predict_fn).__name__}."
             )
         settings = (max_evals, alpha, max(1, min(num_features, rows.width)))
-        if self._kept is not None and _is_same(self._kept[0], predict_fn) and self._kept[1] == settings:
-            try:
-                return self._relabelled(self._kept[2](rows), rows)
-            except ModelMismatchError:  # it was fitted again
-                pass
-        explainer = self._make(predict_fn, *settings)
-        self._kept = predict_fn, settings, explainer
-        return self._relabelled(explainer(rows), rows)
+        bound = bound_method(predict_fn)
+        if bound is None:  # of a function there is nothing to keep
+            return self._relabelled(self._make(predict_fn, *settings)(rows), rows)
+        key, known = (id(bound.estimator), bound.name, *settings), self._predictions(predict_fn)
+        kept = self._kept
+        if kept is None or kept.key != key or not np.array_equal(kept.predictions, known):
+            kept = self._kept = _KeptModel(key, bound.estimator, known, self._make(predict_fn, *settings))
+        return self._relabelled(kept.explainer(rows), rows)
+
+    def _predictions(self, predict_fn: Any) -> npt.NDArray[Any]:
+        """What the model predicts for some rows: a model that was fitted again predicts something else."""
+        some = self.training_data.rows(slice(0, ROWS_PROBED)).for_transformers()
+        with suppress_warnings():
+            return np.asarray(predict_fn(some))
 
     def _make(self, predict_fn: Any, max_evals: int, alpha: float | None, top: int) -> Lime:
         options: dict[str, Any] = {
@@ -280,12 +290,20 @@ class LimeTabularExplainer:
         return None
 
 
-def _is_same(one: Any, other: Any) -> bool:
-    """Whether two are the same function, or the same method of the same object."""
-    return one is other or (
-        getattr(one, "__self__", one) is getattr(other, "__self__", other)
-        and getattr(one, "__func__", 0) is getattr(other, "__func__", 1)
-    )
+@final
+@dataclass(frozen=True, eq=False)
+class _KeptModel:
+    """A model that was read.
+
+    Attributes:
+        key: which method of which estimator, and the options. estimator: kept alive, so that its identity is not given to another one.
+        predictions: of some rows. explainer: that was made of it.
+    """
+
+    key: tuple[Any, ...]
+    estimator: Any
+    predictions: npt.NDArray[Any]
+    explainer: Lime
 
 
 def _discretizer(discretizer: Any, training_labels: Any) -> str:

@@ -2,65 +2,60 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from html import escape
-from typing import TYPE_CHECKING, Final
-
-import numpy as np
+from typing import Any, Final, final
 
 from whybox.explanation.number_text import number_text
 from whybox.reporting.page import html_page, html_table
 from whybox.reporting.svg import html_figure
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from whybox.compat.lime.explanation import Explanation
-
-__all__ = ["explanation_page", "in_notebook"]
+__all__ = ["LabelFigure", "explanation_page", "in_notebook"]
 
 HEIGHT_IN_NOTEBOOK: Final = 620  # pixels
 
 
-def explanation_page(explanation: Explanation, labels: Sequence[int], *, predictions: bool) -> str:
+@final
+@dataclass(frozen=True, eq=False)
+class LabelFigure:
+    """What a page shows of one label.
+
+    Attributes:
+        heading: above the figure. draw: returns the axes that were drawn on. weights: name, weight and standard error of each feature.
+        local_prediction, prediction, r_squared: of the linear model, of the model, and how well the two agree.
+    """
+
+    heading: str
+    draw: Callable[[], Any]
+    weights: Sequence[tuple[Any, float, float]]
+    local_prediction: float
+    prediction: float
+    r_squared: float
+
+    def html(self) -> str:
+        """Return the figure, with its numbers behind a fold."""
+        lines = [(str(name), number_text(w), number_text(e) if e else "exact") for name, w, e in self.weights]
+        return html_figure(
+            self.draw,
+            title="Weights of the linear model",
+            description=f"The linear model says {number_text(self.local_prediction)}, the model {number_text(self.prediction)}; "
+            f"R squared {number_text(self.r_squared, 2)}.",
+            table=html_table(("feature", "weight", "standard error"), lines),
+        )
+
+
+def explanation_page(method: str, predictions: Sequence[tuple[str, float]], figures: Sequence[LabelFigure]) -> str:
     """Return the page.
 
     Args:
-        labels: which are shown. predictions: whether those of the model are.
+        method: in words. predictions: class and prediction; empty: they are not shown. figures: of the labels.
     """
-    sections = []
+    sections = [(f"label-{k}", figure.heading, figure.html()) for k, figure in enumerate(figures)]
     if predictions:
-        sections.append(("predictions", "What does the model predict?", _prediction_table(explanation)))
-    for label in labels:
-        classes = explanation.mode == "classification"
-        name = f"Class {explanation.label_name(label)}" if classes else "The prediction"
-        sections.append((f"label-{label}", name, _figure(explanation, label)))
-    return html_page("Local explanation", str(explanation.explanation.evidence.method), sections)
-
-
-def _prediction_table(explanation: Explanation) -> str:
-    if explanation.mode == "regression":
-        return html_table(("", "prediction"), [("this row", number_text(float(explanation.predicted_value or 0.0)))])
-    found = np.asarray(explanation.predict_proba)
-    rows = [(explanation.label_name(k), number_text(float(found[k]))) for k in np.argsort(-found, kind="stable")]
-    return html_table(("class", "prediction"), rows)
-
-
-def _figure(explanation: Explanation, label: int) -> str:
-    errors = explanation.std_errors[label]
-    lines = [
-        (str(name), number_text(weight), number_text(errors[j]) if errors[j] else "exact")
-        for (j, _), (name, weight) in zip(explanation.local_exp[label], explanation.as_list(label), strict=True)
-    ]
-    fit = (
-        f"The linear model says {number_text(explanation.local_preds[label])}, the model {number_text(explanation.own_prediction(label))}; "
-        f"R squared {number_text(explanation.scores[label], 2)}."
-    )
-    return html_figure(
-        lambda: explanation.draw(label),
-        title="Weights of the linear model",
-        description=fit,
-        table=html_table(("feature", "weight", "standard error"), lines),
-    )
+        lines = [(name, number_text(value)) for name, value in sorted(predictions, key=lambda each: -each[1])]
+        sections.insert(0, ("predictions", "What does the model predict?", html_table(("", "prediction"), lines)))
+    return html_page("Local explanation", method, sections)
 
 
 def in_notebook(page: str) -> str:
