@@ -6,6 +6,7 @@ import pickle
 import sys
 import types
 
+import lightgbm
 import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
@@ -172,6 +173,17 @@ def test_codes_of_categories_are_bins_with_names():
         LimeTabularExplainer(coded, categorical_features=[9])
     with pytest.raises(WhyboxError, match="frame in which categories"):
         LimeTabularExplainer(coded, categorical_features=[4], discretizer="decile")
+
+
+def test_codes_that_a_model_reads_as_categories():
+    coded = np.column_stack([X[:, :2], draw.integers(0, 3, 120)])
+    model = lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(coded, y > 0.5, categorical_feature=[2])
+    frame = pd.DataFrame(coded, columns=list("abc")).astype({"c": int}).astype({"c": "category"})
+    for data, row in ((coded, coded[0]), (frame, frame.iloc[0])):
+        explainer = LimeTabularExplainer(data, categorical_features=[2], categorical_names={2: ["u", "v", "w"]})
+        fitted = model if data is coded else lightgbm.LGBMClassifier(n_estimators=5, verbose=-1).fit(frame, y > 0.5)
+        exp = explainer.explain_instance(row, fitted.predict_proba)
+        assert any(name.endswith(f"={'uvw'[int(coded[0, 2])]}") for name, _ in exp.as_list())
 
 
 def test_frames_keep_their_types():

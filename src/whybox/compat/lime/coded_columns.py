@@ -10,6 +10,7 @@ import numpy as np
 from whybox.compat.refused import refuse
 from whybox.data.table import Floats, Table
 from whybox.errors import Argument, InputError, OptionError
+from whybox.methods.common.bins import EACH_VALUE
 
 __all__ = ["CodedColumns"]
 
@@ -57,9 +58,9 @@ class CodedColumns:
             )
 
     @property
-    def edges(self) -> dict[int, list[float]]:
-        """Edges between codes, by the positions of the columns."""
-        return {j: ((codes[1:] + codes[:-1]) / 2).tolist() for j, codes in self.columns.items() if len(codes) > 1}
+    def edges(self) -> dict[int, str]:
+        """What :func:`whybox.lime` takes for a bin of each code, by the positions of the columns."""
+        return dict.fromkeys(self.columns, EACH_VALUE)
 
     def check_row(self, rows: Table) -> None:
         """Check that codes of rows occur in the training data.

@@ -12,16 +12,19 @@ from whybox.errors import Argument, InputError, OptionError, did_you_mean
 from whybox.methods.common.columns import Feature
 
 __all__ = [
+    "EACH_VALUE",
     "bin_edges",
     "check_named_edges",
     "edge_texts",
     "exact_texts",
+    "is_each_value",
     "named_edges",
     "number_texts",
     "short_edges",
     "time_kind",
 ]
 
+EACH_VALUE: Final = "categories"  # in place of edges
 _SHARES: Final = {"quartile": (25, 50, 75), "decile": (10, 20, 30, 40, 50, 60, 70, 80, 90)}
 _MAX_ENTROPY_DEPTH: Final = 3  # as in lime
 _MIN_DIGITS, _MAX_DIGITS = 3, 17
@@ -55,6 +58,11 @@ def named_edges(discretizer: Any, name: str, position: int) -> Any:
         if key == name or (_is_position(key) and key == position):
             return edges
     return None
+
+
+def is_each_value(edges: Any) -> bool:
+    """Whether what a user gives for a column stands for a bin of each of its values."""
+    return isinstance(edges, str) and edges == EACH_VALUE
 
 
 def time_kind(feature: Feature) -> str:
@@ -106,7 +114,8 @@ def _given_edges(feature: Feature, given: Any) -> Floats:
     if not len(edges) or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
         what = {"M": "dates", "m": "durations"}.get(kind, "numbers")
         raise OptionError(
-            Argument("discretizer"), f": the edges of {feature.name!r} must be increasing {what}, at least one."
+            Argument("discretizer"),
+            f": the edges of {feature.name!r} must be increasing {what}, at least one; or 'categories', a bin for each value.",
         )
     return np.asarray(edges)
 
