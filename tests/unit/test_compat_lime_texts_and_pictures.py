@@ -14,6 +14,7 @@ from whybox.compat.lime.lime_image import LimeImageExplainer
 from whybox.compat.lime.lime_text import IndexedCharacters, IndexedString, LimeTextExplainer
 from whybox.compat.lime.submodular_pick import SubmodularPick
 from whybox.compat.lime.wrappers.scikit_image import SegmentationAlgorithm
+from whybox.core.progress import DELAY, NEVER, _delay, no_progress_bars, progress_of_parts
 from whybox.errors import WhyboxError
 
 TEXTS = [
@@ -161,6 +162,39 @@ def test_an_absent_segment_has_its_mean_colour_in_batches_and_types_of_the_calle
     assert any((image[halves == 1] == means[1]).all() for image in images)
     assert exp.explanation.evidence.exact
     assert exp.top_labels == [1, 0]
+
+
+def test_bars_are_hidden_where_asked():
+    with no_progress_bars():
+        with progress_of_parts(3, description="parts") as update:
+            update(1)
+        assert _delay.get() == NEVER
+    with no_progress_bars(hidden=False):
+        assert _delay.get() == DELAY
+    assert _delay.get() == DELAY
+
+
+def test_seeds_of_pictures(seven):
+    _, image = seven
+    options = {
+        "labels": (7,),
+        "top_labels": None,
+        "hide_color": 0,
+        "num_samples": 40,
+        "segmentation_fn": lambda _: STRIPES,
+    }
+    first, same, other, seeded = (
+        explainer.explain_instance(image, classify, **options, **more).local_exp[7]
+        for explainer, more in (
+            (LimeImageExplainer(random_state=1), {}),
+            (LimeImageExplainer(), {"random_seed": 1}),
+            (LimeImageExplainer(), {}),
+            (LimeImageExplainer(random_state=np.random.RandomState(0)), {}),
+        )
+    )
+    assert first == same
+    assert first != other
+    assert seeded != other
 
 
 def test_segmentations_by_name(seven):

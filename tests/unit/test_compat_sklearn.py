@@ -159,6 +159,21 @@ def test_arguments_are_those_of_scikit_learn():
     assert set(before_1_2) <= set(inspect.signature(inspection.PartialDependenceDisplay.from_estimator).parameters)
 
 
+def test_the_calls_side_by_side():
+    forest, rows = RandomForestRegressor(3, random_state=0).fit(FRAME[list("abcd")], y), FRAME[list("abcd")]
+    grid = {"a": [-0.5, 0.5], "b": [0.0, 1.0]}
+    found = inspection.partial_dependence(forest, rows, ["a", "b"], custom_values=grid).average[0]
+    np.testing.assert_allclose(found, wb.effects(forest, rows, [("a", "b")], grid=grid)[0].values)
+    both = wb.effects(forest, rows, ["a"], kind=["pdp", "ice"], grid=grid)
+    found = inspection.partial_dependence(forest, rows, ["a"], custom_values=grid, kind="both")
+    np.testing.assert_allclose(found.individual[0], both["ice"][0].values)
+    np.testing.assert_allclose(found.average[0], both["pdp"][0].values)
+    model = GradientBoostingClassifier(n_estimators=3, random_state=0).fit(X, THREE)
+    found = inspection.partial_dependence(model, X, [0], grid_resolution=5, response_method="decision_function")
+    own = wb.effects(model, X, [0], grid={0: found.grid_values[0]}, scale="raw", output="2")
+    np.testing.assert_allclose(found.average[2], own[0].values)
+
+
 MODEL = DecisionTreeRegressor(max_depth=2, random_state=0).fit(X, y)
 CODES = np.column_stack([X, np.arange(60)]).astype(object)
 CODES[:, 4] = [f"word {i}" for i in range(60)]
