@@ -74,6 +74,8 @@ def test_numbers_are_those_of_wb_lime(explainer):
 def test_top_labels_are_the_largest_predictions(explainer):
     exp = explainer.explain_instance(X[3], FOREST.predict_proba, top_labels=2)
     assert exp.top_labels == exp.available_labels() == np.argsort(exp.predict_proba)[::-1][:2].tolist()
+    assert exp.score == exp.scores[exp.top_labels[0]]  # lime goes through them from the smallest
+    assert exp.local_pred.tolist() == [exp.local_preds[exp.top_labels[0]]]
     missing = ({0, 1, 2} - set(exp.top_labels)).pop()
     with pytest.raises(WhyboxError, match=r"is not explained; .* are.*labels="):
         exp.as_list(missing)

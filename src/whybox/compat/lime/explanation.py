@@ -85,7 +85,8 @@ class Explanation:
 
     Attributes:
         mode: ``"classification"`` or ``"regression"``. local_exp: label -> ``[(feature, weight)]``, largest first. intercept: label -> intercept.
-        score, local_pred: R squared, and the linear model's prediction, (1,), of the last label, as in lime; `scores` and `local_preds` have those of each label.
+        score, local_pred: R squared, and the linear model's prediction, (1,), as in lime of the last label, or the first of the top ones; `scores` and `local_preds`
+            have those of each label.
         class_names, top_labels, predict_proba: of classes. predicted_value: of a regression. domain_mapper: names the features.
         std_errors: label -> {feature: standard error of its weight}, 0 where exact. explanation: of :func:`whybox.lime` or :func:`whybox.saliency`.
     """
@@ -319,7 +320,7 @@ def fill_labels(
         num_features: how many of the largest weights; None: all.
     """
     numbered = range(len(numbers.values)) if numbers.features is None else numbers.features
-    for label in labels:
+    for label in reversed(labels) if explanation.top_labels else labels:  # in lime's order: the last one has the score
         k = label if numbers.labels is None else list(numbers.labels).index(label)
         weights = numbers.values[:, k]
         order = np.argsort(-np.abs(weights), kind="stable")[:num_features]
