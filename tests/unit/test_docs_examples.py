@@ -21,6 +21,8 @@ PAGES = (
     "docs/lime.md",
     "docs/lime_texts.md",
     "docs/report.md",
+    "docs/from_sklearn.md",
+    "docs/from_lime.md",
 )
 EVERY_PAGE = ("README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)

@@ -14,7 +14,7 @@ from sklearn.tree import DecisionTreeRegressor
 
 import whybox as wb
 from whybox.data.table import as_table
-from whybox.errors import DtypeError
+from whybox.errors import DtypeError, OptionError
 from whybox.methods.common.columns import category_positions
 from whybox.models.registry import as_model
 
@@ -85,3 +85,29 @@ def test_words_beside_numbers_are_refused():
     words = pd.DataFrame({"a": ["u"], "b": [1.0]})
     with pytest.raises(DtypeError, match="numbers in the background"):
         wb.lime(lambda t: t["b"].to_numpy(), words, frame)
+
+
+@pytest.mark.parametrize("key", ["x0", 0])
+def test_numbers_can_be_declared_as_categories_by_name_or_position(key):
+    model = DecisionTreeRegressor(max_depth=5, random_state=0).fit(X, Y)
+    e = wb.lime(model, X[:20], X, discretizer={key: "categories"})
+    between = wb.lime(model, X[:20], X, discretizer={"x0": [0.5, 1.5, 2.5, 3.5]})
+    assert e.evidence.exact
+    np.testing.assert_allclose(e.values, between.values, atol=1e-12)
+    assert e.extras["condition"][1][0, 0] == f"x0 = {X[0, 0]:.0f}"
+    by_model = wb.lime(MODELS["LightGBM"](), X[:5], X, discretizer={key: "categories"})
+    np.testing.assert_allclose(by_model.values, wb.lime(MODELS["LightGBM"](), X[:5], X).values)
+    with pytest.raises(OptionError, match="'categories'"):
+        wb.lime(model, X, X, discretizer={key: "codes"})
+
+
+def test_edges_can_be_given_by_position():
+    model = DecisionTreeRegressor(max_depth=5, random_state=0).fit(X, Y)
+    by_name = wb.lime(model, X[:5], X, discretizer={"x1": [0.0]})
+    np.testing.assert_array_equal(wb.lime(model, X[:5], X, discretizer={1: [0.0]}).values, by_name.values)
+    rules = [
+        wb.anchors(lambda rows: model.predict(rows) > 1, X[:2], X, discretizer=d) for d in ({1: [0.0]}, {"x1": [0.0]})
+    ]
+    assert rules[0].extras["condition"][1].tolist() == rules[1].extras["condition"][1].tolist()
+    with pytest.raises(OptionError, match="no column 2"):
+        wb.lime(model, X[:5], X, discretizer={2: [0.0]})

@@ -52,7 +52,7 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
         background: rows that rules are tried on, like those of training, (m, d).
         precision: that a rule must reach, between 0 and 1. level: confidence of the promise.
         output: None: the class that is predicted for each row. The name of a class: rules for predicting it, or for not predicting it.
-        discretizer: ``"quartile"``, ``"decile"``, or edges by name, ``{"age": [30, 50]}``; other columns then have quartiles.
+        discretizer: ``"quartile"``, ``"decile"``, or edges by name or position, ``{"age": [30, 50]}``, or ``"categories"``, each value; other columns then have quartiles.
         max_size: most conditions of a rule; None: any number. players: ``{"address": ["street", "city"]}``: columns that form one condition.
         background_weight: one weight a background row.
         max_evals: most predictions of single rows in total, shared out evenly over the rows; None: 20,000 for each row, and 12,000 that all rows share.

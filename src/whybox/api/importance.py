@@ -59,6 +59,7 @@ def importance(  # the promise of the public surface
     response_method: str | None = None,
     scoring: Any = None,
     fit: Callable[..., Any] | None = None,
+    rounds: int | None = None,
     tol: float | None = None,
     max_evals: int | None = None,
     level: float = 0.95,
@@ -104,6 +105,8 @@ def importance(model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, 
         output, scale: which output on which scale, as for :func:`explain`; of a loss, the output that y is the truth of, on the scale of predictions.
         sample_weight: one weight a row of X.
         response_method: the method of the estimator to call instead of reading it, as for :func:`effects`.
+        rounds: of ``"permutation"`` by a score: exactly so many rounds, in each of which every row gets the value of another one; ``extras["round_values"]`` are
+            their drops. None: as many as it takes for a small error.
         tol: the Monte-Carlo error to reach where donors or coalitions are drawn, as a share of the largest value (of ``"shap"`` of each row); None: 0.02.
         max_evals: most predictions of single rows in total; None: 200 a row of X (``"sage"``: more for few rows; ``"shap"``: as :func:`explain`). Where they do not suffice,
             ``extras["converged"]`` is False and a note says so.

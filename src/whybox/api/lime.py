@@ -74,8 +74,8 @@ def lime(
         scale: as for :func:`explain`. None: the additive scale: log-odds of boosted classifiers, probabilities of forests.
         y: the truth of the background rows, for ``discretizer="entropy"``.
         top: how many of the largest values are to be settled before sampling stops; None: 5.
-        discretizer: ``"quartile"``, ``"decile"``, ``"entropy"``, or edges by name, ``{"age": [30, 50]}``. None: numbers are not cut; a value is for one
-            standard deviation.
+        discretizer: ``"quartile"``, ``"decile"``, ``"entropy"``, or edges by name or position, ``{"age": [30, 50]}``; ``"categories"`` in place of edges is a bin
+            for each value. None: numbers are not cut; a value is for one standard deviation.
         neighbourhood: ``"lime"``: bins of the background, in which numbers follow a normal distribution, as in the lime package. ``"row"``: the quarter of
             the background around each row's own value, and numbers that the background has.
         kernel_width: how fast weights fall with features that leave their bins. None: 0.75 times the root of the number of features. A list: one answer for

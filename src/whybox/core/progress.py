@@ -8,10 +8,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-__all__ = ["expected_batch_sizes", "progress_counter", "progress_of_parts", "progress_of_rounds", "timed_batches"]
+__all__ = [
+    "expected_batch_sizes",
+    "no_progress_bars",
+    "progress_counter",
+    "progress_of_parts",
+    "progress_of_rounds",
+    "timed_batches",
+]
 
 DELAY: Final = 2  # seconds before a bar is shown
 DELAY_OF_PART: Final = 10  # the same, of a bar for one part of work that has a bar as a whole
+NEVER: Final = 10**9  # seconds, some thirty years
 _delay: ContextVar[int] = ContextVar("delay", default=DELAY)
 SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
@@ -70,6 +78,16 @@ def progress_counter(total: int, *, description: str, unit: str = "rows") -> Ite
 
 
 @contextmanager
+def no_progress_bars(*, hidden: bool = True) -> Iterator[None]:
+    """Show no bars within the block, where `hidden`."""
+    token = _delay.set(NEVER if hidden else _delay.get())
+    try:
+        yield
+    finally:
+        _delay.reset(token)
+
+
+@contextmanager
 def progress_of_parts(
     total: int, *, description: str, unit: str = "rows", shown: bool = True
 ) -> Iterator[Callable[[int], object]]:
@@ -79,8 +97,16 @@ def progress_of_parts(
         return
     from tqdm.auto import tqdm
 
-    with tqdm(total=total, desc=description, unit=f" {unit}", delay=DELAY, disable=None, leave=False) as progress_bar:
-        token = _delay.set(DELAY_OF_PART)
+    delay = _delay.get()
+    with tqdm(
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        delay=min(delay, DELAY) if delay < NEVER else delay,
+        disable=None,
+        leave=False,
+    ) as progress_bar:
+        token = _delay.set(max(delay, DELAY_OF_PART))
         try:
             yield progress_bar.update
         finally:

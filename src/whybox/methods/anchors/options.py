@@ -55,7 +55,7 @@ class AnchorsOptions:
     precision: float = option(0.95, "share of changed rows that must keep the prediction")
     level: float = option(0.95, "confidence of the promised precision")
     output: Any = option(None, "name of a class: rules for it, or against it; the predicted class where not given")
-    discretizer: Any = option("quartile", "quartile, decile, or edges by name", as_text=False)
+    discretizer: Any = option("quartile", "quartile, decile, or edges by name or position", as_text=False)
     max_size: int | None = option(None, "most conditions of a rule")
     players: Any = option(None, "columns that form one condition together", as_text=False)
     background_weight: Any = option(None, "one weight a background row", as_text=False)

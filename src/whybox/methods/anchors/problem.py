@@ -15,7 +15,7 @@ from whybox.games.players import resolve_players
 from whybox.methods.anchors.classes import ClassReader, resolve_classes
 from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.predicates import Flags
-from whybox.methods.common.bins import check_named_edges, exact_texts, short_edges
+from whybox.methods.common.bins import check_named_edges, exact_texts, named_edges, short_edges
 from whybox.methods.common.columns import Ints, category_positions
 from whybox.methods.common.cut_background import CutBackground, cut_background
 from whybox.methods.common.evaluation import prediction_function
@@ -188,7 +188,7 @@ def _bins_of(rows: WeightedRows, p: int, options: AnchorsOptions, *, as_category
         or not len(column.edges)
     ):
         return column
-    if not (isinstance(options.discretizer, Mapping) and name in options.discretizer):
+    if named_edges(options.discretizer, name, p) is None:
         known = ~np.isnan(numbers)
         few = FEW_VALUES["quartile" if isinstance(options.discretizer, Mapping) else options.discretizer]
         edges = short_edges(numbers[known], rows.weights[known] / rows.weights[known].sum(), column.edges, few)

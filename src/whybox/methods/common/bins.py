@@ -11,8 +11,20 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError, did_you_mean
 from whybox.methods.common.columns import Feature
 
-__all__ = ["bin_edges", "check_named_edges", "edge_texts", "exact_texts", "number_texts", "short_edges", "time_kind"]
+__all__ = [
+    "EACH_VALUE",
+    "bin_edges",
+    "check_named_edges",
+    "edge_texts",
+    "exact_texts",
+    "is_each_value",
+    "named_edges",
+    "number_texts",
+    "short_edges",
+    "time_kind",
+]
 
+EACH_VALUE: Final = "categories"  # in place of edges
 _SHARES: Final = {"quartile": (25, 50, 75), "decile": (10, 20, 30, 40, 50, 60, 70, 80, 90)}
 _MAX_ENTROPY_DEPTH: Final = 3  # as in lime
 _MIN_DIGITS, _MAX_DIGITS = 3, 17
@@ -28,10 +40,29 @@ def check_named_edges(discretizer: Any, names: tuple[str, ...]) -> None:
     """
     if isinstance(discretizer, Mapping):
         for name in discretizer:
-            if str(name) not in names:
+            if not (_is_position(name) and 0 <= name < len(names)) and name not in names:
                 raise OptionError(
                     Argument("discretizer"), f": there is no column {name!r}.{did_you_mean(str(name), names)}"
                 )
+
+
+def _is_position(key: Any) -> bool:
+    return isinstance(key, (int, np.integer)) and not isinstance(key, bool)
+
+
+def named_edges(discretizer: Any, name: str, position: int) -> Any:
+    """Return the edges that a user gives for a column, by its name or its position; None where there are none."""
+    if not isinstance(discretizer, Mapping):
+        return None
+    for key, edges in discretizer.items():
+        if key == name or (_is_position(key) and key == position):
+            return edges
+    return None
+
+
+def is_each_value(edges: Any) -> bool:
+    """Whether what a user gives for a column stands for a bin of each of its values."""
+    return isinstance(edges, str) and edges == EACH_VALUE
 
 
 def time_kind(feature: Feature) -> str:
@@ -44,14 +75,15 @@ def bin_edges(feature: Feature, values: Floats, weights: Floats, discretizer: An
 
     Args:
         feature: the column. values: (rows,) of its numbers, none missing. weights: (rows,), positive.
-        discretizer: as of the options; a mapping gives edges by name, and other columns have quartiles; None: no edge. y: (rows,), for "entropy". seed: for "entropy".
+        discretizer: as of the options; a mapping gives edges by name or position, and other columns have quartiles; None: no edge. y: (rows,), for "entropy". seed: for "entropy".
 
     Raises:
         OptionError: edges that are not increasing numbers. InputError: infinite values, for "entropy".
     """
     if isinstance(discretizer, Mapping):
-        if feature.name in discretizer:
-            return _given_edges(feature, discretizer[feature.name])
+        edges = named_edges(discretizer, feature.name, feature.position)
+        if edges is not None:
+            return _given_edges(feature, edges)
         discretizer = "quartile"
     if discretizer is None:
         return np.empty(0)
@@ -82,7 +114,8 @@ def _given_edges(feature: Feature, given: Any) -> Floats:
     if not len(edges) or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
         what = {"M": "dates", "m": "durations"}.get(kind, "numbers")
         raise OptionError(
-            Argument("discretizer"), f": the edges of {feature.name!r} must be increasing {what}, at least one."
+            Argument("discretizer"),
+            f": the edges of {feature.name!r} must be increasing {what}, at least one; or 'categories', a bin for each value.",
         )
     return np.asarray(edges)
 

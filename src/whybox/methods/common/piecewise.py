@@ -9,7 +9,7 @@ Source: lime_tabular of Ribeiro et al. (2016), doi:10.1145/2939672.2939778; Garr
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, Final, final
@@ -20,7 +20,7 @@ import numpy.typing as npt
 from whybox.data.cells import cell_positions
 from whybox.data.table import Floats
 from whybox.errors import Argument, DtypeError, InputError, OptionError
-from whybox.methods.common.bins import bin_edges, edge_texts, number_texts, time_kind
+from whybox.methods.common.bins import bin_edges, edge_texts, is_each_value, named_edges, number_texts, time_kind
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.rows import WeightedRows
 from whybox.numerics.truncated_normal import truncated_mean, truncated_quantile
@@ -376,15 +376,16 @@ def bin_column(  # a column has this many choices
 
     Args:
         background: aligned rows. position: of the column.
-        discretizer, y, seed: as of the options. as_category: whether the model reads its numbers as categories. window: whether each value is a piece.
+        discretizer, y, seed: as of the options. as_category: whether its numbers are categories to the model. window: whether each value is a piece.
 
     Raises:
         OptionError: as :func:`bin_edges`, or edges of categories.
     """
     feature = background.feature(position)
-    numbers = feature.numbers
-    if as_category or feature.kind == "category" or numbers is None or not len(feature.unique):
-        if isinstance(discretizer, Mapping) and feature.name in discretizer:
+    numbers, given = feature.numbers, named_edges(discretizer, feature.name, position)
+    as_category = as_category or is_each_value(given) or feature.kind == "category"
+    if as_category or numbers is None or not len(feature.unique):
+        if given is not None and not is_each_value(given):
             raise OptionError(
                 Argument("discretizer"),
                 f": column {feature.name!r} holds {'categories' if len(feature.unique) else 'missing values alone'}, which have no edges; leave it out.",

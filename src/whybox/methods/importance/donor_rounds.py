@@ -35,29 +35,31 @@ class DonorRounds:
 
     Attributes:
         means: (players, rounds), the difference that each round found. errors: (players,), Monte-Carlo errors of their means.
-        converged: whether these are as small as asked.
+        converged: whether these are as small as asked. limit: the option that allows more rounds.
     """
 
     means: Floats
     errors: Floats
     converged: bool
+    limit: str = "max_evals"
 
     def warning(self, values: Floats) -> tuple[str, ...]:
         """A note where the error is not small enough, for these values, (players,); else none."""
-        return () if self.converged else (not_converged_note(self.errors, values),)
+        return () if self.converged else (not_converged_note(self.errors, values, self.limit),)
 
 
 def run_rounds(
     problem: RowsProblem, donors: Sequence[Donors], rounds: int, evaluate: Callable[[int, Ints], float], baseline: float
 ) -> DonorRounds:
-    """Make blocks of rounds until the Monte-Carlo error of every player is small, or as many as are allowed.
+    """Make blocks of rounds until the Monte-Carlo error of every player is small, or as many as are allowed; with ``rounds`` of the options exactly those.
 
     Args:
         problem: with the options. donors: of each player. rounds: most rounds.
         evaluate: (player, donors (rows,)) -> the difference that this round finds. baseline: of what differences are of.
     """
     tol, converged = DEFAULT_TOL if problem.options.tol is None else problem.options.tol, False
-    block = rounds // -(-rounds // MAX_BLOCK)
+    as_many = problem.options.rounds is not None  # as asked for, whatever their error
+    block = _full_blocks(rounds) if as_many else rounds // -(-rounds // MAX_BLOCK)
     means: list[list[float]] = [[] for _ in donors]
     for turn in range(rounds // block):
         for player, circle in enumerate(donors):
@@ -66,10 +68,16 @@ def run_rounds(
             for k in range(block):
                 means[player].append(evaluate(player, circle.shifted(k / block)))
         errors = [_monte_carlo_error(np.array(m), block) for m in means]
-        if max(errors) <= max(tol * max(abs(float(np.mean(m))) for m in means), ROUNDING * abs(baseline)):
-            converged = True
+        largest = max(abs(float(np.mean(m))) for m in means)
+        converged = bool(max(errors) <= max(tol * largest, ROUNDING * abs(baseline)))
+        if converged and not as_many:
             break
-    return DonorRounds(np.array(means), np.array(errors), converged)
+    return DonorRounds(np.array(means), np.array(errors), converged, "rounds" if as_many else "max_evals")
+
+
+def _full_blocks(rounds: int) -> int:
+    """The size of equal blocks that together are as many rounds."""
+    return max(size for size in range(1, MAX_BLOCK + 1) if rounds % size == 0)
 
 
 def _monte_carlo_error(means: Floats, block: int) -> float:

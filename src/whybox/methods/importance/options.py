@@ -42,6 +42,9 @@ class ImportanceOptions(PredictionOptions):
     background_weight: Any = option(None, "one weight a background row", as_text=False)
     fit: Callable[..., Any] | None = option(None, "function of (rows, truth) that trains a model", as_text=False)
     tol: float | None = option(None, "Monte-Carlo error to reach, as a share of the largest value; none: 0.02")
+    rounds: int | None = option(
+        None, "rounds of donors for a score: exactly so many, each of whose drops is kept; none: until errors are small"
+    )
     seed: int = option(0, "of what is drawn")
 
     def __post_init__(self) -> None:
@@ -52,6 +55,7 @@ class ImportanceOptions(PredictionOptions):
             raise OptionError(Argument("role", self.role), " is not known.", known=ROLES)
         if self.scoring is not None and self.loss != AUTO:
             raise OptionError(Argument("scoring"), " and ", Argument("loss"), " do not go together: give one of them.")
+        self._check_rounds()
         if self.fit is not None and not callable(self.fit):
             raise OptionError(
                 Argument("fit", example=""), f" must be a function of (rows, truth) that trains a model, not a {type(self.fit).__name__}."
@@ -63,6 +67,24 @@ class ImportanceOptions(PredictionOptions):
         ):
             raise OptionError(Argument("tol", tol), " must lie between 0 and 1: a share of the largest value.")
         object.__setattr__(self, "tol", None if tol is None else float(tol))
+
+    def _check_rounds(self) -> None:
+        """Check how many rounds of donors are asked for.
+
+        Raises:
+            OptionError: no positive whole number, no score, or an error to stop at too.
+        """
+        if self.rounds is None:
+            return
+        object.__setattr__(self, "rounds", check_whole_number("rounds", self.rounds))
+        if self.scoring is None:
+            raise OptionError(
+                Argument("rounds", self.rounds), " are those of a score; give ", Argument("scoring", example="..."), "."
+            )
+        if self.tol is not None:
+            raise OptionError(
+                Argument("rounds", self.rounds), " are made however small errors get; leave ", Argument("tol"), " out."
+            )
 
     def given(self) -> list[str]:
         """Names of the options that are not at their default, but for the method itself."""

@@ -284,6 +284,7 @@ def _as_values(problem: ScoreProblem, game: _ScoredRows, groups: _RowGroups, rou
             "monte_carlo_error": (("feature",), rounds.errors),
             "baseline_score": ((), np.array(game.baseline[0])),
             "off_data": (("feature",), mean_off_data(problem)),
+            "round_values": (("feature", "round"), rounds.means),
         },
     )
 

@@ -24,10 +24,12 @@ def allowed_rounds(problem: RowsProblem, what: str, others: int = 0) -> int:
         what: what the method calls a round, for the message. others: predictions of the method besides the rounds and the rows as they are.
 
     Raises:
-        LimitError: `max_evals` does not allow one.
+        LimitError: `max_evals` does not allow one, or not those asked for.
     """
-    count, limit = len(problem), problem.options.max_evals
+    count, limit, asked = len(problem), problem.options.max_evals, problem.options.rounds
     a_round = count * problem.players.count
+    if asked is not None and limit is None:
+        return asked
     if limit is None:
         return max(1, (DEFAULT_PREDICTIONS_A_ROW * count - others) // a_round)
     others += problem.n_rows_checked + count + spot_predictions(problem.options.spot_checks, limit)
@@ -36,9 +38,20 @@ def allowed_rounds(problem: RowsProblem, what: str, others: int = 0) -> int:
             f"one {what} of all players takes {others + a_round:,} predictions of single rows. Pass fewer rows, join players, or raise ",
             Argument("max_evals", limit), ".",
         )  # fmt: skip
-    return (limit - others) // a_round
+    allowed = (limit - others) // a_round
+    if asked is None:
+        return allowed
+    if allowed < asked:
+        raise LimitError(
+            Argument("rounds", asked), f" take {others + asked * a_round:,} predictions of single rows. Ask for fewer, or raise ",
+            Argument("max_evals", limit), ".",
+        )  # fmt: skip
+    return asked
 
 
-def not_converged_note(errors: Floats, values: Floats) -> str:
-    """Return what to tell the reader where the predictions that are allowed do not make the Monte-Carlo errors as small as asked; (players,) each."""
-    return f"NOT CONVERGED: the largest Monte-Carlo error is {errors.max():.2g}, and the largest value {np.abs(values).max():.2g}; raise max_evals."
+def not_converged_note(errors: Floats, values: Floats, limit: str = "max_evals") -> str:
+    """Return what to tell the reader where the predictions that are allowed do not make the Monte-Carlo errors as small as asked; (players,) each.
+
+    `limit` is the option that allows more.
+    """
+    return f"NOT CONVERGED: the largest Monte-Carlo error is {errors.max():.2g}, and the largest value {np.abs(values).max():.2g}; raise {limit}."

@@ -98,7 +98,7 @@ class LimeOptions:
     top: int | None = option(None, "how many of the largest values are to be settled; 5 where not given")
     discretizer: Any = option(
         "quartile",
-        "quartile, decile, entropy, none (a value for each standard deviation), or edges by name",
+        "quartile, decile, entropy, none (a value for each standard deviation), or edges by name or position",
         as_text=False,
     )
     neighbourhood: str = option(

@@ -1,0 +1,3 @@
+"""``lime.wrappers``."""
+
+from __future__ import annotations
