@@ -148,8 +148,8 @@ class EvenPart:
             size += float((alike**2).sum() - (np.diag(alike) ** 2).sum())
         common = np.maximum(products, 0.0) / size if size > 0 else np.zeros(len(deviations))
         # few pairs with the same donors tell little of what they share, but never is it more than all that donors make
-        most, alike = (1 - MIN_OWN_SHARE) * within.mean(axis=1), float(np.diag(kernel).mean())
-        common = np.minimum(common, most / max(alike, np.finfo(float).tiny))
+        alone = max(float(np.diag(kernel).mean()), np.finfo(float).tiny)
+        common = np.minimum(common, (1 - MIN_OWN_SHARE) * within.mean(axis=1) / alone)
         own = (within - common[:, None] * np.diag(kernel)).mean(axis=1)
         return common, np.maximum(own, MIN_OWN_SHARE * within.mean(axis=1))
 
