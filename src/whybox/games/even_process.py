@@ -195,7 +195,9 @@ class EvenProcess:
             left = variance - variance**2 * (z * solved[:, y.shape[1] :]).sum(axis=0)
             variance = (found**2).mean(axis=1) + np.maximum(left, 0.0)
             variance = variance / max(variance.sum(), tiny)
-        return np.asarray((1 - ALIKE_SHARE) * variance + ALIKE_SHARE / len(variance))
+        # where errors are most of what is seen, which pairs have the larger interactions is not seen
+        alike = ALIKE_SHARE + (1 - ALIKE_SHARE) * float(share.mean()) ** 2
+        return np.asarray((1 - alike) * variance + alike / len(variance))
 
     def _terms_of_pairs(self, variance: Floats) -> Terms:
         """The terms of sets of two players, each with a variance of its own."""

@@ -299,7 +299,10 @@ def most_likely(
     size = np.maximum.reduce([(residual**2).mean(axis=0), MIN_SIZE * of_errors, np.full(len(of_errors), tiny)])
     residual, relative = residual / np.sqrt(size), errors / size[:, None, None]
     share = np.array([((each[subset, subset] @ complement) * complement).sum() for each in relative]) / freedom
-    scale = np.maximum(1 - share, MIN_GAME_SHARE) / float(np.trace(kernels[0]) / freedom if kernels else 1.0)
+    # errors are pooled where they may be most of what is seen: their size is not known better than that of so many squares
+    least = max(MIN_GAME_SHARE, np.sqrt(2 / freedom)) if pooled else MIN_GAME_SHARE
+    of_kernel = float(np.trace(kernels[0]) / freedom if kernels else 1.0)
+    scale = np.maximum(1 - share, least) / of_kernel
     best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
     extra = np.zeros((len(halves), len(halves)))
     for _ in range(ROUNDS_OF_SCALE if errors.any() else 1):
@@ -315,7 +318,7 @@ def most_likely(
                 unlikely = float(freedom * np.log(squares).mean() + 2 * np.log(np.diag(root)).sum())
                 if unlikely < best[0]:
                     best, fitted = (unlikely, decay, noise), squares / freedom
-        scale = fitted
+        scale = np.maximum(fitted, least / of_kernel) if pooled else fitted
     return best[1], best[2], extra
 
 
