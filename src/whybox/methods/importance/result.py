@@ -111,7 +111,8 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
     if problem.linkage is not None:
         extras["linkage"] = (("join", "column"), problem.linkage)
     test = () if not found.test else (f"p-values: {found.test}; q-values: Benjamini and Yekutieli.",)
-    notes = (*problem.model.notes, *problem.prepared_rows.remarks(), *(() if options.role else (ROLE_NOTE,)), *test)
+    role = () if options.role else (ROLE_NOTE,)
+    notes = (*problem.model.notes, *problem.prepared_rows.remarks(), *problem.offset_notes, *role, *test)
     players, names = problem.players, problem.table.names
     return Explanation(
         kind="importance",
@@ -133,7 +134,13 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
             seconds=seconds,
             spot_checks=found.spot_checks,
             units=problem.units,
-            settings={**problem.measure, "role": options.role or "not said", "level": options.level},
+            settings={
+                **problem.measure,
+                "role": options.role or "not said",
+                "level": options.level,
+                **problem.offset_settings,
+            },
+            fingerprints=problem.offset_fingerprints,
         ),
         players=players.columns_of(names),
         extras=extras,

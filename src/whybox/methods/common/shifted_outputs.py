@@ -1,0 +1,67 @@
+"""Predictions of rows, and of mixtures of them with other rows, each with the offset of the row that it was made of."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, final
+
+import numpy as np
+import numpy.typing as npt
+
+from whybox.data.table import Floats
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.row_offsets import RowOffsets, check_finite
+
+__all__ = ["ShiftedOutputs", "offset_extras"]
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class ShiftedOutputs:
+    """Predictions of rows from raw outputs and what is added to those by row.
+
+    Attributes:
+        offsets: of the rows. selection: of the predictions, on their scale.
+    """
+
+    offsets: RowOffsets
+    selection: OutputSelection
+
+    def rows_at(self, positions: Any) -> ShiftedOutputs:
+        """Return those of some of the rows."""
+        return ShiftedOutputs(self.offsets.rows_at(positions), self.selection)
+
+    def predictions(self, rows: Ints, raw: Floats) -> Floats:
+        """Return predictions (k, ..., outputs explained) of hybrids of some rows (k,) from raw outputs (k, ..., model outputs).
+
+        Raises:
+            NonFiniteError: one is beyond the largest number.
+        """
+        added = self.offsets.rows_at(rows).added.reshape(len(rows), *(1,) * (raw.ndim - 2), raw.shape[-1])
+        with np.errstate(over="ignore"):
+            found = self.selection.from_raw(raw + added, self.offsets.model.outputs.link)
+        check_finite(found, rows)
+        return found
+
+    @property
+    def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+        """The offset of each row."""
+        return offset_extras(self.offsets)
+
+
+def offset_extras(
+    offsets: RowOffsets, selection: OutputSelection | None = None
+) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
+    """Return the offset of each row, (n,), or for each raw output, (n, outputs).
+
+    Args:
+        selection: of raw outputs that are explained; None: those of the model, under an axis of their own.
+    """
+    if selection is None:
+        given = offsets.given
+        return {
+            "offset": (("row",), given[:, 0].copy()) if given.shape[1] == 1 else (("row", "raw_output"), given.copy())
+        }
+    chosen = np.ascontiguousarray(selection.drop_output_axis(selection.select_values(offsets.given)))
+    return {"offset": (("row", "output") if selection.has_output_axis else ("row",), chosen)}
