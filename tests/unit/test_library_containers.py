@@ -75,7 +75,7 @@ def test_base_margins_are_never_dropped(booster):
     with pytest.raises(OptionError, match="the DMatrix has base margins of its own"):
         wb.explain(booster, data, offset=ONE)
     for call in (
-        lambda: wb.importance(booster, data, Y),
+        lambda: wb.importance(booster, data, method="impurity", players="auto"),
         lambda: wb.interactions(booster, data),
         lambda: wb.lime(booster, data, X),
         lambda: TreeShap(booster, data),
@@ -129,7 +129,9 @@ def test_pools_that_are_refused():
     with pytest.raises(InputError, match="a quantized Pool"):
         wb.explain(model, pool)
     with pytest.raises(InputError, match="is a Pool with baselines"):
-        wb.importance(model, catboost.Pool(X, baseline=ONE), Y)
+        wb.interactions(model, catboost.Pool(X, baseline=ONE))
+    pool = wb.importance(model, catboost.Pool(X, baseline=ONE), Y, role="train")
+    np.testing.assert_allclose(pool.values, wb.importance(model, X, Y, offset=ONE, role="train").values, atol=1e-6)
 
 
 # lightgbm.Dataset

@@ -83,7 +83,6 @@ def test_refused(model, options, error, says):
 
 def test_refused_elsewhere():
     for verb, more in (
-        (wb.importance, (Y,)),
         (wb.lime, (X,)),
         (wb.anchors, ()),
         (wb.interactions, ()),
@@ -91,12 +90,12 @@ def test_refused_elsewhere():
     ):
         for name in ("offset", "base_margin", "exposure"):
             with pytest.raises(
-                OptionError, match=rf"{name}= is no option here: wb\.explain and wb\.effects take offsets of rows"
+                OptionError, match=rf"{name}= is no option here: wb\.explain, wb\.effects and wb\.importance take off"
             ):
                 verb(MODEL, X, *more, **{name: OFFSET})
     with pytest.raises(OptionError, match=r"sampel= is no option here\. Did you mean 'sample'"):
         wb.interactions(MODEL, X, sampel=10)
-    for verb in (wb.explain, wb.effects):
+    for verb in (wb.explain, wb.effects, wb.importance):
         with pytest.raises(OptionError, match=r"base_margin= is no option here: write offset="):
             verb(MODEL, ROWS, base_margin=SOME)
         with pytest.raises(
