@@ -77,7 +77,7 @@ def test_base_margins_are_never_dropped(booster):
     for call in (
         lambda: wb.importance(booster, data, method="impurity", players="auto"),
         lambda: wb.interactions(booster, data),
-        lambda: wb.lime(booster, data, X),
+        lambda: wb.regions(booster, data, 0),
         lambda: TreeShap(booster, data),
         lambda: as_table(data),
     ):

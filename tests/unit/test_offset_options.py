@@ -83,19 +83,18 @@ def test_refused(model, options, error, says):
 
 def test_refused_elsewhere():
     for verb, more in (
-        (wb.lime, (X,)),
         (wb.anchors, ()),
         (wb.interactions, ()),
         (wb.regions, (0,)),
     ):
         for name in ("offset", "base_margin", "exposure"):
             with pytest.raises(
-                OptionError, match=rf"{name}= is no option here: wb\.explain, wb\.effects and wb\.importance take off"
+                OptionError, match=rf"{name}= is no option here: wb\.explain, wb\.effects, wb\.importance and wb\.lime"
             ):
                 verb(MODEL, X, *more, **{name: OFFSET})
     with pytest.raises(OptionError, match=r"sampel= is no option here\. Did you mean 'sample'"):
         wb.interactions(MODEL, X, sampel=10)
-    for verb in (wb.explain, wb.effects, wb.importance):
+    for verb in (wb.explain, wb.effects, wb.importance, wb.lime):
         with pytest.raises(OptionError, match=r"base_margin= is no option here: write offset="):
             verb(MODEL, ROWS, base_margin=SOME)
         with pytest.raises(

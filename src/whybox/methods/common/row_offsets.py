@@ -26,6 +26,7 @@ __all__ = [
     "RowOffsets",
     "check_finite",
     "refuse_offset",
+    "refuse_offset_of_texts",
     "resolve_offsets",
     "rows_and_offset",
     "separate_offset",
@@ -185,6 +186,18 @@ def refuse_offset(model: Model | None) -> None:
         raise UnsupportedModelError(
             Argument("offset"),
             f" is added before a link, and {model.kind} has none: its trees give probabilities. Leave it out.",
+        )
+
+
+def refuse_offset_of_texts(offset: Any) -> None:
+    """Refuse offsets of texts.
+
+    Raises:
+        OptionError: there are some.
+    """
+    if offset is not None:
+        raise OptionError(
+            Argument("offset"), " is of rows of a table, whose model is read; these are texts. Leave it out."
         )
 
 

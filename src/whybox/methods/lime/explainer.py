@@ -10,20 +10,23 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from whybox.data.table import as_table
+from whybox.data.table import Floats, Table
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.resolved_model import compared_predictions
+from whybox.methods.common.row_offsets import refuse_offset, refuse_offset_of_texts, rows_and_offset, separate_offset
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.common.words.text_explainer import explainer_without_background, refuse_texts_beside_background
 from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
+from whybox.methods.lime.offset_groups import OffsetGroup, check_groups, model_of_groups, with_offsets_added
 from whybox.methods.lime.options import LimeOptions
-from whybox.methods.lime.problem import resolve_neighbourhood, resolve_rows
+from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled, rows_of_own_draws
@@ -79,28 +82,42 @@ class Lime:
         self._spread = SharedSample(self.drawn, evaluator)
         self._time_share, self._checks = TimeShare(), 0
 
-    def __call__(self, X: Any) -> Explanation:
+    def __call__(self, X: Any, *, offset: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
             X: (n, d) with the model's columns; of texts a text, or a list, array or column of texts.
+            offset: what is added to the raw outputs of each row, (n,) or (n, outputs), or the column of X that holds it; see :func:`whybox.lime`.
 
         Returns:
             Explanation of kind ``"local"``, or with several kernel widths a sweep of these; see :func:`whybox.lime`.
 
         Raises:
-            InputError: the rows do not fit. LimitError: more predictions than ``max_evals``. ModelMismatchError: our reading is not the model's own predict.
+            InputError: the rows or offsets do not fit. LimitError: more predictions than ``max_evals``. ModelMismatchError: our reading is not the model's own predict.
         """
         if self._texts is not None:
+            refuse_offset_of_texts(offset)
             return self._texts(X)
         refuse_texts_beside_background(X, "Lime")
         widths = self.options.widths
-        rows = as_table(X)
+        rows, offset = self.rows_and_offset(X, offset)
         if widths is None:
-            return self._explain(rows, None)
+            return self._explain(rows, None, offset)
         from whybox.methods.lime.width_sweep import join_widths
 
-        return join_widths(widths, [self._explain(rows, width) for width in widths])
+        return join_widths(widths, [self._explain(rows, width, offset) for width in widths])
+
+    def rows_and_offset(self, X: Any, offset: Any) -> tuple[Table, Any]:
+        """Return rows as a table and the offset of each, or None; arguments are those of a call.
+
+        Raises:
+            OptionError: no such column, or the model reads it. InputError: the rows do not fit. UnsupportedModelError: the model takes no offsets.
+        """
+        rows, given = rows_and_offset(X, offset)
+        if given is None:
+            return rows, None
+        refuse_offset(self.neighbourhood.model)
+        return separate_offset(rows, given, self.neighbourhood.model)
 
     def limited(self, max_evals: int) -> Lime:
         """Return this explainer with another limit, which it uses up: it settles nothing before, and checks nothing. For timing."""
@@ -110,24 +127,27 @@ class Lime:
         other.drawn = DrawnRows(other.neighbourhood)  # draws take their time too
         return other
 
-    def _explain(self, X: Any, width: float | None) -> Explanation:
+    def _explain(self, X: Any, width: float | None, offset: Any) -> Explanation:
         began = time.perf_counter()
-        problem = resolve_rows(self.neighbourhood, X, width)
+        problem = resolve_rows(self.neighbourhood, X, width, offset)
         design = LocalDesign(problem)
         evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
         budget = sample_budget(design, evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
-        prediction, difference = compared_predictions(
-            problem.model, problem.selection, problem.rows, lambda: problem.matrix
-        )
+        prediction, difference = _predictions(problem)
+        groups: tuple[OffsetGroup, ...] = ()
         if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
+        elif problem.is_shifted_behind_link:
+            (model, groups), calls = model_of_groups(design, budget, self.drawn, self._checks + 1), 0
         else:
             checked = rows_of_own_draws(design, budget.narrow, self._checks + 1)
             model = sampled_model(design, budget, self.drawn, evaluated, checked)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
-        checks = self._check(design, model, time.perf_counter() - began)
+        checks = self._check(design, model, groups, time.perf_counter() - began)
+        if problem.shifted is not None and not groups:
+            model = with_offsets_added(model, problem)
         return local_explanation(
             design,
             model,
@@ -139,13 +159,17 @@ class Lime:
             seconds=time.perf_counter() - began,
         )
 
-    def _check(self, design: LocalDesign, model: LocalModel, seconds: float) -> SpotChecks:
+    def _check(
+        self, design: LocalDesign, model: LocalModel, groups: tuple[OffsetGroup, ...], seconds: float
+    ) -> SpotChecks:
         """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
         if self.options.spot_checks == 0 or not self._time_share.is_check_due():
             self._time_share.add_time(work=seconds, checks=0.0)
             return NOT_CHECKED
         began, self._checks = time.perf_counter(), self._checks + 1
-        if model.exact:
+        if groups:
+            found = check_groups(groups, self.options.seed, self._checks)
+        elif model.exact:
             found = check_exact(design, model, self._spread, self._laws, self._checks)
         else:
             found = check_sampled(design, model, model.sample, self._checks)
@@ -157,3 +181,18 @@ class Lime:
             return repr(self._texts)
         n = self.neighbourhood
         return f"Lime({n.model.kind}, {len(n.background):,} background rows, {self.method})"
+
+
+def _predictions(problem: LimeProblem) -> tuple[Floats, float]:
+    """Predictions of the rows with their offsets, (rows, outputs), and how far our reading is from the model's own predict at most.
+
+    Raises:
+        ModelMismatchError: a difference that rounding does not explain. NonFiniteError: a prediction is beyond the largest number.
+    """
+    model, shifted = problem.model, problem.shifted
+    prediction, difference = compared_predictions(model, problem.selection, problem.rows, lambda: problem.matrix)
+    if shifted is None:
+        return prediction, difference
+    raw = raw_outputs(model, problem.matrix)
+    difference = max(difference, shifted.offsets.compare(problem.rows, problem.matrix, raw))
+    return shifted.predictions(np.arange(len(raw)), raw), difference

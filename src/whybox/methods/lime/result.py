@@ -27,6 +27,7 @@ from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["local_explanation"]
 
+OFFSET_NOTE: Final = "Every row that is drawn near a row has the offset of that row."
 LIME_DRAWS: Final = 5_000  # of the lime package, for its ridge
 
 Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
@@ -85,6 +86,7 @@ def local_explanation(
         seconds=seconds,
         spot_checks=spot_checks,
         settings=_settings(design, model),
+        fingerprints=problem.offset_fingerprints,
     )
     players, background = problem.neighbourhood.players, problem.neighbourhood.background
     evidence = replace(
@@ -121,6 +123,7 @@ def _extras(design: LocalDesign, model: LocalModel, picked: _Picker) -> Extras:
         "effective_size": (("row",), np.clip(design.effective_size, 0.0, 1.0)),
         "label": (("row",), picked.labels),
         "converged": (("row",), model.converged),
+        **({} if problem.shifted is None else problem.shifted.extras),
         "certified": (row_dims, picked(certified)),
         "rank": (("row", "feature", *picked.axis), picked(rank)),
     }
@@ -219,6 +222,7 @@ def _settings(design: LocalDesign, model: LocalModel) -> dict[str, Any]:
         "alpha": options.alpha or 0.0,
         "draws": model.draws,
         "draws_for": "the spread of outputs alone" if model.exact else "every number",
+        **problem.offset_settings,
     }
 
 
@@ -242,6 +246,8 @@ def _notes(problem: LimeProblem, model: LocalModel, extras: Extras, reason: str 
             "the cell itself with the background."
         )
     notes += _notes_on_constants(problem)
+    if problem.shifted is not None:
+        notes += [problem.shifted.offsets.note, OFFSET_NOTE]
     return (*dict.fromkeys(notes), *_guards(extras))
 
 
