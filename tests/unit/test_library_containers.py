@@ -76,8 +76,7 @@ def test_base_margins_are_never_dropped(booster):
         wb.explain(booster, data, offset=ONE)
     for call in (
         lambda: wb.importance(booster, data, method="impurity", players="auto"),
-        lambda: wb.interactions(booster, data),
-        lambda: wb.regions(booster, data, 0),
+        lambda: wb.anchors(booster, data, X),
         lambda: TreeShap(booster, data),
         lambda: as_table(data),
     ):
@@ -129,7 +128,7 @@ def test_pools_that_are_refused():
     with pytest.raises(InputError, match="a quantized Pool"):
         wb.explain(model, pool)
     with pytest.raises(InputError, match="is a Pool with baselines"):
-        wb.interactions(model, catboost.Pool(X, baseline=ONE))
+        wb.anchors(model, catboost.Pool(X, baseline=ONE), X)
     pool = wb.importance(model, catboost.Pool(X, baseline=ONE), Y, role="train")
     np.testing.assert_allclose(pool.values, wb.importance(model, X, Y, offset=ONE, role="train").values, atol=1e-6)
 

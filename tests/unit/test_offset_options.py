@@ -82,19 +82,12 @@ def test_refused(model, options, error, says):
 
 
 def test_refused_elsewhere():
-    for verb, more in (
-        (wb.anchors, ()),
-        (wb.interactions, ()),
-        (wb.regions, (0,)),
-    ):
-        for name in ("offset", "base_margin", "exposure"):
-            with pytest.raises(
-                OptionError, match=rf"{name}= is no option here: wb\.explain, wb\.effects, wb\.importance and wb\.lime"
-            ):
-                verb(MODEL, X, *more, **{name: OFFSET})
+    for name in ("offset", "base_margin", "exposure"):
+        with pytest.raises(OptionError, match=rf"{name}= is no option here: wb\.anchors takes no offsets of rows"):
+            wb.anchors(MODEL, X, **{name: OFFSET})
     with pytest.raises(OptionError, match=r"sampel= is no option here\. Did you mean 'sample'"):
         wb.interactions(MODEL, X, sampel=10)
-    for verb in (wb.explain, wb.effects, wb.importance, wb.lime):
+    for verb in (wb.explain, wb.effects, wb.importance, wb.lime, wb.interactions, partial(wb.regions, feature=0)):
         with pytest.raises(OptionError, match=r"base_margin= is no option here: write offset="):
             verb(MODEL, ROWS, base_margin=SOME)
         with pytest.raises(
