@@ -29,6 +29,7 @@ __all__ = [
     "refuse_offset_of_texts",
     "resolve_offsets",
     "rows_and_offset",
+    "rows_and_own_offset",
     "separate_offset",
 ]
 
@@ -104,6 +105,14 @@ class RowOffsets:
         return difference
 
     @property
+    def groups(self) -> list[Ints]:
+        """Positions of the rows of equal offsets, for each different offset."""
+        _, which = np.unique(self.given, axis=0, return_inverse=True)
+        which = which.reshape(-1)
+        order, ends = np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))
+        return [np.asarray(part, dtype=np.int64) for part in np.split(order, ends[:-1])]
+
+    @property
     def note(self) -> str:
         """What an explanation of rows with offsets says, for its evidence."""
         added = "Each row's offset is added to the model's raw outputs, before any link"
@@ -136,6 +145,22 @@ def rows_and_offset(X: Any, offset: Any = None) -> tuple[Table, Any]:
             f" is given, and the {held.kind} has {held.offset_name} of its own. Give one of the two.",
         )
     return as_table(held.rows), offset if held.offset is None else held.offset
+
+
+def rows_and_own_offset(model: Model, X: Any, offset: Any) -> tuple[Table, Any]:
+    """Return rows as a table, and the offset of each, or None: of a model that is read already.
+
+    Args:
+        model: as it was read. X, offset: as they were given.
+
+    Raises:
+        OptionError, InputError: as :func:`rows_and_offset` and :func:`separate_offset`. UnsupportedModelError: as :func:`refuse_offset`.
+    """
+    rows, given = rows_and_offset(X, offset)
+    if given is None:
+        return rows, None
+    refuse_offset(model)
+    return separate_offset(rows, given, model)
 
 
 def separate_offset(table: Table, offset: Any, model: Model | None = None) -> tuple[Table, Any]:

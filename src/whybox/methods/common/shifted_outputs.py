@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any, final
 
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.table import Floats
+from whybox.data.table import Floats, Table
+from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.resolved_model import compared_predictions
 from whybox.methods.common.row_offsets import RowOffsets, check_finite
+from whybox.models.base import Model
 
-__all__ = ["ShiftedOutputs", "offset_extras"]
+__all__ = ["ShiftedOutputs", "compared_shifted_predictions", "offset_extras"]
 
 
 @final
@@ -44,10 +48,34 @@ class ShiftedOutputs:
         check_finite(found, rows)
         return found
 
+    def selection_of(self, row: int) -> OutputSelection:
+        """Return the selection that has the offset of a row inside, of all rows that are evaluated."""
+        return replace(self.selection, added=tuple(self.offsets.added[row].tolist()))
+
     @property
     def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
         """The offset of each row."""
         return offset_extras(self.offsets)
+
+
+def compared_shifted_predictions(
+    model: Model, selection: OutputSelection, rows: Table, encode: Callable[[], Floats], shifted: ShiftedOutputs | None
+) -> tuple[Floats, float]:
+    """Return predictions of rows with their offsets, (rows, outputs), and how far our reading is from the model's own predict at most.
+
+    Args:
+        model, selection, rows, encode: as :func:`compared_predictions` takes them. shifted: of the rows; None: they have no offsets.
+
+    Raises:
+        ModelMismatchError: a difference that rounding does not explain. NonFiniteError: a prediction is beyond the largest number.
+    """
+    if shifted is None:
+        return compared_predictions(model, selection, rows, encode)
+    X = encode()
+    _, difference = compared_predictions(model, selection, rows, lambda: X)
+    raw = raw_outputs(model, X)
+    difference = max(difference, shifted.offsets.compare(rows, X, raw))
+    return shifted.predictions(np.arange(len(raw)), raw), difference
 
 
 def offset_extras(

@@ -10,14 +10,12 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from whybox.data.table import Floats, Table
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
-from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.options import make_options, parameters_of
-from whybox.methods.common.resolved_model import compared_predictions
-from whybox.methods.common.row_offsets import refuse_offset, refuse_offset_of_texts, rows_and_offset, separate_offset
+from whybox.methods.common.row_offsets import refuse_offset_of_texts, rows_and_own_offset
+from whybox.methods.common.shifted_outputs import compared_shifted_predictions
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.common.words.text_explainer import explainer_without_background, refuse_texts_beside_background
 from whybox.methods.common.words.text_model import refuse_model_of_texts
@@ -26,7 +24,7 @@ from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
 from whybox.methods.lime.offset_groups import OffsetGroup, check_groups, model_of_groups, with_offsets_added
 from whybox.methods.lime.options import LimeOptions
-from whybox.methods.lime.problem import LimeProblem, resolve_neighbourhood, resolve_rows
+from whybox.methods.lime.problem import resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
 from whybox.methods.lime.shared_sample import DrawnRows, SharedSample
 from whybox.methods.lime.spot_checks import check_exact, check_sampled, rows_of_own_draws
@@ -100,24 +98,12 @@ class Lime:
             return self._texts(X)
         refuse_texts_beside_background(X, "Lime")
         widths = self.options.widths
-        rows, offset = self.rows_and_offset(X, offset)
+        rows, offset = rows_and_own_offset(self.neighbourhood.model, X, offset)
         if widths is None:
             return self._explain(rows, None, offset)
         from whybox.methods.lime.width_sweep import join_widths
 
         return join_widths(widths, [self._explain(rows, width, offset) for width in widths])
-
-    def rows_and_offset(self, X: Any, offset: Any) -> tuple[Table, Any]:
-        """Return rows as a table and the offset of each, or None; arguments are those of a call.
-
-        Raises:
-            OptionError: no such column, or the model reads it. InputError: the rows do not fit. UnsupportedModelError: the model takes no offsets.
-        """
-        rows, given = rows_and_offset(X, offset)
-        if given is None:
-            return rows, None
-        refuse_offset(self.neighbourhood.model)
-        return separate_offset(rows, given, self.neighbourhood.model)
 
     def limited(self, max_evals: int) -> Lime:
         """Return this explainer with another limit, which it uses up: it settles nothing before, and checks nothing. For timing."""
@@ -134,7 +120,9 @@ class Lime:
         evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
         budget = sample_budget(design, evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
-        prediction, difference = _predictions(problem)
+        prediction, difference = compared_shifted_predictions(
+            problem.model, problem.selection, problem.rows, lambda: problem.matrix, problem.shifted
+        )
         groups: tuple[OffsetGroup, ...] = ()
         if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
@@ -181,18 +169,3 @@ class Lime:
             return repr(self._texts)
         n = self.neighbourhood
         return f"Lime({n.model.kind}, {len(n.background):,} background rows, {self.method})"
-
-
-def _predictions(problem: LimeProblem) -> tuple[Floats, float]:
-    """Predictions of the rows with their offsets, (rows, outputs), and how far our reading is from the model's own predict at most.
-
-    Raises:
-        ModelMismatchError: a difference that rounding does not explain. NonFiniteError: a prediction is beyond the largest number.
-    """
-    model, shifted = problem.model, problem.shifted
-    prediction, difference = compared_predictions(model, problem.selection, problem.rows, lambda: problem.matrix)
-    if shifted is None:
-        return prediction, difference
-    raw = raw_outputs(model, problem.matrix)
-    difference = max(difference, shifted.offsets.compare(problem.rows, problem.matrix, raw))
-    return shifted.predictions(np.arange(len(raw)), raw), difference

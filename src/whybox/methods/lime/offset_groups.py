@@ -48,11 +48,8 @@ def model_of_groups(
     """
     problem, raw = design.problem, RawDraws(design.problem.model)
     assert problem.shifted is not None  # noqa: S101  # of rows with offsets
-    _, which = np.unique(problem.shifted.offsets.given, axis=0, return_inverse=True)
-    which = which.reshape(-1)
     groups = []
-    for k in range(int(which.max()) + 1):
-        rows = np.flatnonzero(which == k).astype(np.int64)
+    for rows in problem.shifted.offsets.groups:
         part, near = LocalDesign(_of_one_offset(problem, rows)), budget.near[rows]
         own = replace(budget, near=near, narrow=np.flatnonzero(~near).astype(np.int64))
         found = sampled_model(part, own, drawn, 0, rows_of_own_draws(part, own.narrow, call), raw)
@@ -84,7 +81,7 @@ def _of_one_offset(problem: LimeProblem, rows: Ints) -> LimeProblem:
     """The problem of some rows of equal offsets, which are added before the link."""
     assert problem.shifted is not None  # noqa: S101  # of rows with offsets
     part = problem.rows_at(rows)
-    selection = replace(problem.selection, added=tuple(problem.shifted.offsets.added[rows[0]].tolist()))
+    selection = problem.shifted.selection_of(int(rows[0]))
     neighbourhood = problem.neighbourhood
     resolved = replace(neighbourhood.resolved, selection=selection)
     return replace(part, neighbourhood=replace(neighbourhood, resolved=resolved))

@@ -12,6 +12,7 @@ from whybox.data.table import Floats, Table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each, smallest_seconds
+from whybox.methods.common.row_offsets import rows_and_own_offset
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.local_model import default_evals, sample_budget
@@ -46,7 +47,7 @@ def plan_rows(model: Any, background: Any, options: LimeOptions, rows: Table, of
     explainer = Lime(model, background, options)
     reading = watch.elapsed_seconds()
     widths = options.widths or (None,)
-    rows, offset = explainer.rows_and_offset(rows, offset)
+    rows, offset = rows_and_own_offset(explainer.neighbourhood.model, rows, offset)
     problems = [resolve_rows(explainer.neighbourhood, rows, width, offset) for width in widths]
     shifted = problems[0].shifted
     of_rows = _ExplainRows(explainer, rows, None if shifted is None else shifted.offsets.given)

@@ -16,7 +16,7 @@ from whybox.explanation.kinds import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.games.players import resolve_players
 from whybox.methods.common.bins import check_named_edges
 from whybox.methods.common.columns import Ints, category_positions
-from whybox.methods.common.cut_background import CutBackground, cut_background
+from whybox.methods.common.cut_background import CutBackground, cut_background, regions_at
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
     BinnedColumn,
@@ -86,15 +86,7 @@ class LimeProblem:
 
     def rows_at(self, positions: Ints) -> LimeProblem:
         """Return the problem of some of the rows."""
-        regions = tuple(
-            RowRegions(
-                r.first[positions],
-                r.last[positions],
-                tuple(r.conditions[i] for i in positions.tolist()),
-                r.numbers[positions],
-            )
-            for r in self.regions
-        )
+        regions = regions_at(self.regions, positions)
         shifted = None if self.shifted is None else self.shifted.rows_at(positions)
         some = weighted_rows(self.rows.rows(positions), None)
         return replace(self, coded_rows=some, regions=regions, shifted=shifted)
