@@ -81,13 +81,21 @@ def test_refused(model, options, error, says):
         wb.explain(model, ROWS, BACKGROUND, **options)
 
 
-def test_refused_elsewhere():
+def test_refused_elsewhere(tmp_path):
     for name in ("offset", "base_margin", "exposure"):
-        with pytest.raises(OptionError, match=rf"{name}= is no option here: wb\.anchors takes no offsets of rows"):
-            wb.anchors(MODEL, X, **{name: OFFSET})
+        with pytest.raises(OptionError, match=rf"{name}= is no option here: a report takes no offsets of rows"):
+            wb.report(MODEL, X, tmp_path / "report.html", **{name: OFFSET})
     with pytest.raises(OptionError, match=r"sampel= is no option here\. Did you mean 'sample'"):
         wb.interactions(MODEL, X, sampel=10)
-    for verb in (wb.explain, wb.effects, wb.importance, wb.lime, wb.interactions, partial(wb.regions, feature=0)):
+    for verb in (
+        wb.explain,
+        wb.effects,
+        wb.importance,
+        wb.lime,
+        wb.anchors,
+        wb.interactions,
+        partial(wb.regions, feature=0),
+    ):
         with pytest.raises(OptionError, match=r"base_margin= is no option here: write offset="):
             verb(MODEL, ROWS, base_margin=SOME)
         with pytest.raises(

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats, Table
+from whybox.explanation.kinds import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
@@ -17,7 +18,13 @@ from whybox.methods.common.resolved_model import compared_predictions
 from whybox.methods.common.row_offsets import RowOffsets, check_finite
 from whybox.models.base import Model
 
-__all__ = ["ShiftedOutputs", "compared_shifted_predictions", "offset_extras"]
+__all__ = [
+    "ShiftedOutputs",
+    "compared_shifted_predictions",
+    "offset_extras",
+    "offset_fingerprints",
+    "offset_settings",
+]
 
 
 @final
@@ -56,6 +63,18 @@ class ShiftedOutputs:
     def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
         """The offset of each row."""
         return offset_extras(self.offsets)
+
+
+def offset_settings(shifted: ShiftedOutputs | None) -> dict[str, str]:
+    """Return the library's word for offsets, for the settings of the evidence; nothing where rows have none."""
+    if shifted is None:
+        return {}
+    return {OFFSET_SETTING if shifted.selection.scale == "raw" else OFFSET_INSIDE_SETTING: shifted.offsets.name}
+
+
+def offset_fingerprints(shifted: ShiftedOutputs | None) -> dict[str, str]:
+    """Return the fingerprint of the offsets, for the evidence; nothing where rows have none."""
+    return {} if shifted is None else {"offset": shifted.offsets.fingerprint}
 
 
 def compared_shifted_predictions(

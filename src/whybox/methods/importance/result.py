@@ -13,6 +13,7 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation, as_labels
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evidence import make_evidence
+from whybox.methods.common.shifted_outputs import offset_fingerprints, offset_settings
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.row_errors import errors_over_rows
@@ -138,9 +139,9 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
                 **problem.measure,
                 "role": options.role or "not said",
                 "level": options.level,
-                **problem.offset_settings,
+                **offset_settings(problem.shifted),
             },
-            fingerprints=problem.offset_fingerprints,
+            fingerprints=offset_fingerprints(problem.shifted),
         ),
         players=players.columns_of(names),
         extras=extras,

@@ -10,7 +10,6 @@ import numpy as np
 
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError
-from whybox.explanation.kinds import OFFSET_INSIDE_SETTING
 from whybox.games.players import Players, resolve_players
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
@@ -130,16 +129,6 @@ class RowsProblem(ModelRows, ABC):
     def offset_notes(self) -> tuple[str, ...]:
         """What is said about the offsets of the rows."""
         return () if self.shifted is None else (self.shifted.offsets.note, OFFSET_NOTE)
-
-    @property
-    def offset_settings(self) -> dict[str, str]:
-        """The library's word for offsets, for the settings of the evidence."""
-        return {} if self.shifted is None else {OFFSET_INSIDE_SETTING: self.shifted.offsets.name}
-
-    @property
-    def offset_fingerprints(self) -> dict[str, str]:
-        """Of the offsets, for the evidence."""
-        return {} if self.shifted is None else {"offset": self.shifted.offsets.fingerprint}
 
     @property
     def is_compared(self) -> bool:

@@ -12,7 +12,6 @@ import numpy.typing as npt
 from whybox.data.series import is_missing
 from whybox.data.table import Floats, Table, as_table
 from whybox.errors import Argument, InputError, OptionError
-from whybox.explanation.kinds import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.games.players import resolve_players
 from whybox.methods.common.bins import check_named_edges
 from whybox.methods.common.columns import Ints, category_positions
@@ -90,18 +89,6 @@ class LimeProblem:
         shifted = None if self.shifted is None else self.shifted.rows_at(positions)
         some = weighted_rows(self.rows.rows(positions), None)
         return replace(self, coded_rows=some, regions=regions, shifted=shifted)
-
-    @property
-    def offset_settings(self) -> dict[str, str]:
-        """The library's word for offsets, for the settings of the evidence."""
-        if self.shifted is None:
-            return {}
-        return {OFFSET_INSIDE_SETTING if self.is_shifted_behind_link else OFFSET_SETTING: self.shifted.offsets.name}
-
-    @property
-    def offset_fingerprints(self) -> dict[str, str]:
-        """Of the offsets, for the evidence."""
-        return {} if self.shifted is None else {"offset": self.shifted.offsets.fingerprint}
 
     @property
     def is_shifted_behind_link(self) -> bool:

@@ -15,6 +15,7 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.shifted_outputs import offset_fingerprints, offset_settings
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.local_model import FREEDOM, LocalModel, certificates
 from whybox.methods.lime.options import LimeOptions
@@ -86,7 +87,7 @@ def local_explanation(
         seconds=seconds,
         spot_checks=spot_checks,
         settings=_settings(design, model),
-        fingerprints=problem.offset_fingerprints,
+        fingerprints=offset_fingerprints(problem.shifted),
     )
     players, background = problem.neighbourhood.players, problem.neighbourhood.background
     evidence = replace(
@@ -222,7 +223,7 @@ def _settings(design: LocalDesign, model: LocalModel) -> dict[str, Any]:
         "alpha": options.alpha or 0.0,
         "draws": model.draws,
         "draws_for": "the spread of outputs alone" if model.exact else "every number",
-        **problem.offset_settings,
+        **offset_settings(problem.shifted),
     }
 
 
