@@ -62,6 +62,16 @@ def test_refused(model, options, error, says):
         wb.importance(model, X, Y, **options)
 
 
+@pytest.mark.parametrize("method", ["permutation", "sage"])
+def test_rows_are_named_as_they_were_given(method):
+    """Rows of weight zero are left out before anything is computed."""
+    model, large = PoissonRegressor().fit(X, Y), np.zeros(80)
+    large[50] = 800.0
+    weights = np.r_[np.zeros(20), np.ones(60)]
+    with pytest.raises(NonFiniteError, match="beyond the largest number, the first in row 50"):
+        wb.importance(model, X, Y, method=method, offset=large, sample_weight=weights, **ROLE)
+
+
 def test_refused_with_methods():
     with pytest.raises(OptionError, match="'impurity' does not take 'offset'"):
         wb.importance(MODEL, method="impurity", offset=OFFSET)

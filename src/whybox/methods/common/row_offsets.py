@@ -5,7 +5,7 @@ XGBoost calls it base margin, LightGBM initial score, CatBoost baseline, and sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -43,10 +43,12 @@ class RowOffsets:
 
     Attributes:
         model: whose raw outputs they are added to. given: (n, outputs of the model).
+        positions: (n,), where the rows stand among those that the caller gave, for messages; None: they are these.
     """
 
     model: Model
     given: Floats
+    positions: Ints | None = None
 
     @property
     def name(self) -> str:
@@ -76,7 +78,12 @@ class RowOffsets:
 
     def rows_at(self, positions: Any) -> RowOffsets:
         """Return those of some of the rows."""
-        return RowOffsets(self.model, self.given[positions])
+        return replace(self, given=self.given[positions], positions=self.positions_of(positions))
+
+    def positions_of(self, rows: Any) -> Ints:
+        """Return where some of the rows stand among those that the caller gave."""
+        every = np.arange(len(self.given)) if self.positions is None else self.positions
+        return np.asarray(every[rows], dtype=np.int64)
 
     def compare(self, table: Table, X: Floats, raw: Floats, start: int = 0) -> float:
         """Compare our raw outputs with offsets with the library's own predict, where that takes them; return the largest difference, 0 where it does not.
@@ -99,7 +106,7 @@ class RowOffsets:
             scale="raw",
             relative=own.relative_rounding,
             rounding_scale=rounding_scale(self.model, X) + np.abs(some.given),
-            what=lambda i: f"row {start + i:,} with its offset",
+            what=lambda i: f"row {self.positions_of(start + i):,} with its offset",
             what_to_do=mismatch_advice(self.model, table),
         )
         return difference

@@ -52,7 +52,7 @@ class ShiftedOutputs:
         added = self.offsets.rows_at(rows).added.reshape(len(rows), *(1,) * (raw.ndim - 2), raw.shape[-1])
         with np.errstate(over="ignore"):
             found = self.selection.from_raw(raw + added, self.offsets.model.outputs.link)
-        check_finite(found, rows)
+        check_finite(found, self.offsets.positions_of(rows))
         return found
 
     def selection_of(self, row: int) -> OutputSelection:

@@ -95,7 +95,8 @@ def _trainer(problem: ImportanceProblem, read: Model) -> Callable[[Any, Any], An
     Raises:
         OptionError: the model cannot be trained again by itself.
     """
-    model, fit, offset = problem.model, problem.options.fit, problem.train_offset
+    model, fit = problem.model, problem.options.fit
+    offset = None if problem.train_offset is None else problem.train_offset.given
     given = offset if offset is None or offset.shape[1] > 1 else offset[:, 0]
     if fit is not None:
         return fit if offset is None else partial(_fit_with_offset, fit, given)

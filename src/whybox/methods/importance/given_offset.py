@@ -45,7 +45,7 @@ def rows_of_methods(
 
 
 def separate_given_offset(problem: ImportanceProblem) -> ImportanceProblem:
-    """Return the problem with the offset of each row as an array, (rows, outputs), out of the columns of the rows, and so of the rows of training.
+    """Return the problem with the offset of each row as :class:`RowOffsets`, out of the columns of the rows, and so of the rows of training.
 
     The model is read for this, and stays read, but where the method trains it again.
 
@@ -67,7 +67,7 @@ def separate_given_offset(problem: ImportanceProblem) -> ImportanceProblem:
         return replace(problem, X=rows)
     model = read_for_offsets(problem.model, options.response_method)
     rows, values = separate_offset(rows, given, model)
-    offset = resolve_offsets(model, values, len(rows)).given
+    offset = resolve_offsets(model, values, len(rows))
     trained = problem if options.train is None else _separate_training_rows(problem, given, model)
     return replace(
         trained,
@@ -103,5 +103,5 @@ def _separate_training_rows(problem: ImportanceProblem, given: Any, model: Model
             ".",
         )
     rows, own = separate_offset(rows, own, model)
-    values = resolve_offsets(model, own, len(rows)).given
+    values = resolve_offsets(model, own, len(rows))
     return replace(problem, options=replace(problem.options, train=(rows, y)), train_offset=values)

@@ -89,7 +89,7 @@ def drop_weightless(rows: Table, y: Any, options: ImportanceOptions) -> tuple[Ta
     if len(kept) == count:
         return rows, y, options
     values = one_value_a_row(y, count)
-    offset = options.offset if options.offset is None else np.asarray(options.offset)[kept]
+    offset = None if options.offset is None else options.offset.rows_at(kept)
     kept_options = replace(options, sample_weight=weights, offset=offset)
     return rows, y.iloc[kept] if hasattr(y, "iloc") else values[kept], kept_options
 

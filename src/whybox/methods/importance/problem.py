@@ -12,6 +12,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.common.rows import rows_of_positive_weight, weighted_rows
 from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.options import AUTO, ImportanceOptions
@@ -32,10 +33,10 @@ class ImportanceProblem:
 
     Attributes:
         model: any supported model. X: rows, or None. y: the truth, or None.
-        options: all of them, of the method's own dataclass.
+        options: all of them, of the method's own dataclass; offsets are :class:`RowOffsets`.
         explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. effects, plan_effects: the same of curves,
             (model, rows, features, kind, **options). They are handed in, so that importance imports no other method.
-        train_offset: of each row of ``train``, (rows, outputs), where rows have offsets.
+        train_offset: of each row of ``train``, where rows have offsets.
         agreement: how far our reading is from the model's own predict at most, where these rows were compared before: they are not compared again. None: they were not.
     """
 
@@ -47,7 +48,7 @@ class ImportanceProblem:
     plan_explain: Callable[..., Any]
     effects: Callable[..., Any]
     plan_effects: Callable[..., Any]
-    train_offset: Any = None
+    train_offset: RowOffsets | None = None
     agreement: float | None = None
 
     @property
@@ -85,7 +86,7 @@ class ImportanceProblem:
     def offset_option(self, rows: Any = slice(None)) -> dict[str, Any]:
         """Return the offsets of some rows, as an option of what explains them or draws their curves; nothing where there are none."""
         offset = self.options.offset
-        return {} if offset is None else {"offset": offset[rows]}
+        return {} if offset is None else {"offset": offset.given[rows]}
 
     @property
     def train_rows(self) -> tuple[Any, Any]:

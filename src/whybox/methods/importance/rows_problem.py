@@ -16,7 +16,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection, raw_selection
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ROWS_COMPARED, ResolvedModel
-from whybox.methods.common.row_offsets import resolve_offsets
+from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.common.rows import WeightedRows
 from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.methods.importance.dependence_groups import dependence_groups
@@ -197,11 +197,11 @@ def rows_with_offsets(
         resolved, check, known: as there. options: `players` and `offset` are read.
 
     Raises:
-        WhyboxError: as :func:`compared_rows` and :func:`resolve_offsets`.
+        WhyboxError: as :func:`compared_rows`.
     """
     if options.offset is None:
         return compared_rows(resolved, options.players, check=check, known=known)
-    offsets = resolve_offsets(resolved.model, options.offset, len(resolved.rows))
+    offsets: RowOffsets = replace(options.offset, model=resolved.model)
     shifted = ShiftedOutputs(offsets, resolved.selection)
     found = compared_rows(resolved, options.players, check=check, known=known) | {"shifted": shifted}
     if not np.isnan(found["agreement"]):
