@@ -215,8 +215,7 @@ def _importance(problem: ImportanceProblem) -> Explanation:
         return run(problem)
     X, y = problem.train_rows
     ranking = run(problem)
-    own = {"train": None, "role": "train", "sample_weight": None, "offset": problem.train_offset}
-    of_train = replace(problem.options, **own)
+    of_train = replace(problem.options, train=None, role="train", sample_weight=None, offset=problem.train_offset)
     try:
         trained = run(replace(problem, X=X, y=y, options=of_train, agreement=None))
     except InputError as error:
@@ -224,8 +223,8 @@ def _importance(problem: ImportanceProblem) -> Explanation:
     assert trained.std_error is not None  # noqa: S101  # importance by a loss has one
     extras = {"train": (trained.dims, trained.values), "train_error": (trained.dims, trained.std_error)}
     extras |= {f"train_{name}": trained.extras[name] for name in ("interval", "rank", "rank_interval")}
-    first, other = ranking.evidence, trained.evidence
-    evidence = replace(first, model_calls=first.model_calls + other.model_calls, seconds=first.seconds + other.seconds)
+    own, other = ranking.evidence, trained.evidence
+    evidence = replace(own, model_calls=own.model_calls + other.model_calls, seconds=own.seconds + other.seconds)
     return replace(ranking, evidence=evidence, extras={**ranking.extras, **extras})
 
 

@@ -97,9 +97,10 @@ def _trainer(problem: ImportanceProblem, read: Model) -> Callable[[Any, Any], An
     """
     model, fit = problem.model, problem.options.fit
     offset = None if problem.train_offset is None else problem.train_offset.given
-    given = offset if offset is None or offset.shape[1] > 1 else offset[:, 0]
+    if offset is not None and offset.shape[1] == 1:
+        offset = offset[:, 0]
     if fit is not None:
-        return fit if offset is None else partial(_fit_with_offset, fit, given)
+        return fit if offset is None else partial(_fit_with_offset, fit, offset)
     if not hasattr(model, "fit") or not hasattr(model, "get_params"):
         raise OptionError(
             Argument("method", "drop_column"), f" trains the model again, and a {type(model).__name__} cannot be trained by itself: pass ",
@@ -115,7 +116,7 @@ def _trainer(problem: ImportanceProblem, read: Model) -> Callable[[Any, Any], An
             Argument("method", "drop_column"), f" trains the model again, and the fit of a {type(model).__name__} takes no offsets: pass ",
             Argument("fit", example="function of (rows, truth, offset)"), ".",
         )  # fmt: skip
-    return lambda rows, truth: clone(model).fit(rows, truth, **{name: given})
+    return lambda rows, truth: clone(model).fit(rows, truth, **{name: offset})
 
 
 def _fit_with_offset(fit: Callable[..., Any], offset: Floats, rows: Any, truth: Any) -> Any:
