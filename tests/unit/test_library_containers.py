@@ -70,14 +70,13 @@ def test_base_margins_are_offsets(booster):
     np.testing.assert_allclose(total(e), several.predict(X, base_margin=THREE, output_margin=True), atol=1e-6)
 
 
-def test_base_margins_are_never_dropped(booster):
+def test_base_margins_are_never_dropped(booster, tmp_path):
     data = xgboost.DMatrix(X, base_margin=ONE)
     with pytest.raises(OptionError, match="the DMatrix has base margins of its own"):
         wb.explain(booster, data, offset=ONE)
     for call in (
-        lambda: wb.importance(booster, data, Y),
-        lambda: wb.interactions(booster, data),
-        lambda: wb.lime(booster, data, X),
+        lambda: wb.importance(booster, data, method="impurity", players="auto"),
+        lambda: wb.report(booster, data, tmp_path / "report.html"),
         lambda: TreeShap(booster, data),
         lambda: as_table(data),
     ):
@@ -120,7 +119,7 @@ def test_pool(rows):
     np.testing.assert_allclose(total(wb.explain(several, pool)), raw, atol=1e-6)
 
 
-def test_pools_that_are_refused():
+def test_pools_that_are_refused(tmp_path):
     model = catboost.CatBoostClassifier(**QUIET).fit(X, Y)
     with pytest.raises(InputError, match="Pool with columns that are no numbers"):
         wb.explain(model, catboost.Pool(X.assign(e=Y.astype(str)), cat_features=["e"]))
@@ -129,7 +128,9 @@ def test_pools_that_are_refused():
     with pytest.raises(InputError, match="a quantized Pool"):
         wb.explain(model, pool)
     with pytest.raises(InputError, match="is a Pool with baselines"):
-        wb.importance(model, catboost.Pool(X, baseline=ONE), Y)
+        wb.report(model, catboost.Pool(X, baseline=ONE), tmp_path / "report.html")
+    pool = wb.importance(model, catboost.Pool(X, baseline=ONE), Y, role="train")
+    np.testing.assert_allclose(pool.values, wb.importance(model, X, Y, offset=ONE, role="train").values, atol=1e-6)
 
 
 # lightgbm.Dataset

@@ -81,22 +81,21 @@ def test_refused(model, options, error, says):
         wb.explain(model, ROWS, BACKGROUND, **options)
 
 
-def test_refused_elsewhere():
-    for verb, more in (
-        (wb.importance, (Y,)),
-        (wb.lime, (X,)),
-        (wb.anchors, ()),
-        (wb.interactions, ()),
-        (wb.regions, (0,)),
-    ):
-        for name in ("offset", "base_margin", "exposure"):
-            with pytest.raises(
-                OptionError, match=rf"{name}= is no option here: wb\.explain and wb\.effects take offsets of rows"
-            ):
-                verb(MODEL, X, *more, **{name: OFFSET})
+def test_refused_elsewhere(tmp_path):
+    for name in ("offset", "base_margin", "exposure"):
+        with pytest.raises(OptionError, match=rf"{name}= is no option here: a report takes no offsets of rows"):
+            wb.report(MODEL, X, tmp_path / "report.html", **{name: OFFSET})
     with pytest.raises(OptionError, match=r"sampel= is no option here\. Did you mean 'sample'"):
         wb.interactions(MODEL, X, sampel=10)
-    for verb in (wb.explain, wb.effects):
+    for verb in (
+        wb.explain,
+        wb.effects,
+        wb.importance,
+        wb.lime,
+        wb.anchors,
+        wb.interactions,
+        partial(wb.regions, feature=0),
+    ):
         with pytest.raises(OptionError, match=r"base_margin= is no option here: write offset="):
             verb(MODEL, ROWS, base_margin=SOME)
         with pytest.raises(

@@ -5,14 +5,15 @@ from __future__ import annotations
 from functools import partial
 from typing import Any
 
+from whybox.api.background_table import background_table
 from whybox.api.texts_or_tables import refuse_texts
-from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.anchors.explainer import Anchors
 from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.plan import plan_anchors as plan_rows
 from whybox.methods.common.options import refuses_unknown_options
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.row_offsets import rows_and_offset
 
 __all__ = ["anchors", "plan_anchors"]
 
@@ -27,6 +28,7 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
     precision: float = 0.95,
     level: float = 0.95,
     *,
+    offset: Any = None,
     output: Any = None,
     discretizer: Any = "quartile",
     max_size: int | None = None,
@@ -51,6 +53,8 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
         X: rows to explain, (n, d).
         background: rows that rules are tried on, like those of training, (m, d).
         precision: that a rule must reach, between 0 and 1. level: confidence of the promise.
+        offset: what is added to the raw outputs of each row, as for :func:`explain`: (n,) or (n, outputs), or the name of a column of X. Rows that are drawn under the
+            rule of a row have its offset.
         output: None: the class that is predicted for each row. The name of a class: rules for predicting it, or for not predicting it.
         discretizer: ``"quartile"``, ``"decile"``, or edges by name or position, ``{"age": [30, 50]}``, or ``"categories"``, each value; other columns then have quartiles.
         max_size: most conditions of a rule; None: any number. players: ``{"address": ["street", "city"]}``: columns that form one condition.
@@ -61,7 +65,8 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
     Returns:
         Explanation of kind ``"rule"``: ``values`` (n, features), 1 where a feature is in the rule, else 0. In ``extras``, each with a row axis: ``rule`` (the
         sentence), ``condition`` (row, feature: words, empty outside the rule), ``step`` (row, feature: order in which conditions were added, 0 outside),
-        ``precision``, ``precision_interval`` (row, 2), ``coverage`` (weighted share of background rows that meet the rule), ``label``, ``certified``, ``draws``.
+        ``precision``, ``precision_interval`` (row, 2), ``coverage`` (weighted share of background rows that meet the rule), ``label``, ``certified``, ``draws``,
+        and ``offset`` where rows have one.
 
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
@@ -92,12 +97,19 @@ def anchors(  # noqa: PLR0913  # the promise of the public surface
         spot_checks=spot_checks,
     )
     refuse_texts(model, X, "wb.anchors")
-    rows = as_table(X)
-    return Anchors(model, background, options)(rows)
+    rows, offset = rows_and_offset(X, offset)
+    return Anchors(model, background_table(model, background, None, offset), options)(rows, offset=offset)
 
 
 def plan_anchors(
-    model: Any, X: Any, background: Any = None, precision: float = 0.95, level: float = 0.95, **options: Any
+    model: Any,
+    X: Any,
+    background: Any = None,
+    precision: float = 0.95,
+    level: float = 0.95,
+    *,
+    offset: Any = None,
+    **options: Any,
 ) -> Plan:
     """Plan :func:`anchors`: how many predictions and how long, about.
 
@@ -105,5 +117,6 @@ def plan_anchors(
     and the plan says the most that is allowed.
     """
     refuse_texts(model, X, "wb.anchors")
-    rows = as_table(X)
-    return plan_rows(Anchors(model, background, precision=precision, level=level, **options), rows)
+    rows, offset = rows_and_offset(X, offset)
+    behind = background_table(model, background, None, offset)
+    return plan_rows(Anchors(model, behind, precision=precision, level=level, **options), rows, offset)

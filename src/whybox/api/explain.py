@@ -9,19 +9,18 @@ from numbers import Integral
 from pathlib import Path
 from typing import Any, Final, overload
 
+from whybox.api.background_table import background_table
 from whybox.api.method_choice import for_each
 from whybox.api.texts_or_tables import chosen_options_of_tables, chosen_options_of_texts
-from whybox.data.library_containers import rows_of_container
-from whybox.data.table import Table, as_table
+from whybox.data.table import Table
 from whybox.errors import Argument, LimitError, OptionError, UnknownFieldError, UnsupportedModelError, WhyboxError
 from whybox.explanation.explanation import Explanation
 from whybox.games.indices import Index
 from whybox.methods.common.abilities import can_explain
-from whybox.methods.common.columns_beside import refuse_column_of_estimator, without_column
+from whybox.methods.common.columns_beside import without_column
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
-from whybox.methods.common.row_losses import refuse_read_truth
-from whybox.methods.common.row_offsets import OFFSET_ROLE, refuse_offset, rows_and_offset
+from whybox.methods.common.row_offsets import refuse_offset, refuse_offset_of_texts, rows_and_offset
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load, methods
@@ -199,7 +198,7 @@ def explain(
     chosen = chosen_options_of_tables(ShapOptions, OPTION_NAMES, model, X, method, options)
     for_each(chosen, lambda each: check_truth_given(each.loss, y))
     rows, offset = rows_and_offset(X, offset)  # once: a reader gives its rows once
-    behind, explained = _background_table(model, background, y, offset), _ModelToExplain(model)
+    behind, explained = background_table(model, background, y, offset), _ModelToExplain(model)
     beside = _given_beside(y, offset)
 
     def explain_with(each: ShapOptions) -> Explanation:
@@ -229,7 +228,7 @@ def plan_explain(
     table, offset = (None, offset) if isinstance(X, Integral) else rows_and_offset(X, offset)
     if table is not None or y is not None:
         for_each(chosen, lambda each: check_truth_given(each.loss, y))
-    behind, explained = _background_table(model, background, y, offset), _ModelToExplain(model)
+    behind, explained = background_table(model, background, y, offset), _ModelToExplain(model)
 
     def plan_with(each: ShapOptions) -> Plan:
         features = X if table is None else _features_of(table, offset)
@@ -259,32 +258,12 @@ def _features_of(rows: Table, offset: Any) -> Table:
     return without_column(rows, offset) if isinstance(offset, str) else rows
 
 
-def _background_table(model: Any, background: Any, y: Any, offset: Any) -> Table | None:
-    """The background as a table, without the columns of the truth and of the offset where `y` and `offset` name some.
-
-    Raises:
-        OptionError: the model reads such a column.
-    """
-    refuse_read_truth(model, y)
-    refuse_column_of_estimator(model, offset, "offset", OFFSET_ROLE)
-    if background is None:
-        return None
-    held = rows_of_container(background, "the background")  # whose own offsets never enter
-    table = as_table(background if held is None else held.rows, what="the background")
-    for name in (y, offset):
-        table = without_column(table, name) if isinstance(name, str) else table
-    return table
-
-
 def _refuse_beside_texts(y: Any, offset: Any) -> None:
     if y is not None:
         raise OptionError(
             Argument("y"), " goes with a loss, which is explained of tables; these are texts. Leave it out."
         )
-    if offset is not None:
-        raise OptionError(
-            Argument("offset"), " is of rows of a table, whose model is read; these are texts. Leave it out."
-        )
+    refuse_offset_of_texts(offset)
 
 
 def explainer_of(

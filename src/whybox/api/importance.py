@@ -19,6 +19,7 @@ from whybox.methods.common.row_losses import refuse_read_truth, separate_truth
 from whybox.methods.importance.agreement import agreement
 from whybox.methods.importance.choose import options_of_methods, single_options, uses_y
 from whybox.methods.importance.copies import grouped_problem, plan_with_groups
+from whybox.methods.importance.given_offset import rows_of_methods, separate_given_offset
 from whybox.methods.importance.loss_problem import read_train
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem, check_truth
@@ -50,6 +51,7 @@ def importance(  # the promise of the public surface
     loss: Any = "auto",
     train: Any = None,
     role: str | None = None,
+    offset: Any = None,
     players: Any = None,
     background: Any = None,
     background_weight: Any = None,
@@ -99,6 +101,9 @@ def importance(model: Any, X: Any = None, y: Any = None, *, method: Any = AUTO, 
             ``"drop_column"``, what models are trained on; of ``"unbiased_impurity"``, what the forest was trained on, in the same order.
         fit: of ``"drop_column"``, a function of (rows, truth) that trains a model; None: a clone of the model is trained.
         role: ``"held-out"`` or ``"train"``: what X is. Where it is not said, a note says so.
+        offset: what is added to the raw outputs of each row, before the link, as for :func:`explain`: (n,) or (n, outputs), or the name of a column of X. A row keeps
+            its own while features take values of other rows; the offsets of these and of background rows do not count. With an array, ``train`` is
+            ``(rows, truth, offset)``, and so are the arguments of ``fit``.
         players: named groups of columns that are changed together, as for :func:`explain`. ``"auto"``: columns that depend on each other (a correlation ratio of
             0.5 or more) are one group; it needs rows, also with ``"impurity"``.
         background, background_weight: as for :func:`explain`; of ``"shap"``, and of ``"sage"``, where None draws some of the rows.
@@ -160,12 +165,13 @@ def _problems(model: Any, X: Any, y: Any, methods: Any, options: dict[str, Any])
     uses_truth = [name for name in chosen if uses_y(name)]
     if y is not None and not uses_truth:
         check_truth(y, next(iter(chosen)))
-    rows = X if X is None or isinstance(X, Integral) else as_table(X)  # once: a reader gives its rows once
+    rows, chosen = rows_of_methods(X, chosen)  # once: a reader gives its rows once
     if isinstance(y, str) and uses_truth:
         check_truth(y, uses_truth[0])
         refuse_read_truth(model, y)
-        rows, y = separate_truth(rows, y)
-    return {name: _make_problem(model, rows, y if uses_y(name) else None, each) for name, each in chosen.items()}
+        separated = {name: separate_truth(table, y) for name, table in rows.items()}
+        rows, y = {name: table for name, (table, _) in separated.items()}, separated[uses_truth[0]][1]
+    return {name: _make_problem(model, rows[name], y if uses_y(name) else None, each) for name, each in chosen.items()}
 
 
 def _agreement(problems: dict[str, ImportanceProblem]) -> Explanation:
@@ -212,7 +218,7 @@ def _importance(problem: ImportanceProblem) -> Explanation:
         return run(problem)
     X, y = problem.train_rows
     ranking = run(problem)
-    of_train = replace(problem.options, train=None, role="train", sample_weight=None)
+    of_train = replace(problem.options, train=None, role="train", sample_weight=None, offset=problem.train_offset)
     try:
         trained = run(replace(problem, X=X, y=y, options=of_train, agreement=None))
     except InputError as error:
@@ -235,8 +241,10 @@ def plan_importance(
         if "permutation" in plans:
             plans["permutation"] = _plan_together(problems["permutation"], plans["permutation"])
         return plans
-    rows = X if X is None or isinstance(X, Integral) else as_table(X)
-    return _plan(_make_problem(model, rows, y, single_options(y, method, options)))
+    problem = _make_problem(model, X, y, single_options(y, method, options))
+    if problem.X is not None and not isinstance(problem.X, Integral):
+        problem = replace(problem, X=as_table(problem.X))
+    return _plan(problem)
 
 
 def plan_importance_together(model: Any, X: Any, y: Any, *, method: ImportanceOptions) -> Plan:
@@ -265,4 +273,5 @@ def _make_problem(model: Any, X: Any, y: Any, options: ImportanceOptions) -> Imp
     check_truth(y, options.method)
     options.check_taken(find("importance", options.method))
     refuse_read_truth(model, y)
-    return read_train(ImportanceProblem(model, X, y, options, explain, plan_explain, effects, plan_effects))
+    problem = ImportanceProblem(model, X, y, options, explain, plan_explain, effects, plan_effects)
+    return read_train(separate_given_offset(problem))

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Final
 
 from whybox.api.texts_or_tables import refuse_texts
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.offset_column import read_for_offsets, with_offset_columns
 from whybox.methods.common.options import refuses_unknown_options
+from whybox.methods.common.output import resolve_output
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.row_offsets import resolve_offsets, rows_and_offset, separate_offset
 from whybox.methods.effects.interactions import find_interactions
 from whybox.methods.effects.options import InteractionsOptions
 from whybox.methods.effects.plan import plan_interactions as plan_problem
-from whybox.methods.effects.problem import resolve_effects
+from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 
 __all__ = ["interactions", "plan_interactions"]
 
+ADDED_NOTE: Final = "On the additive scale each row's offset is a term of its own, which takes part in no interaction: sizes and H squared are those without it."
 _refuses_options_of_others = partial(refuses_unknown_options, options_class=InteractionsOptions)
 
 
@@ -25,6 +30,7 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     X: Any,
     features: Any = None,
     *,
+    offset: Any = None,
     output: Any = None,
     scale: str | None = None,
     sample_weight: Any = None,
@@ -41,6 +47,8 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
     Args:
         model, X, output, scale, sample_weight, response_method: as for :func:`effects`.
         features: names or positions of those to pair up; None: all.
+        offset: what is added to the raw outputs of each row, as for :func:`effects`. Behind the link each row keeps its own, and on the diagonal the offset is one of
+            the others. On the additive scale it takes part in no interaction.
         sample: how many rows to draw where the model has to be asked about every pair of rows; the result then has standard errors and intervals. Tree
             ensembles on their own scale take all rows, exactly, and need none.
         seed: of the rows drawn.
@@ -78,14 +86,29 @@ def interactions(  # noqa: PLR0913  # the promise of the public surface
         spot_checks=spot_checks,
     )
     refuse_texts(model, X, "wb.interactions")
-    return find_interactions(resolve_effects(model, X, features, options), sample=options.sample, seed=options.seed)
+    problem, notes = _make_problem(model, X, features, options, offset)
+    found = find_interactions(problem, sample=options.sample, seed=options.seed)
+    return replace(found, evidence=replace(found.evidence, notes=(*found.evidence.notes, *notes)))
 
 
-def plan_interactions(model: Any, X: Any, features: Any = None, **options: Any) -> Plan:
+def _make_problem(
+    model: Any, X: Any, features: Any, options: InteractionsOptions, offset: Any, *, check: bool = True
+) -> tuple[EffectsProblem, tuple[str, ...]]:
+    """The problem, and what is said about offsets on the additive scale; behind a link the model itself says it."""
+    rows, offset = rows_and_offset(X, offset)
+    if offset is None:
+        return resolve_effects(model, rows, features, options, check=check), ()
+    read = read_for_offsets(model, options.response_method)
+    if resolve_output(read.outputs, options.output, options.scale).scale == "raw":
+        table, values = separate_offset(rows, offset, read)
+        resolve_offsets(read, values, len(table))
+        return resolve_effects(read, table, features, options, check=check), (ADDED_NOTE,)
+    box, rows, names = with_offset_columns(read, rows, offset, options)
+    return resolve_effects(box, rows, names if features is None else features, options, check=check), ()
+
+
+def plan_interactions(model: Any, X: Any, features: Any = None, *, offset: Any = None, **options: Any) -> Plan:
     """Plan :func:`interactions`: how many predictions at most, and how long, about."""
-    checked_options = InteractionsOptions(**options)
-    return plan_problem(
-        resolve_effects(model, X, features, checked_options, check=False),
-        sample=checked_options.sample,
-        seed=checked_options.seed,
-    )
+    chosen = InteractionsOptions(**options)
+    problem, _ = _make_problem(model, X, features, chosen, offset, check=False)
+    return plan_problem(problem, sample=chosen.sample, seed=chosen.seed)

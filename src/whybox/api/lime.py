@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from typing import Any, overload
 
+from whybox.api.background_table import background_table
 from whybox.api.method_choice import for_each
 from whybox.api.texts_or_tables import chosen_options_of_tables, chosen_options_of_texts
-from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.row_offsets import refuse_offset_of_texts, rows_and_offset
 from whybox.methods.common.words.tokenized import is_column_of_texts
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.options import LimeOptions
@@ -26,6 +27,7 @@ def lime(  # the promise of the public surface
     background: Any = None,
     method: str | LimeOptions | LimeTextOptions = "auto",
     *,
+    offset: Any = None,
     output: Any = None,
     scale: str | None = None,
     y: Any = None,
@@ -58,7 +60,7 @@ def lime(
 
 @shows_first_overload
 def lime(
-    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+    model: Any, X: Any, background: Any = None, method: Any = "auto", *, offset: Any = None, **options: Any
 ) -> Explanation | dict[str, Explanation]:
     """Explain each row by a linear model near it (LIME): how does the output change when a feature leaves the row's own range?
 
@@ -70,6 +72,8 @@ def lime(
         X: rows to explain, (n, d).
         background: rows that values are drawn from, like those of training, (m, d).
         method: ``"auto"``: exact for tree ensembles and linear models on their additive scale, else sampled. ``"exact"`` is refused where it is not possible.
+        offset: what is added to the raw outputs of each row, as for :func:`explain`: (n,) or (n, outputs), or the name of a column of X. Rows that are drawn near a row
+            have its offset. On the additive scale it moves ``intercept`` and ``local_prediction`` alone.
         output: which class or output, as for :func:`explain`. ``"predicted"``: of each row the class with the largest output; ``extras["label"]`` names it.
         scale: as for :func:`explain`. None: the additive scale: log-odds of boosted classifiers, probabilities of forests.
         y: the truth of the background rows, for ``discretizer="entropy"``.
@@ -105,7 +109,7 @@ def lime(
         Explanation of kind ``"local"``: ``values`` (n, features), or (n, features, outputs); ``std_error`` None where exact. In ``extras``, each with a row
         axis: ``condition`` (words), ``share`` of the background in that bin, ``intercept``, ``local_prediction`` of the linear model, ``gap`` between it and
         the model's, ``r_squared`` and ``spread`` (estimated from a sample), ``effective_size``, ``label``, ``certified`` (how many of the largest values are
-        settled), ``rank`` (values that cannot be told apart share one), ``converged``.
+        settled), ``rank`` (values that cannot be told apart share one), ``converged``, and ``offset`` where rows have one.
         Of texts the axes are ``("row", "word"[, "output"])``, NaN behind a text's last word; ``e[0]`` is one text, with its words as labels. ``extras`` have
         ``text``, ``word``, ``start`` and ``end`` of each word in the text, and ``predictions`` made for each text, beside those above but for ``condition`` and
         ``share``.
@@ -126,23 +130,25 @@ def lime(
         's5 > 0.028'
     """
     if is_column_of_texts(X):
+        refuse_offset_of_texts(offset)
         of_texts = chosen_options_of_texts(LimeTextOptions, OPTION_NAMES, background, method, options)
         return for_each(of_texts, lambda each: LimeOfTexts(model, each)(X))
     chosen = chosen_options_of_tables(LimeOptions, OPTION_NAMES, model, X, method, options)
-    rows = as_table(X)
-    behind = None if background is None else as_table(background, what="the background")
+    rows, offset = rows_and_offset(X, offset)  # once: a reader gives its rows once
+    behind = background_table(model, background, None, offset)
 
     def explain_with(each: LimeOptions) -> Explanation:
-        return Lime(model, behind, each)(rows)
+        return Lime(model, behind, each)(rows, offset=offset)
 
     return for_each(chosen, explain_with)
 
 
 def plan_lime(
-    model: Any, X: Any, background: Any = None, method: Any = "auto", **options: Any
+    model: Any, X: Any, background: Any = None, method: Any = "auto", *, offset: Any = None, **options: Any
 ) -> Plan | dict[str, Plan]:
     """Plan :func:`lime`: see :func:`whybox.plan`."""
     if is_column_of_texts(X):
+        refuse_offset_of_texts(offset)
         return for_each(
             chosen_options_of_texts(LimeTextOptions, OPTION_NAMES, background, method, options),
             lambda each: LimeOfTexts(model, each).plan(X),
@@ -150,6 +156,6 @@ def plan_lime(
     from whybox.methods.lime.plan import plan_rows
 
     chosen = chosen_options_of_tables(LimeOptions, OPTION_NAMES, model, X, method, options)
-    rows = as_table(X)
-    behind = None if background is None else as_table(background, what="the background")
-    return for_each(chosen, lambda each: plan_rows(model, behind, each, rows))
+    rows, offset = rows_and_offset(X, offset)
+    behind = background_table(model, background, None, offset)
+    return for_each(chosen, lambda each: plan_rows(model, behind, each, rows, offset))

@@ -7,8 +7,10 @@ from typing import Any
 
 from whybox.api.texts_or_tables import refuse_texts
 from whybox.explanation.effects import Effects
+from whybox.methods.common.offset_column import with_offset_columns
 from whybox.methods.common.options import refuses_unknown_options
 from whybox.methods.common.plan import Plan
+from whybox.methods.common.row_offsets import rows_and_offset
 from whybox.methods.effects.options import RegionsOptions
 from whybox.methods.effects.plan import plan_regions as plan_problem
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
@@ -25,6 +27,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     X: Any,
     feature: Any,
     *,
+    offset: Any = None,
     depth: int = 2,
     grid: Any = None,
     output: Any = None,
@@ -41,6 +44,7 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
     Args:
         model, X, output, scale, sample_weight, response_method, max_evals, n_jobs, level, spot_checks: as for :func:`effects`.
         feature: one name or position.
+        offset: what is added to the raw outputs of each row, which keeps it, as for :func:`effects`; rows are not split by it.
         depth: how many splits a region may be deep, 1 to 4.
         grid: as for :func:`effects`; None: 30 points.
 
@@ -74,16 +78,24 @@ def regions(  # noqa: PLR0913  # the promise of the public surface
         level=level,
         spot_checks=spot_checks,
     )
-    return find_regions(_make_problem(model, X, feature, options), depth=options.depth)
+    problem, width = _make_problem(model, X, feature, options, offset)
+    return find_regions(problem, depth=options.depth, width=width)
 
 
-def _make_problem(model: Any, X: Any, feature: Any, options: RegionsOptions, *, check: bool = True) -> EffectsProblem:
+def _make_problem(
+    model: Any, X: Any, feature: Any, options: RegionsOptions, offset: Any, *, check: bool = True
+) -> tuple[EffectsProblem, int | None]:
+    """The problem, and how many of its columns are features; None: all."""
     refuse_texts(model, X, "wb.regions")
     points = GRID_POINTS if options.grid is None else options.grid
-    return resolve_effects(model, X, [feature], options, grid=points, check=check)
+    rows, offset = rows_and_offset(X, offset)
+    width = None
+    if offset is not None:
+        model, rows, names = with_offset_columns(model, rows, offset, options)
+        width = len(names)
+    return resolve_effects(model, rows, [feature], options, grid=points, check=check), width
 
 
-def plan_regions(model: Any, X: Any, feature: Any, **options: Any) -> Plan:
+def plan_regions(model: Any, X: Any, feature: Any, *, offset: Any = None, **options: Any) -> Plan:
     """Plan :func:`regions`: how many predictions, and how long, about."""
-    checked_options = RegionsOptions(**options)
-    return plan_problem(_make_problem(model, X, feature, checked_options, check=False))
+    return plan_problem(_make_problem(model, X, feature, RegionsOptions(**options), offset, check=False)[0])

@@ -58,6 +58,8 @@ def add_question(parser: CommandParser) -> None:
     from whybox.methods.anchors.options import DISCRETIZERS, AnchorsOptions
 
     add_row_question(parser, "rows that rules are tried on, like those of training", ", ".join(DISCRETIZERS))
+    about = "column of DATA with what is added to the model's raw output of each row and of rows drawn under its rule; it is no feature"
+    parser.add_argument("--offset", metavar="COLUMN", help=about)
     parser.list_methods = lambda: methods_help("anchors", "method:")
     add_fields(parser, AnchorsOptions, apart=APART)
 
@@ -71,7 +73,8 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> RowQues
     Raises:
         WhyboxError: they cannot be read, options that do not go together, or a column or row that is not there.
     """
-    return read_question(options, _chosen_options(options), ("background_weight",), most, None)
+    chosen = _chosen_options(options)
+    return read_question(options, chosen, ("background_weight",), most, None, offset=options.offset)
 
 
 def _chosen_options(options: argparse.Namespace) -> Any:
@@ -91,6 +94,10 @@ def _anchors(options: argparse.Namespace) -> None:
 
     out = result_file(options)
     q = question_of(options, None if out is not None else MAX_ROWS_PRINTED)
-    e = explanation_of(q, options, lambda model, rows, background, chosen: Anchors(model, background, chosen)(rows))
+
+    def explain(model: Any, rows: Any, background: Any, chosen: Any, offset: Any = None) -> Any:
+        return Anchors(model, background, chosen)(rows, offset=offset)
+
+    e = explanation_of(q, options, explain)
     certified = int(e.extras["certified"][1].sum())
     print_or_write(e, q, options, out, summary=f", {certified:,} with a certified rule", lines=anchors_lines)

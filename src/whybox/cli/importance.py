@@ -41,10 +41,11 @@ come from another row. Without it, how far the feature moves predictions. Give r
 _EXAMPLES: Final = """\
   whybox importance model.json heldout.parquet --target churned --role held-out -o importance.parquet
   whybox importance model.txt heldout.csv --target price --train train.csv --player place=city,zip
-  whybox importance model.txt heldout.csv --target price --method conditional --players auto"""
+  whybox importance model.txt heldout.csv --target price --method conditional --players auto
+  whybox importance claims.json heldout.csv --target claims --loss poisson --offset log_exposure"""
 _AUTO: Final = "auto"
 # options that the command adds in its own way; and what only an object in Python has
-APART: Final = ("method", "train", "players", "background", "sample_weight", "response_method")
+APART: Final = ("method", "train", "offset", "players", "background", "sample_weight", "response_method")
 
 
 def add_command(commands: Any) -> None:
@@ -90,6 +91,8 @@ def add_question(parser: CommandParser) -> None:
     )
     add_background(parser)
     add("--sample-weight", metavar="COLUMN", help="column of DATA with a weight for each row")
+    about = "column of DATA (and of --train) with what is added to the model's raw output of each row, which keeps it; it is no feature"
+    add("--offset", metavar="COLUMN", help=about)
     parser.list_methods = lambda: methods_help(
         "importance", "methods, and the options that not all of them take:", parser
     )
@@ -104,6 +107,7 @@ class ImportanceQuestion:
 
     Attributes:
         model: as read. rows: a table, or None. y: the column of the rows that holds the truth, or None. options: of each method, by its id.
+        offset: the column of the rows that holds their offsets, or None.
         estimator: of a trusted pickle, for methods that train again; else the model.
     """
 
@@ -112,6 +116,7 @@ class ImportanceQuestion:
     rows: Any
     y: str | None
     options: Mapping[str, Any]
+    offset: str | None = None
 
     def run(self, verb: Callable[..., Any], method: str, path: str | None) -> Any:
         """Call a verb with what the method takes; errors about a cell name its place in the file at `path`."""
@@ -123,6 +128,8 @@ class ImportanceQuestion:
         if self.rows is None:
             return verb(model, None, y, method=options)
         rows = self.rows if self.y is None or y is not None else self.rows.drop_columns([self.y])
+        if self.offset is not None and options.offset is None:  # the method takes none
+            rows = rows.drop_columns([self.offset])
         return name_rows(lambda rows: verb(model, rows, y, method=options), rows, str(path))
 
 
@@ -139,7 +146,7 @@ def question_of(options: argparse.Namespace) -> ImportanceQuestion:
         if path is not None:
             count_rows(path)
     model = model_or_estimator_of(options)
-    apart = [name for name in (options.y, options.sample_weight) if name is not None]
+    apart = _columns_beside(options)
     some_rows = options.data or options.train
     known = model if some_rows is None else as_evaluated(model, some_rows, apart, options.scale)
     if some_rows is not None and options.y is not None and known.inputs.reads_column(options.y):
@@ -157,15 +164,21 @@ def question_of(options: argparse.Namespace) -> ImportanceQuestion:
         method: replace(each, **{name: value for name, value in read.items() if name in each.given()})
         for method, each in chosen.items()
     }
-    return ImportanceQuestion(model, _estimator_of(options, model, chosen), rows, options.y, chosen)
+    estimator = _estimator_of(options, model, chosen)
+    return ImportanceQuestion(model, estimator, rows, options.y, chosen, options.offset)
+
+
+def _columns_beside(options: argparse.Namespace) -> list[str]:
+    """Columns of the rows that are none of the model's."""
+    return [name for name in (options.y, options.sample_weight, options.offset) if name is not None]
 
 
 def _rows_of(path: str, known: Any, options: argparse.Namespace) -> tuple[Any, Any]:
-    """Return the rows of a file without the column of weights, and that column as numbers, or None; the column of the truth must be there."""
-    apart = [name for name in (options.y, options.sample_weight) if name is not None]
-    rows, weights = read_rows(path, known, apart), None
-    if options.y is not None:
-        column_of(options.y, "y", rows, path)
+    """Return the rows of a file without the column of weights, and that column as numbers, or None; columns of the truth and of offsets must be there."""
+    rows, weights = read_rows(path, known, _columns_beside(options)), None
+    for name in ("y", "offset"):
+        if getattr(options, name) is not None:
+            column_of(getattr(options, name), name, rows, path)
     if options.sample_weight is not None and (path == options.data or options.sample_weight in rows.column_names):
         weights = column_of(options.sample_weight, "sample_weight", rows, path).to_numpy(zero_copy_only=False)
         if not known.inputs.reads_column(options.sample_weight):
@@ -250,6 +263,7 @@ def _typed_options(options: argparse.Namespace, kind: type[Any]) -> dict[str, An
     return given_fields(options, kind, apart=APART) | {
         "players": _AUTO if auto else players_of(options),
         "train": options.train,
+        "offset": options.offset,
         "background": options.background,
         "sample_weight": options.sample_weight,
     }

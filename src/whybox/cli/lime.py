@@ -35,6 +35,7 @@ _EXAMPLES: Final = """\
   whybox lime model.json customers.parquet --background train.parquet -o lime.parquet
   whybox lime model.json customers.parquet --background train.parquet --rows 7
   whybox lime forest.joblib rows.csv --background train.csv --trust-pickle --output predicted --discretizer age=30,50
+  whybox lime claims.json policies.csv --background train.csv --offset log_exposure --scale response
   whybox lime pipeline.joblib reviews.csv --text review --trust-pickle --rows 7"""
 NONE: Final = "none"  # of discretizers
 
@@ -47,7 +48,7 @@ def _option_names() -> Any:
 
 _OPTIONS: Final = TextOptionsOfCommand(
     _option_names,
-    tables=("background", "discretizer", "player", "y", "background_weight"),
+    tables=("background", "discretizer", "player", "y", "background_weight", "offset"),
     apart=("kernel_width", "response_method"),
 )
 
@@ -85,6 +86,7 @@ def add_question(parser: CommandParser) -> None:
     add_text(parser)
     add("--kernel-width", metavar="W[,W]", help="width of the kernel, or several (default: 0.75 times the root of the number of features; of texts 25)")  # fmt: skip
     add("--y", "--target", dest="y", metavar="COLUMN", help="column of the background that holds the truth, for --discretizer entropy")  # fmt: skip
+    add("--offset", metavar="COLUMN", help="column of DATA with what is added to the model's raw output of each row and of rows drawn near it; it is no feature")  # fmt: skip
     parser.list_methods = lambda: methods_help("lime", "methods:", parser)
     add_fields(parser, LimeOptions, apart=_OPTIONS.apart, choices={"method": methods_of_tables()})
     add_fields(parser, LimeTextOptions, apart=_OPTIONS.apart)
@@ -106,7 +108,8 @@ def question_of(options: argparse.Namespace, most: int | None = None) -> RowQues
         raise OptionError(
             "--background FILE is missing: rows that values are drawn from, like those of training. Texts need none: --text COLUMN."
         )
-    q = read_question(options, _chosen_options(options), ("y", "background_weight"), most, options.scale)
+    chosen, columns = _chosen_options(options), ("y", "background_weight")
+    q = read_question(options, chosen, columns, most, options.scale, offset=options.offset)
     refuse_model_of_texts(q.model)
     return q
 

@@ -212,8 +212,8 @@ def _plan_anchors(options: argparse.Namespace) -> None:
     _refuse_number(options.data, "give a file of rows; what anchors cost depends on the rows themselves")
     q = anchors.question_of(options)
 
-    def plan(model: Any, rows: Any, background: Any, chosen: Any) -> Any:
-        return plan_anchors(Anchors(model, background, chosen), rows)
+    def plan(model: Any, rows: Any, background: Any, chosen: Any, offset: Any = None) -> Any:
+        return plan_anchors(Anchors(model, background, chosen), rows, offset)
 
     print(q.run(plan, options.data))
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final, final
 
@@ -53,6 +53,7 @@ class RowQuestion:
 
     Attributes:
         model: as read. rows, background: tables; of texts a list, and None. positions: of the rows in their file. n_rows: of that file. options: an object of the method's options.
+        beside: what each row has beside its features, by the name of the argument.
     """
 
     model: Any
@@ -61,12 +62,13 @@ class RowQuestion:
     positions: list[int]
     n_rows: int
     options: Any
+    beside: Mapping[str, Any] = field(default_factory=dict)
 
-    def run(self, verb: Callable[[Any, Any, Any, Any], Any], path: str) -> Any:
+    def run(self, verb: Callable[..., Any], path: str) -> Any:
         """Call what takes a model, rows, a background and options; errors about a cell or a text name its place in the file of rows at `path`."""
         try:
             return name_rows(
-                lambda rows: verb(self.model, rows, self.background, self.options),
+                lambda rows: verb(self.model, rows, self.background, self.options, **self.beside),
                 self.rows,
                 path,
                 positions=self.positions,
@@ -109,24 +111,32 @@ def add_positions(parser: CommandParser, what: str = "rows") -> None:
 
 
 def read_question(
-    options: argparse.Namespace, chosen: Any, columns: Sequence[str], most: int | None, scale: str | None
+    options: argparse.Namespace,
+    chosen: Any,
+    columns: Sequence[str],
+    most: int | None,
+    scale: str | None,
+    *,
+    offset: str | None = None,
 ) -> RowQuestion:
     """Read the model, the rows and the background.
 
     Args:
         options: as typed. chosen: the options of the method; columns stand in them by their names. columns: options that name a column of the background.
-        most: how many rows are taken where ``--rows`` does not say which; None: all. scale: as typed.
+        most: how many rows are taken where ``--rows`` does not say which; None: all. scale: as typed. offset: the column of the rows that holds theirs; None: they have none.
 
     Raises:
         WhyboxError: they cannot be read, or a column or row that is not there.
     """
     from whybox.data.table_files import count_rows
+    from whybox.methods.common.columns_beside import refuse_column_of_model
+    from whybox.methods.common.row_offsets import OFFSET_ROLE
 
     check_positions(options.rows)
     for path in (options.data, options.background):
         count_rows(path)
     model = model_or_estimator_of(options)
-    apart = [name for name in (getattr(options, column) for column in columns) if name is not None]
+    apart = [name for name in (*(getattr(options, column) for column in columns), offset) if name is not None]
     known = as_evaluated(model, options.background, apart, scale)
     background = read_rows(options.background, known, apart)
     read = {}
@@ -135,10 +145,13 @@ def read_question(
         if column is not None:
             read[name] = column_of(column, name, background, options.background).to_numpy(zero_copy_only=False)
     rows = read_rows(options.data, known, apart)
+    refuse_column_of_model(known, offset, "offset", OFFSET_ROLE)
+    beside = {} if offset is None else {"offset": column_of(offset, "offset", rows, options.data)}
     background, rows = (_without(table, apart, known) for table in (background, rows))
     n_rows = rows.num_rows
     positions = chosen_positions(options.rows, n_rows, most)
-    return RowQuestion(model, rows.take(positions), background, positions, n_rows, replace(chosen, **read))
+    picked = {name: column.take(positions).to_numpy(zero_copy_only=False) for name, column in beside.items()}
+    return RowQuestion(model, rows.take(positions), background, positions, n_rows, replace(chosen, **read), picked)
 
 
 def _without(table: Any, names: list[str], known: Any) -> Any:
@@ -228,7 +241,7 @@ def _positions_of(given: str | None, n_rows: int | None) -> list[int] | None:
     return list(found)
 
 
-def explanation_of(q: RowQuestion, options: argparse.Namespace, explain: Callable[[Any, Any, Any, Any], Any]) -> Any:
+def explanation_of(q: RowQuestion, options: argparse.Namespace, explain: Callable[..., Any]) -> Any:
     """Return what a method of (model, rows, background, options) gives, its rows labelled by their positions in the file."""
     import numpy as np
 

@@ -65,8 +65,8 @@ def without_container(data: Any, what: str) -> Any:
     if held.offset is not None:
         raise InputError(
             Argument(what),
-            f" is a {held.kind} with {held.offset_name}, which are part of its rows' predictions and would be left out here. wb.explain takes them as offsets; "
-            f"elsewhere pass the table that it was made of ({held.offset_code} gives the offsets).",
+            f" is a {held.kind} with {held.offset_name}, which are part of its rows' predictions and would be left out here. wb.explain, wb.effects "
+            f"and others take them as offsets of X; here pass the table that it was made of ({held.offset_code} gives the offsets).",
         )
     return held.rows
 

@@ -25,7 +25,7 @@ _PARTITIONED_BY_SHAP: Final = (
 )  # fmt: skip
 _EFFECTS_OPTIONS: Final = "whybox.methods.effects.options:"
 _LOSS_OPTIONS: Final = (
-    "loss", "train", "role", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
+    "loss", "train", "role", "offset", "players", "output", "scale", "sample_weight", "response_method", "level", "spot_checks",
 )  # fmt: skip  # that every importance by a loss takes
 _LOSS_FIELDS: Final[dict[str, Any]] = {"quantity": "increase of the loss", "exact": False, "figures": ("dots", "bar")}
 _LIME: Final[dict[str, Any]] = {
@@ -398,8 +398,8 @@ TABLE_METHODS: Final = (
         run="mean_abs_shap:mean_abs_shap",
         plan="plan_mean_abs_shap",
         option_names=(
-            "background", "background_weight", "output", "scale", "players", "sample_weight", "response_method", "tol", "max_evals", "seed", "level", "n_jobs",
-            "spot_checks",
+            "background", "background_weight", "offset", "output", "scale", "players", "sample_weight", "response_method", "tol", "max_evals", "seed", "level",
+            "n_jobs", "spot_checks",
         ),
         takes=("background",),
         quantity="mean |attribution|",
@@ -414,7 +414,7 @@ TABLE_METHODS: Final = (
         reference="Greenwell, Boehmke and McCarthy, arXiv:1805.04755 (2018)",
         run="pdp_spread:pdp_spread",
         plan="plan_pdp_spread",
-        option_names=("output", "scale", "sample_weight", "response_method", "max_evals", "n_jobs", "level", "spot_checks"),
+        option_names=("offset", "output", "scale", "sample_weight", "response_method", "max_evals", "n_jobs", "level", "spot_checks"),
         estimand="how far does the mean prediction move with the feature, if its values come without regard to the other features?",
         quantity="standard deviation of the mean prediction",
         signed=False,

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final, final
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 
-from whybox.errors import Argument, OptionError
-from whybox.methods.common.options import option
+from whybox.errors import Argument, OptionError, Part
+from whybox.methods.common.options import NO_OFFSETS, option
 from whybox.methods.importance.options import ROLES
 
 __all__ = ["MAX_ROWS_CHOSEN", "ReportOptions"]
@@ -25,6 +25,8 @@ class ReportOptions:
     Raises:
         OptionError: a value that is not known or out of range.
     """
+
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = NO_OFFSETS
 
     title: str | None = option(None, "title of the page")
     source: str | None = option(None, "where the rows come from, in words")

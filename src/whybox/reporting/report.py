@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,10 @@ from whybox.reporting.table_report import table_report
 
 __all__ = ["report"]
 
+_refuses_options_of_others = partial(refuses_unknown_options, options_class=ReportOptions)
 
-@refuses_unknown_options
+
+@_refuses_options_of_others
 def report(  # noqa: PLR0913  # the promise of the public surface
     model: Any,
     X: Any,

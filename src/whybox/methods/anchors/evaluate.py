@@ -11,6 +11,7 @@ from whybox.data.table import Floats, Table
 from whybox.methods.anchors.problem import AnchorsSetting
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.common.output import OutputSelection
 
 __all__ = ["DrawEvaluator", "drawn_table"]
 
@@ -32,14 +33,15 @@ class DrawEvaluator:
     """Evaluates draws, and counts.
 
     Attributes:
-        setting: with the model. spent: predictions of single rows so far.
+        setting: with the model. selection: of what is evaluated; None: that of the setting. spent: predictions of single rows so far.
     """
 
     setting: AnchorsSetting
+    selection: OutputSelection | None = None
     _evaluator: HybridEvaluator = field(init=False)
 
     def __post_init__(self) -> None:
-        self._evaluator = HybridEvaluator(self.setting.model, self.setting.selection)
+        self._evaluator = HybridEvaluator(self.setting.model, self.selection or self.setting.selection)
 
     @property
     def spent(self) -> int:

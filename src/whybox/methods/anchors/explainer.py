@@ -15,16 +15,18 @@ from whybox.errors import Argument, LimitError
 from whybox.explanation.explanation import Explanation
 from whybox.methods.anchors.evaluate import DrawEvaluator
 from whybox.methods.anchors.law import RuleLaw
+from whybox.methods.anchors.offset_groups import RowGroup, check_groups, row_groups
 from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.predicates import own_predicates
 from whybox.methods.anchors.problem import resolve_rows, resolve_setting
 from whybox.methods.anchors.result import rule_explanation
 from whybox.methods.anchors.rounds import find_rules
-from whybox.methods.anchors.screening import POOL_DRAWS, SharedPool, draw_pool
+from whybox.methods.anchors.screening import POOL_DRAWS, PoolOutputs, SharedPool, draw_pool
 from whybox.methods.anchors.search import MIN_BUDGET, FoundRule, RuleProblem
-from whybox.methods.anchors.spot_checks import check_rules
 from whybox.methods.common.options import make_options, parameters_of
-from whybox.methods.common.resolved_model import compared_predictions
+from whybox.methods.common.output import raw_selection
+from whybox.methods.common.row_offsets import rows_and_own_offset
+from whybox.methods.common.shifted_outputs import compared_shifted_predictions
 
 __all__ = ["Anchors"]
 
@@ -67,40 +69,59 @@ class Anchors:
 
     @cached_property
     def pool(self) -> SharedPool:
-        """The sample that all rows share, drawn at the first call."""
-        return draw_pool(self.law, DrawEvaluator(self.setting), self.pool_draws)
+        """The sample that all rows without offsets share, drawn at the first call."""
+        pool = draw_pool(self.law, DrawEvaluator(self.setting), self.pool_draws)
+        return SharedPool(pool.pieces, self.setting.reader.answers(pool.outputs))
 
-    def __call__(self, X: Any) -> Explanation:
+    @cached_property
+    def raw_pool(self) -> PoolOutputs:
+        """The sample that all rows with offsets share, with its raw outputs."""
+        raw = raw_selection(self.setting.model.outputs)
+        return draw_pool(self.law, DrawEvaluator(self.setting, raw), self.pool_draws)
+
+    def pool_of(self, group: RowGroup) -> SharedPool:
+        """Return the shared sample as the model with the offset of these rows predicts it."""
+        if group.problem.shifted is None:
+            return self.pool
+        reader, link = group.problem.setting.reader, self.setting.model.outputs.link
+        outputs = reader.selection.from_raw(self.raw_pool.outputs, link)
+        return SharedPool(self.raw_pool.pieces, reader.answers(outputs))
+
+    def __call__(self, X: Any, *, offset: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
             X: (n, d) with the model's columns.
+            offset: what is added to the raw outputs of each row, (n,) or (n, outputs), or the column of X that holds it; see :func:`whybox.anchors`.
 
         Returns:
             Explanation of kind ``"rule"``; see :func:`whybox.anchors`.
 
         Raises:
-            InputError: the rows do not fit. LimitError: ``max_evals`` is too small for these rows. ModelMismatchError: our reading is not the model's own predict.
+            InputError: the rows or offsets do not fit. LimitError: ``max_evals`` is too small for these rows. ModelMismatchError: our reading is not the model's own predict.
         """
         began = time.perf_counter()
-        problem = resolve_rows(self.setting, X)
+        problem = resolve_rows(self.setting, *rows_and_own_offset(self.setting.model, X, offset))
         problem.repeat_check.check_before()
         encode = partial(problem.model.inputs.matrix, problem.rows)
-        outputs, difference = compared_predictions(problem.model, problem.selection, problem.rows, encode)
+        outputs, difference = compared_shifted_predictions(
+            problem.model, problem.selection, problem.rows, encode, problem.shifted
+        )
         problem = replace(problem, agreement=max(problem.agreement, difference))
         answers = self.setting.reader.answers(outputs)
-        kinds, which = np.unique(np.column_stack([problem.own, answers]), axis=0, return_inverse=True)
-        which = which.reshape(-1).astype(np.int64)
-        drawn_before = "pool" in self.__dict__
-        budget = self.budget(len(problem.rows), len(kinds))
-        pool, evaluator = self.pool, DrawEvaluator(self.setting)
-        found = self.rules_of(kinds, evaluator, budget)
+        drawn_before = ("pool" if problem.shifted is None else "raw_pool") in self.__dict__
+        groups = row_groups(problem, answers)
+        budget = self.budget(len(problem.rows), sum(len(group.kinds) for group in groups))
+        found, spent = self.rules_of(groups, budget)
         problem.repeat_check.check_after()
-        calls = evaluator.spent + (0 if drawn_before else len(pool)) + len(problem.rows)
-        checks = check_rules(problem, found, which, answers, evaluator.spent)
+        calls = spent + (0 if drawn_before else self.pool_draws) + len(problem.rows)
+        checks = check_groups(groups, found, spent)
+        of_rows: dict[int, FoundRule] = {}
+        for group, rules in zip(groups, found, strict=True):
+            of_rows |= dict(zip(group.rows.tolist(), (rules[k] for k in group.which.tolist()), strict=True))
         return rule_explanation(
             problem,
-            [found[k] for k in which],
+            [of_rows[i] for i in range(len(problem.rows))],
             outputs,
             answers,
             spot_checks=checks,
@@ -108,9 +129,18 @@ class Anchors:
             seconds=time.perf_counter() - began,
         )
 
-    def rules_of(self, kinds: Floats, evaluator: DrawEvaluator, budget: int) -> list[FoundRule]:
-        """Return the rule of each kind of rows: own pieces and class, (kinds, players + 1); `budget` is the most predictions of each."""
-        return find_rules(self.law, evaluator, self.pool, len(kinds), lambda i: self._rule_problem(kinds[i], budget))
+    def rules_of(self, groups: list[RowGroup], budget: int) -> tuple[list[list[FoundRule]], int]:
+        """Return for each group the rule of each of its kinds, and how many predictions that took; `budget` is the most predictions of each rule."""
+        found, spent = [], 0
+        for group in groups:
+            evaluator, kinds = DrawEvaluator(group.problem.setting), group.kinds
+
+            def make_problem(i: int, kinds: Floats = kinds) -> RuleProblem:
+                return self._rule_problem(kinds[i], budget)
+
+            found.append(find_rules(self.law, evaluator, self.pool_of(group), len(kinds), make_problem))
+            spent += evaluator.spent
+        return found, spent
 
     def budget(self, rows: int, problems: int) -> int:
         """Predictions that each different problem may take.

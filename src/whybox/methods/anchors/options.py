@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, Part
-from whybox.methods.common.options import NO_OFFSETS, PredictionOptions, check_max_evals, option
+from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, check_max_evals, option
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.numerics.statistics import critical_value
 
@@ -25,7 +25,7 @@ _NO_SEARCH: Final = (
     ".",
 )
 _OF_ALIBI: Final[Mapping[str, tuple[Part, ...]]] = {
-    **NO_OFFSETS,
+    **OFFSETS_OF_LIBRARIES,
     "threshold": ("write ", Argument("precision", example="0.95"), "."),
     "delta": ("write its complement, ", Argument("level", example="0.95"), "."),
     "tau": ("bounds are exact, and there is no tolerance; write ", Argument("precision", example="0.95"), "."),

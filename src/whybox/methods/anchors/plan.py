@@ -8,12 +8,15 @@ import numpy as np
 
 from whybox.methods.anchors.evaluate import MAX_DRAWS, DrawEvaluator
 from whybox.methods.anchors.explainer import Anchors
+from whybox.methods.anchors.offset_groups import row_groups
 from whybox.methods.anchors.problem import AnchorsProblem, resolve_rows
 from whybox.methods.anchors.rounds import problems_together
 from whybox.methods.anchors.search import KEPT_DRAWS
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evaluation import prediction_function
+from whybox.methods.common.output import raw_selection
 from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each
+from whybox.methods.common.row_offsets import rows_and_own_offset
 from whybox.methods.common.spot_checks import spot_predictions
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
@@ -29,16 +32,17 @@ QUICK_CALL_SECONDS: Final = 0.3
 QUICK_SECONDS: Final = 2.0  # that the shared sample may take for it
 
 
-def plan_anchors(explainer: Anchors, X: Any) -> MethodPlan:
-    """Return the cost of explaining rows.
+def plan_anchors(explainer: Anchors, X: Any, offset: Any = None) -> MethodPlan:
+    """Return the cost of explaining rows; arguments are those of a call of the explainer.
 
     Raises:
         InputError, LimitError: as the explainer.
     """
     setting = explainer.setting
-    problem = resolve_rows(setting, X)
+    problem = resolve_rows(setting, *rows_and_own_offset(setting.model, X, offset))
     rows, is_black_box = len(problem.rows), isinstance(setting.model, BlackBox)
-    kinds, first = np.unique(problem.own, axis=0, return_index=True)
+    of_rows = problem.own if problem.shifted is None else np.column_stack([problem.own, problem.shifted.offsets.given])
+    kinds, first = np.unique(of_rows, axis=0, return_index=True)
     budget = explainer.budget(rows, len(kinds))
     seconds_each = seconds_of_a_prediction(explainer)
     if seconds_each * explainer.pool_draws <= QUICK_SECONDS:
@@ -82,17 +86,21 @@ def _of_some_rows(explainer: Anchors, problem: AnchorsProblem, first: Ints, budg
     setting = explainer.setting
     may_wait = isinstance(setting.model, BlackBox)
     watch = Stopwatch(may_wait=may_wait)
-    pool = explainer.pool
+    pool = explainer.pool if problem.shifted is None else explainer.raw_pool
     seconds = watch.elapsed_seconds()
     some = first[np.unique(np.linspace(0, len(first) - 1, min(PLANNED_ROWS, len(first))).astype(np.int64))]
-    outputs = prediction_function(setting.model, setting.selection)(problem.rows.rows(some))
-    searched = np.column_stack([problem.own[some], setting.reader.answers(outputs)])
-    evaluator = DrawEvaluator(setting)
+    part = problem.rows_at(some)
+    if part.shifted is None:
+        outputs = prediction_function(setting.model, setting.selection)(part.rows)
+    else:
+        raw = prediction_function(setting.model, raw_selection(setting.model.outputs))(part.rows)
+        outputs = part.shifted.predictions(np.arange(len(raw)), raw)
+    groups = row_groups(part, setting.reader.answers(outputs))
     watch = Stopwatch(may_wait=may_wait)
-    explainer.rules_of(searched, evaluator, budget)
+    _, spent = explainer.rules_of(groups, budget)
     scale = len(first) / max(len(some), 1)
     seconds += scale * watch.elapsed_seconds()
-    each = evaluator.spent / max(len(some), 1)
+    each = spent / max(len(some), 1)
     of = f"{len(some):,} row{'s' * (len(some) != 1)}"
     note = f"about: {len(pool):,} that all rows share, and {each:,.0f} for each different row, as the rules of {of} took for this plan"  # fmt: skip
     return each, seconds, note

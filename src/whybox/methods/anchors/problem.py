@@ -17,7 +17,7 @@ from whybox.methods.anchors.options import AnchorsOptions
 from whybox.methods.anchors.predicates import Flags
 from whybox.methods.common.bins import check_named_edges, exact_texts, named_edges, short_edges
 from whybox.methods.common.columns import Ints, category_positions
-from whybox.methods.common.cut_background import CutBackground, cut_background
+from whybox.methods.common.cut_background import CutBackground, cut_background, regions_at
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
@@ -27,7 +27,9 @@ from whybox.methods.common.piecewise import (
 )
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
+from whybox.methods.common.row_offsets import resolve_offsets
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.models.base import Model
 from whybox.models.prepare_rows import PreparedRows
 
@@ -81,6 +83,7 @@ class AnchorsProblem:
         setting: of the explainer. rows: aligned with the model. prepared_rows: as they were given, with remarks.
         regions: for each player the own piece of each row.
         agreement, n_rows_checked: of the rows and the background together.
+        shifted: what makes predictions of raw outputs, where rows have offsets; else None.
     """
 
     setting: AnchorsSetting
@@ -89,6 +92,13 @@ class AnchorsProblem:
     regions: tuple[RowRegions, ...]
     agreement: float
     n_rows_checked: int
+    shifted: ShiftedOutputs | None = None
+
+    def rows_at(self, positions: Ints) -> AnchorsProblem:
+        """Return the problem of some of the rows."""
+        shifted = None if self.shifted is None else self.shifted.rows_at(positions)
+        some = self.rows.rows(positions)
+        return replace(self, rows=some, regions=regions_at(self.regions, positions), shifted=shifted)
 
     @property
     def options(self) -> AnchorsOptions:
@@ -205,12 +215,19 @@ def _resolve_reader(resolved: ResolvedModel, options: AnchorsOptions) -> ClassRe
     return resolve_classes(model, outputs, options.output)
 
 
-def resolve_rows(setting: AnchorsSetting, X: Any) -> AnchorsProblem:
+def resolve_rows(setting: AnchorsSetting, X: Any, offset: Any = None) -> AnchorsProblem:
     """Find the own piece of each row.
+
+    Args:
+        setting: of the explainer. X: rows. offset: of each row, (n,) or (n, outputs); None: they have none.
 
     Raises:
         WhyboxError: see whybox.errors.
     """
     found = setting.find_regions(X)
-    checked = setting.n_rows_checked + found.n_rows_compared
-    return AnchorsProblem(setting, found.rows.table, found.prepared, found.regions, setting.agreement, checked)
+    checked, shifted = setting.n_rows_checked + found.n_rows_compared, None
+    if offset is not None:
+        offsets = resolve_offsets(setting.model, offset, len(found.rows))
+        shifted = ShiftedOutputs(offsets, setting.selection)
+        checked += len(found.rows) if offsets.is_compared else 0
+    return AnchorsProblem(setting, found.rows.table, found.prepared, found.regions, setting.agreement, checked, shifted)

@@ -15,6 +15,7 @@ from whybox.methods.anchors.problem import AnchorsProblem
 from whybox.methods.anchors.search import FoundRule
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.rows import weighted_rows
+from whybox.methods.common.shifted_outputs import offset_fingerprints, offset_settings
 from whybox.methods.registry import find
 
 __all__ = ["LAW", "rule_explanation"]
@@ -22,6 +23,7 @@ __all__ = ["LAW", "rule_explanation"]
 LAW: Final = (
     "background rows, in which each cell that breaks a condition is replaced by one of a background row that meets it"
 )
+OFFSET_NOTE: Final = "Every row that is drawn under the rule of a row has the offset of that row."
 UNITS: Final = "1 where the feature is in the rule"
 
 
@@ -60,6 +62,7 @@ def rule_explanation(
         "coverage": (("row",), np.array([f.coverage for f in found], dtype=np.float64)),
         "certified": (("row",), np.array([f.certified for f in found], dtype=bool)),
         "draws": (("row",), np.array([len(f.draws.agrees) for f in found], dtype=np.int64)),
+        **({} if problem.shifted is None else problem.shifted.extras),
     }
     evidence = make_evidence(
         problem,
@@ -73,6 +76,7 @@ def rule_explanation(
         seconds=seconds,
         spot_checks=spot_checks,
         settings=_settings(problem, calls),
+        fingerprints=offset_fingerprints(problem.shifted),
         units=UNITS,
     )
     background = setting.background
@@ -132,6 +136,7 @@ def _settings(problem: AnchorsProblem, calls: int) -> dict[str, Any]:
         if isinstance(given, str)
         else {str(name): np.asarray(edges).tolist() for name, edges in given.items()},
         "predictions": calls,
+        **offset_settings(problem.shifted),
     }
 
 
@@ -163,4 +168,6 @@ def _notes(problem: AnchorsProblem, found: list[FoundRule]) -> tuple[str, ...]:
     unseen = int((problem.own < 0).sum())
     if unseen:
         notes.append(f"{unseen:,} cells are like none of the background: no rule has a condition on them.")
+    if problem.shifted is not None:
+        notes += [problem.shifted.offsets.note, OFFSET_NOTE]
     return tuple(dict.fromkeys(notes))

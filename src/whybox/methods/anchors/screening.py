@@ -18,7 +18,7 @@ from whybox.methods.anchors.predicates import Flags, Predicates
 from whybox.methods.anchors.problem import AnchorsSetting
 from whybox.methods.common.columns import Ints
 
-__all__ = ["Rule", "SharedPool", "coverage", "draw_pool", "pieces_of", "screened_rules", "success_score"]
+__all__ = ["PoolOutputs", "Rule", "SharedPool", "coverage", "draw_pool", "pieces_of", "screened_rules", "success_score"]
 
 Rule = tuple[int, ...]  # predicates, in the order in which they were added
 POOL_DRAWS: Final = 12_000
@@ -47,7 +47,20 @@ class SharedPool:
         return len(self.pieces)
 
 
-def draw_pool(law: RuleLaw, evaluator: DrawEvaluator, draws: int) -> SharedPool:
+@final
+@dataclass(frozen=True, eq=False)
+class PoolOutputs:
+    """Changed background rows: pieces, (draws, players), and outputs, (draws, outputs)."""
+
+    pieces: Ints
+    outputs: Floats
+
+    def __len__(self) -> int:
+        """Return the number of draws."""
+        return len(self.pieces)
+
+
+def draw_pool(law: RuleLaw, evaluator: DrawEvaluator, draws: int) -> PoolOutputs:
     """Draw the sample and evaluate it."""
     setting = law.setting
     rng = np.random.default_rng([setting.options.seed % 2**63, 0])
@@ -58,7 +71,7 @@ def draw_pool(law: RuleLaw, evaluator: DrawEvaluator, draws: int) -> SharedPool:
     for p in range(setting.players.count):
         sources[changed[:, p], p] = law.background_rows(rng.random(int(changed[:, p].sum())))
     outputs = evaluator.outputs(sources, what="anchors, the shared sample")
-    return SharedPool(pieces_of(setting, sources), setting.reader.answers(outputs))
+    return PoolOutputs(pieces_of(setting, sources), outputs)
 
 
 def pieces_of(setting: AnchorsSetting, sources: Ints) -> Ints:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 from whybox.models.prepare_rows import PreparedRows, prepare_rows
 
-__all__ = ["CutBackground", "RowsInPieces", "cut_background"]
+__all__ = ["CutBackground", "RowsInPieces", "cut_background", "regions_at"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,6 +85,14 @@ class CutBackground:
         )
         is_compared = self.model.own_predict is not None and not isinstance(self.model, BlackBox)
         return RowsInPieces(rows, prepared, regions, len(rows) if is_compared else 0)
+
+
+def regions_at(regions: Sequence[RowRegions], rows: Ints) -> tuple[RowRegions, ...]:
+    """Return the own regions of some rows, for each player."""
+    return tuple(
+        RowRegions(r.first[rows], r.last[rows], tuple(r.conditions[i] for i in rows.tolist()), r.numbers[rows])
+        for r in regions
+    )
 
 
 def cut_background(

@@ -55,13 +55,15 @@ def make_evidence(  # noqa: PLR0913  # evidence has this many parts
     spot_checks: SpotChecks = NOT_CHECKED,
     units: str | None = None,
     settings: Mapping[str, Any] | None = None,
+    fingerprints: Mapping[str, str] | None = None,
 ) -> Evidence:
     """Return how something was computed over these rows.
 
     Args:
         problem: the problem. rows: those that it was computed over. spec: the method.
         calls: predictions of single rows beside those that checked the model and the answer.
-        units: of the values; None: of the problem's outputs. settings: as of the evidence. Others as its fields.
+        units: of the values; None: of the problem's outputs. settings: as of the evidence. fingerprints: of what the problem has beside model and rows.
+            Others as its fields.
     """
     model = problem.model
     black_box = isinstance(model, BlackBox)
@@ -84,7 +86,7 @@ def make_evidence(  # noqa: PLR0913  # evidence has this many parts
         model_calls=problem.n_rows_checked + spot_checks.predictions + (calls if black_box else 0),
         seed=seed,
         rows=len(rows),
-        fingerprints={"model": model.fingerprint, "rows": rows.fingerprint},
+        fingerprints={"model": model.fingerprint, "rows": rows.fingerprint, **(fingerprints or {})},
         versions=library_versions(model.own_predict.library if model.own_predict else None),
         seconds=seconds,
         notes=notes,

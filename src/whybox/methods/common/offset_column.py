@@ -20,7 +20,7 @@ from whybox.models.links import Outputs
 from whybox.models.prepare_rows import prepare_rows
 from whybox.models.registry import as_model
 
-__all__ = ["with_offset_columns"]
+__all__ = ["read_for_offsets", "with_offset_columns"]
 
 
 def with_offset_columns(
@@ -37,7 +37,7 @@ def with_offset_columns(
     Raises:
         WhyboxError: see whybox.errors; each message says what to do.
     """
-    read = _read(model, options)
+    read = read_for_offsets(model, options.response_method)
     table, values = separate_offset(rows, offset, read)
     if table.is_sparse:
         raise OptionError(Argument("offset"), " is a column beside others here: pass dense rows (X.toarray()).")
@@ -67,13 +67,16 @@ def with_offset_columns(
     return box, with_new_columns(table, dict(zip(names, offsets.given.T, strict=True))), list(table.names)
 
 
-def _read(model: Any, options: PredictionOptions) -> Model:
-    """The model as it is read.
+def read_for_offsets(model: Any, response_method: str | None) -> Model:
+    """Return the model as it is read.
+
+    Args:
+        model: as it was given. response_method: a method of it that is evaluated instead; or None.
 
     Raises:
         UnsupportedModelError: it is not read, or takes no offsets.
     """
-    if options.response_method is not None:
+    if response_method is not None:
         refuse_offset(None)
     try:
         read = as_model(model)

@@ -29,7 +29,7 @@ __all__ = [
 
 OTHER_NAMES: Final = {"target": "y", "truth": "y", "labels": "y", "y_true": "y"}  # of options; ours
 _OFFSET_INSTEAD: Final[tuple[Part, ...]] = (
-    "wb.explain and wb.effects take offsets of rows. Here write it into a function of rows, one of whose columns holds the offset: ",
+    "a report takes no offsets of rows; wb.explain, wb.importance and the other functions do. Here write it into a function of rows, one of whose columns holds the offset: ",
     "lambda X: model.predict_proba(X.drop(columns='offset'), base_margin=X['offset'])[:, 1]. The offset is then a feature like others.",
 )
 OFFSETS_OF_LIBRARIES: Final[Mapping[str, tuple[Part, ...]]] = {

@@ -37,6 +37,7 @@ class OutputSelection:
         scale: ``"raw"`` (additive) or ``"response"`` (predictions).
         output_positions: positions of the model's outputs. signs, offsets: for the other class of a binary model, -1 and (for probabilities) 1.
         names: labels of the outputs. has_output_axis: whether results keep an output axis. units: of the scale.
+        added: to each raw output of the model, before the link: the offset that all rows have; empty: nothing.
     """
 
     scale: Literal["raw", "response"]
@@ -46,6 +47,7 @@ class OutputSelection:
     names: tuple[str, ...]
     has_output_axis: bool
     units: str
+    added: tuple[float, ...] = ()
 
     @property
     def is_every_output(self) -> bool:
@@ -66,7 +68,15 @@ class OutputSelection:
 
     def from_raw(self, raw: Floats, link: Link) -> Floats:
         """Map raw outputs (..., model outputs) to predictions on the scale explained, (..., outputs explained)."""
-        return self.select_predictions(raw if self.scale == "raw" else link(raw))
+        if not self.added:
+            return self.select_predictions(raw if self.scale == "raw" else link(raw))
+        with np.errstate(over="ignore"):
+            shifted = self.with_added(raw)
+            return self.select_predictions(shifted if self.scale == "raw" else link(shifted))
+
+    def with_added(self, raw: Floats) -> Floats:
+        """Return raw outputs (..., model outputs) with what is added to them."""
+        return np.asarray(raw + np.array(self.added)) if self.added else raw
 
     def drop_output_axis(self, a: Floats) -> Floats:
         """Drop the output axis where results have none."""

@@ -5,7 +5,7 @@ XGBoost calls it base margin, LightGBM initial score, CatBoost baseline, and sta
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, final
 
 import numpy as np
@@ -26,8 +26,10 @@ __all__ = [
     "RowOffsets",
     "check_finite",
     "refuse_offset",
+    "refuse_offset_of_texts",
     "resolve_offsets",
     "rows_and_offset",
+    "rows_and_own_offset",
     "separate_offset",
 ]
 
@@ -41,10 +43,12 @@ class RowOffsets:
 
     Attributes:
         model: whose raw outputs they are added to. given: (n, outputs of the model).
+        positions: (n,), where the rows stand among those that the caller gave, for messages; None: they are these.
     """
 
     model: Model
     given: Floats
+    positions: Ints | None = None
 
     @property
     def name(self) -> str:
@@ -74,7 +78,12 @@ class RowOffsets:
 
     def rows_at(self, positions: Any) -> RowOffsets:
         """Return those of some of the rows."""
-        return RowOffsets(self.model, self.given[positions])
+        return replace(self, given=self.given[positions], positions=self.positions_of(positions))
+
+    def positions_of(self, rows: Any) -> Ints:
+        """Return where some of the rows stand among those that the caller gave."""
+        every = np.arange(len(self.given)) if self.positions is None else self.positions
+        return np.asarray(every[rows], dtype=np.int64)
 
     def compare(self, table: Table, X: Floats, raw: Floats, start: int = 0) -> float:
         """Compare our raw outputs with offsets with the library's own predict, where that takes them; return the largest difference, 0 where it does not.
@@ -97,10 +106,18 @@ class RowOffsets:
             scale="raw",
             relative=own.relative_rounding,
             rounding_scale=rounding_scale(self.model, X) + np.abs(some.given),
-            what=lambda i: f"row {start + i:,} with its offset",
+            what=lambda i: f"row {self.positions_of(start + i):,} with its offset",
             what_to_do=mismatch_advice(self.model, table),
         )
         return difference
+
+    @property
+    def groups(self) -> list[Ints]:
+        """Positions of the rows of equal offsets, for each different offset."""
+        _, which = np.unique(self.given, axis=0, return_inverse=True)
+        which = which.reshape(-1)
+        order, ends = np.argsort(which, kind="stable"), np.cumsum(np.bincount(which))
+        return [np.asarray(part, dtype=np.int64) for part in np.split(order, ends[:-1])]
 
     @property
     def note(self) -> str:
@@ -135,6 +152,22 @@ def rows_and_offset(X: Any, offset: Any = None) -> tuple[Table, Any]:
             f" is given, and the {held.kind} has {held.offset_name} of its own. Give one of the two.",
         )
     return as_table(held.rows), offset if held.offset is None else held.offset
+
+
+def rows_and_own_offset(model: Model, X: Any, offset: Any) -> tuple[Table, Any]:
+    """Return rows as a table, and the offset of each, or None: of a model that is read already.
+
+    Args:
+        model: as it was read. X, offset: as they were given.
+
+    Raises:
+        OptionError, InputError: as :func:`rows_and_offset` and :func:`separate_offset`. UnsupportedModelError: as :func:`refuse_offset`.
+    """
+    rows, given = rows_and_offset(X, offset)
+    if given is None:
+        return rows, None
+    refuse_offset(model)
+    return separate_offset(rows, given, model)
 
 
 def separate_offset(table: Table, offset: Any, model: Model | None = None) -> tuple[Table, Any]:
@@ -185,6 +218,18 @@ def refuse_offset(model: Model | None) -> None:
         raise UnsupportedModelError(
             Argument("offset"),
             f" is added before a link, and {model.kind} has none: its trees give probabilities. Leave it out.",
+        )
+
+
+def refuse_offset_of_texts(offset: Any) -> None:
+    """Refuse offsets of texts.
+
+    Raises:
+        OptionError: there are some.
+    """
+    if offset is not None:
+        raise OptionError(
+            Argument("offset"), " is of rows of a table, whose model is read; these are texts. Leave it out."
         )
 
 

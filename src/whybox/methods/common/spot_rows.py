@@ -174,7 +174,7 @@ class RowRecomputation:
             ours, allowed = allowed_difference(
                 model, raw, scale=own.scale, relative=own.relative_rounding, rounding_scale=size
             )
-            if own.scale == selection.scale or model.outputs.link.is_identity:
+            if not selection.added and (own.scale == selection.scale or model.outputs.link.is_identity):
                 return selection.select_predictions(theirs), allowed[:, picks]
             SpotChecker().compare(
                 ours,
@@ -183,6 +183,8 @@ class RowRecomputation:
                 way=self.description,
                 where=lambda at: [*cells[at[0]].position_label, ("output", at[1])],
             )
+        if selection.added:
+            raw, size = selection.with_added(raw), size + np.abs(selection.added)
         values, allowed = allowed_difference(model, raw, scale=selection.scale, relative=0.0, rounding_scale=size)
         return selection.select_predictions(values), allowed[:, picks]
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, Part
-from whybox.methods.common.options import NO_OFFSETS, OFFSETS_OF_LIBRARIES, PredictionOptions, option
+from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, option
 from whybox.methods.effects.learner_error import check_refits
 from whybox.methods.registry import find
 
@@ -41,7 +41,7 @@ class EffectsOptions(PredictionOptions):
 class InteractionsOptions(PredictionOptions):
     """What ``wb.interactions`` takes beside model, rows and features; see there for each in full."""
 
-    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = NO_OFFSETS
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = OFFSETS_OF_LIBRARIES
 
     sample: int | None = option(None, "rows to draw where the model is evaluated at every pair of rows")
     seed: int = option(0, "of the rows drawn")
@@ -58,7 +58,7 @@ class InteractionsOptions(PredictionOptions):
 class RegionsOptions(PredictionOptions):
     """What ``wb.regions`` takes beside model, rows and feature; see there for each in full."""
 
-    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = NO_OFFSETS
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = OFFSETS_OF_LIBRARIES
 
     depth: int = option(2, "how many splits a region may be deep, 1 to 4")
     grid: Any = option(None, "how many points, or thresholds: one for each step of the trees")

@@ -60,8 +60,11 @@ class _Region:
         return _Region(left, (*self.rules, condition.met_text)), _Region(right, (*self.rules, condition.unmet_text))
 
 
-def find_regions(problem: EffectsProblem, *, depth: int) -> Effects:
+def find_regions(problem: EffectsProblem, *, depth: int, width: int | None = None) -> Effects:
     """Return the effect over all rows and in each region, keyed by its conditions.
+
+    Args:
+        problem: of one feature. depth: of splits. width: so many first columns may split rows; None: all.
 
     Raises:
         OptionError: not one single feature. LimitError: the individual curves do not fit.
@@ -86,7 +89,7 @@ def find_regions(problem: EffectsProblem, *, depth: int) -> Effects:
     all_rows = _Region(np.arange(len(problem.rows)))
     predictions = values.reshape(-1, values.shape[2])  # the prediction at each point of each row
     rounding = float((rounding_floor(predictions, np.repeat(problem.rows.weights, len(grid))) ** 2).sum())
-    others = [problem.rows.feature(p) for p in range(problem.rows.table.width) if p != members[0]]
+    others = [problem.rows.feature(p) for p in range(width or problem.rows.table.width) if p != members[0]]
     search = SplitSearch(shapes, others, rounding)
     found_regions = [all_rows, *_split_region(search, all_rows, depth)]
     if len(found_regions) == 2:

@@ -54,7 +54,7 @@ def conditional(problem: ImportanceProblem) -> Explanation:
     resolved = resolve_loss_problem(problem)
     _check_rows(resolved)
     rounds = _planned_rounds(resolved)
-    evaluator, checker = HybridEvaluator(resolved.model, resolved.selection), SpotChecker()
+    evaluator, checker = HybridEvaluator(resolved.model, resolved.evaluated), SpotChecker()
     resolved.repeat_check.check_before()
     rows = np.arange(len(resolved))
     baseline = resolved.losses(evaluator.evaluate_rows(resolved.table, rows, what="predictions of the rows"))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
+from inspect import signature
 from typing import Any, Final
 
 import numpy as np
@@ -17,11 +19,15 @@ from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.common.row_losses import resolve_for_loss
+from whybox.methods.common.row_offsets import resolve_offsets
+from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.methods.common.spot_checks import SpotChecker, spot_predictions
 from whybox.methods.importance.loss_problem import LossProblem, resolve_loss_problem, training_rows
 from whybox.methods.importance.problem import ImportanceProblem
 from whybox.methods.importance.result import importance_result, paired_values
+from whybox.methods.importance.rows_problem import compare_offsets
 from whybox.methods.importance.spot_checks import check_rows
+from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
 
 __all__ = ["drop_column", "plan_drop_column"]
@@ -51,12 +57,12 @@ def drop_column(problem: ImportanceProblem) -> Explanation:
     began = time.perf_counter()
     train, truth = training_rows(problem)
     resolved = resolve_loss_problem(problem)
-    fit = _trainer(problem)
+    fit = _trainer(problem, resolved.model)
     table, count = resolved.table, resolved.players.count
     if count == 1:
         raise OptionError("there is one player alone, and a model without columns cannot be trained.")
     positions = _positions(train, table)
-    evaluator, checker = HybridEvaluator(resolved.model, resolved.selection), SpotChecker()
+    evaluator, checker = HybridEvaluator(resolved.model, resolved.evaluated), SpotChecker()
     baseline = resolved.losses(evaluator.evaluate_rows(table, np.arange(len(table)), what="predictions of the rows"))
     check_rows(resolved, checker, table, _planned_checks(resolved), what="the rows")
     differences = np.zeros((len(table), count))
@@ -80,23 +86,41 @@ def drop_column(problem: ImportanceProblem) -> Explanation:
     return importance_result(resolved, found, seconds=time.perf_counter() - began)
 
 
-def _trainer(problem: ImportanceProblem) -> Callable[[Any, Any], Any]:
-    """What trains a model on (rows, truth).
+def _trainer(problem: ImportanceProblem, read: Model) -> Callable[[Any, Any], Any]:
+    """What trains a model on (rows, truth), with the offsets of the training rows where there are some.
+
+    Args:
+        problem: as the caller gave it. read: the model as it was read.
 
     Raises:
         OptionError: the model cannot be trained again by itself.
     """
-    if problem.options.fit is not None:
-        return problem.options.fit
-    model = problem.model
+    model, fit = problem.model, problem.options.fit
+    offset = None if problem.train_offset is None else problem.train_offset.given
+    if offset is not None and offset.shape[1] == 1:
+        offset = offset[:, 0]
+    if fit is not None:
+        return fit if offset is None else partial(_fit_with_offset, fit, offset)
     if not hasattr(model, "fit") or not hasattr(model, "get_params"):
         raise OptionError(
             Argument("method", "drop_column"), f" trains the model again, and a {type(model).__name__} cannot be trained by itself: pass ",
-            Argument("fit", example="function of (rows, truth)"), ".",
+            Argument("fit", example=f"function of ({'rows, truth' if offset is None else 'rows, truth, offset'})"), ".",
         )  # fmt: skip
     from sklearn.base import clone
 
-    return lambda rows, truth: clone(model).fit(rows, truth)
+    if offset is None:
+        return lambda rows, truth: clone(model).fit(rows, truth)
+    name = "" if read.offset_rule is None else read.offset_rule.name
+    if name not in signature(model.fit).parameters:
+        raise OptionError(
+            Argument("method", "drop_column"), f" trains the model again, and the fit of a {type(model).__name__} takes no offsets: pass ",
+            Argument("fit", example="function of (rows, truth, offset)"), ".",
+        )  # fmt: skip
+    return lambda rows, truth: clone(model).fit(rows, truth, **{name: offset})
+
+
+def _fit_with_offset(fit: Callable[..., Any], offset: Floats, rows: Any, truth: Any) -> Any:
+    return fit(rows, truth, offset)
 
 
 def _fit(fit: Callable[[Any, Any], Any], rows: Any, truth: Any, player: str) -> Any:
@@ -136,15 +160,20 @@ def _losses_of(problem: LossProblem, refit: Any, rows: Any) -> Floats:
     """
     resolved, labels = resolve_for_loss(refit, rows, replace(problem.options, sample_weight=None))
     resolved.compare()
+    shifted = None
+    if problem.shifted is not None:
+        offsets = resolve_offsets(resolved.model, problem.shifted.offsets.given, len(resolved.rows))
+        shifted = ShiftedOutputs(offsets, resolved.selection)
+        compare_offsets(resolved, shifted)
     outputs = resolved.model.outputs
     if labels != problem.labels or outputs.names != problem.model.outputs.names:
         raise InputError(
             f"the model that was trained without a player has the outputs {outputs.names}, and the model itself {problem.model.outputs.names}."
         )
-    evaluator = HybridEvaluator(resolved.model, resolved.selection)
+    refitted = replace(problem, resolved=resolved, shifted=shifted)
+    evaluator = HybridEvaluator(resolved.model, refitted.evaluated)
     every = np.arange(len(resolved.rows))
-    predictions = evaluator.evaluate_rows(resolved.rows.table, every, what="predictions without a player")
-    return replace(problem, resolved=resolved).losses(predictions)
+    return refitted.losses(evaluator.evaluate_rows(resolved.rows.table, every, what="predictions without a player"))
 
 
 def plan_drop_column(problem: ImportanceProblem) -> Plan:
@@ -154,8 +183,8 @@ def plan_drop_column(problem: ImportanceProblem) -> Plan:
         WhyboxError: see whybox.errors; each message says what to do.
     """
     training_rows(problem)
-    _trainer(problem)
     resolved = resolve_loss_problem(problem, check=False)
+    _trainer(problem, resolved.model)
     rows = len(resolved)
     predictions = rows if isinstance(resolved.model, BlackBox) else _planned_checks(resolved)
     return MethodPlan(

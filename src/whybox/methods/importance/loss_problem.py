@@ -21,7 +21,7 @@ from whybox.methods.common.row_losses import (
 from whybox.methods.common.rows import rows_of_positive_weight
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, compared_rows
+from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, rows_with_offsets
 from whybox.models.losses import Loss, one_value_a_row
 
 __all__ = [
@@ -61,20 +61,25 @@ class LossProblem(RowsProblem):
         """What is compared, for the settings of the evidence."""
         return {"loss": self.loss.name}
 
-    def losses(self, predictions: Floats, rows: Ints | slice = slice(None)) -> Floats:
+    def losses(self, outputs: Floats, rows: Ints | None = None) -> Floats:
         """Return the loss of each of some rows, (rows,).
 
         Args:
-            predictions: (rows, outputs) of the selection. rows: which rows they are of.
+            outputs: (rows, outputs) as :attr:`evaluated`. rows: which rows they are of; None: all of them, in order.
 
         Raises:
             InputError, OptionError: the loss is not defined for the truth or the predictions, or gives no finite number of a row.
+            NonFiniteError: as :meth:`predictions`.
         """
-        return self._row_losses(self.truth[rows], predictions)
+        return self.losses_of_predictions(self.predictions(outputs, rows), rows)
+
+    def losses_of_predictions(self, predictions: Floats, rows: Ints | None = None) -> Floats:
+        """Return :meth:`losses` of predictions that are known, (rows, outputs) of the selection."""
+        return self._row_losses(self.truth if rows is None else self.truth[rows], predictions)
 
 
 def drop_weightless(rows: Table, y: Any, options: ImportanceOptions) -> tuple[Table, Any, ImportanceOptions]:
-    """Return the rows of some weight, their truth, and the options with their weights.
+    """Return the rows of some weight, their truth, and the options with their weights and offsets.
 
     Raises:
         InputError: weights that are none, or a truth of another length.
@@ -84,7 +89,9 @@ def drop_weightless(rows: Table, y: Any, options: ImportanceOptions) -> tuple[Ta
     if len(kept) == count:
         return rows, y, options
     values = one_value_a_row(y, count)
-    return rows, y.iloc[kept] if hasattr(y, "iloc") else values[kept], replace(options, sample_weight=weights)
+    offset = None if options.offset is None else options.offset.rows_at(kept)
+    kept_options = replace(options, sample_weight=weights, offset=offset)
+    return rows, y.iloc[kept] if hasattr(y, "iloc") else values[kept], kept_options
 
 
 def read_train(problem: ImportanceProblem) -> ImportanceProblem:
@@ -143,5 +150,5 @@ def resolve_loss_problem(problem: ImportanceProblem, *, check: bool = True) -> L
     check_several_rows(resolved)
     loss = choose_loss(options.loss, resolved.model.outputs, labels)
     truth = RowLosses(resolved.model, loss, labels).truth_of(y, len(table))
-    compared = compared_rows(resolved, options.players, check=check, known=problem.agreement)
+    compared = rows_with_offsets(resolved, options, check=check, known=problem.agreement)
     return LossProblem(**compared, options=options, spec=problem.spec, truth=truth, loss=loss, labels=labels)

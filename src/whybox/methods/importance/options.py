@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, Part, quoted_list
-from whybox.methods.common.options import NO_OFFSETS, PredictionOptions, option
+from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, option
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find
 
@@ -28,7 +28,7 @@ class ImportanceOptions(PredictionOptions):
         OptionError: a method that is not known, or a value out of range.
     """
 
-    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = NO_OFFSETS
+    INSTEAD: ClassVar[Mapping[str, tuple[Part, ...]]] = OFFSETS_OF_LIBRARIES
 
     method: str = option(AUTO, "kind of importance")
     loss: Any = option(
@@ -37,6 +37,7 @@ class ImportanceOptions(PredictionOptions):
     scoring: Any = option(None, "score of all rows together, in place of a loss: roc_auc, r2, any name of scikit-learn")
     train: Any = option(None, "training rows and their truth", as_text=False)
     role: str | None = option(None, "what the rows are: held-out or train", choices=(None, *ROLES))
+    offset: Any = option(None, "what is added to the raw outputs of each row, which keeps it", as_text=False)
     players: Any = option(None, "columns that share the credit as one, or auto", as_text=False)
     background: Any = option(None, "rows to draw absent features from", as_text=False)
     background_weight: Any = option(None, "one weight a background row", as_text=False)

@@ -51,8 +51,8 @@ def pdp_spread(problem: ImportanceProblem) -> Explanation:
         Greenwell, Boehmke & McCarthy, A simple and effective model-based variable importance measure, arXiv:1805.04755 (2018); Hampel, The influence curve and its
         role in robust estimation, Journal of the American Statistical Association 69 (1974).
     """
-    table, weights, _ = rows_of_positive_weight(_rows(problem), problem.options.sample_weight)
-    options = problem.given_options(*OPTIONS)
+    table, weights, kept = rows_of_positive_weight(_rows(problem), problem.options.sample_weight)
+    options = problem.given_options(*OPTIONS) | problem.offset_option(kept)
     curves = problem.effects(problem.model, table, None, "ice", sample_weight=weights, **options)
     each = list(curves.values())
     found = [_spread(curve) for curve in each]
@@ -87,8 +87,8 @@ def plan_pdp_spread(problem: ImportanceProblem) -> Plan:
     Raises:
         WhyboxError: as :func:`pdp_spread`.
     """
-    table, weights, _ = rows_of_positive_weight(_rows(problem), problem.options.sample_weight)
-    options = problem.given_options(*OPTIONS)
+    table, weights, kept = rows_of_positive_weight(_rows(problem), problem.options.sample_weight)
+    options = problem.given_options(*OPTIONS) | problem.offset_option(kept)
     plan = problem.plan_effects(problem.model, table, None, "ice", sample_weight=weights, **options)
     planned: Plan = replace(plan, method=problem.spec.title, method_id=problem.spec.method_id)
     return planned

@@ -63,7 +63,7 @@ def _exact(problem: LossProblem, trees: TreePairs) -> tuple[LossProblem, PlayerV
     checks = PermutationChecks(problem)
     pairs = pair_differences(problem, trees, checks)
     if theirs is not None:
-        problem = replace(problem, agreement=problem.resolved.compare_known(trees.X, pairs.raw, theirs))
+        problem = problem.compared_known(trees.X, pairs.raw, theirs)
     checks.check_predictions()
     checks.check_sums(pairs.of_row, pairs.of_donor)
     found = exact_pair_values(

@@ -70,7 +70,7 @@ def sampled_pairs(problem: LossProblem, reason: str) -> PlayerValues:
     """
     weights, options = problem.weights, problem.options
     rounds = planned_rounds(problem)
-    evaluator = HybridEvaluator(problem.model, problem.selection)
+    evaluator = HybridEvaluator(problem.model, problem.evaluated)
     problem.repeat_check.check_before()
     own = evaluator.evaluate_rows(problem.table, np.arange(len(problem)), what="predictions of the rows")
     baseline = problem.losses(own)

@@ -163,7 +163,7 @@ class _ScoredRows:
 
     def __init__(self, problem: ScoreProblem, groups: _RowGroups, checks: PermutationChecks) -> None:
         self._problem, self._groups, self._checks = problem, groups, checks
-        self._evaluator = HybridEvaluator(problem.model, problem.selection)
+        self._evaluator = HybridEvaluator(problem.model, problem.evaluated)
         self.estimator_rows = 0
         self._own: Floats | None = None
         if problem.estimator is None:
@@ -227,7 +227,12 @@ class _ScoredRows:
         return np.asarray((self.baseline - scores) / (1.0 - self._groups.own_share))
 
     def _predictions(self, table: Table, outputs: Floats | None) -> StandIn:
-        return self._problem.predictions(table, lambda: np.zeros((0, 0)) if outputs is None else outputs, self._count)
+        problem = self._problem
+
+        def predict() -> Floats:
+            return np.zeros((0, 0)) if outputs is None else problem.predictions(outputs)
+
+        return problem.stand_in(table, predict, self._count)
 
     def _scores_of_rows(self, table: Table) -> Floats:
         problem = self._problem
@@ -255,7 +260,7 @@ class _ScoredRows:
         """Note the model's outputs of a few of the rows that the estimator is given, to be recomputed."""
         rows = self._checks.rows_of(player)
         if len(rows):
-            outputs = np.zeros((len(table), len(self._problem.selection.names)))
+            outputs = np.zeros((len(table), len(self._problem.evaluated.names)))
             outputs[rows] = self._evaluator.evaluate_rows(table, rows, what="rows that are checked")
             self._checks.observe_donors(player, donors, outputs)
 

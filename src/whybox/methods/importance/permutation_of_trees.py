@@ -120,7 +120,7 @@ def pair_differences(problem: LossProblem, trees: TreePairs, checks: Permutation
 
 def _of_whole_curves(problem: LossProblem, trees: TreePairs, checks: PermutationChecks) -> PairDifferences:
     model, X, curves = trees.model, trees.X, trees.curves
-    selection, link = problem.selection, model.outputs.link
+    selection, link = problem.evaluated, model.outputs.link
     own_raw = predict(model, X)
     own = selection.from_raw(own_raw, link)
     of_row, of_donor = np.zeros((2, len(X), problem.players.count))
@@ -171,7 +171,7 @@ def _natively(problem: LossProblem, trees: TreePairs, checks: PermutationChecks)
     def predictions(outputs: Floats) -> Floats:
         raw = np.zeros((len(outputs), len(model.base_values)))
         raw[:, loss.first_output : loss.first_output + loss.outputs] = outputs
-        return problem.selection.from_raw(raw, model.outputs.link)
+        return problem.evaluated.from_raw(raw, model.outputs.link)
 
     own = predictions(found.own_outputs)
     changed, unchanged = np.split(predictions(found.watched_outputs), 2)
@@ -201,7 +201,7 @@ def _kernel_loss(problem: LossProblem, model: TreeEnsemble) -> RowLoss | None:
     name = "identity" if selection.scale == "raw" else "" if link.function is not None else link.name
     links: dict[str, LinkName] = {"identity": "identity", "sigmoid": "logistic", "exp": "exp", "softmax": "softmax"}
     plain = set(selection.signs) == {1.0} and set(selection.offsets) == {0.0}
-    if kind is None or name not in links or not plain:
+    if kind is None or name not in links or not plain or problem.shifted is not None:
         return None
     several = problem.labels is not None and outputs.negative_class is None
     positions = selection.output_positions

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from whybox.data.table import Floats, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.common.rows import rows_of_positive_weight, weighted_rows
 from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.options import AUTO, ImportanceOptions
@@ -32,9 +33,10 @@ class ImportanceProblem:
 
     Attributes:
         model: any supported model. X: rows, or None. y: the truth, or None.
-        options: all of them, of the method's own dataclass.
+        options: all of them, of the method's own dataclass; offsets are :class:`RowOffsets`.
         explain: explains rows, (model, rows, **options) -> attributions; plan_explain: plans that. effects, plan_effects: the same of curves,
             (model, rows, features, kind, **options). They are handed in, so that importance imports no other method.
+        train_offset: of each row of ``train``, where rows have offsets.
         agreement: how far our reading is from the model's own predict at most, where these rows were compared before: they are not compared again. None: they were not.
     """
 
@@ -46,6 +48,7 @@ class ImportanceProblem:
     plan_explain: Callable[..., Any]
     effects: Callable[..., Any]
     plan_effects: Callable[..., Any]
+    train_offset: RowOffsets | None = None
     agreement: float | None = None
 
     @property
@@ -79,6 +82,11 @@ class ImportanceProblem:
             "n_jobs",
             "spot_checks",
         )
+
+    def offset_option(self, rows: Any = slice(None)) -> dict[str, Any]:
+        """Return the offsets of some rows, as an option of what explains them or draws their curves; nothing where there are none."""
+        offset = self.options.offset
+        return {} if offset is None else {"offset": offset.given[rows]}
 
     @property
     def train_rows(self) -> tuple[Any, Any]:
@@ -138,9 +146,10 @@ class ImportanceProblem:
             OptionError: there are no rows, or options that do not go together. InputError: weights that are none. Others as for ``whybox.explain``.
         """
         self.check_rows_given()
-        table, weights, _ = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
+        table, weights, kept = rows_of_positive_weight(as_table(self.X), self.options.sample_weight)
         grouped, extras = replace(self, X=table).with_groups()
-        explanation: Explanation = self.explain(grouped.model, table, **grouped.attribution_options)
+        options = grouped.attribution_options | self.offset_option(kept)
+        explanation: Explanation = self.explain(grouped.model, table, **options)
         found = replace(explanation, extras={**explanation.extras, **extras})
         return found, weighted_rows(table, weights).weights
 
@@ -152,7 +161,7 @@ class ImportanceProblem:
         """
         self.check_rows_given(", or how many rows.")
         grouped, _ = self.with_groups()
-        return self.plan_explain(grouped.model, self.X, **grouped.attribution_options)
+        return self.plan_explain(grouped.model, self.X, **grouped.attribution_options, **self.offset_option())
 
 
 def check_truth(y: Any, method: str) -> None:

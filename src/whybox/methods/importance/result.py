@@ -13,6 +13,7 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation, as_labels
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evidence import make_evidence
+from whybox.methods.common.shifted_outputs import offset_fingerprints, offset_settings
 from whybox.methods.common.spot_checks import NOT_CHECKED
 from whybox.methods.importance.loss_problem import LossProblem
 from whybox.methods.importance.row_errors import errors_over_rows
@@ -111,7 +112,8 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
     if problem.linkage is not None:
         extras["linkage"] = (("join", "column"), problem.linkage)
     test = () if not found.test else (f"p-values: {found.test}; q-values: Benjamini and Yekutieli.",)
-    notes = (*problem.model.notes, *problem.prepared_rows.remarks(), *(() if options.role else (ROLE_NOTE,)), *test)
+    role = () if options.role else (ROLE_NOTE,)
+    notes = (*problem.model.notes, *problem.prepared_rows.remarks(), *problem.offset_notes, *role, *test)
     players, names = problem.players, problem.table.names
     return Explanation(
         kind="importance",
@@ -133,7 +135,13 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
             seconds=seconds,
             spot_checks=found.spot_checks,
             units=problem.units,
-            settings={**problem.measure, "role": options.role or "not said", "level": options.level},
+            settings={
+                **problem.measure,
+                "role": options.role or "not said",
+                "level": options.level,
+                **offset_settings(problem.shifted),
+            },
+            fingerprints=offset_fingerprints(problem.shifted),
         ),
         players=players.columns_of(names),
         extras=extras,

@@ -11,19 +11,33 @@ import numpy as np
 from whybox.data.table import Floats, Table
 from whybox.errors import InputError
 from whybox.games.players import Players, resolve_players
-from whybox.methods.common.output import OutputSelection
+from whybox.kernels.predict import raw_outputs
+from whybox.methods.common.columns import Ints
+from whybox.methods.common.output import OutputSelection, raw_selection
 from whybox.methods.common.repeatability import RepeatCheck
-from whybox.methods.common.resolved_model import ResolvedModel
+from whybox.methods.common.resolved_model import ROWS_COMPARED, ResolvedModel
+from whybox.methods.common.row_offsets import RowOffsets
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.methods.importance.dependence_groups import dependence_groups
 from whybox.methods.importance.options import AUTO, ImportanceOptions
 from whybox.methods.method_spec import MethodSpec
 from whybox.models.base import Model
 from whybox.models.prepare_rows import PreparedRows
 
-__all__ = ["ModelRows", "RowsProblem", "check_several_rows", "compared_rows"]
+__all__ = [
+    "ModelRows",
+    "RowsProblem",
+    "check_several_rows",
+    "compare_offsets",
+    "compared_rows",
+    "rows_with_offsets",
+]
 
 MIN_ROWS: Final = 2
+OFFSET_NOTE: Final = (
+    "Rows keep their own offsets while features take values of other rows; the offsets of those rows do not count."
+)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -86,11 +100,35 @@ class RowsProblem(ModelRows, ABC):
     """Rows on which predictions are compared with the truth; the model is on the scale of predictions.
 
     Attributes:
-        options: as given. spec: the method.
+        options: as given. spec: the method. shifted: what makes predictions of raw outputs, where rows have offsets; else None.
     """
 
     options: ImportanceOptions
     spec: MethodSpec
+    shifted: ShiftedOutputs | None = None
+
+    @property
+    def evaluated(self) -> OutputSelection:
+        """The outputs that the model is evaluated for: those that the values are about or, where rows have offsets, the raw ones."""
+        return self.selection if self.shifted is None else raw_selection(self.model.outputs)
+
+    def predictions(self, outputs: Floats, rows: Ints | None = None) -> Floats:
+        """Return predictions of rows, (rows, outputs of the selection), from outputs as :attr:`evaluated`: each with the offset of its row.
+
+        Args:
+            outputs: of rows as they are or with some cells of others. rows: which rows keep the other cells; None: all of them, in order.
+
+        Raises:
+            NonFiniteError: with its offset one is beyond the largest number.
+        """
+        if self.shifted is None:
+            return outputs
+        return self.shifted.predictions(np.arange(len(self)) if rows is None else rows, outputs)
+
+    @property
+    def offset_notes(self) -> tuple[str, ...]:
+        """What is said about the offsets of the rows."""
+        return () if self.shifted is None else (self.shifted.offsets.note, OFFSET_NOTE)
 
     @property
     def is_compared(self) -> bool:
@@ -98,15 +136,26 @@ class RowsProblem(ModelRows, ABC):
         return not np.isnan(self.agreement)
 
     def compared(self) -> Self:
-        """Return the problem with what :meth:`ResolvedModel.compare` finds, where that was left for later.
+        """Return the problem with what :meth:`ResolvedModel.compare` finds, where that was left for later; rows with offsets are compared with them too.
 
         Raises:
             ModelMismatchError: our reading is not the model's own predict. InputError: the library refuses the rows.
         """
         if self.is_compared:
             return self
-        agreement, checked = self.resolved.compare()
-        return replace(self, agreement=agreement, n_rows_checked=checked)
+        agreement, _ = self.resolved.compare()
+        return replace(self, agreement=max(agreement, compare_offsets(self.resolved, self.shifted)))
+
+    def compared_known(self, X: Floats, raw: Floats, theirs: Floats) -> Self:
+        """Return :meth:`compared`, where the outputs are known: arguments are those of :meth:`ResolvedModel.compare_known`.
+
+        Raises:
+            ModelMismatchError: a difference that rounding does not explain. InputError: the library refuses the rows.
+        """
+        agreement = self.resolved.compare_known(X, raw, theirs)
+        if self.shifted is not None:
+            agreement = max(agreement, self.shifted.offsets.compare(self.table, X, raw))
+        return replace(self, agreement=agreement)
 
     @property
     @abstractmethod
@@ -137,6 +186,43 @@ def compared_rows(resolved: ResolvedModel, players: Any, *, check: bool, known: 
     return {
         "resolved": resolved, "players": found, "linkage": linkage, "agreement": agreement, "n_rows_checked": checked,
     }  # fmt: skip
+
+
+def rows_with_offsets(
+    resolved: ResolvedModel, options: ImportanceOptions, *, check: bool, known: float | None = None
+) -> dict[str, Any]:
+    """Return the fields of :class:`RowsProblem` that :func:`compared_rows` finds, and `shifted`, where the options have offsets; rows are compared with these too.
+
+    Args:
+        resolved, check, known: as there. options: `players` and `offset` are read.
+
+    Raises:
+        WhyboxError: as :func:`compared_rows`.
+    """
+    if options.offset is None:
+        return compared_rows(resolved, options.players, check=check, known=known)
+    offsets: RowOffsets = replace(options.offset, model=resolved.model)
+    shifted = ShiftedOutputs(offsets, resolved.selection)
+    found = compared_rows(resolved, options.players, check=check, known=known) | {"shifted": shifted}
+    if not np.isnan(found["agreement"]):
+        found["agreement"] = max(found["agreement"], compare_offsets(resolved, shifted))
+    found["n_rows_checked"] += len(resolved.rows) if offsets.is_compared else 0
+    return found
+
+
+def compare_offsets(resolved: ResolvedModel, shifted: ShiftedOutputs | None) -> float:
+    """Compare our raw outputs of rows with their offsets with a predict of the library that takes these; return the largest difference, 0 where there is none.
+
+    Raises:
+        ModelMismatchError: they differ by more than rounding. InputError: the library refuses the rows.
+    """
+    if shifted is None or not shifted.offsets.is_compared:
+        return 0.0
+    model, worst = resolved.model, 0.0
+    for start, block in resolved.rows.table.blocks(ROWS_COMPARED):
+        X = model.inputs.matrix_of_block(block, start)
+        worst = max(worst, shifted.offsets.compare(block, X, raw_outputs(model, X), start))
+    return worst
 
 
 def check_several_rows(resolved: ResolvedModel, at_least: int = MIN_ROWS) -> None:

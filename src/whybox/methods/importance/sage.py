@@ -63,7 +63,7 @@ def sage(problem: ImportanceProblem) -> Explanation:
     players = active_players(resolved, given)
     size = game_size(resolved, len(players), given)
     resolved = replace(resolved, n_rows_checked=resolved.n_rows_checked + size.background.n_compared)
-    evaluator = HybridEvaluator(resolved.model, resolved.selection)
+    evaluator = HybridEvaluator(resolved.model, resolved.evaluated)
     checks = SageChecks(resolved, size)
     resolved.repeat_check.check_before()
     game = LossGame(resolved, size.background, players, evaluator, checks.observe)

@@ -98,8 +98,7 @@ class SageChecks:
             return
         problem = self._problem
         weights = problem.weights[rows] / problem.weights[rows].sum()
-        mean = np.tensordot(self._background.weights, game.of_background, axes=1)
-        empty = weights @ problem.losses(np.tile(mean, (len(rows), 1)), rows)
+        empty = weights @ game.losses_without_players(rows)
         full = weights @ problem.losses(game.own[rows], rows)
         self._checker.compare(
             np.array([values.sum(), weights @ baseline]),

@@ -27,7 +27,7 @@ __all__ = ["GameSize", "LossGame", "active_players", "game_size", "rows_of"]
 Coalitions = npt.NDArray[np.bool_]
 Observer = Callable[
     [Ints, Ints, Floats], None
-]  # coalitions, rows, predictions (coalitions, rows, background rows, outputs)
+]  # coalitions, rows, outputs as evaluated (coalitions, rows, background rows, outputs)
 MIN_BACKGROUND: Final = 16  # rows that are drawn for the background
 MAX_BACKGROUND: Final = 64
 MIN_ROWS: Final = 20  # rows that the game is over at least, or all
@@ -147,7 +147,9 @@ def rows_of(problem: LossProblem, rows: Ints) -> LossProblem:
         return problem
     weights = problem.weights[rows]
     some = WeightedRows(problem.table.rows(rows), weights / weights.sum())
-    return replace(problem, resolved=replace(problem.resolved, rows=some), truth=problem.truth[rows])
+    shifted = None if problem.shifted is None else problem.shifted.rows_at(rows)
+    resolved = replace(problem.resolved, rows=some)
+    return replace(problem, resolved=resolved, truth=problem.truth[rows], shifted=shifted)
 
 
 @final
@@ -211,8 +213,23 @@ class LossGame:
             self._problem.table, self._background.table, rows[row], donor, which[coalition], patterns,
             row_outputs=self.own, donor_outputs=self.of_background, what="coalitions of features",
         )  # fmt: skip
-        predictions = outputs[index].reshape(*shape, -1)
-        self._observe(first + which, rows, predictions)
+        self._observe(first + which, rows, outputs[index].reshape(*shape, -1))
+        predictions = self._problem.predictions(outputs[index], rows[row]).reshape(*shape, -1)
         means = np.einsum("crbo,b->cro", predictions, self._background.weights)
         flat = means.reshape(len(which) * len(rows), -1)
-        return self._problem.losses(flat, np.tile(rows, len(which))).reshape(len(which), len(rows))
+        return self._problem.losses_of_predictions(flat, np.tile(rows, len(which))).reshape(len(which), len(rows))
+
+    def losses_without_players(self, rows: Ints) -> Floats:
+        """Return the loss of each of some rows, (rows,), of the mean over the background rows as they are, each with the row's own offset."""
+        problem, weights = self._problem, self._background.weights
+        out, step = np.empty(len(rows)), max(1, HYBRIDS_HELD // len(weights))
+        for start in range(0, len(rows), step):
+            some = rows[start : start + step]
+            behind = np.tile(self.of_background, (len(some), 1))
+            predictions = problem.predictions(behind, np.repeat(some, len(weights))).reshape(
+                len(some), len(weights), -1
+            )
+            out[start : start + step] = problem.losses_of_predictions(
+                np.einsum("rbo,b->ro", predictions, weights), some
+            )
+        return out

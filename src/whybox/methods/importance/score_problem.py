@@ -19,7 +19,7 @@ from whybox.methods.common.row_losses import resolve_for_loss, separate_truth
 from whybox.methods.importance.loss_problem import drop_weightless
 from whybox.methods.importance.options import ImportanceOptions
 from whybox.methods.importance.problem import ImportanceProblem
-from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, compared_rows
+from whybox.methods.importance.rows_problem import RowsProblem, check_several_rows, rows_with_offsets
 from whybox.methods.importance.scorers import SCORED_METHODS, Scorer, StandIn, is_classifier, resolve_scorer
 from whybox.models.losses import class_probabilities, likeliest_classes, one_value_a_row, true_classes, true_numbers
 
@@ -55,11 +55,11 @@ class ScoreProblem(RowsProblem):
         """What is compared, for the settings of the evidence."""
         return {"scoring": self.scorer.name}
 
-    def predictions(self, table: Table, predict: Callable[[], Floats], count: Callable[[int], None]) -> StandIn:
+    def stand_in(self, table: Table, predict: Callable[[], Floats], count: Callable[[int], None]) -> StandIn:
         """Return what scikit-learn's scorers take for an estimator, of all rows by their positions.
 
         Args:
-            table: all rows, as they are or changed. predict: their outputs, (rows, outputs) of the selection, where there is no estimator.
+            table: all rows, as they are or changed. predict: their predictions, (rows, outputs) of the selection, where there is no estimator.
             count: is told how many rows the estimator predicts.
         """
         return StandIn(self._answers(table, predict, count), self.classes)
@@ -115,6 +115,9 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
     rows, y = separate_truth(problem.X, problem.y)
     scorer = resolve_scorer(options.scoring, weighted=options.sample_weight is not None)
     estimator = problem.model if hasattr(problem.model, "predict") and hasattr(problem.model, "fit") else None
+    if options.offset is not None:
+        _refuse_offset_of_estimator(scorer)
+        estimator = None  # whose own methods know no offsets
     if estimator is None and scorer.reads_rows:
         raise OptionError(
             Argument("scoring", scorer.name), f" calls an estimator, and a {type(problem.model).__name__} is none; give the name of a score."
@@ -129,7 +132,7 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
         classes = np.asarray(estimator.classes_) if is_classifier(estimator) else None
     check_several_rows(resolved, MIN_ROWS)
     return ScoreProblem(
-        **compared_rows(resolved, options.players, check=check),
+        **rows_with_offsets(resolved, options, check=check),
         options=options,
         spec=problem.spec,
         truth=truth,
@@ -138,6 +141,21 @@ def resolve_score_problem(problem: ImportanceProblem, *, check: bool = True) -> 
         classes=classes,
         class_order=order,
     )
+
+
+def _refuse_offset_of_estimator(scorer: Scorer) -> None:
+    """Refuse a function that asks the estimator itself, which does not know the offsets of the rows.
+
+    Raises:
+        OptionError: it is one.
+    """
+    if scorer.reads_rows:
+        raise OptionError(
+            Argument("offset"),
+            f" is added to predictions that whybox makes, and {scorer.name} asks the estimator itself: give the name of a score, ",
+            Argument("scoring", "neg_mean_poisson_deviance"),
+            ", or a loss.",
+        )
 
 
 def _refuse_choice_of_outputs(options: ImportanceOptions, *, estimated: bool) -> None:

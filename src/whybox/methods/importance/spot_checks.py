@@ -192,11 +192,11 @@ def compare_noted(
         points = points_of(group, those)
         cells += [RowCell(int(rows[k]), points, 0 if points is None else i) for i, k in enumerate(those)]
         order += those.tolist()
-    recompute = RowRecomputation(problem.model, problem.table, problem.selection, checker, alone=alone)
+    recompute = RowRecomputation(problem.model, problem.table, problem.evaluated, checker, alone=alone)
     recomputed, allowed = recompute(cells)
 
     def label_of(at: tuple[int, ...]) -> PositionLabel:
-        return [*cells[at[0]].position_label, *output_label(problem.selection, at[1])]
+        return [*cells[at[0]].position_label, *output_label(problem.evaluated, at[1])]
 
     answer = np.stack([noted[k] for k in order])
     checker.compare(answer, recomputed, allowed, way=recompute.description, where=label_of)
@@ -216,5 +216,5 @@ def check_rows(problem: RowsProblem, checker: SpotChecker, rows: Table, n_rows: 
         return
     some = rows.rows(np.unique(np.linspace(0, len(rows) - 1, n_rows).astype(np.int64)))
     difference = compare_with_own_predict(model, some, model.inputs.matrix(some), rows=what, row="row")
-    numbers = len(some) * len(problem.selection.names)
+    numbers = len(some) * len(problem.evaluated.names)
     checker.note_agreement(numbers, len(some), difference, way=f"by asking {model.own_predict.call_name} about {what}")

@@ -10,18 +10,19 @@ from typing import Any, ClassVar, final
 
 import numpy as np
 
-from whybox.data.table import as_table
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.options import make_options, parameters_of
-from whybox.methods.common.resolved_model import compared_predictions
+from whybox.methods.common.row_offsets import refuse_offset_of_texts, rows_and_own_offset
+from whybox.methods.common.shifted_outputs import compared_shifted_predictions
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.common.words.text_explainer import explainer_without_background, refuse_texts_beside_background
 from whybox.methods.common.words.text_model import refuse_model_of_texts
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.exact import ExactLaws
 from whybox.methods.lime.local_model import LocalModel, chosen_method, exact_model, sample_budget, sampled_model
+from whybox.methods.lime.offset_groups import OffsetGroup, check_groups, model_of_groups, with_offsets_added
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import resolve_neighbourhood, resolve_rows
 from whybox.methods.lime.result import local_explanation
@@ -79,28 +80,30 @@ class Lime:
         self._spread = SharedSample(self.drawn, evaluator)
         self._time_share, self._checks = TimeShare(), 0
 
-    def __call__(self, X: Any) -> Explanation:
+    def __call__(self, X: Any, *, offset: Any = None) -> Explanation:
         """Explain rows.
 
         Args:
             X: (n, d) with the model's columns; of texts a text, or a list, array or column of texts.
+            offset: what is added to the raw outputs of each row, (n,) or (n, outputs), or the column of X that holds it; see :func:`whybox.lime`.
 
         Returns:
             Explanation of kind ``"local"``, or with several kernel widths a sweep of these; see :func:`whybox.lime`.
 
         Raises:
-            InputError: the rows do not fit. LimitError: more predictions than ``max_evals``. ModelMismatchError: our reading is not the model's own predict.
+            InputError: the rows or offsets do not fit. LimitError: more predictions than ``max_evals``. ModelMismatchError: our reading is not the model's own predict.
         """
         if self._texts is not None:
+            refuse_offset_of_texts(offset)
             return self._texts(X)
         refuse_texts_beside_background(X, "Lime")
         widths = self.options.widths
-        rows = as_table(X)
+        rows, offset = rows_and_own_offset(self.neighbourhood.model, X, offset)
         if widths is None:
-            return self._explain(rows, None)
+            return self._explain(rows, None, offset)
         from whybox.methods.lime.width_sweep import join_widths
 
-        return join_widths(widths, [self._explain(rows, width) for width in widths])
+        return join_widths(widths, [self._explain(rows, width, offset) for width in widths])
 
     def limited(self, max_evals: int) -> Lime:
         """Return this explainer with another limit, which it uses up: it settles nothing before, and checks nothing. For timing."""
@@ -110,24 +113,29 @@ class Lime:
         other.drawn = DrawnRows(other.neighbourhood)  # draws take their time too
         return other
 
-    def _explain(self, X: Any, width: float | None) -> Explanation:
+    def _explain(self, X: Any, width: float | None, offset: Any) -> Explanation:
         began = time.perf_counter()
-        problem = resolve_rows(self.neighbourhood, X, width)
+        problem = resolve_rows(self.neighbourhood, X, width, offset)
         design = LocalDesign(problem)
         evaluated = len(problem.rows) if isinstance(problem.model, BlackBox) else 0
         budget = sample_budget(design, evaluated) if self.method == "sampled" else None
         problem.repeat_check.check_before()
-        prediction, difference = compared_predictions(
-            problem.model, problem.selection, problem.rows, lambda: problem.matrix
+        prediction, difference = compared_shifted_predictions(
+            problem.model, problem.selection, problem.rows, lambda: problem.matrix, problem.shifted
         )
+        groups: tuple[OffsetGroup, ...] = ()
         if budget is None:
             model, calls = exact_model(design, self._spread, self._laws), 0
+        elif problem.is_shifted_behind_link:
+            (model, groups), calls = model_of_groups(design, budget, self.drawn, self._checks + 1), 0
         else:
             checked = rows_of_own_draws(design, budget.narrow, self._checks + 1)
             model = sampled_model(design, budget, self.drawn, evaluated, checked)
             calls = evaluated + model.found.predictions
         problem.repeat_check.check_after()
-        checks = self._check(design, model, time.perf_counter() - began)
+        checks = self._check(design, model, groups, time.perf_counter() - began)
+        if problem.shifted is not None and not groups:
+            model = with_offsets_added(model, problem)
         return local_explanation(
             design,
             model,
@@ -139,13 +147,17 @@ class Lime:
             seconds=time.perf_counter() - began,
         )
 
-    def _check(self, design: LocalDesign, model: LocalModel, seconds: float) -> SpotChecks:
+    def _check(
+        self, design: LocalDesign, model: LocalModel, groups: tuple[OffsetGroup, ...], seconds: float
+    ) -> SpotChecks:
         """Compute some numbers again: at the first call, then as often as a small share of the time allows."""
         if self.options.spot_checks == 0 or not self._time_share.is_check_due():
             self._time_share.add_time(work=seconds, checks=0.0)
             return NOT_CHECKED
         began, self._checks = time.perf_counter(), self._checks + 1
-        if model.exact:
+        if groups:
+            found = check_groups(groups, self.options.seed, self._checks)
+        elif model.exact:
             found = check_exact(design, model, self._spread, self._laws, self._checks)
         else:
             found = check_sampled(design, model, model.sample, self._checks)

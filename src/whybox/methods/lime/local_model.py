@@ -19,7 +19,7 @@ from whybox.methods.lime.narrow import MIN_EFFECTIVE_SHARE, NarrowDraws, add_nar
 from whybox.methods.lime.options import LimeOptions
 from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.sampled import local_spread, local_values
-from whybox.methods.lime.shared_sample import REPLICATES, DrawnRows, LocalValues, SharedSample
+from whybox.methods.lime.shared_sample import REPLICATES, DrawnRows, LocalValues, RawDraws, SharedSample
 
 __all__ = [
     "FREEDOM",
@@ -29,6 +29,7 @@ __all__ = [
     "chosen_method",
     "default_evals",
     "exact_model",
+    "narrow_note",
     "sample_budget",
     "sampled_model",
     "settled",
@@ -154,13 +155,18 @@ def sample_budget(design: LocalDesign, reserved: int) -> SampleBudget:
 
 
 def sampled_model(
-    design: LocalDesign, budget: SampleBudget, drawn: DrawnRows, reserved: int, checked: Ints
+    design: LocalDesign,
+    budget: SampleBudget,
+    drawn: DrawnRows,
+    reserved: int,
+    checked: Ints,
+    raw: RawDraws | None = None,
 ) -> LocalModel:
     """Return coefficients from a sample that grows until they are settled, or no more predictions are allowed.
 
     Args:
         budget: as :func:`sample_budget` returns it. drawn: the rows to evaluate. reserved: predictions that are made besides.
-        checked: positions of rows whose own draws are kept.
+        checked: positions of rows whose own draws are kept. raw: outputs of the drawn rows, where these are shared with other samples; or None.
 
     Raises:
         NonFiniteError: an output is NaN or infinite.
@@ -168,7 +174,7 @@ def sampled_model(
     problem, options = design.problem, design.problem.options
     near, narrow, for_narrow = budget.near, budget.narrow, budget.narrow_draws
     evaluator = HybridEvaluator(problem.model, problem.selection, reserved=reserved)
-    sample = SharedSample(drawn, evaluator)
+    sample = SharedSample(drawn, evaluator, raw=raw)
     looks = 0
     done = np.zeros(len(problem.rows), dtype=bool)
     found: LocalValues | None = None
@@ -190,15 +196,22 @@ def sampled_model(
     if len(narrow):
         own_draws = add_narrow_values(design, evaluator, narrow, for_narrow, found, checked)
         done = settled(found, options, looks=MAX_LOOKS)
-        of_their_own = (
-            f"{len(narrow):,} row{'s' * (len(narrow) != 1)} of {len(problem.rows):,} had draws of their own, because the kernel is narrow: "
-            f"{for_narrow:,} for each, with every feature moved across its border."
-        )
-        notes = (*notes, of_their_own)
+        notes = (*notes, *narrow_note(len(narrow), len(problem.rows), for_narrow))
     found = replace(found, predictions=evaluator.spent, notes=notes)
     return LocalModel(
         found, False, _draws_in_words(near), done, sample.draws * REPLICATES, near, sample, MAX_LOOKS, notes, own_draws
     )
+
+
+def narrow_note(count: int, rows: int, draws: int) -> tuple[str, ...]:
+    """Return what is said of rows with draws of their own: so many of all rows, with so many draws each; nothing where there are none."""
+    if not count:
+        return ()
+    of_their_own = (
+        f"{count:,} row{'s' * (count != 1)} of {rows:,} had draws of their own, because the kernel is narrow: "
+        f"{draws:,} for each, with every feature moved across its border."
+    )
+    return (of_their_own,)
 
 
 def _draws_in_words(near: npt.NDArray[np.bool_]) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 from whybox.core.validation import check_positive, check_whole_number
 from whybox.core.workers import check_jobs
 from whybox.errors import Argument, OptionError, Part
-from whybox.methods.common.options import NO_OFFSETS, PredictionOptions, check_max_evals, option
+from whybox.methods.common.options import OFFSETS_OF_LIBRARIES, PredictionOptions, check_max_evals, option
 from whybox.methods.common.output import PREDICTED
 from whybox.methods.common.spot_checks import check_spot_checks
 from whybox.methods.registry import methods
@@ -37,7 +37,7 @@ _NO_PRODUCT: Final = (
     ".",
 )
 _OF_THE_LIME_PACKAGE: Final[Mapping[str, tuple[Part, ...]]] = {
-    **NO_OFFSETS,
+    **OFFSETS_OF_LIBRARIES,
     "kernel": _NO_PRODUCT,
     "distance_metric": _NO_PRODUCT,
     "model_regressor": (

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Any, Final, final
 
 import numpy as np
 from scipy.optimize import nnls
 
-from whybox.data.table import Table
+from whybox.data.table import Floats, Table
+from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each, smallest_seconds
+from whybox.methods.common.row_offsets import rows_and_own_offset
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.local_model import default_evals, sample_budget
@@ -31,11 +34,11 @@ NUMBERS_OF_A_VALUE: Final = 8  # arrays of float64 in the shape of the values th
 NUMBERS_OF_A_DRAW: Final = 9  # the same, of the draws and their columns
 
 
-def plan_rows(model: Any, background: Any, options: LimeOptions, rows: Table) -> MethodPlan:
+def plan_rows(model: Any, background: Any, options: LimeOptions, rows: Table, offset: Any = None) -> MethodPlan:
     """Return what :func:`whybox.lime` will cost with the same arguments.
 
     Args:
-        model, background, options: of the explainer. rows: to be explained.
+        model, background, options: of the explainer. rows: to be explained. offset: as given.
 
     Raises:
         WhyboxError: as the call itself, but for what only its answer shows.
@@ -44,25 +47,50 @@ def plan_rows(model: Any, background: Any, options: LimeOptions, rows: Table) ->
     explainer = Lime(model, background, options)
     reading = watch.elapsed_seconds()
     widths = options.widths or (None,)
-    problems = [resolve_rows(explainer.neighbourhood, rows, width) for width in widths]
+    rows, offset = rows_and_own_offset(explainer.neighbourhood.model, rows, offset)
+    problems = [resolve_rows(explainer.neighbourhood, rows, width, offset) for width in widths]
+    shifted = problems[0].shifted
+    of_rows = _ExplainRows(explainer, rows, None if shifted is None else shifted.offsets.given)
     if explainer.method == "exact":
-        return _exact_plan(explainer, rows, reading, len(widths))
+        return _exact_plan(of_rows, reading, len(widths))
     evaluated = len(rows) if isinstance(explainer.neighbourhood.model, BlackBox) else 0
     for problem in problems:
         sample_budget(LocalDesign(problem), evaluated)  # refuses what the call would
-    return _sampled_plan(explainer, rows, reading, len(widths))
+    return _sampled_plan(of_rows, reading, len(widths))
 
 
-def _exact_plan(explainer: Lime, rows: Table, reading: float, widths: int) -> MethodPlan:
+@final
+@dataclass(frozen=True, eq=False)
+class _ExplainRows:
+    """An explainer, rows, and their offsets, (rows, outputs), or None."""
+
+    explainer: Lime
+    rows: Table
+    offset: Floats | None
+
+    @property
+    def calls_a_row(self) -> int:
+        """How often a row is given to the model's own predict: with its offset once more, where that takes it."""
+        rule = self.explainer.neighbourhood.model.offset_rule
+        return 1 + (self.offset is not None and rule is not None and rule.predict is not None)
+
+    def first(self, count: int, explainer: Lime | None = None) -> Explanation:
+        """Explain the first rows, with another explainer than its own where one is given."""
+        offset = None if self.offset is None else self.offset[:count]
+        return (explainer or self.explainer)(self.rows.rows(slice(0, count)), offset=offset)
+
+
+def _exact_plan(of_rows: _ExplainRows, reading: float, widths: int) -> MethodPlan:
+    explainer, rows = of_rows.explainer, of_rows.rows
     neighbourhood, n = explainer.neighbourhood, len(rows)
     small, large = (min(n, k) for k in TIMED_ROWS)
     watch = Stopwatch()
-    answer = explainer(rows.rows(slice(0, large)))  # makes what is made once, and checks some numbers
+    answer = of_rows.first(large)  # makes what is made once, and checks some numbers
     first = watch.elapsed_seconds()
     each = 0.0
     if n > large:
         times = [
-            smallest_seconds(lambda k: explainer(rows.rows(slice(0, k))), lambda k=k: k)  # type: ignore[misc]
+            smallest_seconds(of_rows.first, lambda k=k: k)  # type: ignore[misc]
             for k in (small, large)
         ]
         each = max(times[1] - times[0], 0.0) / (large - small)
@@ -73,7 +101,7 @@ def _exact_plan(explainer: Lime, rows: Table, reading: float, widths: int) -> Me
         kernel="exact",
         exact=True,
         rows=n,
-        model_calls=float(answer.evidence.model_calls + (n - large) * widths),
+        model_calls=float(answer.evidence.model_calls + (n - large) * widths * of_rows.calls_a_row),
         memory_bytes=_bytes_of_values(explainer, n),
         given_bytes=bytes_given(rows),
         seconds=reading + first + (n - large) * each,
@@ -83,7 +111,8 @@ def _exact_plan(explainer: Lime, rows: Table, reading: float, widths: int) -> Me
     )
 
 
-def _sampled_plan(explainer: Lime, rows: Table, reading: float, widths: int) -> MethodPlan:
+def _sampled_plan(of_rows: _ExplainRows, reading: float, widths: int) -> MethodPlan:
+    explainer, rows = of_rows.explainer, of_rows.rows
     neighbourhood, n = explainer.neighbourhood, len(rows)
     evals, players = default_evals(explainer.options, n), neighbourhood.players.count
     spec = find("lime", "sampled")
@@ -97,16 +126,17 @@ def _sampled_plan(explainer: Lime, rows: Table, reading: float, widths: int) -> 
         model_calls=float(evals * widths),
         memory_bytes=memory,
         given_bytes=bytes_given(rows),
-        seconds=reading + widths * _seconds_of_sampling(explainer, rows, evals),
+        seconds=reading + widths * _seconds_of_sampling(of_rows, evals),
         notes=("at most: sampling stops when the largest values are settled; lower max_evals to bound it",),
     )
 
 
-def _seconds_of_sampling(explainer: Lime, rows: Table, evals: int) -> float:
+def _seconds_of_sampling(of_rows: _ExplainRows, evals: int) -> float:
     """Return how long a sample of so many predictions takes.
 
     One row and a few are timed at two sizes, unless that takes long; time is taken as a sum of what each draw, each row, and each draw for each row take.
     """
+    explainer, rows = of_rows.explainer, of_rows.rows
     a_prediction = _seconds_of_a_prediction(explainer)
     times: list[float] = []
     work: list[list[int]] = []
@@ -116,7 +146,7 @@ def _seconds_of_sampling(explainer: Lime, rows: Table, evals: int) -> float:
             if sum(times) > MAX_TIMED_SECONDS or (times and a_prediction * size > MAX_TIMED_SECONDS):
                 break
             timed, watch = explainer.limited(size), Stopwatch(may_wait=True)
-            made = int(timed(rows.rows(slice(0, count))).evidence.model_calls)
+            made = int(of_rows.first(count, timed).evidence.model_calls)
             times.append(max(watch.elapsed_seconds() - a_prediction * made, 0.0))
             work.append([made, count, made * count])
     each, _ = nnls(np.array(work, dtype=float), np.array(times))

@@ -15,7 +15,7 @@ from whybox.errors import Argument, InputError, OptionError
 from whybox.games.players import resolve_players
 from whybox.methods.common.bins import check_named_edges
 from whybox.methods.common.columns import Ints, category_positions
-from whybox.methods.common.cut_background import CutBackground, cut_background
+from whybox.methods.common.cut_background import CutBackground, cut_background, regions_at
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.piecewise import (
     BinnedColumn,
@@ -25,7 +25,9 @@ from whybox.methods.common.piecewise import (
 )
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import refuse_labels, resolve_model
-from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.common.row_offsets import resolve_offsets
+from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight, weighted_rows
+from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.methods.lime.encoded_numbers import EncodedNumbers
 from whybox.methods.lime.options import LimeOptions
 from whybox.models.base import Model
@@ -69,6 +71,7 @@ class LimeProblem:
     Attributes:
         neighbourhood: of the explainer. coded_rows: aligned with the model. prepared_rows: as they were given, with remarks. width: of the kernel.
         regions: for each player those of the rows. agreement: of the background. n_rows_checked: of the rows and the background together.
+        shifted: what makes predictions of raw outputs, where rows have offsets; else None.
     """
 
     neighbourhood: Neighbourhood
@@ -78,6 +81,19 @@ class LimeProblem:
     width: float
     agreement: float
     n_rows_checked: int
+    shifted: ShiftedOutputs | None = None
+
+    def rows_at(self, positions: Ints) -> LimeProblem:
+        """Return the problem of some of the rows."""
+        regions = regions_at(self.regions, positions)
+        shifted = None if self.shifted is None else self.shifted.rows_at(positions)
+        some = weighted_rows(self.rows.rows(positions), None)
+        return replace(self, coded_rows=some, regions=regions, shifted=shifted)
+
+    @property
+    def is_shifted_behind_link(self) -> bool:
+        """Whether the rows have offsets, and outputs are behind a link."""
+        return self.shifted is not None and self.selection.scale != "raw"
 
     @property
     def options(self) -> LimeOptions:
@@ -225,17 +241,22 @@ def resolve_neighbourhood(model: Any, background: Any, options: LimeOptions) -> 
     return Neighbourhood(resolved, players, *pieces, *resolved.compare(), options)
 
 
-def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = None) -> LimeProblem:
+def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = None, offset: Any = None) -> LimeProblem:
     """Find the own region of each row.
 
     Args:
-        neighbourhood: of the explainer. X: rows. width: of the kernel; None: that of the options.
+        neighbourhood: of the explainer. X: rows. width: of the kernel; None: that of the options. offset: of each row, (n,) or (n, outputs); None: they have none.
 
     Raises:
         WhyboxError: see whybox.errors.
     """
     options, found = neighbourhood.options, neighbourhood.find_regions(X)
     chosen = width if width is not None else options.kernel_width
+    shifted, compared = None, found.n_rows_compared
+    if offset is not None:
+        offsets = resolve_offsets(neighbourhood.model, offset, len(found.rows))
+        shifted = ShiftedOutputs(offsets, neighbourhood.selection)
+        compared += len(found.rows) if offsets.is_compared else 0
     return LimeProblem(
         neighbourhood,
         found.rows,
@@ -243,7 +264,8 @@ def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = Non
         found.regions,
         neighbourhood.default_width if chosen is None else float(chosen),
         neighbourhood.agreement,
-        neighbourhood.n_rows_checked + found.n_rows_compared,
+        neighbourhood.n_rows_checked + compared,
+        shifted,
     )
 
 

@@ -15,6 +15,7 @@ from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.evidence import make_evidence
 from whybox.methods.common.output import OutputSelection
+from whybox.methods.common.shifted_outputs import offset_fingerprints, offset_settings
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.local_model import FREEDOM, LocalModel, certificates
 from whybox.methods.lime.options import LimeOptions
@@ -27,6 +28,7 @@ from whybox.numerics.statistics import confidence_interval
 
 __all__ = ["local_explanation"]
 
+OFFSET_NOTE: Final = "Every row that is drawn near a row has the offset of that row."
 LIME_DRAWS: Final = 5_000  # of the lime package, for its ridge
 
 Extras = dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]
@@ -85,6 +87,7 @@ def local_explanation(
         seconds=seconds,
         spot_checks=spot_checks,
         settings=_settings(design, model),
+        fingerprints=offset_fingerprints(problem.shifted),
     )
     players, background = problem.neighbourhood.players, problem.neighbourhood.background
     evidence = replace(
@@ -121,6 +124,7 @@ def _extras(design: LocalDesign, model: LocalModel, picked: _Picker) -> Extras:
         "effective_size": (("row",), np.clip(design.effective_size, 0.0, 1.0)),
         "label": (("row",), picked.labels),
         "converged": (("row",), model.converged),
+        **({} if problem.shifted is None else problem.shifted.extras),
         "certified": (row_dims, picked(certified)),
         "rank": (("row", "feature", *picked.axis), picked(rank)),
     }
@@ -219,6 +223,7 @@ def _settings(design: LocalDesign, model: LocalModel) -> dict[str, Any]:
         "alpha": options.alpha or 0.0,
         "draws": model.draws,
         "draws_for": "the spread of outputs alone" if model.exact else "every number",
+        **offset_settings(problem.shifted),
     }
 
 
@@ -242,6 +247,8 @@ def _notes(problem: LimeProblem, model: LocalModel, extras: Extras, reason: str 
             "the cell itself with the background."
         )
     notes += _notes_on_constants(problem)
+    if problem.shifted is not None:
+        notes += [problem.shifted.offsets.note, OFFSET_NOTE]
     return (*dict.fromkeys(notes), *_guards(extras))
 
 

@@ -17,11 +17,13 @@ from scipy.stats import qmc
 from whybox.data.table import Floats
 from whybox.errors import NonFiniteError
 from whybox.methods.common.evaluation import HybridEvaluator
+from whybox.methods.common.output import raw_selection
 from whybox.methods.lime.additive_fit import AdditiveBasis, AdditiveFit, additive_basis, solve_additive
 from whybox.methods.lime.problem import Neighbourhood
 from whybox.methods.lime.sample import Sample, places_of, sample_of
+from whybox.models.base import Model
 
-__all__ = ["REPLICATES", "DrawnRows", "LocalValues", "SharedSample", "UniformNumbers", "finite_outputs"]
+__all__ = ["REPLICATES", "DrawnRows", "LocalValues", "RawDraws", "SharedSample", "UniformNumbers", "finite_outputs"]
 
 REPLICATES: Final = 16  # independent scramblings
 MAX_KEPT: Final = 2**20  # numbers of drawn rows, and as many functions of them, that an explainer keeps
@@ -106,13 +108,38 @@ class DrawnRows:
 
 
 @final
+class RawDraws:
+    """Raw outputs of drawn rows, evaluated once for several samples of the same rows whose outputs have different offsets.
+
+    Args:
+        model: that is read.
+    """
+
+    def __init__(self, model: Model) -> None:
+        self._evaluator = HybridEvaluator(model, raw_selection(model.outputs))
+        self._kept: dict[tuple[int, int], Floats] = {}
+
+    @property
+    def spent(self) -> int:
+        """Predictions of single rows made so far."""
+        return self._evaluator.spent
+
+    def outputs(self, first: int, sample: Sample, what: str) -> Floats:
+        """Return the raw outputs of a sample, (draws, model outputs); `first` is as of :meth:`DrawnRows.sample`, `what` is shown beside the progress bar."""
+        key = first, len(sample)
+        if key not in self._kept:
+            self._kept[key] = self._evaluator.evaluate_rows(sample.table, np.arange(len(sample)), what=what)
+        return self._kept[key]
+
+
+@final
 @dataclass
 class SharedSample:
     """A sample that grows by doubling, each scrambling by the next points of its own sequence.
 
     Attributes:
         drawn: the rows. evaluator: of the model. samples: what was drawn so far, one each time. outputs: of each. unseen_outputs: of the first draws
-            with cells that the background never has; None: not evaluated.
+            with cells that the background never has; None: not evaluated. raw: what the outputs are made of, where these are known; each draw still counts.
     """
 
     drawn: DrawnRows
@@ -120,6 +147,7 @@ class SharedSample:
     samples: list[Sample] = field(default_factory=list)
     outputs: list[Floats] = field(default_factory=list)
     unseen_outputs: Floats | None = None
+    raw: RawDraws | None = None
     _gram: Floats | None = None
     _moments: Floats | None = None
     _in_sums: int = 0  # samples that the two hold
@@ -142,7 +170,13 @@ class SharedSample:
         """
         sample = self.drawn.sample(self.draws, draws)
         what = f"LIME, {len(sample):,} sampled rows"
-        outputs = finite_outputs(self.evaluator.evaluate_rows(sample.table, np.arange(len(sample)), what=what))
+        if self.raw is None:
+            outputs = self.evaluator.evaluate_rows(sample.table, np.arange(len(sample)), what=what)
+        else:
+            self.evaluator.spent += len(sample)
+            known = self.raw.outputs(self.draws, sample, what)
+            outputs = self.evaluator.output.from_raw(known, self.evaluator.model.outputs.link)
+        outputs = finite_outputs(outputs)
         self.samples.append(sample)
         self.outputs.append(outputs)
 

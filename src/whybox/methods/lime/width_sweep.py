@@ -12,7 +12,7 @@ from whybox.explanation.explanation import Explanation
 
 __all__ = ["join_widths"]
 
-_OF_ROWS = ("condition", "share", "label", "interval_level")  # that no width changes
+_OF_ROWS = ("condition", "share", "label", "interval_level", "offset")  # that no width changes
 
 
 def join_widths(widths: Sequence[float], parts: Sequence[Explanation]) -> Explanation:

@@ -37,10 +37,11 @@ from whybox.methods.common.row_offsets import (
     separate_offset,
 )
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
+from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.methods.shap.differing_players import players_that_differ
 from whybox.methods.shap.game_budget import engine_budget, evals_per_row
 from whybox.methods.shap.loss_games import LossGames, loss_selection
-from whybox.methods.shap.offset_games import OffsetGames, ShiftedOutputs, check_offset_options
+from whybox.methods.shap.offset_games import OffsetGames, check_offset_options
 from whybox.methods.shap.options import ShapOptions
 from whybox.methods.shap.row_games import RowGames
 from whybox.models.base import Model

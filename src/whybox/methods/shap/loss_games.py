@@ -22,7 +22,7 @@ from whybox.methods.common.columns import Ints
 from whybox.methods.common.options import not_together
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.row_losses import AUTO_LOSS, RowLosses, check_loss_scale
-from whybox.methods.shap.offset_games import ShiftedOutputs
+from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.methods.shap.row_games import RowGames
 from whybox.models.base import digest
 from whybox.models.links import PREDICTION_UNITS

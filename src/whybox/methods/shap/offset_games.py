@@ -19,10 +19,11 @@ from whybox.explanation.kinds import OFFSET_INSIDE_SETTING, OFFSET_SETTING
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.options import not_together
 from whybox.methods.common.output import OutputSelection
-from whybox.methods.common.row_offsets import RowOffsets, check_finite
+from whybox.methods.common.row_offsets import RowOffsets
+from whybox.methods.common.shifted_outputs import ShiftedOutputs, offset_extras
 from whybox.methods.shap.row_games import RowGames, shared_base
 
-__all__ = ["OffsetGames", "ShiftedOutputs", "check_offset_options", "with_offsets"]
+__all__ = ["OffsetGames", "check_offset_options", "with_offsets"]
 
 OWN_BASES_NOTE: Final = "The offset is part of each row's own base (base_values)."
 OFFSET_GAMES_NOTE: Final = (
@@ -52,32 +53,6 @@ def check_offset_options(*, stochastic: bool, surrogate: bool | None, behind_lin
             "offset",
             " behind a link: it is fitted to outputs that depend on the cells of a row alone, and these depend on the offset too. Leave it out.",
         )
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class ShiftedOutputs:
-    """Predictions of rows from raw outputs and what is added to those by row.
-
-    Attributes:
-        offsets: of the rows. selection: of the predictions, on their scale.
-    """
-
-    offsets: RowOffsets
-    selection: OutputSelection
-
-    def predictions(self, rows: Ints, raw: Floats) -> Floats:
-        """Return predictions (k, ..., outputs explained) of hybrids of some rows (k,) from raw outputs (k, ..., model outputs)."""
-        added = self.offsets.rows_at(rows).added.reshape(len(rows), *(1,) * (raw.ndim - 2), raw.shape[-1])
-        with np.errstate(over="ignore"):
-            found = self.selection.from_raw(raw + added, self.offsets.model.outputs.link)
-        check_finite(found, rows)
-        return found
-
-    @property
-    def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-        """The offset of each row."""
-        return _offset_extras(self.offsets)
 
 
 @final
@@ -131,23 +106,6 @@ class OffsetGames(RowGames):
         return "the model with the row's offset predicts"
 
 
-def _offset_extras(
-    offsets: RowOffsets, selection: OutputSelection | None = None
-) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-    """Return the offset of each row, (n,), or for each raw output, (n, outputs).
-
-    Args:
-        selection: of raw outputs that are explained; None: those of the model, under an axis of their own.
-    """
-    if selection is None:
-        given = offsets.given
-        return {
-            "offset": (("row",), given[:, 0].copy()) if given.shape[1] == 1 else (("row", "raw_output"), given.copy())
-        }
-    chosen = np.ascontiguousarray(selection.drop_output_axis(selection.select_values(offsets.given)))
-    return {"offset": (("row", "output") if selection.has_output_axis else ("row",), chosen)}
-
-
 def with_offsets(
     e: Explanation, offsets: RowOffsets, selection: OutputSelection, bases: Floats | None = None
 ) -> Explanation:
@@ -176,7 +134,7 @@ def _inside(e: Explanation, offsets: RowOffsets, selection: OutputSelection, bas
     own = np.ascontiguousarray(selection.drop_output_axis(bases))
     return {
         "base": np.array(selection.drop_output_axis(shared_base(bases))),
-        "extras": {**e.extras, "base": (dims, own), **_offset_extras(offsets)},
+        "extras": {**e.extras, "base": (dims, own), **offset_extras(offsets)},
     }
 
 
@@ -184,7 +142,7 @@ def _added(e: Explanation, offsets: RowOffsets, selection: OutputSelection) -> d
     """What changes on the additive scale: the same values from other bases to other predictions."""
     replaced = selection.drop_output_axis(selection.select_values(offsets.replaced))
     added = selection.drop_output_axis(selection.select_values(offsets.added))
-    extras = _offset_extras(offsets, selection)
+    extras = offset_extras(offsets, selection)
     dims, given = extras["offset"]
     base = np.asarray(e.base - replaced)
     assert e.prediction is not None  # noqa: S101  # of rows
