@@ -19,24 +19,24 @@ if TYPE_CHECKING:
     from whybox.compat.shap import utils as utils
     from whybox.compat.shap.backgrounds import kmeans as kmeans
     from whybox.compat.shap.backgrounds import sample as sample
+    from whybox.compat.shap.cohorts import Cohorts as Cohorts
     from whybox.compat.shap.evaluated import ExactExplainer as ExactExplainer
     from whybox.compat.shap.evaluated import PartitionExplainer as PartitionExplainer
     from whybox.compat.shap.evaluated import PermutationExplainer as PermutationExplainer
     from whybox.compat.shap.explainer import Explainer as Explainer
     from whybox.compat.shap.explanation import Explanation as Explanation
-    from whybox.compat.shap.cohorts import Cohorts as Cohorts
     from whybox.compat.shap.kernel import KernelExplainer as KernelExplainer
     from whybox.compat.shap.kernel import SamplingExplainer as SamplingExplainer
     from whybox.compat.shap.legacy_plots import bar_plot as bar_plot
     from whybox.compat.shap.legacy_plots import decision_plot as decision_plot
     from whybox.compat.shap.legacy_plots import dependence_plot as dependence_plot
     from whybox.compat.shap.legacy_plots import summary_plot as summary_plot
-    from whybox.compat.shap.old_shapes import old_shapes as old_shapes
-    from whybox.compat.shap.plots import force as force_plot
-    from whybox.compat.shap.plots import heatmap as heatmap_plot
+    from whybox.compat.shap.list_form import old_shapes as old_shapes
+    from whybox.compat.shap.plots import force as force_plot  # noqa: F401
+    from whybox.compat.shap.plots import heatmap as heatmap_plot  # noqa: F401
     from whybox.compat.shap.plots import initjs as initjs
-    from whybox.compat.shap.plots import text as text_plot
-    from whybox.compat.shap.plots import waterfall as waterfall_plot
+    from whybox.compat.shap.plots import text as text_plot  # noqa: F401
+    from whybox.compat.shap.plots import waterfall as waterfall_plot  # noqa: F401
     from whybox.compat.shap.read import AdditiveExplainer as AdditiveExplainer
     from whybox.compat.shap.read import LinearExplainer as LinearExplainer
     from whybox.compat.shap.tree import TreeExplainer as TreeExplainer
@@ -61,7 +61,7 @@ _PLACES: Final = {
     "heatmap_plot": "plots:heatmap",
     "initjs": "plots",
     "kmeans": "backgrounds",
-    "old_shapes": "old_shapes",
+    "old_shapes": "list_form",
     "sample": "backgrounds",
     "summary_plot": "legacy_plots",
     "text_plot": "plots:text",
@@ -82,9 +82,7 @@ def __getattr__(name: str) -> Any:
         return import_module(_HERE + name)
     if name in _PLACES:
         place, _, own = _PLACES[name].partition(":")
-        value = getattr(import_module(_HERE + place), own or name)
-        globals()[name] = value  # before a module of this name: old_shapes is the function
-        return value
+        return getattr(import_module(_HERE + place), own or name)
     if name in REFUSED:
         return refused(name)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -124,7 +124,7 @@ def _rows_at(X: Any, rows: npt.NDArray[np.intp]) -> Any:
     return X[rows] if hasattr(X, "shape") else [X[i] for i in rows]
 
 
-def kmeans(X: Any, k: int, round_values: bool = True) -> DenseData:  # noqa: FBT001, FBT002  # as shap has it
+def kmeans(X: Any, k: int, round_values: bool = True) -> DenseData:  # as shap has it
     """Return `k` means of the rows, each with the share of the rows that it stands for; explainers weigh them so.
 
     Args:

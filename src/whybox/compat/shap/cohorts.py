@@ -32,6 +32,7 @@ class Cohorts:
         return Cohorts(**{own: getattr(each, name) for own, each in self.cohorts.items()})
 
     def __call__(self, *args: Any, **kwargs: Any) -> Cohorts:
+        """Call what each holds: ``cohorts.mean(0)``."""
         return Cohorts(**{name: each(*args, **kwargs) for name, each in self.cohorts.items()})
 
     def __len__(self) -> int:

@@ -24,7 +24,7 @@ def diabetes(n_points: int | None = None) -> tuple[Any, Any]:
     return _pair(load_diabetes(as_frame=True), n_points)
 
 
-def iris(display: bool = False, n_points: int | None = None) -> tuple[Any, Any]:  # noqa: FBT001, FBT002  # as shap has it
+def iris(display: bool = False, n_points: int | None = None) -> tuple[Any, Any]:  # as shap has it
     """Return the irises, frame and target; with `display` the names of the species."""
     from sklearn.datasets import load_iris
 
@@ -53,7 +53,18 @@ def __getattr__(name: str) -> Any:
     Raises:
         AttributeError: shap has no such data.
     """
-    downloaded = ("a1a", "adult", "cancer", "communitiesandcrime", "corrgroups60", "imagenet50", "imdb", "independentlinear60", "nhanesi", "rank")
+    downloaded = (
+        "a1a",
+        "adult",
+        "cancer",
+        "communitiesandcrime",
+        "corrgroups60",
+        "imagenet50",
+        "imdb",
+        "independentlinear60",
+        "nhanesi",
+        "rank",
+    )
     if name not in downloaded:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 

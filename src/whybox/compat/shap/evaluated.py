@@ -42,7 +42,7 @@ class _Evaluated(Explainer):
         masker: Any = None,
         link: Any = identity,
         feature_names: Any = None,
-        linearize_link: bool = True,  # noqa: FBT001, FBT002  # as shap has it
+        linearize_link: bool = True,  # as shap has it
         seed: int | None = None,
         output_names: Any = None,
         **call_args: Any,
@@ -78,12 +78,15 @@ class _Evaluated(Explainer):
             OptionError: what is not honoured; see docs/from_shap.md. Others as :func:`whybox.explain`.
         """
         if len(args) != 1:
-            refuse("several inputs of an explainer", "explain a function of one table; networks of several inputs go to wb.saliency.")
+            refuse(
+                "several inputs of an explainer",
+                "explain a function of one table; networks of several inputs go to wb.saliency.",
+            )
         given = {**self._call_args, **options}
         self._check_options(given)
         outputs = given.get("outputs")
         if isinstance(self.masker, Text) or (self._background.rows is None and is_column_of_texts(args[0])):
-            e = self._explain_texts(args[0], given)
+            e: Any = self._explain_texts(args[0], given)
         else:
             e = self._explain_rows(args[0], given)
         return e if outputs is None else e[..., outputs]
@@ -97,7 +100,7 @@ class _Evaluated(Explainer):
         Raises:
             OptionError: as a call.
         """
-        from whybox.compat.shap.old_shapes import shaped
+        from whybox.compat.shap.list_form import shaped
 
         rows, single = self._rows(X)
         if npermutations is not None:
@@ -106,18 +109,36 @@ class _Evaluated(Explainer):
         return shaped(e.values[0] if single else e.values, has_outputs=e.values.ndim == 3)
 
     def _check_options(self, given: dict[str, Any]) -> None:
-        known = ("max_evals", "main_effects", "error_bounds", "batch_size", "outputs", "silent", "interactions", "fixed_context", "batch_evals")
+        known = (
+            "max_evals",
+            "main_effects",
+            "error_bounds",
+            "batch_size",
+            "outputs",
+            "silent",
+            "interactions",
+            "fixed_context",
+            "batch_evals",
+        )
         unknown = next((name for name in given if name not in known), None)
         if unknown is not None:
             raise TypeError(f"{type(self).__name__} takes no argument {unknown!r}.")
-        refuse_given("main_effects", given.get("main_effects", False), "wb.effects(model, X) draws the effect of a feature alone.", default=False)
+        refuse_given(
+            "main_effects",
+            given.get("main_effects", False),
+            "wb.effects(model, X) draws the effect of a feature alone.",
+            default=False,
+        )
         if given.get("interactions", False) not in (False, 1) or given.get("interactions") is True:
             refuse(
                 "interactions of shap.ExactExplainer",
                 "they are Shapley-Taylor indices; wb.explain(model, X, background, order=2) returns Shapley interactions, as TreeExplainer does.",
             )
         if given.get("fixed_context") is not None:
-            refuse("fixed_context", "the exact Owen value of every word or feature is computed, or estimated with its error.")
+            refuse(
+                "fixed_context",
+                "the exact Owen value of every word or feature is computed, or estimated with its error.",
+            )
         if isinstance(given.get("outputs"), OpChain):
             refuse("outputs by an operation", "pass positions or names, or slice the answer: e[..., [0, 1]].")
 
@@ -138,7 +159,7 @@ class _Evaluated(Explainer):
             function, self.link, to_array, behind, self._weights, budget=one, names=names, seed=self._seed
         )
 
-    def _budget(self, max_evals: Any, width: int) -> Budget | None:
+    def _budget(self, max_evals: Any, width: int) -> Budget:
         return call_budget(max_evals, max(USUAL_COALITIONS, 20 * width), self._background.most_counted)
 
     def _explain_texts(self, texts: Any, given: dict[str, Any]) -> TextExplanation:
@@ -167,7 +188,7 @@ class ExactExplainer(_Evaluated):
     _method = "exact_shap"
     _of_texts = "exact_shap"
 
-    def _budget(self, max_evals: Any, width: int) -> Budget | None:
+    def _budget(self, max_evals: Any, width: int) -> Budget:
         most = MOST_COALITIONS if isinstance(max_evals, str) and max_evals == "auto" else max_evals
         if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
             raise OptionError(f"max_evals of an explainer is 'auto' or a positive whole number; this is {most!r}.")
@@ -209,10 +230,11 @@ class PartitionExplainer(_Evaluated):
         link: Any = identity,
         linearize_link: bool = True,
         feature_names: Any = None,
+        seed: int | None = None,
         **call_args: Any,
     ) -> None:
         super().__init__(
-            model, masker, link, feature_names, linearize_link, output_names=output_names, **call_args
+            model, masker, link, feature_names, linearize_link, seed=seed, output_names=output_names, **call_args
         )
         if self.link is not identity:
             refuse("link of shap.PartitionExplainer", "pass a function that returns the output behind the link.")

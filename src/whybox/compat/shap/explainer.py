@@ -12,8 +12,8 @@ from whybox.compat.shap.answers import Answers, Budget
 from whybox.compat.shap.backgrounds import CUT_BY_SHAP, Background, as_background, rows_as
 from whybox.compat.shap.explanation import Explanation, explanation_of
 from whybox.compat.shap.links import as_link, identity
+from whybox.compat.shap.list_form import shaped
 from whybox.compat.shap.maskers import Masker, Text
-from whybox.compat.shap.old_shapes import shaped
 from whybox.errors import OptionError, UnknownFieldError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation as OwnExplanation
 from whybox.methods.common.words.text_model import takes_only_texts
@@ -58,7 +58,7 @@ class Explainer:
         algorithm: str = "auto",
         output_names: Any = None,
         feature_names: Any = None,
-        linearize_link: bool = True,  # noqa: FBT001, FBT002  # as shap has it
+        linearize_link: bool = True,  # as shap has it
         seed: int | None = None,
         **call_args: Any,
     ) -> None:
@@ -82,8 +82,7 @@ class Explainer:
         else:
             given["link"] = link
         if algorithm in ("exact", "permutation", "partition"):
-            given |= {"linearize_link": linearize_link, **call_args}
-            given |= {"seed": seed} if algorithm == "permutation" else {}
+            given |= {"linearize_link": linearize_link, "seed": seed, **call_args}
         elif call_args:
             given |= call_args
         self.__init__(model, masker, **given)  # type: ignore[misc]  # of the class that was chosen
@@ -184,5 +183,3 @@ def _algorithm_for(model: Any, masker: Any) -> tuple[str, Any]:
 
 def _is_tokenizer(masker: Any) -> bool:
     return masker is not None and not isinstance(masker, Masker) and callable(getattr(masker, "encode", None))
-
-

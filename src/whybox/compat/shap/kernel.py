@@ -41,7 +41,9 @@ class _OfFunctions(Explainer):
         names = None if names is None or hasattr(data, "iloc") else list(names)
         background = self._prepare(model, data, feature_names=feature_names or names, link=link, cut=None)
         if background.rows is None:
-            refuse(f"shap.{type(self).__name__} without data", "pass the rows that absent features take their values from.")
+            refuse(
+                f"shap.{type(self).__name__} without data", "pass the rows that absent features take their values from."
+            )
         if background.clustering is not None or background.correlated:
             refuse(f"a masker in shap.{type(self).__name__}", "pass rows, or shap.kmeans(rows, k).")
         self._seed = kwargs.get("seed") or 0
@@ -76,7 +78,7 @@ class _OfFunctions(Explainer):
         Raises:
             OptionError: what is not honoured; see docs/from_shap.md. Others as :func:`whybox.explain`.
         """
-        from whybox.compat.shap.old_shapes import shaped
+        from whybox.compat.shap.list_form import shaped
 
         e, single = self._explained(X, **options)
         values = e.values[0] if single else e.values
@@ -99,8 +101,15 @@ class _OfFunctions(Explainer):
         y, collects = options.pop("y", None), options.pop("gc_collect", False)
         if l1_reg not in (None, False, 0, "auto"):
             refuse(f"l1_reg={l1_reg!r}", NO_SELECTION)
-        refuse_given("y", y, "the prediction is explained; wb.explain(model, X, background, loss='log', y=y) explains the loss.")
-        refuse_given("min_samples_per_feature", options.pop("min_samples_per_feature", 100), "draws go where errors are largest.", default=100)
+        refuse_given(
+            "y", y, "the prediction is explained; wb.explain(model, X, background, loss='log', y=y) explains the loss."
+        )
+        refuse_given(
+            "min_samples_per_feature",
+            options.pop("min_samples_per_feature", 100),
+            "draws go where errors are largest.",
+            default=100,
+        )
         options.pop("silent", None)  # a bar is shown in terminals after two seconds, and goes away
         if options:
             raise TypeError(f"{type(self).__name__} takes no argument {next(iter(options))!r}.")
@@ -171,7 +180,11 @@ class SamplingExplainer(_OfFunctions):
 
 def _with_output_axis(e: Explanation) -> Explanation:
     """The output axis of a function that returns one column."""
-    arrays = {name: None if a is None else a[..., None] for name, a in e._arrays.items() if name not in ("data", "display_data")}
+    arrays = {
+        name: None if a is None else a[..., None]
+        for name, a in e.held.arrays.items()
+        if name not in ("data", "display_data")
+    }
     return Explanation(
         **{name: arrays[name] for name in ("values", "base_values", "error_std", "lower_bounds", "upper_bounds")},
         data=e.data,

@@ -37,7 +37,7 @@ def summary_plot(
     max_display: int | None = None,
     plot_type: str | None = None,
     title: str | None = None,
-    show: bool = True,  # noqa: FBT001, FBT002  # as shap has it
+    show: bool = True,  # as shap has it
     class_names: Any = None,
     **looks: Any,
 ) -> Any:
@@ -78,10 +78,12 @@ def _outputs_or_pairs(shap_values: Any, features: Any, feature_names: Any, class
     names = [f"output {k}" for k in range(last)] if class_names is None else list(class_names)
     given = getattr(features, "columns", None) if feature_names is None else feature_names
     base = np.full((rows, last), np.nan)
-    return Explanation(shap_values, base, features, feature_names=None if given is None else list(given), output_names=names)
+    return Explanation(
+        shap_values, base, features, feature_names=None if given is None else list(given), output_names=names
+    )
 
 
-def dependence_plot(
+def dependence_plot(  # noqa: PLR0913, PLR0917  # as shap has it
     ind: Any,
     shap_values: Any = None,
     features: Any = None,
@@ -90,7 +92,7 @@ def dependence_plot(
     interaction_index: Any = "auto",
     title: str | None = None,
     ax: Any = None,
-    show: bool = True,  # noqa: FBT001, FBT002  # as shap has it
+    show: bool = True,  # as shap has it
     **looks: Any,
 ) -> Any:
     """Draw the values of one feature against its cells.
@@ -119,7 +121,7 @@ def bar_plot(
     features: Any = None,
     feature_names: Any = None,
     max_display: int | None = None,
-    show: bool = True,  # noqa: FBT001, FBT002  # as shap has it
+    show: bool = True,  # as shap has it
 ) -> Any:
     """Draw the sizes of the values of one row; arguments are those of :func:`summary_plot`.
 
@@ -128,6 +130,10 @@ def bar_plot(
     """
     if np.ndim(shap_values) != 1:
         refuse("shap.bar_plot of several rows", "shap.summary_plot(values, X, plot_type='bar') draws their means.")
-    refuse_given("max_display of shap.bar_plot", None if max_display is None or max_display > 0 else max_display, "pass a positive number.")
+    refuse_given(
+        "shap.bar_plot: max_display",
+        None if max_display is None or max_display > 0 else max_display,
+        "pass a positive number.",
+    )
     e = made_explanation(shap_values, features, feature_names)
     return shown(draw_bar(own(e, "bar_plot"), max_display=7 if max_display is None else max_display), show=show)

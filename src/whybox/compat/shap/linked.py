@@ -75,7 +75,9 @@ def explain_linked(
         WhyboxError: as :func:`whybox.explain`.
     """
     width = background.shape[1]
-    share = np.full(len(background), 1.0 / len(background)) if weights is None else np.asarray(weights, dtype=np.float64)
+    share = (
+        np.full(len(background), 1.0 / len(background)) if weights is None else np.asarray(weights, dtype=np.float64)
+    )
     options = ShapOptions(
         max_evals=budget.max_evals(1, 1), tol=1e-9 if budget.is_given else None, seed=seed, spot_checks=SPOT_CHECKS
     )
@@ -100,4 +102,3 @@ def explain_linked(
         upper_bounds=None if half is None else values + half,
         compute_time=sum(e.evidence.seconds for e in found),
     )
-

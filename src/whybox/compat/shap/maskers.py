@@ -111,7 +111,7 @@ class Text(Masker):
         self,
         tokenizer: Any = None,
         mask_token: str | None = None,
-        collapse_mask_token: Any = "auto",
+        collapse_mask_token: Any = "auto",  # noqa: S107  # no password
         output_type: str = "string",
     ) -> None:
         if collapse_mask_token != "auto" or output_type != "string":  # noqa: S105  # no password

@@ -14,15 +14,13 @@ class OpChain:
     def __init__(self, steps: tuple[tuple[str, Any], ...] = ()) -> None:
         self._steps = steps
 
-    def _with(self, name: str) -> OpChain:
-        return OpChain((*self._steps, ("attribute", name)))
-
     def __getattr__(self, name: str) -> OpChain:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self._with(name)
+        return OpChain((*self._steps, ("attribute", name)))
 
     def __call__(self, *args: Any, **kwargs: Any) -> OpChain:
+        """Add the arguments of the last operation."""
         return OpChain((*self._steps, ("call", (args, kwargs))))
 
     def __getitem__(self, key: Any) -> OpChain:

@@ -72,7 +72,7 @@ def check_looks(figure: str, given: dict[str, Any], *, defaults: dict[str, Any] 
         if name not in defaults:
             raise TypeError(f"shap.plots.{figure} takes no argument {name!r}.")
         if not (name == "clustering" and value is False):
-            refuse_given(f"{name} of shap.plots.{figure}", value, ON_THE_AXES, default=defaults[name])
+            refuse_given(f"shap.plots.{figure}: {name}", value, ON_THE_AXES, default=defaults[name])
 
 
 def shown(ax: Axes, *, show: bool) -> Axes | None:
@@ -97,30 +97,51 @@ def own(e: Any, figure: str) -> OwnExplanation:
         return e.to_whybox()
     if all(hasattr(e, name) for name in ("values", "base_values", "data", "feature_names")):  # of shap itself
         return OwnExplanation.from_shap(e)
-    raise OptionError(f"shap.plots.{figure} draws an Explanation, as explainer(X) returns it; this is a {type(e).__name__}.")
+    raise OptionError(
+        f"shap.plots.{figure} draws an Explanation, as explainer(X) returns it; this is a {type(e).__name__}."
+    )
 
 
 def _title(e: Any) -> str | None:
-    """What was done to the values before they are drawn."""
-    history = getattr(e, "op_history", [])
-    return None if not isinstance(e, Explanation) or not history else f"Values: {', '.join(history)}"
+    """What was done to the values before they are drawn; of one row that it is one."""
+    if not isinstance(e, Explanation):
+        return None
+    if e.op_history:
+        return f"Values: {', '.join(e.op_history)}"
+    return "Sizes of the values of one row" if np.ndim(e.values) == 1 else None
 
 
-def bar(shap_values: Any, max_display: int = 10, order: Any = None, ax: Any = None, show: bool = True, **looks: Any) -> Any:  # noqa: FBT001, FBT002
+def bar(
+    shap_values: Any, max_display: int = 10, order: Any = None, ax: Any = None, show: bool = True, **looks: Any
+) -> Any:
     """Draw mean sizes over the rows, or the sizes of one row or of a reduction, ``e.abs.max(0)``; several outputs are stacked.
 
     Raises:
         OptionError: cohorts, an order other than by size, or looks that are set.
     """
     if isinstance(shap_values, (Cohorts, dict)):
-        refuse("shap.plots.bar of cohorts", "draw one figure each: for name, e in cohorts.cohorts.items(): shap.plots.bar(e).")
+        refuse(
+            "shap.plots.bar of cohorts",
+            "draw one figure each: for name, e in cohorts.cohorts.items(): shap.plots.bar(e).",
+        )
     _check_order("bar", order)
     check_looks("bar", looks)
     e = own(shap_values, "bar")
-    return shown(draw_bar(e, max_display=max_display, ax=ax, title=_title(shap_values)), show=show)
+    axes = draw_bar(e, max_display=max_display, ax=ax, title=_title(shap_values))
+    if "row" not in e.dims and "feature" in e.dims:  # the figure takes a mean over rows, and there are none
+        axes.set_xlabel(f"size ({e.units})" if e.named_units else "size (in units of the prediction)")
+    return shown(axes, show=show)
 
 
-def beeswarm(shap_values: Any, max_display: int = 10, order: Any = None, color: Any = None, ax: Any = None, show: bool = True, **looks: Any) -> Any:  # noqa: FBT001, FBT002
+def beeswarm(
+    shap_values: Any,
+    max_display: int = 10,
+    order: Any = None,
+    color: Any = None,
+    ax: Any = None,
+    show: bool = True,
+    **looks: Any,
+) -> Any:
     """Draw one dot a row and feature.
 
     Raises:
@@ -128,12 +149,12 @@ def beeswarm(shap_values: Any, max_display: int = 10, order: Any = None, color: 
     """
     _check_order("beeswarm", order)
     check_looks("beeswarm", looks)
-    refuse_given("color of shap.plots.beeswarm", color, "dots have the colours of the feature's values.")
+    refuse_given("shap.plots.beeswarm: color", color, "dots have the colours of the feature's values.")
     e = own(shap_values, "beeswarm")
     return shown(draw_beeswarm(e, max_display=max_display, ax=ax, title=_title(shap_values)), show=show)
 
 
-def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any:  # noqa: FBT001, FBT002
+def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any:
     """Draw one row as steps from the base to the prediction.
 
     Raises:
@@ -142,7 +163,9 @@ def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any
     return shown(draw_waterfall(own(shap_values, "waterfall"), max_display=max_display), show=show)
 
 
-def scatter(shap_values: Any, color: Any = "#1E88E5", title: str | None = None, ax: Any = None, show: bool = True, **looks: Any) -> Any:  # noqa: FBT001, FBT002
+def scatter(
+    shap_values: Any, color: Any = "#1E88E5", title: str | None = None, ax: Any = None, show: bool = True, **looks: Any
+) -> Any:
     """Draw the values of one feature, ``e[:, "age"]``, against its cells.
 
     Args:
@@ -153,8 +176,8 @@ def scatter(shap_values: Any, color: Any = "#1E88E5", title: str | None = None, 
         OptionError: several features, several outputs, or looks that are set.
     """
     check_looks("scatter", looks)
-    whole = getattr(shap_values, "_whole", None)
-    if not isinstance(shap_values, Explanation) or whole is None:
+    whole = shap_values.held.whole if isinstance(shap_values, Explanation) else None
+    if whole is None:
         refuse("shap.plots.scatter of several features", "draw one at a time: shap.plots.scatter(e[:, 'age']).")
     if isinstance(color, Explanation):
         by = color.feature_names if isinstance(color.feature_names, str) else "auto"
@@ -163,7 +186,7 @@ def scatter(shap_values: Any, color: Any = "#1E88E5", title: str | None = None, 
             refuse("color by numbers", "pass the Explanation, e, or that of one feature, e[:, 'age'].")
         by = None
     name = shap_values.feature_names
-    return shown(draw_scatter(own(whole, "scatter"), name, color=by, ax=ax, title=title), show=show)
+    return shown(draw_scatter(own(Explanation(whole), "scatter"), name, color=by, ax=ax, title=title), show=show)
 
 
 def heatmap(
@@ -172,7 +195,7 @@ def heatmap(
     feature_values: Any = None,
     feature_order: Any = None,
     max_display: int = 10,
-    show: bool = True,  # noqa: FBT001, FBT002
+    show: bool = True,
     ax: Any = None,
     **looks: Any,
 ) -> Any:
@@ -184,7 +207,7 @@ def heatmap(
     if instance_order is not None and instance_order not in (OpChain().hclust(), OpChain().hclust):
         refuse("instance_order of shap.plots.heatmap", "alike rows stand together.")
     _check_order("heatmap", feature_values)
-    refuse_given("feature_order of shap.plots.heatmap", feature_order, "features stand by mean size.")
+    refuse_given("shap.plots.heatmap: feature_order", feature_order, "features stand by mean size.")
     check_looks("heatmap", looks)
     return shown(draw_heatmap(own(shap_values, "heatmap"), max_display=max_display, ax=ax), show=show)
 
@@ -195,8 +218,8 @@ def force(
     features: Any = None,
     feature_names: Any = None,
     link: Any = "identity",
-    matplotlib: bool = False,  # noqa: FBT001, FBT002
-    show: bool = True,  # noqa: FBT001, FBT002
+    matplotlib: bool = False,
+    show: bool = True,
     **looks: Any,
 ) -> Any:
     """Draw the same numbers by figures that are read without a mouse: of one row a waterfall, of several a heatmap.
@@ -215,7 +238,7 @@ def force(
         base_value = made_explanation(shap_values, features, feature_names, base_value)
     e = own(base_value, "force")
     if "row" in e.dims:
-        refuse_given("link of shap.plots.force for several rows", link, "a heatmap has one scale.", default="identity")
+        refuse_given("shap.plots.force: link", link, "a heatmap has one scale.", default="identity")
         return shown(draw_heatmap(e), show=show)
     return shown(draw_waterfall(e, to_probability=_to_probability(link)), show=show)
 
@@ -227,7 +250,7 @@ def decision(
     feature_names: Any = None,
     link: Any = "identity",
     title: str | None = None,
-    show: bool = True,  # noqa: FBT001, FBT002
+    show: bool = True,
     **looks: Any,
 ) -> Any:
     """Draw the way of one row from the base to the prediction, as a waterfall.
@@ -237,22 +260,27 @@ def decision(
     """
     looks.pop("ignore_warnings", None)
     for name, value in looks.items():
-        refuse_given(f"{name} of shap.decision_plot", value, ON_THE_AXES, default="importance" if name == "feature_order" else None)
+        refuse_given(
+            f"shap.decision_plot: {name}", value, ON_THE_AXES, default="importance" if name == "feature_order" else None
+        )
     e = made_explanation(shap_values, features, feature_names, base_value).to_whybox()
     if "row" in e.dims and len(e) > 1:
-        refuse("shap.decision_plot of several rows", "shap.plots.heatmap(e) draws them, and shap.plots.waterfall(e[0]) one of them.")
+        refuse(
+            "shap.decision_plot of several rows",
+            "shap.plots.heatmap(e) draws them, and shap.plots.waterfall(e[0]) one of them.",
+        )
     one = e[0] if "row" in e.dims else e
     return shown(draw_waterfall(one, title=title, to_probability=_to_probability(link)), show=show)
 
 
-def text(shap_values: Any, show: bool = True, **looks: Any) -> Any:  # noqa: FBT001, FBT002
+def text(shap_values: Any, show: bool = True, **looks: Any) -> Any:
     """Draw the words of one text on coloured grounds.
 
     Raises:
         OptionError: several texts or outputs, or looks that are set.
     """
     for name, value in looks.items():
-        refuse_given(f"{name} of shap.plots.text", value, ON_THE_AXES, default=True if name == "display" else None)
+        refuse_given(f"shap.plots.text: {name}", value, ON_THE_AXES, default=True if name == "display" else None)
     return shown(draw_words(own(shap_values, "text")), show=show)
 
 
@@ -268,7 +296,9 @@ def made_explanation(shap_values: Any, features: Any, feature_names: Any, base_v
     """
     if isinstance(shap_values, Explanation):
         return shap_values
-    names = feature_names if feature_names is not None else getattr(features, "columns", getattr(features, "index", None))
+    names = (
+        feature_names if feature_names is not None else getattr(features, "columns", getattr(features, "index", None))
+    )
     cells = features
     if isinstance(features, list) and features and isinstance(features[0], str):  # older code passes names there
         names, cells = features, None
@@ -287,7 +317,10 @@ def _check_order(figure: str, order: Any) -> None:
         OptionError: it is one.
     """
     if order is not None and not any(order == usual for usual in USUAL_ORDERS if isinstance(order, OpChain)):
-        refuse(f"order of shap.plots.{figure}", "features stand by mean size; of a reduction, shap.plots.bar(e.abs.max(0)), by its size.")
+        refuse(
+            f"order of shap.plots.{figure}",
+            "features stand by mean size; of a reduction, shap.plots.bar(e.abs.max(0)), by its size.",
+        )
 
 
 def _to_probability(link: Any) -> Any:

@@ -13,10 +13,13 @@ from whybox.compat.shap.explainer import Explainer
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.links import identity
 from whybox.compat.shap.maskers import Impute, Independent
-from whybox.errors import OptionError, UnsupportedModelError
+from whybox.data.table import as_table
+from whybox.errors import InputError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation as OwnExplanation
 from whybox.models.additive import Additive
+from whybox.models.inputs import Inputs, NumberEncoder
 from whybox.models.linear import Linear
+from whybox.models.links import PREDICTION_UNITS, Outputs
 from whybox.models.registry import as_model
 
 __all__ = ["AdditiveExplainer", "LinearExplainer"]
@@ -44,7 +47,12 @@ class _OfReadModels(Explainer):
             OptionError: options of explainers that evaluate the model.
         """
         for name, value in options.items():
-            if name not in ("max_evals", "batch_size", "error_bounds", "silent"):  # met by exact values, whatever they are
+            if name not in (
+                "max_evals",
+                "batch_size",
+                "error_bounds",
+                "silent",
+            ):  # met by exact values, whatever they are
                 refuse_given(name, value, "the values of this explainer are exact and take no options.")
         return self._to_shap(self._explained(X)[0])
 
@@ -89,10 +97,8 @@ class LinearExplainer(_OfReadModels):
         self._refuse_link()
         if background.rows is None:
             refuse("shap.LinearExplainer without rows", "pass rows: LinearExplainer(model, X_train).")
-        read = _function_of(*model) if isinstance(model, tuple) else as_model(model)
-        if isinstance(model, tuple) and background.correlated:
-            refuse("(coefficients, intercept) with correlated features", "pass the fitted model itself.")
-        if not isinstance(read, Linear) and not isinstance(model, tuple):
+        read = _linear_of(model[0], model[1], background) if isinstance(model, tuple) else as_model(model)
+        if not isinstance(read, Linear):
             raise UnsupportedModelError(f"LinearExplainer explains linear models; this is {read.kind}.")
         self.feature_perturbation = "correlation_dependent" if background.correlated else "interventional"
         # the mean of the rows is all that a linear model needs: a hierarchy changes nothing
@@ -113,7 +119,12 @@ class AdditiveExplainer(_OfReadModels):
     """
 
     def __init__(
-        self, model: Any, masker: Any, link: Any = identity, feature_names: Any = None, linearize_link: bool = True  # noqa: ARG002, FBT001, FBT002
+        self,
+        model: Any,
+        masker: Any,
+        link: Any = identity,
+        feature_names: Any = None,
+        linearize_link: bool = True,
     ) -> None:
         background = self._prepare(model, masker, feature_names=feature_names, link=link)
         self._refuse_link()
@@ -123,17 +134,26 @@ class AdditiveExplainer(_OfReadModels):
         self._kept_answers = Answers(read, Background(background.rows, background.weights))
 
 
-class _LinearFunction:
-    """Coefficients and intercept as a function of rows."""
+def _linear_of(coefficients: Any, intercept: Any, background: Background) -> Linear:
+    """Return the linear model of coefficients, (features,) or (outputs, features), and an intercept, (), (1,) or (outputs,).
 
-    kind = "coefficients"
-
-    def __init__(self, coefficients: Any, intercept: Any) -> None:
-        self._weights, self._intercept = np.asarray(coefficients, dtype=np.float64).T, np.asarray(intercept)
-
-    def __call__(self, rows: Any) -> Any:
-        return np.asarray(rows, dtype=np.float64) @ self._weights + self._intercept
-
-
-def _function_of(coefficients: Any, intercept: Any) -> Any:
-    return _LinearFunction(coefficients, intercept)
+    Raises:
+        InputError: they do not fit each other, or the rows.
+    """
+    weights = np.atleast_2d(np.asarray(coefficients, dtype=np.float64)).T
+    names = tuple(as_table(background.rows, what="the background").names)
+    if weights.shape[0] != len(names):
+        raise InputError(f"there are {weights.shape[0]} coefficients and {len(names)} columns in the rows.")
+    outputs = weights.shape[1]
+    return Linear(
+        weights=np.ascontiguousarray(weights),
+        base_values=np.array(np.broadcast_to(np.asarray(intercept, dtype=np.float64), (outputs,))),
+        inputs=Inputs(
+            names,
+            False,
+            NumberEncoder("numpy", allow_nan=False, allow_infinite=False),
+            tuple((j,) for j in range(len(names))),
+        ),
+        outputs=Outputs((PREDICTION_UNITS,) if outputs == 1 else tuple(f"output {k}" for k in range(outputs))),
+        kind="(coefficients, intercept)",
+    )

@@ -12,7 +12,7 @@ from whybox.compat.shap.backgrounds import Background
 from whybox.compat.shap.explainer import Explainer
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.links import as_link, identity
-from whybox.compat.shap.old_shapes import lists_are_asked
+from whybox.compat.shap.list_form import lists_are_asked
 from whybox.errors import OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation as OwnExplanation
 from whybox.models.registry import as_model
@@ -69,6 +69,8 @@ class TreeExplainer(Explainer):
             )
         self._kept_answers = _answers(model, read, background, model_output)
         own = read.own_predict
+        # so has shap: code for it writes expected_value[0]
+        self._has_array_base = own is not None and own.library == "scikit-learn" and background.rows is None
         self._is_doubled = (
             own is not None
             and own.library == "lightgbm"
@@ -81,9 +83,9 @@ class TreeExplainer(Explainer):
         X: Any,
         y: Any = None,
         tree_limit: int | None = None,
-        approximate: bool = False,  # noqa: FBT001, FBT002  # as shap has it
-        check_additivity: bool = True,  # noqa: FBT001, FBT002
-        from_call: bool = False,  # noqa: ARG002, FBT001, FBT002  # what shap passes to itself
+        approximate: bool = False,  # as shap has it
+        check_additivity: bool = True,
+        from_call: bool = False,  # what shap passes to itself
     ) -> Any:
         """Return values, (rows, features) or (rows, features, outputs); of one row without the first axis.
 
@@ -114,9 +116,9 @@ class TreeExplainer(Explainer):
         self,
         X: Any,
         y: Any = None,
-        interactions: bool = False,  # noqa: FBT001, FBT002
-        check_additivity: bool = True,  # noqa: FBT001, FBT002
-        approximate: bool = False,  # noqa: FBT001, FBT002
+        interactions: bool = False,
+        check_additivity: bool = True,
+        approximate: bool = False,
     ) -> Explanation:
         """Return an Explanation of rows; with `interactions` of their pairs of features. Arguments are those of :meth:`shap_values`.
 
@@ -146,7 +148,9 @@ class TreeExplainer(Explainer):
         if self.model_output in LOSSES:
             refuse("expected_value of a loss", "each row has its own: explainer(X, y).base_values.")
         base = Explainer.expected_value.fget(self)  # type: ignore[attr-defined]  # the property of the base class
-        return np.array([-base, base]) if self._is_doubled and lists_are_asked() else base
+        if self._is_doubled and lists_are_asked():
+            return np.array([-base, base])
+        return np.array([base]) if self._has_array_base and np.ndim(base) == 0 else base
 
 
 def _check_background(background: Background, feature_perturbation: str) -> None:
@@ -179,6 +183,12 @@ def _answers(model: Any, read: TreeEnsemble, background: Background, model_outpu
     Raises:
         OptionError: no such scale, or one that takes data.
     """
+    if model_output not in ("raw", "probability", *LOSSES) and not (
+        model_output in METHODS and hasattr(model, model_output)
+    ):
+        raise OptionError(
+            f"model_output is 'raw', 'probability', 'log_loss' or the name of a predict method of the model; this is {model_output!r}."
+        )
     if model_output != "raw" and background.rows is None and not read.outputs.additive_probability:
         refuse(
             f"model_output={model_output!r} without data",
@@ -191,10 +201,6 @@ def _answers(model: Any, read: TreeEnsemble, background: Background, model_outpu
         return Answers(read, background, output="all" if both else None, scale="probability")
     if model_output in LOSSES:
         return Answers(read, background, loss="auto")
-    if model_output not in METHODS or not hasattr(model, model_output):
-        raise OptionError(
-            f"model_output is 'raw', 'probability', 'log_loss' or the name of a predict method of the model; this is {model_output!r}."
-        )
     is_binary = model_output == "predict_proba" and read.outputs.negative_class is not None
     return Answers(getattr(model, model_output), background, output="all" if is_binary else None)
 

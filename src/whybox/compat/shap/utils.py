@@ -22,6 +22,9 @@ def hclust(X: Any, y: Any = None, linkage: str = "single", metric: str = "auto",
     from whybox.compat.shap.maskers import linkage_of_features
 
     if y is not None or metric == "xgboost_distances_r2":
-        refuse("y of shap.utils.hclust", "features are joined by the distance of their columns: hclust(X, metric='correlation').")
+        refuse(
+            "y of shap.utils.hclust",
+            "features are joined by the distance of their columns: hclust(X, metric='correlation').",
+        )
     del random_state  # nothing is drawn
     return linkage_of_features(X, "cosine" if metric == "auto" else metric, linkage)

@@ -27,7 +27,7 @@ class _Switched:
         _ASKED[0] = self._before
 
 
-def old_shapes(on: bool = True) -> _Switched:  # noqa: FBT001, FBT002  # written once, at the top of a program
+def old_shapes(on: bool = True) -> _Switched:  # written once, at the top of a program
     """Let ``shap_values`` and ``shap_interaction_values`` return a list with one array for each output, as before shap 0.45.
 
     Only of models with several outputs; LightGBM's binary classifiers without a background have two there, of which the first has the other sign. Calls of
