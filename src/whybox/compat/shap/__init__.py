@@ -32,6 +32,8 @@ if TYPE_CHECKING:
     from whybox.compat.shap.legacy_plots import dependence_plot as dependence_plot
     from whybox.compat.shap.legacy_plots import summary_plot as summary_plot
     from whybox.compat.shap.list_form import old_shapes as old_shapes
+    from whybox.compat.shap.networks import DeepExplainer as DeepExplainer
+    from whybox.compat.shap.networks import GradientExplainer as GradientExplainer
     from whybox.compat.shap.plots import force as force_plot  # noqa: F401
     from whybox.compat.shap.plots import heatmap as heatmap_plot  # noqa: F401
     from whybox.compat.shap.plots import initjs as initjs
@@ -45,9 +47,11 @@ _HERE: Final = "whybox.compat.shap."
 _PLACES: Final = {
     "AdditiveExplainer": "read",
     "Cohorts": "cohorts",
+    "DeepExplainer": "networks",
     "ExactExplainer": "evaluated",
     "Explainer": "explainer",
     "Explanation": "explanation",
+    "GradientExplainer": "networks",
     "KernelExplainer": "kernel",
     "LinearExplainer": "read",
     "PartitionExplainer": "evaluated",

@@ -69,9 +69,7 @@ class Explainer:
         if algorithm not in _CLASSES:
             refuse(
                 f"algorithm={algorithm!r} of shap.Explainer",
-                "networks are explained by wb.saliency(net, x, method='deeplift')."
-                if algorithm == "deep"
-                else f"known: {', '.join(_CLASSES)}.",
+                "write shap.DeepExplainer(net, rows)." if algorithm == "deep" else f"known: {', '.join(_CLASSES)}.",
             )
         module, _, name = _CLASSES[algorithm].partition(":")
         self.__class__ = getattr(import_module(module), name)

@@ -5,9 +5,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any, Final
 
-__all__ = ["Additive", "Exact", "Kernel", "Linear", "Partition", "Permutation", "Sampling", "Tree"]  # noqa: F822  # by __getattr__
+__all__ = ["Additive", "Deep", "Exact", "Gradient", "Kernel", "Linear", "Partition", "Permutation", "Sampling", "Tree"]  # noqa: F822  # by __getattr__
 
-_REFUSED: Final = ("Coalition", "Deep", "GPUTree", "Gradient", "other")
+_REFUSED: Final = ("Coalition", "GPUTree", "other")
 
 
 def __getattr__(name: str) -> Any:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from whybox.api.explain import explainer_of
 from whybox.compat.shap.answers import Budget
 from whybox.compat.shap.explanation import Explanation
+from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats
 from whybox.methods.shap.options import ShapOptions
 from whybox.numerics.statistics import critical_value
@@ -49,7 +50,8 @@ class LinkedGame:
 
     def _means(self, masks: npt.NDArray[np.bool_]) -> Any:
         rows = np.where(masks[:, None, :], self._row, self._background[None, :, :])
-        outputs = np.asarray(self._function(rows.reshape(-1, rows.shape[-1])))
+        with suppress_warnings():  # of estimators that were fitted to frames
+            outputs = np.asarray(self._function(rows.reshape(-1, rows.shape[-1])))
         outputs = outputs.reshape(len(masks), len(self._background), *outputs.shape[1:])
         return np.einsum("ij...,j->i...", outputs, self._weights)
 

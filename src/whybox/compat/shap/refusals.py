@@ -22,9 +22,7 @@ REFUSED_PLOTS: Final[Mapping[str, str]] = {
 REFUSED: Final[Mapping[str, str]] = {
     "ActionOptimizer": "there is no search for changes of a row; wb.anchors(model, X, background) returns what holds a prediction.",
     "CoalitionExplainer": "wb.explain(model, X, background, method='partition_shap', hierarchy=[['a', 'b'], 'c']) takes nested lists of features.",
-    "DeepExplainer": "wb.saliency(net, x, method='deeplift', baseline=...) computes DeepLift, and 'expected_gradients' takes a background.",
     "GPUTreeExplainer": "shap.TreeExplainer computes the same values on the processor.",
-    "GradientExplainer": "wb.saliency(net, x, method='expected_gradients', background=...) computes expected gradients, with standard errors.",
     "approximate_interactions": "shap.TreeExplainer(model).shap_interaction_values(X) are exact; scatter colours by the strongest partner by itself.",
     "getjs": "figures are drawn by matplotlib and need no script.",
     "multioutput_decision_plot": "shap.plots.waterfall(e[0, :, k]) draws a row for each output k.",
