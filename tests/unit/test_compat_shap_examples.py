@@ -161,12 +161,12 @@ def test_census_with_keras():
     def f(X):
         return np.column_stack([X[:, i] for i in range(X.shape[1])])[:, :4].sum(axis=1)
 
-    explainer = shap.KernelExplainer(f, X.iloc[:20, :])
+    explainer = shap.KernelExplainer(f, X.iloc[:8, :])
     shap_values = explainer.shap_values(X.iloc[299, :], nsamples=500)
     shap.force_plot(explainer.expected_value, shap_values, X.iloc[299, :])
     shap_values50 = explainer.shap_values(X.iloc[280:283, :], nsamples=500)
     shap.force_plot(explainer.expected_value, shap_values50, X.iloc[280:283, :])
-    assert np.allclose(shap_values[:4], (X.iloc[299] - X.iloc[:20].mean())[:4], atol=1e-6)
+    assert np.allclose(shap_values[:4], (X.iloc[299] - X.iloc[:8].mean())[:4], atol=1e-6)
     assert np.allclose(shap_values[4:], 0, atol=1e-6)
 
 

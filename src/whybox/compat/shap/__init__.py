@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from whybox.compat.shap.read import LinearExplainer as LinearExplainer
     from whybox.compat.shap.tree import TreeExplainer as TreeExplainer
 
+__version__ = "0.45.0+whybox"  # of shap, whose shapes these are
 _HERE: Final = "whybox.compat.shap."
 _PLACES: Final = {
     "AdditiveExplainer": "read",

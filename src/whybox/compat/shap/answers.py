@@ -16,7 +16,6 @@ from whybox.data.table import Floats, as_table
 from whybox.errors import LimitError, UnknownFieldError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation as OwnExplanation
 from whybox.methods.shap.options import ShapOptions
-from whybox.models.base import Model
 from whybox.models.registry import as_model
 
 __all__ = ["Answers", "Budget"]
@@ -64,11 +63,6 @@ class Answers:
             self.model = model  # it is evaluated
         self._kept: tuple[Hashable, Any] = (None, None)
         self._last_base: Floats | None = None
-
-    @property
-    def is_read(self) -> bool:
-        """Whether whybox reads the model, and does not merely evaluate it."""
-        return isinstance(self.model, Model)
 
     def explain(
         self, rows: Any, *, order: int = 1, y: Any = None, budget: Budget | None = None, batch_size: int | None = None

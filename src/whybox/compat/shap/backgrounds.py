@@ -63,12 +63,11 @@ def as_background(data: Any, *, cut: int | None = None) -> Background:
         data: array, frame, sparse matrix, one row, what :func:`kmeans` returns, a masker, or None. cut: how many rows shap would use of rows that are none of a
             masker; None: all.
     """
-    from whybox.compat.shap.maskers import Masker
-
     if data is None or isinstance(data, Background):
         return data or Background()
-    if isinstance(data, Masker):
-        return data.background()
+    if callable(getattr(data, "background", None)):  # a masker
+        of_masker: Background = data.background()
+        return of_masker
     if isinstance(data, DenseData):
         return Background(data.data, data.weights, most_counted=len(data.data))
     rows = _table_of(data)

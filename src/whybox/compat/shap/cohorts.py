@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import TYPE_CHECKING, Any, final
 
 import numpy as np
 
-from whybox.compat.shap.explanation import Explanation
 from whybox.errors import OptionError
+
+if TYPE_CHECKING:
+    from whybox.compat.shap.explanation import Explanation
 
 __all__ = ["Cohorts", "cohorts_of"]
 

@@ -148,8 +148,7 @@ class _Evaluated(Explainer):
         if self.link is identity:
             batch_size = given.get("batch_size", "auto")
             size = None if isinstance(batch_size, str) else batch_size
-            exact = self._answers.is_read and self._method == "auto"
-            return self._to_shap(self._answers.explain(rows, budget=budget, batch_size=None if exact else size))
+            return self._to_shap(self._answers.explain(rows, budget=budget, batch_size=size))
         function = self.model
         to_array = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asarray(rows)
         behind = self.data.to_numpy() if hasattr(self.data, "to_numpy") else np.asarray(self.data)
@@ -185,7 +184,7 @@ class ExactExplainer(_Evaluated):
         LimitError: 2^features coalitions are more than ``max_evals``, 100,000 where nobody says. Others as :func:`whybox.explain`.
     """
 
-    _method = "exact_shap"
+    _method = "exact"  # by the kernels of a model that is read
     _of_texts = "exact_shap"
 
     def _budget(self, max_evals: Any, width: int) -> Budget:

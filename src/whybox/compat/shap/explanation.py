@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from whybox.compat.refused import refuse
 from whybox.compat.shap.held import Held, cells_of, held_of_arrays, numbers_of
-from whybox.compat.shap.op_chain import OpChain
+from whybox.compat.shap.op_chain import OPERATIONS, OpChain
 from whybox.errors import InputError, OptionError
 from whybox.explanation.explanation import Explanation as OwnExplanation
 
@@ -19,7 +19,6 @@ __all__ = ["Explanation", "explanation_of"]
 
 _NOT_HELD: Final = ("main_effects", "hierarchical_values", "clustering", "output_indexes")
 _DIM_OF_NAMES: Final = {"feature_names": "feature", "output_names": "output", "instance_names": "row"}
-OPERATIONS: Final = ("abs", "argsort", "flip", "hclust", "identity", "max", "mean", "min", "sample", "sum")
 
 
 class _Chains(type):

@@ -128,7 +128,7 @@ class DeepExplainer(_OfNetworks):
         if check_additivity and "converged" in e.extras and not np.asarray(e.extras["converged"][1]).all():
             raise UnsupportedModelError(
                 "the values of a row do not add up to its output less that of the background: an operation of the network is not as DeepLIFT has it. "
-                "check_additivity=False returns them; wb.saliency(net, x, method='expected_gradients', background=rows) has standard errors."
+                "check_additivity of False returns them; shap.GradientExplainer draws expected gradients."
             )
         return e
 

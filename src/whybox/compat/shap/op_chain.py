@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any, final
+from typing import Any, Final, final
 
-__all__ = ["OpChain"]
+__all__ = ["OPERATIONS", "OpChain"]
+
+OPERATIONS: Final = ("abs", "argsort", "flip", "hclust", "identity", "max", "mean", "min", "sample", "sum")
 
 
 @final

@@ -7,6 +7,7 @@ from typing import Any, final
 import numpy as np
 
 from whybox.compat.refused import refuse
+from whybox.compat.shap.op_chain import OPERATIONS
 from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation as OwnExplanation
 
@@ -71,6 +72,16 @@ class TextExplanation:
 
     def __getitem__(self, key: Any) -> TextExplanation:
         return TextExplanation(self._own[key])
+
+    def __getattr__(self, name: str) -> Any:
+        """Refuse the operations of explanations of tables.
+
+        Raises:
+            OptionError: it is one. AttributeError: there is no such name.
+        """
+        if name in OPERATIONS:
+            refuse(f"{name} of texts", "shap.plots.bar(e[..., 0]) draws the mean size of each word over the texts.")
+        raise AttributeError(f"'TextExplanation' object has no attribute {name!r}")
 
     def to_whybox(self) -> OwnExplanation:
         """Return the explanation of whybox, with its evidence."""
