@@ -446,3 +446,45 @@ def test_figures_draw_what_shap_draws(explained, of_three, monkeypatch):
     assert shap.plots.waterfall(explained[0]) is None
     assert shown == [1]
     plt.close("all")
+
+
+def test_arguments_that_change_nothing_else_are_honoured():
+    from whybox.core import progress
+
+    delays = []
+
+    def watched(rows):
+        delays.append(progress._delay.get())  # there is no terminal to look at
+        return waves(rows)
+
+    shap.KernelExplainer(watched, SMALL).shap_values(SMALL[:1], silent=True)
+    shap.Explainer(watched, SMALL)(SMALL[:1], silent=True)
+    assert delays[-1] == progress.NO_BAR
+    shap.KernelExplainer(watched, SMALL).shap_values(SMALL[:1], gc_collect=True)
+    assert delays[-1] == progress.DELAY
+    sizes = []
+
+    def sized(rows):
+        sizes.append(len(rows))
+        return rising(rows)
+
+    for link, more in ((shap.links.identity, {}), (shap.links.logit, {"linearize_link": False})):
+        e = shap.ExactExplainer(sized, SMALL[:6], link=link, **more)
+        e(SMALL[:1])
+        sizes.clear()
+        e(SMALL[:1], batch_size=12)
+        assert max(sizes) <= 12
+    with pytest.raises(OptionError, match="a link with a hierarchy"):
+        shap.ExactExplainer(rising, shap.maskers.Partition(SMALL), link=shap.links.logit, linearize_link=False)
+    near(
+        shap.PartitionExplainer(threefold, SMALL)(SMALL[:1]).values,
+        shap.PartitionExplainer(threefold, shap.maskers.Partition(SMALL))(SMALL[:1]).values,
+    )
+    with pytest.raises(InputError, match="columns of numbers"):
+        shap.maskers.Partition(pd.DataFrame({"a": ["x", "y"], "b": [1, 2]}))
+    named = shap.Explainer(LOGISTIC.predict_proba, TRAIN, output_names=["no", "yes"])(ROWS)
+    assert named[..., "yes"].shape == (5, 6)
+    linked = shap.Explainer(
+        LOGISTIC.predict_proba, TRAIN[:3], link=shap.links.logit, linearize_link=False, output_names=["no", "yes"]
+    )
+    assert linked(ROWS[:1])[..., "yes"].shape == (1, 6)

@@ -8,10 +8,18 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final
 
-__all__ = ["expected_batch_sizes", "progress_counter", "progress_of_parts", "progress_of_rounds", "timed_batches"]
+__all__ = [
+    "expected_batch_sizes",
+    "progress_counter",
+    "progress_of_parts",
+    "progress_of_rounds",
+    "timed_batches",
+    "without_bars",
+]
 
 DELAY: Final = 2  # seconds before a bar is shown
 DELAY_OF_PART: Final = 10  # the same, of a bar for one part of work that has a bar as a whole
+NO_BAR: Final = 10**9  # seconds: of work that shows none
 _delay: ContextVar[int] = ContextVar("delay", default=DELAY)
 SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
@@ -74,7 +82,7 @@ def progress_of_parts(
     total: int, *, description: str, unit: str = "rows", shown: bool = True
 ) -> Iterator[Callable[[int], object]]:
     """Show progress of work in parts that may show bars of their own, which wait longer; call the yielded function with the number of items just finished."""
-    if not shown:
+    if not shown or _delay.get() == NO_BAR:
         yield lambda done: done
         return
     from tqdm.auto import tqdm
@@ -101,6 +109,16 @@ def progress_of_rounds(total: int, *, description: str, unit: str = "rows") -> I
             progress_bar.update(min(done, total) - progress_bar.n)
 
         yield after_round
+
+
+@contextmanager
+def without_bars(*, hidden: bool = True) -> Iterator[None]:
+    """Show no bar of the work inside, however long it takes; with `hidden` False as ever."""
+    token = _delay.set(NO_BAR if hidden else _delay.get())
+    try:
+        yield
+    finally:
+        _delay.reset(token)
 
 
 def _next_size(size: int, seconds: float, max_size: int) -> int:

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, final
+from typing import Any, final
 
 import numpy as np
 
 from whybox.errors import OptionError
-
-if TYPE_CHECKING:
-    from whybox.compat.shap.explanation import Explanation
 
 __all__ = ["Cohorts", "cohorts_of"]
 
@@ -45,7 +42,7 @@ class Cohorts:
         return f"<Cohorts object with {len(self)} cohorts of sizes: {sizes}>"
 
 
-def cohorts_of(e: Explanation, cohorts: Any) -> Cohorts:
+def cohorts_of(e: Any, cohorts: Any) -> Cohorts:
     """Split the rows of an explanation.
 
     Args:
@@ -67,7 +64,7 @@ def cohorts_of(e: Explanation, cohorts: Any) -> Cohorts:
     return Cohorts(**{str(name): e[labels == name] for name in np.unique(labels)})
 
 
-def _leaf_names(e: Explanation, most: int) -> Any:
+def _leaf_names(e: Any, most: int) -> Any:
     """The conditions on the path of each row through a tree that predicts its values."""
     from sklearn.tree import DecisionTreeRegressor
 

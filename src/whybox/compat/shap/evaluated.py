@@ -14,9 +14,10 @@ from whybox.compat.shap.explainer import Explainer, call_budget, output_to_ask
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.linked import explain_linked
 from whybox.compat.shap.links import identity
-from whybox.compat.shap.maskers import Text
+from whybox.compat.shap.maskers import Masker, Partition, Text
 from whybox.compat.shap.op_chain import OpChain
 from whybox.compat.shap.text_explanation import TextExplanation
+from whybox.core.progress import without_bars
 from whybox.errors import OptionError
 from whybox.methods.common.words.tokenized import is_column_of_texts
 
@@ -54,6 +55,8 @@ class _Evaluated(Explainer):
         self._background = background
         if self.link is not identity and linearize_link and len(background) != 1:
             refuse(f"link of shap.{type(self).__name__} with linearize_link", LINEARIZED)
+        if self.link is not identity and background.clustering is not None:
+            refuse("a link with a hierarchy", "pass a function that returns the output behind the link.")
         if background.rows is not None and self.link is identity:
             self._kept_answers = self._make_answers(background)
 
@@ -88,14 +91,15 @@ class _Evaluated(Explainer):
         if isinstance(self.masker, Text) or (self._background.rows is None and is_column_of_texts(args[0])):
             e: Any = self._explain_texts(args[0], given)
         else:
-            e = self._explain_rows(args[0], given)
+            with without_bars(hidden=bool(given.get("silent", False))):
+                e = self._explain_rows(args[0], given)
         return e if outputs is None else e[..., outputs]
 
     def shap_values(self, X: Any, npermutations: int | None = None, **options: Any) -> Any:
         """Return the values of a call alone; of one row without the first axis.
 
         Args:
-            X: rows. npermutations: of PermutationExplainer: shap takes so many times the features as ``max_evals``. options: of a call.
+            X: rows. npermutations: orders of the features, each forth and back, in place of ``max_evals``. options: of a call.
 
         Raises:
             OptionError: as a call.
@@ -118,7 +122,6 @@ class _Evaluated(Explainer):
             "silent",
             "interactions",
             "fixed_context",
-            "batch_evals",
         )
         unknown = next((name for name in given if name not in known), None)
         if unknown is not None:
@@ -145,9 +148,9 @@ class _Evaluated(Explainer):
     def _explain_rows(self, X: Any, given: dict[str, Any]) -> Explanation:
         rows, _ = self._rows(X)
         budget = self._budget(given.get("max_evals", "auto"), int(rows.shape[1]) if hasattr(rows, "shape") else 1)
+        batch_size = given.get("batch_size", "auto")
+        size = None if isinstance(batch_size, str) else batch_size
         if self.link is identity:
-            batch_size = given.get("batch_size", "auto")
-            size = None if isinstance(batch_size, str) else batch_size
             return self._to_shap(self._answers.explain(rows, budget=budget, batch_size=size))
         function = self.model
         to_array = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asarray(rows)
@@ -155,7 +158,16 @@ class _Evaluated(Explainer):
         names = self.feature_names or (list(rows.columns) if hasattr(rows, "columns") else None)
         one = Budget(budget.name, budget.evaluations // max(self._background.most_counted, 1), budget.is_given)
         return explain_linked(
-            function, self.link, to_array, behind, self._weights, budget=one, names=names, seed=self._seed
+            function,
+            self.link,
+            to_array,
+            behind,
+            self._weights,
+            budget=one,
+            names=names,
+            output_names=self.output_names,
+            max_rows=size,
+            seed=self._seed,
         )
 
     def _budget(self, max_evals: Any, width: int) -> Budget:
@@ -210,7 +222,7 @@ class PartitionExplainer(_Evaluated):
     """Owen values over a hierarchy of features, or of the words of a text: exact where they fit ``max_evals``, else with standard errors.
 
     Args:
-        model: any model, or a function of rows or of texts. masker: ``maskers.Partition(rows)``, ``maskers.Text(...)``, or rows, which are joined by whybox.
+        model: any model, or a function of rows or of texts. masker: ``maskers.Partition(rows)``, ``maskers.Text(...)``, or rows, whose columns are joined as that masker does.
         output_names, feature_names: labels. link, linearize_link: see docs/from_shap.md. call_args: defaults of a call.
 
     Raises:
@@ -232,8 +244,8 @@ class PartitionExplainer(_Evaluated):
         seed: int | None = None,
         **call_args: Any,
     ) -> None:
+        is_rows = hasattr(masker, "shape") and not isinstance(masker, Masker)
+        masker = Partition(masker) if is_rows else masker  # as shap does
         super().__init__(
             model, masker, link, feature_names, linearize_link, seed=seed, output_names=output_names, **call_args
         )
-        if self.link is not identity:
-            refuse("link of shap.PartitionExplainer", "pass a function that returns the output behind the link.")

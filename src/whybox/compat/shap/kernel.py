@@ -14,6 +14,7 @@ from whybox.compat.shap.explainer import Explainer, output_to_ask
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.linked import LinkedGame, explain_linked
 from whybox.compat.shap.links import identity
+from whybox.core.progress import without_bars
 from whybox.errors import OptionError
 from whybox.models.bound_method import bound_method
 
@@ -110,11 +111,12 @@ class _OfFunctions(Explainer):
             "draws go where errors are largest.",
             default=100,
         )
-        options.pop("silent", None)  # a bar is shown in terminals after two seconds, and goes away
+        silent = bool(options.pop("silent", False))
         if options:
             raise TypeError(f"{type(self).__name__} takes no argument {next(iter(options))!r}.")
         rows, single = self._rows(X)
-        e = self._explain(rows, self._budget(nsamples, linked=self.link is not identity))
+        with without_bars(hidden=silent):
+            e = self._explain(rows, self._budget(nsamples, linked=self.link is not identity))
         if collects:
             gc.collect()
         return e, single
@@ -132,6 +134,7 @@ class _OfFunctions(Explainer):
             self._weights,
             budget=budget,
             names=self.feature_names,
+            output_names=self.output_names,
             seed=self._seed,
         )
 

@@ -27,7 +27,8 @@ class LinkedGame:
     """A function of which features are present, for one row: 1 where a feature has the row's value, 0 where it has those of the background.
 
     Args:
-        function: of rows. link: of its outputs. row: (features,). background: (rows, features). weights: of the rows, which add up to 1.
+        function: of rows. link: of its outputs. row: (features,). background: (rows, features). weights: of the rows, which add up to 1. max_rows: of one call of
+            the function, where one set of features takes no more.
     """
 
     def __init__(
@@ -37,14 +38,15 @@ class LinkedGame:
         row: npt.NDArray[Any],
         background: npt.NDArray[Any],
         weights: Floats,
+        max_rows: int = MAX_ROWS_OF_A_CALL,
     ) -> None:
         self._function, self._link, self._row = function, link, row
-        self._background, self._weights = background, weights
+        self._background, self._weights, self._max_rows = background, weights, max_rows
 
     def __call__(self, present: Any) -> Any:
         """Return link(mean output) for each set of features, (sets, features)."""
         masks = np.asarray(present) > 0.5
-        size = max(1, MAX_ROWS_OF_A_CALL // len(self._background))
+        size = max(1, self._max_rows // len(self._background))
         parts = [self._means(masks[start : start + size]) for start in range(0, len(masks), size)]
         return self._link(np.concatenate(parts))
 
@@ -56,7 +58,7 @@ class LinkedGame:
         return np.einsum("ij...,j->i...", outputs, self._weights)
 
 
-def explain_linked(
+def explain_linked(  # noqa: PLR0913  # as many as its callers have
     function: Callable[[Any], Any],
     link: Callable[[Any], Any],
     rows: npt.NDArray[Any],
@@ -65,13 +67,15 @@ def explain_linked(
     *,
     budget: Budget,
     names: Any,
+    output_names: Any = None,
+    max_rows: int | None = None,
     seed: int = 0,
 ) -> Explanation:
     """Explain rows, one game each: exact where all coalitions fit the budget, else with standard errors.
 
     Args:
         function: of rows. link: of its outputs. rows: (n, features). background: (m, features), and weights of its rows or None. budget: coalitions of a row.
-        names: of the features, or None. seed: of the draws.
+        names, output_names: of the features and outputs, or None. max_rows: of one call of the function. seed: of the draws.
 
     Raises:
         WhyboxError: as :func:`whybox.explain`.
@@ -86,7 +90,7 @@ def explain_linked(
     present, absent = np.ones((1, width)), np.zeros((1, width))
     found = []
     for row in rows:
-        game = LinkedGame(function, link, row, background, share / share.sum())
+        game = LinkedGame(function, link, row, background, share / share.sum(), max_rows or MAX_ROWS_OF_A_CALL)
         found.append(explainer_of(game, absent, options)(present))
     error = None
     if any(e.std_error is not None for e in found):
@@ -98,7 +102,7 @@ def explain_linked(
         base_values=np.concatenate([e.base_values for e in found]),
         data=rows,
         feature_names=[f"x{j}" for j in range(width)] if names is None else names,
-        output_names=list(found[0].output_names) or None,
+        output_names=(output_names if found[0].output_names else None) or list(found[0].output_names) or None,
         error_std=error,
         lower_bounds=None if half is None else values - half,
         upper_bounds=None if half is None else values + half,

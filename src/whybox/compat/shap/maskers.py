@@ -8,6 +8,7 @@ import numpy as np
 
 from whybox.compat.refused import refuse
 from whybox.compat.shap.backgrounds import CUT_BY_SHAP, Background, sample
+from whybox.errors import InputError
 
 __all__ = ["Composite", "Fixed", "Image", "Impute", "Independent", "Masker", "Partition", "Text", "linkage_of_features"]
 
@@ -160,11 +161,20 @@ def linkage_of_features(data: Any, metric: Any, method: str = "single") -> Any:
 
     Args:
         data: rows of numbers. metric: of scipy.spatial.distance.pdist. method: ``"single"``, ``"complete"`` or ``"average"``.
+
+    Raises:
+        InputError: the columns are no numbers.
     """
     from scipy.cluster.hierarchy import linkage
     from scipy.spatial.distance import pdist
 
-    rows = np.array(data, dtype=np.float64)
+    try:
+        rows = np.array(data, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise InputError(
+            "a hierarchy by correlation takes columns of numbers. Pass a linkage matrix, maskers.Partition(rows, clustering=...); "
+            "wb.explain joins columns of any kind by itself where it computes 'partition_shap'."
+        ) from None
     rows = np.where(np.isnan(rows), np.nanmean(rows, axis=0), rows)
     distances = pdist(rows.T, metric=metric)
     return linkage(np.nan_to_num(distances, nan=1.0), method)  # a constant column has no correlation
