@@ -408,46 +408,6 @@ def test_the_layer_never_imports_shap_and_loads_nothing_before_it_is_used():
     assert run.stdout.split() == []
 
 
-# figures
-
-
-def test_figures_draw_what_shap_draws(explained, of_three, monkeypatch):
-    import matplotlib.pyplot as plt
-
-    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
-    labels = lambda ax: [t.get_text() for t in ax.get_yticklabels()]
-    ax = shap.plots.bar(explained, max_display=3, show=False)
-    assert labels(ax)[0].startswith(explained[:, explained.abs.mean(0).argsort[-1]].feature_names[:10])
-    reduced = shap.plots.bar(explained.abs.max(0), show=False)
-    assert reduced.get_title(loc="left") == "Values: size, largest over rows"
-    assert reduced.get_xlabel() == "size (log-odds)"
-    assert shap.plots.bar(explained[0], show=False).get_title(loc="left") == "Sizes of the values of one row"
-    assert len(shap.plots.bar(of_three, show=False).containers) == 3
-    values = explained.values
-    ax = shap.force_plot(0.25, values[0], X.iloc[0], link="logit", show=False)
-    assert any("25" in t.get_text() or "%" in t.get_text() for t in ax.get_figure().findobj(plt.Text))
-    strings = X.iloc[:40].map(lambda cell: f"<{cell:.0f}>")
-    ax = shap.dependence_plot(
-        "rank(0)", values, X.iloc[:40], display_features=strings, interaction_index=None, show=False
-    )
-    assert ax.get_xlabel()
-    scatter = shap.plots.scatter(explained[:, 2], color=explained[:, 1], show=False)
-    assert scatter.get_xlabel().startswith(X.columns[2][:10])
-    pairs = shap.summary_plot(shap.TreeExplainer(BOOSTED).shap_interaction_values(X.iloc[:9]), X.iloc[:9], show=False)
-    assert pairs.images
-    stacked = shap.summary_plot(
-        list(np.moveaxis(of_three.values, 2, 0)), FLOWERS.iloc[::5], class_names=list("abc"), show=False
-    )
-    assert [t.get_text() for t in stacked.get_legend().get_texts()] == ["a", "b", "c"]
-    one_output = shap.summary_plot(values, feature_names=list("abcdef"), show=False)
-    assert sorted(labels(one_output)) == list("abcdef")
-    shown = []
-    monkeypatch.setattr(plt, "show", lambda: shown.append(1))
-    assert shap.plots.waterfall(explained[0]) is None
-    assert shown == [1]
-    plt.close("all")
-
-
 def test_arguments_that_change_nothing_else_are_honoured():
     from whybox.core import progress
 

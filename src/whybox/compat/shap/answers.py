@@ -76,7 +76,7 @@ class Answers:
         Raises:
             WhyboxError: as :func:`whybox.explain`.
         """
-        held = rows_of_container(rows, "the rows")
+        held = rows_of_container(rows, "X")
         table = None if held is not None else as_table(rows)
         count = len(table) if table is not None else len(held.rows)  # type: ignore[union-attr]  # one of the two is there
         options: dict[str, Any] = {**self._options, "order": order, "batch_size": batch_size}

@@ -8,7 +8,8 @@ import numpy as np
 
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.explanation import Explanation
-from whybox.compat.shap.plots import LOOKS, check_looks, decision, made_explanation, own, shown
+from whybox.compat.shap.looks import LOOKS, honoured_looks, shown
+from whybox.compat.shap.plots import decision, made_explanation, own
 from whybox.plots.bar import bar as draw_bar
 from whybox.plots.beeswarm import beeswarm as draw_beeswarm
 from whybox.plots.heatmap import heatmap as draw_heatmap
@@ -51,7 +52,7 @@ def summary_plot(
     Raises:
         OptionError: another type of figure, or looks that are set. InputError: arrays that do not fit each other.
     """
-    check_looks("summary_plot", looks, defaults=SUMMARY_LOOKS)
+    set_looks = honoured_looks("summary_plot", looks, defaults=SUMMARY_LOOKS)
     if plot_type not in (None, "dot", "bar"):
         refuse(f"plot_type={plot_type!r} of shap.summary_plot", "'dot' draws one dot a row, 'bar' mean sizes.")
     if isinstance(shap_values, (list, tuple)):
@@ -60,12 +61,12 @@ def summary_plot(
     e = _outputs_or_pairs(shap_values, features, feature_names, class_names)
     mine, most = own(e, "summary_plot"), 20 if max_display is None else max_display
     if mine.kind == "interaction":
-        return shown(draw_heatmap(mine, max_display=most, title=title), show=show)
+        return shown(draw_heatmap(mine, max_display=most, title=title), show=show, looks=set_looks)
     if plot_type == "bar" or "output" in mine.dims:
         if plot_type == "dot":
             refuse("plot_type='dot' of several outputs", "pick one: shap.summary_plot(values[..., 1], X).")
-        return shown(draw_bar(mine, max_display=most, title=title), show=show)
-    return shown(draw_beeswarm(mine, max_display=most, title=title), show=show)
+        return shown(draw_bar(mine, max_display=most, title=title), show=show, looks=set_looks)
+    return shown(draw_beeswarm(mine, max_display=most, title=title), show=show, looks=set_looks)
 
 
 def _outputs_or_pairs(shap_values: Any, features: Any, feature_names: Any, class_names: Any) -> Any:
@@ -105,7 +106,7 @@ def dependence_plot(  # noqa: PLR0913, PLR0917  # as shap has it
     Raises:
         OptionError: two features at once, or looks that are set. InputError: arrays that do not fit each other.
     """
-    check_looks("dependence_plot", looks, defaults=DEPENDENCE_LOOKS)
+    set_looks = honoured_looks("dependence_plot", looks, defaults=DEPENDENCE_LOOKS)
     if isinstance(ind, (tuple, list)):
         refuse("two features in shap.dependence_plot", "shap.summary_plot(interactions, X) maps all pairs.")
     e = made_explanation(shap_values, features if display_features is None else display_features, feature_names)
@@ -113,7 +114,7 @@ def dependence_plot(  # noqa: PLR0913, PLR0917  # as shap has it
     if isinstance(ind, str) and ind.startswith("rank("):
         ind = int(mine.ordered()[int(ind[5:].rstrip(")"))])
     at = ind if isinstance(ind, str) else int(ind)
-    return shown(draw_scatter(mine, at, color=interaction_index, ax=ax, title=title), show=show)
+    return shown(draw_scatter(mine, at, color=interaction_index, ax=ax, title=title), show=show, looks=set_looks)
 
 
 def bar_plot(

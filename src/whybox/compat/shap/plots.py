@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final
 
 import numpy as np
 
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.cohorts import Cohorts
 from whybox.compat.shap.explanation import Explanation
+from whybox.compat.shap.looks import DECISION_LOOKS, TEXT_LOOKS, honoured_looks, shown
 from whybox.compat.shap.op_chain import OpChain
 from whybox.compat.shap.refusals import REFUSED_PLOTS, refused
 from whybox.compat.shap.text_explanation import TextExplanation
@@ -21,68 +22,9 @@ from whybox.plots.saliency_image import words as draw_words
 from whybox.plots.scatter import scatter as draw_scatter
 from whybox.plots.waterfall import waterfall as draw_waterfall
 
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-
 __all__ = ["bar", "beeswarm", "decision", "force", "heatmap", "initjs", "scatter", "text", "waterfall"]
 
 USUAL_ORDERS: Final = (OpChain().abs, OpChain().abs.mean(0), OpChain().abs.mean(axis=0))
-LOOKS: Final[dict[str, Any]] = {
-    "alpha": 1,
-    "axis_color": "#333333",
-    "cluster_threshold": 0.5,
-    "clustering": None,
-    "clustering_cutoff": 0.5,
-    "cmap": None,
-    "color_bar": True,
-    "color_bar_label": "Feature value",
-    "contribution_threshold": 0.05,
-    "dot_size": 16,
-    "figsize": (20, 3),
-    "group_remaining_features": True,
-    "hist": True,
-    "log_scale": False,
-    "ordering_keys": None,
-    "ordering_keys_time_format": None,
-    "out_names": None,
-    "overlay": None,
-    "plot_cmap": "RdBu",
-    "plot_size": "auto",
-    "plot_width": 8,
-    "s": 16,
-    "show_data": "auto",
-    "text_rotation": 0,
-    "x_jitter": "auto",
-    "xmax": None,
-    "xmin": None,
-    "ylabel": "SHAP value",
-    "ymax": None,
-    "ymin": None,
-}
-ON_THE_AXES: Final = "figures have their own look; with show=False the axes are returned, and ax.set_xlim(...) or ax.set_ylabel(...) change them."
-
-
-def check_looks(figure: str, given: dict[str, Any], *, defaults: dict[str, Any] = LOOKS) -> None:
-    """Refuse looks that are set; those that say what shap draws anyway are taken.
-
-    Raises:
-        OptionError: one is set. TypeError: shap has no such argument.
-    """
-    for name, value in given.items():
-        if name not in defaults:
-            raise TypeError(f"shap.plots.{figure} takes no argument {name!r}.")
-        if not (name == "clustering" and value is False):
-            refuse_given(f"shap.plots.{figure}: {name}", value, ON_THE_AXES, default=defaults[name])
-
-
-def shown(ax: Axes, *, show: bool) -> Axes | None:
-    """Show the figure and return nothing, or return its axes, as shap does."""
-    if not show:
-        return ax
-    import matplotlib.pyplot as plt
-
-    plt.show()
-    return None
 
 
 def own(e: Any, figure: str) -> OwnExplanation:
@@ -125,12 +67,12 @@ def bar(
             "draw one figure each: for name, e in cohorts.cohorts.items(): shap.plots.bar(e).",
         )
     _check_order("bar", order)
-    check_looks("bar", looks)
+    set_looks = honoured_looks("bar", looks)
     e = own(shap_values, "bar")
     axes = draw_bar(e, max_display=max_display, ax=ax, title=_title(shap_values))
     if "row" not in e.dims and "feature" in e.dims:  # the figure takes a mean over rows, and there are none
         axes.set_xlabel(f"size ({e.units})" if e.named_units else "size (in units of the prediction)")
-    return shown(axes, show=show)
+    return shown(axes, show=show, looks=set_looks)
 
 
 def beeswarm(
@@ -148,10 +90,12 @@ def beeswarm(
         OptionError: several outputs, an order other than by mean size, or looks that are set.
     """
     _check_order("beeswarm", order)
-    check_looks("beeswarm", looks)
+    set_looks = honoured_looks("beeswarm", looks)
     refuse_given("shap.plots.beeswarm: color", color, "dots have the colours of the feature's values.")
     e = own(shap_values, "beeswarm")
-    return shown(draw_beeswarm(e, max_display=max_display, ax=ax, title=_title(shap_values)), show=show)
+    return shown(
+        draw_beeswarm(e, max_display=max_display, ax=ax, title=_title(shap_values)), show=show, looks=set_looks
+    )
 
 
 def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any:
@@ -175,7 +119,7 @@ def scatter(
     Raises:
         OptionError: several features, several outputs, or looks that are set.
     """
-    check_looks("scatter", looks)
+    set_looks = honoured_looks("scatter", looks)
     whole = shap_values.held.whole if isinstance(shap_values, Explanation) else None
     if whole is None:
         refuse("shap.plots.scatter of several features", "draw one at a time: shap.plots.scatter(e[:, 'age']).")
@@ -186,7 +130,9 @@ def scatter(
             refuse("color by numbers", "pass the Explanation, e, or that of one feature, e[:, 'age'].")
         by = None
     name = shap_values.feature_names
-    return shown(draw_scatter(own(Explanation(whole), "scatter"), name, color=by, ax=ax, title=title), show=show)
+    return shown(
+        draw_scatter(own(Explanation(whole), "scatter"), name, color=by, ax=ax, title=title), show=show, looks=set_looks
+    )
 
 
 def heatmap(
@@ -208,8 +154,8 @@ def heatmap(
         refuse("instance_order of shap.plots.heatmap", "alike rows stand together.")
     _check_order("heatmap", feature_values)
     refuse_given("shap.plots.heatmap: feature_order", feature_order, "features stand by mean size.")
-    check_looks("heatmap", looks)
-    return shown(draw_heatmap(own(shap_values, "heatmap"), max_display=max_display, ax=ax), show=show)
+    set_looks = honoured_looks("heatmap", looks)
+    return shown(draw_heatmap(own(shap_values, "heatmap"), max_display=max_display, ax=ax), show=show, looks=set_looks)
 
 
 def force(
@@ -233,14 +179,14 @@ def force(
         OptionError: several outputs, or looks that are set.
     """
     del matplotlib
-    check_looks("force", looks)
+    set_looks = honoured_looks("force", looks)
     if shap_values is not None:
         base_value = made_explanation(shap_values, features, feature_names, base_value)
     e = own(base_value, "force")
     if "row" in e.dims:
         refuse_given("shap.plots.force: link", link, "a heatmap has one scale.", default="identity")
-        return shown(draw_heatmap(e), show=show)
-    return shown(draw_waterfall(e, to_probability=_to_probability(link)), show=show)
+        return shown(draw_heatmap(e), show=show, looks=set_looks)
+    return shown(draw_waterfall(e, to_probability=_to_probability(link)), show=show, looks=set_looks)
 
 
 def decision(
@@ -258,11 +204,7 @@ def decision(
     Raises:
         OptionError: several rows, or looks that are set.
     """
-    looks.pop("ignore_warnings", None)
-    for name, value in looks.items():
-        refuse_given(
-            f"shap.decision_plot: {name}", value, ON_THE_AXES, default="importance" if name == "feature_order" else None
-        )
+    set_looks = honoured_looks("decision", looks, defaults=DECISION_LOOKS)
     e = made_explanation(shap_values, features, feature_names, base_value).to_whybox()
     if "row" in e.dims and len(e) > 1:
         refuse(
@@ -270,7 +212,7 @@ def decision(
             "shap.plots.heatmap(e) draws them, and shap.plots.waterfall(e[0]) one of them.",
         )
     one = e[0] if "row" in e.dims else e
-    return shown(draw_waterfall(one, title=title, to_probability=_to_probability(link)), show=show)
+    return shown(draw_waterfall(one, title=title, to_probability=_to_probability(link)), show=show, looks=set_looks)
 
 
 def text(shap_values: Any, show: bool = True, **looks: Any) -> Any:
@@ -279,8 +221,7 @@ def text(shap_values: Any, show: bool = True, **looks: Any) -> Any:
     Raises:
         OptionError: several texts or outputs, or looks that are set.
     """
-    for name, value in looks.items():
-        refuse_given(f"shap.plots.text: {name}", value, ON_THE_AXES, default=True if name == "display" else None)
+    honoured_looks("text", looks, defaults=TEXT_LOOKS)
     return shown(draw_words(own(shap_values, "text")), show=show)
 
 
