@@ -17,6 +17,7 @@ ROWS = re.findall(r"^\| `(.+?)` \| (?:`(.+?)` )?\| (same|differs|raises)\b[^|]*\
 
 @pytest.fixture(scope="module")
 def names():
+    pytest.importorskip("torch")
     out = {}
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
