@@ -360,7 +360,7 @@ def test_batches_hold_what_was_asked():
         sizes.append(len(rows))
         return total(rows)
 
-    got = wb.explain(listening, ROWS, BACKGROUND, batch_size=7, spot_checks=0)
+    got = wb.explain(listening, ROWS, BACKGROUND, batch_size=7)
     checked = len(BACKGROUND)  # rows on which the model is evaluated again, together
     assert max(sizes) <= max(7, checked)
     np.testing.assert_array_equal(got.values, wb.explain(total, ROWS, BACKGROUND).values)

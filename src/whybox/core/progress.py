@@ -92,19 +92,14 @@ def progress_of_parts(
     total: int, *, description: str, unit: str = "rows", shown: bool = True
 ) -> Iterator[Callable[[int], object]]:
     """Show progress of work in parts that may show bars of their own, which wait longer; call the yielded function with the number of items just finished."""
-    if not shown:
+    if not shown or _delay.get() == NEVER:
         yield lambda done: done
         return
     from tqdm.auto import tqdm
 
     delay = _delay.get()
     with tqdm(
-        total=total,
-        desc=description,
-        unit=f" {unit}",
-        delay=min(delay, DELAY) if delay < NEVER else delay,
-        disable=None,
-        leave=False,
+        total=total, desc=description, unit=f" {unit}", delay=min(delay, DELAY), disable=None, leave=False
     ) as progress_bar:
         token = _delay.set(max(delay, DELAY_OF_PART))
         try:

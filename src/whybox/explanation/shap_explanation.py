@@ -16,7 +16,7 @@ from whybox.explanation.local_words import has_words
 from whybox.models.links import PREDICTION_UNITS
 from whybox.numerics.statistics import critical_value
 
-__all__ = ["from_shap", "to_shap"]
+__all__ = ["dims_of_shap", "from_shap", "to_shap"]
 
 _Kind = TypeVar("_Kind")
 KINDS: Final = ("attribution", "interaction")
@@ -109,7 +109,7 @@ def from_shap(kind: type[_Kind], shap_values: Any, *, units: str = PREDICTION_UN
             "from_shap takes attributions of tables, one number a feature; these are of texts or of other shapes."
         )
     base = np.asarray(np.nan if shap_values.base_values is None else shap_values.base_values, dtype=np.float64)
-    dims = _dims_of(shap_values, values, base)
+    dims = dims_of_shap(shap_values, values, base)
     rows = values.shape[0] if "row" in dims else 1
     names = _names_of(shap_values, values.shape[dims.index("feature")])
     labels = {"row": _row_labels(shap_values, rows), "feature": names, "feature_2": names}
@@ -146,7 +146,7 @@ def _is_numeric(values: Any) -> bool:
     return isinstance(values, np.ndarray) and values.dtype.kind in "fiu"
 
 
-def _dims_of(s: Any, values: Floats, base: Floats) -> tuple[str, ...]:
+def dims_of_shap(s: Any, values: Floats, base: Floats) -> tuple[str, ...]:
     """The axes of the values: rows, unless the data are of one; outputs last, where the base or the names have them; a second axis of features else.
 
     Raises:

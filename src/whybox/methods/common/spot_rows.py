@@ -94,6 +94,7 @@ class RowRecomputation:
     Args:
         model, selection: as of the answer. table: its rows. checker: counts what that takes.
         alone: how many of the first cells are asked about a second time, alone. rows: what is asked about, in words.
+        batch_size: most rows of one call of the model; None: as the model says.
     """
 
     def __init__(
@@ -105,7 +106,9 @@ class RowRecomputation:
         *,
         alone: int = 0,
         rows: str = "rows with the feature set to a point",
+        batch_size: int | None = None,
     ) -> None:
+        self._batch_size = batch_size
         self.model, self.table, self.selection, self._checker = model, table, selection, checker
         self._alone, self._rows = alone, rows
         self._library: str | None = None  # how the library of a model file was asked
@@ -125,7 +128,7 @@ class RowRecomputation:
             SpotCheckError: our reading of these rows is not the model's own predict of them, or a row alone gives another output than among others.
         """
         own = self.model.own_predict
-        size = getattr(self.model, "batch_size", None) or ROWS_TOGETHER
+        size = self._batch_size or getattr(self.model, "batch_size", None) or ROWS_TOGETHER
         parts = [self._predict_cells(cells[i : i + size], own) for i in range(0, len(cells), size)]
         values, allowed = (np.concatenate([p[k] for p in parts]) for k in (0, 1))
         self._ask_alone(cells, values, allowed)

@@ -214,6 +214,17 @@ class _ShapExplainer:
         self._time_share.add_time(work=self._time_share.clock_time() - began - seconds, checks=seconds)
         return explanation
 
+    @property
+    def base(self) -> npt.NDArray[np.float64]:
+        """The value when every feature is absent, () or (outputs,), which explanations of rows without offsets have: known before any row.
+
+        Raises:
+            OptionError: players are named by columns of rows not seen yet.
+        """
+        compiled = self._compiled_problem(self.model.inputs.names)
+        selection = compiled.problem.selection
+        return np.asarray(selection.drop_output_axis(selection.select_predictions(compiled.base)))
+
     def check_evals(self, rows: int, names: tuple[str, ...] | None = None) -> None:
         """Refuse more predictions than ``max_evals`` for this many rows in total, before the first of several calls.
 

@@ -94,6 +94,7 @@ def _ask_hybrids(problem: GameProblem, kept: SampledHybrids, chosen: Ints, check
         checker,
         alone=rows_alone(problem.model),
         rows="rows whose absent features take the values of a background row",
+        batch_size=problem.options.batch_size,
     )
     points: dict[bytes, FeaturePoints | None] = {}
     cells = []
@@ -126,6 +127,7 @@ def _ask_worths(problem: GameProblem, kept: SampledWorths, chosen: Ints, checker
         problem.evaluator.output,
         checker,
         rows="rows whose absent features take the values of every background row",
+        batch_size=problem.options.batch_size,
     )
     background = range(len(problem.background))
     for k in chosen.tolist():

@@ -1,0 +1,123 @@
+"""The looks of figures: sizes, limits and labels are set on the axes; other looks are refused unless they say what shap draws anyway."""
+
+from __future__ import annotations
+
+from numbers import Real
+from typing import TYPE_CHECKING, Any, Final
+
+from whybox.compat.refused import refuse
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+__all__ = ["DECISION_LOOKS", "LOOKS", "TEXT_LOOKS", "honoured_looks", "shown"]
+
+LOOKS: Final[dict[str, Any]] = {
+    "alpha": 1,
+    "axis_color": "#333333",
+    "cluster_threshold": 0.5,
+    "clustering": None,
+    "clustering_cutoff": 0.5,
+    "cmap": None,
+    "color_bar": True,
+    "color_bar_label": "Feature value",
+    "contribution_threshold": 0.05,
+    "dot_size": 16,
+    "figsize": (20, 3),
+    "group_remaining_features": True,
+    "hist": True,
+    "log_scale": False,
+    "ordering_keys": None,
+    "ordering_keys_time_format": None,
+    "out_names": None,
+    "overlay": None,
+    "plot_cmap": "RdBu",
+    "plot_size": "auto",
+    "plot_width": 8,
+    "s": 16,
+    "show_data": "auto",
+    "text_rotation": 0,
+    "x_jitter": "auto",
+    "xmax": None,
+    "xmin": None,
+    "ylabel": "SHAP value",
+    "ymax": None,
+    "ymin": None,
+}
+DECISION_LOOKS: Final[dict[str, Any]] = {
+    "alpha": None,
+    "auto_size_plot": True,
+    "axis_color": "#333333",
+    "color_bar": True,
+    "feature_display_range": None,
+    "feature_order": "importance",
+    "highlight": None,
+    "ignore_warnings": False,
+    "legend_labels": None,
+    "legend_location": "best",
+    "new_base_value": None,
+    "plot_color": None,
+    "return_objects": False,
+    "xlim": None,
+    "y_demarc_color": "#333333",
+}
+TEXT_LOOKS: Final[dict[str, Any]] = {
+    "cmax": None,
+    "display": True,
+    "grouping_threshold": 0.01,
+    "num_starting_labels": 0,
+    "separator": "",
+    "xmax": None,
+    "xmin": None,
+}
+ON_THE_AXES: Final = "figures have their own look; with show=False the axes are returned, and ax.set_xlim(...) or ax.set_ylabel(...) change them."
+
+
+LIMITS: Final = ("xmin", "xmax", "ymin", "ymax")
+SIZES: Final = ("plot_size", "figsize")
+
+
+def honoured_looks(figure: str, given: dict[str, Any], *, defaults: dict[str, Any] = LOOKS) -> dict[str, Any]:
+    """Return the looks that are set and that :func:`shown` can set.
+
+    Raises:
+        OptionError: one is set that it cannot. TypeError: shap has no such argument.
+    """
+    honoured = {}
+    for name, value in given.items():
+        if name not in defaults:
+            raise TypeError(f"shap.plots.{figure} takes no argument {name!r}.")
+        if _is_said_anyway(name, value, defaults[name]):
+            continue
+        is_size = name in SIZES and isinstance(value, (tuple, list)) and len(value) == 2
+        is_limit = name in LIMITS and isinstance(value, Real)
+        if not (is_size or is_limit or (name == "ylabel" and isinstance(value, str))):
+            words = f"={value!r}" if isinstance(value, (str, int, float)) else ""
+            refuse(f"shap.plots.{figure}: {name}{words}", ON_THE_AXES)
+        honoured[name] = value
+    return honoured
+
+
+def _is_said_anyway(name: str, value: Any, default: Any) -> bool:
+    if value is default or value is None or (name == "clustering" and value is False):
+        return True
+    plain = (str, bool, int, float, tuple)
+    is_same = isinstance(value, plain) and isinstance(default, plain) and value == default
+    return is_same or (name == "ignore_warnings" and value is True)  # there are none to ignore
+
+
+def shown(ax: Axes, *, show: bool, looks: dict[str, Any] | None = None) -> Axes | None:
+    """Set looks, then show the figure and return nothing, or return its axes, as shap does."""
+    for name, value in (looks or {}).items():
+        if name in SIZES:
+            ax.get_figure().set_size_inches(*value)  # type: ignore[union-attr]  # axes that were drawn have a figure
+        elif name in LIMITS:
+            (ax.set_xlim if name[0] == "x" else ax.set_ylim)(**{name: value})
+        else:
+            ax.set_ylabel(value)
+    if not show:
+        return ax
+    import matplotlib.pyplot as plt
+
+    plt.show()
+    return None

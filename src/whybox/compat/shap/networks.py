@@ -1,0 +1,214 @@
+"""``shap.DeepExplainer`` and ``shap.GradientExplainer``: networks, by :func:`whybox.saliency`."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar, Final
+
+import numpy as np
+
+from whybox.compat.refused import refuse, refuse_given
+from whybox.compat.shap.explanation import Explanation
+from whybox.compat.shap.list_form import shaped
+from whybox.errors import UnsupportedModelError
+from whybox.explanation.explanation import Explanation as OwnExplanation
+from whybox.methods.saliency.saliency import saliency
+
+__all__ = ["DeepExplainer", "GradientExplainer"]
+
+SAMPLE_GROUPS: Final = 32  # of expected gradients: samples are a multiple of it
+
+
+class _OfNetworks:
+    """What both share: a network of one input, rows that stand for absent values, all outputs.
+
+    Args:
+        model: a network that whybox differentiates. data: rows, (rows, ...). session: refused, unless it says nothing.
+
+    Raises:
+        OptionError: a layer, several inputs, or a session.
+    """
+
+    method: ClassVar[str]
+
+    def __init__(self, model: Any, data: Any, session: Any = None) -> None:
+        refuse_given("session", session, "pass a network of torch, Keras 3 or JAX.")
+        if isinstance(model, (tuple, list)):
+            refuse(
+                "(model, layer)",
+                "wb.saliency(net, x, method='layer_integrated_gradients', layer=...) explains a layer.",
+            )
+        self.model, self.data = model, _only_input(data)
+
+    def _explained(self, X: Any, **options: Any) -> OwnExplanation:
+        e = saliency(
+            self.model,
+            _only_input(X),
+            "all",
+            self.method,
+            background=self.data,
+            reduce=None,
+            channel_axis=None,
+            **options,
+        )
+        assert isinstance(e, OwnExplanation)  # noqa: S101  # of one input
+        return e
+
+    def _values(self, e: OwnExplanation) -> Any:
+        return shaped(np.array(e.values), has_outputs="output" in e.dims)
+
+    def _of_table(self, e: OwnExplanation, X: Any) -> Explanation:
+        """An Explanation of rows and features.
+
+        Raises:
+            OptionError: the rows are pictures, or have other axes.
+        """
+        if "feature" not in e.dims:
+            refuse(
+                f"a call of shap.{type(self).__name__} about pictures",
+                "shap_values(X) returns the array; wb.saliency(net, x, method='expected_gradients', background=rows).plot.overlay() draws it.",
+            )
+        return Explanation(
+            np.array(e.values),
+            base_values=np.array(e.base_values),
+            data=np.asarray(_only_input(X)),
+            feature_names=list(e.feature_names),
+            output_names=list(e.output_names) or None,
+            compute_time=e.evidence.seconds,
+        )
+
+
+class DeepExplainer(_OfNetworks):
+    """DeepLIFT of a network, in the mean over background rows.
+
+    Args:
+        model: a network of torch, Keras 3 or JAX. data: rows, (rows, ...), all of which count. session, learning_phase_flags: refused, unless they say nothing.
+
+    Attributes:
+        expected_value: mean outputs of the background, (outputs,).
+
+    Raises:
+        OptionError: what is not honoured; see docs/from_shap.md. Others as :func:`whybox.saliency`.
+    """
+
+    method = "deeplift"
+
+    def __init__(self, model: Any, data: Any, session: Any = None, learning_phase_flags: Any = None) -> None:
+        refuse_given("learning_phase_flags", learning_phase_flags, "put the network in evaluation mode: net.eval().")
+        super().__init__(model, data, session)
+
+    @property
+    def expected_value(self) -> Any:
+        """The mean outputs of the background, (outputs,)."""
+        return np.atleast_1d(np.array(self._explained(self.data[:1]).base))
+
+    def shap_values(
+        self, X: Any, ranked_outputs: Any = None, output_rank_order: str = "max", check_additivity: bool = True
+    ) -> Any:
+        """Return values, (rows, ..., outputs).
+
+        Args:
+            X: rows. ranked_outputs, output_rank_order: refused; all outputs are explained. check_additivity: False returns rows that do not add up.
+
+        Raises:
+            UnsupportedModelError: a row does not add up, within 5 % of its difference from the background. OptionError: what is not honoured.
+        """
+        return self._values(self._checked(X, ranked_outputs, output_rank_order, check_additivity=check_additivity))
+
+    def __call__(self, X: Any) -> Explanation:
+        """Return an Explanation of rows of a table.
+
+        Raises:
+            OptionError: pictures. Others as :meth:`shap_values`.
+        """
+        return self._of_table(self._checked(X, None, "max", check_additivity=True), X)
+
+    def _checked(self, X: Any, ranked: Any, order: str, *, check_additivity: bool) -> OwnExplanation:
+        _refuse_ranked(ranked, order)
+        e = self._explained(X)
+        if check_additivity and "converged" in e.extras and not np.asarray(e.extras["converged"][1]).all():
+            raise UnsupportedModelError(
+                "the values of a row do not add up to its output less that of the background: an operation of the network is not as DeepLIFT has it. "
+                "check_additivity of False returns them; shap.GradientExplainer draws expected gradients."
+            )
+        return e
+
+
+class GradientExplainer(_OfNetworks):
+    """Expected gradients of a network, with standard errors in ``wb.saliency``.
+
+    Args:
+        model: a network of torch, Keras 3 or JAX. data: rows, (rows, ...). session, batch_size, local_smoothing: refused, unless they say nothing.
+
+    Raises:
+        OptionError: what is not honoured; see docs/from_shap.md. Others as :func:`whybox.saliency`.
+    """
+
+    method = "expected_gradients"
+
+    def __init__(
+        self, model: Any, data: Any, session: Any = None, batch_size: int = 50, local_smoothing: float = 0
+    ) -> None:
+        refuse_given("batch_size", batch_size, "wb.saliency(..., budget='1GB') bounds the memory.", default=50)
+        refuse_given(
+            "local_smoothing", local_smoothing, "wb.saliency(net, x, method='smoothgrad') adds noise.", default=0
+        )
+        super().__init__(model, data, session)
+
+    def shap_values(
+        self,
+        X: Any,
+        nsamples: int = 200,
+        ranked_outputs: Any = None,
+        output_rank_order: str = "max",
+        rseed: int | None = None,
+        return_variances: bool = False,
+    ) -> Any:
+        """Return values, (rows, ..., outputs).
+
+        Args:
+            X: rows. nsamples: gradients a row, rounded up to a multiple of 32. rseed: seed of the draws. ranked_outputs, output_rank_order: refused; all outputs
+                are explained. return_variances: refused.
+
+        Raises:
+            OptionError: what is not honoured. Others as :func:`whybox.saliency`.
+        """
+        _refuse_ranked(ranked_outputs, output_rank_order)
+        refuse_given(
+            "return_variances",
+            return_variances,
+            "wb.saliency(net, x, method='expected_gradients', background=rows).std_error has the standard error of each value.",
+            default=False,
+        )
+        samples = -(-int(nsamples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
+        return self._values(self._explained(X, samples=samples, seed=rseed or 0))
+
+    def __call__(self, X: Any, nsamples: int = 200) -> Explanation:
+        """Return an Explanation of rows of a table.
+
+        Raises:
+            OptionError: pictures.
+        """
+        samples = -(-int(nsamples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
+        return self._of_table(self._explained(X, samples=samples), X)
+
+
+def _only_input(data: Any) -> Any:
+    """The rows of the only input, also out of a list.
+
+    Raises:
+        OptionError: there are several inputs.
+    """
+    if isinstance(data, (list, tuple)) and data and np.ndim(data[0]) > 1:
+        if len(data) > 1:
+            refuse("several inputs of a network", "wb.saliency(net, (x, y), background=(a, b), ...) takes them.")
+        return data[0]
+    return data
+
+
+def _refuse_ranked(ranked_outputs: Any, output_rank_order: str) -> None:
+    refuse_given(
+        "ranked_outputs",
+        ranked_outputs,
+        "all outputs are explained; wb.saliency(net, x) explains the largest of each row.",
+    )
+    refuse_given("output_rank_order", output_rank_order, "all outputs are explained.", default="max")

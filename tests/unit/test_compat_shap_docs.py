@@ -1,0 +1,45 @@
+"""docs/from_shap.md: its Python runs; of its table, what is the same or differs runs, what raises raises, and so do our own calls beside them run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import pytest
+
+from whybox.errors import OptionError
+
+PAGE = Path(__file__).parents[2] / "docs" / "from_shap.md"
+TEXT = PAGE.read_text(encoding="utf-8")
+ROWS = re.findall(r"^\| `(.+?)` \| (?:`(.+?)` )?\| (same|differs|raises)\b[^|]*\|$", TEXT, re.MULTILINE)
+
+
+@pytest.fixture(scope="module")
+def names():
+    pytest.importorskip("torch")
+    out = {}
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
+        patch.setattr(plt, "show", lambda: None)
+        for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
+            exec(compile(block, str(PAGE), "exec"), out)  # noqa: S102  # our own page
+        plt.close("all")
+        yield out
+
+
+def test_the_table_is_read_whole():
+    table = TEXT.split("| shap | whybox | here |")[1].split("\n\n")[0]
+    assert len(ROWS) == len(table.strip().splitlines()) - 1 > 60
+
+
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+@pytest.mark.parametrize(("theirs", "ours", "status"), ROWS, ids=[row[0] for row in ROWS])
+def test_rows_are_as_the_table_says(names, theirs, ours, status):
+    for call, raises in ((theirs, status == "raises"), (ours, False)):
+        if raises:
+            with pytest.raises(OptionError, match=r"not honoured here: .{15}"):
+                eval(call, names)  # noqa: S307  # our own page
+        elif call:
+            eval(call, names)  # noqa: S307
+    plt.close("all")

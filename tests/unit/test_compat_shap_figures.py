@@ -1,0 +1,69 @@
+"""Figures of whybox.compat.shap: what is drawn, which looks are set and which are refused."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from compat_models import BOOSTED, FLOWERS, KIND, OF_THREE, X
+from whybox.compat import shap
+from whybox.errors import OptionError
+
+
+@pytest.fixture(scope="module")
+def explained():
+    return shap.TreeExplainer(BOOSTED)(X.iloc[:40])
+
+
+@pytest.fixture(scope="module")
+def of_three():
+    return shap.TreeExplainer(OF_THREE["forest"].fit(FLOWERS, KIND))(FLOWERS.iloc[::5])
+
+
+def test_figures_draw_what_shap_draws(explained, of_three, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
+    labels = lambda ax: [t.get_text() for t in ax.get_yticklabels()]
+    ax = shap.plots.bar(explained, max_display=3, show=False)
+    assert labels(ax)[0].startswith(explained[:, explained.abs.mean(0).argsort[-1]].feature_names[:10])
+    reduced = shap.plots.bar(explained.abs.max(0), show=False)
+    assert reduced.get_title(loc="left") == "Values: size, largest over rows"
+    assert reduced.get_xlabel() == "size (log-odds)"
+    assert shap.plots.bar(explained[0], show=False).get_title(loc="left") == "Sizes of the values of one row"
+    assert len(shap.plots.bar(of_three, show=False).containers) == 3
+    values = explained.values
+    ax = shap.force_plot(0.25, values[0], X.iloc[0], link="logit", show=False)
+    assert any("25" in t.get_text() or "%" in t.get_text() for t in ax.get_figure().findobj(plt.Text))
+    strings = X.iloc[:40].map(lambda cell: f"<{cell:.0f}>")
+    ax = shap.dependence_plot(
+        "rank(0)", values, X.iloc[:40], display_features=strings, interaction_index=None, show=False
+    )
+    assert ax.get_xlabel()
+    scatter = shap.plots.scatter(explained[:, 2], color=explained[:, 1], show=False)
+    assert scatter.get_xlabel().startswith(X.columns[2][:10])
+    pairs = shap.summary_plot(shap.TreeExplainer(BOOSTED).shap_interaction_values(X.iloc[:9]), X.iloc[:9], show=False)
+    assert pairs.images
+    stacked = shap.summary_plot(
+        list(np.moveaxis(of_three.values, 2, 0)), FLOWERS.iloc[::5], class_names=list("abc"), show=False
+    )
+    assert [t.get_text() for t in stacked.get_legend().get_texts()] == ["a", "b", "c"]
+    one_output = shap.summary_plot(values, feature_names=list("abcdef"), show=False)
+    assert sorted(labels(one_output)) == list("abcdef")
+    sized = shap.plots.scatter(explained[:, 2], ymin=-3, ymax=3.5, ylabel="value", alpha=1.0, show=False)
+    assert (*sized.get_ylim(), sized.get_ylabel()) == (-3, 3.5, "value")
+    wide = shap.summary_plot(values, X.iloc[:40], plot_size=(9, 3), show=False)
+    assert tuple(wide.get_figure().get_size_inches()) == (9, 3)
+    for call, word in (
+        (lambda: shap.plots.beeswarm(explained, color_bar=False), "beeswarm: color_bar=False"),
+        (lambda: shap.plots.scatter(explained[:, 2], xmin="percentile(1)"), "scatter: xmin"),
+        (lambda: shap.decision_plot(0.0, values[0], highlight=[0]), "decision: highlight"),
+        (lambda: shap.force_plot(0.0, values[0], contribution_threshold=0.2), "force: contribution_threshold=0.2"),
+    ):
+        with pytest.raises(OptionError, match=word):
+            call()
+    shown = []
+    monkeypatch.setattr(plt, "show", lambda: shown.append(1))
+    assert shap.plots.waterfall(explained[0]) is None
+    assert shown == [1]
+    plt.close("all")
