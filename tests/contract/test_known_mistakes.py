@@ -25,9 +25,10 @@ def brute(predict, x, background):
     def game(S):
         H = background.copy()
         for j in S:
-            H.isetitem(j, pd.concat([x.iloc[:, j]] * len(H)).array) if isinstance(H, pd.DataFrame) else H.__setitem__(
-                (slice(None), j), x[0, j]
-            )
+            if isinstance(H, pd.DataFrame):
+                H.isetitem(j, x.iloc[[0] * len(H), j].array)
+            else:
+                H[:, j] = x[0, j]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             return np.atleast_1d(np.asarray(predict(H), dtype=float).mean(axis=0))
