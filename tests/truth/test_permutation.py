@@ -118,7 +118,7 @@ def forest():
 @pytest.mark.parametrize("loss", ["squared", "absolute", "pinball(0.2)"])
 @pytest.mark.parametrize("black_box", [False, True])
 def test_weights_and_groups_are_those_of_pairs(forest, loss, black_box):
-    model, X, y = forest
+    model, X, y = forest[0], forest[1][:24], forest[2][:24]
     source = (functools.partial(type(model).predict, model)) if black_box else model
     w = np.random.default_rng(0).random(len(X))
     w[:5] = 0

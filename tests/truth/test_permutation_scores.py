@@ -159,7 +159,7 @@ def test_a_function_gets_the_estimator_and_rows_as_they_came():
         seen.append(len(rows))
         return estimator.score(rows, truth)
 
-    e = wb.importance(model, X, y, scoring=scorer, spot_checks=0, max_evals=6000)
+    e = wb.importance(model, X, y, scoring=scorer, spot_checks=0)
     named = wb.importance(model, X, y, scoring="r2", max_evals=10_000)
     noise = np.hypot(e.extras["monte_carlo_error"][1], named.extras["monte_carlo_error"][1])
     assert (np.abs(e.values - named.values) < 4 * noise).all()

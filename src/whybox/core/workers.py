@@ -42,7 +42,8 @@ def one_blas_thread() -> Iterator[None]:
 
 def one_library_thread(kind: Literal["blas", "openmp"]) -> AbstractContextManager[Any]:
     """Return a context in which libraries of this kind use one thread."""
-    return _thread_pools(len(sys.modules)).limit(limits=1, user_api=kind)
+    limited: AbstractContextManager[Any] = _thread_pools(len(sys.modules)).limit(limits=1, user_api=kind)
+    return limited
 
 
 @lru_cache(maxsize=1)
