@@ -21,7 +21,7 @@ from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import compute_effects
 
-RUNS = 3  # of each fault, in every run of the tests; a hundred under -m soak
+RUNS = 5  # of each fault, in every run of the tests; a hundred under -m soak
 ROWS = 90
 
 

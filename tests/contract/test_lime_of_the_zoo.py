@@ -121,7 +121,7 @@ def check(name, evals):
 
 @pytest.mark.parametrize("name", FEW)
 def test_kinds_of_models(name):
-    check(name, 1_500)
+    check(name, 3_000)
 
 
 WAYS = {

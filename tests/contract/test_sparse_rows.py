@@ -229,8 +229,8 @@ def test_every_library_behind_a_sparse_transformer(name, threshold):
     model = behind(MODELS[name](), threshold).fit(many, Y + many.c % 5)
     assert sparse.issparse(model[0].transform(many))
     found = as_model(model)
-    got = wb.explain(found, many[:2], many[100:130])
-    want = [brute_frame(model.predict, many[i : i + 1], many[100:130]) for i in range(2)]
+    got = wb.explain(found, many[:4], many[100:130])
+    want = [brute_frame(model.predict, many[i : i + 1], many[100:130]) for i in range(4)]
     np.testing.assert_allclose(got.values, want, rtol=0, atol=3e-6 * np.abs(want).max())
     assert np.abs(wb.explain(found, many[:4], scale="raw").values).max() > 0 if "linear" not in name else True
 
