@@ -113,6 +113,15 @@ def figures_closed():
         sys.modules["matplotlib.pyplot"].close("all")
 
 
+@pytest.fixture
+def unwritten_pictures(monkeypatch):
+    """Figures of reports are drawn, but matplotlib does not write them as SVG; the tests of reports read what it writes."""
+    from matplotlib.backends.backend_svg import FigureCanvasSVG
+
+    empty = '<svg width="1pt" height="1pt"></svg>'
+    monkeypatch.setattr(FigureCanvasSVG, "print_svg", lambda self, file, **_: file.write(empty))
+
+
 @pytest.fixture(scope="session")
 def exported_programs(tmp_path_factory):
     """A folder of exported networks, pictures, arrays and tables, written once."""

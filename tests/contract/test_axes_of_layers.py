@@ -299,6 +299,7 @@ def test_series_of_keras():
     keras_series()
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_figures_and_reports_of_series_with_features_first(tmp_path):
     pytest.importorskip("matplotlib")
     net = Convolved(turned=False).eval()

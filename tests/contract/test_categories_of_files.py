@@ -35,6 +35,7 @@ def test_a_csv_is_read_as_the_categories_of_the_model(library, kind, tmp_path):
     assert float(curve.effect[word]) == pytest.approx(predict(frame.assign(c=word)).mean(), rel=1e-4)
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_the_report_reads_categories_so_too(tmp_path):
     frame, y = rows(WORDS["leading zeros"])
     model, predict = trained("lightgbm", frame, y)

@@ -28,7 +28,7 @@ from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
 EXACT = [c for c in zoo.CASES if c.verdict == "exact"]
-ROWS = 48
+ROWS = 32
 
 
 def ids(case):
@@ -65,7 +65,7 @@ def test_trees_against_the_librarys_own_predict(case):
         first(rows),
         None,
         EffectsOptions(scale=None if own_is_raw else "response", sample_weight=weights),
-        grid=7,
+        grid=5,
     )
     oracle = asked_own(asked)
     close = {"rtol": 2e-5, "atol": 2e-5} if case.single else {"rtol": 1e-9, "atol": 1e-9}

@@ -152,6 +152,7 @@ def test_regions_are_those_of_the_class(model):
     assert np.allclose(found[0].values, curve.values, rtol=0, atol=1e-12)
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_a_report_and_a_plan_take_the_scale(tmp_path):
     model = MODELS["softmax of trees"]()
     asked = {"background": BACK, "output": "setosa", "scale": "probability"}

@@ -85,7 +85,7 @@ def compared(here, far):
 
 def pictures(found):
     """Every method on a convolutional network and an attending one."""
-    x = np.random.default_rng(0).normal(size=(3, 3, 9, 9)).astype(np.float32)
+    x = np.random.default_rng(0).normal(size=(2, 3, 9, 9)).astype(np.float32)
     for name, net in {"convolutional": convolutional(), "attending": seeded(Attending)}.items():
         there = copy.deepcopy(net).to(accelerator.NAME)
         for method in family_ids("saliency"):

@@ -127,9 +127,9 @@ def test_weights(classes):
     draw = np.random.default_rng(0)
     w = draw.random(len(X))
     w[:40] = 0
-    e = wb.importance(model, X, labels, scoring="roc_auc", sample_weight=w, spot_checks=0, max_evals=1500)
+    e = wb.importance(model, X, labels, scoring="roc_auc", sample_weight=w, spot_checks=0, max_evals=1000)
     without = wb.importance(
-        model, X[40:], labels[40:], scoring="roc_auc", sample_weight=3 * w[40:], spot_checks=0, max_evals=1500
+        model, X[40:], labels[40:], scoring="roc_auc", sample_weight=3 * w[40:], spot_checks=0, max_evals=1000
     )
     assert float(e.extras["baseline_score"][1]) == pytest.approx(
         roc_auc_score(labels == "sick", model.decision_function(X), sample_weight=w)
@@ -165,7 +165,7 @@ def test_a_function_gets_the_estimator_and_rows_as_they_came():
     assert (np.abs(e.values - named.values) < 4 * noise).all()
     ratio = e.std_error / named.std_error
     assert ((ratio > 0.5) & (ratio < 2)).all()
-    made = wb.importance(model, X, y, scoring=make_scorer(mean_absolute_error, greater_is_better=False), max_evals=1500)
+    made = wb.importance(model, X, y, scoring=make_scorer(mean_absolute_error, greater_is_better=False), max_evals=1000)
     assert made.units == "drop of mean_absolute_error"
     assert (made.values > 0).all()
 
@@ -176,7 +176,7 @@ def test_models_without_an_estimator_are_scored_by_their_predictions(numbers, cl
     trees = lightgbm.LGBMClassifier(n_estimators=8, num_leaves=5, verbose=-1).fit(X, (labels == "sick").astype(int))
     trees.booster_.save_model(tmp_path / "model.txt")
     truth = (labels == "sick").astype(int)
-    options = {"spot_checks": 0, "max_evals": 1500}
+    options = {"spot_checks": 0, "max_evals": 1000}
     for scoring in ("roc_auc", "f1"):
         live = wb.importance(trees, X, truth, scoring=scoring, **options)
         of_file = wb.importance(tmp_path / "model.txt", X, truth, scoring=scoring, **options)
@@ -188,12 +188,12 @@ def test_models_without_an_estimator_are_scored_by_their_predictions(numbers, cl
     method = wb.importance(forest.predict_proba, X, three, scoring="roc_auc_ovr", **options)
     np.testing.assert_allclose(method.values, live.values, atol=1e-9)
     model, X, y = numbers
-    live = wb.importance(model, X, y, scoring="r2", spot_checks=0, max_evals=1500)
+    live = wb.importance(model, X, y, scoring="r2", spot_checks=0, max_evals=1000)
     function = wb.importance(
-        functools.partial(type(model).predict, model), X, y, scoring="r2", spot_checks=0, max_evals=1500
+        functools.partial(type(model).predict, model), X, y, scoring="r2", spot_checks=0, max_evals=1000
     )
     np.testing.assert_allclose(function.values, live.values, atol=1e-12)
-    ranked = wb.importance(model.predict, X, labels, scoring="roc_auc", spot_checks=0, max_evals=1500)
+    ranked = wb.importance(model.predict, X, labels, scoring="roc_auc", spot_checks=0, max_evals=1000)
     assert float(ranked.extras["baseline_score"][1]) == pytest.approx(roc_auc_score(labels == "sick", model.predict(X)))
 
 
@@ -201,7 +201,7 @@ def test_estimators_without_probabilities(classes):
     _, X, labels = classes
     svm = LinearSVC().fit(X, labels)
     for scoring in ("roc_auc", "accuracy"):
-        e = wb.importance(svm, X, labels, scoring=scoring, max_evals=1500)
+        e = wb.importance(svm, X, labels, scoring=scoring, max_evals=1000)
         assert float(e.extras["baseline_score"][1]) == pytest.approx(get_scorer(scoring)(svm, X, labels))
         assert e.evidence.spot_checks.numbers == 200
 

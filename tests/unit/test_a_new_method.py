@@ -164,6 +164,7 @@ def test_the_command_line_finds_an_effect(quantile, tmp_path, capsys):
     assert "quantile a quantile of the rows' own curves probability=0.5" in re.sub(r"\s+", " ", capsys.readouterr().out)
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_a_report_finds_an_effect(quantile, tmp_path):
     model, X = zoo.built("RandomForestRegressor")
     wb.report(
@@ -184,6 +185,7 @@ def test_the_docs_find_an_effect(quantile):
     assert "`quantile`" not in method_tables.inside(method_tables.DOCS / "methods.md")
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_a_method_of_importance(write, tmp_path):
     write("half_file", IMPORTANCE)
     model, X = zoo.built("RandomForestRegressor")
@@ -216,6 +218,7 @@ def test_a_method_of_importance(write, tmp_path):
         assert "| `half` |" in method_tables.every_method()
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_a_method_of_saliency(write, tmp_path, capsys):
     import torch
 

@@ -32,7 +32,7 @@ class Counted:
 def test_max_evals_bounds_every_prediction(method):
     answered = 0
     for d, m, n, spots in product((2, 4, 9), (1, 30, 120), (1, 3), (None, 0, 300)):
-        for allowed in (250, 900, 4_000)[RNG.integers(2) :: 2]:
+        for allowed in (250, 900, 2_000)[RNG.integers(2) :: 2]:
             function = Counted()
             try:
                 got = wb.explain(function, X[:n, :d], X[n : n + m, :d], method, max_evals=allowed, spot_checks=spots)

@@ -159,6 +159,7 @@ def test_every_verb_and_figure_refuses_what_could_be_two():
     assert wb.importance(model, X[:5], output=2.0).coords.get("output", ["2"])[0] == "2"
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_a_report_takes_the_label(tmp_path):
     model, X = fitted(RandomForestClassifier(5, random_state=0), [1, 2, 3])
     e = wb.report(model, X[:30], tmp_path / "r.html", output=2.0, sections=SECTIONS[:4])
@@ -304,6 +305,7 @@ def test_a_model_of_several_targets_that_is_asked_names_target_and_class():
 
 
 @pytest.mark.parametrize("labels", [[-1, 0], [1.0, 2.0], [1, 2, 3], ["01", "1"], [False, True]])
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_scores_of_a_report_match_the_truth_by_label(labels, tmp_path):
     model, X = fitted(RandomForestClassifier(5, max_depth=3, random_state=0), labels)
     frame = pd.DataFrame(X, columns=["a", "b", "c"])

@@ -20,39 +20,34 @@ def forest():
     return model, rows[:20]
 
 
-def containers(rows):
-    duckdb = pytest.importorskip("duckdb")
-    arrow = pa.Table.from_pandas(rows, preserve_index=False)
-    return {
-        "dict of lists": rows.to_dict("list"),
-        "dict of arrays": {name: rows[name].to_numpy() for name in rows},
-        "dict of series": {name: rows[name] for name in rows},
-        "dict of polars series": {name: pl.Series(rows[name]) for name in rows},
-        "dict of arrow arrays": {name: pa.array(rows[name]) for name in rows},
-        "list of dicts": rows.to_dict("records"),
-        "tuple of dicts": tuple(rows.to_dict("records")),
-        "record batch": arrow.to_batches()[0],
-        "reader": arrow.to_reader(max_chunksize=7),
-        "relation": duckdb.connect().from_arrow(arrow),
-    }
+def in_arrow(rows):
+    return pa.Table.from_pandas(rows, preserve_index=False)
 
 
-NAMES = [
-    "dict of lists", "dict of arrays", "dict of series", "dict of polars series", "dict of arrow arrays", "list of dicts", "tuple of dicts", "record batch",
-    "reader", "relation",
-]  # fmt: skip
+CONTAINERS = {
+    "dict of lists": lambda rows: rows.to_dict("list"),
+    "dict of arrays": lambda rows: {name: rows[name].to_numpy() for name in rows},
+    "dict of series": lambda rows: {name: rows[name] for name in rows},
+    "dict of polars series": lambda rows: {name: pl.Series(rows[name]) for name in rows},
+    "dict of arrow arrays": lambda rows: {name: pa.array(rows[name]) for name in rows},
+    "list of dicts": lambda rows: rows.to_dict("records"),
+    "tuple of dicts": lambda rows: tuple(rows.to_dict("records")),
+    "record batch": lambda rows: in_arrow(rows).to_batches()[0],
+    "reader": lambda rows: in_arrow(rows).to_reader(max_chunksize=7),
+    "relation": lambda rows: pytest.importorskip("duckdb").connect().from_arrow(in_arrow(rows)),
+}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", CONTAINERS)
 def test_rows_in_containers_are_explained_as_the_frame_is(forest, name):
     model, rows = forest
     want = wb.explain(model, rows)
-    e = wb.explain(model, containers(rows)[name])
+    e = wb.explain(model, CONTAINERS[name](rows))
     assert e.values.tobytes() == want.values.tobytes()
     assert np.allclose(e.prediction, model.predict(rows), rtol=1e-9)
     assert e.feature_names == tuple(rows.columns)
     assert len(e.to_frame()) == len(rows)
-    assert len(wb.explain(model, rows, containers(rows)[name])) == len(rows)  # as a background
+    assert len(wb.explain(model, rows, CONTAINERS[name](rows))) == len(rows)  # as a background
 
 
 @pytest.fixture(scope="module")
@@ -63,18 +58,19 @@ def frame_answers(forest):
     return effect, wb.importance(model, rows).values.tobytes()
 
 
-@pytest.mark.parametrize("name", NAMES)
+# one of each kind: all become tables in one place, which the test above holds for every container
+@pytest.mark.parametrize("name", ["dict of lists", "list of dicts", "reader", "relation"])
 def test_everything_that_takes_rows_takes_containers(forest, frame_answers, name, tmp_path):
     model, rows = forest
     want, importance = frame_answers
-    curves = wb.effects(model, containers(rows)[name], ["bmi"], grid=3, refits=[model] * 3)
+    curves = wb.effects(model, CONTAINERS[name](rows), ["bmi"], grid=3, refits=[model] * 3)
     assert curves["bmi"].values.tobytes() == want.values.tobytes()
-    assert wb.importance(model, containers(rows)[name]).values.tobytes() == importance
-    assert wb.interactions(model, containers(rows)[name]).shape == (5, 5)
-    assert len(wb.regions(model, containers(rows)[name], "bmi", depth=1)) >= 1
-    assert wb.plan(wb.explain, model, containers(rows)[name]).rows == 20
-    assert wb.plan(wb.effects, model, containers(rows)[name], ["bmi"], spot_checks=0).checks == 20
-    assert len(wb.report(model, containers(rows)[name], tmp_path / "r.html", sections=())) == 20
+    assert wb.importance(model, CONTAINERS[name](rows)).values.tobytes() == importance
+    assert wb.interactions(model, CONTAINERS[name](rows)).shape == (5, 5)
+    assert len(wb.regions(model, CONTAINERS[name](rows), "bmi", depth=1)) >= 1
+    assert wb.plan(wb.explain, model, CONTAINERS[name](rows)).rows == 20
+    assert wb.plan(wb.effects, model, CONTAINERS[name](rows), ["bmi"], spot_checks=0).checks == 20
+    assert len(wb.report(model, CONTAINERS[name](rows), tmp_path / "r.html", sections=())) == 20
 
 
 def test_columns_are_matched_by_name_whatever_their_order(forest):

@@ -50,6 +50,7 @@ def run(blocks, page, names):
 
 
 @pytest.mark.parametrize("page", PAGES)
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     # where labels stand in figures is looked at in the tests of figures
@@ -62,6 +63,7 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
         run(python_of("docs/methods.md"), "docs/methods.md", names)
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_python_about_networks_runs(tmp_path, monkeypatch):
     """README's block, and the first of the pages about maps and checks; the others need a model of texts."""
     pytest.importorskip("torch")

@@ -29,6 +29,7 @@ def test_losses_of_several_targets_are_refused():
             wb.explain(model, _ROWS[:2], _ROWS[:10], loss="log", y=_TRUTHS[truth][:2])
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_a_report_of_several_targets_has_no_scores(tmp_path):
     for model, truth in _models():
         wb.report(model, _ROWS[:30], tmp_path / "page.html", y=_TRUTHS[truth][:30], background=_ROWS[:10])

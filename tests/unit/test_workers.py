@@ -7,6 +7,7 @@ import sys
 import joblib
 import numpy as np
 import pytest
+from threadpoolctl import threadpool_info, threadpool_limits
 
 import whybox as wb
 from whybox.core import workers
@@ -174,3 +175,23 @@ def test_a_plan_says_how_many(monkeypatch):
     assert wb.plan(wb.explain, model, 1000).threads == 3
     assert wb.plan(wb.explain, model, 1000, n_jobs=-1).threads == 16
     assert wb.plan(wb.explain, model, 1000, n_jobs=5).threads == 5
+
+
+@pytest.mark.parametrize("kind", ["blas", "openmp"])
+def test_libraries_take_one_thread_and_are_looked_for_when_modules_came(kind, monkeypatch):
+    def threads():
+        return [pool["num_threads"] for pool in threadpool_info() if pool["user_api"] == kind]
+
+    workers._thread_pools.cache_clear()
+    with threadpool_limits(2, user_api=kind):
+        before = threads()
+        assert before
+        for _ in range(3):
+            with workers.one_library_thread(kind):
+                assert set(threads()) == {1}
+            assert threads() == before
+        assert workers._thread_pools.cache_info().misses == 1
+        monkeypatch.setitem(sys.modules, "imported_since", sys)
+        with workers.one_library_thread(kind):
+            assert set(threads()) == {1}
+    assert workers._thread_pools.cache_info().misses == 2

@@ -7,16 +7,27 @@ import os
 import re
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
-from functools import cache
+from contextlib import AbstractContextManager, contextmanager
+from functools import cache, lru_cache
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from whybox.errors import Argument, OptionError
 
-__all__ = ["available_processors", "check_jobs", "cpu_quota", "one_blas_thread", "thread_count", "threads_allowed"]
+if TYPE_CHECKING:
+    from threadpoolctl import ThreadpoolController
+
+__all__ = [
+    "available_processors",
+    "check_jobs",
+    "cpu_quota",
+    "one_blas_thread",
+    "one_library_thread",
+    "thread_count",
+    "threads_allowed",
+]
 
 CGROUP_FOLDER: Final = Path("/proc/self/cgroup")  # in which control groups this process is
 CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
@@ -25,10 +36,23 @@ CGROUP_ROOT: Final = Path("/sys/fs/cgroup")
 @contextmanager
 def one_blas_thread() -> Iterator[None]:
     """Let products and factorisations of matrices use one thread: for small ones that is faster, and the last bits do not depend on how many there are."""
-    from threadpoolctl import threadpool_limits
-
-    with threadpool_limits(1, user_api="blas"):
+    with one_library_thread("blas"):
         yield
+
+
+def one_library_thread(kind: Literal["blas", "openmp"]) -> AbstractContextManager[Any]:
+    """Return a context in which libraries of this kind use one thread."""
+    limited: AbstractContextManager[Any] = _thread_pools(len(sys.modules)).limit(limits=1, user_api=kind)
+    return limited
+
+
+@lru_cache(maxsize=1)
+def _thread_pools(modules: int) -> ThreadpoolController:
+    """Return the libraries with threads that are loaded; to look for them takes milliseconds, so it is done when modules were imported since."""
+    from threadpoolctl import ThreadpoolController
+
+    del modules
+    return ThreadpoolController()
 
 
 def check_jobs(n_jobs: Any) -> int | None:

@@ -18,6 +18,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.workers import one_library_thread
 from whybox.data.table import Floats
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.rows import WeightedRows
@@ -226,9 +227,7 @@ def _relative_weights(w: Floats) -> Floats | None:
 
 def _boosting_threads(rows: int) -> AbstractContextManager[Any]:
     """One thread for scikit-learn's boosting of few rows; the numbers are the same with any number of threads."""
-    from threadpoolctl import threadpool_limits
-
-    return threadpool_limits(1, user_api="openmp") if rows < ONE_THREAD_ROWS else nullcontext()
+    return one_library_thread("openmp") if rows < ONE_THREAD_ROWS else nullcontext()
 
 
 def _fit_mean(P: Floats, y: Floats, w: Floats, classes: int, seed: int) -> Any:

@@ -109,11 +109,11 @@ def add_narrow_values(
         smaller=("a wider ", Argument("kernel_width")),
     )
     draws_kept = []
+    seeds = [np.random.default_rng([problem.options.seed % 2**63, r]) for r in range(REPLICATES)]
+    each = draws // REPLICATES
+    u = np.concatenate([UniformNumbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
     for row in rows.tolist():
         here = np.flatnonzero((design.variance[row] > 0) | problem.is_unseen[row])
-        seeds = [np.random.default_rng([problem.options.seed % 2**63, r]) for r in range(REPLICATES)]
-        each = draws // REPLICATES
-        u = np.concatenate([UniformNumbers(3 * count, rng)(each) for rng in seeds]).reshape(draws, count, 3)
         base, partner = weighted_draws(problem, int(row), u)
         pattern = np.repeat(np.concatenate([[0], here + 1]), draws)
         at = np.tile(np.arange(draws), len(here) + 1)

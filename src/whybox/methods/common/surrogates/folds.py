@@ -10,6 +10,7 @@ from typing import Final, Literal, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.core.workers import one_library_thread
 from whybox.data.table import Floats
 from whybox.errors import InputError
 from whybox.games.indices import SHAPLEY, Index
@@ -187,15 +188,13 @@ _FoldFit = tuple[Surrogate, Floats, Floats, int]
 
 def _fit_all(fit_one: Callable[[int], _FoldFit], folds: int, threads: int) -> list[_FoldFit]:
     """Fit all folds, each with one thread of every library, so that no number depends on how many there are."""
-    from threadpoolctl import threadpool_limits
-
     load_library()  # a limit holds for libraries that are loaded already
 
     def alone(k: int) -> _FoldFit:
-        with threadpool_limits(1, user_api="openmp"):  # the limit is the thread's own
+        with one_library_thread("openmp"):  # the limit is the thread's own
             return fit_one(k)
 
-    with threadpool_limits(1, user_api="blas"):  # the limit is the process's
+    with one_library_thread("blas"):  # the limit is the process's
         if threads == 1:
             return [alone(k) for k in range(folds)]
         with ThreadPoolExecutor(min(threads, folds)) as pool:
