@@ -54,7 +54,7 @@ class Explanation(metaclass=_Chains):
 
     held: Held
 
-    def __init__(  # noqa: PLR0913, PLR0917  # as shap has it
+    def __init__(  # as shap has it
         self,
         values: Any,
         base_values: Any = None,

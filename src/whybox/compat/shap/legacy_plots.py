@@ -84,7 +84,7 @@ def _outputs_or_pairs(shap_values: Any, features: Any, feature_names: Any, class
     )
 
 
-def dependence_plot(  # noqa: PLR0913, PLR0917  # as shap has it
+def dependence_plot(  # as shap has it
     ind: Any,
     shap_values: Any = None,
     features: Any = None,

@@ -58,7 +58,7 @@ class LinkedGame:
         return np.einsum("ij...,j->i...", outputs, self._weights)
 
 
-def explain_linked(  # noqa: PLR0913  # as many as its callers have
+def explain_linked(  # as many as its callers have
     function: Callable[[Any], Any],
     link: Callable[[Any], Any],
     rows: npt.NDArray[Any],
