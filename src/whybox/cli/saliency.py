@@ -29,7 +29,7 @@ NETWORK_TEXT: Final = """\
 MODEL is a program of torch.export (.pt2), which needs no code and runs none while it is read, a model of Keras 3
 (.keras) of Keras's own layers, or MODULE:FUNCTION, which is imported and called and returns a network (a torch module
 in eval mode, a Keras model, whybox.networks.jax(...)). INPUT are pictures (.png, .jpg), arrays (.npy) or a table
-(.csv, .parquet). A network of several inputs is given each by its name."""
+(.csv, .tsv, .parquet, .xlsx). A network of several inputs is given each by its name."""
 _TEXT: Final = "Write which parts of each input a network's answer depends on.\n" + NETWORK_TEXT
 _EXAMPLES: Final = """\
   whybox saliency network.pt2 cat.png dog.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o maps.png

@@ -331,7 +331,8 @@ def _columns_in_order(background_inputs: Input, given: Input) -> Input:
         InputError: these are other columns.
     """
     if (
-        background_inputs.feature_names is None
+        given.is_one_number  # which is called as its input is
+        or background_inputs.feature_names is None
         or given.feature_names is None
         or background_inputs.feature_names == given.feature_names
     ):
