@@ -210,9 +210,9 @@ def _as_picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
     """The picture under the map, in grey, from 0 to 1; None if the explanation holds none."""
     if image is None:
         stored = e.extras.get("input")
-        if stored is None or set(stored[0]) - {"channel"} != {"y", "x"}:
+        if stored is None or set(stored[0]) - {"channel", "input_channel"} != {"y", "x"}:
             return None
-        dims, array = stored
+        dims, array = ["channel" if d == "input_channel" else d for d in stored[0]], stored[1]
         x = np.asarray(array, dtype=np.float64)
         if "channel" in dims:
             x = np.moveaxis(x, dims.index("channel"), -1)

@@ -59,7 +59,7 @@ class GuidedGradCam(Method):
         Raises:
             UnsupportedModelError: see GuidedBackprop and GradCam.
         """
-        guided, cam = GuidedBackprop()(problem), self._grad_cam()(problem)
+        guided, cam = GuidedBackprop()(problem), self._grad_cam()(replace(problem, reduce="sum"))
         maps: TargetMaps = [
             [
                 None if g is None or c is None else g * input_.with_channel(c)

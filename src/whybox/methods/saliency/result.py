@@ -263,7 +263,12 @@ def _make_explanation(
         data=data,
         extras=extras
         | _freedom_extra(output)
-        | _input_extra(input_, coords, "input" if output.explained is None else "activation"),
+        | _input_extra(
+            input_,
+            {name: of for name, of in coords.items() if not (name == "channel" and output.layer_channels)},
+            "input" if output.explained is None else "activation",
+            own_channels=not output.layer_channels,
+        ),
         players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
 
@@ -287,12 +292,16 @@ def _feature_table(input_: Input) -> Table:
 
 
 def _input_extra(
-    input_: Input, coords: Mapping[str, Any], name: str
+    input_: Input, coords: Mapping[str, Any], name: str, *, own_channels: bool = True
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-    """The input itself, for pictures (of a layer: its activation). An axis whose length differs from the map's gets a name of its own."""
+    """The input itself, for pictures (of a layer: its activation). An axis whose length differs from the map's gets a name of its own.
+
+    So do its channels if those of the map are others (`own_channels`).
+    """
     if input_.x.ndim <= 2 or "token" in input_.dims:
         return {}
     same = {d: d not in coords or len(coords[d]) == n for d, n in zip(input_.dims, input_.x.shape, strict=True)}
+    same["channel"] = same.get("channel", False) and own_channels
     return {name: (tuple(d if same[d] else f"input_{d}" for d in input_.dims), input_.x.copy())}
 
 
