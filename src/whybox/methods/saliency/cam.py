@@ -20,6 +20,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps, list_rows
 from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, check_layer, checked_axes, checked_grid
+from whybox.methods.saliency.layer_calls import check_call, resolve_call
 from whybox.methods.saliency.layer_search import find_layer, read_layer
 from whybox.methods.saliency.map_input import map_input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
@@ -44,6 +45,8 @@ class _CamMethod(Method):
         reshape: a function that brings the layer's output, (rows, ...) in the network's own arrays, into such axes; it may only select and move numbers.
         signed: True: negative sums stay, which say what lowers the score; False: they are cut to 0, as in the papers.
         on_input: which input the map lies on, by name or number, if several have channels. None: the one that the named layer depends on.
+        call: which call of the named layer, where one pass calls it several times: its number, counted from 0, or the name of the only input that it depends
+            on. None: it is called once, or `on_input` decides.
     """
 
     needs_channels: ClassVar[bool] = True
@@ -54,10 +57,12 @@ class _CamMethod(Method):
     grid: Any = None
     reshape: Any = None
     on_input: Any = None
+    call: int | str | None = None
     signed: bool = False
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
+        check_call(self.call, self.layer)
         check_true_or_false("upsample", self.upsample)
         check_true_or_false("signed", self.signed)
         if self.reshape is not None and not callable(self.reshape):
@@ -81,7 +86,8 @@ class _CamMethod(Method):
             layer=settings["layer"],
             layer_axes=KnownAxes(tuple(settings["layer_axes"]), settings["spare"]),
             grid=grid and tuple(grid),
-            on_input=settings.get("on_input"),  # not in files of older versions
+            on_input=settings.get("on_input"),  # not in files of older versions; nor is the next one
+            call=settings.get("call"),
         )
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
@@ -91,6 +97,7 @@ class _CamMethod(Method):
             OptionError: `reduce` is ``"max"``. LimitError: maps of all channels do not fit into the budget.
         """
         keeps = self._keeps_channels(problem)
+        problem = problem.at_call(resolve_call(problem, self.layer, self.call, self.on_input))
         input_index = map_input(problem, self.layer, self.on_input)
         axes = self._resolve_axes(problem, input_index)
         layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.n_targets)]
@@ -115,9 +122,7 @@ class _CamMethod(Method):
                 problem.spot_record.add_layer(problem.net, rows, tap.activation, [of[0] for of in gradients])
             if not problem.row_outputs.derivatives_checked:
                 inner, _ = problem.net.split_at_layer(axes.layer_name, problem.to_device(rows[:1]))
-                network_inputs = problem.to_device(rows)[
-                    1 if problem.after_embedding else 0 :
-                ]  # what the whole network takes
+                network_inputs = problem.to_device(rows)[len(problem.net.replaced_calls) :]
                 problem.check_derivatives(
                     inner, (tap.activation, *network_inputs), rows, gradients, tap.outputs, {0: None}
                 )
@@ -195,7 +200,7 @@ class _CamMethod(Method):
         return MethodOutput(
             maps,
             f"layer {axes}, {grid} positions{drawn}",
-            f"output of layer {layer!r}, weighted by how the score depends on its channels"
+            f"output of layer {layer!r}{'' if problem.net.layer_call is None else f' at its call {problem.net.layer_call}'}, weighted by how the score depends on its channels"
             + ("; each channel alone" if keeps else "" if self.signed else "; negative sums are cut to 0"),
             channels_reduced=not keeps,
             keep_channels=keeps,
@@ -204,7 +209,7 @@ class _CamMethod(Method):
             units="weighted activation",
             signed=self.signed or keeps,
             notes=(*axes.notes, *_empty_notes(problem, layer_maps, layer)),
-            resolved_options=axes.resolved_options | {"on_input": input_index},
+            resolved_options=axes.resolved_options | {"on_input": input_index, "call": problem.net.layer_call},
         )
 
 
@@ -305,6 +310,7 @@ class ScoreCam(_CamMethod):
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
         keeps = self._keeps_channels(problem)
+        problem = problem.at_call(resolve_call(problem, self.layer, self.call, self.on_input))
         input_index = map_input(problem, self.layer, self.on_input)
         if problem.inputs[input_index].without_gradient:
             raise UnsupportedModelError(

@@ -11,7 +11,7 @@ from typing import Any, ClassVar, final
 from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.baselines import describe_baselines, resolve_baselines
 from whybox.methods.saliency.integrated_gradients import IntegratedGradients
-from whybox.methods.saliency.layer_problem import LayerMethod, baseline_at_layer, layer_problem, whole_inputs
+from whybox.methods.saliency.layer_problem import LayerMethod, baseline_at_layer, layer_problem
 from whybox.methods.saliency.problem import SaliencyProblem
 
 __all__ = ["LayerIntegratedGradients"]
@@ -51,10 +51,11 @@ class LayerIntegratedGradients(LayerMethod):
         Raises:
             OptionError, UnsupportedModelError: see layer_problem. LimitError: see IntegratedGradients.
         """
+        problem = self.at_call(problem)
         at_layer = layer_problem(problem, self)
         baselines = resolve_baselines(problem, self.baseline)
-        held = (None,) * len(whole_inputs(problem))
+        held = (None,) * len(problem.whole_inputs)
         method = self._along([(baseline_at_layer(problem, self, baseline), *held) for baseline in baselines])
         output = method(at_layer)
-        estimand = f"gradient by the {self.place}, integrated on the straight line from what it is at the baseline of the inputs ({describe_baselines(baselines)})"
+        estimand = f"gradient by the {self.place(problem)}, integrated on the straight line from what it is at the baseline of the inputs ({describe_baselines(baselines)})"
         return replace(output, estimand=estimand, explained=(at_layer, method))

@@ -228,6 +228,12 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
         return [request]
     if isinstance(one, tuple) and len(one) == len(problem.inputs):
         return list(one)
+    if problem.net.replaced_calls and one is None:
+        raise OptionError(
+            "which token replaces absent ones is not known: give its id, ",
+            Argument("baseline_token", example="..."),
+            ", or background rows.",
+        )
     raise OptionError(
         f"the network has {len(problem.inputs)} inputs, some of them of whole numbers: give baseline as a tuple with one for each input (None holds an input), or background rows."
     )
