@@ -211,7 +211,7 @@ def test_what_layers_cannot_be_asked(method, tmp_path):
         wb.saliency(lambda x: x.sum(1), X, method=method, layer="act")
     twice = Formula(lambda x: twice.inner(twice.inner(x)))
     twice.inner = seeded(lambda: nn.Linear(4, 4))
-    with pytest.raises(UnsupportedModelError, match="run once"):
+    with pytest.raises(OptionError, match="'inner' is called 2 times in one pass; say which call is meant"):
         wb.saliency(twice, X, 1, method, layer="inner")
     e = wb.saliency(net, X, 1, method, layer="act")
     with pytest.raises(InputError, match="explains a layer"):

@@ -209,7 +209,9 @@ class _CamMethod(Method):
             units="weighted activation",
             signed=self.signed or keeps,
             notes=(*axes.notes, *_empty_notes(problem, layer_maps, layer)),
-            resolved_options=axes.resolved_options | {"on_input": input_index, "call": problem.net.layer_call},
+            resolved_options=axes.resolved_options
+            | {"on_input": input_index}
+            | ({} if problem.net.layer_call is None else {"call": problem.net.layer_call}),
         )
 
 

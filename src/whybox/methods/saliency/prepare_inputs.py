@@ -59,7 +59,8 @@ class PreparedInputs:
         texts = self.texts
         if texts is not None:
             explanations = tuple(label_texts(e, texts, words=self.words) for e in explanations)
-        return explanations if self.returns_tuple else explanations[0]
+        is_tuple = self.returns_tuple if texts is None else len(explanations) > 1
+        return explanations if is_tuple else explanations[0]
 
 
 def prepare_inputs(
@@ -161,7 +162,7 @@ def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str]
         )
     held = tuple(replace(i, is_held=True) for i in prepared.inputs)
     inner, outputs = _layer_outputs(prepared.net, layer, held)
-    read = [(0,)]
+    read: list[tuple[int, ...]] = [(0,)]
     if len(outputs) > 1:
         read = inputs_of_calls(prepared.net, layer, held)
         order = sorted(range(len(outputs)), key=lambda k: (read[k], k))

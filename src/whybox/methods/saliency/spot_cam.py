@@ -91,7 +91,7 @@ def _layer_at(
     problem: SaliencyProblem, method: Any, output: MethodOutput, arrays: list[npt.NDArray[Any]], t: int, row: int
 ) -> tuple[Floats, Floats | None]:
     """A layer's output at these rows, which take the place of `row`, and its gradient."""
-    net, count = problem.at_call(output.resolved_options["call"]).net, len(arrays[0])
+    net, count = problem.at_call(output.resolved_options.get("call")).net, len(arrays[0])
     tap = net.tap_layer(tuple(net.array(a) for a in arrays), output.resolved_options["layer"])
     activation = net.numpy(tap.activation)
     if isinstance(method, ScoreCam):
