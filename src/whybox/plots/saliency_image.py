@@ -109,7 +109,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     shown = ax.imshow(
         values,
         extent=extent,
-        cmap=colours,
+        cmap=_colours_of_signs() if signed and opacity is not None else colours,
         vmin=low,
         vmax=limit,
         alpha=opacity,
@@ -186,6 +186,13 @@ def _signed_colormap() -> Colormap:
     from matplotlib.colors import LinearSegmentedColormap
 
     return LinearSegmentedColormap.from_list("whybox for and against", [NEGATIVE, "#dfe6ea", POSITIVE])
+
+
+def _colours_of_signs() -> Colormap:
+    """Blue below zero, red above, each of one strength: over a picture the opacity says how large, and pale colours of small values would be taken for the picture."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([NEGATIVE, POSITIVE], "whybox signs")
 
 
 def _add_color_bar(
