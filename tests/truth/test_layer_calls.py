@@ -239,6 +239,7 @@ def test_an_embedding_of_two_texts_has_a_map_of_each(method, options):
     theirs = wb.saliency(seeded(lambda: After(net)), floats, 1, method, channel_axis=2, **options, **baseline)
     assert [e.dims for e in ours] == [("row", "token")] * 2
     assert [e.values.shape for e in ours] == [(3, 5), (3, 4)]  # in the order of the inputs
+    assert [str(e.extras["embedding_of"][1]) for e in ours] == ["ids", "other_ids"]
     for a, b in zip(ours, theirs, strict=True):
         assert np.allclose(a.values, b.values, atol=1e-5)
         assert a.evidence.spot_checks.numbers > 0
@@ -275,6 +276,7 @@ def test_an_embedding_called_twice_for_one_text_has_two_maps_of_it():
     ours = wb.saliency(net, IDS, 1, "integrated_gradients", embedding="embed", baseline_token=0, tol=1e-3)
     score, base = (net(torch.tensor(of))[:, 1].detach().numpy() for of in (IDS, IDS * 0))
     assert [e.values.shape for e in ours] == [(3, 5), (3, 5)]
+    assert [str(e.extras["embedding_of"][1]) for e in ours] == ["input, call 0", "input, call 1"]
     assert np.allclose(sum(e.values.sum(axis=1) for e in ours), score - base, rtol=2e-3, atol=1e-5)
 
 

@@ -82,6 +82,8 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
     maps = saliency(q.net, q.read.inputs, **q.settings, **q.method_options)
     several = isinstance(maps, tuple)
     parts = maps if isinstance(maps, tuple) else (maps,)
+    if several and "embedding_of" in parts[0].extras:  # of an embedding that is called several times
+        return {str(e.extras["embedding_of"][1]): e for e in parts}
     which = read_recipe(parts[0]).inputs if several else (0,)
     row_labels = [q.read.labels[k] for k in which]
     parts = tuple(

@@ -43,6 +43,7 @@ class PreparedInputs:
         method: with its baseline, if that is a token. returns_tuple: True if the result is a tuple, one explanation an input.
         background: background rows in the order of the inputs; None: none were given, or the method holds them.
         words: True if tokens are summed to words. notes: for the evidence.
+        embedding_of: names of the inputs that each call of the embedding reads, where it is called several times.
     """
 
     net: Differentiable
@@ -53,9 +54,15 @@ class PreparedInputs:
     words: bool = False
     notes: tuple[str, ...] = ()
     background: Any = None
+    embedding_of: tuple[str, ...] = ()
 
     def label_results(self, explanations: tuple[Explanation, ...]) -> Explanation | tuple[Explanation, ...]:
-        """Put tokens or words on the explanations."""
+        """Put tokens or words on the explanations, and on those of several calls of an embedding what each is of."""
+        if self.embedding_of:
+            explanations = tuple(
+                replace(e, extras={**e.extras, "embedding_of": ((), np.array(name))})
+                for e, name in zip(explanations, self.embedding_of, strict=True)
+            )
         texts = self.texts
         if texts is not None:
             explanations = tuple(label_texts(e, texts, words=self.words) for e in explanations)
@@ -167,9 +174,12 @@ def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str]
         read = inputs_of_calls(prepared.net, layer, held)
         order = sorted(range(len(outputs)), key=lambda k: (read[k], k))
         inner, outputs, read = inner.with_call_order(order), [outputs[k] for k in order], [read[k] for k in order]
-    names = [_call_name(held, of) for of in read] if len(outputs) > 1 else ["embedding"]
-    first = tuple(Input(a, ("row", "token", "channel"), 2, None, name) for a, name in zip(outputs, names, strict=True))
-    whole = replace(prepared, net=inner, inputs=(*first, *held), returns_tuple=len(first) > 1)
+    names = _call_names(held, read) if len(outputs) > 1 else ()
+    first = tuple(
+        Input(a, ("row", "token", "channel"), 2, None, name)
+        for a, name in zip(outputs, names or ("embedding",), strict=True)
+    )
+    whole = replace(prepared, net=inner, inputs=(*first, *held), returns_tuple=len(first) > 1, embedding_of=names)
     if token is None or not has_baseline(prepared.method):
         return whole
     changed = {
@@ -180,9 +190,12 @@ def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str]
     return _with_baseline(whole, tuple(baseline), token[1])
 
 
-def _call_name(inputs: tuple[Input, ...], read: tuple[int, ...]) -> str:
-    """What a call of the embedding is called: by the inputs that it reads."""
-    return f"embedding of {' and '.join(inputs[i].name for i in read)}" if read else "embedding"
+def _call_names(inputs: tuple[Input, ...], read: list[tuple[int, ...]]) -> tuple[str, ...]:
+    """What each call of the embedding is called: by the inputs that it reads, and by its place among those that read the same."""
+    names = [" and ".join(inputs[i].name for i in of) or "no input" for of in read]
+    return tuple(
+        name if names.count(name) == 1 else f"{name}, call {names[:k].count(name)}" for k, name in enumerate(names)
+    )
 
 
 def _embed_background(net: Differentiable, prepared: PreparedInputs, layer: str | None) -> PreparedInputs:
