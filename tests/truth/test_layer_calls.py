@@ -347,3 +347,43 @@ def test_calls_of_equinox_and_flax():
         assert np.allclose(a.values, b.values, atol=1e-5)
     with pytest.raises(UnsupportedModelError, match="after an embedding in torch modules alone"):
         wb.saliency(net, (IDS, OTHER), 1, "conductance", layer="top", embedding="embed")
+
+
+def test_layers_that_equinox_maps_over_tokens():
+    jax, eqx = pytest.importorskip("jax"), pytest.importorskip("equinox")
+
+    class Reader(eqx.Module):
+        embed: eqx.nn.Embedding
+        hidden: eqx.nn.Linear
+        top: eqx.nn.Linear
+
+        def after(self, a, b):
+            return self.top(jax.numpy.tanh(jax.vmap(self.hidden)(a)).mean(0) * b.sum(0))
+
+        def __call__(self, ids, other_ids):
+            b = jax.vmap(self.embed)(other_ids)
+            return self.after(jax.vmap(self.embed)(ids), b[:, :3])
+
+    keys = jax.random.split(jax.random.key(0), 3)
+    net = Reader(
+        eqx.nn.Embedding(9, 4, key=keys[0]), eqx.nn.Linear(4, 3, key=keys[1]), eqx.nn.Linear(3, 2, key=keys[2])
+    )
+    ours = wb.saliency(net, (IDS, OTHER), 1, embedding="embed", reduce="sum", spot_checks=0)
+    floats = [np.asarray(net.embed.weight)[a] for a in (IDS, OTHER)]
+    whole = wb.networks.jax(lambda a, b: net.after(a, b[:, :3]), batched=False)
+    theirs = wb.saliency(whole, tuple(floats), 1, channel_axis=2, reduce="sum", spot_checks=0)
+    assert [e.values.shape for e in ours] == [(3, 5), (3, 4)]
+    for a, b in zip(ours, theirs, strict=True):
+        assert np.allclose(a.values, b.values, atol=1e-6)
+    twice = wb.networks.jax(lambda a: jax.vmap(jax.vmap(net.hidden))(a).sum((0, 1)), batched=False)
+    with pytest.raises(UnsupportedModelError, match="layers of a plain JAX function"):
+        wb.saliency(twice, rows(2, 3, 3, 4), 1, "conductance", layer="hidden")
+
+    class Nested(eqx.Module):
+        inner: eqx.nn.Linear
+
+        def __call__(self, x):
+            return jax.vmap(jax.vmap(self.inner))(x).sum((0, 1))
+
+    with pytest.raises(UnsupportedModelError, match="under vmap or scan"):
+        wb.saliency(Nested(net.hidden), rows(2, 3, 3, 4), 1, "conductance", layer="inner")

@@ -17,6 +17,7 @@ from typing import Any, Literal, final
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 
@@ -84,10 +85,13 @@ class NetworkBody(ABC):
         layer: str | None,
         mode: Mode,
         calls: tuple[int, ...] = (),
+        *,
+        mapped: bool = False,
     ) -> Any:
         """Evaluate rows. ``keep``: return (output, outputs of the layer at its calls). ``given``: return (output, inputs of the layer).
 
         ``from``: the first inputs replace the outputs of the layer at `calls`. ``stop``: raise LayerReached at the layer, at the first of `calls`.
+        `mapped`: the layer is called under ``jax.vmap`` inside the network, on all parts of a row at once.
         """
 
         def call(*given: Any) -> Any:
@@ -105,6 +109,7 @@ class NetworkBody(ABC):
                         recorded,
                         stop_at=(*calls, 0)[0] if mode == "stop" else None,
                         given=mode == "given",
+                        mapped=mapped,
                     ),
                 )
             output = module(**dict(zip(names, given, strict=True))) if names else module(*given)
@@ -130,16 +135,41 @@ class _LayerProbe:
     """Takes the place of a layer: records its outputs or its inputs, call by call, or puts out replacements."""
 
     def __init__(
-        self, layer: Any, replacements: dict[int, Any], recorded: list[Any], *, stop_at: int | None, given: bool
+        self,
+        layer: Any,
+        replacements: dict[int, Any],
+        recorded: list[Any],
+        *,
+        stop_at: int | None,
+        given: bool,
+        mapped: bool,
     ) -> None:
         self._layer, self._replacements, self._recorded, self._stop_at = layer, replacements, recorded, stop_at
-        self._records_input = given
+        self._records_input, self._mapped = given, mapped
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        out, call = self._layer(*given, **named), len(self._recorded)
+        if not self._mapped:
+            return self._noted(self._layer(*given, **named), given)
+
+        @custom_vmap
+        def on_a_part(*parts: Any) -> Any:
+            return self._layer(*parts, **named)
+
+        @on_a_part.def_vmap
+        def on_all_parts(size: int, is_mapped: Any, *parts: Any) -> Any:
+            axes = tuple(jax.tree_util.tree_map(lambda m: 0 if m else None, of) for of in is_mapped)
+            out = jax.vmap(lambda *one: self._layer(*one, **named), in_axes=axes, axis_size=size)(*parts)
+            out = self._noted(out, parts)
+            return out, jax.tree_util.tree_map(lambda _: True, out)
+
+        return on_a_part(*given)
+
+    def _noted(self, out: Any, given: tuple[Any, ...]) -> Any:
+        """The output, recorded and perhaps replaced."""
+        call = len(self._recorded)
         if self._stop_at == call:
             raise LayerReached(tuple(jnp.shape(out)))
         if call in self._replacements:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal, final
@@ -113,6 +113,7 @@ class _FixedArguments:
     layer: str | None = None
     mode: Mode = "plain"
     calls: tuple[int, ...] = ()  # of the layer, that the first inputs replace, or that is reached
+    mapped: bool = False  # the layer is called under vmap inside the network
     one_numbers: tuple[int, ...] = ()  # positions of inputs that are (rows, 1) here and (rows,) in the body
     signature: tuple[tuple[str, ...], tuple[str, ...]] = (
         (),
@@ -124,7 +125,7 @@ class _FixedArguments:
             len(self.calls) if self.mode == "from" else 0
         )  # the layer's outputs, before the inputs of the whole network
         x = tuple(a[:, 0] if i - first in self.one_numbers else a for i, a in enumerate(x))
-        output = self.body.run(params, x, self.names, self.layer, self.mode, self.calls)
+        output = self.body.run(params, x, self.names, self.layer, self.mode, self.calls, mapped=self.mapped)
         output, layer_value = output if self.mode in ("keep", "given") else (output, None)
         out = self.head(output)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
@@ -403,16 +404,28 @@ class JaxNetwork(Differentiable):
                 Argument("embedding", example=""),
                 " out.",
             )
-        try:
-            values = _layer_value(replace(self.run, layer=layer, mode="keep"), self.params, x)
-        except jax.errors.UnexpectedTracerError:
-            raise UnsupportedModelError(
-                f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
-                "the layer's output (whybox.networks.jax)."
-            ) from None
+        mapped = self._is_mapped(x, layer)
+        values = _layer_value(replace(self.run, layer=layer, mode="keep", mapped=mapped), self.params, x)
         if any(not isinstance(a, jax.Array) or not jnp.issubdtype(a.dtype, jnp.floating) for a in values):
             raise UnsupportedModelError(f"layer {layer!r} does not put out one array of floats; name another.")
         return tuple(values)
+
+    def _is_mapped(self, x: tuple[Array, ...], layer: str) -> bool:
+        """Whether a layer is called under vmap inside the network, as ``jax.vmap(embedding)(ids)`` is in equinox; nothing is computed.
+
+        Raises:
+            UnsupportedModelError: it is called under several of these, or under scan.
+        """
+        for mapped in (False, True):
+            run = replace(self.run, layer=layer, mode="keep", mapped=mapped)
+            with suppress(jax.errors.UnexpectedTracerError, ValueError):
+                values = jax.eval_shape(lambda run=run: _layer_value(run, self.params, x))
+                if not mapped or (values and all(len(a.shape) and a.shape[0] == len(x[0]) for a in values)):
+                    return mapped
+        raise UnsupportedModelError(
+            f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
+            "the layer's output (whybox.networks.jax)."
+        )
 
     def _one_output(self, x: tuple[Array, ...], layer: str) -> Array:
         """The layer's output at the call that is meant."""
@@ -424,7 +437,8 @@ class JaxNetwork(Differentiable):
         """See Differentiable. Runs up to the layer, then from it: together one forward, since the compiler drops what is not needed."""
         self.refuse_layer_input(side)
         layer_value = self._one_output(x, layer)
-        run = replace(self.run, layer=layer, mode="from", calls=(self.layer_call or 0,))
+        mapped = self._is_mapped(x, layer)
+        run = replace(self.run, layer=layer, mode="from", calls=(self.layer_call or 0,), mapped=mapped)
         outputs, back = self._forward_and_pullback(run, (True, *(False for _ in x)), (layer_value, *x))
 
         def pull(cotangent: Array, *, last: bool = False) -> Array:
@@ -437,18 +451,18 @@ class JaxNetwork(Differentiable):
         self.refuse_layer_input(side)
         self.passes.forward += len(x[0])
         layer_value = self._one_output(x, layer)
-        return self._from(layer, (self.layer_call or 0,), layer_value.dtype), layer_value
+        return self._from(x, layer, (self.layer_call or 0,), layer_value.dtype), layer_value
 
     def split_at_calls(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, tuple[Array, ...]]:
         """See Differentiable."""
         self.passes.forward += len(x[0])
         found = self._layer_outputs(x, layer)
         self.refuse_calls(layer, min(len(found), 1))
-        return self._from(layer, tuple(range(len(found))), found[0].dtype), found
+        return self._from(x, layer, tuple(range(len(found))), found[0].dtype), found
 
-    def _from(self, layer: str, calls: tuple[int, ...], dtype: Any) -> JaxNetwork:
+    def _from(self, x: tuple[Array, ...], layer: str, calls: tuple[int, ...], dtype: Any) -> JaxNetwork:
         """The network from these calls of a layer on."""
-        run = replace(self.run, layer=layer, mode="from", calls=calls)
+        run = replace(self.run, layer=layer, mode="from", calls=calls, mapped=self._is_mapped(x, layer))
         return replace(self, run=run, dtype=dtype, replaced_calls=calls)
 
     def with_call_order(self, order: Sequence[int]) -> JaxNetwork:
