@@ -154,17 +154,14 @@ class _LayerProbe:
         if not self._mapped:
             return self._noted(self._layer(*given, **named), given)
 
-        @custom_vmap
-        def on_a_part(*parts: Any) -> Any:
-            return self._layer(*parts, **named)
-
-        @on_a_part.def_vmap
         def on_all_parts(size: int, is_mapped: Any, *parts: Any) -> Any:
             axes = tuple(jax.tree_util.tree_map(lambda m: 0 if m else None, of) for of in is_mapped)
             out = jax.vmap(lambda *one: self._layer(*one, **named), in_axes=axes, axis_size=size)(*parts)
             out = self._noted(out, parts)
             return out, jax.tree_util.tree_map(lambda _: True, out)
 
+        on_a_part: Any = custom_vmap(lambda *parts: self._layer(*parts, **named))
+        on_a_part.def_vmap(on_all_parts)
         return on_a_part(*given)
 
     def _noted(self, out: Any, given: tuple[Any, ...]) -> Any:
