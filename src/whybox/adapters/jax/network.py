@@ -418,7 +418,7 @@ class JaxNetwork(Differentiable):
         """
         for mapped in (False, True):
             run = replace(self.run, layer=layer, mode="keep", mapped=mapped)
-            with suppress(jax.errors.UnexpectedTracerError, ValueError):
+            with suppress(jax.errors.UnexpectedTracerError):
                 values = jax.eval_shape(lambda run=run: _layer_value(run, self.params, x))
                 if not mapped or (values and all(len(a.shape) and a.shape[0] == len(x[0]) for a in values)):
                     return mapped
