@@ -191,13 +191,13 @@ def transposed_drawing(patch, seed):
 
 
 def channels_weighted_by_others(patch, seed):
-    right = cam.GradCam._combine_channels
+    right = cam.GradCam._channel_terms
 
     def combine(self, of, activation, gradient, channel):
         order = np.roll(np.arange(gradient.shape[channel]), 1)
         return right(self, of, activation, gradient[:, order], channel)
 
-    patch.setattr(cam.GradCam, "_combine_channels", combine)
+    patch.setattr(cam.GradCam, "_channel_terms", combine)
 
 
 # fault -> methods whose maps it makes wrong (with their options)

@@ -211,7 +211,7 @@ def test_what_layers_cannot_be_asked(method, tmp_path):
         wb.saliency(lambda x: x.sum(1), X, method=method, layer="act")
     twice = Formula(lambda x: twice.inner(twice.inner(x)))
     twice.inner = seeded(lambda: nn.Linear(4, 4))
-    with pytest.raises(UnsupportedModelError, match="run once"):
+    with pytest.raises(OptionError, match="'inner' is called 2 times in one pass; say which call is meant"):
         wb.saliency(twice, X, 1, method, layer="inner")
     e = wb.saliency(net, X, 1, method, layer="act")
     with pytest.raises(InputError, match="explains a layer"):
@@ -236,3 +236,40 @@ def test_layers_of_jax_modules():
     assert wb.saliency(net, X[:2], 1, "layer_integrated_gradients", layer=name, steps=8).values.shape == (2, 6)
     with pytest.raises(UnsupportedModelError, match="torch modules alone"):
         wb.saliency(net, X[:2], 1, "conductance", layer="layers.1", side="input")
+
+
+class Reader(nn.Module):
+    """Token ids and a number beside them."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.hidden, self.top = nn.Embedding(9, 4), nn.Linear(4, 3), nn.Linear(3, 2)
+
+    def forward(self, ids, weight=None):
+        out = self.top(torch.tanh(self.hidden(self.embed(ids))).mean(1))
+        return out if weight is None else out * weight
+
+
+def test_whole_numbers_have_a_baseline_where_the_path_is_the_layer_s():
+    net, rng = seeded(Reader), np.random.default_rng(0)
+    ids, others = rng.integers(0, 9, (3, 5)), rng.integers(0, 9, (4, 5))
+    known = wb.saliency(net, ids, 1, "integrated_gradients", embedding="embed", baseline_token=2)
+    for baseline in (2, np.full(5, 2), np.full((3, 5), 2)):
+        e = wb.saliency(net, ids, 1, "layer_integrated_gradients", layer="embed", baseline=baseline)
+        assert np.allclose(e.values.sum(axis=2), known.values, atol=1e-5)
+        assert e.evidence.additive
+    hidden = wb.saliency(net, ids, 1, "layer_integrated_gradients", layer="hidden", baseline=2, tol=1e-3)
+    score, base = (net(torch.tensor(of))[:, 1].detach().numpy() for of in (ids, 0 * ids + 2))
+    assert np.allclose(hidden.values.sum(axis=(1, 2)), score - base, rtol=2e-3, atol=1e-5)
+    averaged = wb.saliency(net, ids, 1, "layer_integrated_gradients", layer="hidden", background=others, tol=1e-3)
+    bases = net(torch.tensor(others))[:, 1].detach().numpy().mean()
+    assert np.allclose(averaged.values.sum(axis=(1, 2)), score - bases, rtol=3e-3, atol=1e-4)
+    weight = rows(3, 1)
+    (both,) = wb.saliency(net, (ids, weight), 1, "layer_integrated_gradients", layer="hidden", baseline=(2, 0.0))
+    assert np.allclose(both.values, hidden.values * weight[:, :, None], atol=1e-3)
+    with pytest.raises(
+        OptionError, match=r"whole numbers \(token ids, categories\) have none of their own.*baseline=0"
+    ):
+        wb.saliency(net, ids, 1, "layer_integrated_gradients", layer="hidden")
+    with pytest.raises(InputError, match="whole number"):
+        wb.saliency(net, ids, 1, "layer_integrated_gradients", layer="hidden", baseline=0.5)

@@ -166,3 +166,55 @@ def test_an_interrupt_leaves_nothing_half_written(folder, monkeypatch, kind, tmp
     assert run(folder, "@net.pt2", "@rows.npy", "-o", str(old)) == 130
     assert [p.name for p in tmp_path.iterdir()] == [old.name]
     assert old.read_text() == "old"
+
+
+def test_layers_and_embeddings_that_are_called_twice(tmp_path, monkeypatch, capsys):
+    (tmp_path / "twice.py").write_text(
+        "import torch\nfrom torch import nn\nclass Twins(nn.Module):\n    def __init__(self):\n        super().__init__()\n        torch.manual_seed(0)\n"
+        "        self.eye = nn.Conv2d(3, 4, 3)\n    def forward(self, left, right):\n"
+        "        return self.eye(left).relu().mean((2, 3)) - self.eye(right).relu().amax((2, 3))\n"
+        "class Texts(nn.Module):\n    def __init__(self):\n        super().__init__()\n        torch.manual_seed(0)\n        self.embed = nn.Embedding(9, 4)\n"
+        "    def forward(self, ids, mask, other):\n        return (self.embed(ids) * mask[..., None]).tanh().mean(1) * self.embed(other).sum(1)\n"
+        "def twins():\n    return Twins().eval()\ndef texts():\n    return Texts().eval()\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delitem(sys.modules, "twice", raising=False)
+    rng = np.random.default_rng(0)
+    np.save("a.npy", rng.normal(size=(2, 3, 8, 8)).astype(np.float32))
+    np.save("b.npy", rng.normal(size=(2, 3, 8, 8)).astype(np.float32))
+    cam = (
+        "saliency",
+        "twice:twins",
+        "--input",
+        "left=a.npy",
+        "--input",
+        "right=b.npy",
+        "--target",
+        "1",
+        "--method",
+        "gradcam",
+        "--option",
+        "layer=eye",
+    )
+    assert main([*cam, "-o", "cam.npz"]) == 2
+    assert "(0: of left, 1: of right): --option call=0." in capsys.readouterr().err
+    assert main([*cam, "--option", "call=right", "--reduce", "none", "-o", "cam.npz"]) == 0
+    import twice
+
+    given = {"left": np.load("a.npy"), "right": np.load("b.npy")}
+    (ours,) = wb.saliency(twice.twins(), given, 1, "gradcam", layer="eye", call=1, reduce=None)
+    with np.load("cam.npz") as found:
+        assert found["inputs"].tolist() == ["right"]
+        assert np.allclose(found["right.values"], ours.values, atol=1e-6)
+    for name, numbers in (
+        ("ids", rng.integers(0, 9, (3, 5))),
+        ("mask", np.ones((3, 5), int)),
+        ("other", rng.integers(0, 9, (3, 4))),
+    ):
+        np.save(f"{name}.npy", numbers)
+    named = [part for name in ("ids", "mask", "other") for part in ("--input", f"{name}={name}.npy")]
+    how = ("--embedding", "embed", "--baseline-token", "0", "--method", "integrated_gradients", "-o", "texts.npz")
+    assert main(["saliency", "twice:texts", *named, *how]) == 0
+    with np.load("texts.npz") as found:
+        assert found["inputs"].tolist() == ["ids", "other"]
+        assert found["other.values"].shape == (3, 4)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import whybox as wb
-from whybox.errors import UnsupportedModelError
+from whybox.errors import OptionError, UnsupportedModelError
 from whybox.models.registry import as_network
 
 keras = pytest.importorskip("keras")
@@ -49,10 +49,31 @@ def test_errors_are_said_in_our_words_alone():
     i = keras.Input((6, 6, 3))
     twice = layers.Conv2D(3, 3, padding="same", name="shared")
     net = keras.Model(i, layers.Dense(2)(layers.GlobalAveragePooling2D()(twice(twice(i)))))
-    with pytest.raises(UnsupportedModelError, match="^layer 'shared' runs more than once") as caught:
+    with pytest.raises(OptionError, match="^layer 'shared' is called 2 times in one pass; say which call") as caught:
         wb.saliency(net, X, 0, "gradcam", layer="shared")
     assert "Arguments received" not in str(caught.value)
     assert keras.config.is_traceback_filtering_enabled()
+
+
+def test_each_call_of_a_layer_is_a_layer_of_its_own():
+    eye, second = (layers.Conv2D(3, 3, strides=2, padding="same", name=n) for n in ("eye", "second"))
+    pool, top = layers.GlobalAveragePooling2D(), layers.Dense(2)
+    a, b = keras.Input((6, 6, 3), name="a"), keras.Input((6, 6, 3), name="b")
+    nets = [keras.Model([a, b], top(layers.concatenate([pool(eye(a)), pool(layer(b))]))) for layer in (eye, second)]
+    second.set_weights(eye.get_weights())
+    for method in ("gradcam", "layer_integrated_gradients"):
+        for picture, name in enumerate(("eye", "second")):  # which Keras calls first is its own matter
+            ours = wb.saliency(nets[0], (X, X[::-1]), 1, method, layer="eye", call=f"input {picture}")
+            theirs = wb.saliency(nets[1], (X, X[::-1]), 1, method, layer=name)
+            assert ours[0].values == pytest.approx(theirs[0].values, abs=1e-5)
+    embed = layers.Embedding(9, 4, name="embed")
+    i, j = keras.Input((5,), dtype="int32", name="i"), keras.Input((4,), dtype="int32", name="j")
+    net = keras.Model([i, j], layers.Dense(2)(ops.mean(embed(i), axis=1) * ops.sum(embed(j), axis=1)))
+    ids = np.random.default_rng(0).integers(0, 9, (3, 9)).astype(np.int32)
+    maps = wb.saliency(net, (ids[:, :5], ids[:, 5:]), 1, "integrated_gradients", embedding="embed", baseline_token=0)
+    assert [e.shape for e in maps] == [(3, 5), (3, 4)]
+    score, base = (np.asarray(net.predict([of[:, :5], of[:, 5:]], verbose=0))[:, 1] for of in (ids, 0 * ids))
+    assert sum(e.values.sum(axis=1) for e in maps) == pytest.approx(score - base, abs=0.01)
 
 
 def test_mixed_precision_is_named_and_not_taken_for_the_weights():

@@ -202,6 +202,28 @@ def test_one_number_a_row_beside_an_embedding_and_for_a_function():
     assert np.allclose(functions[1].values[:, 0], rows(4, 3).sum(1) * np.arange(4), atol=1e-5)
 
 
-def test_several_inputs_that_are_all_one_number_a_row_are_refused():
-    with pytest.raises(InputError, match="input 0 has the shape"):
-        wb.saliency(Formula(lambda a, b: a * b), (rows(4), rows(4)))
+def test_networks_of_single_numbers_alone_are_explained():
+    class Factors(torch.nn.Module):
+        """Users and items, each an id."""
+
+        def __init__(self):
+            super().__init__()
+            torch.manual_seed(0)
+            self.user, self.item = torch.nn.Embedding(7, 3), torch.nn.Embedding(5, 3)
+
+        def forward(self, user, item):
+            return (self.user(user) * self.item(item)).sum(1)
+
+    net = Factors().eval()
+    user, item = np.array([1, 3, 2, 6]), np.array([0, 4, 4, 2])
+    given = {"user": user, "item": item}
+    ours = wb.saliency(net, given, method="shapley", background=given)
+    table = net(torch.arange(7).repeat_interleave(5), torch.arange(5).repeat(7)).reshape(7, 5).detach().numpy()
+    both, none = table[user, item], table[np.ix_(user, item)].diagonal().mean()
+    only_user, only_item = table[user][:, item].mean(axis=1), table[user][:, item].mean(axis=0)
+    want = ((only_user - none) + (both - only_item)) / 2
+    assert np.allclose(ours[0].values[:, 0], want, atol=1e-6)
+    assert np.allclose(ours[1].values[:, 0], both - none - want, atol=1e-6)
+    assert [e.coords["feature"].tolist() for e in ours] == [["user"], ["item"]]
+    with pytest.raises(wb.errors.InputError, match="first axis must be the rows"):
+        wb.saliency(net, (user, item[:3]))

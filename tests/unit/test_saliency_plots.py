@@ -51,6 +51,19 @@ def test_a_signed_map_has_a_symmetric_scale_that_holds_every_value(style, percen
     assert np.array_equal(np.asarray(ax.images[-1].get_array()), e.values[2])
 
 
+def test_over_a_picture_signs_have_two_colours_and_opacity_says_how_large():
+    e = maps()
+    over = e.plot.overlay(2).images[-1]
+    colours = over.get_cmap()(np.linspace(0, 1, 9))[:, :3]
+    assert len(np.unique(colours, axis=0)) == 2  # pale colours of small values would look like a part of the picture
+    assert np.ptp(colours, axis=1).min() > 0.4
+    size = np.abs(e.values[2])
+    opacity = np.asarray(over.get_alpha())
+    assert (np.diff(opacity.ravel()[np.argsort(size.ravel())]) >= 0).all()
+    alone = e.plot.overlay(2, blend=False).images[-1]
+    assert np.ptp(alone.get_cmap()(0.5)[:3]) < 0.1
+
+
 def test_an_unsigned_map_begins_at_zero():
     e = maps("gradient")
     low, high = e.plot.overlay().images[-1].get_clim()

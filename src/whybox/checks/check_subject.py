@@ -353,9 +353,12 @@ def check_explanations(explanation: Any) -> tuple[tuple[Explanation, ...], Recip
         raise InputError(
             "check takes an explanation of wb.saliency, or the tuple of them for a network of several inputs."
         )
-    if len(explanations) > 1 and any(is_token_map(e) for e in explanations):
-        raise InputError("maps of tokens come one at a time: the network's other inputs are held.")
     recipes = [read_recipe(e) for e in explanations]
+    if any(map(is_token_map, explanations)) and max(len(explanations), *(len(r.inputs) for r in recipes)) > 1:
+        raise InputError(
+            "the checks of tokens are for one map at a time, and these maps belong together: those of an embedding that is called several times. Their sums and recomputed "
+            "numbers are in the evidence."
+        )
     spec = of_id(f"saliency.{recipes[0].method}")
     if spec is not None and spec.explains_layer:
         raise InputError(

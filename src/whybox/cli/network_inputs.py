@@ -14,15 +14,15 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.cli.table_inputs import Shape, read_table_input, shape_text
+from whybox.data.file_formats import READABLE_SUFFIXES, kind_of_file
 from whybox.errors import InputError, OptionError, did_you_mean
 
 __all__ = ["NetworkInputs", "files_of", "picture_to_draw", "read_inputs", "require_file"]
 
 PICTURE_SUFFIXES: Final = (".png", ".jpg", ".jpeg")
 PICTURE_OPTIONS: Final = ("size", "channels", "pixel-scale", "mean", "std")
-TABLE_SUFFIXES: Final = (".csv", ".tsv", ".parquet", ".pq")
 UNNAMED_INPUT: Final = ""  # the name of an input that has none
-Shape = tuple[int | None, ...] | None
 
 
 @final
@@ -102,11 +102,13 @@ def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[
     program = getattr(net, "module", None)
     expects: Sequence[Shape] | None = getattr(program, "input_shapes", None)
     input_names: Sequence[str] = getattr(program, "declared_names", ())
+    whole_numbers: Sequence[bool] = getattr(program, "whole_number_inputs", ())
     order = _input_order(list(files), expects, input_names)
     read = {}
     for at, name in enumerate(order):
         shape = None if expects is None else (expects[at] or ())[1:]
-        read[name] = _InputReader(options, name, tuple(order), net.channels).read(files[name], shape)
+        is_whole = bool(whole_numbers) and whole_numbers[at]
+        read[name] = _InputReader(options, name, tuple(order), net.channels, is_whole).read(files[name], shape)
     rows = {name: len(r.rows) for name, r in read.items()}
     if len(set(rows.values())) > 1:
         raise InputError(f"the inputs have different numbers of rows: {', '.join(f'{n} {r:,}' for n, r in rows.items())}.")  # fmt: skip
@@ -118,13 +120,13 @@ def read_inputs(options: argparse.Namespace, net: Any, files: Mapping[str, list[
     arrays = {name: r.rows for name, r in read.items()}
     if order == [UNNAMED_INPUT]:
         return NetworkInputs(arrays[UNNAMED_INPUT], (), count, labels, pictures, notes)
-    by_place = expects is not None or all(n.isdigit() for n in order)
+    by_place = all(n.isdigit() for n in order)
     inputs: Any = (tuple(arrays.values()) if len(arrays) > 1 else arrays[order[0]]) if by_place else arrays
     return NetworkInputs(inputs, tuple(order), count, labels, pictures, notes)
 
 
-def refuse_ignored_picture_options(options: argparse.Namespace, files: Mapping[str, list[str]]) -> None:
-    """Refuse options of pictures for inputs that are none, since arrays and tables are taken as they are.
+def refuse_ignored_options(options: argparse.Namespace, files: Mapping[str, list[str]]) -> None:
+    """Refuse options of pictures for inputs that are none, since arrays and tables are taken as they are; and columns where there is no table.
 
     Raises:
         OptionError: with the option that would be ignored.
@@ -138,6 +140,13 @@ def refuse_ignored_picture_options(options: argparse.Namespace, files: Mapping[s
                 raise OptionError(
                     f"--{option} {text} is for pictures (.png, .jpg), and arrays and tables are taken as they are: prepare them beforehand."
                 )
+    tables = {n for n, paths in files.items() if {kind_of_file(p) for p in paths} & set(READABLE_SUFFIXES)}
+    for text in options.column:
+        name, equals, _ = text.partition("=")
+        if (name in files and name not in tables) if equals else not tables:
+            raise OptionError(
+                f"--column {text} is for tables ({', '.join(READABLE_SUFFIXES)}), and {name if equals else 'INPUT'} is none."
+            )
 
 
 def _input_order(names: list[str], expects: Sequence[Shape] | None, input_names: Sequence[str]) -> list[str]:
@@ -182,44 +191,37 @@ class _InputReader:
     name: str
     names: tuple[str, ...]
     channels: str
+    whole_numbers: bool
 
     def read(self, paths: list[str], shape: Shape) -> _InputRows:
-        kinds = {Path(p).suffix.lower() for p in paths}
+        kinds = {kind_of_file(p) for p in paths}
         if kinds == {".npy"}:
             return _read_arrays(paths, shape)
-        if kinds <= set(TABLE_SUFFIXES):
-            return self._table(paths, shape)
+        if kinds <= set(READABLE_SUFFIXES):
+            return _InputRows(
+                read_table_input(
+                    paths,
+                    shape,
+                    self.name,
+                    self._setting("column"),
+                    whole_numbers=self.whole_numbers,
+                    several=len(self.names) > 1,
+                ),
+                None,
+            )
         if kinds <= set(PICTURE_SUFFIXES):
             return self._pictures(paths, shape)
-        unknown = next((k for k in sorted(kinds) if k not in (*PICTURE_SUFFIXES, *TABLE_SUFFIXES, ".npy")), None)
+        unknown = next((k for k in sorted(kinds) if k not in (*PICTURE_SUFFIXES, *READABLE_SUFFIXES, ".npy")), None)
         raise InputError(
-            f"inputs of type {unknown!r} are not read; give .png, .jpg, .npy, .csv or .parquet."
+            f"inputs of type {unknown!r} are not read; give .png, .jpg, .npy, {', '.join(READABLE_SUFFIXES[:-1])} or {READABLE_SUFFIXES[-1]}."
             if unknown is not None
             else f"give pictures, arrays or a table, not {' and '.join(sorted(kinds))} for one input."
         )
 
-    def _table(self, paths: list[str], shape: Shape) -> _InputRows:
-        from whybox.data.table import as_table
-        from whybox.data.table_files import read_table
-
-        if len(paths) > 1:
-            raise InputError(
-                f"one table is read for an input, and there are {len(paths)}; put their rows into one file."
-            )
-        if shape is not None and len(shape) != 1:
-            raise InputError(
-                f"the program takes rows of shape {_shape_text(shape)}, which are no table; give .npy arrays."
-            )
-        table = read_table(paths[0])
-        if shape is not None and shape[0] not in (None, table.num_columns):
-            raise InputError(f"{Path(paths[0]).name} has {table.num_columns} columns, and the program takes {shape[0]} numbers a row.")  # fmt: skip
-        as_table(table).matrix()  # refuses text
-        return _InputRows(table, None)
-
     def _pictures(self, paths: list[str], shape: Shape) -> _InputRows:
         if shape is not None and len(shape) != 3:
             raise InputError(
-                f"the program takes rows of shape {_shape_text(shape)}, which are no pictures; give .npy arrays."
+                f"the program takes rows of shape {shape_text(shape)}, which are no pictures; give .npy arrays."
             )
         text = self._setting("channels")
         if text not in (None, "1", "3"):
@@ -268,10 +270,6 @@ def _first_few(texts: Sequence[str], most: int = 4) -> str:
     return ", ".join(texts[:most]) + (f" and {len(texts) - most} more" if len(texts) > most else "")
 
 
-def _shape_text(shape: tuple[int | None, ...]) -> str:
-    return " x ".join("any" if n is None else str(n) for n in shape) or "one number"
-
-
 def _read_arrays(paths: list[str], shape: Shape) -> _InputRows:
     parts = []
     for path in paths:
@@ -284,14 +282,14 @@ def _read_arrays(paths: list[str], shape: Shape) -> _InputRows:
         parts.append(a[None] if shape is not None and a.ndim == len(shape) else a)
     if len({p.shape[1:] for p in parts}) > 1:
         raise InputError(
-            f"the arrays have rows of different shapes: {', '.join(_shape_text(p.shape[1:]) for p in parts)}."
+            f"the arrays have rows of different shapes: {', '.join(shape_text(p.shape[1:]) for p in parts)}."
         )
     rows = np.concatenate(parts)
     if shape is not None and (
         rows.ndim != len(shape) + 1 or any(n not in (None, m) for n, m in zip(shape, rows.shape[1:], strict=True))
     ):
         raise InputError(
-            f"the program takes rows of shape {_shape_text(shape)}, and the arrays have {_shape_text(rows.shape[1:])}."
+            f"the program takes rows of shape {shape_text(shape)}, and the arrays have {shape_text(rows.shape[1:])}."
         )
     return _InputRows(rows, [Path(p).name for p in paths] if all(len(p) == 1 for p in parts) else None)
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, final
 from whybox.cli.method_help import methods_help
 from whybox.cli.option_fields import add_fields, given_fields
 from whybox.cli.parser import CommandParser
+from whybox.cli.shared import add_text_format
 from whybox.cli.wording import Wording
 from whybox.errors import InputError, ModelFileError, OptionError, WhyboxError
 from whybox.methods.registry import family_ids
@@ -48,7 +49,7 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         metavar="INPUT",
         nargs="+",
         default=[],
-        help="pictures (.png, .jpg), arrays (.npy) whose first axis is the rows, or one table (.csv, .parquet)",
+        help="pictures (.png, .jpg), arrays (.npy) whose first axis is the rows, or one table (.csv, .tsv, also .gz; .parquet, .xlsx)",
     )
     plain.required = False  # with --input there are none; nargs="*" would take no INPUT that stands behind an option
     add(
@@ -58,6 +59,14 @@ def add_network(parser: argparse.ArgumentParser) -> None:
         metavar="NAME=FILE",
         help="file of one of several inputs, by its name or its number from 0 (repeatable; a quoted pattern is filled in)",
     )
+    add(
+        "--column",
+        action="append",
+        default=[],
+        metavar="[NAME=]COLUMN[,COLUMN]",
+        help="columns of the table that are the input (default: all); one alone is one number a row, such as a length or an id (repeatable)",
+    )
+    add_text_format(parser)
     add("--trust-pickle", action="store_true", help="read files that run whatever code is in them")
 
 
@@ -160,12 +169,12 @@ def question_of(options: argparse.Namespace, files: dict[str, list[str]]) -> Map
     Raises:
         WhyboxError: they cannot be read, or do not fit together.
     """
-    from whybox.cli.network_inputs import read_inputs, refuse_ignored_picture_options
+    from whybox.cli.network_inputs import read_inputs, refuse_ignored_options
     from whybox.methods.saliency.options import SaliencyOptions
 
     method_options, axis = _method_options(options.option, options.method), _channel_axis(options.channel_axis)
     names = _read_names(options.names)
-    refuse_ignored_picture_options(options, files)
+    refuse_ignored_options(options, files)
     net = _read_network(options.model, trust_pickle=options.trust_pickle)
     read = read_inputs(options, net, files)
     for note in read.notes:

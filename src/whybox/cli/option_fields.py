@@ -11,6 +11,7 @@ from whybox.cli.parser import CommandParser, number, number_at_least
 
 __all__ = ["add_fields", "given_fields"]
 
+NONE: Final = "none"  # how None is written
 _NO_VALUE: Final[Mapping[str, Sequence[str]]] = {}
 
 
@@ -37,6 +38,8 @@ def add_fields(
             parser.add_argument(name, action="store_true", help=about)
             continue
         known = [c for c in field.metadata["choices"] if c is not None] or choices.get(field.name)
+        if known and _may_be_none(field):
+            known = [*known, NONE]
         default = "" if field.default is None else f" (default: {field.default})"
         parser.add_argument(
             name,
@@ -50,7 +53,13 @@ def add_fields(
 
 def given_fields(options: argparse.Namespace, kind: type[Any], *, apart: Sequence[str] = ()) -> dict[str, Any]:
     """Return what was typed for these fields, by name, ready for the dataclass."""
-    return {field.name: getattr(options, field.name) for field in _written_default(kind, apart)}
+    given = {field.name: (field, getattr(options, field.name)) for field in _written_default(kind, apart)}
+    return {name: None if value == NONE and _may_be_none(field) else value for name, (field, value) in given.items()}
+
+
+def _may_be_none(field: Field[Any]) -> bool:
+    """Whether None is one of a field's values and not its default, so that it has to be written."""
+    return None in field.metadata["choices"] and field.default is not None
 
 
 def _written_default(kind: type[Any], apart: Sequence[str]) -> list[Field[Any]]:

@@ -29,7 +29,7 @@ NETWORK_TEXT: Final = """\
 MODEL is a program of torch.export (.pt2), which needs no code and runs none while it is read, a model of Keras 3
 (.keras) of Keras's own layers, or MODULE:FUNCTION, which is imported and called and returns a network (a torch module
 in eval mode, a Keras model, whybox.networks.jax(...)). INPUT are pictures (.png, .jpg), arrays (.npy) or a table
-(.csv, .parquet). A network of several inputs is given each by its name."""
+(.csv, .tsv, .parquet, .xlsx). A network of several inputs is given each by its name."""
 _TEXT: Final = "Write which parts of each input a network's answer depends on.\n" + NETWORK_TEXT
 _EXAMPLES: Final = """\
   whybox saliency network.pt2 cat.png dog.png --mean 0.485,0.456,0.406 --std 0.229,0.224,0.225 -o maps.png
@@ -82,6 +82,8 @@ def maps_of(q: MapQuestion) -> dict[str, Any]:
     maps = saliency(q.net, q.read.inputs, **q.settings, **q.method_options)
     several = isinstance(maps, tuple)
     parts = maps if isinstance(maps, tuple) else (maps,)
+    if several and "embedding_of" in parts[0].extras:  # of an embedding that is called several times
+        return {str(e.extras["embedding_of"][1]): e for e in parts}
     which = read_recipe(parts[0]).inputs if several else (0,)
     row_labels = [q.read.labels[k] for k in which]
     parts = tuple(

@@ -21,6 +21,7 @@ __all__ = [
     "add_players",
     "add_result",
     "add_rows",
+    "add_text_format",
     "add_truth",
     "as_evaluated",
     "column_of",
@@ -98,6 +99,11 @@ def add_rows(
         nargs=None if required else "?",
         help=f"{about}: .csv, .tsv (also .gz), .parquet or .xlsx; columns are matched by name",
     )
+    add_text_format(parser)
+
+
+def add_text_format(parser: argparse.ArgumentParser) -> None:
+    """Add how files of text are read."""
     group = parser.add_argument_group("text files", "How .csv and .tsv are read, all files of rows alike.")
     group.add_argument(
         "--sep", metavar="C", help="what stands between cells: one character, or tab (default: what the suffix says)"
@@ -117,9 +123,9 @@ def text_format_of(options: argparse.Namespace) -> Any:
     given = {name: getattr(options, name, None) for name in ("sep", "decimal", "encoding")}
     if all(value is None for value in given.values()):
         return TextFormat()
-    files = [getattr(options, name, None) for name in ("data", "background", "train")]
+    files = _files_of_rows(options)
     named = next(name for name, value in given.items() if value is not None)
-    if not any(isinstance(file, str) and kind_of_file(file) in TEXT for file in files):
+    if not any(kind_of_file(file) in TEXT for file in files):
         raise OptionError(f"--{named} is for files of text ({', '.join(TEXT)}), and there is none here.")
     separator = "\t" if given["sep"] in ("tab", "\\t") else given["sep"]
     if separator is not None and (
@@ -128,11 +134,7 @@ def text_format_of(options: argparse.Namespace) -> Any:
         raise OptionError(f"--sep {given['sep']!r}: one character of ASCII, such as ';', or tab.")
     if given["decimal"] not in (None, ".", ","):
         raise OptionError(f"--decimal {given['decimal']!r}: . or ,")
-    if (
-        given["decimal"] == ","
-        and separator in (None, ",")
-        and any(isinstance(f, str) and kind_of_file(f).startswith(".csv") for f in files)
-    ):
+    if given["decimal"] == "," and separator in (None, ",") and any(kind_of_file(f).startswith(".csv") for f in files):
         raise OptionError("--decimal , needs another --sep, such as ';': cells are cut at commas.")
     try:
         "".encode("utf-8" if given["encoding"] is None else given["encoding"])
@@ -141,6 +143,13 @@ def text_format_of(options: argparse.Namespace) -> Any:
             f"--encoding {given['encoding']!r} is not known; for example latin1, cp1252 or utf-16."
         ) from None
     return TextFormat(separator, given["decimal"], given["encoding"])
+
+
+def _files_of_rows(options: argparse.Namespace) -> list[str]:
+    """The files that may hold rows: DATA, backgrounds, training rows; inputs of a network, also as NAME=FILE."""
+    given = [getattr(options, name, None) for name in ("data", "background", "train", "inputs", "input")]
+    texts = [text for value in given for text in (value if isinstance(value, list) else [value])]
+    return [text for text in texts if isinstance(text, str)]
 
 
 def add_truth(parser: argparse.ArgumentParser, about: str) -> None:

@@ -15,7 +15,7 @@ from typing import Any, Literal, Self, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.errors import Argument, UnsupportedModelError
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 
 __all__ = [
     "Array",
@@ -65,6 +65,8 @@ class Differentiable(ABC):
         arithmetic: the number type that it computes in, as text.
         passes: counts rows, see PassCounter; shared by copies of this network.
         remarks: remarks for the evidence, collected while it runs; shared in the same way.
+        layer_call: which call of a layer is meant where it is tapped or split at, counted from 0; None: it is called once.
+        replaced_calls: of a network from a layer on: for each of its first inputs the call of the layer whose output it replaces; () of a whole network.
     """
 
     kind: str
@@ -75,6 +77,8 @@ class Differentiable(ABC):
     arithmetic: str = "float32"
     passes: PassCounter = field(default_factory=PassCounter, repr=False)
     remarks: list[str] = field(default_factory=list, repr=False)
+    layer_call: int | None = None
+    replaced_calls: tuple[int, ...] = ()
 
     def fresh_copy(self) -> Self:
         """Return the same network with a new pass counter and no remarks."""
@@ -223,6 +227,14 @@ class Differentiable(ABC):
         except Exception:  # any error of a network on rows of another size
             return []
 
+    def named_shapes(self, x: tuple[Array, ...]) -> dict[str, tuple[int, ...]]:
+        """Return the output shapes of the layers that are called once, or of their call `layer_call` where one is set, as far as rows reach. Never raises."""
+        shapes: dict[str, list[tuple[int, ...]]] = {}
+        for name, shape in self.reachable_shapes(x):
+            shapes.setdefault(name, []).append(shape)
+        call = self.layer_call
+        return {n: of[call or 0] for n, of in shapes.items() if (len(of) == 1 if call is None else call < len(of))}
+
     def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """Yield layers with known time and feature axes: name, axes of its input ("row", "time", "feature" in some order), and its input."""
         return iter(())
@@ -231,8 +243,8 @@ class Differentiable(ABC):
         """Run the network and keep the activation of one layer: its output, or what it is given (its first argument).
 
         Raises:
-            UnsupportedModelError: layers cannot be reached in this kind of network, or this one runs more than once or returns no array.
-            OptionError: no such layer.
+            UnsupportedModelError: layers cannot be reached in this kind of network, or this one returns no array.
+            OptionError: no such layer, or it is called several times and `layer_call` is not one of these.
         """
         raise UnsupportedModelError(
             f"layers cannot be reached in {self.kind}; use a method that needs the inputs only."
@@ -246,6 +258,37 @@ class Differentiable(ABC):
         The inner network takes the layer's output (or input, by `side`) first, then all inputs of the whole network (for the paths that bypass the layer).
         """
         raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
+
+    def split_at_calls(self, layer: str, x: tuple[Array, ...]) -> tuple[Differentiable, tuple[Array, ...]]:
+        """Return the network after all calls of a layer, and the layer's output at each for these rows.
+
+        The inner network takes these outputs first, in the order of the calls, then all inputs of the whole network.
+        """
+        raise UnsupportedModelError(f"layers cannot be reached in {self.kind}; explain its inputs.")
+
+    def with_call_order(self, order: Sequence[int]) -> Self:
+        """Return the network of `split_at_calls` with the outputs of the calls as its first inputs in another order."""
+        return replace(self, replaced_calls=tuple(self.replaced_calls[k] for k in order))
+
+    def refuse_calls(self, layer: str, count: int) -> None:
+        """Check that a layer that was called `count` times was called once, or that one of the calls is meant.
+
+        Raises:
+            UnsupportedModelError: it was not called. OptionError: it was called several times and none of the calls is meant, or there is no such call.
+        """
+        if not count:
+            raise UnsupportedModelError(f"layer {layer!r} is never called for these rows; name another.")
+        if count > 1 and self.layer_call is None:
+            raise OptionError(
+                f"layer {layer!r} is called {count} times in one pass; say which call is meant, counted from 0: ",
+                Argument("call", 0),
+                ".",
+            )
+        if self.layer_call is not None and self.layer_call >= count:
+            raise OptionError(
+                Argument("call", self.layer_call),
+                f": layer {layer!r} is called {count} time{'s' if count > 1 else ''} in one pass, and calls are counted from 0.",
+            )
 
     def refuse_layer_input(self, side: LayerSide) -> None:
         """Refuse what a layer is given, where only its output can be reached.

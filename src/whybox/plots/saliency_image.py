@@ -109,7 +109,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     shown = ax.imshow(
         values,
         extent=extent,
-        cmap=colours,
+        cmap=_colours_of_signs() if signed and opacity is not None else colours,
         vmin=low,
         vmax=limit,
         alpha=opacity,
@@ -188,6 +188,13 @@ def _signed_colormap() -> Colormap:
     return LinearSegmentedColormap.from_list("whybox for and against", [NEGATIVE, "#dfe6ea", POSITIVE])
 
 
+def _colours_of_signs() -> Colormap:
+    """Blue below zero, red above, each of one strength: over a picture the opacity says how large, and pale colours of small values would be taken for the picture."""
+    from matplotlib.colors import ListedColormap
+
+    return ListedColormap([NEGATIVE, POSITIVE], "whybox signs")
+
+
 def _add_color_bar(
     ax: Axes, shown: Any, e: Explanation, colours: Colormap, limits: tuple[float, float], beyond: float
 ) -> None:
@@ -210,9 +217,9 @@ def _as_picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
     """The picture under the map, in grey, from 0 to 1; None if the explanation holds none."""
     if image is None:
         stored = e.extras.get("input")
-        if stored is None or set(stored[0]) - {"channel"} != {"y", "x"}:
+        if stored is None or set(stored[0]) - {"channel", "input_channel"} != {"y", "x"}:
             return None
-        dims, array = stored
+        dims, array = ["channel" if d == "input_channel" else d for d in stored[0]], stored[1]
         x = np.asarray(array, dtype=np.float64)
         if "channel" in dims:
             x = np.moveaxis(x, dims.index("channel"), -1)

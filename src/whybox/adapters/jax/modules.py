@@ -17,6 +17,7 @@ from typing import Any, Literal, final
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.custom_batching import custom_vmap
 
 from whybox.errors import OptionError, UnsupportedModelError, did_you_mean
 
@@ -76,34 +77,43 @@ class NetworkBody(ABC):
         """Within it a module that checks the size of its inputs takes other sizes too."""
         return nullcontext()
 
-    def run(self, params: Any, x: tuple[Any, ...], names: tuple[str, ...], layer: str | None, mode: Mode) -> Any:
-        """Evaluate rows. ``keep``: return (output, output of the layer). ``given``: return (output, input of the layer).
+    def run(
+        self,
+        params: Any,
+        x: tuple[Any, ...],
+        names: tuple[str, ...],
+        layer: str | None,
+        mode: Mode,
+        calls: tuple[int, ...] = (),
+        *,
+        mapped: bool = False,
+    ) -> Any:
+        """Evaluate rows. ``keep``: return (output, outputs of the layer at its calls). ``given``: return (output, inputs of the layer).
 
-        ``from``: the first input replaces the output of the layer. ``stop``: raise LayerReached at the layer.
+        ``from``: the first inputs replace the outputs of the layer at `calls`. ``stop``: raise LayerReached at the layer, at the first of `calls`.
+        `mapped`: the layer is called under ``jax.vmap`` inside the network, on all parts of a row at once.
         """
 
         def call(*given: Any) -> Any:
             module = self.module(params)
             recorded: list[Any] = []
             if layer is not None:
-                replacement_output, given = (given[0], given[1:]) if mode == "from" else (None, given)
+                count = len(calls) if mode == "from" else 0
+                replacements, given = dict(zip(calls, given[:count], strict=False)), given[count:]
                 module = self.replace_layer(
                     module,
                     layer,
                     _LayerProbe(
                         self.layer_at(module, layer),
-                        replacement_output,
+                        replacements,
                         recorded,
-                        stop=mode == "stop",
+                        stop_at=(*calls, 0)[0] if mode == "stop" else None,
                         given=mode == "given",
+                        mapped=mapped,
                     ),
                 )
             output = module(**dict(zip(names, given, strict=True))) if names else module(*given)
-            if layer is not None and len(recorded) != 1:
-                raise UnsupportedModelError(
-                    f"layer {layer!r} is {'called more than once' if recorded else 'never called'}; name another."
-                )
-            return (output, recorded[0]) if mode in ("keep", "given") else output
+            return (output, tuple(recorded)) if mode in ("keep", "given") else output
 
         return call(*x) if self.batched else jax.vmap(call)(*x)
 
@@ -122,25 +132,50 @@ class NetworkBody(ABC):
 
 
 class _LayerProbe:
-    """Takes the place of a layer: records its output or its input, or puts out a replacement."""
+    """Takes the place of a layer: records its outputs or its inputs, call by call, or puts out replacements."""
 
-    def __init__(self, layer: Any, replacement_output: Any, recorded: list[Any], *, stop: bool, given: bool) -> None:
-        self._layer, self._replacement, self._recorded, self._stop = layer, replacement_output, recorded, stop
-        self._records_input = given
+    def __init__(
+        self,
+        layer: Any,
+        replacements: dict[int, Any],
+        recorded: list[Any],
+        *,
+        stop_at: int | None,
+        given: bool,
+        mapped: bool,
+    ) -> None:
+        self._layer, self._replacements, self._recorded, self._stop_at = layer, replacements, recorded, stop_at
+        self._records_input, self._mapped = given, mapped
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._layer, name)
 
     def __call__(self, *given: Any, **named: Any) -> Any:
-        out = self._layer(*given, **named)
-        if self._stop:
+        if not self._mapped:
+            return self._noted(self._layer(*given, **named), given)
+
+        def on_all_parts(size: int, is_mapped: Any, *parts: Any) -> Any:
+            axes = tuple(jax.tree_util.tree_map(lambda m: 0 if m else None, of) for of in is_mapped)
+            out = jax.vmap(lambda *one: self._layer(*one, **named), in_axes=axes, axis_size=size)(*parts)
+            out = self._noted(out, parts)
+            return out, jax.tree_util.tree_map(lambda _: True, out)
+
+        on_a_part: Any = custom_vmap(lambda *parts: self._layer(*parts, **named))
+        on_a_part.def_vmap(on_all_parts)
+        return on_a_part(*given)
+
+    def _noted(self, out: Any, given: tuple[Any, ...]) -> Any:
+        """The output, recorded and perhaps replaced."""
+        call = len(self._recorded)
+        if self._stop_at == call:
             raise LayerReached(tuple(jnp.shape(out)))
-        if self._replacement is not None:
-            if jnp.shape(out) != jnp.shape(self._replacement):
+        if call in self._replacements:
+            replacement = self._replacements[call]
+            if jnp.shape(out) != jnp.shape(replacement):
                 raise UnsupportedModelError(
-                    "the layer is called on parts of a row (under vmap inside the network); name one that is called once for a whole row."
+                    "the layer is called on parts of a row (under vmap inside the network); name one that is called for a whole row."
                 )
-            out = self._replacement
+            out = replacement
         self._recorded.append(given[0] if self._records_input and given else out)
         return out
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Final, Literal, final
@@ -112,6 +112,8 @@ class _FixedArguments:
     names: tuple[str, ...] = ()
     layer: str | None = None
     mode: Mode = "plain"
+    calls: tuple[int, ...] = ()  # of the layer, that the first inputs replace, or that is reached
+    mapped: bool = False  # the layer is called under vmap inside the network
     one_numbers: tuple[int, ...] = ()  # positions of inputs that are (rows, 1) here and (rows,) in the body
     signature: tuple[tuple[str, ...], tuple[str, ...]] = (
         (),
@@ -119,9 +121,11 @@ class _FixedArguments:
     )  # names of all inputs, and of those that must be given
 
     def __call__(self, params: Any, x: tuple[Any, ...]) -> Any:
-        first = 1 if self.mode == "from" else 0  # the layer's output, before the inputs of the whole network
+        first = (
+            len(self.calls) if self.mode == "from" else 0
+        )  # the layer's outputs, before the inputs of the whole network
         x = tuple(a[:, 0] if i - first in self.one_numbers else a for i, a in enumerate(x))
-        output = self.body.run(params, x, self.names, self.layer, self.mode)
+        output = self.body.run(params, x, self.names, self.layer, self.mode, self.calls, mapped=self.mapped)
         output, layer_value = output if self.mode in ("keep", "given") else (output, None)
         out = self.head(output)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
@@ -139,7 +143,7 @@ def _evaluate_outputs(run: _FixedArguments, params: Any, x: tuple[Any, ...]) -> 
 
 @partial(jax.jit, static_argnums=0)
 def _layer_value(run: _FixedArguments, params: Any, x: tuple[Any, ...]) -> Any:
-    """The output of a layer, or its input; what comes after the layer is not computed."""
+    """The outputs of a layer at its calls, or its inputs; what comes after the layer is not computed."""
     return run(params, x)[1]
 
 
@@ -344,11 +348,11 @@ class JaxNetwork(Differentiable):
         for name in self.run.body.layers(self.run.body.module(self.params)):
             try:
                 run = replace(self.run, layer=name, mode="keep")
-                layer_value = jax.eval_shape(partial(run, self.params), x)[1]
+                values = jax.eval_shape(partial(run, self.params), x)[1]
             except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
                 continue
-            if hasattr(layer_value, "shape"):
-                shapes.append((name, tuple(layer_value.shape)))
+            if len(values) == 1 and hasattr(values[0], "shape"):
+                shapes.append((name, tuple(values[0].shape)))
         return shapes
 
     def reachable_shapes(self, x: tuple[Array, ...]) -> list[tuple[str, tuple[int, ...]]]:
@@ -359,7 +363,7 @@ class JaxNetwork(Differentiable):
         except UnsupportedModelError:
             return []
         for name in names:
-            run = replace(self.run, layer=name, mode="stop")
+            run = replace(self.run, layer=name, mode="stop", calls=(self.layer_call or 0,))
             try:
                 with self.run.body.any_size():
                     jax.eval_shape(partial(run, self.params), x)
@@ -368,6 +372,10 @@ class JaxNetwork(Differentiable):
             except Exception:  # noqa: S112  # whatever a network raises for rows of another size
                 continue
         return shapes
+
+    def named_shapes(self, x: tuple[Array, ...]) -> dict[str, tuple[int, ...]]:
+        """See Differentiable; also of layers that are called several times, at the call that is meant."""
+        return dict(self.reachable_shapes(x))
 
     def sequence_layers(self, x: tuple[Array, ...]) -> Iterator[tuple[str, tuple[str, ...], Array]]:
         """See Differentiable; in the order of the module's parts."""
@@ -386,26 +394,51 @@ class JaxNetwork(Differentiable):
             except (UnsupportedModelError, OptionError, jax.errors.JAXTypeError, TypeError):
                 continue
             self.passes.forward += len(x[0])
-            if isinstance(given, jax.Array) and given.ndim == len(axes):
-                yield name, axes, given
+            if len(given) == 1 and isinstance(given[0], jax.Array) and given[0].ndim == len(axes):
+                yield name, axes, given[0]
 
-    def _layer_output(self, x: tuple[Array, ...], layer: str) -> Array:
-        try:
-            layer_value = _layer_value(replace(self.run, layer=layer, mode="keep"), self.params, x)
-        except jax.errors.UnexpectedTracerError:
+    def _layer_outputs(self, x: tuple[Array, ...], layer: str) -> tuple[Array, ...]:
+        if self.run.mode == "from":
             raise UnsupportedModelError(
-                f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
-                "the layer's output (whybox.networks.jax)."
-            ) from None
-        if not isinstance(layer_value, jax.Array) or not jnp.issubdtype(layer_value.dtype, jnp.floating):
+                f"layer {layer!r} is reached after an embedding in torch modules alone, and this is {self.kind}; leave ",
+                Argument("embedding", example=""),
+                " out.",
+            )
+        mapped = self._is_mapped(x, layer)
+        values = _layer_value(replace(self.run, layer=layer, mode="keep", mapped=mapped), self.params, x)
+        if any(not isinstance(a, jax.Array) or not jnp.issubdtype(a.dtype, jnp.floating) for a in values):
             raise UnsupportedModelError(f"layer {layer!r} does not put out one array of floats; name another.")
-        return layer_value
+        return tuple(values)
+
+    def _is_mapped(self, x: tuple[Array, ...], layer: str) -> bool:
+        """Whether a layer is called under vmap inside the network, as ``jax.vmap(embedding)(ids)`` is in equinox; nothing is computed.
+
+        Raises:
+            UnsupportedModelError: it is called under several of these, or under scan.
+        """
+        for mapped in (False, True):
+            run = replace(self.run, layer=layer, mode="keep", mapped=mapped)
+            with suppress(jax.errors.UnexpectedTracerError):
+                values = jax.eval_shape(lambda run=run: _layer_value(run, self.params, x))
+                if not mapped or (values and all(len(a.shape) and a.shape[0] == len(x[0]) for a in values)):
+                    return mapped
+        raise UnsupportedModelError(
+            f"layer {layer!r} is called under vmap or scan inside the network; name another, or split the network there and explain the function that begins with "
+            "the layer's output (whybox.networks.jax)."
+        )
+
+    def _one_output(self, x: tuple[Array, ...], layer: str) -> Array:
+        """The layer's output at the call that is meant."""
+        found = self._layer_outputs(x, layer)
+        self.refuse_calls(layer, len(found))
+        return found[self.layer_call or 0]
 
     def tap_layer(self, x: tuple[Array, ...], layer: str, side: LayerSide = "output") -> LayerTap:
         """See Differentiable. Runs up to the layer, then from it: together one forward, since the compiler drops what is not needed."""
         self.refuse_layer_input(side)
-        layer_value = self._layer_output(x, layer)
-        run = replace(self.run, layer=layer, mode="from")
+        layer_value = self._one_output(x, layer)
+        mapped = self._is_mapped(x, layer)
+        run = replace(self.run, layer=layer, mode="from", calls=(self.layer_call or 0,), mapped=mapped)
         outputs, back = self._forward_and_pullback(run, (True, *(False for _ in x)), (layer_value, *x))
 
         def pull(cotangent: Array, *, last: bool = False) -> Array:
@@ -417,8 +450,25 @@ class JaxNetwork(Differentiable):
         """The network from a layer on, and the layer's output."""
         self.refuse_layer_input(side)
         self.passes.forward += len(x[0])
-        layer_value = self._layer_output(x, layer)
-        return replace(self, run=replace(self.run, layer=layer, mode="from"), dtype=layer_value.dtype), layer_value
+        layer_value = self._one_output(x, layer)
+        return self._from(x, layer, (self.layer_call or 0,), layer_value.dtype), layer_value
+
+    def split_at_calls(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, tuple[Array, ...]]:
+        """See Differentiable."""
+        self.passes.forward += len(x[0])
+        found = self._layer_outputs(x, layer)
+        self.refuse_calls(layer, min(len(found), 1))
+        return self._from(x, layer, tuple(range(len(found))), found[0].dtype), found
+
+    def _from(self, x: tuple[Array, ...], layer: str, calls: tuple[int, ...], dtype: Any) -> JaxNetwork:
+        """The network from these calls of a layer on."""
+        run = replace(self.run, layer=layer, mode="from", calls=calls, mapped=self._is_mapped(x, layer))
+        return replace(self, run=run, dtype=dtype, replaced_calls=calls)
+
+    def with_call_order(self, order: Sequence[int]) -> JaxNetwork:
+        """See Differentiable."""
+        calls = tuple(self.replaced_calls[k] for k in order)
+        return replace(self, run=replace(self.run, calls=calls), replaced_calls=calls)
 
     def with_random_parameters(self, seed: int, layer: str | None = None) -> JaxNetwork:
         """A copy with random weights, normal with the same standard deviation; parameters with one axis (biases, scales) are shuffled."""

@@ -69,8 +69,12 @@ def read(path: Path, *, trust_pickle: bool = False) -> Differentiable:
     net = network(model)
     module = getattr(net, "module", None)
     if module is not None and is_functional(model):  # what the command line reads pictures and names of inputs by
-        shapes = tuple(tuple(i.shape) for i in keras.tree.flatten(model.inputs))
-        module.__dict__.update(input_shapes=shapes, declared_names=model_inputs(model))
+        given = keras.tree.flatten(model.inputs)
+        module.__dict__.update(
+            input_shapes=tuple(tuple(i.shape) for i in given),
+            declared_names=model_inputs(model),
+            whole_number_inputs=tuple("int" in str(i.dtype) for i in given),
+        )
     return replace(net, kind=f"{path.name} ({net.kind.partition('(')[2]}")
 
 

@@ -142,7 +142,8 @@ class Program(torch.nn.Module):  # type: ignore[misc]
     """An exported program that takes any number of rows.
 
     Attributes:
-        input_shapes: of its inputs, None for axes of any length. declared_names: names of the inputs.
+        input_shapes: of its inputs, None for axes of any length. declared_names: names of the inputs. whole_number_inputs: for each whether it takes whole
+            numbers alone.
     """
 
     def __init__(self, program: Any) -> None:
@@ -155,6 +156,9 @@ class Program(torch.nn.Module):  # type: ignore[misc]
         if not shapes or any(not s for s in shapes):
             raise UnsupportedModelError("the program takes no arrays of rows.")
         self.input_shapes = tuple(tuple(n if type(n) is int else None for n in s) for s in shapes)
+        self.whole_number_inputs = tuple(
+            not (held[name].is_floating_point() or held[name].is_complex()) for name in self.declared_names
+        )
         self.min_rows, self.max_rows = _row_bounds(program, shapes[0][0])
         # if rows are padded, layers output rows that were not given
         self.inner = _with_layers(program) if self.min_rows == 1 else program.module()

@@ -42,7 +42,8 @@ class TorchForward(Differentiable):
     Attributes:
         module: the module. state: what the module is put back to after each forward. device, dtype: of its inputs.
         head: takes the module's result and gives one tensor of outputs. autocast: type of autocast, None for none.
-        layer: None, or the layer whose output is the first input (see `split_at_layer`); layer_side: ``"input"``: what it is given is.
+        layer: None, or the layer whose output is the first input (see `split_at_layer`; at several calls the first inputs); layer_side: ``"input"``: what
+            it is given is. n_calls: how often it is called.
         observed: what forwards showed about the module. keywords: names that inputs are passed under, () for positions.
         one_numbers: positions of inputs that are (rows, 1) here and (rows,) in the module.
         declared_names: names of the inputs, if forward does not show them. bytes_as_given: True if whole numbers keep their type.
@@ -56,6 +57,7 @@ class TorchForward(Differentiable):
     autocast: torch.dtype | None = None
     layer: str | None = None
     layer_side: LayerSide = "output"
+    n_calls: int = 1
     observed: _Observed = field(default_factory=_Observed, repr=False)
     keywords: tuple[str, ...] = ()
     one_numbers: tuple[int, ...] = ()
@@ -140,20 +142,23 @@ class TorchForward(Differentiable):
         return output.float() if self.autocast is not None else output
 
     def _from_layer(self, x: tuple[Any, ...]) -> Any:
-        """Run with the first input in place of the layer's output."""
-        calls: list[int] = []
+        """Run with the first inputs in place of the layer's outputs at the calls that they replace."""
+        count = [0]
+        replacements = dict(zip(self.replaced_calls, x, strict=False))
 
         def replace_output(_module: Any, _given: Any, output: Any) -> Any:
-            calls.append(1)
-            if not isinstance(output, torch.Tensor) or output.shape != x[0].shape or len(calls) > 1:
+            count[0] += 1
+            replacement = replacements.get(count[0] - 1)
+            if replacement is None:
+                return output
+            if not isinstance(output, torch.Tensor) or output.shape != replacement.shape:
                 raise UnsupportedModelError(
-                    f"layer {self.layer!r} runs more than once, or its {self.layer_side} is not one tensor with a row for each row."
+                    f"the {self.layer_side} of layer {self.layer!r} is not one tensor with a row for each row."
                 )
-            return x[0]
+            return replacement
 
         def replace_input(_module: Any, given: tuple[Any, ...]) -> Any:
-            replace_output(_module, given, given[0] if given else None)
-            return (x[0], *given[1:])
+            return (replace_output(_module, given, given[0] if given else None), *given[1:])
 
         at = self._layer(str(self.layer))
         handle = (  # before other hooks of this layer
@@ -163,9 +168,14 @@ class TorchForward(Differentiable):
         )
         try:
             with without_compilation():
-                return self._call(x[1:])
+                outputs = self._call(x[len(self.replaced_calls) :])
         finally:
             handle.remove()
+        if count[0] != self.n_calls:
+            raise UnsupportedModelError(
+                f"layer {self.layer!r} is called {self.n_calls} times for some rows and {count[0]} for others; name another."
+            )
+        return outputs
 
     def _call(self, x: tuple[Any, ...]) -> Any:
         x = tuple(a[:, 0] if i in self.one_numbers else a for i, a in enumerate(x))

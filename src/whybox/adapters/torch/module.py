@@ -309,15 +309,19 @@ class TorchNetwork(TorchForward):
 
     def tap_layer(self, x: tuple[Array, ...], layer: str, side: LayerSide = "output") -> LayerTap:
         """See Differentiable: nothing before the layer is kept for derivatives."""
-        layer_outputs: list[torch.Tensor] = []
+        tapped: list[torch.Tensor] = []
+        count = [0]
 
         def keep(_module: Any, _given: Any, output: Any) -> Any:
-            if not isinstance(output, torch.Tensor) or layer_outputs or output.shape[:1] != x[0].shape[:1]:
+            count[0] += 1
+            if count[0] - 1 != (self.layer_call or 0):
+                return None
+            if not isinstance(output, torch.Tensor) or output.shape[:1] != x[0].shape[:1]:
                 raise UnsupportedModelError(
-                    f"layer {layer!r} runs more than once, or its {side} is not one tensor whose first axis is the rows; name another."
+                    f"the {side} of layer {layer!r} is not one tensor whose first axis is the rows; name another."
                 )
-            layer_outputs.append(output.detach().clone().requires_grad_())
-            return layer_outputs[0].clone()  # the next layer may work in place
+            tapped.append(output.detach().clone().requires_grad_())
+            return tapped[0].clone()  # the next layer may work in place
 
         handle = self._hook_layer(layer, side, keep)
         try:
@@ -325,14 +329,13 @@ class TorchNetwork(TorchForward):
                 outputs = self._run(tuple(a.detach() for a in self._laid_out(x)))
         finally:
             handle.remove()
-        if not layer_outputs:
-            raise UnsupportedModelError(f"layer {layer!r} does not run for these rows; name another.")
+        self.refuse_calls(layer, count[0])
 
         def pull(cotangent: Array, *, last: bool = False) -> Array:
             self.passes.backward += len(x[0])
-            return input_gradients(outputs, layer_outputs, cotangent, last=last)[0]
+            return input_gradients(outputs, tapped, cotangent, last=last)[0]
 
-        return LayerTap(outputs.detach(), layer_outputs[0].detach(), pull)
+        return LayerTap(outputs.detach(), tapped[0].detach(), pull)
 
     def _hook_layer(self, layer: str, side: LayerSide, function: Callable[[Any, Any, Any], Any]) -> Any:
         """Call a function with (module, what it is given, its output); with its first argument in place of the output if that is wanted. It may return another."""
@@ -351,22 +354,38 @@ class TorchNetwork(TorchForward):
         self, layer: str, x: tuple[Array, ...], side: LayerSide = "output"
     ) -> tuple[TorchNetwork, Array]:
         """See Differentiable."""
-        layer_outputs: list[Any] = []
-        handle = self._hook_layer(layer, side, lambda _m, _g, output: layer_outputs.append(_detached(output)))
+        found = self._layer_outputs(layer, x, side)
+        self.refuse_calls(layer, len(found))
+        call = self.layer_call or 0
+        return self._from(layer, side, found, (call,)), self._floats_of(layer, side, found[call])
+
+    def split_at_calls(self, layer: str, x: tuple[Array, ...]) -> tuple[TorchNetwork, tuple[Array, ...]]:
+        """See Differentiable."""
+        found = self._layer_outputs(layer, x, "output")
+        self.refuse_calls(layer, min(len(found), 1))
+        outputs = tuple(self._floats_of(layer, "output", a) for a in found)
+        return self._from(layer, "output", found, tuple(range(len(found)))), outputs
+
+    def _layer_outputs(self, layer: str, x: tuple[Array, ...], side: LayerSide) -> list[Any]:
+        """What a layer outputs (or is given) at each call for these rows."""
+        found: list[Any] = []
+        handle = self._hook_layer(layer, side, lambda _m, _g, output: found.append(_detached(output)))
         try:
             with without_compilation():
                 self.forward(x)
         finally:
             handle.remove()
-        if (
-            len(layer_outputs) != 1
-            or not isinstance(layer_outputs[0], torch.Tensor)
-            or not layer_outputs[0].is_floating_point()
-        ):
-            raise UnsupportedModelError(
-                f"layer {layer!r} does not run once with one tensor of floats as its {side}; name another."
-            )
-        return replace(self, layer=layer, layer_side=side, dtype=layer_outputs[0].dtype), layer_outputs[0].detach()
+        return found
+
+    def _from(self, layer: str, side: LayerSide, found: list[Any], calls: tuple[int, ...]) -> TorchNetwork:
+        """The network from these calls of a layer on."""
+        dtype = self._floats_of(layer, side, found[calls[0]]).dtype
+        return replace(self, layer=layer, layer_side=side, dtype=dtype, replaced_calls=calls, n_calls=len(found))
+
+    def _floats_of(self, layer: str, side: LayerSide, output: Any) -> torch.Tensor:
+        if not isinstance(output, torch.Tensor) or not output.is_floating_point():
+            raise UnsupportedModelError(f"the {side} of layer {layer!r} is not one tensor of floats; name another.")
+        return output.detach()
 
     def with_rules(self, rules: str, x: tuple[Array, ...], reference: tuple[Array, ...] | None) -> RuleBackward:
         """Operator rules; see whybox.adapters.torch.rules."""

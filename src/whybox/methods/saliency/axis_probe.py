@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, permutations
@@ -91,9 +90,7 @@ def growing_axes(
         length = input_.x.shape[axis]
         at = np.arange(-(-length // 2) if problem.net.may_break_device else 2 * length) % length
         longer = [np.take(x, at, axis) if i == input_index else x for i, x in enumerate(first)]
-        met = problem.net.reachable_shapes(tuple(problem.net.array(x) for x in longer))
-        times = Counter(name for name, _ in met)
-        larger.append({name: shape for name, shape in met if times[name] == 1})
+        larger.append(problem.net.named_shapes(tuple(problem.net.array(x) for x in longer)))
 
     def grown_axes_of(layer: str, shape: tuple[int, ...]) -> dict[int, tuple[int, ...]]:
         found = {}

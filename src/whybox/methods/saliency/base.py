@@ -37,6 +37,7 @@ class MethodOutput:
         allowed_error: completeness error allowed instead, (rows, targets); None: by `relative_tolerance`.
         converged: (rows, targets), whether a refined computation came to rest; None: nothing was refined. Rows that did not are marked.
         channels_reduced: True if the channel axis is gone already. keep_channels: True if it stays whatever `reduce` says, since channels are the parts.
+        layer_channels: True if the channels that are kept are those of a layer, where the input has its own.
         units: of the maps; None: of the score if they add up, else score per unit of input.
         operators_without_rule: their names, which the network runs.
         explained: the problem that maps belong to if that is another than the one that was given (a layer's output in place of the inputs), and the method that made
@@ -57,6 +58,7 @@ class MethodOutput:
     converged: npt.NDArray[np.bool_] | None = None
     channels_reduced: bool = False
     keep_channels: bool = False
+    layer_channels: bool = False
     index: str = "none"
     units: str | None = None
     operators_without_rule: tuple[str, ...] = ()

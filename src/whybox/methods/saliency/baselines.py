@@ -21,14 +21,17 @@ __all__ = [
     "HELD_PHRASE",
     "Baseline",
     "describe_baselines",
+    "fits_dtype",
     "input_baseline",
     "mean_baseline",
     "repeat_row",
     "resolve_baselines",
+    "whole_number_baseline",
 ]
 
 BLUR_SHARE: Final = 10 / 224  # standard deviation as a share of the shorter side
 _BASELINE_KINDS: Final = "a number, 'mean', 'blur', ('blur', sigma), 'background', an array, a list of these, or a tuple with one for each input"
+ROW_ITSELF: Final = "the row itself"
 HELD_PHRASE: Final = ", whole numbers held"
 _RowFunction = Callable[[Indices], npt.NDArray[Any]]
 
@@ -62,7 +65,9 @@ class InputBaseline(NamedTuple):
     for_rows: _RowFunction
 
 
-def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Baseline, ...]:
+def resolve_baselines(
+    problem: SaliencyProblem, given: Any = None, *, whole_numbers: bool = False
+) -> tuple[Baseline, ...]:
     """Read what was given as ``baseline=``.
 
     Args:
@@ -71,6 +76,7 @@ def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Base
             of the background. ``"blur"`` or ``("blur", sigma)``: the picture under a Gaussian of `sigma` pixels. ``"background"``: every background row.
             An array: one baseline, or one a row. A list of these: several baselines, to be averaged over. A tuple, for a network of several
             inputs: one of these for each input, None for whole numbers, which are held as they are.
+        whole_numbers: True where these may have a baseline too, since no path through them is taken: a whole number, an array of them, background rows.
 
     Returns:
         One or more baselines; methods average over them.
@@ -92,10 +98,19 @@ def resolve_baselines(problem: SaliencyProblem, given: Any = None) -> tuple[Base
     out: list[Baseline] = []
     for one in listed:
         if isinstance(one, str) and one == "background":
-            out += _background_baselines(problem)
+            out += _background_baselines(problem, whole_numbers=whole_numbers)
         else:
+            each = enumerate(_per_input(problem, one, whole_numbers=whole_numbers))
             out.append(
-                _join_inputs(problem, [input_baseline(problem, i, s) for i, s in enumerate(_per_input(problem, one))])
+                _join_inputs(
+                    problem,
+                    [
+                        whole_number_baseline(problem.inputs[i], s)
+                        if whole_numbers and s is not None and problem.inputs[i].x.dtype.kind in "iub"
+                        else input_baseline(problem, i, s)
+                        for i, s in each
+                    ],
+                )
             )
     return tuple(out)
 
@@ -130,11 +145,11 @@ def _uses_background(problem: SaliencyProblem, one: Any) -> bool:
     return any(
         isinstance(s, str)
         and (s == "background" or (s == "mean" and not i.without_gradient and i.channel_axis is None))
-        for i, s in zip(problem.inputs, _per_input(problem, one), strict=True)
+        for i, s in zip(problem.inputs, _per_input(problem, one, whole_numbers=True), strict=True)
     )
 
 
-def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
+def _per_input(problem: SaliencyProblem, one: Any, *, whole_numbers: bool = False) -> list[Any]:
     """What was given for each input."""
     if len(problem.inputs) == 1:
         if isinstance(one, tuple) and not (len(one) == 2 and isinstance(one[0], str)):
@@ -150,7 +165,7 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
                 f"baseline is a tuple of {len(one)} and the network has {len(problem.inputs)} inputs: give one for each input (None for whole numbers)."
             )
         for given, part in zip(problem.inputs, one, strict=True):
-            if given.without_gradient and part is not None:
+            if given.without_gradient and part is not None and not whole_numbers:
                 raise OptionError(
                     f"{given.name} holds whole numbers, which stay as they are; its baseline must be None."
                 )
@@ -163,11 +178,11 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
 
 
 def _join_inputs(problem: SaliencyProblem, parts: list[InputBaseline]) -> Baseline:
-    floats = [p.description for i, p in zip(problem.inputs, parts, strict=True) if not i.without_gradient]
+    floats = [p.description for p in parts if p.description != ROW_ITSELF]
     if len(set(floats)) > 1:
         words = "; ".join(f"{i.name}: {p.description}" for i, p in zip(problem.inputs, parts, strict=True))
     else:
-        words = (floats or ["the row itself"])[0] + (HELD_PHRASE if len(floats) < len(parts) else "")
+        words = (floats or [ROW_ITSELF])[0] + (HELD_PHRASE if len(floats) < len(parts) else "")
     return Baseline(words, all(p.is_shared for p in parts), tuple(p.for_rows for p in parts), len(floats) < len(parts))
 
 
@@ -209,7 +224,7 @@ def input_baseline(problem: SaliencyProblem, input_index: int, given: Any) -> In
 
 
 def _held_baseline(input_: Input) -> InputBaseline:
-    return InputBaseline("the row itself", False, lambda rows: input_.x[rows])
+    return InputBaseline(ROW_ITSELF, False, lambda rows: input_.x[rows])
 
 
 def _mean_baseline(problem: SaliencyProblem, input_index: int) -> InputBaseline:
@@ -280,19 +295,22 @@ def _array_baseline(input_: Input, a: npt.NDArray[Any]) -> InputBaseline:
     )
 
 
-def _background_baselines(problem: SaliencyProblem) -> list[Baseline]:
+def _background_baselines(problem: SaliencyProblem, *, whole_numbers: bool) -> list[Baseline]:
     """Every background row is a baseline."""
     if problem.background is None:
         raise _background_missing()
     count = len(problem.background[0].x)
 
+    def is_held(input_: Input) -> bool:
+        return input_.is_held if whole_numbers else input_.without_gradient
+
     def fixed_row(input_: Input, background: Input, k: int) -> _RowFunction:
-        if input_.without_gradient:
+        if is_held(input_):
             return lambda rows: input_.x[rows]
         one = background.x[k].astype(input_.x.dtype)
         return lambda rows: repeat_row(one, rows)
 
-    held = any(i.without_gradient for i in problem.inputs)
+    held = any(map(is_held, problem.inputs))
     return [
         Baseline(
             f"background row {k}" + (HELD_PHRASE if held else ""),
@@ -314,3 +332,28 @@ def _background_missing() -> OptionError:
 def repeat_row(one: npt.NDArray[Any], rows: Indices) -> npt.NDArray[Any]:
     """One row's array, repeated for each of these rows: (*shape) -> (m, *shape)."""
     return np.ascontiguousarray(np.broadcast_to(one, (len(rows), *one.shape)))
+
+
+def whole_number_baseline(given: Input, request: Any) -> InputBaseline:
+    """Replacement of an input of whole numbers: in words, whether all rows share it, and a function of rows."""
+    a = given.as_column(np.asarray(request))
+    if a.dtype.kind not in "iub" or (a.ndim and a.shape not in (given.x.shape, given.x.shape[1:])):
+        raise InputError(
+            f"{given.name} holds whole numbers; its replacement must be one whole number, or an array of them of shape {given.x.shape[1:]}, and is {request!r}."
+        )
+    if a.size and (a.min() < np.iinfo(np.int64).min or (given.x.dtype != bool and not fits_dtype(a, given.x.dtype))):
+        raise OptionError(
+            Argument("baseline", request), f" does not fit into {given.x.dtype}, the type of {given.name}."
+        )
+    a = a.astype(given.x.dtype)
+    if a.shape == given.x.shape:
+        return InputBaseline("a given replacement for each row", False, lambda rows: a[rows])
+    one = np.broadcast_to(a, given.x.shape[1:])
+    description = str(a) if not a.ndim else "a given replacement"
+    return InputBaseline(description, True, lambda rows: repeat_row(one, rows))
+
+
+def fits_dtype(a: npt.NDArray[Any], dtype: Any) -> bool:
+    """Whether a type of whole numbers holds these."""
+    info = np.iinfo(dtype)
+    return bool(info.min <= a.min() and a.max() <= info.max)

@@ -17,9 +17,10 @@ import numpy.typing as npt
 
 from whybox.core.validation import check_true_or_false
 from whybox.data.table import Floats
-from whybox.errors import Argument, OptionError, UnsupportedModelError
+from whybox.errors import Argument, LimitError, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps, list_rows
 from whybox.methods.saliency.layer_axes import KnownAxes, LayerAxes, check_layer, checked_axes, checked_grid
+from whybox.methods.saliency.layer_calls import check_call, resolve_call
 from whybox.methods.saliency.layer_search import find_layer, read_layer
 from whybox.methods.saliency.map_input import map_input
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
@@ -33,7 +34,7 @@ __all__ = ["GradCam", "GradCamPlusPlus", "LayerCam", "ScoreCam"]
 
 @dataclass(frozen=True)
 class _CamMethod(Method):
-    """A map on a layer's grid.
+    """A map on a layer's grid: the sum over the layer's channels, or each channel's part of it (``reduce=None``), which keeps its sign.
 
     Attributes:
         layer: its name in the network. None: the last one that outputs channels on a grid of more than one position, and whose axes can be found.
@@ -44,6 +45,8 @@ class _CamMethod(Method):
         reshape: a function that brings the layer's output, (rows, ...) in the network's own arrays, into such axes; it may only select and move numbers.
         signed: True: negative sums stay, which say what lowers the score; False: they are cut to 0, as in the papers.
         on_input: which input the map lies on, by name or number, if several have channels. None: the one that the named layer depends on.
+        call: which call of the named layer, where one pass calls it several times: its number, counted from 0, or the name of the only input that it depends
+            on. None: it is called once, or `on_input` decides.
     """
 
     needs_channels: ClassVar[bool] = True
@@ -54,10 +57,12 @@ class _CamMethod(Method):
     grid: Any = None
     reshape: Any = None
     on_input: Any = None
+    call: int | str | None = None
     signed: bool = False
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
+        check_call(self.call, self.layer)
         check_true_or_false("upsample", self.upsample)
         check_true_or_false("signed", self.signed)
         if self.reshape is not None and not callable(self.reshape):
@@ -81,11 +86,18 @@ class _CamMethod(Method):
             layer=settings["layer"],
             layer_axes=KnownAxes(tuple(settings["layer_axes"]), settings["spare"]),
             grid=grid and tuple(grid),
-            on_input=settings.get("on_input"),  # not in files of older versions
+            on_input=settings.get("on_input"),  # not in files of older versions; nor is the next one
+            call=settings.get("call"),
         )
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
-        """Compute the maps."""
+        """Compute the maps.
+
+        Raises:
+            OptionError: `reduce` is ``"max"``. LimitError: maps of all channels do not fit into the budget.
+        """
+        keeps = self._keeps_channels(problem)
+        problem = problem.at_call(resolve_call(problem, self.layer, self.call, self.on_input))
         input_index = map_input(problem, self.layer, self.on_input)
         axes = self._resolve_axes(problem, input_index)
         layer_maps: list[list[Floats]] = [[] for _ in range(problem.target.n_targets)]
@@ -96,18 +108,21 @@ class _CamMethod(Method):
             for t in range(problem.target.n_targets):
                 cotangent = problem.net.array(problem.target.cotangent(t, rows))
                 gradient = tap.pullback(cotangent, last=t == problem.target.n_targets - 1)
-                combined = problem.net.numpy(
-                    self._combine_channels(problem, activation, axes.arrange_output(gradient), axes.channel_axis)
-                )
-                layer_maps[t].append(self._cut(axes.to_input_order(combined)))
+                terms = self._channel_terms(problem, activation, axes.arrange_output(gradient), axes.channel_axis)
+                if keeps:
+                    self._check_memory(problem, input_index, tuple(map(int, terms.shape)), axes.channel_axis)
+                    each = np.moveaxis(problem.net.numpy(terms), axes.channel_axis, 1)
+                    layer_maps[t].append(axes.channels_to_input_order(each))
+                else:
+                    layer_maps[t].append(
+                        self._cut(axes.to_input_order(problem.net.numpy(terms.sum(axes.channel_axis))))
+                    )
                 gradients.append((gradient,))
             if problem.spot_record is not None:
                 problem.spot_record.add_layer(problem.net, rows, tap.activation, [of[0] for of in gradients])
             if not problem.row_outputs.derivatives_checked:
                 inner, _ = problem.net.split_at_layer(axes.layer_name, problem.to_device(rows[:1]))
-                network_inputs = problem.to_device(rows)[
-                    1 if problem.after_embedding else 0 :
-                ]  # what the whole network takes
+                network_inputs = problem.to_device(rows)[len(problem.net.replaced_calls) :]
                 problem.check_derivatives(
                     inner, (tap.activation, *network_inputs), rows, gradients, tap.outputs, {0: None}
                 )
@@ -117,40 +132,86 @@ class _CamMethod(Method):
         """A map without its negative side, unless that was asked for."""
         return layer_map if self.signed else np.maximum(layer_map, 0.0)
 
+    def _keeps_channels(self, problem: SaliencyProblem) -> bool:
+        """Whether each channel of the layer has its own map.
+
+        Raises:
+            OptionError: neither that, nor their sum was asked for.
+        """
+        if problem.reduce == "max":
+            raise OptionError(
+                Argument("reduce", "max"),
+                ": a class activation map is the sum over the channels of its layer (",
+                Argument("reduce", "sum"),
+                "), or keeps them (",
+                Argument("reduce", None),
+                ").",
+            )
+        return problem.reduce is None
+
+    def _check_memory(
+        self, problem: SaliencyProblem, input_index: int, shape: tuple[int, ...], channel_axis: int
+    ) -> None:
+        """Check that the maps of all channels fit into the budget; `shape`: of the layer's output, as arranged.
+
+        Raises:
+            LimitError: they do not.
+        """
+        cells = int(np.prod(shape[1:])) // shape[channel_axis]
+        places = int(np.prod(problem.inputs[input_index].position_shape)) if self.upsample else cells
+        needed = 8 * problem.n_rows * problem.target.n_targets * shape[channel_axis] * places
+        if needed > problem.budget:
+            raise LimitError(
+                f"maps of {shape[channel_axis]} channels at {places:,} positions of {problem.n_rows:,} rows take {needed / 1e6:,.0f} MB, more than ",
+                Argument("budget", example="..."),
+                " allows; raise it, explain fewer rows",
+                (", or leave the maps on the layer's grid: ", Argument("upsample", False)) if self.upsample else "",
+                ".",
+            )
+
     def _resolve_axes(self, problem: SaliencyProblem, input_index: int) -> LayerAxes:
         if self.layer is None:
             return find_layer(problem, input_index)
         return read_layer(problem, input_index, self.layer, self.layer_axes, self.grid, self.reshape)
 
     @abstractmethod
-    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
-        """The map before its negative side is cut, (m, *grid)."""
+    def _channel_terms(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+        """What each channel adds to the map, in the axes of the activation."""
 
     def _method_output(
         self, problem: SaliencyProblem, input_index: int, axes: LayerAxes, layer_maps: list[Floats]
     ) -> MethodOutput:
         input_, layer = problem.inputs[input_index], axes.layer_name
-        sizes = input_.position_shape
+        sizes, keeps = input_.position_shape, self._keeps_channels(problem)
+
+        def drawn_on_input(of: Floats) -> Floats:
+            if not keeps:
+                return upsample(of, sizes) if self.upsample else of
+            if self.upsample:
+                each = upsample(of.reshape(-1, *of.shape[2:]), sizes)
+                of = each.reshape(*of.shape[:2], *each.shape[1:])
+            return np.moveaxis(of, 1, input_.channel_axis or 1)
+
         maps: TargetMaps = [
-            [
-                (upsample(of, sizes) if self.upsample else of) if i == input_index else None
-                for i in range(len(problem.inputs))
-            ]
-            for of in layer_maps
+            [drawn_on_input(of) if i == input_index else None for i in range(len(problem.inputs))] for of in layer_maps
         ]
-        grid = " x ".join(map(str, layer_maps[0].shape[1:]))
+        grid = " x ".join(map(str, layer_maps[0].shape[2 if keeps else 1 :]))
         drawn = f", interpolated to {' x '.join(map(str, sizes))}" if self.upsample else ""
         return MethodOutput(
             maps,
             f"layer {axes}, {grid} positions{drawn}",
-            f"output of layer {layer!r}, weighted by how the score depends on its channels"
-            + ("" if self.signed else "; negative sums are cut to 0"),
-            channels_reduced=True,
+            f"output of layer {layer!r}{'' if problem.net.layer_call is None else f' at its call {problem.net.layer_call}'}, weighted by how the score depends on its channels"
+            + ("; each channel alone" if keeps else "" if self.signed else "; negative sums are cut to 0"),
+            channels_reduced=not keeps,
+            keep_channels=keeps,
+            layer_channels=keeps,
             exact=True,
             units="weighted activation",
-            signed=self.signed,
+            signed=self.signed or keeps,
             notes=(*axes.notes, *_empty_notes(problem, layer_maps, layer)),
-            resolved_options=axes.resolved_options | {"on_input": input_index},
+            resolved_options=axes.resolved_options
+            | {"on_input": input_index}
+            | ({} if problem.net.layer_call is None else {"call": problem.net.layer_call}),
         )
 
 
@@ -187,9 +248,9 @@ class GradCam(_CamMethod):
     name: ClassVar[str] = "gradcam"
     title: ClassVar[str] = "Grad-CAM"
 
-    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+    def _channel_terms(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
         sums, places = _over_places(gradient, channel)
-        return (sums * (1 / places) * activation).sum(channel)
+        return sums * (1 / places) * activation
 
 
 @final
@@ -204,7 +265,7 @@ class GradCamPlusPlus(_CamMethod):
     name: ClassVar[str] = "gradcam++"
     title: ClassVar[str] = "Grad-CAM++"
 
-    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+    def _channel_terms(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
         up = _positive_part(gradient)
         sums, _ = _over_places(activation, channel)
         divisor = up * sums + 2
@@ -215,7 +276,7 @@ class GradCamPlusPlus(_CamMethod):
                 "one after a ReLU.",
             )
         weights, _ = _over_places(up / divisor, channel)
-        return (weights * activation).sum(channel)
+        return weights * activation
 
 
 @final
@@ -226,8 +287,8 @@ class LayerCam(_CamMethod):
     name: ClassVar[str] = "layercam"
     title: ClassVar[str] = "LayerCAM"
 
-    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
-        return (_positive_part(gradient) * activation).sum(channel)
+    def _channel_terms(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+        return _positive_part(gradient) * activation
 
 
 @final
@@ -250,6 +311,8 @@ class ScoreCam(_CamMethod):
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
+        keeps = self._keeps_channels(problem)
+        problem = problem.at_call(resolve_call(problem, self.layer, self.call, self.on_input))
         input_index = map_input(problem, self.layer, self.on_input)
         if problem.inputs[input_index].without_gradient:
             raise UnsupportedModelError(
@@ -262,15 +325,17 @@ class ScoreCam(_CamMethod):
         for rows in problem.row_batches(self.name):
             tap = problem.tap_layer(rows, axes.layer_name)
             activations = np.moveaxis(problem.net.numpy(axes.arrange_output(tap.activation)), axes.channel_axis, 1)
-            activations = np.ascontiguousarray(np.transpose(activations, (0, 1, *(2 + k for k in axes.position_order))))
+            activations = np.ascontiguousarray(axes.channels_to_input_order(activations))
             if problem.spot_record is not None:
                 problem.spot_record.add_layer(problem.net, rows, tap.activation, ())
             del tap  # frees what it keeps for derivatives
+            if keeps:
+                self._check_memory(problem, input_index, activations.shape, 1)
             for t, of in enumerate(self._weighted_maps(problem, replacement, input_index, rows, activations)):
-                layer_maps[t].append(self._cut(of))
+                layer_maps[t].append(of if keeps else self._cut(of))
         return self._method_output(problem, input_index, axes, [np.concatenate(of) for of in layer_maps])
 
-    def _combine_channels(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
+    def _channel_terms(self, problem: SaliencyProblem, activation: Array, gradient: Array, channel: int) -> Array:
         raise NotImplementedError  # its weights are scores
 
     def _weighted_maps(
@@ -281,7 +346,7 @@ class ScoreCam(_CamMethod):
         rows: Indices,
         activations: npt.NDArray[Any],
     ) -> list[Floats]:
-        """The maps of these rows for each target, from activations (m, channels, *grid)."""
+        """The maps of these rows for each target, from activations (m, channels, *grid); of each channel if they are kept."""
         input_ = problem.inputs[input_index]
         sizes = input_.position_shape
         flat = activations.reshape(*activations.shape[:2], -1)
@@ -300,7 +365,9 @@ class ScoreCam(_CamMethod):
 
         counts = np.zeros(problem.n_rows, dtype=np.intp)
         counts[rows] = [len(of) for of in usable]
-        maps = [np.zeros((len(rows), *activations.shape[2:])) for _ in range(problem.target.n_targets)]
+        keeps = self._keeps_channels(problem)
+        shape = activations.shape[1 if keeps else 2 :]
+        maps = [np.zeros((len(rows), *shape)) for _ in range(problem.target.n_targets)]
         if not counts.any():
             return maps
         for row, scores in evaluate_masked(problem, replacement, counts, make_masks, self.name):
@@ -308,5 +375,8 @@ class ScoreCam(_CamMethod):
             weights = np.exp(scores - scores.max(axis=0))
             weights /= weights.sum(axis=0)
             for t, of in enumerate(maps):
-                of[i] = np.tensordot(weights[:, t], activations[i, usable[i]], axes=1)
+                if keeps:
+                    of[i, usable[i]] = weights[:, t].reshape(-1, *(1,) * (len(shape) - 1)) * activations[i, usable[i]]
+                else:
+                    of[i] = np.tensordot(weights[:, t], activations[i, usable[i]], axes=1)
         return maps

@@ -20,7 +20,7 @@ from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.base import MethodOutput
 from whybox.methods.saliency.baselines import Baseline, describe_baselines, resolve_baselines
 from whybox.methods.saliency.integrated_gradients import baseline_scores
-from whybox.methods.saliency.layer_problem import LayerMethod, layer_problem, whole_inputs
+from whybox.methods.saliency.layer_problem import LayerMethod, layer_problem
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import LayerTap
 
@@ -68,6 +68,7 @@ class Conductance(LayerMethod):
             OptionError, UnsupportedModelError: see layer_problem.
         """
         problem.require_derivatives(self.name)
+        problem = self.at_call(problem)
         at_layer = layer_problem(problem, self)
         baselines = resolve_baselines(problem, self.baseline)
         bases = baseline_scores(problem, baselines)
@@ -78,19 +79,19 @@ class Conductance(LayerMethod):
         change = np.max([path.map_change for path in paths], axis=0)
         passes = max(_bypass(problem, at_layer, b, base) for b, base in zip(baselines, bases, strict=True))
         whole = passes <= MAX_BYPASS
-        held = [None] * len(whole_inputs(problem))
+        held = [None] * len(problem.whole_inputs)
         tail = ("row", "output") if problem.target.has_output_axis else ("row",)
         return MethodOutput(
             [[of, *held] for of in maps],
             "trapezoidal rule along the path, with as many steps as a row needs, extrapolated"
             if self.steps is None
             else f"{self.steps} steps, extrapolated",
-            f"part of score - base that passes through the {self.place}, along the straight path of the inputs from the baseline ({describe_baselines(baselines)})",
+            f"part of score - base that passes through the {self.place(problem)}, along the straight path of the inputs from the baseline ({describe_baselines(baselines)})",
             base_scores=bases.mean(axis=0) if whole else None,
             relative_tolerance=self.tol,
             converged=change <= 3 * self.tol,
             units="score",
-            notes=() if whole else (_bypass_note(self, passes),),
+            notes=() if whole else (_bypass_note(self.place(problem), passes),),
             extras={
                 "steps": (("row",), np.sum([path.steps for path in paths], axis=0)),
                 "map_change": (tail, change if problem.target.has_output_axis else change[:, 0]),
@@ -99,16 +100,16 @@ class Conductance(LayerMethod):
         )
 
 
-def _bypass_note(method: Conductance, passes: float) -> str:
+def _bypass_note(place: str, passes: float) -> str:
     return (
-        f"PARTIAL: the score depends on the inputs past the {method.place} too (by up to {passes:.2g} of score - base, if these alone are at the baseline), so the map "
+        f"PARTIAL: the score depends on the inputs past the {place} too (by up to {passes:.2g} of score - base, if these alone are at the baseline), so the map "
         "adds up to the part of score - base that passes through the layer"
     )
 
 
 def _bypass(problem: SaliencyProblem, at_layer: SaliencyProblem, baseline: Baseline, base: Floats) -> float:
     """How far scores move, at most, if the network's inputs go to the baseline and the layer stays, relative to score - base; beyond rounding."""
-    count = len(whole_inputs(problem))
+    count = len(problem.whole_inputs)
     scores, moved = problem.scores, np.empty_like(base)
     for rows in at_layer.row_batches(Conductance.name):
         layer, absent = at_layer.inputs[0].x[rows], baseline.for_rows(rows)[-count:]
@@ -196,7 +197,7 @@ class _LayerPaths:
 
     def _check(self, rows: Indices, points: Sequence[Any], tap: LayerTap, gradients: Sequence[Any]) -> None:
         """Note the nodes for spot checks, and compare the first derivatives with differences of outputs."""
-        whole = points[1 if self.problem.after_embedding else 0 :]
+        whole = points[len(self.problem.net.replaced_calls) :]
         xs, none = (tap.activation, *whole), (None,) * len(whole)
         grads = [(g, *none) for g in gradients]
         if self.at_layer.spot_record is not None:

@@ -23,7 +23,7 @@ class GuidedGradCam(Method):
     """Guided backpropagation, position by position times the Grad-CAM map of a layer, which is interpolated to the input.
 
     Attributes:
-        layer, layer_axes, grid, reshape, on_input: of Grad-CAM.
+        layer, layer_axes, grid, reshape, on_input, call: of Grad-CAM.
     """
 
     layer: str | None = None
@@ -31,6 +31,7 @@ class GuidedGradCam(Method):
     grid: Any = None
     reshape: Any = None
     on_input: Any = None
+    call: int | str | None = None
 
     name: ClassVar[str] = "guided_gradcam"
     title: ClassVar[str] = "Guided Grad-CAM"
@@ -44,14 +45,21 @@ class GuidedGradCam(Method):
 
     def _grad_cam(self) -> GradCam:
         return GradCam(
-            layer=self.layer, layer_axes=self.layer_axes, grid=self.grid, reshape=self.reshape, on_input=self.on_input
+            layer=self.layer,
+            layer_axes=self.layer_axes,
+            grid=self.grid,
+            reshape=self.reshape,
+            on_input=self.on_input,
+            call=self.call,
         )
 
     def with_resolved(self, settings: Mapping[str, Any]) -> Method:
         """See Method: the axes are those that were found before."""
         cam = self._grad_cam().with_resolved(settings)
         assert isinstance(cam, GradCam)  # noqa: S101  # for the types
-        return replace(self, layer=cam.layer, layer_axes=cam.layer_axes, grid=cam.grid, on_input=cam.on_input)
+        return replace(
+            self, layer=cam.layer, layer_axes=cam.layer_axes, grid=cam.grid, on_input=cam.on_input, call=cam.call
+        )
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps.
@@ -59,7 +67,7 @@ class GuidedGradCam(Method):
         Raises:
             UnsupportedModelError: see GuidedBackprop and GradCam.
         """
-        guided, cam = GuidedBackprop()(problem), self._grad_cam()(problem)
+        guided, cam = GuidedBackprop()(problem), self._grad_cam()(replace(problem, reduce="sum"))
         maps: TargetMaps = [
             [
                 None if g is None or c is None else g * input_.with_channel(c)

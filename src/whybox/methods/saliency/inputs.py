@@ -75,8 +75,8 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
 
     Args:
         net: its library decides where channels are.
-        inputs: an array, tensor, frame or list of equal arrays; a tuple of these for a network of several inputs. Beside inputs of more axes, one of several may
-            have the shape (rows,); it becomes a table of one feature, see :func:`pass_one_numbers`.
+        inputs: an array, tensor, frame or list of equal arrays; a tuple of these for a network of several inputs. Of several inputs some, or all, may
+            have the shape (rows,); each becomes a table of one feature, see :func:`pass_one_numbers`.
         channel_axis: ``"auto"``: inputs with four axes are pictures and with five volumes, channels as in the library (of functions of arrays: the axis 1 or -1
             that has at most four); others have no channels.
             None: no channels. A number: that axis, rows being axis 0.
@@ -101,10 +101,11 @@ def resolve_inputs(net: Differentiable, inputs: Any, channel_axis: Any = "auto")
 
 
 def _is_one_number(one: Any, given: tuple[Any, ...]) -> bool:
-    """True if one of several inputs has the shape (rows,): no other axis, and as many numbers as an input of more axes has rows."""
+    """True if one of several inputs has the shape (rows,): no other axis, and as many numbers as an input of more axes has rows; or as all the others, if none has more."""
     shapes = [tuple(getattr(a, "shape", ())) for a in given]
     shape = tuple(getattr(one, "shape", ()))
-    return len(shape) == 1 and any(len(s) > 1 and s[0] == shape[0] for s in shapes)
+    alike = len(given) > 1 and all(s == shape for s in shapes)
+    return len(shape) == 1 and (alike or any(len(s) > 1 and s[0] == shape[0] for s in shapes))
 
 
 def pass_one_numbers(net: Differentiable, inputs: tuple[Input, ...]) -> Differentiable:

@@ -88,6 +88,10 @@ class LayerAxes:
         """Maps (m, *positions in the layer's order) -> (m, *positions in the input's order)."""
         return np.transpose(maps, (0, *(1 + k for k in self.position_order)))
 
+    def channels_to_input_order(self, maps: npt.NDArray[Any]) -> npt.NDArray[Any]:
+        """The same of maps that keep channels, (m, channels, *positions in the layer's order)."""
+        return np.transpose(maps, (0, 1, *(2 + k for k in self.position_order)))
+
     def __str__(self) -> str:
         left = "".join(
             f", the {end} {n} left out" for end, n in (("first", self.skipped_tokens), ("last", self.spare_tokens)) if n

@@ -14,11 +14,12 @@ from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.baselines import Baseline
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.layer_axes import check_layer
+from whybox.methods.saliency.layer_calls import check_call, resolve_call
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.methods.saliency.spot_record import SpotRecord
 from whybox.models.differentiable import Differentiable, LayerSide
 
-__all__ = ["LayerMethod", "baseline_at_layer", "layer_problem", "whole_inputs"]
+__all__ = ["LayerMethod", "baseline_at_layer", "layer_problem"]
 
 LAYER_SIDES: Final = ("output", "input")
 AXES_OF_PICTURES: Final = (4, 5)  # layers with so many axes have channels, where the network's pictures have them
@@ -31,22 +32,34 @@ class LayerMethod(Method):
     Attributes:
         layer: its name in the network.
         side: ``"output"``: the layer's output is explained; ``"input"``: what it is given, its first argument.
+        call: which call of the layer, where one pass calls it several times: its number, counted from 0, or the name of the only input that it depends on;
+            None: it is called once.
     """
 
     default_reduce: ClassVar[str | None] = None
 
     layer: str | None = None
     side: LayerSide = "output"
+    call: int | str | None = None
 
     def __post_init__(self) -> None:
         check_layer(self.layer)
+        check_call(self.call, self.layer)
         if self.side not in LAYER_SIDES:
             raise OptionError(Argument("side", self.side), " is not known: 'output' or 'input'.")
 
-    @property
-    def place(self) -> str:
+    def place(self, problem: SaliencyProblem) -> str:
         """What is explained, in words: ``"output of layer 'fc1'"``."""
-        return f"{self.side} of layer {self.layer!r}"
+        call = problem.net.layer_call
+        return f"{self.side} of layer {self.layer!r}" + ("" if call is None else f" at its call {call}")
+
+    def at_call(self, problem: SaliencyProblem) -> SaliencyProblem:
+        """The problem, with the call of the layer that is meant.
+
+        Raises:
+            OptionError: no layer was named, or it is called several times and no call is meant.
+        """
+        return problem.at_call(resolve_call(problem, self.named_layer(problem), self.call))
 
     def named_layer(self, problem: SaliencyProblem) -> str:
         """The layer's name.
@@ -67,11 +80,6 @@ class LayerMethod(Method):
         return self.layer
 
 
-def whole_inputs(problem: SaliencyProblem) -> tuple[Input, ...]:
-    """What the whole network takes: not the output of its embedding, if the problem begins there."""
-    return problem.inputs[1 if problem.after_embedding else 0 :]
-
-
 def layer_problem(problem: SaliencyProblem, method: LayerMethod) -> SaliencyProblem:
     """The problem of which the layer's output (or input) is the first input; the network's own inputs are held.
 
@@ -87,7 +95,7 @@ def layer_problem(problem: SaliencyProblem, method: LayerMethod) -> SaliencyProb
     at_layer = Input(activations, _axis_names(activations.ndim, channel), channel, None, f"layer {layer}")
     if activations.ndim == 2:
         at_layer = replace(at_layer, feature_names=tuple(f"unit {k}" for k in range(activations.shape[1])))
-    inputs = (at_layer, *(replace(i, is_held=True) for i in whole_inputs(problem)))
+    inputs = (at_layer, *(replace(i, is_held=True) for i in problem.whole_inputs))
     record = problem.spot_record
     if record is not None:
         record = SpotRecord.draw_record(inputs, problem.target.n_targets, record.rng, len(record.rows))

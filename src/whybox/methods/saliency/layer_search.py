@@ -152,9 +152,9 @@ def _layer_shape(problem: SaliencyProblem, layer: str, reshape: Any) -> tuple[in
         OptionError: there is no such layer, or the arrangement is wrong. UnsupportedModelError: it does not run once with one array as its output.
     """
     first = problem.to_device(np.zeros(1, dtype=np.intp))
-    layers = [shape for name, shape in problem.net.reachable_shapes(first) if name == layer] if reshape is None else []
-    if len(layers) == 1 and layers[0][:1] == (1,):
-        return layers[0]
+    known = problem.net.named_shapes(first).get(layer, ()) if reshape is None else ()
+    if known[:1] == (1,):
+        return known
     one = problem.net.tap_layer(first, layer).activation
     if reshape is not None:
         check_reshape(problem, reshape, layer, tuple(map(int, one.shape)))

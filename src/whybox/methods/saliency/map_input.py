@@ -5,27 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.methods.saliency.inputs import Input
+from whybox.methods.saliency.layer_calls import changed_numbers, input_by_name
 from whybox.methods.saliency.problem import SaliencyProblem
 
-__all__ = ["input_by_name", "map_input"]
-
-
-def input_by_name(inputs: tuple[Input, ...], option: str, wanted: Any) -> int:
-    """Position of an input that is given by its name or its number.
-
-    Raises:
-        OptionError: there is no such input.
-    """
-    names = [i.name for i in inputs]
-    if isinstance(wanted, str) and wanted in names:
-        return names.index(wanted)
-    if isinstance(wanted, int) and not isinstance(wanted, bool) and 0 <= wanted < len(names):
-        return wanted
-    raise OptionError(Argument(option, wanted), ": there is no such input.", known=names)
+__all__ = ["map_input"]
 
 
 def map_input(problem: SaliencyProblem, layer: str | None, wanted: Any = None) -> int:
@@ -78,8 +63,7 @@ def _depends_on(problem: SaliencyProblem, layer: str, changed: int) -> bool:
     """Whether a layer's output changes with an input, at the first row."""
     first = np.zeros(1, dtype=np.intp)
     whole = problem.to_device(first)
-    x: npt.NDArray[Any] = problem.inputs[changed].x[first]
-    other = np.flip(x) if x.dtype.kind in "iub" else (2 * np.flip(x) + 1).astype(x.dtype)
-    moved = tuple(problem.net.array(np.ascontiguousarray(other)) if i == changed else a for i, a in enumerate(whole))
+    other = problem.net.array(changed_numbers(problem.inputs[changed].x[first]))
+    moved = tuple(other if i == changed else a for i, a in enumerate(whole))
     before, after = (problem.net.numpy(problem.net.tap_layer(a, layer).activation) for a in (whole, moved))
     return not np.array_equal(before, after)

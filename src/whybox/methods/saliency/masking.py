@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.errors import Argument, InputError, OptionError
-from whybox.methods.saliency.baselines import HELD_PHRASE, Baseline, input_baseline, repeat_row, resolve_baselines
+from whybox.methods.saliency.baselines import (
+    HELD_PHRASE,
+    Baseline,
+    fits_dtype,
+    input_baseline,
+    repeat_row,
+    resolve_baselines,
+    whole_number_baseline,
+)
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 
@@ -148,7 +156,9 @@ def _beside_background(
         _check_same_kind(given, background)
         return "", True, lambda n, rows: repeat_row(background.x[n].astype(given.x.dtype), rows)
     description, is_shared, of_rows = (
-        _whole_replacement(given, request) if given.without_gradient else input_baseline(problem, input_index, request)
+        whole_number_baseline(given, request)
+        if given.without_gradient
+        else input_baseline(problem, input_index, request)
     )
     return f"{given.name}: {description}", is_shared, lambda _, rows: of_rows(rows)
 
@@ -163,7 +173,7 @@ def _check_same_kind(given: Input, other: Input) -> None:
         raise InputError(
             f"{given.name} holds {given.x.dtype} and its background {other.x.dtype}; give both as whole numbers, or both as floats."
         )
-    if given.without_gradient and given.x.dtype != bool and not _fits_dtype(other.x, given.x.dtype):
+    if given.without_gradient and given.x.dtype != bool and not fits_dtype(other.x, given.x.dtype):
         raise InputError(
             f"the background of {given.name} holds numbers beyond {given.x.dtype}, the type of its rows; give the rows as {other.x.dtype} too."
         )
@@ -186,7 +196,7 @@ def _with_whole_numbers(problem: SaliencyProblem, one: Any) -> Replacement:
     requests = _per_input(problem, one)
     maskable = tuple(w is not None for w in requests)
     whole = {
-        i: _whole_replacement(problem.inputs[i], w)
+        i: whole_number_baseline(problem.inputs[i], w)
         for i, w in enumerate(requests)
         if w is not None and problem.inputs[i].without_gradient
     }
@@ -228,30 +238,12 @@ def _per_input(problem: SaliencyProblem, one: Any) -> list[Any]:
         return [request]
     if isinstance(one, tuple) and len(one) == len(problem.inputs):
         return list(one)
+    if problem.net.replaced_calls and one is None:
+        raise OptionError(
+            "which token replaces absent ones is not known: give its id, ",
+            Argument("baseline_token", example="..."),
+            ", or background rows.",
+        )
     raise OptionError(
         f"the network has {len(problem.inputs)} inputs, some of them of whole numbers: give baseline as a tuple with one for each input (None holds an input), or background rows."
     )
-
-
-def _whole_replacement(given: Input, request: Any) -> tuple[str, bool, Callable[[Indices], npt.NDArray[Any]]]:
-    """Replacement of an input of whole numbers: in words, whether all rows share it, and a function of rows."""
-    a = given.as_column(np.asarray(request))
-    if a.dtype.kind not in "iub" or (a.ndim and a.shape not in (given.x.shape, given.x.shape[1:])):
-        raise InputError(
-            f"{given.name} holds whole numbers; its replacement must be one whole number, or an array of them of shape {given.x.shape[1:]}, and is {request!r}."
-        )
-    if a.size and (a.min() < np.iinfo(np.int64).min or (given.x.dtype != bool and not _fits_dtype(a, given.x.dtype))):
-        raise OptionError(
-            Argument("baseline", request), f" does not fit into {given.x.dtype}, the type of {given.name}."
-        )
-    a = a.astype(given.x.dtype)
-    if a.shape == given.x.shape:
-        return "a given replacement for each row", False, lambda rows: a[rows]
-    one = np.broadcast_to(a, given.x.shape[1:])
-    description = str(a) if not a.ndim else "a given replacement"
-    return description, True, lambda rows: repeat_row(one, rows)
-
-
-def _fits_dtype(a: npt.NDArray[Any], dtype: Any) -> bool:
-    info = np.iinfo(dtype)
-    return bool(info.min <= a.min() and a.max() <= info.max)

@@ -18,7 +18,7 @@ from whybox.data.table import Floats
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.methods.saliency.base import Method, MethodOutput, TargetMaps
 from whybox.methods.saliency.inputs import Input
-from whybox.methods.saliency.map_input import input_by_name
+from whybox.methods.saliency.layer_calls import input_by_name
 from whybox.methods.saliency.masking import Replacement, resolve_replacement
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array

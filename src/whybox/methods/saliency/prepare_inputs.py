@@ -15,6 +15,7 @@ from whybox.methods.common.words.tokenized import TokenizedTexts, is_text
 from whybox.methods.saliency.base import Method
 from whybox.methods.saliency.first_pass import input_refusal
 from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
+from whybox.methods.saliency.layer_calls import inputs_of_calls
 from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.series_axes import named_axes
 from whybox.methods.saliency.text import label_texts, prepare_texts, replace_tokens, resolve_absent_token
@@ -42,6 +43,7 @@ class PreparedInputs:
         method: with its baseline, if that is a token. returns_tuple: True if the result is a tuple, one explanation an input.
         background: background rows in the order of the inputs; None: none were given, or the method holds them.
         words: True if tokens are summed to words. notes: for the evidence.
+        embedding_of: names of the inputs that each call of the embedding reads, where it is called several times.
     """
 
     net: Differentiable
@@ -52,12 +54,20 @@ class PreparedInputs:
     words: bool = False
     notes: tuple[str, ...] = ()
     background: Any = None
+    embedding_of: tuple[str, ...] = ()
 
     def label_results(self, explanations: tuple[Explanation, ...]) -> Explanation | tuple[Explanation, ...]:
-        """Put tokens or words on the explanations."""
-        if self.texts is not None:
-            return label_texts(explanations[0], self.texts, words=self.words)
-        return explanations if self.returns_tuple else explanations[0]
+        """Put tokens or words on the explanations, and on those of several calls of an embedding what each is of."""
+        if self.embedding_of:
+            explanations = tuple(
+                replace(e, extras={**e.extras, "embedding_of": ((), np.array(name))})
+                for e, name in zip(explanations, self.embedding_of, strict=True)
+            )
+        texts = self.texts
+        if texts is not None:
+            explanations = tuple(label_texts(e, texts, words=self.words) for e in explanations)
+        is_tuple = self.returns_tuple if texts is None else len(explanations) > 1
+        return explanations if is_tuple else explanations[0]
 
 
 def prepare_inputs(
@@ -147,24 +157,45 @@ def match_names(background: Any, names: tuple[str, ...], *, unnamed: bool) -> An
 def _with_token_baseline(prepared: PreparedInputs, token: tuple[int, str]) -> PreparedInputs:
     """Replace token ids as they are, without an embedding."""
     ids = prepared.inputs[0].x
-    return _with_baseline(prepared, replace_tokens(ids.astype(np.int64), token[0], prepared.texts), token[1])
+    return _with_baseline(prepared, (replace_tokens(ids.astype(np.int64), token[0], prepared.texts),), token[1])
 
 
 def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str] | None) -> PreparedInputs:
-    """The network from the embedding on: its first input is the embedding's output, and the inputs of the whole network are held."""
+    """The network from the embedding on: its first inputs are the embedding's outputs, call by call, and the inputs of the whole network are held."""
     ids = prepared.inputs[0]
     if not ids.without_gradient:
         raise InputError(
             Argument("embedding", layer), f" needs token ids (whole numbers), and {ids.name} holds {ids.x.dtype}."
         )
     held = tuple(replace(i, is_held=True) for i in prepared.inputs)
-    inner, out = _layer_outputs(prepared.net, layer, held)
-    first = Input(out, ("row", "token", "channel"), 2, None, "embedding")
-    whole = replace(prepared, net=inner, inputs=(first, *held), returns_tuple=False)
+    inner, outputs = _layer_outputs(prepared.net, layer, held)
+    read: list[tuple[int, ...]] = [(0,)]
+    if len(outputs) > 1:
+        read = inputs_of_calls(prepared.net, layer, held)
+        order = sorted(range(len(outputs)), key=lambda k: (read[k], k))
+        inner, outputs, read = inner.with_call_order(order), [outputs[k] for k in order], [read[k] for k in order]
+    names = _call_names(held, read) if len(outputs) > 1 else ()
+    first = tuple(
+        Input(a, ("row", "token", "channel"), 2, None, name)
+        for a, name in zip(outputs, names or ("embedding",), strict=True)
+    )
+    whole = replace(prepared, net=inner, inputs=(*first, *held), returns_tuple=len(first) > 1, embedding_of=names)
     if token is None or not has_baseline(prepared.method):
         return whole
-    changed = replace_tokens(ids.x.astype(np.int64), token[0], prepared.texts)
-    return _with_baseline(whole, _layer_outputs(prepared.net, layer, held, changed)[1], token[1])
+    changed = {
+        i: replace_tokens(held[i].x.astype(np.int64), token[0], prepared.texts if i == 0 else None)
+        for i in sorted({i for of in read for i in of})
+    }
+    baseline = _layer_outputs(prepared.net, layer, held, changed, inner.replaced_calls)[1]
+    return _with_baseline(whole, tuple(baseline), token[1])
+
+
+def _call_names(inputs: tuple[Input, ...], read: list[tuple[int, ...]]) -> tuple[str, ...]:
+    """What each call of the embedding is called: by the inputs that it reads, and by its place among those that read the same."""
+    names = [" and ".join(inputs[i].name for i in of) or "no input" for of in read]
+    return tuple(
+        name if names.count(name) == 1 else f"{name}, call {names[:k].count(name)}" for k, name in enumerate(names)
+    )
 
 
 def _embed_background(net: Differentiable, prepared: PreparedInputs, layer: str | None) -> PreparedInputs:
@@ -172,15 +203,17 @@ def _embed_background(net: Differentiable, prepared: PreparedInputs, layer: str 
     given = resolve_inputs(net, prepared.background)
     if not given[0].without_gradient:
         return prepared  # embedded already
-    rows = prepared.inputs if layer is None else prepared.inputs[1:]
+    calls = prepared.net.replaced_calls
+    rows = prepared.inputs[len(calls) :]
     if [g.x.shape[1:] for g in given] != [i.x.shape[1:] for i in rows]:
         shapes = [", ".join(str(i.x.shape[1:]) for i in of) for of in (given, rows)]
         raise InputError(
             f"the background has rows of shape {shapes[0]}, the inputs of {shapes[1]}; give it in the same form as the rows (texts for texts)."
         )
     if layer is not None:
-        out = _layer_outputs(net, layer, given)[1]
-        given = (replace(prepared.inputs[0], x=out), *given)
+        outputs = _layer_outputs(net, layer, given, calls=calls)[1]
+        first = (replace(i, x=a) for i, a in zip(prepared.inputs, outputs, strict=False))
+        given = (*first, *given)
     if prepared.method.needs_gradients or not has_baseline(prepared.method):
         return replace(prepared, background=given)
     wish = prepared.method.baseline  # type: ignore[attr-defined]
@@ -190,39 +223,51 @@ def _embed_background(net: Differentiable, prepared: PreparedInputs, layer: str 
             Argument("baseline", example=""),
             " does not use them; leave one of the two out.",
         )
-    others = (None,) * (len(given) - 1)
-    each = [(x, *others) if others else x for x in given[0].x]
+    replaced = max(len(calls), 1)
+    others = (None,) * (len(given) - replaced)
+    each = [
+        (*parts, *others) if replaced > 1 or others else parts[0]
+        for parts in zip(*(i.x for i in given[:replaced]), strict=True)
+    ]
     return replace(prepared, method=replace(prepared.method, baseline=each), background=None)  # type: ignore[call-arg]
 
 
 def _layer_outputs(
-    net: Differentiable, layer: str, inputs: tuple[Input, ...], first: npt.NDArray[Any] | None = None
-) -> tuple[Differentiable, npt.NDArray[Any]]:
-    """The network from a layer on, and the layer's outputs for all rows; `first` replaces the first input.
+    net: Differentiable,
+    layer: str,
+    inputs: tuple[Input, ...],
+    changed: Mapping[int, npt.NDArray[Any]] | None = None,
+    calls: tuple[int, ...] = (),
+) -> tuple[Differentiable, list[npt.NDArray[Any]]]:
+    """The network from the calls of a layer on, and the layer's outputs at each for all rows.
+
+    Args:
+        changed: replaces inputs, by position. calls: the order of the outputs; (): that of the calls.
 
     Raises:
         InputError: the network cannot compute with these inputs. UnsupportedModelError: the layer is not an embedding.
     """
-    arrays = [i.x for i in inputs]
-    if first is not None:
-        arrays[0] = first
-    parts: list[npt.NDArray[Any]] = []
+    arrays = [(changed or {}).get(k, i.x) for k, i in enumerate(inputs)]
+    parts: list[list[npt.NDArray[Any]]] = []
     inner = net
     for start in range(0, len(arrays[0]), net.max_batch_size):
         some = [a[start : start + net.max_batch_size] for a in arrays]
         try:
-            inner, out = net.split_at_layer(layer, tuple(map(net.array, some)))
+            inner, found = net.split_at_calls(layer, tuple(map(net.array, some)))
         except Exception as error:
             if isinstance(error, (WhyboxError, NotImplementedError)) or "OutOfMemory" in type(error).__name__:
                 raise
             raise input_refusal(net, error, len(some[0]), inputs) from error
-        parts.append(net.numpy(out))
-    embedded = np.concatenate(parts)
-    if embedded.ndim != 3 or len(embedded) != len(arrays[0]):
-        raise UnsupportedModelError(
-            f"layer {layer!r} outputs the shape {embedded.shape}; an embedding outputs (rows, tokens, numbers)."
-        )
-    return inner, embedded if "64" in net.arithmetic else embedded.astype(np.float32)
+        parts.append([net.numpy(a) for a in found])
+    outputs = [np.concatenate(of) for of in zip(*parts, strict=True)]
+    for embedded in outputs:
+        if embedded.ndim != 3 or len(embedded) != len(arrays[0]):
+            raise UnsupportedModelError(
+                f"layer {layer!r} outputs the shape {embedded.shape}; an embedding outputs (rows, tokens, numbers)."
+            )
+    if "64" not in net.arithmetic:
+        outputs = [a.astype(np.float32) for a in outputs]
+    return inner, [outputs[k] for k in calls] if calls else outputs
 
 
 def cut_to_rows(method: Method, rows: npt.NDArray[np.intp], each: Callable[[tuple[int, ...]], bool]) -> Method:
@@ -254,8 +299,8 @@ def has_baseline(method: Method) -> bool:
     return any(f.name == "baseline" for f in fields(method))
 
 
-def _with_baseline(prepared: PreparedInputs, baseline_ids: npt.NDArray[Any], token_name: str) -> PreparedInputs:
-    """Give the method its baseline of tokens.
+def _with_baseline(prepared: PreparedInputs, first: tuple[npt.NDArray[Any], ...], token_name: str) -> PreparedInputs:
+    """Give the method its baseline of tokens: of the first inputs; the others are held.
 
     Raises:
         OptionError: the user gave one already.
@@ -270,7 +315,7 @@ def _with_baseline(prepared: PreparedInputs, baseline_ids: npt.NDArray[Any], tok
             Argument("baseline_token", "[MASK]"),
             ".",
         )
-    baseline = baseline_ids if len(prepared.inputs) == 1 else (baseline_ids, *(None for _ in prepared.inputs[1:]))
+    baseline = first[0] if len(prepared.inputs) == 1 else (*first, *(None for _ in prepared.inputs[len(first) :]))
     note = f"baseline: {token_name} in place of every token" + (
         " but special ones" if prepared.texts is not None else ""
     )

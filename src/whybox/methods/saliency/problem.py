@@ -70,9 +70,13 @@ class SaliencyProblem:
         return len(self.inputs[0].x)
 
     @property
-    def after_embedding(self) -> bool:
-        """True if the network begins after its embedding: the first input is the embedding's output, and the inputs of the whole network are held."""
-        return len(self.inputs) > 1 and not self.inputs[0].is_held and all(i.is_held for i in self.inputs[1:])
+    def whole_inputs(self) -> tuple[Input, ...]:
+        """What the whole network takes: not the outputs of a layer that this one begins after."""
+        return self.inputs[len(self.net.replaced_calls) :]
+
+    def at_call(self, call: int | None) -> SaliencyProblem:
+        """The same problem, with the call of a layer that is meant where it is called several times."""
+        return self if call is None else replace(self, net=replace(self.net, layer_call=call))
 
     @property
     def outputs(self) -> Floats:
@@ -331,7 +335,8 @@ def _columns_in_order(background_inputs: Input, given: Input) -> Input:
         InputError: these are other columns.
     """
     if (
-        background_inputs.feature_names is None
+        given.is_one_number  # which is called as its input is
+        or background_inputs.feature_names is None
         or given.feature_names is None
         or background_inputs.feature_names == given.feature_names
     ):

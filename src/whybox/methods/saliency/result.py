@@ -261,9 +261,7 @@ def _make_explanation(
         prediction=per_target(problem.scores),
         std_error=error,
         data=data,
-        extras=extras
-        | _freedom_extra(output)
-        | _input_extra(input_, coords, "input" if output.explained is None else "activation"),
+        extras=extras | _freedom_extra(output) | _input_extra(input_, coords, output),
         players={} if data is None else {str(n): (str(n),) for n in coords["feature"]},
     )
 
@@ -287,12 +285,15 @@ def _feature_table(input_: Input) -> Table:
 
 
 def _input_extra(
-    input_: Input, coords: Mapping[str, Any], name: str
+    input_: Input, coords: Mapping[str, Any], output: MethodOutput
 ) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
-    """The input itself, for pictures (of a layer: its activation). An axis whose length differs from the map's gets a name of its own."""
+    """The input itself, for pictures (of a layer: its activation). An axis whose length differs from the map's, or channels beside a layer's, get another name."""
     if input_.x.ndim <= 2 or "token" in input_.dims:
         return {}
     same = {d: d not in coords or len(coords[d]) == n for d, n in zip(input_.dims, input_.x.shape, strict=True)}
+    if output.layer_channels:
+        same["channel"] = False
+    name = "input" if output.explained is None else "activation"
     return {name: (tuple(d if same[d] else f"input_{d}" for d in input_.dims), input_.x.copy())}
 
 

@@ -71,14 +71,15 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
             answers one number a row; it is given all that the network returns, or the part that `output` names.
         method: an id of the family ``"saliency"`` in whybox.methods.registry, with options of its own, the method itself, or a list of these.
         background: rows that stand for "absent", for the methods that take them; texts where the rows are texts.
-        reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept);
-            ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
+        reduce: how channels become one number: ``"max"`` (largest absolute value), ``"sum"`` (keeps the sign and completeness), None (kept;
+            of class activation maps: the channels of the layer); ``"auto"``: ``"max"`` for gradients, ``"sum"`` for what adds up.
         channel_axis: ``"auto"``: inputs of four and five axes have channels, where the network's library has them (of a function: on the axis 1 or -1 that has at
             most four); of series class activation maps take the features.
             None: none. A number: that axis.
         output: which of several outputs of the network (a key, a position, an attribute); None: the only array that it returns.
         output_names: names of the outputs, of the classes.
-        embedding: path of the layer that embeds tokens: derivatives are taken with respect to its output, and summed (or reduced) over its last axis.
+        embedding: path of the layer that embeds tokens: derivatives are taken with respect to its output, and summed (or reduced) over its last axis. Called
+            several times in one pass, it gives a tuple, one map for each call (``extras["embedding_of"]``).
         tokenizer: reads texts; see whybox.methods.common.words.tokenized.read_texts. The network is given input_ids, attention_mask and token_type_ids as far as it takes them.
         words: tokens are summed to words.
         baseline_token: id or name of the token that replaces absent ones, in methods that take a baseline; None: the mask or padding token

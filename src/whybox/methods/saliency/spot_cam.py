@@ -21,6 +21,7 @@ from whybox.methods.saliency.spot_rows import RecomputedNumbers, compare_with_ma
 
 __all__ = ["check_rows"]
 
+MAX_CHANNELS: Final = 16  # of a layer, whose own maps are recomputed
 CELLS_WAY: Final = "cell by cell with NumPy from the layer's recorded output and gradient, some of which were taken again at one row alone"
 ALONE_WAY: Final = "from the layer's output and gradient at one row alone"
 
@@ -47,21 +48,18 @@ def check_rows(
         activation, gradients = record.layer_outputs[row]
         for n, t in enumerate(record.targets):
             gradient = gradients[n] if gradients else None
-            grid, size = _layer_map(problem, method, output, i, t, activation, gradient, scores)
-            places = record.input_positions[i] if method.upsample else _cells_of(grid.shape)
-            sizes = problem.inputs[i].position_shape if method.upsample else grid.shape
-            drawn = _drawn_at(grid, sizes, places.positions)
-            allowed = np.full(len(drawn), (64 + activation.shape[-1]) * eps * size + 1e-30)
-            compare_with_map(
-                problem,
-                e,
-                output,
-                checker,
-                RecomputedNumbers(drawn[:, None], allowed[:, None]),
-                (row, t, i),
-                places,
-                CELLS_WAY,
-            )
+            maps, size = _layer_map(problem, method, output, i, t, activation, gradient, scores)
+            grid = maps.shape[1:]
+            places = record.input_positions[i] if method.upsample else _cells_of(grid)
+            sizes = problem.inputs[i].position_shape if method.upsample else grid
+            channels = np.arange(len(maps))
+            if output.layer_channels:
+                channels = np.sort(record.rng.choice(len(maps), min(len(maps), MAX_CHANNELS), replace=False))
+                places = _places_of_channels(problem, i, places.positions, channels, (len(maps), *sizes))
+            drawn = np.stack([_drawn_at(maps[k], sizes, places.positions) for k in channels], axis=1)
+            allowed = np.full(drawn.shape, (64 + activation.shape[-1]) * eps * size + 1e-30)
+            numbers = RecomputedNumbers(drawn, allowed)
+            compare_with_map(problem, e, output, checker, numbers, (row, t, i), places, CELLS_WAY)
     for row in alone:
         if isinstance(method, ScoreCam):
             check_sampled_mask(problem, method, row)
@@ -93,7 +91,7 @@ def _layer_at(
     problem: SaliencyProblem, method: Any, output: MethodOutput, arrays: list[npt.NDArray[Any]], t: int, row: int
 ) -> tuple[Floats, Floats | None]:
     """A layer's output at these rows, which take the place of `row`, and its gradient."""
-    net, count = problem.net, len(arrays[0])
+    net, count = problem.at_call(output.resolved_options.get("call")).net, len(arrays[0])
     tap = net.tap_layer(tuple(net.array(a) for a in arrays), output.resolved_options["layer"])
     activation = net.numpy(tap.activation)
     if isinstance(method, ScoreCam):
@@ -115,7 +113,7 @@ def _layer_map(
     gradient: Floats | None,
     scores: MaskedBlock | None,
 ) -> tuple[Floats, float]:
-    """The map of one row on the layer's grid, and the size of what is summed there."""
+    """The map of one row on the layer's grid, (1, *grid) or (channels, *grid) if they are kept; and the size of what is summed there."""
 
     def read_channels(a: Floats) -> Floats:
         if method.reshape is not None:
@@ -127,8 +125,11 @@ def _layer_map(
         _score_weights(own, scores, t) if gradient is None else _channel_weights(method, own, read_channels(gradient))
     )
     terms = weights * own
-    total = terms.sum(axis=0)
-    return total if method.signed else np.maximum(total, 0.0), float(np.abs(terms).sum(axis=0).max())
+    size = float(np.abs(terms).sum(axis=0).max())
+    if output.layer_channels:
+        return terms, size
+    total = terms.sum(axis=0, keepdims=True)
+    return total if method.signed else np.maximum(total, 0.0), size
 
 
 def _channel_weights(method: Any, activation: Floats, gradient: Floats) -> Floats:
@@ -165,6 +166,20 @@ def _channels_first(problem: SaliencyProblem, output: MethodOutput, i: int, a: F
         return np.asarray(a[:, :, first : first + count].reshape(*a.shape[:2], *grid))
     own = [problem.inputs[i].dims[axis] for axis in problem.inputs[i].position_axes]
     return np.asarray(np.transpose(a, (0, 1, *(2 + names.index(name) for name in own))))
+
+
+def _places_of_channels(
+    problem: SaliencyProblem,
+    i: int,
+    positions: npt.NDArray[np.intp],
+    channels: npt.NDArray[np.intp],
+    shape: tuple[int, ...],
+) -> RecordedPositions:
+    """These positions and channels of a map that keeps the channels of a layer; `shape`: channels, then positions, of a row."""
+    axis = (problem.inputs[i].channel_axis or 1) - 1
+    numbers = np.arange(int(np.prod(shape))).reshape((*shape[1 : axis + 1], shape[0], *shape[axis + 1 :]))
+    flat = np.moveaxis(numbers, axis, 0).reshape(shape[0], -1)
+    return RecordedPositions(positions, np.asarray(flat[channels][:, positions].T), ())
 
 
 def _cells_of(grid: tuple[int, ...]) -> RecordedPositions:
