@@ -135,3 +135,18 @@ def test_a_function_that_decides_is_explained_by_its_zeros_and_ones(dtype):
     of_others = wb.saliency(net, x, lambda out: (out[:, 0] > 0).to(dtype), "occlusion")
     assert of_floats.values.any()
     assert np.array_equal(of_floats.values, of_others.values)
+
+
+@pytest.mark.parametrize("method", ["occlusion", "rise", "ablation", "shapley", "lime"])
+def test_parts_have_one_number_for_their_channels(method):
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(2, 3, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)))
+    pictures = rows(2, 2, 8, 8)
+    for reduce in (None, "max"):
+        with pytest.raises(OptionError, match=f"{method}.* changes all channels of a place together"):
+            wb.saliency(net, pictures, 1, method, reduce=reduce)
+    alike = wb.saliency(net, pictures, 1, method, reduce="sum").values
+    assert np.array_equal(alike, wb.saliency(net, pictures, 1, method).values)
+    if method in ("ablation", "shapley", "lime"):
+        with pytest.raises(OptionError, match="explains channels, which stay"):
+            wb.saliency(net, pictures, 1, method, parts="channels", reduce="sum")
+        assert "channel" in wb.saliency(net, pictures, 1, method, parts="channels", reduce=None).dims
