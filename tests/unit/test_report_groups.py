@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_pages import cells, page, parts
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 import whybox as wb
@@ -78,6 +78,17 @@ def test_counts_are_those_of_the_definition():
         (tn, fp), (fn, tp) = confusion_matrix(truth, p >= t, labels=[False, True])
         assert (c.true_positives, c.false_positives, c.false_negatives, c.true_negatives) == (tp, fp, fn, tn)
         assert (c.flagged, c.positives, c.negatives, c.rows) == (tp + fp, tp + fn, tn + fp, 300)
+
+
+def test_probabilities_that_a_sum_rounds_beyond_one_are_one(tmp_path):
+    """A hundred leaves of 0.01 each add up to 1.0000000000000007."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    model = RandomForestClassifier(100, random_state=0).fit(X, y)
+    _, text = page(tmp_path, model, X, y=y, sections=parts("summary", "threshold", "decisions"))
+    assert "it runs from 0 % to 100 %" in text
+    assert "99.9 %" not in text
 
 
 @pytest.mark.parametrize("count", [9, 40, 500])

@@ -15,9 +15,9 @@ DIGITS_OF_FINGERPRINT: Final = 16  # the section on evidence has all
 ROLE_WORDS: Final = {None: "", "held-out": ", held out from training", "train": ", which the model was trained on"}
 
 
-def report_title(f: ReportData) -> str:
-    """Return the usual title of the page."""
-    return f"Explanation of {f.model.kind}"
+def report_title(f: ReportData, model_name: str | None) -> str:
+    """Return the usual title of the page: by the name of the model where it has one, else by its kind."""
+    return f"Explanation of {model_name or f.model.kind}"
 
 
 def date_text() -> str:

@@ -66,7 +66,7 @@ def table_report(  # noqa: PLR0913  # all that a report takes
         bodies[section.anchor] = _with_methods(_built(section, facts), of_section, facts, asked.truth)
     name = options.model_name or (Path(model).name if isinstance(model, (str, PathLike)) else None)
     page = html_page(
-        options.title or report_title(facts),
+        options.title or report_title(facts, name),
         "",
         [(s.anchor, s.heading, f"{guide_html(s.look_for, s.not_conclude)}{bodies[s.anchor]}") for s in sections if bodies[s.anchor] is not None],
         cover=cover_html(facts, name),

@@ -13,7 +13,7 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.numerics.statistics import mean_interval, wilson_interval
-from whybox.plots.style import NEGATIVE, axes_or_new, shorten_label, style_axes
+from whybox.plots.style import NEGATIVE, axes_or_new, shorten_label, style_axes, unit_words
 from whybox.reporting.asked_rows import Grouping
 from whybox.reporting.decision_words import percent_text
 from whybox.reporting.facts import ReportData
@@ -168,7 +168,7 @@ def _attributions(f: ReportData, e: Explanation, grouping: Grouping) -> str:
     ]  # fmt: skip
     name = f.name(e)
     head = (grouping.name, "Rows", *(e.feature_names[j] for j in features))
-    caption = f"Mean contribution of the {len(features)} features that move predictions most{f', {name}' if name else ''}, in {e.units}, with 95 % intervals"
+    caption = f"Mean contribution of the {len(features)} features that move predictions most{f', {name}' if name else ''}, {unit_words(e)}, with 95 % intervals"
     table = html_table(head, lines, caption=caption)
     some = "" if len(e) == len(f.rows) else f"<p class=faint>Of the {f.which_rows} that are explained.</p>"
     return f"{table}{some}"

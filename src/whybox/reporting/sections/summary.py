@@ -8,6 +8,7 @@ from typing import Final
 import numpy as np
 
 from whybox.explanation.errors_of_values import unconverged_rows
+from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import capitalized, number_text
 from whybox.explanation.negligible import negligible_size
 from whybox.numerics.rounding import ratio_above_rounding
@@ -58,16 +59,24 @@ def _what(f: ReportData) -> str:
     if f.classes is not None and len(f.classes) > 2:
         names = ", ".join(f.class_words(k) for k in range(min(len(f.classes), CLASSES_NAMED)))
         more = ", ..." if len(f.classes) > CLASSES_NAMED else ""
-        return f"For each row the probability of each of {len(f.classes)} classes: {names}{more}. That of {f.output_words(e)}: {_lower_first(spread)}"
+        of = f" of {f.asked.truth_name}" if f.asked.truth_name else ""
+        return f"For each row the probability of each of {len(f.classes)} classes{of}: {names}{more}. That of {f.output_words(e)}: {_lower_first(spread)}"
     if f.classes is not None:
-        name = f.output_words(e)
         other = next(f.class_words(k) for k in range(2) if f.classes[k] != e.output_name)
-        return f"For each row the probability of {name}; the other class is {other}. {spread}"
+        return f"For each row the probability {_of_class(f, e)}; the other class is {other}. {spread}"
     name, count = f.output_words(e), len(f.explanation.output_names)
     several = f", one of {count} outputs" if count > 1 else ""
     target = f"a value of {f.asked.truth_name}" if f.asked.truth_name else "a number"
     what = f"{'the probability of' if f.predicts_probability else 'a number for'} {name}{several}" if name else target
     return f"For each row {what}. {spread}"
+
+
+def _of_class(f: ReportData, e: Explanation) -> str:
+    """Of which class: ``of malignant``, or, where the truth is a column, ``that diagnosis is malignant``."""
+    name = f.output_words(e)
+    if f.asked.truth_name is None:
+        return f"of {name}"
+    return f"that {f.asked.truth_name} is {e.output_name}{'' if name == e.output_name else f' ({name})'}"
 
 
 def _lower_first(text: str) -> str:
