@@ -146,7 +146,7 @@ def test_long_names_break_at_their_underscores_and_nothing_else_does(tmp_path):
         "<p>status_of_existing_checking_account = 3 &lt; 4, class 1, 95 %</p><td>0123456789abcdef0123456789abcdef</td>"
         "<svg><text>status_of_existing_checking_account</text></svg><td>a&amp;b&amp;c&amp;d&amp;e&amp;f_g</td>"
     )
-    html = html_page("status_of_existing_checking", "", [("a", "A", body)])
+    html = html_page("status_of_existing_checking", [("a", "A", body)])
     assert (
         "<p>status_<wbr>of_<wbr>existing_<wbr>checking_<wbr>account\N{NO-BREAK SPACE}= 3 &lt; 4, class\N{NO-BREAK SPACE}1, 95\N{NO-BREAK SPACE}%</p>"
         in html

@@ -60,12 +60,12 @@ def _rules(f: ReportData, e: Explanation) -> str:
     table = html_table(head, lines, text=(1,))
     level = share_text(float(e.evidence.settings["level"]))
     return (
-        "<h3>Rules that keep the class</h3>"
+        "<div class=seen><h3>Rules that keep the class</h3>"
         "<p>Where the conditions of a rule hold, the model nearly always predicts the class of the row (anchors). Precision is the share of background rows "
         "that keep the class when every cell that breaks a condition is replaced by one of a background row that meets it. "
         f"A rule is certified where this is at least {share_text(promised_precision(e))}, at a confidence of {level} for each row. "
         "Coverage is the share of background rows that meet the rule.</p>"
-        f"{table}<p class=faint>{e.evidence.settings['predictions']:,} predictions of rows drawn for these rules.</p>"
+        f"{table}<p class=faint>{e.evidence.settings['predictions']:,} predictions of rows drawn for these rules.</p></div>"
     )
 
 

@@ -19,7 +19,7 @@ from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.plan import first_rows, first_targets
 from whybox.methods.saliency.saliency import saliency
 from whybox.reporting.check_budget import CheckChoice, bytes_per_row, choose_checks, requested_checks
-from whybox.reporting.cover import date_text
+from whybox.reporting.cover import network_cover_html
 from whybox.reporting.page import html_page, html_table
 from whybox.reporting.sections.evidence import LINES_SHOWN
 from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, saliency_maps_section
@@ -87,10 +87,8 @@ def network_report(  # noqa: PLR0913  # all options of a report
     ]
     html = html_page(
         title or f"Where {first.evidence.model.split(' (')[0]} looks",
-        f"{len(first):,} row{'s' if len(first) != 1 else ''}"
-        + (f" from {source}" if source else "")
-        + f"; {date_text()}",
         about,
+        cover=network_cover_html(first, source),
     )
     with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")

@@ -96,15 +96,15 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   h2, h3, h4, section > p, summary { break-after: avoid; }
   h2, h3, p { break-inside: avoid; }
   h2 { margin-top: .6rem; } section:not(.follows) > h2 { border: 0; margin: 0; padding: 0; }
-  svg { max-height: 9.4cm; }
+  svg { max-height: 8.6cm; }
   .grid svg { max-height: 6cm; }
   figcaption, summary { margin: 0; font-size: 8pt; }
   .words span { print-color-adjust: exact; }
   .grid { grid-template-columns: 1fr 1fr; gap: .2rem .8rem; } .grid > * { break-inside: avoid; }
-  .seen { break-inside: avoid; } .seen svg { max-height: 7.4cm; } .seen p { margin: .1rem 0; }
+  .seen { break-inside: avoid; } .seen svg { max-height: 7.4cm; } .seen > p { margin: .2rem 0; }
   th:first-child, td:first-child { min-width: 4.5rem; } td.text, th.text { min-width: 3.6rem; }
   .decision { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); break-inside: avoid; margin: .3rem 0 .6rem; }
-  .decision svg { max-height: 9cm; } .decision h4 { margin: .2rem 0 0; }
+  .decision svg { max-height: 8.4cm; } .decision h4 { margin: .2rem 0 0; }
   .decision p { margin: .1rem 0; } .decision .faint { font-size: 8pt; } .decision table { margin: .1rem 0; font-size: 7.5pt; }
   table { font-size: 8pt; line-height: 1.3; }
   th, td { padding: .1rem .5rem .1rem 0; }
@@ -128,7 +128,6 @@ def guide_html(look_for: str, not_conclude: str) -> str:
 
 def html_page(
     title: str,
-    subtitle: str,
     sections: Sequence[tuple[str, str, str]],
     *,
     cover: str = "",
@@ -137,10 +136,9 @@ def html_page(
     """Return the whole page.
 
     Args:
-        title, subtitle: plain text. cover: HTML below them; printed, it has a page of its own.
+        title: plain text. cover: HTML below it; printed, both have a page of their own.
         sections: (anchor, heading, HTML body). follows: anchors of sections that, printed, do not begin a page.
     """
-    below = f'<p class="faint">{escape(subtitle)}</p>' if subtitle else ""
     links = "".join(f'<li><a href="#{escape(anchor)}">{escape(heading)}</a></li>' for anchor, heading, _ in sections)
     body = "".join(
         f'<section id="{escape(anchor)}"{"" if anchor not in follows else " class=follows"}><h2>{escape(heading)}</h2>{html}</section>'
@@ -150,7 +148,7 @@ def html_page(
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_SECURITY_POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE_SHEET}</style></head>'
-        f"<body><header{' class=titled' if cover else ''}><h1>{escape(title)}</h1>{below}{cover}</header>"
+        f"<body><header{' class=titled' if cover else ''}><h1>{escape(title)}</h1>{cover}</header>"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav><main>{body}</main></body></html>\n'
     )
 

@@ -67,7 +67,6 @@ def table_report(  # noqa: PLR0913  # all that a report takes
     name = options.model_name or (Path(model).name if isinstance(model, (str, PathLike)) else None)
     page = html_page(
         options.title or report_title(facts, name),
-        "",
         [(s.anchor, s.heading, f"{guide_html(s.look_for, s.not_conclude)}{bodies[s.anchor]}") for s in sections if bodies[s.anchor] is not None],
         cover=cover_html(facts, name),
         follows=[s.anchor for s in sections if not s.begins_page],
