@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from contextlib import contextmanager
 
 import numpy as np
 import pandas as pd
@@ -155,6 +156,20 @@ def test_long_names_break_at_their_underscores_and_nothing_else_does(tmp_path):
     assert "<text>status_of_existing_checking_account</text>" in html
     assert "<title>status_of_existing_checking</title>" in html
     assert "a&amp;b&amp;c&amp;d&amp;e&amp;f_<wbr>g" in html
+
+
+def test_progress_counts_the_explanation_and_each_section(tmp_path, monkeypatch):
+    counted = []
+
+    @contextmanager
+    def counting(total, **words):
+        counted.append(total)
+        yield lambda n: counted.append(-n)
+
+    monkeypatch.setattr("whybox.reporting.table_report.progress_of_parts", counting)
+    model, X = zoo.built("RandomForestRegressor")
+    page(tmp_path, model, X[:20], sections=parts("model", "summary"))
+    assert counted == [3, -1, -1, -1]
 
 
 def test_the_title_names_the_model_that_has_a_name(tmp_path):

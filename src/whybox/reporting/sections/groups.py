@@ -124,9 +124,9 @@ def _rate(part: int, whole: int) -> tuple[float, float, float]:
     return (part / whole if whole else float("nan"), *wilson_interval(part, whole))
 
 
-def _interval_text(point: tuple[float, float, float], *, percent: bool) -> str:
+def _interval_text(point: tuple[float, float, float], *, percent: bool, digits: int = 3) -> str:
     """A mean with its interval, which of probabilities is cut at 0 and 1; alone where one row has none."""
-    number: Callable[[float], str] = (lambda v: percent_text(min(max(v, 0.0), 1.0))) if percent else (lambda v: number_text(v, 3))  # fmt: skip
+    number: Callable[[float], str] = (lambda v: percent_text(min(max(v, 0.0), 1.0))) if percent else (lambda v: number_text(v, digits))  # fmt: skip
     middle, low, high = point
     if np.isnan(middle):
         return "none"
@@ -163,7 +163,7 @@ def _attributions(f: ReportData, e: Explanation, grouping: Grouping) -> str:
     group = grouping.group[f.explained.which]
     features = e.ordered(FEATURES_SHOWN)
     lines = [
-        (label, f"{int((group == i).sum()):,}", *(_interval_text(_mean(e.values[group == i, j]), percent=False) for j in features))
+        (label, f"{int((group == i).sum()):,}", *(_interval_text(_mean(e.values[group == i, j]), percent=False, digits=2) for j in features))
         for i, label in enumerate(grouping.labels)
     ]  # fmt: skip
     name = f.name(e)

@@ -135,6 +135,8 @@ def _limits(f: ReportData) -> list[str]:
         out.append("The model was trained on these rows, so it does worse on new ones than the scores here say.")
     elif f.role is None:
         out.append("Nobody has said whether the model was trained on these rows; if it was, it does worse on new ones.")
+    if p is not None:
+        out.append("How often it is right holds for rows like these; those of another place or time may differ.")
     if len(f.rows) < FEW_ROWS:
         count = "is 1 row" if len(f.rows) == 1 else f"are {len(f.rows):,} rows"
         out.append(f"There {count}; with others of the same kind the numbers would move, as far as the intervals say.")
