@@ -112,6 +112,25 @@ def test_small_reasons_are_no_main_reasons(tmp_path):
     assert reasons["tiny"] != "0 %"
 
 
+def test_what_is_rounding_is_zero(tmp_path):
+    """A linear model of one of its columns has weights of 1e-16 elsewhere, and predicts the truth but for rounding."""
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.linear_model import LinearRegression
+
+    X = load_breast_cancer(as_frame=True).data.iloc[:120, :9]
+    model = LinearRegression().fit(X, X["mean radius"])
+    sections = parts("summary", "performance", "importance", "attributions", "decisions")
+    e, text = page(tmp_path, model, X, background=X, y=X["mean radius"].to_numpy(), sections=sections)
+    assert 0.0 < np.abs(e.values[:, 1:]).max() < 1e-9
+    shown = re.sub(
+        r"<h2>Which features matter</h2>.*?<h3>How far", "", text, flags=re.DOTALL
+    )  # losses, which are of their own size
+    assert not re.search(r"\de-1\d", shown)
+    top = e.top(3)
+    assert (top["contribution"][top["feature"] != "mean radius"] == 0.0).all()
+    assert (top["share"][top["feature"] != "mean radius"] == 0.0).all()
+
+
 def test_rules_name_classes_and_rows_as_the_page_does(wine, tmp_path):
     rules = wine[2].split("<h3>Rules that keep the class</h3>")[1].split("</table>")[0]
     shown = [

@@ -12,7 +12,7 @@ from whybox.explanation.errors_of_values import includes_zero
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values
 from whybox.explanation.html import number_text
-from whybox.explanation.negligible import negligible_size
+from whybox.explanation.negligible import negligible_size, without_rounding
 from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
 from whybox.plots.style import unit_words
@@ -57,10 +57,11 @@ SECTION: Final = Section(
 
 def _swarm_figure(e: Explanation, name: str, heading: str) -> str:
     near_zero = None if e.std_error is None else includes_zero(e)
+    shown = without_rounding(e)
     lines = [
         (
             e.feature_names[j],
-            *(number_text(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
+            *(number_text(float(q)) for q in np.quantile(shown.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
             _direction_of_values(e, int(j)),
             *(() if near_zero is None else (_rows_beyond_zero(near_zero[:, j]),)),
         )

@@ -13,6 +13,7 @@ from whybox.explanation.errors_of_values import error_of_sum, includes_zero, unc
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import capitalized, error_text, number_text
+from whybox.explanation.negligible import without_rounding
 from whybox.explanation.top import shares_of_row, top_positions
 from whybox.plots.style import shorten_label, unit_label, value_text
 from whybox.plots.waterfall import waterfall
@@ -110,7 +111,7 @@ def chosen_rows(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
 
 def _decision(f: ReportData, e: Explanation, position: int, why: str, near: Neighbours | None) -> str:
     """One decision: in words, as a picture, its main reasons as a table, and comparable rows."""
-    one = e[position]
+    one = without_rounding(e[position])
     words = prediction_words(f, e, position)
     name = row_name(f, e.coords["row"][position])
     truth = "" if f.truth is None else f" True: {truth_text(f, int(f.explained.which[position]))}."
@@ -147,7 +148,7 @@ def _reasons_table(one: Explanation) -> str:
 
 
 def _decision_figure(f: ReportData, e: Explanation, position: int, name: str, why: str, words: str) -> str:
-    one = e[position]
+    one = without_rounding(e[position])
     order = np.argsort(-np.abs(one.values), kind="stable")
     near_zero = includes_zero(one)
     lines: list[tuple[str, ...]] = []

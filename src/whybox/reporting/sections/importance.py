@@ -134,6 +134,7 @@ def _moved_predictions(f: ReportData) -> str:
     """Mean absolute attributions: how far each feature moves predictions."""
     e = f.explanation
     size = np.abs(e.values).mean(axis=0)
+    size = np.where(size <= negligible_size(e), 0.0, size)
     flat = size if size.ndim == 1 else size.sum(axis=1)
     order = np.argsort(-flat, kind="stable")
     shares = ratio_above_rounding(flat, flat.sum(), negligible_size(e).sum())

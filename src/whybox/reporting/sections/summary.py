@@ -15,6 +15,7 @@ from whybox.numerics.rounding import ratio_above_rounding
 from whybox.numerics.statistics import wilson_interval
 from whybox.reporting.decision_words import main_reasons, percent_text, prediction_words, row_name
 from whybox.reporting.facts import ReportData
+from whybox.reporting.performance import above_rounding
 from whybox.reporting.section import Section
 from whybox.reporting.sections.decisions import chosen_rows
 from whybox.reporting.sections.threshold import rate_text
@@ -89,7 +90,9 @@ def _how_sure(f: ReportData) -> str:
         return "This page cannot say: no truth to compare predictions with was given, or none is defined for them."
     if p.task == "regression":
         off = np.abs(p.predicted - p.truth)
-        half, most = (number_text(float(q), 3) for q in np.quantile(off, [0.5, 0.9]))
+        half, most = (
+            number_text(above_rounding(float(q), p.predicted, p.truth), 3) for q in np.quantile(off, [0.5, 0.9])
+        )
         always = number_text(float(np.median(np.abs(p.truth - np.median(p.truth)))), 3)
         return (
             f"Half of its predictions are off by at most {half}, nine of ten by at most {most}. "
