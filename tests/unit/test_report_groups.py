@@ -144,7 +144,7 @@ def test_groups_have_their_counts_rates_predictions_and_attributions(named, tmp_
         assert [label, str(m.sum()), predicted, *(shown(rate_text(int(a), int(b))) for a, b in rates)] in cells(text)
         features = e.ordered(6)
         means = [mean_interval(e.values[m, j]) for j in features]
-        numbers = [f"{number_text(a, 3)} ({number_text(a - h, 3)} to {number_text(a + h, 3)})" for a, h in means]
+        numbers = [f"{number_text(a, 2)} ({number_text(a - h, 2)} to {number_text(a + h, 2)})" for a, h in means]
         assert [label, str(m.sum()), *numbers] in cells(text)
     assert (f"By {'group' if way == 'values' else 'clinic'}") in text
     assert 'aria-label="Miss rate by' in text
