@@ -124,7 +124,7 @@ def waterfall(
     edges = np.arange(-0.5, len(steps))  # between the steps, where no number is
     ax.vlines([base] * len(edges), edges - 0.22, edges + 0.22, color=faint_text_color(0.6), linewidth=0.8, zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    lines = [e.units, _way_in_words(e, base, final, to_probability)]
+    lines = [e.units, *_way_in_words(e, base, final, to_probability)]
     if half.any():
         summed = " (that of the sum is not known)" * (len(e.values) > max_display)
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
@@ -181,8 +181,10 @@ def _leave_room(ax: Axes, reached: Floats, base: float) -> None:
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
 
 
-def _way_in_words(e: Explanation, base: float, final: float, to_probability: Callable[[Floats], Floats] | None) -> str:
-    """How the picture is read, from the base to the prediction, each with its probability."""
+def _way_in_words(
+    e: Explanation, base: float, final: float, to_probability: Callable[[Floats], Floats] | None
+) -> list[str]:
+    """How the picture is read, from the base to the prediction, each with its probability, on one line or two."""
     start, end = (
         ("", "")
         if to_probability is None
@@ -191,7 +193,12 @@ def _way_in_words(e: Explanation, base: float, final: float, to_probability: Cal
     origin = "base" if e.explained == "prediction" else f"mean {e.explained}"
     if OFFSET_INSIDE_SETTING in e.evidence.settings:
         origin += " with the offset"
-    return f"read upwards: from {origin} {number_in_figure(base)} (dashed{start}) to {e.explained} {number_in_figure(final)}{end}"
+    parts = [
+        f"read upwards: from {origin} {number_in_figure(base)} (dashed{start})",
+        f"to {e.explained} {number_in_figure(final)}{end}",
+    ]
+    whole = " ".join(parts)
+    return [whole] if len(whole) <= LINE_LENGTH else parts
 
 
 def _percent(to_probability: Callable[[Floats], Floats], value: float) -> str:

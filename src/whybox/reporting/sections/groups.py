@@ -168,6 +168,8 @@ def _attributions(f: ReportData, e: Explanation, grouping: Grouping) -> str:
     ]  # fmt: skip
     name = f.name(e)
     head = (grouping.name, "Rows", *(e.feature_names[j] for j in features))
+    if len(lines) < len(features):  # the narrower of two tables
+        head, *lines = zip(head, *lines, strict=True)
     caption = f"Mean contribution of the {len(features)} features that move predictions most{f', {name}' if name else ''}, {unit_words(e)}, with 95 % intervals"
     table = html_table(head, lines, caption=caption)
     some = "" if len(e) == len(f.rows) else f"<p class=faint>Of the {f.which_rows} that are explained.</p>"
