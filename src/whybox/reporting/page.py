@@ -89,7 +89,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
 @page { margin: 15mm 14mm; }
 @media print {
   :root { color-scheme: light; --ink: #000; --faint: #444; --line: #bbb; --paper: #fff; --box: #fff; }
-  body { max-width: none; padding: 0; font-size: 9pt; line-height: 1.35; }
+  body { max-width: none; padding: 0; font-size: 8.6pt; line-height: 1.3; }
   nav { display: none; }
   .titled { break-after: page; padding-top: 30mm; } .titled h1 { font-size: 20pt; margin-bottom: 8mm; }
   section { break-before: page; } section.follows, main > section:first-child { break-before: auto; } section.follows { break-inside: avoid; }
@@ -97,7 +97,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   h2, h3, p { break-inside: avoid; }
   h2 { margin-top: .6rem; } section:not(.follows) > h2 { border: 0; margin: 0; padding: 0; }
   svg { max-height: 8.6cm; }
-  .grid svg { max-height: 6cm; }
+  .grid svg { max-height: 5.2cm; }
   figcaption, summary { margin: 0; font-size: 8pt; }
   .words span { print-color-adjust: exact; }
   .grid { grid-template-columns: 1fr 1fr; gap: .2rem .8rem; } .grid > * { break-inside: avoid; }
