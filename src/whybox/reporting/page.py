@@ -97,7 +97,7 @@ code { font-size: .88em; overflow-wrap: anywhere; }
   h2, h3, p { break-inside: avoid; }
   h2 { margin-top: .6rem; } section:not(.follows) > h2 { border: 0; margin: 0; padding: 0; }
   svg { max-height: 8.6cm; }
-  .grid svg { max-height: 5.2cm; }
+  .grid svg { max-height: 5cm; } .grid figure { margin: .2rem 0 0; }
   figcaption, summary { margin: 0; font-size: 8pt; }
   .words span { print-color-adjust: exact; }
   .grid { grid-template-columns: 1fr 1fr; gap: .2rem .8rem; } .grid > * { break-inside: avoid; }
