@@ -26,8 +26,8 @@ def read_page(path):
 
 
 def of_keyboard(html):
-    """The spaces and minus signs of a text are those of a keyboard."""
-    return html.replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
+    """The spaces and minus signs of a text are those of a keyboard, and no name has places to break a line at."""
+    return html.replace("<wbr>", "").replace("\N{NO-BREAK SPACE}", " ").replace("\N{MINUS SIGN}", "-")
 
 
 def cells(html):

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from scipy.special import logit
 from sklearn.ensemble import RandomForestRegressor
-from sklearn.linear_model import Perceptron
+from sklearn.linear_model import LinearRegression, Perceptron
 from sklearn.neighbors import KNeighborsClassifier
 from sklearn.svm import SVC
 
@@ -403,3 +403,15 @@ def test_importance_and_its_plan_take_any_model():
         wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", max_evals=20)
     grouped = wb.importance(KNN, X[:12], background=BACKGROUND, method="shap", players="auto")
     assert set(grouped.players) >= set(grouped.feature_names)
+
+
+def test_a_function_that_refuses_is_called_a_function_and_a_regressor_predicts_numbers():
+    def score(rows):
+        raise KeyError("age")
+
+    X = np.random.default_rng(0).normal(size=(8, 2))
+    with pytest.raises(InputError, match=r"the function score refuses .*Pass the rows as it takes them"):
+        wb.explain(score, X, background=X)
+    model = LinearRegression().fit(X, X[:, 0])
+    with pytest.raises(OptionError, match="this model predicts numbers, not probabilities"):
+        wb.explain(model, X, background=X, scale="probability")

@@ -247,3 +247,26 @@ def test_an_array_of_numbers_makes_the_same_column_as_its_numbers_one_by_one(dty
 
     array = np.array(values, dtype=np.float64)
     assert column(array) == column(list(array))
+
+
+@pytest.mark.parametrize(
+    "kinds", [("float64",) * 3, ("float32",) * 3, ("int64",) * 3, ("int64", "float64", "str"), ("bool",) * 3]
+)
+def test_cells_of_pandas_from_rows_of_their_own_are_those_cells(kinds):
+    """Columns of one dtype of numbers are taken as one array; others one by one: both give the cells bit for bit, in their dtypes."""
+    rng = np.random.default_rng(0)
+    frame = pd.DataFrame({name: (10 * rng.normal(size=9)).round(1) for name in "abc"}).astype(
+        dict(zip("abc", kinds, strict=True))
+    )
+    if kinds[0].startswith("float"):
+        frame.iloc[0], frame.iloc[1] = -0.0, np.nan
+    rows = rng.integers(0, 9, (20, 3))
+    found = as_table(frame.set_axis(range(50, 59))).columns_at_rows(rows).native
+    assert list(found.index) == list(range(20))
+    assert list(found.dtypes) == list(frame.dtypes)
+    for j, name in enumerate("abc"):
+        expected = frame[name].to_numpy()[rows[:, j]]
+        assert (
+            found[name].to_numpy().tolist() == expected.tolist()
+            or found[name].to_numpy().tobytes() == expected.tobytes()
+        )

@@ -68,7 +68,7 @@ def texts(ax):
 
 
 def labels(ax):
-    return [t.get_text() for t in ax.get_yticklabels()]
+    return [t.get_text().replace("\n", " ") for t in ax.get_yticklabels()]
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])

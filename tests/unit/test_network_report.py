@@ -93,7 +93,8 @@ def test_a_table_is_shown_as_bars_under_its_own_names(tmp_path):
     assert "<b>" not in re.sub(r"<b>[\d.,%]*</b>", "", page)
     assert "&lt;b&gt;" in page
     assert "My &lt;title&gt;" in page
-    assert "20 rows from a &amp; b" in text
+    assert "Rows 20 from a &amp; b Date" in text
+    assert "Fingerprints " in text
     assert "a map has 4 features" in text
     assert "digit" not in text
 

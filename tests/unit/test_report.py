@@ -11,6 +11,7 @@ from html.parser import HTMLParser
 import numpy as np
 import pandas as pd
 import pytest
+from report_pages import of_keyboard
 from sklearn.neighbors import KNeighborsRegressor
 
 import whybox as wb
@@ -118,7 +119,7 @@ def test_sections_and_scores(reports):
 
 
 def test_what_a_report_says_of_classes_targets_and_scales(reports, tmp_path):
-    text = reports["LGBMClassifier, multiclass"].read_text(encoding="utf-8")
+    text = of_keyboard(reports["LGBMClassifier, multiclass"].read_text(encoding="utf-8"))
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     assert "Each bar is the sum over 3 classes." in text

@@ -262,9 +262,10 @@ def test_the_command_line_chooses_rows_and_ids(named, tmp_path, capsys):
     assert "By sex" in text
     assert "A row counts as default from a probability of 40 % on." in text
     assert main([*command, "--model-name", "credit <3>", "--source", "the bank's own"]) == 0
-    text = (tmp_path / "r.html").read_text("utf-8")
+    text = (tmp_path / "r.html").read_text("utf-8").replace("<wbr>", "")
     assert "<dd>credit &lt;3&gt;, GradientBoostingClassifier" in text
     assert "120 from the bank&#x27;s own" in text
+    assert "<h1>Explanation of credit &lt;3&gt;</h1>" in text
 
 
 def test_percent_is_never_rounded_to_certainty():
@@ -279,6 +280,6 @@ def test_at_a_threshold_a_decision_says_what_the_row_counts_as(named, tmp_path):
     threshold = float(np.median(p))
     asked = {"y": y, "rows": [low, high], "threshold": threshold, "positive": "default", "sections": DECISIONS}
     _, text = page(tmp_path, model, rows[zoo.COLUMNS], **asked)
-    for row, words in ((low, "Does not count"), (high, "Counts")):
+    for row, words in ((low, "It does not count"), (high, "It counts")):
         one = text.split(f"<h4>Row {row}</h4>")[1][:400]
-        assert f" {words} as default, which takes {100 * threshold:g} %. True: {y[row]}." in one
+        assert f" {words} as default, which begins at {100 * threshold:g} %. True: {y[row]}." in one

@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from report_pages import cells, page, parts
-from sklearn.ensemble import GradientBoostingClassifier
+from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier
 from sklearn.metrics import confusion_matrix, precision_score, recall_score
 
 import whybox as wb
@@ -80,6 +80,17 @@ def test_counts_are_those_of_the_definition():
         assert (c.flagged, c.positives, c.negatives, c.rows) == (tp + fp, tp + fn, tn + fp, 300)
 
 
+def test_probabilities_that_a_sum_rounds_beyond_one_are_one(tmp_path):
+    """A hundred leaves of 0.01 each add up to 1.0000000000000007."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3))
+    y = np.where(X[:, 0] > 0, "yes", "no")
+    model = RandomForestClassifier(100, random_state=0).fit(X, y)
+    _, text = page(tmp_path, model, X, y=y, sections=parts("summary", "threshold", "decisions"))
+    assert "it runs from 0 % to 100 %" in text
+    assert "99.9 %" not in text
+
+
 @pytest.mark.parametrize("count", [9, 40, 500])
 @pytest.mark.parametrize("different", [3, 1000])
 def test_bins_of_calibration_hold_their_rows(count, different):
@@ -118,6 +129,7 @@ def test_groups_have_their_counts_rates_predictions_and_attributions(named, tmp_
     paid = model.predict_proba(X)[:, 1]
     right = model.predict(X) == y
     assert e.feature_names == tuple(zoo.COLUMNS)
+    found = []
     for label in ("north", "south"):
         m = clinic == label
         c = Counts.at(0.4, truth[m], p[m])
@@ -133,8 +145,11 @@ def test_groups_have_their_counts_rates_predictions_and_attributions(named, tmp_
         assert [label, str(m.sum()), predicted, *(shown(rate_text(int(a), int(b))) for a, b in rates)] in cells(text)
         features = e.ordered(6)
         means = [mean_interval(e.values[m, j]) for j in features]
-        numbers = [f"{number_text(a, 3)} ({number_text(a - h, 3)} to {number_text(a + h, 3)})" for a, h in means]
-        assert [label, str(m.sum()), *numbers] in cells(text)
+        numbers = [f"{number_text(a, 2)} ({number_text(a - h, 2)} to {number_text(a + h, 2)})" for a, h in means]
+        found.append([label, str(m.sum()), *numbers])
+    below = text.split("Mean contribution of the ")[1]
+    table = cells(below)[: len(found[0])]  # a column a group, as there are fewer of them
+    assert [list(column) for column in zip(*table, strict=True)][1:] == found
     assert (f"By {'group' if way == 'values' else 'clinic'}") in text
     assert 'aria-label="Miss rate by' in text
     assert "that the model is fair or unfair" in text

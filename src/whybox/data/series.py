@@ -335,6 +335,8 @@ def shifted_by_one(series: nw.Series[Any]) -> nw.Series[Any]:
 
 def cells_at_rows(frame: Any, rows: npt.NDArray[np.int64], library: str) -> Any:
     """Return a frame of which each cell comes from a row of its own: cell (i, j) is that of row ``rows[i, j]``; `rows` is (any number, columns)."""
+    if library == "pandas" and _is_one_array_of_numbers(frame):
+        return type(frame)(np.take_along_axis(frame.to_numpy(), rows, axis=0), columns=frame.columns)
     if library == "pandas":
         native = frame.iloc[rows[:, 0]].reset_index(drop=True)
         for position in range(1, rows.shape[1]):
@@ -344,6 +346,12 @@ def cells_at_rows(frame: Any, rows: npt.NDArray[np.int64], library: str) -> Any:
     columns = [cells[:, position][rows[:, position].tolist()] for position in range(rows.shape[1])]
     first = cells[[0] * len(rows), :]  # as many rows, with the dtypes of the frame
     return first.select(*columns).to_native()
+
+
+def _is_one_array_of_numbers(frame: Any) -> bool:
+    """Whether all columns of a pandas frame are numbers of one dtype of NumPy, which one array holds as they are."""
+    kinds = set(frame.dtypes)
+    return len(kinds) == 1 and all(isinstance(kind, np.dtype) and kind.kind in "iuf" for kind in kinds)
 
 
 def to_pickle_state(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from whybox.explanation.html import number_text
 from whybox.explanation.labelled import Labelled
 
 __all__ = [
+    "has_conditions",
     "promised_precision",
     "rule_bounds",
     "rule_headline",
@@ -39,14 +40,26 @@ def rule_headline(e: Labelled) -> str:
     return f"row {e.coords['row'][0]}: predicted {_one(e, 'label')}"
 
 
-def rule_sentence(e: Labelled) -> str:
-    """Return the rule of one row as a sentence: ``IF age <= 30 AND city = Rome THEN yes``.
+def has_conditions(e: Labelled) -> bool:
+    """Return whether the rule of one row has conditions; without any it says that the class is always predicted.
 
     Raises:
         OptionError: several rows.
     """
-    rule = str(_one(e, "rule"))
-    return f"{rule} THEN {_one(e, 'label')}" if rule.startswith("IF ") else f"{rule} {_one(e, 'label')}"
+    return str(_one(e, "rule")).startswith("IF ")
+
+
+def rule_sentence(e: Labelled, label: str | None = None) -> str:
+    """Return the rule of one row as a sentence: ``IF age <= 30 AND city = Rome THEN yes``.
+
+    Args:
+        label: what the class is called; None: its label.
+
+    Raises:
+        OptionError: several rows.
+    """
+    name = _one(e, "label") if label is None else label
+    return f"{_one(e, 'rule')} {'THEN ' * has_conditions(e)}{name}"
 
 
 def rule_numbers(e: Labelled) -> str:

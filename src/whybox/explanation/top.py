@@ -14,7 +14,7 @@ from whybox.errors import Argument, OptionError
 from whybox.explanation.feature_values import cell_text, shown_values
 from whybox.explanation.html import number_text
 from whybox.explanation.labelled import Labelled
-from whybox.explanation.negligible import negligible_size
+from whybox.explanation.negligible import negligible_size, without_rounding
 from whybox.numerics.rounding import ratio_above_rounding
 
 __all__ = ["KINDS_WITH_REASONS", "reasons_in_words", "shares_of_row", "top_positions", "top_reasons"]
@@ -35,7 +35,7 @@ def top_reasons(e: Labelled, count: int = 4, *, template: str | None = None, lib
     Returns:
         One line a reason, those of a row together, largest first: ``row`` and ``output`` where there are several, ``feature``, ``value`` (text where the
         columns are not all numbers; None of several columns together), ``contribution`` in the units of the explanation, its ``std_error`` where there is one,
-        and ``share`` of the row's summed absolute contributions.
+        and ``share`` of the row's summed absolute contributions. A contribution that is no more than rounding is 0.
 
     Raises:
         OptionError: not attributions, interactions or texts among them; a count below 1; a template with an unknown field.
@@ -45,7 +45,8 @@ def top_reasons(e: Labelled, count: int = 4, *, template: str | None = None, lib
         raise OptionError("top(...) is about attributions or local values of the features of rows; this has none. For an importance sort to_frame().")  # fmt: skip
     _check_template(template)
     has_rows, has_outputs = "row" in e.dims, "output" in e.dims
-    values = e.values.reshape(len(e) if has_rows else 1, len(e.feature_names), -1).transpose(
+    shown = without_rounding(e)
+    values = shown.values.reshape(len(e) if has_rows else 1, len(e.feature_names), -1).transpose(
         0, 2, 1
     )  # rows, outputs, features
     size = np.abs(np.nan_to_num(values))
@@ -61,8 +62,8 @@ def top_reasons(e: Labelled, count: int = 4, *, template: str | None = None, lib
     columns |= {"row": e.coords["row"][row]} if has_rows else {}
     columns |= {"output": e.coords["output"][output]} if has_outputs else {}
     columns |= {"feature": _objects([e.feature_names[j] for j in feature]), "value": _value_column(own), "contribution": values[at]}  # fmt: skip
-    if e.std_error is not None:
-        columns["std_error"] = e.std_error.reshape(len(values), len(e.feature_names), -1).transpose(0, 2, 1)[at]
+    if shown.std_error is not None:
+        columns["std_error"] = shown.std_error.reshape(len(values), len(e.feature_names), -1).transpose(0, 2, 1)[at]
     columns["share"] = shares[at]
     if template is not None:
         lines = zip(columns["feature"], own, columns["contribution"], columns["share"], strict=True)

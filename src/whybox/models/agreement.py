@@ -29,8 +29,8 @@ def call_own_predict(own: OwnPredict, table: Table, *, what: str = "these rows")
         if type(error).__name__ == "NotFittedError":  # of scikit-learn, XGBoost and others
             raise InputError(f"the model is not fitted; call fit first ({message}).") from error
         raise InputError(
-            f"the model's own predict refuses {what} ({type(error).__name__}: {message}). "
-            "Pass the rows as they were in training: the same kind of table, with the same dtypes."
+            f"{own.subject} refuses {what} ({type(error).__name__}: {message}). "
+            f"Pass the rows as {'it takes them' if own.is_function else 'they were in training'}: the same kind of table, with the same dtypes."
         ) from error
 
 

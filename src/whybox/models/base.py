@@ -53,7 +53,7 @@ class OwnPredict:
         scale: the scale of its predictions, raw or response.
         relative: rounding of its predictions, relative to the size of its sums (float32 libraries: about 1e-6).
         what: the call as text, for messages.
-        library: name of the installed package that it belongs to.
+        library: name of the installed package that it belongs to. is_function: whether it is a function that the user wrote, of no model that is known.
     """
 
     predict: Callable[[Table], Floats]
@@ -61,6 +61,12 @@ class OwnPredict:
     relative_rounding: float
     call_name: str
     library: str
+    is_function: bool = False
+
+    @property
+    def subject(self) -> str:
+        """What answers or refuses, as the subject of a sentence."""
+        return f"the function {self.call_name}" if self.is_function else "the model's own predict"
 
 
 @final

@@ -112,7 +112,7 @@ def as_black_box(
         what = f"{getattr(obj, '__name__', type(obj).__name__)}{'' if method is None else '.' + method}"
     first = inputs.align_table(rows.rows(np.arange(min(2, len(rows)))))[0]
     library = "numpy" if is_function else type(obj).__module__.partition(".")[0]
-    returned = call_own_predict(OwnPredict(call, "raw", 0.0, what, library), first)
+    returned = call_own_predict(OwnPredict(call, "raw", 0.0, what, library, is_function), first)
     width = returned.shape[1]
     scale_method = "predict" if method == "predict_proba" and _has_no_probability(obj, returned) else method
     multilabel = width == 2 and _is_multilabel(obj, call, first)
@@ -125,7 +125,7 @@ def as_black_box(
         inputs=inputs,
         outputs=outputs,
         kind=f"the function {what}" if is_function else f"{type(obj).__name__} ({library}), evaluated through {called}",
-        own_predict=OwnPredict(_SecondColumn(call) if binary else call, "raw", 0.0, what, library),
+        own_predict=OwnPredict(_SecondColumn(call) if binary else call, "raw", 0.0, what, library, is_function),
         notes=(f"{what} gives labels; what is explained is a mean of the numbers that label classes.",)
         if labels
         else (),

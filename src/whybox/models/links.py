@@ -118,6 +118,11 @@ class Outputs:
         return self.link.is_identity and self.raw_units == "probability"
 
     @property
+    def response_words(self) -> str:
+        """What the model predicts, in words: ``numbers``, or the units of its predictions."""
+        return "numbers" if self.response_units == PREDICTION_UNITS else self.response_units
+
+    @property
     def has_probability(self) -> bool:
         """Whether predictions are probabilities on either scale."""
         return "probability" in (self.raw_units, self.response_units)

@@ -28,7 +28,9 @@ from whybox.plots.style import (
     shorten_label,
     style_axes,
     text_color,
+    two_lines,
     unit_label,
+    wrapped,
     write_above,
 )
 
@@ -48,7 +50,8 @@ MAX_SIDE_LENGTH: Final = 26  # of what stands before and behind the name
 MAX_TITLE_LENGTH: Final = 40
 MARKS_BELOW: Final = 0.22  # a bar, of 1 a feature: where the intervals of diamonds lie
 TEXT_WIDTH: Final = 56  # characters of a line above the axes
-SHARE_A_CHARACTER: Final = 0.0175  # of the width of the axes, which a character of a number beside a bar takes
+TITLE_WIDTH: Final = 50
+SHARE_A_CHARACTER: Final = 0.0225  # of the width of the axes, which a character of a number beside a bar takes
 MAX_SHARE: Final = 0.35  # that all characters on one side take
 MAX_TICKS: Final = 12  # that each width has a tick of its own
 LONG_AXIS: Final = 10.0  # ratio of widths from which on their axis is logarithmic
@@ -91,7 +94,7 @@ def local(
         raise OptionError("words of a text have no place for ", Argument("beside"), "; leave it out.")
     marks = None if beside is None else _marks_of(e, beside)
     top = e.ordered(max_display)
-    ax = axes_or_new(ax, 8.4, 2.1 + 0.34 * len(top))
+    ax = axes_or_new(ax, 6.6, 2.1 + 0.34 * len(top))
     y = np.arange(len(top))[::-1]
     settled = _settled(e, top)
     values = e.values[top]
@@ -108,7 +111,7 @@ def local(
     labels = (
         [shorten_label(w) for w in distinct_words(e)] if has_words(e) else [minus_signs(w) for w in condition_labels(e)]
     )
-    ax.set_yticks(y, [labels[j] for j in top])
+    ax.set_yticks(y, [two_lines(labels[j]) for j in top])
     ax.set_ylim(-0.6, len(top) - 0.4)
     _set_limits(ax, values, low, high)
     ax.set_xlabel(_axis_words(e, len(top), beside))
@@ -261,7 +264,7 @@ def _axis_words(e: Explanation, shown: int, beside: Explanation | None) -> str:
     if left:
         what = "word" if has_words(e) else "feature"
         lines.append(f"{left:,} smaller {what}{'s are' if left > 1 else ' is'} left out")
-    return "\n".join(lines)
+    return "\n".join(wrapped(line, TEXT_WIDTH) for line in lines)
 
 
 def _write_head(
@@ -276,9 +279,9 @@ def _write_head(
 
 def write_head(ax: Axes, e: Explanation, marks: Sequence[str], title: str | None) -> None:
     """Write the title, the predictions of one row, and below them marks in bold, above the axes."""
-    bold = [line for mark in marks for line in wrap(mark, TEXT_WIDTH)]
-    words = title if title is not None else _usual_title(e)
-    write_above(ax, wrap(local_numbers(e), TEXT_WIDTH), bold, 1.25 * _small_points(), words)
+    bold = [line for mark in marks for line in wrap(minus_signs(mark), TEXT_WIDTH)]
+    words = wrapped(title if title is not None else _usual_title(e), TITLE_WIDTH)
+    write_above(ax, wrap(minus_signs(local_numbers(e)), TEXT_WIDTH), bold, 1.25 * _small_points(), words)
 
 
 def _usual_title(e: Explanation) -> str:

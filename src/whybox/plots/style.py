@@ -49,7 +49,10 @@ __all__ = [
     "shorten_label",
     "style_axes",
     "text_color",
+    "two_lines",
+    "unit_words",
     "value_label",
+    "wrapped",
     "write_above",
 ]
 
@@ -59,6 +62,7 @@ NEUTRAL: Final = "#6d83a8"  # sizes without a sign
 MISSING: Final = "#8c8c8c"
 MAX_LABEL_LENGTH: Final = 30
 MAX_VALUE_LENGTH: Final = 32  # a date with nanoseconds fits
+MAX_LINE_LENGTH: Final = 32  # of a label on one line
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
@@ -122,6 +126,25 @@ def shorten_label(name: str, longest: int = MAX_LABEL_LENGTH) -> str:
     if len(line) > longest:
         line = f"{line[: longest // 2]}…{line[-(longest // 2 - 1) :]}"
     return line.replace("$", r"\$")
+
+
+def two_lines(label: str, longest: int = MAX_LINE_LENGTH) -> str:
+    """Return a label on one line, or on two where it is long, so that it leaves room for the drawing; a second line that is too long is cut in the middle."""
+    from textwrap import wrap
+
+    first, *rest = wrap(label, longest, break_long_words=False, break_on_hyphens=False) or [""]
+    second = " ".join(rest)
+    if len(second) > longest:
+        second = f"{second[: longest // 2]}…{second[-(longest // 2 - 1) :]}"
+    return f"{first}\n{second}" if second else first
+
+
+def wrapped(text: str, width: int) -> str:
+    """Return text in lines of at most so many characters, none of which ends before a percent sign."""
+    from textwrap import fill
+
+    joined = "\N{NO-BREAK SPACE}%"
+    return fill(text.replace(" %", joined), width).replace(joined, " %")
 
 
 @lru_cache(maxsize=64)
@@ -306,7 +329,12 @@ def kind_of_outputs(e: Explanation) -> str:
 
 def unit_label(e: Explanation) -> str:
     """Return what the numbers are measured in, as it stands in brackets beside an axis."""
-    return e.units if e.named_units else "in units of the prediction"
+    return e.units if e.named_units else unit_words(e)
+
+
+def unit_words(e: Explanation) -> str:
+    """Return what the numbers are measured in, as the end of a sentence: ``in log-odds``, ``in units of the prediction``."""
+    return f"in {e.units}" if e.named_units else "in units of the prediction"
 
 
 def value_label(e: Explanation) -> str:

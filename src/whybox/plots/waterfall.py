@@ -32,6 +32,8 @@ from whybox.plots.style import (
     shorten_label,
     style_axes,
     text_color,
+    two_lines,
+    wrapped,
 )
 
 if TYPE_CHECKING:
@@ -67,6 +69,7 @@ _ROUND_PROBABILITIES: Final = (
     0.55,
     0.65,
 )
+LINE_LENGTH: Final = 50  # characters above and below the axes, whose width they have beside long labels
 MIN_DISTANCE: Final = 0.09  # of two labels, as a share of the width
 
 
@@ -105,7 +108,7 @@ def waterfall(
     ends = base + np.cumsum(values)
     starts = np.r_[base, ends[:-1]]
     half = np.array([step.half_width for step in steps])
-    ax = axes_or_new(ax, 7.4, 1.7 + 0.36 * len(steps))
+    ax = axes_or_new(ax, 6.2, 1.9 + 0.36 * len(steps))
     for y, (step, start, end) in enumerate(zip(steps, starts, ends, strict=True)):
         color = faint_text_color(0.45) if step.is_offset else POSITIVE if step.value >= 0 else NEGATIVE
         alpha = None if step.is_offset else UNSURE_ALPHA if step.includes_zero else 1.0
@@ -115,13 +118,13 @@ def waterfall(
         _write_value(ax, step.value, max(start, end + step.half_width), y)
     if half.any():
         draw_intervals(ax, np.arange(len(steps)), ends - half, ends + half)
-    ax.set_yticks(range(len(steps)), [step.label for step in steps])
+    ax.set_yticks(range(len(steps)), [two_lines(step.label) for step in steps])
     ax.set_ylim(-0.6, len(steps) - 0.4)
     _leave_room(ax, np.r_[starts, ends - half, ends + half], base)
     edges = np.arange(-0.5, len(steps))  # between the steps, where no number is
     ax.vlines([base] * len(edges), edges - 0.22, edges + 0.22, color=faint_text_color(0.6), linewidth=0.8, zorder=0)
     final = float(e.prediction) if e.prediction is not None else float(ends[-1])
-    lines = [e.units, _way_in_words(e, base, final, to_probability)]
+    lines = [e.units, *_way_in_words(e, base, final, to_probability)]
     if half.any():
         summed = " (that of the sum is not known)" * (len(e.values) > max_display)
         lines.append(f"lines: {interval_words(e)} of each step alone{summed}")
@@ -129,11 +132,11 @@ def waterfall(
             lines.append("paler: not distinguishable from 0")
         if unconverged_rows(e):
             lines.append("the errors are larger than asked")
-    ax.set_xlabel("\n".join(lines))
+    ax.set_xlabel("\n".join(wrapped(line, LINE_LENGTH) for line in lines))
     usual_title = (
         f"Row {shorten_label(str(e.coords['row'][0]))}: {e.explained} {number_in_figure(final)}{output_suffix(e)}"
     )
-    ax.set_title(title if title is not None else usual_title, loc="left")
+    ax.set_title(wrapped(title if title is not None else usual_title, LINE_LENGTH), loc="left")
     add_caution(ax, e)
     style_axes(ax)
     if to_probability is not None:
@@ -178,8 +181,10 @@ def _leave_room(ax: Axes, reached: Floats, base: float) -> None:
     ax.set_xlim(low - 0.04 * span, high + 0.17 * span)
 
 
-def _way_in_words(e: Explanation, base: float, final: float, to_probability: Callable[[Floats], Floats] | None) -> str:
-    """How the picture is read, from the base to the prediction, each with its probability."""
+def _way_in_words(
+    e: Explanation, base: float, final: float, to_probability: Callable[[Floats], Floats] | None
+) -> list[str]:
+    """How the picture is read, from the base to the prediction, each with its probability, on one line or two."""
     start, end = (
         ("", "")
         if to_probability is None
@@ -188,7 +193,12 @@ def _way_in_words(e: Explanation, base: float, final: float, to_probability: Cal
     origin = "base" if e.explained == "prediction" else f"mean {e.explained}"
     if OFFSET_INSIDE_SETTING in e.evidence.settings:
         origin += " with the offset"
-    return f"read upwards: from {origin} {number_in_figure(base)} (dashed{start}) to {e.explained} {number_in_figure(final)}{end}"
+    parts = [
+        f"read upwards: from {origin} {number_in_figure(base)} (dashed{start})",
+        f"to {e.explained} {number_in_figure(final)}{end}",
+    ]
+    whole = " ".join(parts)
+    return [whole] if len(whole) <= LINE_LENGTH else parts
 
 
 def _percent(to_probability: Callable[[Floats], Floats], value: float) -> str:

@@ -225,7 +225,7 @@ def _positive_class(model: Model, options: ReportOptions) -> int | None:
     if classes is None:
         if asked is not None:
             raise OptionError(
-                Argument(asked, getattr(options, asked)), f" is about the probability of a class, and this model predicts {model.outputs.response_units}."
+                Argument(asked, getattr(options, asked)), f" is about the probability of a class, and this model predicts {model.outputs.response_words}."
             )  # fmt: skip
         return None
     if options.positive is not None:

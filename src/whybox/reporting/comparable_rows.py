@@ -16,6 +16,7 @@ from whybox.explanation.html import number_text
 from whybox.kernels.tree_shap import leaf_indices
 from whybox.models.trees import TreeEnsemble
 from whybox.numerics.statistics import wilson_interval
+from whybox.plots.style import unit_label
 from whybox.reporting.decision_words import percent_text, truth_text
 from whybox.reporting.facts import ReportData
 from whybox.reporting.page import html_table
@@ -81,7 +82,7 @@ def comparable_html(f: ReportData, e: Explanation, near: Neighbours) -> str:
     """
     predicted, labels = f.predicted(e), f.rows.row_labels
     shown = range(min(NEIGHBOURS_SHOWN, len(near.rows)))
-    head = ["Row" if f.asked.ids_name is None else f.asked.ids_name, "Shared leaves" if near.of_leaves else f"Distance ({e.units})"]  # fmt: skip
+    head = ["Row" if f.asked.ids_name is None else f.asked.ids_name, "Shared leaves" if near.of_leaves else f"Distance ({unit_label(e)})"]  # fmt: skip
     columns = [
         [str(labels[near.rows[i]]) for i in shown],
         [
@@ -116,4 +117,4 @@ def _true_of(f: ReportData, e: Explanation, near: Neighbours) -> str:
     k = f.classes.index(name)
     hits = int((truth == k).sum())
     least, most = wilson_interval(hits, count)
-    return f" Of the nearest {count}, {hits} are truly {f.class_words(k)} (95 % interval {percent_text(least)} to {percent_text(most)})."
+    return f" Of the nearest {count}, {hits} {'is' if hits == 1 else 'are'} truly {f.class_words(k)} (95 % interval {percent_text(least)} to {percent_text(most)})."

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Final
 
+import numpy as np
+
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
-from whybox.explanation.top import reasons_in_words, top_positions
+from whybox.explanation.top import reasons_in_words, shares_of_row, top_positions
 from whybox.models.losses import likeliest_classes
 from whybox.reporting.facts import ReportData
 
 __all__ = ["NUMBER_OF_REASONS", "main_reasons", "percent_text", "prediction_words", "row_name", "truth_text"]
 
 NUMBER_OF_REASONS: Final = 4
+LEAST_SHARE: Final = 0.01  # of the contributions of a row, that a reason beside the first has
 
 
 def percent_text(share: float) -> str:
@@ -61,8 +64,10 @@ def prediction_words(f: ReportData, e: Explanation, position: int, *, likeliest:
 
 def main_reasons(one: Explanation) -> str:
     """Return the reasons of one decision as the end of a sentence: what raised the prediction and what lowered it."""
-    texts = reasons_in_words(one, top_positions(one, NUMBER_OF_REASONS), "{feature} = {value}", "{feature}")
-    signs = one.values[top_positions(one, NUMBER_OF_REASONS)]
+    top = top_positions(one, NUMBER_OF_REASONS)
+    top = top[np.r_[True, shares_of_row(one)[top[1:]] >= LEAST_SHARE]]
+    texts = reasons_in_words(one, top, "{feature} = {value}", "{feature}")
+    signs = one.values[top]
     raised = [text for text, value in zip(texts, signs, strict=True) if value > 0]
     lowered = [text for text, value in zip(texts, signs, strict=True) if value < 0]
     parts = [f"raised by {', '.join(raised)}"] if raised else []

@@ -17,7 +17,7 @@ from whybox.explanation.html import capitalized
 from whybox.methods.common.output import resolve_output
 from whybox.models.base import Model
 from whybox.models.links import ELEMENTWISE_LINKS
-from whybox.models.losses import are_of_one_target, class_labels, class_probabilities
+from whybox.models.losses import MAX_EXCESS, are_of_one_target, class_labels, class_probabilities
 from whybox.reporting.asked_rows import AskedRows
 from whybox.reporting.explained_rows import ExplainedRows
 from whybox.reporting.options import ReportOptions
@@ -29,6 +29,9 @@ MAX_FEATURES_DRAWN: Final = 12
 
 
 MAX_OUTPUTS_DRAWN: Final = 4  # outputs that get pictures of their own
+
+
+MAX_OUTPUTS_NAMED: Final = 6  # in a sentence
 
 
 MAX_TABLE_LINES: Final = 40
@@ -139,12 +142,31 @@ class ReportData:
         name = e.output_name
         return "" if name is None else output_words(name, of_class=self.predicts_probability)
 
+    @property
+    def kind_of_outputs(self) -> str:
+        """What one of several outputs is: ``class`` or ``output``."""
+        return "class" if self.predicts_probability else "output"
+
+    @property
+    def kinds_of_outputs(self) -> str:
+        """What several outputs are."""
+        return "classes" if self.predicts_probability else "outputs"
+
+    def names_beyond(self, count: int) -> str:
+        """Return which outputs are beyond the first so many that get pictures, in words; empty where there are none."""
+        names = self.explanation.output_names
+        drawn = {e.output_name for e in self.views[:count]}
+        left = [output_words(name, of_class=self.predicts_probability) for name in names if name not in drawn]
+        more = len(left) - MAX_OUTPUTS_NAMED
+        return ", ".join(left[:MAX_OUTPUTS_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
     @cached_property
     def _response(self) -> tuple[Floats, str]:
         """Predictions of all rows (rows, outputs explained), on the scale of the model's own predictions, and their units."""
         outputs = self.model.outputs
         selection = resolve_output(outputs, self.output, outputs.scale or "response")
-        return selection.from_raw(self.explained.raw, outputs.link), selection.units
+        values = selection.from_raw(self.explained.raw, outputs.link)
+        return _without_excess(values) if selection.units == "probability" else values, selection.units
 
     @property
     def predicts_probability(self) -> bool:
@@ -181,7 +203,9 @@ class ReportData:
     def class_probabilities(self) -> Floats | None:
         """Probabilities of all rows, (rows, classes), in the order of ``classes``; None where the model has none."""
         outputs = self.model.outputs
-        return None if self.classes is None else class_probabilities(outputs, outputs.link(self.explained.raw))
+        if self.classes is None:
+            return None
+        return _without_excess(class_probabilities(outputs, outputs.link(self.explained.raw)))
 
     @cached_property
     def classes(self) -> tuple[str, ...] | None:
@@ -196,3 +220,9 @@ class ReportData:
         """Return what a class is called in a sentence: its name, or ``class 1``."""
         assert self.classes is not None  # noqa: S101  # the caller asks of a classifier
         return output_words(self.classes[position], of_class=True)
+
+
+def _without_excess(probabilities: Floats) -> Floats:
+    """Probabilities that a sum over trees has rounded beyond 0 or 1, at that end."""
+    cut = np.clip(probabilities, 0.0, 1.0)
+    return np.where(np.abs(probabilities - cut) <= MAX_EXCESS, cut, probabilities)

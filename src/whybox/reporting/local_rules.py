@@ -7,11 +7,13 @@ from typing import Final
 
 import numpy as np
 
+from whybox.core.label_choice import output_words
 from whybox.data.table import Table
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import capitalized
 from whybox.explanation.rule_rows import (
+    has_conditions,
     promised_precision,
     rule_bounds,
     rule_number,
@@ -43,7 +45,7 @@ def rules_html(f: ReportData, rows: Table, background: Table) -> str:
     if seconds > MAX_SECONDS:
         return _not_shown(f"{MAX_EVALS:,} predictions would take {duration_text(seconds)}; see wb.anchors.")
     try:
-        return _rules(explainer(rows))
+        return _rules(f, explainer(rows))
     except (OptionError, InputError, UnsupportedModelError, LimitError) as reason:
         return _not_shown(str(reason))
 
@@ -52,27 +54,29 @@ def _not_shown(reason: str) -> str:
     return f"<p class=faint>Rules are not shown: {escape(reason)}</p>"
 
 
-def _rules(e: Explanation) -> str:
-    each = [e[i] for i in range(len(e))]
-    lines = [
-        (
-            str(one.coords["row"][0]),
-            ". ".join([rule_sentence(one), *(capitalized(text) for text in rule_warnings(one))]),
-            _precision_text(one),
-            share_text(rule_number(one, "coverage")),
-        )
-        for one in each
-    ]
-    table = html_table(("Row", "Rule", "Precision", "Coverage"), lines, text=(1,))
+def _rules(f: ReportData, e: Explanation) -> str:
+    lines = [_line(e[i]) for i in range(len(e))]
+    head = ("Row" if f.asked.ids_name is None else f.asked.ids_name, "Rule", "Precision", "Coverage")
+    table = html_table(head, lines, text=(1,))
     level = share_text(float(e.evidence.settings["level"]))
     return (
-        "<h3>Rules that keep the class</h3>"
+        "<div class=seen><h3>Rules that keep the class</h3>"
         "<p>Where the conditions of a rule hold, the model nearly always predicts the class of the row (anchors). Precision is the share of background rows "
         "that keep the class when every cell that breaks a condition is replaced by one of a background row that meets it. "
         f"A rule is certified where this is at least {share_text(promised_precision(e))}, at a confidence of {level} for each row. "
         "Coverage is the share of background rows that meet the rule.</p>"
-        f"{table}<p class=faint>{e.evidence.settings['predictions']:,} predictions of rows drawn for these rules.</p>"
+        f"{table}<p class=faint>{e.evidence.settings['predictions']:,} predictions of rows drawn for these rules.</p></div>"
     )
+
+
+def _line(one: Explanation) -> tuple[str, str, str, str]:
+    """One row of the table: its name, the rule in words, its precision and coverage."""
+    row, label = str(one.coords["row"][0]), output_words(str(one.extras["label"][1]), of_class=True)
+    warnings = rule_warnings(one)
+    if warnings and not has_conditions(one):
+        return row, f"No rule was found that keeps {label} often enough.", "", ""
+    sentence = ". ".join([rule_sentence(one, label), *(capitalized(text) for text in warnings)])
+    return row, sentence, _precision_text(one), share_text(rule_number(one, "coverage"))
 
 
 def _precision_text(e: Explanation) -> str:

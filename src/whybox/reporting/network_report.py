@@ -12,7 +12,6 @@ from whybox.checks.result import Checks
 from whybox.core.atomic_write import atomic_write
 from whybox.core.progress import progress_counter
 from whybox.errors import Argument, OptionError, UnsupportedModelError
-from whybox.explanation.evidence import EVIDENCE_LINES
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.methods.registry import of_id
@@ -20,8 +19,9 @@ from whybox.methods.saliency.options import ReadingOptions
 from whybox.methods.saliency.plan import first_rows, first_targets
 from whybox.methods.saliency.saliency import saliency
 from whybox.reporting.check_budget import CheckChoice, bytes_per_row, choose_checks, requested_checks
-from whybox.reporting.cover import date_text
+from whybox.reporting.cover import network_cover_html
 from whybox.reporting.page import html_page, html_table
+from whybox.reporting.sections.evidence import LINES_SHOWN
 from whybox.reporting.sections.saliency_maps import ROWWISE, MethodMaps, saliency_maps_section
 
 __all__ = ["network_report"]
@@ -87,10 +87,8 @@ def network_report(  # noqa: PLR0913  # all options of a report
     ]
     html = html_page(
         title or f"Where {first.evidence.model.split(' (')[0]} looks",
-        f"{len(first):,} row{'s' if len(first) != 1 else ''}"
-        + (f" from {source}" if source else "")
-        + f"; {date_text()}",
         about,
+        cover=network_cover_html(first, source),
     )
     with atomic_write(path) as part:
         part.write_text(html, encoding="utf-8")
@@ -226,8 +224,5 @@ def _check_table(s: MethodMaps, results: Checks, plan: CheckChoice) -> str:
 
 
 def _evidence_block(e: Explanation) -> str:
-    shown = [
-        key for key in EVIDENCE_LINES if key != "seconds"
-    ]  # of this run only; the page depends on the numbers alone
-    lines = e.evidence.lines(*shown)
+    lines = e.evidence.lines(*LINES_SHOWN)
     return f"<h3>{escape(e.evidence.method)}</h3>" + html_table(("What", "Is"), lines, text=(1,))

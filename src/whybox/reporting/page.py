@@ -17,6 +17,9 @@ _SECURITY_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
 )
 
+_LONG_WORD: Final = re.compile(r"\S{13,}")
+_LONG_PIECE: Final = re.compile(r"(?:&[#\w]+;|.){1,16}")  # a character of HTML is never cut
+
 _STYLE_SHEET: Final = """
 :root { color-scheme: light dark; --ink: #1b1f24; --faint: #5a6472; --line: #d9dee5; --paper: #ffffff; --box: #f5f7f9; --good: #1a7f4b; --bad: #b3261e; --shade: #0003; }
 @media (prefers-color-scheme: dark) {
@@ -37,7 +40,6 @@ p { margin: .4rem 0 .8rem; max-width: 46rem; }
 .cover dt { color: var(--faint); } .cover dd { margin: 0; overflow-wrap: anywhere; }
 .answers dt { font-weight: 600; margin-top: .9rem; } .answers dd { margin: .1rem 0 0; max-width: 46rem; }
 .answers ul { margin: .2rem 0; padding-left: 1.2rem; }
-.decision th:first-child, .decision td:first-child { min-width: 7.6rem; }
 .decision { display: grid; grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); gap: .2rem 1.6rem; align-items: start; margin: 1rem 0 1.6rem; }
 .decision > :first-child, .decision > .wide { grid-column: 1 / -1; }
 nav ul { list-style: none; display: flex; flex-wrap: wrap; gap: .2rem 1.1rem; padding: 0; margin: .8rem 0; }
@@ -58,8 +60,8 @@ summary { cursor: pointer; color: var(--faint); font-size: .88rem; }
   linear-gradient(to left, var(--shade), transparent) right / .8rem 100% no-repeat scroll; }
 table { border-collapse: collapse; font-size: .88rem; margin: .5rem 0; }
 th, td { padding: .18rem .8rem .18rem 0; text-align: right; vertical-align: top; border-bottom: 1px solid var(--line); }
-th:first-child, td:first-child { text-align: left; overflow-wrap: anywhere; min-width: 6.5rem; max-width: 24rem; }
-td.text, th.text { text-align: left; overflow-wrap: anywhere; min-width: 5rem; max-width: 34rem; }
+th:first-child, td:first-child { text-align: left; overflow-wrap: break-word; min-width: 6.5rem; max-width: 24rem; }
+td.text, th.text { text-align: left; overflow-wrap: break-word; min-width: 5rem; max-width: 34rem; }
 td.word, th.word { text-align: left; white-space: nowrap; } td.whole { white-space: nowrap; }
 caption { text-align: left; max-width: calc(100vw - 2.6rem); color: var(--faint); padding-bottom: .2rem; }
 .grid > * { min-width: 0; }
@@ -73,10 +75,10 @@ code { font-size: .88em; overflow-wrap: anywhere; }
 @media (max-width: 60rem) { .decision { grid-template-columns: minmax(0, 1fr); } }
 @media (max-width: 40rem) {
   .picture { overflow-x: auto; }
-  .picture svg { max-width: none; width: auto; min-width: 26rem; } .grid .picture svg { max-width: 100%; min-width: 0; width: 100%; }
+  .picture svg { max-width: 35rem; width: auto; min-width: 26rem; } .grid .picture svg { max-width: 100%; min-width: 0; width: 100%; }
   h1 { font-size: 1.35rem; }
   .cover { grid-template-columns: 1fr; gap: 0; } .cover dd { margin-bottom: .3rem; }
-  th:first-child, td:first-child, td.text, th.text { max-width: 11rem; } td.text { min-width: 8rem; }
+  th, td { padding-right: .5rem; } th:first-child, td:first-child { min-width: 5.6rem; max-width: 11rem; } td.text { min-width: 6rem; }
   .checks, .checks thead, .checks tbody { display: block; }
   .checks tr { display: grid; grid-template-columns: 1fr 7rem 4.5rem; border-bottom: 1px solid var(--line); }
   .checks th, .checks td { border: 0; }
@@ -87,24 +89,24 @@ code { font-size: .88em; overflow-wrap: anywhere; }
 @page { margin: 15mm 14mm; }
 @media print {
   :root { color-scheme: light; --ink: #000; --faint: #444; --line: #bbb; --paper: #fff; --box: #fff; }
-  body { max-width: none; padding: 0; font-size: 9.5pt; line-height: 1.4; }
+  body { max-width: none; padding: 0; font-size: 8.6pt; line-height: 1.3; }
   nav { display: none; }
-  .titled { break-after: page; padding-top: 30mm; } .titled h1 { font-size: 22pt; margin-bottom: 8mm; }
-  section { break-before: page; } section.follows, main > section:first-child { break-before: auto; }
+  .titled { break-after: page; padding-top: 30mm; } .titled h1 { font-size: 20pt; margin-bottom: 8mm; }
+  section { break-before: page; } section.follows, main > section:first-child { break-before: auto; } section.follows { break-inside: avoid; }
   h2, h3, h4, section > p, summary { break-after: avoid; }
   h2, h3, p { break-inside: avoid; }
   h2 { margin-top: .6rem; } section:not(.follows) > h2 { border: 0; margin: 0; padding: 0; }
-  svg { max-height: 6.6cm; }
-  .grid svg { max-height: 4.7cm; }
-  .grid figcaption { margin: 0; font-size: 8pt; }
+  svg { max-height: 8.6cm; }
+  .grid svg { max-height: 5cm; } .grid figure { margin: .2rem 0 0; }
+  figcaption, summary { margin: 0; font-size: 8pt; }
   .words span { print-color-adjust: exact; }
   .grid { grid-template-columns: 1fr 1fr; gap: .2rem .8rem; } .grid > * { break-inside: avoid; }
-  .seen { break-inside: avoid; }
+  .seen { break-inside: avoid; } .seen svg { max-height: 7.4cm; } .seen > p { margin: .2rem 0; }
+  th:first-child, td:first-child { min-width: 4.5rem; } td.text, th.text { min-width: 3.6rem; }
   .decision { grid-template-columns: minmax(0, 5fr) minmax(0, 4fr); break-inside: avoid; margin: .3rem 0 .6rem; }
-  .decision svg { max-height: 6cm; } .decision h4 { margin: .2rem 0 0; }
+  .decision svg { max-height: 8.4cm; } .decision h4 { margin: .2rem 0 0; }
   .decision p { margin: .1rem 0; } .decision .faint { font-size: 8pt; } .decision table { margin: .1rem 0; font-size: 7.5pt; }
   table { font-size: 8pt; line-height: 1.3; }
-  th:first-child, td:first-child { min-width: 3.4rem; } td.text, th.text { min-width: 2.6rem; }
   th, td { padding: .1rem .5rem .1rem 0; }
   tr { break-inside: avoid; }
   figure { break-inside: auto; margin: .4rem 0 .6rem; }
@@ -126,7 +128,6 @@ def guide_html(look_for: str, not_conclude: str) -> str:
 
 def html_page(
     title: str,
-    subtitle: str,
     sections: Sequence[tuple[str, str, str]],
     *,
     cover: str = "",
@@ -135,10 +136,9 @@ def html_page(
     """Return the whole page.
 
     Args:
-        title, subtitle: plain text. cover: HTML below them; printed, it has a page of its own.
+        title: plain text. cover: HTML below it; printed, both have a page of their own.
         sections: (anchor, heading, HTML body). follows: anchors of sections that, printed, do not begin a page.
     """
-    below = f'<p class="faint">{escape(subtitle)}</p>' if subtitle else ""
     links = "".join(f'<li><a href="#{escape(anchor)}">{escape(heading)}</a></li>' for anchor, heading, _ in sections)
     body = "".join(
         f'<section id="{escape(anchor)}"{"" if anchor not in follows else " class=follows"}><h2>{escape(heading)}</h2>{html}</section>'
@@ -148,23 +148,32 @@ def html_page(
         f'<!DOCTYPE html>\n<html lang="en"><head><meta charset="utf-8">'
         f'<meta http-equiv="Content-Security-Policy" content="{_SECURITY_POLICY}">'
         f'<meta name="viewport" content="width=device-width, initial-scale=1"><title>{escape(title)}</title><style>{_STYLE_SHEET}</style></head>'
-        f"<body><header{' class=titled' if cover else ''}><h1>{escape(title)}</h1>{below}{cover}</header>"
+        f"<body><header{' class=titled' if cover else ''}><h1>{escape(title)}</h1>{cover}</header>"
         f'<nav aria-label="Sections"><ul>{links}</ul></nav><main>{body}</main></body></html>\n'
     )
 
 
 def _typeset(html: str) -> str:
-    """Set the page's own words as pictures are set: minus signs before numbers, and no line break before a percent sign.
+    """Set the page's own words: minus signs as in pictures, no line break inside ``95 %``, ``class 1`` and before ``=``, and places to break long names at.
 
     Pictures, code and the words of explained texts stay as they are.
     """
 
     def set_text(found: re.Match[str]) -> str:
-        return found[0] if found[2] is None else f">{minus_signs(found[2]).replace(' %', NO_BREAK + '%')}"
+        if found[2] is None:
+            return found[0]
+        text = re.sub(r" (?=%|= )|(?<=\b[Cc]lass) (?=\d)", NO_BREAK, minus_signs(found[2]))
+        return f">{_LONG_WORD.sub(_breakable, text)}"
 
     return re.sub(
-        r"<(?:(svg|style|code)\b.*?</\1>|div class=words>.*?</div>)|>([^<]+)", set_text, html, flags=re.DOTALL
+        r"<(?:(svg|style|code|title)\b.*?</\1>|div class=words>.*?</div>)|>([^<]+)", set_text, html, flags=re.DOTALL
     )
+
+
+def _breakable(word: re.Match[str]) -> str:
+    """A long name or fingerprint with places where a line may break: behind underscores and slashes, and in what is still long."""
+    pieces = re.findall(r"(?:&[#\w]+;|[^_/])*[_/]+|(?:&[#\w]+;|[^_/])+", word[0])
+    return "<wbr>".join("<wbr>".join(_LONG_PIECE.findall(piece)) for piece in pieces)
 
 
 def html_table(

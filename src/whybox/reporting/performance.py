@@ -24,6 +24,7 @@ from whybox.numerics.rounding import rounding_floor, varies
 __all__ = [
     "Calibration",
     "Performance",
+    "above_rounding",
     "calibrate",
     "largest_mistakes",
     "measure_performance",
@@ -92,11 +93,19 @@ def largest_mistakes(performance: Performance, predictions: Floats) -> list[tupl
 def _regression_scores(predicted: Floats, truth: Floats) -> Performance:
     squared = LOSSES["squared"](truth, predicted)
     scores = [
-        ("RMSE", float(np.sqrt(squared.mean())), "root mean squared error, in units of the target"),
-        ("MAE", float(LOSSES["absolute"](truth, predicted).mean()), "mean absolute error, in units of the target"),
+        (
+            "RMSE",
+            above_rounding(float(np.sqrt(squared.mean())), predicted, truth),
+            "root mean squared error, in units of the target",
+        ),
+        (
+            "MAE",
+            above_rounding(float(LOSSES["absolute"](truth, predicted).mean()), predicted, truth),
+            "mean absolute error, in units of the target",
+        ),
         (
             "Bias",
-            _above_rounding(float((predicted - truth).mean()), predicted, truth),
+            above_rounding(float((predicted - truth).mean()), predicted, truth),
             "mean of prediction minus truth",
         ),
     ]
@@ -113,8 +122,8 @@ def _regression_scores(predicted: Floats, truth: Floats) -> Performance:
     return Performance("regression", tuple(scores), truth, predicted)
 
 
-def _above_rounding(difference: float, *of: Floats) -> float:
-    """A difference of means, and 0 where it is rounding of these numbers."""
+def above_rounding(difference: float, *of: Floats) -> float:
+    """Return a difference, or a mean of differences, and 0 where it is rounding of these numbers."""
     return difference if abs(difference) > max(float(rounding_floor(values)) for values in of) else 0.0
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from whybox.core.atomic_write import atomic_write
+from whybox.core.progress import progress_of_parts
 from whybox.data.table import as_table
 from whybox.errors import Argument, InputError, LimitError, NonFiniteError, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation
@@ -57,17 +58,19 @@ def table_report(  # noqa: PLR0913  # all that a report takes
     asked = settle_rows(model, as_table(X), y, options, explained.scale)
     _check_background(asked.model, background)
     behind = None if background is None else as_table(background, what="the background")
-    with _rows_by_id(asked):
-        found = explain_report_rows(asked.model, asked.table, behind, explained, asked.truth, asked.chosen)
-    facts = ReportData(asked, options, found, explained.output, explained.scale, explained.players, behind)
     bodies = {}
-    for section in sorted(sections, key=lambda s: s.position):  # the last one shows what the others have noted
-        of_section = [spec for spec in more if spec.section == section.anchor]
-        bodies[section.anchor] = _with_methods(_built(section, facts), of_section, facts, asked.truth)
+    with progress_of_parts(len(sections) + 1, description="Report", unit="parts") as done:
+        with _rows_by_id(asked):
+            found = explain_report_rows(asked.model, asked.table, behind, explained, asked.truth, asked.chosen)
+        done(1)
+        facts = ReportData(asked, options, found, explained.output, explained.scale, explained.players, behind)
+        for section in sorted(sections, key=lambda s: s.position):  # the last one shows what the others have noted
+            of_section = [spec for spec in more if spec.section == section.anchor]
+            bodies[section.anchor] = _with_methods(_built(section, facts), of_section, facts, asked.truth)
+            done(1)
     name = options.model_name or (Path(model).name if isinstance(model, (str, PathLike)) else None)
     page = html_page(
-        options.title or report_title(facts),
-        "",
+        options.title or report_title(facts, name),
         [(s.anchor, s.heading, f"{guide_html(s.look_for, s.not_conclude)}{bodies[s.anchor]}") for s in sections if bodies[s.anchor] is not None],
         cover=cover_html(facts, name),
         follows=[s.anchor for s in sections if not s.begins_page],

@@ -171,7 +171,7 @@ def _resolve_scale(outputs: Outputs, scale: Any) -> tuple[Literal["raw", "respon
     if scale == "probability" and not outputs.has_probability:
         raise OptionError(
             Argument("scale", "probability"),
-            f": this model predicts {outputs.response_units}, not probabilities. Leave ",
+            f": this model predicts {outputs.response_words}, not probabilities. Leave ",
             Argument("scale"),
             " out, or use ",
             Argument("scale", "response"),

@@ -16,7 +16,7 @@ from whybox.methods.common.options import PredictionOptions
 from whybox.methods.common.output import EVERY_OUTPUT, OutputSelection, resolve_output
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
 from whybox.models.base import Model
-from whybox.models.links import PREDICTION_UNITS, Outputs
+from whybox.models.links import Outputs
 from whybox.models.losses import (
     CLASS_LOSSES,
     Loss,
@@ -229,9 +229,8 @@ def choose_loss(loss: Any, outputs: Outputs, labels: Sequence[str] | None) -> Lo
     chosen = as_loss(loss)
     of_classes = chosen.name in CLASS_LOSSES
     if of_classes and labels is None:
-        what = "numbers" if outputs.response_units == PREDICTION_UNITS else outputs.response_units
         raise OptionError(
-            Argument("loss", chosen.name), f" needs probabilities of classes; this model predicts {what}. Take ",
+            Argument("loss", chosen.name), f" needs probabilities of classes; this model predicts {outputs.response_words}. Take ",
             Argument("loss", "squared"), ".",
         )  # fmt: skip
     if not of_classes and labels is not None:

@@ -12,9 +12,10 @@ from whybox.explanation.errors_of_values import includes_zero
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import as_numbers, feature_values
 from whybox.explanation.html import number_text
-from whybox.explanation.negligible import negligible_size
+from whybox.explanation.negligible import negligible_size, without_rounding
 from whybox.numerics.statistics import spearman
 from whybox.plots.beeswarm import beeswarm
+from whybox.plots.style import unit_words
 from whybox.reporting.estimates import paragraph_on_background, paragraph_on_errors
 from whybox.reporting.facts import MAX_FEATURES_DRAWN, MAX_OUTPUTS_DRAWN, ReportData
 from whybox.reporting.page import html_table
@@ -56,10 +57,11 @@ SECTION: Final = Section(
 
 def _swarm_figure(e: Explanation, name: str, heading: str) -> str:
     near_zero = None if e.std_error is None else includes_zero(e)
+    shown = without_rounding(e)
     lines = [
         (
             e.feature_names[j],
-            *(number_text(float(q)) for q in np.quantile(e.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
+            *(number_text(float(q)) for q in np.quantile(shown.values[:, j], [0, 0.25, 0.5, 0.75, 1])),
             _direction_of_values(e, int(j)),
             *(() if near_zero is None else (_rows_beyond_zero(near_zero[:, j]),)),
         )
@@ -71,7 +73,7 @@ def _swarm_figure(e: Explanation, name: str, heading: str) -> str:
         lambda: beeswarm(e, max_display=MAX_FEATURES_DRAWN),
         title=f"Attributions {name}".strip(),
         description="Colour is the feature's own value: blue low, red high, grey where there is no order.",
-        table=html_table(head, lines, caption=f"Attributions in {e.units}", text=(6,)),
+        table=html_table(head, lines, caption=f"Attributions {unit_words(e)}", text=(6,)),
     )
     return (f"<h3>{escape(heading)}</h3>" if heading else "") + drawn
 
@@ -97,4 +99,6 @@ def _rows_beyond_zero(near_zero: npt.NDArray[np.bool_]) -> str:
 
 def left_out(f: ReportData) -> str:
     left = len(f.explanation.output_names) - MAX_OUTPUTS_DRAWN
-    return f"<p class=faint>{left} more outputs are in the numbers but not drawn.</p>" if left > 0 else ""
+    if left <= 0:
+        return ""
+    return f"<p class=faint>{left} more {f.kinds_of_outputs if left > 1 else f.kind_of_outputs} {'are' if left > 1 else 'is'} in the numbers but not drawn.</p>"

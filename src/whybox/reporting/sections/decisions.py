@@ -13,8 +13,9 @@ from whybox.explanation.errors_of_values import error_of_sum, includes_zero, unc
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.feature_values import shown_values
 from whybox.explanation.html import capitalized, error_text, number_text
+from whybox.explanation.negligible import without_rounding
 from whybox.explanation.top import shares_of_row, top_positions
-from whybox.plots.style import shorten_label, value_text
+from whybox.plots.style import shorten_label, unit_label, value_text
 from whybox.plots.waterfall import waterfall
 from whybox.reporting.comparable_rows import Neighbours, comparable_html, nearest_rows
 from whybox.reporting.decision_words import (
@@ -32,8 +33,9 @@ from whybox.reporting.performance import largest_mistakes
 from whybox.reporting.section import Section
 from whybox.reporting.svg import html_figure
 
-__all__ = ["chosen_rows", "decisions_section"]
+__all__ = ["MAX_OUTPUTS", "chosen_rows", "decisions_section"]
 
+MAX_OUTPUTS: Final = 2  # whose decisions are drawn
 _ERRORS_OF_STEPS: Final = (
     f"The standard error stands beside each number; a line is the interval of its step alone. Where it includes 0, the step is paler and marked as {NEAR_ZERO}: "
     "nothing shows that the feature raised or lowered this prediction."
@@ -49,7 +51,7 @@ def decisions_section(f: ReportData) -> str:
     out = [f"<p>{caption}</p>", paragraph_on_errors(f.explanation, _ERRORS_OF_STEPS)]
     if len(f.explanation) < len(f.rows):
         out.append(f"<p>The rows are among the {f.which_rows} that are explained.</p>")
-    for e in f.views[:2]:
+    for e in f.views[:MAX_OUTPUTS]:
         if f.name(e):
             out.append(f"<h3>{escape(f.heading(e))}</h3>")
         chosen = chosen_rows(f, e)
@@ -59,6 +61,9 @@ def decisions_section(f: ReportData) -> str:
             _decision(f, e, position, why, None if near is None else near[i])
             for i, (position, why) in enumerate(chosen)
         ]
+    if left := f.names_beyond(MAX_OUTPUTS):
+        own = f"A report about one {f.kind_of_outputs} has its own: output=, on the command line --output."
+        out.append(f"<p class=faint>Decisions are not drawn for {escape(left)}. {own}</p>")
     return "".join(out)
 
 
@@ -91,8 +96,7 @@ def chosen_rows(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
     assert e.prediction is not None  # noqa: S101  # explanations of rows have predictions
     if f.asked.chosen is not None:
         return [(int(np.searchsorted(f.explained.which, at)), "chosen") for at in f.asked.chosen]
-    p = np.asarray(e.prediction)
-    order = np.argsort(p, kind="stable")
+    order = np.argsort(f.predicted(e)[f.explained.which], kind="stable")  # what the page calls the prediction
     picks = [
         (int(order[-1]), "highest prediction"),
         (int(order[len(order) // 2]), "median prediction"),
@@ -100,14 +104,14 @@ def chosen_rows(f: ReportData, e: Explanation) -> list[tuple[int, str]]:
     ]
     performance = f.explained.performance_of_explained
     if performance is not None:
-        picks += largest_mistakes(performance, p)
+        picks += largest_mistakes(performance, np.asarray(e.prediction))
     seen: set[int] = set()
     return [(i, why) for i, why in picks if not (i in seen or seen.add(i))]  # type: ignore[func-returns-value]
 
 
 def _decision(f: ReportData, e: Explanation, position: int, why: str, near: Neighbours | None) -> str:
     """One decision: in words, as a picture, its main reasons as a table, and comparable rows."""
-    one = e[position]
+    one = without_rounding(e[position])
     words = prediction_words(f, e, position)
     name = row_name(f, e.coords["row"][position])
     truth = "" if f.truth is None else f" True: {truth_text(f, int(f.explained.which[position]))}."
@@ -125,9 +129,7 @@ def _at_threshold(f: ReportData, position: int) -> str:
     if threshold is None or positive is None or f.class_probabilities is None:
         return ""
     counts = f.class_probabilities[f.explained.which[position], positive] >= threshold
-    return (
-        f" {'Counts' if counts else 'Does not count'} as {f.class_words(positive)}, which takes {100 * threshold:g} %."
-    )
+    return f" It {'counts' if counts else 'does not count'} as {f.class_words(positive)}, which begins at {100 * threshold:g} %."
 
 
 def _reasons_table(one: Explanation) -> str:
@@ -138,7 +140,7 @@ def _reasons_table(one: Explanation) -> str:
             one.feature_names[j],
             "" if own is None else value_text(own[0]),
             number_text(float(one.values[j]), 3, sign=True),
-            f"{100 * shares[j]:.0f} %",
+            percent_text(float(shares[j])),
         )
         for j, own in zip(top, values, strict=True)
     ]
@@ -146,7 +148,7 @@ def _reasons_table(one: Explanation) -> str:
 
 
 def _decision_figure(f: ReportData, e: Explanation, position: int, name: str, why: str, words: str) -> str:
-    one = e[position]
+    one = without_rounding(e[position])
     order = np.argsort(-np.abs(one.values), kind="stable")
     near_zero = includes_zero(one)
     lines: list[tuple[str, ...]] = []
@@ -163,7 +165,7 @@ def _decision_figure(f: ReportData, e: Explanation, position: int, name: str, wh
     lines += [
         (*cells, *([""] if one.std_error is not None else [])) for cells in _last_lines(one, order[MAX_TABLE_LINES:])
     ]
-    head = ("Feature", "Value", f"Attribution ({one.units})", *(["Remark"] if one.std_error is not None else []))
+    head = ("Feature", "Value", f"Attribution ({unit_label(one)})", *(["Remark"] if one.std_error is not None else []))
     short = prediction_words(f, e, position, likeliest=False)
     return html_figure(
         lambda: waterfall(one, to_probability=f.probability_link(e), title=f"{shorten_label(name, 24)}: {shorten_label(short, 60)}"),

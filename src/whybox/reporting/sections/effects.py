@@ -19,6 +19,7 @@ from whybox.methods.effects.problem import EffectsProblem, resolve_effects
 from whybox.methods.effects.result import compute_effects
 from whybox.plots.curve import curve
 from whybox.plots.heatmap import heatmap
+from whybox.plots.style import unit_words
 from whybox.reporting.facts import MAX_EVALS, ReportData
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
@@ -112,7 +113,7 @@ def curve_figure(effects: Effects, name: str) -> str:
     return html_figure(
         lambda: curve(e, legend="output" in e.dims),
         title=f"Effect of {name}",
-        description=f"{name}: {e.evidence.method.lower()}, {e.units}.",
+        description=f"{name}: {e.evidence.method.lower()}, {unit_words(e)}.",
         table=html_table((name, *several, "Off the data"), lines, caption="Value, with its standard error"),
     )
 
@@ -140,7 +141,7 @@ def _pairs(f: ReportData, problem: EffectsProblem) -> str:
     drawn = html_figure(
         lambda: heatmap(sizes_of_output, max_display=FEATURES_PAIRED),
         title=f"Interactions{about}",
-        description=f"Root mean square of what two features do together beyond what each does alone{about}, {sizes_of_output.units}.",
+        description=f"Root mean square of what two features do together beyond what each does alone{about}, {unit_words(sizes_of_output)}.",
         table=html_table(("Feature", "And", "Size", "Friedman's H squared"), frame, text=(1,)),
     )
     return f"<div class=seen><h3>Which features act together{escape(about)}</h3>{drawn}</div>"

@@ -13,7 +13,7 @@ from whybox.data.table import Floats
 from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import number_text
 from whybox.numerics.statistics import mean_interval, wilson_interval
-from whybox.plots.style import NEGATIVE, axes_or_new, shorten_label, style_axes
+from whybox.plots.style import NEGATIVE, axes_or_new, shorten_label, style_axes, unit_words
 from whybox.reporting.asked_rows import Grouping
 from whybox.reporting.decision_words import percent_text
 from whybox.reporting.facts import ReportData
@@ -124,9 +124,9 @@ def _rate(part: int, whole: int) -> tuple[float, float, float]:
     return (part / whole if whole else float("nan"), *wilson_interval(part, whole))
 
 
-def _interval_text(point: tuple[float, float, float], *, percent: bool) -> str:
+def _interval_text(point: tuple[float, float, float], *, percent: bool, digits: int = 3) -> str:
     """A mean with its interval, which of probabilities is cut at 0 and 1; alone where one row has none."""
-    number: Callable[[float], str] = (lambda v: percent_text(min(max(v, 0.0), 1.0))) if percent else (lambda v: number_text(v, 3))  # fmt: skip
+    number: Callable[[float], str] = (lambda v: percent_text(min(max(v, 0.0), 1.0))) if percent else (lambda v: number_text(v, digits))  # fmt: skip
     middle, low, high = point
     if np.isnan(middle):
         return "none"
@@ -163,12 +163,14 @@ def _attributions(f: ReportData, e: Explanation, grouping: Grouping) -> str:
     group = grouping.group[f.explained.which]
     features = e.ordered(FEATURES_SHOWN)
     lines = [
-        (label, f"{int((group == i).sum()):,}", *(_interval_text(_mean(e.values[group == i, j]), percent=False) for j in features))
+        (label, f"{int((group == i).sum()):,}", *(_interval_text(_mean(e.values[group == i, j]), percent=False, digits=2) for j in features))
         for i, label in enumerate(grouping.labels)
     ]  # fmt: skip
     name = f.name(e)
     head = (grouping.name, "Rows", *(e.feature_names[j] for j in features))
-    caption = f"Mean contribution of the {len(features)} features that move predictions most{f', {name}' if name else ''}, in {e.units}, with 95 % intervals"
+    if len(lines) < len(features):  # the narrower of two tables
+        head, *lines = zip(head, *lines, strict=True)
+    caption = f"Mean contribution of the {len(features)} features that move predictions most{f', {name}' if name else ''}, {unit_words(e)}, with 95 % intervals"
     table = html_table(head, lines, caption=caption)
     some = "" if len(e) == len(f.rows) else f"<p class=faint>Of the {f.which_rows} that are explained.</p>"
     return f"{table}{some}"

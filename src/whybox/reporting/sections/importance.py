@@ -22,6 +22,7 @@ from whybox.models.losses import class_labels
 from whybox.numerics.rounding import ratio_above_rounding
 from whybox.plots.bar import bar
 from whybox.plots.dots import dots
+from whybox.plots.style import unit_words
 from whybox.reporting.estimates import paragraph_on_errors
 from whybox.reporting.facts import MAX_CLASS_COLUMNS, MAX_EVALS, MAX_FEATURES_DRAWN, MAX_TABLE_LINES, ReportData
 from whybox.reporting.page import html_table
@@ -133,6 +134,7 @@ def _moved_predictions(f: ReportData) -> str:
     """Mean absolute attributions: how far each feature moves predictions."""
     e = f.explanation
     size = np.abs(e.values).mean(axis=0)
+    size = np.where(size <= negligible_size(e), 0.0, size)
     flat = size if size.ndim == 1 else size.sum(axis=1)
     order = np.argsort(-flat, kind="stable")
     shares = ratio_above_rounding(flat, flat.sum(), negligible_size(e).sum())
@@ -150,13 +152,13 @@ def _moved_predictions(f: ReportData) -> str:
         )
         for j in order[:MAX_TABLE_LINES]
     ]
-    outputs = "classes" if f.predicts_probability else "outputs"
+    outputs = f.kinds_of_outputs
     what = f"Sum over {len(e.output_names)} {outputs}" if each else "Mean |attribution|"
     more = f" (largest {MAX_TABLE_LINES} of {len(order):,})" if len(order) > MAX_TABLE_LINES else ""
     numbers = html_table(
         ("Feature", what, "Share", *(output_words(name, of_class=f.predicts_probability) for name in each), "Columns"),
         lines,
-        caption=f"Mean |attribution|, in {e.units}{more}" + ("" if error is None else ", with standard errors"),
+        caption=f"Mean |attribution|, {unit_words(e)}{more}" + ("" if error is None else ", with standard errors"),
         text=(3 + len(each),),
     )
     first = "that move predictions most" if error is None else "with the largest estimates"

@@ -17,13 +17,13 @@ from whybox.explanation.html import capitalized, error_text, number_text
 from whybox.explanation.local_rows import local_warnings
 from whybox.numerics.statistics import critical_value
 from whybox.plots.local import local
-from whybox.plots.style import shorten_label
-from whybox.reporting.decision_words import prediction_words, row_name
+from whybox.plots.style import shorten_label, unit_label
+from whybox.reporting.decision_words import percent_text, prediction_words, row_name
 from whybox.reporting.facts import MAX_TABLE_LINES, ReportData
 from whybox.reporting.local_rules import rules_html
 from whybox.reporting.page import html_table
 from whybox.reporting.section import Section
-from whybox.reporting.sections.decisions import chosen_rows
+from whybox.reporting.sections.decisions import MAX_OUTPUTS, chosen_rows
 from whybox.reporting.sections.effects import even_positions
 from whybox.reporting.svg import html_figure
 
@@ -32,7 +32,6 @@ __all__ = ["disagreements", "local_section"]
 Ranks = npt.NDArray[np.intp]  # 0 for the largest
 MAX_BACKGROUND: Final = 5_000  # rows that values are drawn from
 MAX_EVALS: Final = 20_000  # predictions, where values are sampled
-MAX_OUTPUTS: Final = 2  # as the section on single decisions
 MAX_FEATURES: Final = 8
 FIRST_FEATURES: Final = 3  # that a feature which is first by the other method should be among
 MIN_SHARE: Final = 0.1  # of the largest value, that a sign counts from
@@ -42,7 +41,7 @@ def local_section(f: ReportData) -> str | None:
     """Return the rows of the section on single decisions: their local values beside their Shapley values, and a classifier's rules."""
     views = f.views[:MAX_OUTPUTS]
     chosen = [chosen_rows(f, e) for e in views]
-    positions = sorted({position for shown in chosen for position, _ in shown})
+    positions = list(dict.fromkeys(position for shown in chosen for position, _ in shown))
     try:
         rows, background = _rows_and_background(f, positions)
         found = _local_values(f, rows, background)
@@ -125,15 +124,24 @@ def _local_figure(f: ReportData, e: Explanation, of_rows: Explanation, position:
             title=f"{shorten_label(name, 24)}: {shorten_label(short, 60)}",
         ),
         title=f"{name}, locally",
-        description=f"{name}: {why}. {capitalized(prediction_words(f, of_rows, position))}.{warnings}",
+        description=f"{name}: {why}. {capitalized(prediction_words(f, of_rows, position))}.{_local_probability(f, of_rows, e)}{warnings}",
         table=_local_table(e, attributions if same else None),
     )
     return f"<div class=seen>{drawn}{said_html}</div>"
 
 
+def _local_probability(f: ReportData, of_rows: Explanation, e: Explanation) -> str:
+    """What the linear model predicts of its row, as a probability, in a sentence; nothing where its scale is one, or has none of its own."""
+    probability = f.probability_link(of_rows)
+    if probability is None or e.units != of_rows.units:
+        return ""
+    own = np.asarray(e.extras["local_prediction"][1], dtype=np.float64).reshape(1)
+    return f" The linear model says {percent_text(float(probability(own)[0]))}."
+
+
 def _local_table(e: Explanation, attributions: Explanation | None) -> str:
     order = e.ordered(MAX_TABLE_LINES)
-    head = ["Feature", "Own region", f"Local value ({e.units})", "Share of the background"]
+    head = ["Feature", "Own region", f"Local value ({unit_label(e)})", "Share of the background"]
     columns = [
         [e.feature_names[j] for j in order],
         [str(e.extras["condition"][1][j]) for j in order],

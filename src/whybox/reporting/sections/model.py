@@ -15,8 +15,11 @@ from whybox.reporting.section import Section
 
 __all__ = ["LOG_ODDS", "model_section"]
 
-LOG_ODDS: Final = ("log-odds", "log-odds (softmax)")
-_LOG_ODDS_IN_WORDS: Final = "the scale on which contributions add up; 0 is a probability of 50 %, 2.2 is 90 %, \N{MINUS SIGN}2.2 is 10 %, 4.6 is 99 %"
+LOG_ODDS: Final = {
+    "log-odds": "the scale on which contributions add up; 0 is a probability of 50 %, 2.2 is 90 %, \N{MINUS SIGN}2.2 is 10 %, 4.6 is 99 %",
+    "log-odds (softmax)": "the scale on which contributions add up, one number for each class. The more that of a class exceeds the others, the more probable "
+    "it is: by 2.2 above one other class, it is 9 times as probable.",
+}
 
 
 def model_section(f: ReportData) -> str:
@@ -25,12 +28,7 @@ def model_section(f: ReportData) -> str:
     rows = [
         ("Model", m.kind),
         ("Explained", _explained_lines(f, e)),
-        (
-            "Predicts",
-            f"{m.outputs.response_units} ({m.outputs.link.name} of the sum)"
-            if not m.outputs.link.is_identity
-            else m.outputs.response_units,
-        ),
+        ("Predicts", _predicts(f)),
     ]
     if isinstance(m, TreeEnsemble):
         leaves = int((m.left < 0).sum())
@@ -52,7 +50,7 @@ def model_section(f: ReportData) -> str:
     if f.options.source:
         rows.append(("Source", f.options.source))
     if e.units in LOG_ODDS:
-        rows.append(("Log-odds", _LOG_ODDS_IN_WORDS))
+        rows.append(("Log-odds", LOG_ODDS[e.units]))
     return html_table(("", ""), rows, text=(1,))
 
 
@@ -65,6 +63,14 @@ SECTION: Final = Section(
     model_section,
     begins_page=False,
 )
+
+
+def _predicts(f: ReportData) -> str:
+    """What one prediction is: a probability, or a number and of what."""
+    outputs = f.model.outputs
+    units = outputs.response_units
+    what = f"a number{f', {f.asked.truth_name}' if f.asked.truth_name else ''}" if units == "prediction" else units
+    return what if outputs.link.is_identity else f"{what} ({outputs.link.name} of the sum)"
 
 
 def _explained_lines(f: ReportData, e: Explanation) -> str:

@@ -8,12 +8,14 @@ from typing import Final
 import numpy as np
 
 from whybox.explanation.errors_of_values import unconverged_rows
+from whybox.explanation.explanation import Explanation
 from whybox.explanation.html import capitalized, number_text
 from whybox.explanation.negligible import negligible_size
 from whybox.numerics.rounding import ratio_above_rounding
 from whybox.numerics.statistics import wilson_interval
 from whybox.reporting.decision_words import main_reasons, percent_text, prediction_words, row_name
 from whybox.reporting.facts import ReportData
+from whybox.reporting.performance import above_rounding
 from whybox.reporting.section import Section
 from whybox.reporting.sections.decisions import chosen_rows
 from whybox.reporting.sections.threshold import rate_text
@@ -58,16 +60,24 @@ def _what(f: ReportData) -> str:
     if f.classes is not None and len(f.classes) > 2:
         names = ", ".join(f.class_words(k) for k in range(min(len(f.classes), CLASSES_NAMED)))
         more = ", ..." if len(f.classes) > CLASSES_NAMED else ""
-        return f"For each row the probability of each of {len(f.classes)} classes: {names}{more}. That of {f.output_words(e)}: {_lower_first(spread)}"
+        of = f" of {f.asked.truth_name}" if f.asked.truth_name else ""
+        return f"For each row the probability of each of {len(f.classes)} classes{of}: {names}{more}. That of {f.output_words(e)}: {_lower_first(spread)}"
     if f.classes is not None:
-        name = f.output_words(e)
         other = next(f.class_words(k) for k in range(2) if f.classes[k] != e.output_name)
-        return f"For each row the probability of {name}; the other class is {other}. {spread}"
+        return f"For each row the probability {_of_class(f, e)}; the other class is {other}. {spread}"
     name, count = f.output_words(e), len(f.explanation.output_names)
     several = f", one of {count} outputs" if count > 1 else ""
     target = f"a value of {f.asked.truth_name}" if f.asked.truth_name else "a number"
     what = f"{'the probability of' if f.predicts_probability else 'a number for'} {name}{several}" if name else target
     return f"For each row {what}. {spread}"
+
+
+def _of_class(f: ReportData, e: Explanation) -> str:
+    """Of which class: ``of malignant``, or, where the truth is a column, ``that diagnosis is malignant``."""
+    name = f.output_words(e)
+    if f.asked.truth_name is None:
+        return f"of {name}"
+    return f"that {f.asked.truth_name} is {e.output_name}{'' if name == e.output_name else f' ({name})'}"
 
 
 def _lower_first(text: str) -> str:
@@ -80,7 +90,9 @@ def _how_sure(f: ReportData) -> str:
         return "This page cannot say: no truth to compare predictions with was given, or none is defined for them."
     if p.task == "regression":
         off = np.abs(p.predicted - p.truth)
-        half, most = (number_text(float(q), 3) for q in np.quantile(off, [0.5, 0.9]))
+        half, most = (
+            number_text(above_rounding(float(q), p.predicted, p.truth), 3) for q in np.quantile(off, [0.5, 0.9])
+        )
         always = number_text(float(np.median(np.abs(p.truth - np.median(p.truth)))), 3)
         return (
             f"Half of its predictions are off by at most {half}, nine of ten by at most {most}. "
@@ -126,6 +138,8 @@ def _limits(f: ReportData) -> list[str]:
         out.append("The model was trained on these rows, so it does worse on new ones than the scores here say.")
     elif f.role is None:
         out.append("Nobody has said whether the model was trained on these rows; if it was, it does worse on new ones.")
+    if p is not None:
+        out.append("How often it is right holds for rows like these; those of another place or time may differ.")
     if len(f.rows) < FEW_ROWS:
         count = "is 1 row" if len(f.rows) == 1 else f"are {len(f.rows):,} rows"
         out.append(f"There {count}; with others of the same kind the numbers would move, as far as the intervals say.")
