@@ -55,7 +55,7 @@ def explanation_page(method: str, predictions: Sequence[tuple[str, float]], figu
     if predictions:
         lines = [(name, number_text(value)) for name, value in sorted(predictions, key=lambda each: -each[1])]
         sections.insert(0, ("predictions", "What does the model predict?", html_table(("", "prediction"), lines)))
-    return html_page("Local explanation", method, sections)
+    return html_page(f"Local explanation · {method}", sections)
 
 
 def in_notebook(page: str) -> str:
