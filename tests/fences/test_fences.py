@@ -184,6 +184,10 @@ def test_model_libraries_are_known_to_their_adapters_only():
     wrong = []
     allowed = {
         "whybox.cli.demo": {"sklearn"},
+        **{
+            f"whybox.compat.captum.attr.{name}": {"torch"}
+            for name in ("call", "forward", "gradients", "layers", "perturbation")
+        },  # its tensors
         "whybox.compat.sklearn.dependence": {"sklearn"},  # its Bunch
         "whybox.compat.sklearn.dependence_display": {"sklearn"},  # its figures
         "whybox.compat.sklearn.importance": {"sklearn"},  # its Bunch
