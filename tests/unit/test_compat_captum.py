@@ -156,6 +156,22 @@ def test_functions_of_tensors_are_taken(function):
     close(attr.InputXGradient(function).attribute(X, target=1), X * gradient(lambda x: NET(x)[:, 1], X))
 
 
+def test_modules_that_a_function_names_are_part_of_the_network():
+    """Their mode counts, and they are left as they were."""
+    net = flat().train()
+    method = attr.Saliency(lambda x: net(x)[:, 1])
+    with pytest.raises(UnsupportedModelError, match="train mode"):
+        method.attribute(X)
+    assert net.training
+    net.eval()
+    method.attribute(X)
+    first = method.explanation.evidence.fingerprints["model"]
+    net[0].weight.data += 1
+    method.attribute(X)
+    assert method.explanation.evidence.fingerprints["model"] != first
+    assert all(p.grad is None for p in net.parameters())
+
+
 def test_type_and_place_are_those_of_the_inputs():
     double = seeded(lambda: nn.Linear(6, 2).double())
     x = X.double().requires_grad_()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, final
@@ -56,8 +57,8 @@ class _Forward(torch.nn.Module):  # type: ignore[misc]  # torch has no types her
     ) -> None:
         super().__init__()
         self.function = function
-        owner = getattr(function, "__self__", None)
-        self.owner = owner if isinstance(owner, torch.nn.Module) else None
+        for k, module in enumerate(_modules_of(function)):
+            self.add_module(f"used_{k}", module)
         self.layer = None if layer is None or any(m is layer for m in self.modules()) else layer
         floats = like if like.is_floating_point() else torch.zeros((), device=like.device)
         self.register_buffer("like", floats.new_zeros(()), persistent=False)  # says which device and type inputs have
@@ -79,6 +80,20 @@ class _Forward(torch.nn.Module):  # type: ignore[misc]  # torch has no types her
                 f" names {places.shape[1]} numbers a row; outputs have the shape {tuple(out.shape)}.",
             )
         return out[(torch.arange(len(out), device=out.device), *places.unbind(1))]
+
+
+def _modules_of(function: Callable[..., Any]) -> list[torch.nn.Module]:
+    """The modules that a function calls, as far as its code names them: their mode and weights are then those of the network."""
+    if isinstance(function, torch.nn.Module):
+        return []  # it is a part itself
+    owner = getattr(function, "__self__", None)
+    if isinstance(owner, torch.nn.Module):
+        return [owner]
+    if not inspect.isfunction(function):
+        return []
+    named = inspect.getclosurevars(function)
+    found = (*named.nonlocals.values(), *named.globals.values())
+    return [value for value in found if isinstance(value, torch.nn.Module)]
 
 
 def as_module(
