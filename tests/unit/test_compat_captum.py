@@ -271,12 +271,12 @@ def test_noise_has_the_width_that_was_given(kind):
     """Of the cube, in closed form: under normal noise of width s, 3 x^2 has the mean 3 (x^2 + s^2) and the variance 9 (4 x^2 s^2 + 2 s^4)."""
     cube, s = Formula(lambda x: (x**3).sum(1)), 0.2
     method = attr.NoiseTunnel(attr.Saliency(cube))
-    found = method.attribute(X, nt_type=kind, nt_samples=4001, stdevs=s, abs=False)
+    found = method.attribute(X, nt_type=kind, nt_samples=2001, stdevs=s, abs=False)
     mean, variance = 3 * (X**2 + s**2), 9 * (4 * X**2 * s**2 + 2 * s**4)
     expected = {"smoothgrad": mean, "vargrad": variance, "smoothgrad_sq": mean**2 + variance}[kind]
     assert ((found - expected).abs() / (expected + 1e-2)).max() < 0.2
     assert found.shape == X.shape
-    assert "4002 samples" in str(method.explanation[0].evidence.notes)
+    assert "2002 samples" in str(method.explanation[0].evidence.notes)
 
 
 def test_guided_gradients_and_grad_cam_are_those_of_the_formulas():
@@ -298,6 +298,29 @@ def test_guided_gradients_and_grad_cam_are_those_of_the_formulas():
     large = attr.LayerAttribution.interpolate(cam.relu(), (8, 8))
     assert large.shape == (2, 1, 8, 8)
     close(attr.GuidedGradCam(CNN, CNN[2]).attribute(PICTURES, target=1), guided * large)
+
+
+def test_grad_cam_beside_a_table_and_weights():
+    """Channels are those of the pictures; the rest goes with its row."""
+
+    class Both(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.conv, self.last = nn.Conv2d(3, 2, 3), nn.Linear(2, 1)
+
+        def forward(self, pictures, table, weights):
+            return self.last(self.conv(pictures).relu().mean((2, 3)) + table)[:, 0] * weights
+
+    net = seeded(Both)
+    weights = torch.tensor([1.0, 3.0])
+    layer = net.conv(PICTURES).detach().requires_grad_()
+    slope = torch.autograd.grad((net.last(layer.relu().mean((2, 3)) + OTHER[:2])[:, 0] * weights).sum(), layer)[0]
+    expected = (slope.mean((2, 3), keepdim=True) * layer).sum(1, keepdim=True)
+    both = (PICTURES, OTHER[:2])
+    close(attr.LayerGradCam(net, net.conv).attribute(both, additional_forward_args=weights), expected)
+    close(attr.LayerActivation(net, net.conv).attribute(both, weights), net.conv(PICTURES))
+    _, table = attr.GradientShap(net).attribute(both, (PICTURES, OTHER[:2] * 0), additional_forward_args=(weights,))
+    close(table, OTHER[:2] * net.last.weight * weights[:, None])
 
 
 def test_grad_cam_of_series():
@@ -456,6 +479,10 @@ REFUSALS = {
     "delta later": (lambda: attr.IntegratedGradients(NET).compute_convergence_delta(X, BASE, X), "return_convergence_delta"),
     "a window": (lambda: attr.Occlusion(CNN).attribute(PICTURES, (4, 4), target=1), "channels included"),
     "a list too short": (lambda: attr.Saliency(NET).attribute(X, target=[0, 1]), "4 rows"),
+    "half a target": (lambda: attr.Saliency(NET).attribute(X, target=[0, 1.5, 1, 1]), "whole number"),
+    "a target of floats": (lambda: attr.Saliency(NET).attribute(X, target=torch.ones(4)), "float32"),
+    "tuples of two lengths": (lambda: attr.Saliency(NET).attribute(X, target=[(0,), (0, 1), (1,), (1,)]), "lengths"),
+    "places of other axes": (lambda: attr.Saliency(NET).attribute(X, target=[(0, 1)] * 4), "2 numbers a row"),
     "target of another form": (lambda: attr.Saliency(NET).attribute(X, target="1"), "whole number"),
     "one baseline of two": (lambda: attr.IntegratedGradients(TWO).attribute((X, OTHER), 0.5, 1), "each of the 2 inputs"),
 }  # fmt: skip

@@ -15,7 +15,7 @@ from whybox.core.progress import no_progress_bars
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
-from whybox.methods.saliency.inputs import Input, resolve_inputs
+from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
 from whybox.methods.saliency.saliency import saliency
 from whybox.models.differentiable import Differentiable, LayerSide
 from whybox.models.registry import as_network
@@ -101,11 +101,12 @@ class Call:
         Raises:
             UnsupportedModelError: it does not run once with one tensor of floats.
         """
-        parts, size = [], self.network.max_batch_size
-        with self.network.session():
+        net = pass_one_numbers(self.network, self.inputs)
+        parts, size = [], net.max_batch_size
+        with net.session():
             for start in range(0, len(arrays[0]), size):
-                some = tuple(self.network.array(a[start : start + size]) for a in arrays)
-                parts.append(self.network.numpy(self.network.split_at_layer(self.layer, some, side)[1]))
+                some = tuple(net.array(a[start : start + size]) for a in arrays)
+                parts.append(net.numpy(net.split_at_layer(self.layer, some, side)[1]))
         return np.concatenate(parts)
 
     def with_held(self, each: tuple[Any, ...]) -> Any:
@@ -177,38 +178,55 @@ def make_call(
             ", or explain the layer that embeds them: LayerIntegratedGradients(model, model.embedding).",
         )  # fmt: skip
     arguments = forward_arguments(additional_forward_args, len(tensors[0]))
-    read, places = _read_target(target, len(tensors[0]), tensors[0])
+    read, places = _read_target(target, len(tensors[0]))
     module = as_module(function, arguments, tensors[0], layer=layer, selects=places is not None)
     network = as_network(module)
     if batch_size is not None:
         network = replace(network, max_batch_size=check_whole_number("internal_batch_size", batch_size))
     held = (*arguments.of_rows, *(() if places is None else (places,)))
     every: Any = (*tensors, *held)
-    axis = channel_axis if channel_axis is not None and tensors[0].ndim > channel_axis + 1 else None
-    resolved = resolve_inputs(network, every if len(every) > 1 else every[0], axis)
+    resolved = _resolve(network, every, channel_axis)
     resolved = tuple(replace(i, is_held=True) if k >= len(tensors) else i for k, i in enumerate(resolved))
     name = "" if layer is None else name_of_layer(module, layer)
     return Call(network, tuple(tensors), is_tuple, resolved, read, name)
 
 
-def _read_target(target: Any, rows: int, like: torch.Tensor) -> tuple[Any, torch.Tensor | None]:
+def _resolve(network: Differentiable, every: tuple[torch.Tensor, ...], channel_axis: int | None) -> tuple[Input, ...]:
+    """Inputs with channels at this axis, if they have axes of positions beside it."""
+    given: Any = every if len(every) > 1 else every[0]
+    plain = resolve_inputs(network, given, None)
+    if channel_axis is None:
+        return plain
+    with_channels = resolve_inputs(network, given, channel_axis)
+    return tuple(c if c.x.ndim > channel_axis + 1 else p for c, p in zip(with_channels, plain, strict=True))
+
+
+def _read_target(target: Any, rows: int) -> tuple[Any, torch.Tensor | None]:
     """The target as whybox takes it; and, for one tuple a row, the places of outputs in place of it."""
     if target is None:
         return only_output, None
     if isinstance(target, torch.Tensor):
-        if target.numel() == 1:
-            return int(target.item()), None
-        if target.ndim != 1 or len(target) != rows:
-            raise OptionError(Argument("target"), f" has the shape {tuple(target.shape)}, and there are {rows} rows.")
-        return target.detach().cpu().numpy().astype(np.intp), None
+        if target.is_floating_point() or (target.numel() != 1 and tuple(target.shape) != (rows,)):
+            raise OptionError(
+                Argument("target"), f" is {target.dtype} of shape {tuple(target.shape)}; it must be one whole number, or one for each of the {rows} rows."
+            )  # fmt: skip
+        return (int(target.item()) if target.numel() == 1 else target.detach().cpu().numpy().astype(np.intp)), None
     if isinstance(target, list):
         if len(target) != rows:
             raise OptionError(Argument("target"), f" has {len(target)} entries, and there are {rows} rows.")
         if all(isinstance(one, tuple) for one in target):
-            return only_output, row_places(target, like)
-        return np.array([int(one) for one in target], dtype=np.intp), None
-    if isinstance(target, (int, np.integer, tuple)) and not isinstance(target, bool):
+            return only_output, row_places(target)
+        if all(_is_whole(one) for one in target):
+            return np.array([int(one) for one in target], dtype=np.intp), None
+    elif _is_whole(target) or isinstance(target, tuple):
         return target, None
     raise OptionError(
         Argument("target", target), " must be a whole number, a tuple of them, a tensor or a list of one for each row, or None."
     )  # fmt: skip
+
+
+def _is_whole(one: Any) -> bool:
+    """True for a whole number, or a tensor of one."""
+    if isinstance(one, torch.Tensor):
+        return bool(one.numel() == 1 and not one.is_floating_point())
+    return isinstance(one, (int, np.integer)) and not isinstance(one, bool)

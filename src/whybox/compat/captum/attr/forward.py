@@ -154,7 +154,7 @@ def only_output(outputs: Any) -> torch.Tensor:
     return outputs.reshape(-1)
 
 
-def row_places(target: Sequence[tuple[Any, ...]], like: torch.Tensor) -> torch.Tensor:
+def row_places(target: Sequence[tuple[Any, ...]]) -> torch.Tensor:
     """Places of outputs, one tuple a row, as a tensor (rows, axes).
 
     Raises:
@@ -162,4 +162,4 @@ def row_places(target: Sequence[tuple[Any, ...]], like: torch.Tensor) -> torch.T
     """
     if len({len(place) for place in target}) > 1:
         raise OptionError(Argument("target"), " holds tuples of different lengths.")
-    return torch.tensor([[int(i) for i in place] for place in target], device=like.device)
+    return torch.tensor([[int(i) for i in place] for place in target])
