@@ -123,7 +123,7 @@ REFUSED: Final = {
     "Var": _OF_STATISTICS,
     "configure_interpretable_embedding_layer": _OF_EMBEDDINGS,
     "remove_interpretable_embedding_layer": _OF_EMBEDDINGS,
-    "visualization": "explanations draw themselves: method.explanation.plot.overlay(0), .plot.words(0), .plot.bar().",
+    "visualization": "explanations draw themselves: wb.saliency(model, x, 1).plot.overlay(0); of one channel method.explanation[:, 0].plot.overlay(0).",
 }
 
 

@@ -151,7 +151,7 @@ def make_call(
     additional_forward_args: Any,
     *,
     layer: Any = None,
-    channel_axis: int | None = None,
+    channel_axis: Any = "auto",
     batch_size: Any = None,
     derivatives: bool = True,
 ) -> Call:
@@ -159,7 +159,7 @@ def make_call(
 
     Args:
         function: module or function. inputs: a tensor or a tuple of tensors, rows first. target: every form that captum takes.
-        additional_forward_args: see forward_arguments. layer: a module of the model, or None. channel_axis: of the inputs, None: none.
+        additional_forward_args: see forward_arguments. layer: a module of the model, or None. channel_axis: of the inputs; "auto": of pictures and volumes; None: none.
         batch_size: most rows of a forward; None: as many as whybox takes.
         derivatives: False: inputs may hold whole numbers.
 
@@ -191,13 +191,13 @@ def make_call(
     return Call(network, tuple(tensors), is_tuple, resolved, read, name)
 
 
-def _resolve(network: Differentiable, every: tuple[torch.Tensor, ...], channel_axis: int | None) -> tuple[Input, ...]:
-    """Inputs with channels at this axis, if they have axes of positions beside it."""
+def _resolve(network: Differentiable, every: tuple[torch.Tensor, ...], channel_axis: Any) -> tuple[Input, ...]:
+    """Inputs; those with axes of positions beside a given channel axis have channels there, others none."""
     given: Any = every if len(every) > 1 else every[0]
-    plain = resolve_inputs(network, given, None)
-    if channel_axis is None:
-        return plain
     with_channels = resolve_inputs(network, given, channel_axis)
+    if not isinstance(channel_axis, int):
+        return with_channels
+    plain = resolve_inputs(network, given, None)
     return tuple(c if c.x.ndim > channel_axis + 1 else p for c, p in zip(with_channels, plain, strict=True))
 
 

@@ -56,7 +56,13 @@ class _OfParts(Attribution):
         rows = len(inputs[0] if isinstance(inputs, tuple) else inputs)
         limit = many * rows if many > 1 else None
         return make_call(
-            self.forward_func, inputs, target, additional_forward_args, batch_size=limit, derivatives=False
+            self.forward_func,
+            inputs,
+            target,
+            additional_forward_args,
+            batch_size=limit,
+            channel_axis=None,
+            derivatives=False,
         )
 
 
