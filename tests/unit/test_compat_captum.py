@@ -289,3 +289,24 @@ def test_token_ids_are_explained_at_their_embedding(baselines):
     close(found, integral(score, at, start, 50))
     close(delta, found.sum((1, 2)) - (score(at) - score(start)), 1e-6)
     close(attr.FeatureAblation(READER).attribute(IDS, 7, 1), ablated(lambda i: READER(i)[:, 1], IDS, 7))
+
+
+def test_token_ids_beside_other_ids_and_a_choice_of_the_answer():
+    """As in captum's example of answers to questions: a function of ids, their types, a mask and which of two outputs is meant."""
+    types = torch.nn.Embedding(2, 4)
+    kinds, mask = torch.tensor([[0, 0, 0, 1, 1]] * 3), torch.ones(3, 5, dtype=int)
+    mask[1, 4] = 0
+
+    def answer(ids, kinds, mask, position):
+        hidden = torch.tanh(READER.embedding(ids) + types(kinds)) * mask[..., None]
+        return READER.last(hidden)[..., position].max(1).values
+
+    method = attr.LayerIntegratedGradients(answer, READER.embedding)
+    types.eval()
+    found, delta = method.attribute(
+        IDS, 0 * IDS, additional_forward_args=(kinds, mask, 1), return_convergence_delta=True
+    )
+    start, at = READER.embedding(0 * IDS).detach(), READER.embedding(IDS).detach()
+    score = lambda e: READER.last(torch.tanh(e + types(kinds)) * mask[..., None])[..., 1].max(1).values
+    close(found, integral(score, at, start, 50))
+    close(delta, found.sum((1, 2)) - (score(at) - score(start)), 1e-6)

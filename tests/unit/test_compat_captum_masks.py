@@ -156,6 +156,10 @@ def test_what_is_not_honoured_raises_and_says_what_to_call(name):
 def test_inputs_that_do_not_suit_are_refused():
     with pytest.raises(InputError, match="LayerIntegratedGradients"):
         attr.Saliency(READER).attribute(IDS, target=1)
+    with pytest.raises(InputError, match="given first"):
+        attr.LayerConductance(READER, READER.embedding).attribute(IDS, target=1)
+    with pytest.raises(InputError, match="given first"):
+        attr.LayerIntegratedGradients(READER, READER.last).attribute((torch.ones(3, 5), IDS), target=1)
     with pytest.raises(InputError, match="no part of the model"):
         attr.LayerActivation(NET, CNN[0]).attribute(X)
     with pytest.raises(InputError, match="one by one"):

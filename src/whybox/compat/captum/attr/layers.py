@@ -12,6 +12,7 @@ from whybox.compat.captum.attr.attribution import LayerAttributionBase, check_pa
 from whybox.compat.captum.attr.call import Call, as_tensor
 from whybox.compat.refused import refuse, refuse_given
 from whybox.core.validation import check_whole_number
+from whybox.errors import Argument, InputError
 from whybox.models.differentiable import LayerSide
 
 __all__ = [
@@ -97,6 +98,7 @@ class LayerIntegratedGradients(LayerAttribution):
             whole = (call.layer_output(call.baseline_arrays(baselines), side), *(None,) * len(call.inputs))
             found = (call.ask("integrated_gradients", embedding=call.layer, baseline=whole, steps=steps),)
         else:
+            _check_floats(call)
             found = call.ask("layer_integrated_gradients", layer=call.layer, side=side, baseline=call.baseline(baselines), steps=steps)  # fmt: skip
         return _of_layer(self, call, found, with_delta=return_convergence_delta)
 
@@ -131,6 +133,7 @@ class LayerConductance(LayerAttribution):
         check_path(method)
         _refuse_grad_kwargs(grad_kwargs)
         call = self._call(inputs, target, additional_forward_args, batch_size=internal_batch_size)
+        _check_floats(call)
         steps = 2 * -(-check_whole_number("n_steps", n_steps) // 2)
         found = call.ask(
             "conductance", layer=call.layer, side=_side(attribute_to_layer_input), baseline=call.baseline(baselines), steps=steps
@@ -219,6 +222,19 @@ def _of_layer(method: LayerAttribution, call: Call, found: Any, *, with_delta: b
     method.explanation = found[0]
     answer = as_tensor(found[0].values, call.tensors[0])
     return (answer, call.delta(found)) if with_delta else answer
+
+
+def _check_floats(call: Call) -> None:
+    """Check that every input can go to its baseline in a straight line.
+
+    Raises:
+        InputError: one holds whole numbers.
+    """
+    if not all(t.is_floating_point() for t in call.tensors):
+        raise InputError(
+            Argument("inputs"), " hold whole numbers, which have no path to a baseline: pass them in ", Argument("additional_forward_args", example="..."),
+            "; token ids, given first, are explained by LayerIntegratedGradients(model, model.embedding).",
+        )  # fmt: skip
 
 
 def _side(attribute_to_layer_input: bool) -> LayerSide:
