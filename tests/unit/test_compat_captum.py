@@ -158,6 +158,13 @@ def test_deeplift_has_rules_for_functions():
     )
     close(found, torch.tanh(X) - torch.tanh(BASE))
     assert delta.abs().max() < 1e-5
+    for layer in (nn.Softmax(1), nn.GELU(), nn.LayerNorm(6), nn.Unflatten(1, (1, 6))):
+        pool = [nn.MaxPool1d(2, 1), nn.Flatten()] if isinstance(layer, nn.Unflatten) else []
+        net = seeded(lambda: nn.Sequential(nn.Linear(6, 6), layer, *pool, nn.LazyLinear(2)))  # noqa: B023  # called at once
+        net(X)
+        found, delta = attr.DeepLift(net).attribute(X, BASE, 1, return_convergence_delta=True)
+        close(found.sum(1), (net(X) - net(BASE))[:, 1])
+        assert delta.abs().max() < 1e-5
     with pytest.raises(UnsupportedModelError, match="cumprod"):
         attr.DeepLift(Formula(lambda x: x.cumprod(1).sum(1))).attribute(X, BASE)
 
