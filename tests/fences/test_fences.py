@@ -184,6 +184,10 @@ def test_model_libraries_are_known_to_their_adapters_only():
     wrong = []
     allowed = {
         "whybox.cli.demo": {"sklearn"},
+        **{
+            f"whybox.compat.captum.attr.{name}": {"torch"}
+            for name in ("call", "forward", "gradients", "layers", "perturbation")
+        },  # its tensors
         "whybox.compat.shap.backgrounds": {"sklearn"},  # kmeans
         "whybox.compat.shap.cohorts": {"sklearn"},  # its own small tree
         "whybox.compat.shap.datasets": {"sklearn"},  # data sets

@@ -1,4 +1,4 @@
-"""The tables of docs/from_sklearn.md and docs/from_lime.md name what the layers have; that it does what they say is tested beside each layer."""
+"""The tables of docs/from_*.md name what the layers have; that it does what they say is tested beside each layer."""
 
 import importlib
 import inspect
@@ -14,6 +14,7 @@ from whybox.compat.sklearn import inspection
 DOCS = Path(__file__).parents[2] / "docs"
 MODULES = {
     "from_sklearn.md": ["sklearn.inspection"],
+    "from_captum.md": ["captum.attr"],
     "from_lime.md": [
         f"lime.{name}"
         for name in (
@@ -56,6 +57,8 @@ def results():
 
 @pytest.mark.parametrize("page", MODULES)
 def test_what_a_page_says_is_honoured_is_there(page):
+    if page == "from_captum.md":
+        pytest.importorskip("torch")
     known = {*results(), "plot"}
     for name in MODULES[page]:
         known |= set(names_of(importlib.import_module(f"whybox.compat.{name}")))

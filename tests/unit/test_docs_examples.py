@@ -23,6 +23,7 @@ PAGES = (
     "docs/report.md",
     "docs/from_sklearn.md",
     "docs/from_lime.md",
+    "docs/from_captum.md",
 )
 EVERY_PAGE = ("README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -52,6 +53,8 @@ def run(blocks, page, names):
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.usefixtures("unwritten_pictures")
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
+    if page == "docs/from_captum.md":
+        pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     # where labels stand in figures is looked at in the tests of figures
     monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
