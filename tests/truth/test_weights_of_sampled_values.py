@@ -51,6 +51,24 @@ def test_errors_are_not_less_than_what_donors_make_them():
     assert 0.5 < np.std(off) < 1.15  # 1.6
 
 
+@pytest.mark.parametrize("options", [{}, {"index": "banzhaf"}])
+def test_one_background_row_of_nearly_all_the_weight(options):
+    """It may be the only one that is drawn; how far the others are from it is known for what all players add."""
+    off, rng = [], np.random.default_rng(0)
+    slopes, table = np.arange(1.0, 11.0), rng.normal(size=(63, 10))
+    X, background, weights = table[:3], table[3:], np.append(np.ones(59), 59 * 99.0)
+    exact = slopes * (X - weights @ background / weights.sum())
+    for seed in range(8):
+        options |= {"background_weight": weights, "seed": seed, "spot_checks": 0}
+        e = wb.explain(
+            lambda rows: np.asarray(rows) @ slopes, X, background, "sampled_shap", max_evals=2_000, **options
+        )
+        assert not e.evidence.exact
+        off.append((e.values - exact) / e.std_error)
+    assert (np.abs(off) < 1.96).mean() > 0.9  # 0.5 where errors are those of the rows that are drawn
+    assert np.abs(off).max() < 6  # 1e11
+
+
 def test_interactions_of_few_donors_are_not_taken_for_errors():
     off = [both(seed, 6, 3, 4_600, outputs=3, order=2)[0] for seed in range(3)]
     assert (np.abs(off) < 1.96).mean() > 0.9

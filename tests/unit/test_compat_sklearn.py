@@ -254,6 +254,9 @@ def test_rounds_of_a_score_are_as_many_as_asked_for():
         assert dims == ("feature", "round")
         assert drops.shape == (4, rounds)
         np.testing.assert_allclose(drops.mean(axis=1), e.values)
+        assert ("one round alone has no Monte-Carlo error; raise rounds." in " ".join(e.evidence.notes)) == (
+            rounds == 1
+        )
     for options, advice in (
         ({"rounds": 3}, "scoring"),
         ({"rounds": 3, "scoring": "r2", "tol": 0.1}, "tol"),

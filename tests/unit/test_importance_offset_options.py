@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import polars
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import xgboost
@@ -46,6 +47,9 @@ def scorer(estimator, rows, truth):
         (MODEL, {"offset": "a"}, OptionError, "offset='a' is a column that the model reads, so it cannot be an offset"),
         (MODEL, {"offset": "marjin"}, OptionError, "offset='marjin' is no column of the rows"),
         (MODEL, {"offset": pd.Series(OFFSET, index=X.index)[::-1]}, InputError, "has the row labels of X in another order"),
+        (SEVERAL, {"offset": pd.DataFrame(np.zeros((80, 3)), columns=[2, 1, 0])}, InputError, "another order, .* by position; give them in the order 0, 1, 2"),
+        (SEVERAL, {"offset": pa.table({str(k): np.zeros(80) for k in (2, 0, 1)})}, InputError, "give them in the order 0, 1, 2"),
+        (MODEL, {"offset": np.ma.masked_array(OFFSET, np.arange(80) == 4)}, NonFiniteError, "missing or infinite for 1 row, the first being row 4"),
         (SEVERAL, {"offset": OFFSET}, InputError, r"has 1 column, and the model has 3 raw outputs"),
         (SVR().fit(X, Y), {"offset": OFFSET}, UnsupportedModelError, "this one is evaluated, and only predicts"),
         (lambda rows: rows["a"], {"offset": OFFSET}, UnsupportedModelError, "Write the offset into the function"),
@@ -73,6 +77,8 @@ def test_rows_are_named_as_they_were_given(method):
 
 
 def test_refused_with_methods():
+    with pytest.raises(OptionError, match="offset='margin' is the column of y too; give each a column of its own"):
+        wb.importance(MODEL, WITH, "margin", offset="margin", **ROLE)
     with pytest.raises(OptionError, match="'impurity' does not take 'offset'"):
         wb.importance(MODEL, method="impurity", offset=OFFSET)
     with pytest.raises(OptionError, match="none of the methods 'impurity' that are named by their id takes it"):

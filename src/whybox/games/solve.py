@@ -45,6 +45,9 @@ MAX_ENTRIES_AT_A_TIME: Final = 2**17  # of all games, that fit in a cache
 ROUNDING: Final = 1e-12  # of the largest output
 MIN_REGRESSED: Final = 8  # donors whose values are regressed on what is known of all donors
 SWEEPS: Final = 30  # of the least squares that find spreads
+LITTLE_SEEN: Final = (
+    0.1  # of the variance of what all players add: as much is taken for seen of donors that were not drawn
+)
 
 
 @final
@@ -182,6 +185,10 @@ class OneOutput:
         self.spread = (
             _non_negative(products.gram, self.spread) if products.gram.any() else np.full_like(self.spread, np.nan)
         )
+        unseen = self._unseen_spread() if design.with_replacement and pairs else np.zeros_like(self.spread)
+        self._within += unseen @ self._slopes.T**2
+        self._common = np.nan_to_num(self.spread) + unseen
+        self.spread += unseen
 
     def halves_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
         """Half the difference of each pair, (games, pairs), and how entries deviate from it, (games, entries)."""
@@ -227,7 +234,7 @@ class OneOutput:
         noise = self.noise / 2 * (1 - left) / counts
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
         for g, within in enumerate(self._within[games]):
-            common = (self._slopes * np.nan_to_num(self.spread[games[g]])) @ self._slopes.T
+            common = (self._slopes * self._common[games[g]]) @ self._slopes.T
             own = max(float((within - np.diag(common)).mean()), MIN_OWN_SHARE * float(within.mean()), self.noise / 2)
             halves[g, :n, :n] = common * design.shared + np.diag(own * left / counts + noise)
             means[:, g] = max(float(mean_spread[g]), self.noise / 2) * left / counts + noise
@@ -239,12 +246,28 @@ class OneOutput:
         starts = np.flatnonzero(np.diff(design.block[order], prepend=-1))
         each = 1 / design.counts[order][starts][:, None]
         of_all = 0.0 if design.with_replacement else 1 / design.n_donors
-        out = np.empty((len(self.spread), len(slopes)))
+        out = np.empty((len(self._common), len(slopes)))
         for player, slope in enumerate(slopes):
             moved = slope[order, None] * self._slopes[order]
             of_players = (each * np.add.reduceat(moved, starts) ** 2).sum(axis=0) - of_all * moved.sum(axis=0) ** 2
-            out[:, player] = np.nan_to_num(self.spread) @ np.maximum(of_players, 0.0)
+            out[:, player] = self._common @ np.maximum(of_players, 0.0)
         return out
+
+    def _unseen_spread(self) -> Floats:
+        """What the donors that were drawn do not show of the variances of values, (games, players): what all players add is known for every donor, drawn or not.
+
+        Where one donor has nearly all the weight, it may be the only one that is drawn, and then nothing of the others is seen.
+        """
+        design, squares = self._design, self.gaps**2
+        _, first = np.unique(design.block[design.pair], return_index=True)
+        blocks = np.isin(design.pair, design.pair[first])  # the entries of one pair of each block
+        known, drawn = squares @ self.weights, squares[:, design.donor[blocks]].mean(axis=1)
+        seen, players = np.nan_to_num(self.spread), self.spread.shape[1]
+        total, few = seen.sum(axis=1), LITTLE_SEEN * known
+        tiny = np.finfo(float).tiny
+        unseen = np.maximum(known - drawn, 0.0) * (total + few) / np.maximum(drawn + few, tiny)
+        shares = (seen + known[:, None] / players) / np.maximum(total + known, tiny)[:, None]
+        return np.asarray(unseen[:, None] * shares)
 
     def by_process(self, process: CoalitionProcess) -> tuple[Floats, Floats]:
         """Values and variances, (games, players) each, by a process that some of the games teach.

@@ -240,7 +240,8 @@ def resolve_offsets(model: Model, offset: Any, rows: int) -> RowOffsets:
         model: as it was read. offset: one number a row, (rows,), or for each output, (rows, outputs), in any container. rows: how many there must be.
 
     Raises:
-        UnsupportedModelError: as :func:`refuse_offset`. InputError: another shape, or no numbers. NonFiniteError: missing or infinite values.
+        UnsupportedModelError: as :func:`refuse_offset`. InputError: another shape, no numbers, or columns of the outputs' names in another order.
+        NonFiniteError: missing or infinite values.
     """
     refuse_offset(model)
     numbers = _as_numbers(offset)
@@ -260,6 +261,7 @@ def resolve_offsets(model: Model, offset: Any, rows: int) -> RowOffsets:
             f" has {numbers.shape[1]} column{'s' * (numbers.shape[1] != 1)}, and the model has {len(outputs)} raw output{'s' * (len(outputs) != 1)} "
             f"({', '.join(map(str, outputs[:8]))}): give the shape {wanted}.",
         )
+    _refuse_another_order(offset, outputs)
     if (bad := ~np.isfinite(numbers).all(axis=1)).any():
         count = int(bad.sum())
         raise NonFiniteError(
@@ -271,9 +273,24 @@ def resolve_offsets(model: Model, offset: Any, rows: int) -> RowOffsets:
     return RowOffsets(model, np.ascontiguousarray(numbers))
 
 
+def _refuse_another_order(offset: Any, outputs: tuple[str, ...]) -> None:
+    """Refuse a frame whose columns are named as the outputs are, but in another order: values are taken by position."""
+    labels = getattr(offset, "column_names", None)  # of Arrow; its columns are values
+    labels = getattr(offset, "columns", None) if labels is None else labels
+    if labels is None:
+        return
+    given, wanted = [str(label) for label in labels], [str(name) for name in outputs]
+    if given != wanted and sorted(given) == sorted(wanted):
+        raise InputError(
+            Argument("offset"),
+            f" has the model's raw outputs as columns in another order, and values are taken by position; give them in the order {', '.join(wanted)}.",
+        )
+
+
 def _as_numbers(offset: Any) -> Floats:
     if isinstance(offset, np.ndarray) and offset.dtype.kind in "fiu":
-        return offset.astype(np.float64)
+        numbers = offset.astype(np.float64)
+        return numbers.filled(np.nan) if isinstance(numbers, np.ma.MaskedArray) else numbers
     cells = np.asarray(offset, dtype=object)
     numbers = np.empty(cells.shape)
     for at, cell in np.ndenumerate(cells):

@@ -50,7 +50,8 @@ def separate_given_offset(problem: ImportanceProblem) -> ImportanceProblem:
     The model is read for this, and stays read, but where the method trains it again.
 
     Raises:
-        OptionError: there are no rows or no such column, the model reads it, or offsets are given twice. UnsupportedModelError: the model takes none.
+        OptionError: there are no rows or no such column, the model reads it, it is that of the truth, or offsets are given twice.
+        UnsupportedModelError: the model takes none.
         InputError, NonFiniteError: they are none.
     """
     options = problem.options
@@ -65,6 +66,10 @@ def separate_given_offset(problem: ImportanceProblem) -> ImportanceProblem:
     rows, given = rows_and_offset(problem.X, options.offset)
     if given is None:
         return replace(problem, X=rows)
+    if isinstance(given, str) and isinstance(problem.y, str) and given == problem.y:
+        raise OptionError(
+            Argument("offset", given), " is the column of ", Argument("y"), " too; give each a column of its own."
+        )
     model = read_for_offsets(problem.model, options.response_method)
     rows, values = separate_offset(rows, given, model)
     offset = resolve_offsets(model, values, len(rows))

@@ -54,4 +54,6 @@ def not_converged_note(errors: Floats, values: Floats, limit: str = "max_evals")
 
     `limit` is the option that allows more.
     """
+    if np.isnan(errors).any():
+        return f"NOT CONVERGED: one round alone has no Monte-Carlo error; raise {limit}."
     return f"NOT CONVERGED: the largest Monte-Carlo error is {errors.max():.2g}, and the largest value {np.abs(values).max():.2g}; raise {limit}."
