@@ -208,6 +208,16 @@ def test_columns_of_arrays_are_taken_by_position():
     assert exp.domain_mapper.discretized_feature_names[0] == own.extras["condition"][1][0].replace("d", "a")
 
 
+@pytest.mark.parametrize("columns", [range(4), ["1", "3", "2", "0"], ["x", "x <", "0.3 < x", "0"]])
+def test_names_given_beside_a_frame_replace_its_own_alone(columns):
+    frame = pd.DataFrame(X, columns=list(columns))
+    of_frame, of_array = (
+        LimeTabularExplainer(rows, feature_names=NAMES).explain_instance(X[0], FOREST.predict_proba)
+        for rows in (frame, X)
+    )
+    assert dict(of_frame.as_list()) == dict(of_array.as_list())
+
+
 def test_an_explainer_can_be_pickled_and_follows_a_model_that_is_fitted_again(explainer):
     model = RandomForestClassifier(5, random_state=0).fit(X, CLASSES)
     before = explainer.explain_instance(X[0], model.predict_proba).as_list()

@@ -248,8 +248,7 @@ class LimeTabularExplainer:
                 if j in self._codes.columns:
                     conditions[i, j] = f"{new}={self._codes.category(rows, i, j)}"
                 elif old != new:
-                    before, _, behind = str(conditions[i, j]).partition(old)
-                    conditions[i, j] = f"{before}{new}{behind}"
+                    conditions[i, j] = _renamed(str(conditions[i, j]), old, new)
         dims = answer.extras["condition"][0]
         return replace(
             answer,
@@ -304,6 +303,14 @@ class _KeptModel:
     estimator: Any
     predictions: npt.NDArray[Any]
     explainer: Lime
+
+
+def _renamed(condition: str, old: str, new: str) -> str:
+    """A condition under another name of its feature, which stands first or behind the lower edge: ``0.3 < 3 <= 1.3`` is about 3."""
+    edge, sign, rest = condition.partition(" < ")
+    if sign and not condition.startswith(f"{old} ") and rest.startswith(old):
+        return f"{edge}{sign}{new}{rest[len(old) :]}"
+    return f"{new}{condition[len(old) :]}" if condition.startswith(old) else condition
 
 
 def _discretizer(discretizer: Any, training_labels: Any) -> str:
