@@ -95,6 +95,35 @@ def test_lists_of_older_code():
     assert shap.TreeExplainer(FOREST).shap_values(ROWS).shape == (5, 6, 2)
 
 
+def test_lists_of_a_block_are_those_of_its_thread():
+    from threading import Thread
+
+    from whybox.compat.shap.list_form import lists_are_asked
+
+    seen = {}
+    look = lambda name: seen.update({name: lists_are_asked()})
+
+    def elsewhere(name):
+        thread = Thread(target=look, args=(name,))
+        thread.start()
+        thread.join()
+
+    with shap.old_shapes():
+        look("in the block")
+        elsewhere("in another thread")
+        shap.old_shapes(False)
+        look("switched inside")
+    look("after the block")
+    switch = shap.old_shapes()
+    elsewhere("written for the program")
+    with switch:
+        pass
+    look("at the end")
+    names = ("in the block", "written for the program")
+    assert [name for name, asked in seen.items() if asked] == list(names)
+    assert len(seen) == 6
+
+
 def test_all_background_rows_count_unless_fewer_are_asked_for():
     near(shap.TreeExplainer(BOOSTED, X).shap_values(ROWS), wb.explain(BOOSTED, ROWS, X).values)
     near(shap.Explainer(BOOSTED, X)(ROWS).values, wb.explain(BOOSTED, ROWS, X).values)
