@@ -174,6 +174,14 @@ def test_the_calls_side_by_side():
     np.testing.assert_allclose(found.average[2], own[0].values)
 
 
+def test_a_pair_may_stand_in_a_list_of_its_own():
+    of_pair, of_list = (
+        inspection.partial_dependence(MODEL, X, asked, grid_resolution=4) for asked in ([0, 1], [(0, 1)])
+    )
+    np.testing.assert_array_equal(of_pair.average, of_list.average)
+    assert of_list.average.shape == (1, 4, 4)
+
+
 MODEL = DecisionTreeRegressor(max_depth=2, random_state=0).fit(X, y)
 CODES = np.column_stack([X, np.arange(60)]).astype(object)
 CODES[:, 4] = [f"word {i}" for i in range(60)]

@@ -49,7 +49,7 @@ def partial_dependence(
     """Return the partial dependence on one feature, or on two together; arguments are those of scikit-learn.
 
     Args:
-        features: a name or position, a list of one or two of these, or a mask of columns.
+        features: a name or position, a list of one or two of these, one such list in a list, or a mask of columns.
         method: ``"auto"`` and ``"brute"`` are the mean over the rows of X. ``"recursion"`` is refused.
         Others as of ``sklearn.inspection.partial_dependence``.
 
@@ -249,6 +249,8 @@ def _as_list(features: Any, width: int) -> list[Any]:
     if isinstance(features, (str, int, np.integer)):
         return [features]
     listed = [*features]
+    if len(listed) == 1 and isinstance(listed[0], (list, tuple)):  # [("age", "bmi")], as a display takes it
+        listed = [*listed[0]]
     if listed and all(isinstance(f, (bool, np.bool_)) for f in listed):
         if len(listed) != width:
             raise OptionError(
