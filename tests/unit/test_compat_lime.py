@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -208,7 +209,14 @@ def test_columns_of_arrays_are_taken_by_position():
     assert exp.domain_mapper.discretized_feature_names[0] == own.extras["condition"][1][0].replace("d", "a")
 
 
-@pytest.mark.parametrize("columns", [range(4), ["1", "3", "2", "0"], ["x", "x <", "0.3 < x", "0"]])
+def test_a_sparse_row_is_a_row(explainer):
+    of_sparse = explainer.explain_instance(csr_matrix(X)[0], FOREST.predict_proba)
+    assert of_sparse.as_list() == explainer.explain_instance(X[0], FOREST.predict_proba).as_list()
+    with pytest.raises(AttributeError, match="no attribute 'scalers'"):
+        explainer.scalers  # noqa: B018  # it is read
+
+
+@pytest.mark.parametrize("columns", [range(4), ["10", "3", "30", "0"], ["x", "x <", "0.3 < x", "0"]])
 def test_names_given_beside_a_frame_replace_its_own_alone(columns):
     frame = pd.DataFrame(X, columns=list(columns))
     of_frame, of_array = (
@@ -331,6 +339,8 @@ PROBA = FOREST.predict_proba
         (lambda: LimeTabularExplainer(X).explain_instance(X[0], FOREST.predict), "probabilities"),
         (lambda: LimeTabularExplainer(X).explain_instance(X[:2], PROBA), "takes one row"),
         (lambda: LimeTabularExplainer(X).explain_instance(X[0, :2], PROBA), "4 columns"),
+        (lambda: LimeTabularExplainer(X).scaler, "StandardScaler"),
+        (lambda: LimeTabularExplainer(X).feature_frequencies, "value_counts"),
         (lambda: discretize.BaseDiscretizer(X), "edges of bins"),
         (lambda: discretize.StatsDiscretizer(X), "rows like those"),
         (lambda: discretize.QuartileDiscretizer(X), "discretizer='quartile'"),

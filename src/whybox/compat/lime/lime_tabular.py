@@ -28,6 +28,12 @@ __all__ = ["LimeTabularExplainer", "RecurrentTabularExplainer", "TableDomainMapp
 ROWS_PROBED: Final = 64  # of the training data, to see whether a model was fitted again
 MODES: Final = ("classification", "regression")
 DISCRETIZERS: Final = ("quartile", "decile", "entropy")
+LIMES_OWN: Final = {  # attributes of lime's explainer that its users read
+    "base": "explain_instance returns the weights; wb.lime(model, X, background) has those of many rows.",
+    "feature_frequencies": "count them: frame['column'].value_counts(normalize=True).",
+    "feature_values": "exp.domain_mapper.discretized_feature_names has the bin of each feature, exp.explanation the rest.",
+    "scaler": "sklearn.preprocessing.StandardScaler().fit(X_train) has the means and spreads.",
+}
 
 RecurrentTabularExplainer: Final = refused_class(
     "RecurrentTabularExplainer",
@@ -118,6 +124,16 @@ class LimeTabularExplainer:
         self._codes.check(self.discretizer)
         self._kept: _KeptModel | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what lime keeps for its own sampling.
+
+        Raises:
+            OptionError: lime's explainer has the attribute. AttributeError: it has none of this name.
+        """
+        if name in LIMES_OWN:
+            refuse(f"LimeTabularExplainer.{name}", LIMES_OWN[name])
+        raise AttributeError(f"'LimeTabularExplainer' object has no attribute {name!r}")
+
     def _names(self, feature_names: Any) -> list[str]:
         table = self.training_data
         own = table.names if table.named else [str(j) for j in range(table.width)]
@@ -186,6 +202,8 @@ class LimeTabularExplainer:
         background = self.training_data
         if single and isinstance(data, Mapping):
             data = [data[name] for name in background.names]
+        if hasattr(data, "toarray"):  # a sparse row
+            data = data.toarray()
         if not background.named or not hasattr(data, "columns"):
             data = np.asarray(data)
         if single and data.ndim == 1:
