@@ -106,6 +106,29 @@ def _is_said_anyway(name: str, value: Any, default: Any) -> bool:
     return is_same or (name == "ignore_warnings" and value is True)  # there are none to ignore
 
 
+def _as_shap_leaves_it(ax: Axes) -> None:
+    """Let ``plt.title(...)`` replace the title, and ``plt.tight_layout()`` pass, as programs call them on shap's figures.
+
+    Only in figures of our own: constrained layout keeps their labels on the page, and tight layout cannot take over its colour bar.
+    """
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.text import Text
+
+    figure = ax.get_figure()
+    if figure is None or not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        return
+    title = ax.get_title(loc="left")
+    for text in ax.get_children() if title and not ax.get_title() else ():
+        if isinstance(text, Text) and text.get_text() == title:  # set_title would move it down onto notes below it
+            text.set_text("")
+            ax.title.set(text=title, fontsize=text.get_fontsize())
+    figure.tight_layout = _laid_out_already  # type: ignore[method-assign]
+
+
+def _laid_out_already(**_: Any) -> None:
+    """Do nothing, in place of a layout that would cut labels."""
+
+
 def shown(ax: Axes, *, show: bool, looks: dict[str, Any] | None = None) -> Axes | None:
     """Set looks, then show the figure and return nothing, or return its axes, as shap does."""
     for name, value in (looks or {}).items():
@@ -115,9 +138,10 @@ def shown(ax: Axes, *, show: bool, looks: dict[str, Any] | None = None) -> Axes 
             (ax.set_xlim if name[0] == "x" else ax.set_ylim)(**{name: value})
         else:
             ax.set_ylabel(value)
-    if not show:
-        return ax
     import matplotlib.pyplot as plt
 
+    _as_shap_leaves_it(ax)
+    if not show:
+        return ax
     plt.show()
     return None

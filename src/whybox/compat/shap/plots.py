@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -105,6 +106,23 @@ def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any
         OptionError: several rows or outputs.
     """
     return shown(draw_waterfall(own(shap_values, "waterfall"), max_display=max_display), show=show)
+
+
+def waterfall_legacy(
+    expected_value: Any,
+    shap_values: Any = None,
+    features: Any = None,
+    feature_names: Any = None,
+    max_display: int = 10,
+    show: bool = True,
+) -> Any:
+    """Draw one row given as arrays: ``shap.plots._waterfall.waterfall_legacy`` of older programs.
+
+    Raises:
+        OptionError: several rows or outputs. InputError: the arrays do not fit each other.
+    """
+    e = made_explanation(shap_values, features, feature_names, expected_value)
+    return waterfall(e, max_display=max_display, show=show)
 
 
 def scatter(
@@ -274,11 +292,13 @@ def _to_probability(link: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """Return what raises, for the figures that are refused.
+    """Return what raises, for the figures that are refused; ``_waterfall`` is the module of shap that older programs take ``waterfall_legacy`` from.
 
     Raises:
         AttributeError: shap has no such figure.
     """
+    if name == "_waterfall":
+        return SimpleNamespace(waterfall=waterfall, waterfall_legacy=waterfall_legacy)
     if name in REFUSED_PLOTS:
         return refused(name, "shap.plots", REFUSED_PLOTS[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
