@@ -87,6 +87,28 @@ def test_programs_change_figures_as_they_change_those_of_shap(explained):
     plt.close("all")
 
 
+def test_figures_are_drawn_where_the_program_made_room(explained):
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    figure = plt.figure(figsize=(9, 4))
+    shap.summary_plot(explained.values, X.iloc[:40], show=False)
+    assert plt.get_fignums() == [figure.number]
+    assert len(figure.axes) == 2  # with the colour bar
+    assert tuple(figure.get_size_inches()) == (9, 4)
+    shap.plots.bar(explained, show=False)  # the figure is full: another one
+    assert len(plt.get_fignums()) == 2
+    plt.close("all")
+    left = plt.subplot(1, 2, 1)
+    shap.plots.bar(explained, show=False)
+    right = plt.subplot(1, 2, 2)
+    assert shap.plots.waterfall(explained[0], show=False) is right
+    assert left.patches
+    plt.tight_layout()
+    assert len(plt.get_fignums()) == 1
+    plt.close("all")
+
+
 def test_the_older_waterfall_and_private_names(explained):
     e = explained[0]
     ax = shap.plots._waterfall.waterfall_legacy(e.base_values, e.values, X.iloc[0], max_display=4, show=False)

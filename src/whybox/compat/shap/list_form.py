@@ -22,7 +22,7 @@ class _Switched:
     """What :func:`old_shapes` returns: a ``with`` block holds for its own thread, and leaving it switches back."""
 
     def __init__(self, on: bool) -> None:
-        self._on, self._before = on, _IN_BLOCK.get()
+        self.on, self._before = on, _IN_BLOCK.get()
         if self._before is None:
             _WRITTEN[:] = [*_WRITTEN, self][-MOST_WRITTEN:]
         else:
@@ -31,7 +31,7 @@ class _Switched:
     def __enter__(self) -> None:
         if self in _WRITTEN:
             _WRITTEN.remove(self)
-        _IN_BLOCK.set(self._on)
+        _IN_BLOCK.set(self.on)
 
     def __exit__(self, *_: object) -> None:
         _IN_BLOCK.set(self._before)
@@ -57,7 +57,7 @@ def lists_are_asked() -> bool:
     in_block = _IN_BLOCK.get()
     if in_block is not None:
         return in_block
-    return bool(_WRITTEN) and _WRITTEN[-1]._on  # noqa: SLF001  # of this module
+    return bool(_WRITTEN) and _WRITTEN[-1].on
 
 
 def shaped(values: Floats, *, has_outputs: bool, doubled: bool = False) -> Any:

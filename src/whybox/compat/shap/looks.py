@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from whybox.compat.refused import refuse
+from whybox.plots.style import drawn_by_default
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["DECISION_LOOKS", "LOOKS", "TEXT_LOOKS", "honoured_looks", "shown"]
+__all__ = ["DECISION_LOOKS", "LOOKS", "TEXT_LOOKS", "honoured_looks", "in_current_figure", "shown"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LOOKS: Final[dict[str, Any]] = {
     "alpha": 1,
@@ -104,6 +111,34 @@ def _is_said_anyway(name: str, value: Any, default: Any) -> bool:
     plain = (str, bool, int, float, tuple)
     is_same = isinstance(value, plain) and isinstance(default, plain) and value == default
     return is_same or (name == "ignore_warnings" and value is True)  # there are none to ignore
+
+
+def in_current_figure(draw: Callable[P, R]) -> Callable[P, R]:
+    """Let a figure be drawn where shap draws: on the axes that the program made last, ``plt.subplot(1, 2, 1)``, or in its ``plt.figure(...)``.
+
+    Only while these are empty: shap draws over what is there, and here a new figure is made.
+    """
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with drawn_by_default(_empty_place()):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def _empty_place() -> Axes | Figure | None:
+    """The current figure if it is empty, else its current axes if these are, else None."""
+    import matplotlib.pyplot as plt
+
+    if not plt.get_fignums():
+        return None
+    figure = plt.gcf()
+    if not figure.axes:
+        return None if figure.subfigs or figure.texts else figure
+    ax = figure.gca()
+    is_empty = not (ax.has_data() or ax.texts or ax.images or ax.tables) and ax.name == "rectilinear"
+    return ax if is_empty else None
 
 
 def _as_shap_leaves_it(ax: Axes) -> None:
