@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, Ridge
 
 import whybox as wb
@@ -393,6 +393,23 @@ def test_explainers_are_kept_and_pickled():
     assert sum(calls) < 2 * once  # the background is not evaluated again
     with pytest.raises(OptionError, match="pickle"):
         kernel.save("file")
+
+
+def test_a_base_is_a_number_of_numpy():
+    boosted = GradientBoostingRegressor(n_estimators=2, random_state=0).fit(X, Y)
+    for explainer in (
+        shap.TreeExplainer(boosted, TRAIN),
+        shap.KernelExplainer(waves, SMALL),
+        shap.KernelExplainer(lambda rows: 1 / (1 + np.exp(-waves(rows))), SMALL[:2], link="logit"),
+    ):
+        assert explainer.expected_value.item() == float(explainer.expected_value)
+
+
+def test_labels_of_classes_are_not_explained():
+    classifier = RandomForestClassifier(2, random_state=0).fit(X, Y > 0)
+    for explainer in (shap.Explainer, shap.KernelExplainer):
+        with pytest.raises(UnsupportedModelError, match="pass the method that gives probabilities"):
+            explainer(classifier.predict, X)(X.iloc[:1])
 
 
 def test_rows_are_checked_whatever_check_additivity_says():

@@ -84,6 +84,11 @@ def test_programs_change_figures_as_they_change_those_of_shap(explained):
     shap.dependence_plot(0, explained.values, X.iloc[:40], ax=mine[0], show=False)
     plt.tight_layout()  # of a figure of the program's own it is the program's
     assert mine[0].figure.tight_layout.__name__ == "tight_layout"
+    shap.dependence_plot(0, explained.values, X.iloc[:40], interaction_index=1, ax=mine[1], show=False)
+    note = next(t for t in mine[1].texts if "blue low" in t.get_text())
+    title = next(t for t in mine[1].get_children() if getattr(t, "get_text", str)() == mine[1].get_title(loc="left"))
+    mine[1].figure.draw_without_rendering()
+    assert note.get_window_extent().y1 <= title.get_window_extent().y0  # they stand on lines of their own
     plt.close("all")
 
 

@@ -66,7 +66,7 @@ class _OfFunctions(Explainer):
             return np.array([base]) if self._has_one_column else base
         game = self._game_without_row()
         base = np.asarray(game(np.zeros((1, self.data.shape[1]))))[0]
-        return float(base) if base.ndim == 0 else base
+        return np.float64(base) if base.ndim == 0 else base
 
     def _game_without_row(self) -> LinkedGame:
         count = len(self.data)

@@ -146,11 +146,12 @@ def _as_shap_leaves_it(ax: Axes) -> None:
 
     Only in figures of our own: constrained layout keeps their labels on the page, and tight layout cannot take over its colour bar.
     """
+    from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
     from matplotlib.text import Text
 
     figure = ax.get_figure()
-    if figure is None or not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+    if not isinstance(figure, Figure) or not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
         return
     title = ax.get_title(loc="left")
     for text in ax.get_children() if title and not ax.get_title() else ():
