@@ -151,7 +151,8 @@ class DependenceQuestion:
             asked = list(dict.fromkeys(e for e, each in zip(entries, individual, strict=True) if each == rows))
             model, scale = self._model(recursive=not rows)
             found = effects(
-                model, self.table, asked, "ice" if rows else "pdp", grid={p: axes[p].tolist() for e in asked for p in e},
+                model, self.table, [tuple(map(self._column, e)) for e in asked], "ice" if rows else "pdp",
+                grid={self._column(p): axes[p].tolist() for e in asked for p in e},
                 scale=scale, sample_weight=None if rows else self.sample_weight, n_jobs=self.n_jobs,
             )  # fmt: skip
             curves |= {(rows, entry): found[i] for i, entry in enumerate(asked)}
@@ -159,6 +160,11 @@ class DependenceQuestion:
             self._bunch(curves[rows, entry], [axes[p] for p in entry], kind)
             for entry, rows, kind in zip(entries, individual, kinds, strict=True)
         ]
+
+    def _column(self, position: int) -> Any:
+        """A column by its name where it has one: the model may have its columns in another order than X."""
+        name = self.table.names[position]
+        return name if self.table.named and isinstance(name, str) else position
 
     def _check(self, entries: Sequence[tuple[int, ...]], kinds: Sequence[str]) -> None:
         for name, given, known in (
