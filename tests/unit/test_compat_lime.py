@@ -216,6 +216,16 @@ def test_a_sparse_row_is_a_row(explainer):
         explainer.scalers  # noqa: B018  # it is read
 
 
+def test_a_series_is_taken_by_its_names():
+    frame = pd.DataFrame(X, columns=NAMES)
+    of_frame = LimeTabularExplainer(frame)
+    turned = frame[NAMES[::-1]].iloc[0]
+    assert (
+        of_frame.explain_instance(turned, FOREST.predict_proba).as_list()
+        == of_frame.explain_instance(frame.iloc[0], FOREST.predict_proba).as_list()
+    )
+
+
 @pytest.mark.parametrize("columns", [range(4), ["10", "3", "30", "0"], ["x", "x <", "0.3 < x", "0"]])
 def test_names_given_beside_a_frame_replace_its_own_alone(columns):
     frame = pd.DataFrame(X, columns=list(columns))

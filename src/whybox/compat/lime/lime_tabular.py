@@ -200,7 +200,7 @@ class LimeTabularExplainer:
     def _rows(self, data: Any, *, single: bool = False) -> Table:
         """Rows as the training data has them."""
         background = self.training_data
-        if single and isinstance(data, Mapping):
+        if single and (isinstance(data, Mapping) or _is_named_row(data, background)):
             data = [data[name] for name in background.names]
         if hasattr(data, "toarray"):  # a sparse row
             data = data.toarray()
@@ -321,6 +321,14 @@ class _KeptModel:
     estimator: Any
     predictions: npt.NDArray[Any]
     explainer: Lime
+
+
+def _is_named_row(data: Any, background: Table) -> bool:
+    """Whether a row is a series that names the columns of the training data, maybe in another order."""
+    names = getattr(data, "index", None) if hasattr(data, "to_frame") and getattr(data, "ndim", 0) == 1 else None
+    return (
+        background.named and names is not None and len(data) == background.width and set(names) == {*background.names}
+    )
 
 
 def _renamed(condition: str, old: str, new: str) -> str:
