@@ -11,6 +11,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.compose import make_column_transformer
 from sklearn.ensemble import GradientBoostingClassifier, RandomForestClassifier, RandomForestRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression, Ridge
@@ -208,6 +209,33 @@ def test_columns_of_arrays_are_taken_by_position():
     assert exp.domain_mapper.discretized_feature_names[0] == own.extras["condition"][1][0].replace("d", "a")
 
 
+def test_a_sparse_row_is_a_row(explainer):
+    of_sparse = explainer.explain_instance(csr_matrix(X)[0], FOREST.predict_proba)
+    assert of_sparse.as_list() == explainer.explain_instance(X[0], FOREST.predict_proba).as_list()
+    with pytest.raises(AttributeError, match="no attribute 'scalers'"):
+        explainer.scalers  # noqa: B018  # it is read
+
+
+def test_a_series_is_taken_by_its_names():
+    frame = pd.DataFrame(X, columns=NAMES)
+    of_frame = LimeTabularExplainer(frame)
+    turned = frame[NAMES[::-1]].iloc[0]
+    assert (
+        of_frame.explain_instance(turned, FOREST.predict_proba).as_list()
+        == of_frame.explain_instance(frame.iloc[0], FOREST.predict_proba).as_list()
+    )
+
+
+@pytest.mark.parametrize("columns", [range(4), ["10", "3", "30", "0"], ["x", "x <", "0.3 < x", "0"]])
+def test_names_given_beside_a_frame_replace_its_own_alone(columns):
+    frame = pd.DataFrame(X, columns=list(columns))
+    of_frame, of_array = (
+        LimeTabularExplainer(rows, feature_names=NAMES).explain_instance(X[0], FOREST.predict_proba)
+        for rows in (frame, X)
+    )
+    assert dict(of_frame.as_list()) == dict(of_array.as_list())
+
+
 def test_an_explainer_can_be_pickled_and_follows_a_model_that_is_fitted_again(explainer):
     model = RandomForestClassifier(5, random_state=0).fit(X, CLASSES)
     before = explainer.explain_instance(X[0], model.predict_proba).as_list()
@@ -321,6 +349,8 @@ PROBA = FOREST.predict_proba
         (lambda: LimeTabularExplainer(X).explain_instance(X[0], FOREST.predict), "probabilities"),
         (lambda: LimeTabularExplainer(X).explain_instance(X[:2], PROBA), "takes one row"),
         (lambda: LimeTabularExplainer(X).explain_instance(X[0, :2], PROBA), "4 columns"),
+        (lambda: LimeTabularExplainer(X).scaler, "StandardScaler"),
+        (lambda: LimeTabularExplainer(X).feature_frequencies, "value_counts"),
         (lambda: discretize.BaseDiscretizer(X), "edges of bins"),
         (lambda: discretize.StatsDiscretizer(X), "rows like those"),
         (lambda: discretize.QuartileDiscretizer(X), "discretizer='quartile'"),

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import xgboost
-from sklearn.ensemble import GradientBoostingRegressor
+from sklearn.ensemble import GradientBoostingRegressor, RandomForestClassifier
 from sklearn.linear_model import LinearRegression, Ridge
 
 import whybox as wb
@@ -93,6 +93,35 @@ def test_lists_of_older_code():
         assert isinstance(forest(ROWS), shap.Explanation)
     assert shap.TreeExplainer(LIGHT).shap_values(ROWS).shape == (5, 6)
     assert shap.TreeExplainer(FOREST).shap_values(ROWS).shape == (5, 6, 2)
+
+
+def test_lists_of_a_block_are_those_of_its_thread():
+    from threading import Thread
+
+    from whybox.compat.shap.list_form import lists_are_asked
+
+    seen = {}
+    look = lambda name: seen.update({name: lists_are_asked()})
+
+    def elsewhere(name):
+        thread = Thread(target=look, args=(name,))
+        thread.start()
+        thread.join()
+
+    with shap.old_shapes():
+        look("in the block")
+        elsewhere("in another thread")
+        shap.old_shapes(False)
+        look("switched inside")
+    look("after the block")
+    switch = shap.old_shapes()
+    elsewhere("written for the program")
+    with switch:
+        pass
+    look("at the end")
+    names = ("in the block", "written for the program")
+    assert [name for name, asked in seen.items() if asked] == list(names)
+    assert len(seen) == 6
 
 
 def test_all_background_rows_count_unless_fewer_are_asked_for():
@@ -364,6 +393,23 @@ def test_explainers_are_kept_and_pickled():
     assert sum(calls) < 2 * once  # the background is not evaluated again
     with pytest.raises(OptionError, match="pickle"):
         kernel.save("file")
+
+
+def test_a_base_is_a_number_of_numpy():
+    boosted = GradientBoostingRegressor(n_estimators=2, random_state=0).fit(X, Y)
+    for explainer in (
+        shap.TreeExplainer(boosted, TRAIN),
+        shap.KernelExplainer(waves, SMALL),
+        shap.KernelExplainer(lambda rows: 1 / (1 + np.exp(-waves(rows))), SMALL[:2], link="logit"),
+    ):
+        assert explainer.expected_value.item() == float(explainer.expected_value)
+
+
+def test_labels_of_classes_are_not_explained():
+    classifier = RandomForestClassifier(2, random_state=0).fit(X, Y > 0)
+    for explainer in (shap.Explainer, shap.KernelExplainer):
+        with pytest.raises(UnsupportedModelError, match="pass the method that gives probabilities"):
+            explainer(classifier.predict, X)(X.iloc[:1])
 
 
 def test_rows_are_checked_whatever_check_additivity_says():

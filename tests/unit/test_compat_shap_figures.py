@@ -28,9 +28,9 @@ def test_figures_draw_what_shap_draws(explained, of_three, monkeypatch):
     ax = shap.plots.bar(explained, max_display=3, show=False)
     assert labels(ax)[0].startswith(explained[:, explained.abs.mean(0).argsort[-1]].feature_names[:10])
     reduced = shap.plots.bar(explained.abs.max(0), show=False)
-    assert reduced.get_title(loc="left") == "Values: size, largest over rows"
+    assert reduced.get_title() == "Values: size, largest over rows"
     assert reduced.get_xlabel() == "size (log-odds)"
-    assert shap.plots.bar(explained[0], show=False).get_title(loc="left") == "Sizes of the values of one row"
+    assert shap.plots.bar(explained[0], show=False).get_title() == "Sizes of the values of one row"
     assert len(shap.plots.bar(of_three, show=False).containers) == 3
     values = explained.values
     ax = shap.force_plot(0.25, values[0], X.iloc[0], link="logit", show=False)
@@ -67,3 +67,63 @@ def test_figures_draw_what_shap_draws(explained, of_three, monkeypatch):
     assert shap.plots.waterfall(explained[0]) is None
     assert shown == [1]
     plt.close("all")
+
+
+def test_programs_change_figures_as_they_change_those_of_shap(explained):
+    import matplotlib.pyplot as plt
+
+    shap.summary_plot(explained.values, X.iloc[:40], show=False)  # with a colour bar
+    plt.title("of one hospital")
+    plt.tight_layout()  # alone, matplotlib refuses to lay out a colour bar anew
+    ax = plt.gca()
+    assert [ax.get_title(loc=where) for where in ("left", "center", "right")] == ["", "of one hospital", ""]
+    ax.figure.draw_without_rendering()
+    ax.figure.canvas.get_renderer()
+    assert min(t.get_window_extent().x0 for t in ax.get_yticklabels()) >= 0  # no label is cut
+    _, mine = plt.subplots(1, 2)
+    shap.dependence_plot(0, explained.values, X.iloc[:40], ax=mine[0], show=False)
+    plt.tight_layout()  # of a figure of the program's own it is the program's
+    assert mine[0].figure.tight_layout.__name__ == "tight_layout"
+    shap.dependence_plot(0, explained.values, X.iloc[:40], interaction_index=1, ax=mine[1], show=False)
+    note = next(t for t in mine[1].texts if "blue low" in t.get_text())
+    title = next(t for t in mine[1].get_children() if getattr(t, "get_text", str)() == mine[1].get_title(loc="left"))
+    mine[1].figure.draw_without_rendering()
+    assert note.get_window_extent().y1 <= title.get_window_extent().y0  # they stand on lines of their own
+    plt.close("all")
+
+
+def test_figures_are_drawn_where_the_program_made_room(explained):
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
+    figure = plt.figure(figsize=(9, 4))
+    shap.summary_plot(explained.values, X.iloc[:40], show=False)
+    assert plt.get_fignums() == [figure.number]
+    assert len(figure.axes) == 2  # with the colour bar
+    assert tuple(figure.get_size_inches()) == (9, 4)
+    shap.plots.bar(explained, show=False)  # the figure is full: another one
+    assert len(plt.get_fignums()) == 2
+    plt.close("all")
+    left = plt.subplot(1, 2, 1)
+    shap.plots.bar(explained, show=False)
+    right = plt.subplot(1, 2, 2)
+    assert shap.plots.waterfall(explained[0], show=False) is right
+    assert left.patches
+    plt.tight_layout()
+    assert len(plt.get_fignums()) == 1
+    plt.close("all")
+
+
+def test_the_older_waterfall_and_private_names(explained):
+    e = explained[0]
+    ax = shap.plots._waterfall.waterfall_legacy(e.base_values, e.values, X.iloc[0], max_display=4, show=False)
+    same = shap.plots.waterfall(e, max_display=4, show=False)
+    labels = lambda axes: [t.get_text() for t in axes.get_yticklabels()]
+    assert labels(ax) == labels(same)
+    for call, word in (
+        (lambda: shap.plots.colors.red_blue, "colours of their own"),
+        (lambda: shap.utils.approximate_interactions(0, explained.values, X), "shap_interaction_values"),
+        (lambda: shap.utils.potential_interactions(explained[:, 0], explained), "shap_interaction_values"),
+    ):
+        with pytest.raises(OptionError, match=word):
+            call()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from sklearn.ensemble import GradientBoostingRegressor
 from sklearn.linear_model import LinearRegression, LogisticRegression
 
 from compat_models import (
@@ -129,3 +130,38 @@ def test_slices_are_those_of_shap(theirs, explained, of_three, name):
         assert np.array_equal(mine.feature_names, other.feature_names)
     assert np.array_equal(explained.hclust(), explained.to_shap().hclust())
     near((2 * explained - 1).values, (2 * explained.to_shap() - 1).values)
+
+
+def test_values_stand_in_the_order_of_the_columns_given():
+    model = GradientBoostingRegressor(n_estimators=5, max_depth=3, random_state=0).fit(X, Y)
+    turned = X[X.columns[::-1]]
+    for explainer in (shap.TreeExplainer(model), shap.TreeExplainer(model, X), shap.KernelExplainer(model.predict, X)):
+        np.testing.assert_allclose(explainer.shap_values(turned[:3])[:, ::-1], explainer.shap_values(X[:3]))
+    e = shap.TreeExplainer(model)(turned[:3])
+    assert list(e.feature_names) == list(turned.columns)
+    np.testing.assert_array_equal(e.data, turned[:3])
+    tree = shap.TreeExplainer(model)
+    pairs = tree.shap_interaction_values(turned[:3])
+    np.testing.assert_allclose(pairs[:, ::-1, ::-1], tree.shap_interaction_values(X[:3]), atol=1e-12)
+
+
+def test_a_call_with_one_row_explains_one_row():
+    model = GradientBoostingRegressor(n_estimators=5, random_state=0).fit(X, Y)
+    for explainer in (shap.TreeExplainer(model), shap.KernelExplainer(model.predict, X[:20])):
+        for row in (X.iloc[1], X.to_numpy()[1]):
+            e = explainer(row)
+            assert e.shape == (X.shape[1],)
+            np.testing.assert_allclose(e.values, explainer(X[:2]).values[1])
+            assert np.ndim(e.base_values) == 0
+
+
+def test_a_function_that_writes_into_its_rows_leaves_the_background_alone():
+    rows = X.to_numpy(dtype=np.float64)[:6]
+    before = rows.copy()
+
+    def doubled(array):
+        array[:, 0] *= 2
+        return array.sum(axis=1)
+
+    shap.KernelExplainer(doubled, rows[:4]).shap_values(rows[4:], silent=True)
+    np.testing.assert_array_equal(rows, before)

@@ -174,6 +174,30 @@ def test_the_calls_side_by_side():
     np.testing.assert_allclose(found.average[2], own[0].values)
 
 
+def test_columns_of_a_frame_are_taken_by_name():
+    frame = pd.DataFrame(X, columns=["a", "b", "c", "d"])
+    turned = frame[["c", "a", "d", "b"]]
+    model = DecisionTreeRegressor(max_depth=3, random_state=0).fit(frame, y)
+    for asked in (["a"], ["a", "c"]):
+        for kind in ("average", "individual")[: 3 - len(asked)]:
+            of_turned, of_frame = (
+                inspection.partial_dependence(model, rows, asked, kind=kind, grid_resolution=4)[kind]
+                for rows in (turned, frame)
+            )
+            np.testing.assert_allclose(of_turned, of_frame)
+    of_turned, of_frame = (inspection.permutation_importance(model, rows, y) for rows in (turned, frame))
+    for name in ("importances", "importances_mean", "importances_std", "std_error"):
+        np.testing.assert_allclose(of_turned[name], of_frame[name][[2, 0, 3, 1]])
+
+
+def test_a_pair_may_stand_in_a_list_of_its_own():
+    of_pair, of_list = (
+        inspection.partial_dependence(MODEL, X, asked, grid_resolution=4) for asked in ([0, 1], [(0, 1)])
+    )
+    np.testing.assert_array_equal(of_pair.average, of_list.average)
+    assert of_list.average.shape == (1, 4, 4)
+
+
 MODEL = DecisionTreeRegressor(max_depth=2, random_state=0).fit(X, y)
 CODES = np.column_stack([X, np.arange(60)]).astype(object)
 CODES[:, 4] = [f"word {i}" for i in range(60)]

@@ -41,6 +41,7 @@ if TYPE_CHECKING:
 __all__ = ["scatter"]
 
 MAX_POINTS = 4000
+PAD_ABOVE_NOTE = 17.0  # points
 
 
 def scatter(
@@ -95,7 +96,12 @@ def scatter(
     )  # of a sum of interactions it is not known
     ax.set_xlabel(name_of(e, name, 60) + drawn + error)
     ax.set_ylabel(row_value_label(e))
-    ax.set_title(title if title is not None else f"{name_of(e, name, 40)}{output_suffix(e)}", loc="left")
+    noted = not new and other is not None and isinstance(legend, list)  # the note on colours stands below the title
+    ax.set_title(
+        title if title is not None else f"{name_of(e, name, 40)}{output_suffix(e)}",
+        loc="left",
+        pad=PAD_ABOVE_NOTE if noted else None,
+    )
     add_caution(ax, e)
     style_axes(ax, grid="both")
     if missing is not None:

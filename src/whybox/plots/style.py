@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,10 +20,11 @@ from whybox.explanation.number_text import number_text
 from whybox.models.links import CLASS_UNITS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from matplotlib.axes import Axes
     from matplotlib.colors import Colormap
+    from matplotlib.figure import Figure
     from matplotlib.ticker import ScalarFormatter
 
     from whybox.explanation.explanation import Explanation
@@ -37,6 +40,7 @@ __all__ = [
     "background_color",
     "colormap",
     "distinct_labels",
+    "drawn_by_default",
     "faint_text_color",
     "kind_of_outputs",
     "minus_signs",
@@ -63,14 +67,36 @@ MISSING: Final = "#8c8c8c"
 MAX_LABEL_LENGTH: Final = 30
 MAX_VALUE_LENGTH: Final = 32  # a date with nanoseconds fits
 MAX_LINE_LENGTH: Final = 32  # of a label on one line
+_BY_DEFAULT: Final[ContextVar[Axes | Figure | None]] = ContextVar("where figures are drawn", default=None)
+
+
+@contextmanager
+def drawn_by_default(place: Axes | Figure | None) -> Iterator[None]:
+    """Let figures of this block, where nobody passes axes, be drawn on these, or into this figure, which has none yet; None: into new ones."""
+    token = _BY_DEFAULT.set(place)
+    try:
+        yield
+    finally:
+        _BY_DEFAULT.reset(token)
 
 
 def axes_or_new(ax: Axes | None, width: float, height: float) -> Axes:
-    """Return the caller's axes, or new ones in a figure of their own, laid out so that labels are not cut off."""
+    """Return the caller's axes, or those of :func:`drawn_by_default`, or new ones in a figure of their own, laid out so that labels are not cut off."""
     if ax is not None:
         return ax
+    import matplotlib as mpl
     import matplotlib.pyplot as plt
+    from matplotlib.figure import Figure
 
+    place = _BY_DEFAULT.get()
+    if isinstance(place, Figure):
+        if list(place.get_size_inches()) == list(mpl.rcParams["figure.figsize"]):  # nobody asked for a size
+            place.set_size_inches(width, height)
+        if place.get_layout_engine() is None:
+            place.set_layout_engine("constrained")
+        return place.add_subplot()
+    if place is not None:
+        return place
     return plt.subplots(figsize=(width, height), layout="constrained")[1]
 
 

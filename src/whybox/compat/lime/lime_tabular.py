@@ -28,6 +28,12 @@ __all__ = ["LimeTabularExplainer", "RecurrentTabularExplainer", "TableDomainMapp
 ROWS_PROBED: Final = 64  # of the training data, to see whether a model was fitted again
 MODES: Final = ("classification", "regression")
 DISCRETIZERS: Final = ("quartile", "decile", "entropy")
+LIMES_OWN: Final = {  # attributes of lime's explainer that its users read
+    "base": "explain_instance returns the weights; wb.lime(model, X, background) has those of many rows.",
+    "feature_frequencies": "count them: frame['column'].value_counts(normalize=True).",
+    "feature_values": "exp.domain_mapper.discretized_feature_names has the bin of each feature, exp.explanation the rest.",
+    "scaler": "sklearn.preprocessing.StandardScaler().fit(X_train) has the means and spreads.",
+}
 
 RecurrentTabularExplainer: Final = refused_class(
     "RecurrentTabularExplainer",
@@ -118,6 +124,16 @@ class LimeTabularExplainer:
         self._codes.check(self.discretizer)
         self._kept: _KeptModel | None = None
 
+    def __getattr__(self, name: str) -> Any:
+        """Refuse what lime keeps for its own sampling.
+
+        Raises:
+            OptionError: lime's explainer has the attribute. AttributeError: it has none of this name.
+        """
+        if name in LIMES_OWN:
+            refuse(f"LimeTabularExplainer.{name}", LIMES_OWN[name])
+        raise AttributeError(f"'LimeTabularExplainer' object has no attribute {name!r}")
+
     def _names(self, feature_names: Any) -> list[str]:
         table = self.training_data
         own = table.names if table.named else [str(j) for j in range(table.width)]
@@ -184,8 +200,10 @@ class LimeTabularExplainer:
     def _rows(self, data: Any, *, single: bool = False) -> Table:
         """Rows as the training data has them."""
         background = self.training_data
-        if single and isinstance(data, Mapping):
+        if single and (isinstance(data, Mapping) or _is_named_row(data, background)):
             data = [data[name] for name in background.names]
+        if hasattr(data, "toarray"):  # a sparse row
+            data = data.toarray()
         if not background.named or not hasattr(data, "columns"):
             data = np.asarray(data)
         if single and data.ndim == 1:
@@ -248,8 +266,7 @@ class LimeTabularExplainer:
                 if j in self._codes.columns:
                     conditions[i, j] = f"{new}={self._codes.category(rows, i, j)}"
                 elif old != new:
-                    before, _, behind = str(conditions[i, j]).partition(old)
-                    conditions[i, j] = f"{before}{new}{behind}"
+                    conditions[i, j] = _renamed(str(conditions[i, j]), old, new)
         dims = answer.extras["condition"][0]
         return replace(
             answer,
@@ -304,6 +321,22 @@ class _KeptModel:
     estimator: Any
     predictions: npt.NDArray[Any]
     explainer: Lime
+
+
+def _is_named_row(data: Any, background: Table) -> bool:
+    """Whether a row is a series that names the columns of the training data, maybe in another order."""
+    names = getattr(data, "index", None) if hasattr(data, "to_frame") and getattr(data, "ndim", 0) == 1 else None
+    return (
+        background.named and names is not None and len(data) == background.width and set(names) == {*background.names}
+    )
+
+
+def _renamed(condition: str, old: str, new: str) -> str:
+    """A condition under another name of its feature, which stands first or behind the lower edge: ``0.3 < 3 <= 1.3`` is about 3."""
+    edge, sign, rest = condition.partition(" < ")
+    if sign and not condition.startswith(f"{old} ") and rest.startswith(old):
+        return f"{edge}{sign}{new}{rest[len(old) :]}"
+    return f"{new}{condition[len(old) :]}" if condition.startswith(old) else condition
 
 
 def _discretizer(discretizer: Any, training_labels: Any) -> str:

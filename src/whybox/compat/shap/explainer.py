@@ -101,7 +101,7 @@ class Explainer:
     def expected_value(self) -> Any:
         """The value when every feature is absent: a number, or (outputs,)."""
         base = np.asarray(self._answers.base)
-        return float(base) if base.ndim == 0 else np.array(base)
+        return np.float64(base) if base.ndim == 0 else np.array(base)  # as in shap, with .item() and .round()
 
     @property
     def _answers(self) -> Answers:

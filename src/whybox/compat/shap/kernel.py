@@ -53,7 +53,7 @@ class _OfFunctions(Explainer):
             names = getattr(self.data, "columns", None)
             self.feature_names = self.feature_names or (None if names is None else [str(n) for n in names])
             self.data = self.data.to_numpy() if hasattr(self.data, "to_numpy") else self.data
-        self._has_one_column = self._takes_arrays and np.shape(model(self.data[:1])) == (1, 1)
+        self._has_one_column = self._takes_arrays and np.shape(model(self.data[:1].copy())) == (1, 1)
         if self.link is identity:
             rows = type(background)(self.data, background.weights, most_counted=len(background))
             self._kept_answers = Answers(model, rows, output=output_to_ask(model), seed=self._seed)
@@ -66,7 +66,7 @@ class _OfFunctions(Explainer):
             return np.array([base]) if self._has_one_column else base
         game = self._game_without_row()
         base = np.asarray(game(np.zeros((1, self.data.shape[1]))))[0]
-        return float(base) if base.ndim == 0 else base
+        return np.float64(base) if base.ndim == 0 else base
 
     def _game_without_row(self) -> LinkedGame:
         count = len(self.data)
@@ -86,7 +86,7 @@ class _OfFunctions(Explainer):
         return shaped(values, has_outputs=e.values.ndim == 3)
 
     def __call__(self, X: Any, **options: Any) -> Explanation:
-        """Return an Explanation of rows, with standard errors where values are estimated.
+        """Return an Explanation of rows, or of one, with standard errors where values are estimated.
 
         Args:
             X: rows. options: ``nsamples``, coalitions of a row, each over the whole background (of SamplingExplainer predictions of a row); all are spent.
@@ -95,7 +95,8 @@ class _OfFunctions(Explainer):
         Raises:
             OptionError: what is not honoured; see docs/from_shap.md. Others as :func:`whybox.explain`.
         """
-        return self._explained(X, **options)[0]
+        e, single = self._explained(X, **options)
+        return e[0] if single else e
 
     def _explained(self, X: Any, **options: Any) -> tuple[Explanation, bool]:
         l1_reg, nsamples = options.pop("l1_reg", "auto"), options.pop("nsamples", "auto")

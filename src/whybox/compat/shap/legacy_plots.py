@@ -8,7 +8,7 @@ import numpy as np
 
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.explanation import Explanation
-from whybox.compat.shap.looks import LOOKS, honoured_looks, shown
+from whybox.compat.shap.looks import LOOKS, honoured_looks, in_current_figure, shown
 from whybox.compat.shap.plots import decision, made_explanation, own
 from whybox.plots.bar import bar as draw_bar
 from whybox.plots.beeswarm import beeswarm as draw_beeswarm
@@ -31,6 +31,7 @@ DEPENDENCE_LOOKS: Final[dict[str, Any]] = {**LOOKS, "x_jitter": 0, "color": "#1E
 decision_plot = decision
 
 
+@in_current_figure
 def summary_plot(
     shap_values: Any,
     features: Any = None,
@@ -84,6 +85,7 @@ def _outputs_or_pairs(shap_values: Any, features: Any, feature_names: Any, class
     )
 
 
+@in_current_figure
 def dependence_plot(  # as shap has it
     ind: Any,
     shap_values: Any = None,
@@ -117,6 +119,7 @@ def dependence_plot(  # as shap has it
     return shown(draw_scatter(mine, at, color=interaction_index, ax=ax, title=title), show=show, looks=set_looks)
 
 
+@in_current_figure
 def bar_plot(
     shap_values: Any,
     features: Any = None,

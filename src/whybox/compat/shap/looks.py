@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import wraps
 from numbers import Real
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, ParamSpec, TypeVar
 
 from whybox.compat.refused import refuse
+from whybox.plots.style import drawn_by_default
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
-__all__ = ["DECISION_LOOKS", "LOOKS", "TEXT_LOOKS", "honoured_looks", "shown"]
+__all__ = ["DECISION_LOOKS", "LOOKS", "TEXT_LOOKS", "honoured_looks", "in_current_figure", "shown"]
+
+P = ParamSpec("P")
+R = TypeVar("R")
 
 LOOKS: Final[dict[str, Any]] = {
     "alpha": 1,
@@ -106,6 +113,58 @@ def _is_said_anyway(name: str, value: Any, default: Any) -> bool:
     return is_same or (name == "ignore_warnings" and value is True)  # there are none to ignore
 
 
+def in_current_figure(draw: Callable[P, R]) -> Callable[P, R]:
+    """Let a figure be drawn where shap draws: on the axes that the program made last, ``plt.subplot(1, 2, 1)``, or in its ``plt.figure(...)``.
+
+    Only while these are empty: shap draws over what is there, and here a new figure is made.
+    """
+
+    @wraps(draw)
+    def drawn(*args: P.args, **kwargs: P.kwargs) -> R:
+        with drawn_by_default(_empty_place()):
+            return draw(*args, **kwargs)
+
+    return drawn
+
+
+def _empty_place() -> Axes | Figure | None:
+    """The current figure if it is empty, else its current axes if these are, else None."""
+    import matplotlib.pyplot as plt
+
+    if not plt.get_fignums():
+        return None
+    figure = plt.gcf()
+    if not figure.axes:
+        return None if figure.subfigs or figure.texts else figure
+    ax = figure.gca()
+    is_empty = not (ax.has_data() or ax.texts or ax.images or ax.tables) and ax.name == "rectilinear"
+    return ax if is_empty else None
+
+
+def _as_shap_leaves_it(ax: Axes) -> None:
+    """Let ``plt.title(...)`` replace the title, and ``plt.tight_layout()`` pass, as programs call them on shap's figures.
+
+    Only in figures of our own: constrained layout keeps their labels on the page, and tight layout cannot take over its colour bar.
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.layout_engine import ConstrainedLayoutEngine
+    from matplotlib.text import Text
+
+    figure = ax.get_figure()
+    if not isinstance(figure, Figure) or not isinstance(figure.get_layout_engine(), ConstrainedLayoutEngine):
+        return
+    title = ax.get_title(loc="left")
+    for text in ax.get_children() if title and not ax.get_title() else ():
+        if isinstance(text, Text) and text.get_text() == title:  # set_title would move it down onto notes below it
+            text.set_text("")
+            ax.title.set(text=title, fontsize=text.get_fontsize())
+    figure.tight_layout = _laid_out_already  # type: ignore[method-assign]
+
+
+def _laid_out_already(**_: Any) -> None:
+    """Do nothing, in place of a layout that would cut labels."""
+
+
 def shown(ax: Axes, *, show: bool, looks: dict[str, Any] | None = None) -> Axes | None:
     """Set looks, then show the figure and return nothing, or return its axes, as shap does."""
     for name, value in (looks or {}).items():
@@ -115,9 +174,10 @@ def shown(ax: Axes, *, show: bool, looks: dict[str, Any] | None = None) -> Axes 
             (ax.set_xlim if name[0] == "x" else ax.set_ylim)(**{name: value})
         else:
             ax.set_ylabel(value)
-    if not show:
-        return ax
     import matplotlib.pyplot as plt
 
+    _as_shap_leaves_it(ax)
+    if not show:
+        return ax
     plt.show()
     return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import Any, Final
 
 import numpy as np
@@ -9,7 +10,7 @@ import numpy as np
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.cohorts import Cohorts
 from whybox.compat.shap.explanation import Explanation
-from whybox.compat.shap.looks import DECISION_LOOKS, TEXT_LOOKS, honoured_looks, shown
+from whybox.compat.shap.looks import DECISION_LOOKS, TEXT_LOOKS, honoured_looks, in_current_figure, shown
 from whybox.compat.shap.op_chain import OpChain
 from whybox.compat.shap.refusals import REFUSED_PLOTS, refused
 from whybox.compat.shap.text_explanation import TextExplanation
@@ -53,6 +54,7 @@ def _title(e: Any) -> str | None:
     return "Sizes of the values of one row" if np.ndim(e.values) == 1 else None
 
 
+@in_current_figure
 def bar(
     shap_values: Any, max_display: int = 10, order: Any = None, ax: Any = None, show: bool = True, **looks: Any
 ) -> Any:
@@ -75,6 +77,7 @@ def bar(
     return shown(axes, show=show, looks=set_looks)
 
 
+@in_current_figure
 def beeswarm(
     shap_values: Any,
     max_display: int = 10,
@@ -98,6 +101,7 @@ def beeswarm(
     )
 
 
+@in_current_figure
 def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any:
     """Draw one row as steps from the base to the prediction.
 
@@ -107,6 +111,24 @@ def waterfall(shap_values: Any, max_display: int = 10, show: bool = True) -> Any
     return shown(draw_waterfall(own(shap_values, "waterfall"), max_display=max_display), show=show)
 
 
+def waterfall_legacy(
+    expected_value: Any,
+    shap_values: Any = None,
+    features: Any = None,
+    feature_names: Any = None,
+    max_display: int = 10,
+    show: bool = True,
+) -> Any:
+    """Draw one row given as arrays: ``shap.plots._waterfall.waterfall_legacy`` of older programs.
+
+    Raises:
+        OptionError: several rows or outputs. InputError: the arrays do not fit each other.
+    """
+    e = made_explanation(shap_values, features, feature_names, expected_value)
+    return waterfall(e, max_display=max_display, show=show)
+
+
+@in_current_figure
 def scatter(
     shap_values: Any, color: Any = "#1E88E5", title: str | None = None, ax: Any = None, show: bool = True, **looks: Any
 ) -> Any:
@@ -135,6 +157,7 @@ def scatter(
     )
 
 
+@in_current_figure
 def heatmap(
     shap_values: Any,
     instance_order: Any = None,
@@ -158,6 +181,7 @@ def heatmap(
     return shown(draw_heatmap(own(shap_values, "heatmap"), max_display=max_display, ax=ax), show=show, looks=set_looks)
 
 
+@in_current_figure
 def force(
     base_value: Any,
     shap_values: Any = None,
@@ -189,6 +213,7 @@ def force(
     return shown(draw_waterfall(e, to_probability=_to_probability(link)), show=show, looks=set_looks)
 
 
+@in_current_figure
 def decision(
     base_value: Any,
     shap_values: Any,
@@ -215,6 +240,7 @@ def decision(
     return shown(draw_waterfall(one, title=title, to_probability=_to_probability(link)), show=show, looks=set_looks)
 
 
+@in_current_figure
 def text(shap_values: Any, show: bool = True, **looks: Any) -> Any:
     """Draw the words of one text on coloured grounds.
 
@@ -274,11 +300,13 @@ def _to_probability(link: Any) -> Any:
 
 
 def __getattr__(name: str) -> Any:
-    """Return what raises, for the figures that are refused.
+    """Return what raises, for the figures that are refused; ``_waterfall`` is the module of shap that older programs take ``waterfall_legacy`` from.
 
     Raises:
         AttributeError: shap has no such figure.
     """
+    if name == "_waterfall":
+        return SimpleNamespace(waterfall=waterfall, waterfall_legacy=waterfall_legacy)
     if name in REFUSED_PLOTS:
         return refused(name, "shap.plots", REFUSED_PLOTS[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -11,6 +11,7 @@ __all__ = ["REFUSED", "REFUSED_PLOTS", "refused"]
 
 REFUSED_PLOTS: Final[Mapping[str, str]] = {
     "benchmark": "wb.check measures how faithful maps are; benchmarks of methods stand in benchmarks/.",
+    "colors": "figures have colours of their own; those of matplotlib are plt.get_cmap('coolwarm').",
     "embedding": "project e.values with sklearn.decomposition.PCA and draw it by matplotlib.",
     "group_difference": "compare the means of e.values over the rows of each group.",
     "image": "wb.saliency(net, x, method='expected_gradients') explains pictures; its .plot.overlay() draws them.",

@@ -120,14 +120,15 @@ class TreeExplainer(Explainer):
         check_additivity: bool = True,
         approximate: bool = False,
     ) -> Explanation:
-        """Return an Explanation of rows; with `interactions` of their pairs of features. Arguments are those of :meth:`shap_values`.
+        """Return an Explanation of rows, or of one; with `interactions` of their pairs of features. Arguments are those of :meth:`shap_values`.
 
         Raises:
             OptionError: as :meth:`shap_values`.
         """
         refuse_given("approximate", approximate, NO_SAABAS, default=False)
         del check_additivity
-        return self._to_shap(self._explained(X, y, order=2 if interactions else 1)[0])
+        e, single = self._explained(X, y, order=2 if interactions else 1)
+        return self._to_shap(e)[0] if single else self._to_shap(e)
 
     def _explained(self, X: Any, y: Any, *, order: int) -> tuple[OwnExplanation, bool]:
         if self.model_output in LOSSES and y is None:

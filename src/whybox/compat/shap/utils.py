@@ -6,6 +6,7 @@ from typing import Any
 
 from whybox.compat.refused import refuse
 from whybox.compat.shap.backgrounds import sample
+from whybox.compat.shap.refusals import REFUSED, refused
 
 __all__ = ["hclust", "sample"]
 
@@ -28,3 +29,14 @@ def hclust(X: Any, y: Any = None, linkage: str = "single", metric: str = "auto",
         )
     del random_state  # nothing is drawn
     return linkage_of_features(X, "cosine" if metric == "auto" else metric, linkage)
+
+
+def __getattr__(name: str) -> Any:
+    """Return what raises, for the names that are refused.
+
+    Raises:
+        AttributeError: shap.utils has no such name.
+    """
+    if name in ("approximate_interactions", "potential_interactions"):
+        return refused(name, "shap.utils", REFUSED["approximate_interactions"])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

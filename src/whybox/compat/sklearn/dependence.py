@@ -49,7 +49,7 @@ def partial_dependence(
     """Return the partial dependence on one feature, or on two together; arguments are those of scikit-learn.
 
     Args:
-        features: a name or position, a list of one or two of these, or a mask of columns.
+        features: a name or position, a list of one or two of these, one such list in a list, or a mask of columns.
         method: ``"auto"`` and ``"brute"`` are the mean over the rows of X. ``"recursion"`` is refused.
         Others as of ``sklearn.inspection.partial_dependence``.
 
@@ -151,7 +151,8 @@ class DependenceQuestion:
             asked = list(dict.fromkeys(e for e, each in zip(entries, individual, strict=True) if each == rows))
             model, scale = self._model(recursive=not rows)
             found = effects(
-                model, self.table, asked, "ice" if rows else "pdp", grid={p: axes[p].tolist() for e in asked for p in e},
+                model, self.table, [tuple(map(self._column, e)) for e in asked], "ice" if rows else "pdp",
+                grid={self._column(p): axes[p].tolist() for e in asked for p in e},
                 scale=scale, sample_weight=None if rows else self.sample_weight, n_jobs=self.n_jobs,
             )  # fmt: skip
             curves |= {(rows, entry): found[i] for i, entry in enumerate(asked)}
@@ -159,6 +160,11 @@ class DependenceQuestion:
             self._bunch(curves[rows, entry], [axes[p] for p in entry], kind)
             for entry, rows, kind in zip(entries, individual, kinds, strict=True)
         ]
+
+    def _column(self, position: int) -> Any:
+        """A column by its name where it has one: the model may have its columns in another order than X."""
+        name = self.table.names[position]
+        return name if self.table.named and isinstance(name, str) else position
 
     def _check(self, entries: Sequence[tuple[int, ...]], kinds: Sequence[str]) -> None:
         for name, given, known in (
@@ -249,6 +255,8 @@ def _as_list(features: Any, width: int) -> list[Any]:
     if isinstance(features, (str, int, np.integer)):
         return [features]
     listed = [*features]
+    if len(listed) == 1 and isinstance(listed[0], (list, tuple)):  # [("age", "bmi")], as a display takes it
+        listed = [*listed[0]]
     if listed and all(isinstance(f, (bool, np.bool_)) for f in listed):
         if len(listed) != width:
             raise OptionError(

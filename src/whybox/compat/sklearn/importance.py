@@ -64,7 +64,10 @@ def permutation_importance(
 
     def answer(score: Any) -> Any:
         options = {"sample_weight": sample_weight, "rounds": n_repeats, "n_jobs": n_jobs, "seed": seed}
-        return _bunch(importance(estimator, table, y, method="permutation", scoring=score, **options), sample_weight)
+        found = importance(estimator, table, y, method="permutation", scoring=score, **options)
+        names = [str(name) for name in table.names]  # the model may have its columns in another order than X
+        is_reordered = tuple(names) != found.feature_names and sorted(names) == sorted(found.feature_names)
+        return _bunch(found[names] if is_reordered else found, sample_weight)
 
     return _of_each_score(estimator, scoring, answer)
 
