@@ -136,7 +136,7 @@ def test_a_residual_block_is_taken_whole_and_a_reused_relu_is_not():
     net.add_module("head", nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(3, 2)))
     e = wb.saliency(net.eval(), pictures(), 1, "gradcam")
     assert "'block'" in e.evidence.estimand
-    with pytest.raises(UnsupportedModelError, match="more than once"):
+    with pytest.raises(OptionError, match="'block.relu' is called 2 times in one pass; say which call is meant"):
         wb.saliency(net, pictures(), 1, "gradcam", layer="block.relu")
 
 

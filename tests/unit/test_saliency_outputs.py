@@ -149,4 +149,6 @@ def test_parts_have_one_number_for_their_channels(method):
     if method in ("ablation", "shapley", "lime"):
         with pytest.raises(OptionError, match="explains channels, which stay"):
             wb.saliency(net, pictures, 1, method, parts="channels", reduce="sum")
-        assert "channel" in wb.saliency(net, pictures, 1, method, parts="channels", reduce=None).dims
+        e = wb.saliency(net, pictures, 1, method, parts="channels", reduce=None)
+        assert "channel" in e.dims
+        assert wb.check(e, net, pictures, options={"parts": "channels"}, checks="numerical").passed

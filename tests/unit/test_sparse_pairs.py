@@ -122,7 +122,7 @@ def test_pictures_tell_terms_of_long_names_apart(data):
     X = X.rename(columns={c: f"a rather long column name, the one called {c}" for c in X.columns})
     terms = wb.explain(MODELS["shallow"].fit(X, y > 0), X[:5], order=2, sparse=True)
     ax = terms[0].plot.waterfall(max_display=30)
-    labels = [text.get_text().split(" = ")[0] for text in ax.get_yticklabels()]
+    labels = [text.get_text().replace("\n", " ").split(" = ")[0] for text in ax.get_yticklabels()]
     assert len(set(labels)) == len(labels) > 7
     for label in labels:
         assert all(half.endswith(tuple("abcdefg")) for half in label.split(" \N{MULTIPLICATION SIGN} "))

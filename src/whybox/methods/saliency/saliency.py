@@ -158,7 +158,8 @@ def _refuse_reduce(method: Method, reduce: str | None) -> None:
     Raises:
         OptionError: they cannot.
     """
-    parts_are_channels = getattr(method, "parts", None) == "channels"
+    parts = getattr(method, "parts", None)
+    parts_are_channels = isinstance(parts, str) and parts == "channels"
     if method.needs_gradients or reduce == "auto" or reduce == (None if parts_are_channels else "sum"):
         return
     why = (
