@@ -214,7 +214,9 @@ class GuidedGradCam(LayerAttribution):
 
 def _grad_cam(call: Call, *, signed: bool) -> Any:
     """The map on the layer's grid. As in captum, axes of the layer are those of the input, channels first."""
-    return call.ask("gradcam", layer=call.layer, upsample=False, signed=signed, layer_axes=call.inputs[0].dims[1:])
+    return call.ask(
+        "gradcam", layer=call.layer, upsample=False, signed=signed, reduce="sum", layer_axes=call.inputs[0].dims[1:]
+    )
 
 
 def _of_layer(method: LayerAttribution, call: Call, found: Any, *, with_delta: bool) -> Any:

@@ -37,7 +37,14 @@ class _OfParts(Attribution):
     ) -> Any:
         """Each feature has the value of its group; or, if `in_shape` is False, the values of groups, (rows, groups)."""
         parts = call.with_held(tuple(m[0] if len(m) == 1 < call.n_rows else m for m in masks))
-        found = call.ask(method, baseline=call.baseline(baselines), parts=parts, joined=len(call.inputs) > 1, **options)
+        found = call.ask(
+            method,
+            baseline=call.baseline(baselines),
+            parts=parts,
+            reduce="auto",
+            joined=len(call.inputs) > 1,
+            **options,
+        )
         self._keep(call, found)
         of_groups = found[0].extras["part"][1]
         if not in_shape:
@@ -262,6 +269,7 @@ class Occlusion(_OfParts):
         return self._answer(
             call,
             "occlusion",
+            reduce="auto",
             baseline=call.baseline(baselines),
             window=dict(enumerate(windows)) if by_number else windows[0],
             stride=dict(enumerate(steps)) if by_number else steps[0],
