@@ -105,8 +105,7 @@ class BlockDesign:
     @cached_property
     def unseen(self) -> Floats:
         """How much of the variance of a mean over its donors each pair has, as all donors are not used, (pairs,): 1 where they are drawn with replacement, 0 of all."""
-        drawn = 0.0 if self.with_replacement else self.counts / self.n_donors
-        return np.maximum(1 - drawn * np.ones(len(self.counts)), 0.0)
+        return np.ones(len(self.counts)) if self.with_replacement else 1 - self.counts / self.n_donors
 
     @cached_property
     def shared(self) -> Floats:

@@ -78,7 +78,7 @@ def over_donors(
     # as if one more donor had an interaction where none of these has: as large as that of others
     largest = ((even_of_donors + even[:, :, None]) ** 2 @ share).max(axis=1)[:, None]
     variances = (variances + largest / len(share)) / len(share)
-    variances *= 1.0 if design.with_replacement else 1 - len(share) / design.n_donors
+    variances *= design.unseen[0]
     return moved, variances + noise, spread
 
 

@@ -45,9 +45,7 @@ MAX_ENTRIES_AT_A_TIME: Final = 2**17  # of all games, that fit in a cache
 ROUNDING: Final = 1e-12  # of the largest output
 MIN_REGRESSED: Final = 8  # donors whose values are regressed on what is known of all donors
 SWEEPS: Final = 30  # of the least squares that find spreads
-LITTLE_SEEN: Final = (
-    0.1  # of the variance of what all players add: as much is taken for seen of donors that were not drawn
-)
+LITTLE_SEEN: Final = 0.1  # of the variance of what all players add: so much is taken for seen, whatever was drawn
 
 
 @final
@@ -173,22 +171,19 @@ class OneOutput:
         self.share = share / np.add.reduceat(share, design.starts)[design.pair]
         self.noise = 0.0 if observed.noise is None else float(observed.noise[k])
         games, pairs = len(total), len(design.coalitions)
-        self.halves, self._within = np.empty((games, pairs)), np.empty((games, pairs))
-        self.spread = np.empty((games, design.coalitions.shape[1]))
+        self.halves, self.spread = np.empty((games, pairs)), np.empty((games, design.coalitions.shape[1]))
         products, step = _DonorProducts(design, self._slopes), max(1, MAX_ENTRIES_AT_A_TIME // max(len(w), 1))
         for start in range(0, games, step):
             some = slice(start, start + step)
             self.halves[some], deviations = self.halves_of(some)
-            self._within[some] = self.within(deviations**2)
             self.spread[some] = products(deviations)
         # not known where no pairs share donors
         self.spread = (
             _non_negative(products.gram, self.spread) if products.gram.any() else np.full_like(self.spread, np.nan)
         )
-        unseen = self._unseen_spread() if design.with_replacement and pairs else np.zeros_like(self.spread)
-        self._within += unseen @ self._slopes.T**2
-        self._common = np.nan_to_num(self.spread) + unseen
-        self.spread += unseen
+        self._unseen = self._unseen_spread() if design.with_replacement and pairs else np.zeros_like(self.spread)
+        self._common = np.nan_to_num(self.spread) + self._unseen
+        self.spread += self._unseen
 
     def halves_of(self, games: slice | Ints) -> tuple[Floats, Floats]:
         """Half the difference of each pair, (games, pairs), and how entries deviate from it, (games, entries)."""
@@ -233,7 +228,8 @@ class OneOutput:
         # what is seen over donors has the noise too, but for the share that is taken from it as donors are used up
         noise = self.noise / 2 * (1 - left) / counts
         halves, means = np.zeros((len(games), n + 1, n + 1)), np.zeros((n, len(games)))
-        for g, within in enumerate(self._within[games]):
+        every = self.within(self.halves_of(games)[1] ** 2) + self._unseen[games] @ self._slopes.T**2
+        for g, within in enumerate(every):
             common = (self._slopes * self._common[games[g]]) @ self._slopes.T
             own = max(float((within - np.diag(common)).mean()), MIN_OWN_SHARE * float(within.mean()), self.noise / 2)
             halves[g, :n, :n] = common * design.shared + np.diag(own * left / counts + noise)
@@ -308,8 +304,7 @@ class OneOutput:
         if design.is_whole:
             return values, np.tile(noise, (games, 1))
         moved, variances = mean.estimate(values, of_donors)
-        left = 1.0 if design.with_replacement else 1 - count / design.n_donors
-        return moved, variances * left / count + noise
+        return moved, variances * design.unseen[0] / count + noise
 
     @property
     def gaps(self) -> Floats:
