@@ -115,6 +115,15 @@ def test_lime_fits_a_line():
     close(method.attribute(X, n_samples=64, return_input_shape=False), X * torch.arange(6.0))
 
 
+def test_values_of_groups_stand_in_the_column_of_their_number():
+    """Numbers may start late, have gaps, and differ by row; a group that a row lacks changes nothing there."""
+    line = Formula(lambda x: x @ torch.arange(6.0))
+    mask = torch.tensor([[3, 3, 3, 6, 6, 6], [4, 4, 4, 4, 4, 3], [6, 6, 5, 5, 4, 4], [4, 6, 4, 6, 4, 6]])
+    columns = [(X * torch.arange(6.0) * (mask == g)).sum(1) for g in (3, 4, 5, 6)]
+    for method in (attr.KernelShap(line), attr.Lime(line)):
+        close(method.attribute(X, feature_mask=mask, n_samples=64, return_input_shape=False), torch.stack(columns, 1))
+
+
 # what is refused
 
 

@@ -35,7 +35,7 @@ class _OfParts(Attribution):
         in_shape: bool = True,
         **options: Any,
     ) -> Any:
-        """Each feature has the value of its group; or, if `in_shape` is False, the values of groups, (rows, groups)."""
+        """Each feature has the value of its group; or, if `in_shape` is False, the values of groups, (rows, groups), from the smallest number to the largest."""
         parts = call.with_held(tuple(m[0] if len(m) == 1 < call.n_rows else m for m in masks))
         found = call.ask(
             method,
@@ -48,13 +48,12 @@ class _OfParts(Attribution):
         self._keep(call, found)
         of_groups = found[0].extras["part"][1]
         if not in_shape:
-            return as_tensor(of_groups, call.tensors[0])
+            return as_tensor(_by_number(of_groups, masks), call.tensors[0])
         answer = [np.empty(i.x.shape) for i in call.inputs[: len(masks)]]
         for row in range(call.n_rows):
-            own = [m[min(row, len(m) - 1)] for m in masks]
-            groups = np.unique(np.concatenate([m.reshape(-1) for m in own]))
-            for to, mask in zip(answer, own, strict=True):
-                to[row] = of_groups[row][np.searchsorted(groups, mask)]
+            groups = _groups_of(masks, row)
+            for to, mask in zip(answer, masks, strict=True):
+                to[row] = of_groups[row][np.searchsorted(groups, mask[min(row, len(mask) - 1)])]
         return call.to_tensors(answer)
 
     def _call(self, inputs: Any, target: Any, additional_forward_args: Any, perturbations_per_eval: int) -> Call:
@@ -171,7 +170,7 @@ class KernelShap(_OfParts):
 
         Args:
             n_samples: most evaluations of a row; 25, the default, or as many as standard errors need.
-            return_input_shape: False: values of groups, (rows, groups). Others as of captum.
+            return_input_shape: False: values of groups, (rows, groups), 0 for one that a row lacks. Others as of captum.
 
         Raises:
             LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
@@ -216,7 +215,7 @@ class Lime(_OfParts):
 
         Args:
             n_samples: most evaluations of a row; 25, the default, or as many as standard errors need.
-            return_input_shape: False: coefficients of groups, (rows, groups). Others as of captum.
+            return_input_shape: False: coefficients of groups, (rows, groups), 0 for one that a row lacks. Others as of captum.
 
         Raises:
             LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
@@ -314,7 +313,21 @@ def _most_evaluations(given: int, least: int) -> int:
     return max(given, least) if check_whole_number("n_samples", given) == DEFAULT_SAMPLES else given
 
 
+def _groups_of(masks: list[npt.NDArray[np.int64]], row: int) -> npt.NDArray[np.int64]:
+    """The numbers of a row's groups, in order; a mask of one row is that of all."""
+    return np.unique(np.concatenate([m[min(row, len(m) - 1)].reshape(-1) for m in masks]))
+
+
 def _count(masks: list[npt.NDArray[np.int64]]) -> int:
     """Number of groups of a row, at most."""
-    rows = max(map(len, masks))
-    return max(len(np.unique(np.concatenate([m[min(k, len(m) - 1)].reshape(-1) for m in masks]))) for k in range(rows))
+    return max(len(_groups_of(masks, row)) for row in range(max(map(len, masks))))
+
+
+def _by_number(of_groups: npt.NDArray[Any], masks: list[npt.NDArray[np.int64]]) -> npt.NDArray[Any]:
+    """Values (rows, groups of the row) with one column for each number from the smallest to the largest, as in captum: 0 for a group that a row lacks."""
+    least = min(int(m.min()) for m in masks)
+    out = np.zeros((len(of_groups), max(int(m.max()) for m in masks) - least + 1))
+    for row, values in enumerate(of_groups):
+        groups = _groups_of(masks, row)
+        out[row, groups - least] = values[: len(groups)]
+    return out
