@@ -150,6 +150,17 @@ REFUSALS = {
     "a target of floats": (lambda: attr.Saliency(NET).attribute(X, target=torch.ones(4)), "float32"),
     "tuples of two lengths": (lambda: attr.Saliency(NET).attribute(X, target=[(0,), (0, 1), (1,), (1,)]), "lengths"),
     "places of other axes": (lambda: attr.Saliency(NET).attribute(X, target=[(0, 1)] * 4), "2 numbers a row"),
+    "a place outside": (lambda: attr.Saliency(NET).attribute(X, target=[(0,), (3,), (1,), (1,)]), "not there; outputs have the shape"),
+    "half a place": (lambda: attr.Saliency(NET).attribute(X, target=[(0,), (1.5,), (1,), (1,)]), "whole number"),
+    "a target of yes and no": (lambda: attr.Saliency(NET).attribute(X, target=X[:, 0] > 0), "torch.bool"),
+    "no noise": (lambda: attr.NoiseTunnel(attr.Saliency(NET)).attribute(X, stdevs=0.0, target=1, abs=False), "stdevs=0.0"),
+    "batches of noise": (
+        lambda: attr.NoiseTunnel(attr.Saliency(NET)).attribute(X, nt_samples_batch_size=0, target=1, abs=False),
+        "nt_samples_batch_size=0",
+    ),
+    "batches of a layer": (lambda: attr.LayerConductance(NET, NET[0]).attribute(X, target=1, internal_batch_size=0), "internal_batch_size=0"),
+    "batches of masks": (lambda: attr.FeatureAblation(NET).attribute(X, target=1, perturbations_per_eval=0), "perturbations_per_eval=0"),
+    "a baseline too few": (lambda: attr.IntegratedGradients(TWO).attribute((X, OTHER), (BASE,), 1), "each of the 2 inputs"),
     "target of another form": (lambda: attr.Saliency(NET).attribute(X, target="1"), "whole number"),
     "one baseline of two": (lambda: attr.IntegratedGradients(TWO).attribute((X, OTHER), 0.5, 1), "each of the 2 inputs"),
 }  # fmt: skip
@@ -175,6 +186,9 @@ def test_inputs_that_do_not_suit_are_refused():
         attr.LayerActivation(NET, [NET[0]]).attribute(X)
     with pytest.raises(InputError, match="must be a tensor"):
         attr.Saliency(NET).attribute(X.numpy(), target=1)
+    for nothing in ((), 1.0):
+        with pytest.raises(InputError, match="must be a tensor"):
+            attr.FeatureAblation(NET).attribute(nothing, target=1)
     with pytest.raises(InputError, match="first axis is the rows"):
         attr.Saliency(TWO).attribute((X, OTHER[:2]), target=1)
     with pytest.raises(InputError, match="leave the row out"):

@@ -52,6 +52,16 @@ class Call:
         """Number of arguments that are held."""
         return len(self.inputs) - len(self.tensors)
 
+    def with_batches(self, argument: str, most: Any) -> Call:
+        """Return the same question with at most so many rows in a forward; None: as many as whybox takes.
+
+        Raises:
+            OptionError: no whole number; `argument` is its name in the call.
+        """
+        if most is None:
+            return self
+        return replace(self, network=replace(self.network, max_batch_size=check_whole_number(argument, most)))
+
     def select(self, rows: npt.NDArray[np.intp]) -> Call:
         """Return the same question of some rows."""
         target = self.target[rows] if isinstance(self.target, np.ndarray) else self.target
@@ -74,7 +84,7 @@ class Call:
             return (one,)
         each = given if isinstance(given, tuple) else (given,) * len(self.tensors)
         if len(each) != len(self.tensors) or (not isinstance(given, tuple) and given is not None and len(each) > 1):
-            raise OptionError(Argument(name), f" must be a tuple with one for each of the {len(each)} inputs.")
+            raise OptionError(Argument(name), f" must be a tuple with one for each of the {len(self.tensors)} inputs.")
         return each
 
     def baseline(self, given: Any) -> Any:
@@ -152,7 +162,6 @@ def make_call(
     *,
     layer: Any = None,
     channel_axis: Any = "auto",
-    batch_size: Any = None,
     derivatives: bool = True,
 ) -> Call:
     """Read a call of captum.
@@ -160,7 +169,6 @@ def make_call(
     Args:
         function: module or function. inputs: a tensor or a tuple of tensors, rows first. target: every form that captum takes.
         additional_forward_args: see forward_arguments. layer: a module of the model, or None. channel_axis: of the inputs; "auto": of pictures and volumes; None: none.
-        batch_size: most rows of a forward; None: as many as whybox takes.
         derivatives: False: inputs may hold whole numbers.
 
     Raises:
@@ -181,8 +189,6 @@ def make_call(
     read, places = _read_target(target, len(tensors[0]))
     module = as_module(function, arguments, tensors[0], layer=layer, selects=places is not None)
     network = as_network(module)
-    if batch_size is not None:
-        network = replace(network, max_batch_size=check_whole_number("internal_batch_size", batch_size))
     held = (*arguments.of_rows, *(() if places is None else (places,)))
     every: Any = (*tensors, *held)
     resolved = _resolve(network, every, channel_axis)
@@ -206,7 +212,7 @@ def _read_target(target: Any, rows: int) -> tuple[Any, torch.Tensor | None]:
     if target is None:
         return only_output, None
     if isinstance(target, torch.Tensor):
-        if target.is_floating_point() or (target.numel() != 1 and tuple(target.shape) != (rows,)):
+        if not _holds_whole_numbers(target) or (target.numel() != 1 and tuple(target.shape) != (rows,)):
             raise OptionError(
                 Argument("target"), f" is {target.dtype} of shape {tuple(target.shape)}; it must be one whole number, or one for each of the {rows} rows."
             )  # fmt: skip
@@ -214,7 +220,7 @@ def _read_target(target: Any, rows: int) -> tuple[Any, torch.Tensor | None]:
     if isinstance(target, list):
         if len(target) != rows:
             raise OptionError(Argument("target"), f" has {len(target)} entries, and there are {rows} rows.")
-        if all(isinstance(one, tuple) for one in target):
+        if all(isinstance(one, tuple) and all(map(_is_whole, one)) for one in target):
             return only_output, row_places(target)
         if all(_is_whole(one) for one in target):
             return np.array([int(one) for one in target], dtype=np.intp), None
@@ -228,5 +234,9 @@ def _read_target(target: Any, rows: int) -> tuple[Any, torch.Tensor | None]:
 def _is_whole(one: Any) -> bool:
     """True for a whole number, or a tensor of one."""
     if isinstance(one, torch.Tensor):
-        return bool(one.numel() == 1 and not one.is_floating_point())
+        return one.numel() == 1 and _holds_whole_numbers(one)
     return isinstance(one, (int, np.integer)) and not isinstance(one, bool)
+
+
+def _holds_whole_numbers(t: torch.Tensor) -> bool:
+    return not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)

@@ -11,7 +11,7 @@ import torch
 from whybox.compat.captum.attr.attribution import Attribution, check_path
 from whybox.compat.captum.attr.call import Call, make_call
 from whybox.compat.refused import refuse, refuse_given
-from whybox.core.validation import check_whole_number
+from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import Argument, InputError, OptionError
 
 __all__ = [
@@ -117,9 +117,9 @@ class IntegratedGradients(Attribution):
             OptionError: another `method`. WhyboxError: as :func:`whybox.saliency`.
         """
         check_path(method)
-        call = make_call(self.forward_func, inputs, target, additional_forward_args, batch_size=internal_batch_size)
+        call = make_call(self.forward_func, inputs, target, additional_forward_args)
         return self._answer(
-            call,
+            call.with_batches("internal_batch_size", internal_batch_size),
             "integrated_gradients",
             with_delta=return_convergence_delta,
             baseline=call.baseline(baselines),
@@ -286,7 +286,7 @@ class NoiseTunnel(Attribution):
                 f"nt_type={nt_type!r} of absolute gradients (abs=True is the default)",
                 "gradients are averaged with their signs. Add abs=False, and take .abs() of the mean where it is drawn; or nt_type='smoothgrad_sq', the mean square.",
             )
-        call = make_call(self.forward_func, inputs, target, additional_forward_args, batch_size=nt_samples_batch_size)
+        call = make_call(self.forward_func, inputs, target, additional_forward_args)
         if len(call.tensors) > 1:
             refuse(
                 "NoiseTunnel of several inputs",
@@ -294,7 +294,8 @@ class NoiseTunnel(Attribution):
             )
         samples = max(MIN_NOISY, 2 * -(-check_whole_number("nt_samples", nt_samples) // 2))
         (width,) = call.per_input("stdevs", stdevs)
-        return self._under_noise(call, nt_type, samples, float(width))
+        call = call.with_batches("nt_samples_batch_size", nt_samples_batch_size)
+        return self._under_noise(call, nt_type, samples, check_positive("stdevs", width))
 
     def _under_noise(self, call: Call, nt_type: str, samples: int, width: float) -> Any:
         """Rows of one range together, because whybox takes the noise relative to it."""

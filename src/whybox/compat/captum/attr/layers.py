@@ -90,7 +90,8 @@ class LayerIntegratedGradients(LayerAttribution):
         """
         check_path(method)
         _refuse_grad_kwargs(grad_kwargs)
-        call = self._call(inputs, target, additional_forward_args, batch_size=internal_batch_size)
+        call = self._call(inputs, target, additional_forward_args)
+        call = call.with_batches("internal_batch_size", internal_batch_size)
         steps, side = check_whole_number("n_steps", n_steps), _side(attribute_to_layer_input)
         if not call.tensors[0].is_floating_point():
             if attribute_to_layer_input:
@@ -132,7 +133,8 @@ class LayerConductance(LayerAttribution):
         """
         check_path(method)
         _refuse_grad_kwargs(grad_kwargs)
-        call = self._call(inputs, target, additional_forward_args, batch_size=internal_batch_size)
+        call = self._call(inputs, target, additional_forward_args)
+        call = call.with_batches("internal_batch_size", internal_batch_size)
         _check_floats(call)
         steps = 2 * -(-check_whole_number("n_steps", n_steps) // 2)
         found = call.ask(

@@ -58,18 +58,12 @@ class _OfParts(Attribution):
 
     def _call(self, inputs: Any, target: Any, additional_forward_args: Any, perturbations_per_eval: int) -> Call:
         """Most rows of a forward are those of captum, if `perturbations_per_eval` is given."""
-        many = check_whole_number("perturbations_per_eval", perturbations_per_eval)
-        rows = len(inputs[0] if isinstance(inputs, tuple) else inputs)
-        limit = many * rows if many > 1 else None
-        return make_call(
-            self.forward_func,
-            inputs,
-            target,
-            additional_forward_args,
-            batch_size=limit,
-            channel_axis=None,
-            derivatives=False,
+        name = "perturbations_per_eval"
+        many = check_whole_number(name, perturbations_per_eval)
+        call = make_call(
+            self.forward_func, inputs, target, additional_forward_args, channel_axis=None, derivatives=False
         )
+        return call.with_batches(name, many * call.n_rows if many > 1 else None)
 
 
 @final
