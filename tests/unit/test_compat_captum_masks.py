@@ -52,6 +52,19 @@ def test_windows_at_the_edge_are_moved_back():
     close(found[:, [0, 2, 5]], torch.stack([first, (first + last) / 2, last], 1))
 
 
+def test_windows_of_one_input_alone_or_in_a_tuple():
+    """As in captum: a tuple of one shape for a tensor, and a shape for a tuple of one tensor."""
+    expected = attr.Occlusion(CNN).attribute(PICTURES, (3, 4, 4), (3, 2, 4), target=1)
+    for window in ((3, 4, 4), ((3, 4, 4),)):
+        for stride in ((3, 2, 4), ((3, 2, 4),)):
+            close(attr.Occlusion(CNN).attribute(PICTURES, window, stride, target=1), expected)
+            (found,) = attr.Occlusion(CNN).attribute((PICTURES,), window, stride, target=1)
+            close(found, expected)
+    alone = attr.Occlusion(NET).attribute(X, (3,), 3, target=1)
+    for window, stride in (((3,), (3,)), (((3,),), ((3,),)), (((3,),), (3,))):
+        close(attr.Occlusion(NET).attribute(X, window, stride, target=1), alone)
+
+
 def test_groups_of_features_are_masked_together():
     """Masks are broadcast over channels, differ by row, and span inputs."""
     groups = (torch.arange(64) // 16).reshape(1, 1, 8, 8)
@@ -145,6 +158,8 @@ REFUSALS = {
     "a linear model": (lambda: attr.Lime(NET, interpretable_model=max), "alpha"),
     "delta later": (lambda: attr.IntegratedGradients(NET).compute_convergence_delta(X, BASE, X), "return_convergence_delta"),
     "a window": (lambda: attr.Occlusion(CNN).attribute(PICTURES, (4, 4), target=1), "channels included"),
+    "windows too few": (lambda: attr.Occlusion(TWO).attribute((X, OTHER), ((1,),), target=1), "each of the 2 inputs"),
+    "a window for two": (lambda: attr.Occlusion(TWO).attribute((X, OTHER), (1,), target=1), "each of the 2 inputs"),
     "a list too short": (lambda: attr.Saliency(NET).attribute(X, target=[0, 1]), "4 rows"),
     "half a target": (lambda: attr.Saliency(NET).attribute(X, target=[0, 1.5, 1, 1]), "whole number"),
     "a target of floats": (lambda: attr.Saliency(NET).attribute(X, target=torch.ones(4)), "float32"),

@@ -246,18 +246,16 @@ class Occlusion(_OfParts):
             OptionError: windows that do not suit the inputs. WhyboxError: as :func:`whybox.saliency`.
         """
         call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
-        windows = call.per_input(
-            "sliding_window_shapes", sliding_window_shapes if call.is_tuple else (sliding_window_shapes,)
-        )
+        windows = call.per_input("sliding_window_shapes", _one_each(sliding_window_shapes))
         if not all(isinstance(w, tuple) and len(w) == t.ndim - 1 for w, t in zip(windows, call.tensors, strict=True)):
             raise OptionError(
                 Argument("sliding_window_shapes", sliding_window_shapes), " must have one number for each axis of the inputs after the rows, channels included."
             )  # fmt: skip
-        alone = strides is None or isinstance(strides, int)
-        steps = (
-            (strides,) * len(windows) if alone else call.per_input("strides", strides if call.is_tuple else (strides,))
-        )
-        steps = tuple(1 if s is None else s for s in steps)
+        if len(windows) == 1:
+            given = _one_each(strides)
+        else:
+            given = strides if isinstance(strides, tuple) else (strides,) * len(windows)
+        steps = tuple(1 if s is None else s for s in call.per_input("strides", given))
         by_number = len(call.inputs) > 1
         return self._answer(
             call,
@@ -268,6 +266,11 @@ class Occlusion(_OfParts):
             stride=dict(enumerate(steps)) if by_number else steps[0],
             show_progress=show_progress,
         )
+
+
+def _one_each(given: Any) -> Any:
+    """A tuple with one shape for each input: a shape alone is that of the only one."""
+    return given if isinstance(given, tuple) and given and isinstance(given[0], tuple) else (given,)
 
 
 def _groups(call: Call, feature_mask: Any) -> list[npt.NDArray[np.int64]]:
