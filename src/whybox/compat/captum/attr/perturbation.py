@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -144,9 +145,11 @@ class ShapleyValues(_OfParts):
         return self._of_parts(call, "shapley", baselines, masks, samples=2**count, show_progress=show_progress)
 
 
-@final
-class KernelShap(_OfParts):
-    """Shapley values of groups. See Attribution."""
+class _OfFewSamples(_OfParts):
+    """A method that evaluates at most `n_samples` masks of a row."""
+
+    _method: ClassVar[str]
+    _least: Callable[[int], int]
 
     def attribute(
         self,
@@ -160,30 +163,43 @@ class KernelShap(_OfParts):
         return_input_shape: bool = True,
         show_progress: bool = False,
     ) -> Any:
-        """Return the Shapley value of its group at each feature, in the shape of the inputs.
+        """Return the Shapley value (KernelShap) or coefficient (Lime) of its group at each feature, in the shape of the inputs.
 
         Args:
             n_samples: most evaluations of a row; 25, the default, or as many as standard errors need.
-            return_input_shape: False: values of groups, (rows, groups), 0 for one that a row lacks. Others as of captum.
+            return_input_shape: False: numbers of groups, (rows, groups), 0 for one that a row lacks. Others as of captum.
 
         Raises:
             LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
         """
         call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
         masks = _groups(call, feature_mask)
-        samples = _most_evaluations(n_samples, min_evaluations(_count(masks)))
+        samples = check_whole_number("n_samples", n_samples)
+        if samples == DEFAULT_SAMPLES:
+            samples = max(samples, self._least(_count(masks)))
         return self._of_parts(
-            call, "shapley", baselines, masks, in_shape=return_input_shape, samples=samples, show_progress=show_progress,
+            call, self._method, baselines, masks, in_shape=return_input_shape, samples=samples, show_progress=show_progress,
         )  # fmt: skip
 
 
 @final
-class Lime(_OfParts):
+class KernelShap(_OfFewSamples):
+    """Shapley values of groups. See Attribution."""
+
+    _method = "shapley"
+    _least = staticmethod(min_evaluations)
+
+
+@final
+class Lime(_OfFewSamples):
     """A linear model of the output, of which groups are visible. See Attribution.
 
     Raises:
         OptionError: `interpretable_model`, `similarity_func` or `perturb_func`.
     """
+
+    _method = "lime"
+    _least = staticmethod(min_local_evaluations)
 
     def __init__(
         self, forward_func: Any, interpretable_model: Any = None, similarity_func: Any = None, perturb_func: Any = None
@@ -192,34 +208,6 @@ class Lime(_OfParts):
         refuse_given("interpretable_model", interpretable_model, "the linear model has no penalty; wb.saliency(model, x, method='lime', alpha=1) has lime's ridge.")  # fmt: skip
         refuse_given("similarity_func", similarity_func, "weights are those of lime's own kernel; wb.saliency(..., method='lime', kernel_width=0.25) sets the width.")  # fmt: skip
         refuse_given("perturb_func", perturb_func, "masks are drawn by their weights. Leave it out.")
-
-    def attribute(
-        self,
-        inputs: Any,
-        baselines: Any = None,
-        target: Any = None,
-        additional_forward_args: Any = None,
-        feature_mask: Any = None,
-        n_samples: int = 25,
-        perturbations_per_eval: int = 1,
-        return_input_shape: bool = True,
-        show_progress: bool = False,
-    ) -> Any:
-        """Return the coefficient of its group at each feature, in the shape of the inputs.
-
-        Args:
-            n_samples: most evaluations of a row; 25, the default, or as many as standard errors need.
-            return_input_shape: False: coefficients of groups, (rows, groups), 0 for one that a row lacks. Others as of captum.
-
-        Raises:
-            LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
-        """
-        call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
-        masks = _groups(call, feature_mask)
-        samples = _most_evaluations(n_samples, min_local_evaluations(_count(masks)))
-        return self._of_parts(
-            call, "lime", baselines, masks, in_shape=return_input_shape, samples=samples, show_progress=show_progress,
-        )  # fmt: skip
 
 
 @final
@@ -303,11 +291,6 @@ def _groups(call: Call, feature_mask: Any) -> list[npt.NDArray[np.int64]]:
                 Argument("feature_mask"), f" has the shape {a.shape}, which does not go with that of the input, {(call.n_rows, *shape)}."
             ) from None  # fmt: skip
     return out
-
-
-def _most_evaluations(given: int, least: int) -> int:
-    """What `n_samples` allows: captum's default is raised to what standard errors need."""
-    return max(given, least) if check_whole_number("n_samples", given) == DEFAULT_SAMPLES else given
 
 
 def _groups_of(masks: list[npt.NDArray[np.int64]], row: int) -> npt.NDArray[np.int64]:
