@@ -8,7 +8,7 @@ from typing import Any, Final, final
 import numpy as np
 import torch
 
-from whybox.compat.captum.attr.attribution import Attribution, check_path
+from whybox.compat.captum.attr.attribution import Attribution, check_multiplied, check_path
 from whybox.compat.captum.attr.call import Call, make_call
 from whybox.compat.refused import refuse, refuse_given
 from whybox.core.validation import check_positive, check_whole_number
@@ -82,20 +82,24 @@ class GuidedBackprop(Attribution):
         return self._answer(make_call(self.model, inputs, target, additional_forward_args), "guided_backprop")
 
 
-@final
-class IntegratedGradients(Attribution):
-    """Integrated gradients. See Attribution.
+class _FromBaselines(Attribution):
+    """A method whose maps are multiplied by the difference from baselines.
 
     Raises:
         OptionError: ``multiply_by_inputs=False``.
     """
 
     _has_delta = True
+    multiplies_by_inputs = True
 
     def __init__(self, forward_func: Any, multiply_by_inputs: bool = True) -> None:
         super().__init__(forward_func)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.multiplies_by_inputs = True
+        check_multiplied(multiply_by_inputs)
+
+
+@final
+class IntegratedGradients(_FromBaselines):
+    """Integrated gradients. See Attribution; ``multiply_by_inputs=False`` is refused."""
 
     def attribute(
         self,
@@ -128,18 +132,15 @@ class IntegratedGradients(Attribution):
 
 
 @final
-class DeepLift(Attribution):
+class DeepLift(_FromBaselines):
     """DeepLIFT. See Attribution; `eps` is refused."""
 
-    _has_delta = True
-
     def __init__(self, model: Any, multiply_by_inputs: bool = True, eps: float = 1e-10) -> None:
-        super().__init__(model)
-        check_path("gausslegendre", multiply_by_inputs)
+        super().__init__(model, multiply_by_inputs)
         refuse_given(
             "eps", eps, "rules need no threshold below which differences count as 0. Leave it out.", default=1e-10
         )
-        self.model, self.multiplies_by_inputs = model, True
+        self.model = model
 
     def attribute(
         self,
@@ -161,15 +162,12 @@ class DeepLift(Attribution):
 
 
 @final
-class DeepLiftShap(Attribution):
+class DeepLiftShap(_FromBaselines):
     """DeepLIFT in the mean over baselines. See Attribution."""
 
-    _has_delta = True
-
     def __init__(self, model: Any, multiply_by_inputs: bool = True) -> None:
-        super().__init__(model)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.model, self.multiplies_by_inputs = model, True
+        super().__init__(model, multiply_by_inputs)
+        self.model = model
 
     def attribute(
         self,
@@ -195,15 +193,8 @@ class DeepLiftShap(Attribution):
 
 
 @final
-class GradientShap(Attribution):
+class GradientShap(_FromBaselines):
     """Expected gradients. See Attribution."""
-
-    _has_delta = True
-
-    def __init__(self, forward_func: Any, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.multiplies_by_inputs = True
 
     def attribute(
         self,

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from whybox.compat.captum.attr.attribution import LayerAttributionBase, check_path
-from whybox.compat.captum.attr.call import Call, as_tensor
+from whybox.compat.captum.attr.attribution import Attribution, check_multiplied, check_path
+from whybox.compat.captum.attr.call import Call, as_tensor, make_call
 from whybox.compat.refused import refuse, refuse_given
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, InputError
@@ -25,8 +25,34 @@ __all__ = [
 ]
 
 
-class LayerAttribution(LayerAttributionBase):
-    """Base of captum's methods of layers."""
+class LayerAttribution(Attribution):
+    """A method that explains a layer, or by a layer.
+
+    Args:
+        forward_func: module or function. layer: one of its modules. device_ids: refused.
+
+    Attributes:
+        layer: the module.
+
+    Raises:
+        OptionError: `device_ids` are given.
+    """
+
+    def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None) -> None:
+        super().__init__(forward_func)
+        refuse_given("device_ids", device_ids, "a module runs on the device that its parameters are on.")
+        self.layer = layer
+
+    def _call(self, inputs: Any, target: Any, additional_forward_args: Any, **options: Any) -> Call:
+        return make_call(
+            self.forward_func, inputs, target, additional_forward_args, layer=self.layer, derivatives=False, **options
+        )
+
+    def _answer_of_layer(self, call: Call, found: Any, *, with_delta: bool) -> Any:
+        """The map of the layer as a tensor; with the delta if that is wanted."""
+        self.explanation = found[0]
+        answer = as_tensor(found[0].values, call.tensors[0])
+        return (answer, call.delta(found)) if with_delta else answer
 
     @staticmethod
     def interpolate(layer_attribution: Any, interpolate_dims: Any, interpolate_mode: str = "nearest") -> torch.Tensor:
@@ -36,7 +62,7 @@ class LayerAttribution(LayerAttributionBase):
 
 @final
 class LayerActivation(LayerAttribution):
-    """What a layer returns. See LayerAttributionBase."""
+    """What a layer returns. See LayerAttribution."""
 
     def attribute(
         self, inputs: Any, additional_forward_args: Any = None, attribute_to_layer_input: bool = False
@@ -54,18 +80,18 @@ class LayerActivation(LayerAttribution):
 
 @final
 class LayerIntegratedGradients(LayerAttribution):
-    """Integrated gradients of a layer. See LayerAttributionBase.
+    """Integrated gradients of a layer. See LayerAttribution.
 
     Raises:
         OptionError: ``multiply_by_inputs=False``, or `device_ids`.
     """
 
     _has_delta = True
+    multiplies_by_inputs = True
 
     def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None, multiply_by_inputs: bool = True) -> None:
         super().__init__(forward_func, layer, device_ids)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.multiplies_by_inputs = True
+        check_multiplied(multiply_by_inputs)
 
     def attribute(
         self,
@@ -101,12 +127,12 @@ class LayerIntegratedGradients(LayerAttribution):
         else:
             _check_floats(call)
             found = call.ask("layer_integrated_gradients", layer=call.layer, side=side, baseline=call.baseline(baselines), steps=steps)  # fmt: skip
-        return _of_layer(self, call, found, with_delta=return_convergence_delta)
+        return self._answer_of_layer(call, found, with_delta=return_convergence_delta)
 
 
 @final
 class LayerConductance(LayerAttribution):
-    """Conductance of a layer. See LayerAttributionBase."""
+    """Conductance of a layer. See LayerAttribution."""
 
     _has_delta = True
 
@@ -140,12 +166,12 @@ class LayerConductance(LayerAttribution):
         found = call.ask(
             "conductance", layer=call.layer, side=_side(attribute_to_layer_input), baseline=call.baseline(baselines), steps=steps
         )  # fmt: skip
-        return _of_layer(self, call, found, with_delta=return_convergence_delta)
+        return self._answer_of_layer(call, found, with_delta=return_convergence_delta)
 
 
 @final
 class LayerGradCam(LayerAttribution):
-    """Grad-CAM. See LayerAttributionBase."""
+    """Grad-CAM. See LayerAttribution."""
 
     def attribute(
         self,
@@ -171,13 +197,12 @@ class LayerGradCam(LayerAttribution):
             )
         call = self._call(inputs, target, additional_forward_args, channel_axis=1)
         found = _grad_cam(call, signed=not relu_attributions)
-        self._keep(call, found)
-        return as_tensor(found[0].values[:, None], call.tensors[0])
+        return self._answer_of_layer(call, found, with_delta=False)[:, None]
 
 
 @final
 class GuidedGradCam(LayerAttribution):
-    """Guided backpropagation, times the Grad-CAM map of a layer. See LayerAttributionBase."""
+    """Guided backpropagation, times the Grad-CAM map of a layer. See LayerAttribution."""
 
     def __init__(self, model: Any, layer: Any, device_ids: Any = None) -> None:
         super().__init__(model, layer, device_ids)
@@ -219,13 +244,6 @@ def _grad_cam(call: Call, *, signed: bool) -> Any:
     return call.ask(
         "gradcam", layer=call.layer, upsample=False, signed=signed, reduce="sum", layer_axes=call.inputs[0].dims[1:]
     )
-
-
-def _of_layer(method: LayerAttribution, call: Call, found: Any, *, with_delta: bool) -> Any:
-    """The map of a layer as a tensor, with the delta if that is wanted."""
-    method.explanation = found[0]
-    answer = as_tensor(found[0].values, call.tensors[0])
-    return (answer, call.delta(found)) if with_delta else answer
 
 
 def _check_floats(call: Call) -> None:
