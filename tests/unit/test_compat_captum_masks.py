@@ -153,6 +153,7 @@ REFUSALS = {
     "eps": (lambda: attr.DeepLift(NET, eps=1e-3), "threshold"),
     "channels of grad-cam": (lambda: attr.LayerGradCam(CNN, CNN[2]).attribute(PICTURES, 1, attr_dim_summation=False), "conductance"),
     "input of grad-cam": (lambda: attr.LayerGradCam(CNN, CNN[2]).attribute(PICTURES, 1, attribute_to_layer_input=True), "before"),
+    "grad-cam of a table": (lambda: attr.LayerGradCam(NET, NET[1]).attribute(X, 1), "LayerConductance"),
     "devices": (lambda: attr.LayerActivation(NET, NET[0], device_ids=[0]), "device"),
     "grad_kwargs": (lambda: attr.LayerConductance(NET, NET[0]).attribute(X, target=1, grad_kwargs={"a": 1}), "grad_kwargs"),
     "a linear model": (lambda: attr.Lime(NET, interpretable_model=max), "alpha"),

@@ -124,7 +124,10 @@ class Call:
         return (*each, *(None,) * self.n_held) if len(self.inputs) > 1 else each[0]
 
     def ask(self, method: Any, *, show_progress: bool = False, **options: Any) -> Any:
-        """Call :func:`whybox.saliency`: a tuple of explanations, one an input; or a dict of them, if several methods are named."""
+        """Call :func:`whybox.saliency`: a tuple of explanations, one an input; or a dict of them, if several methods are named.
+
+        Channels are kept; ``reduce="auto"`` is for methods whose maps have none.
+        """
         with no_progress_bars(hidden=not show_progress):
             answer: Any = saliency(self.network, self.inputs, self.target, method, **{"reduce": None, **options})
         return answer

@@ -240,9 +240,18 @@ class GuidedGradCam(LayerAttribution):
 
 
 def _grad_cam(call: Call, *, signed: bool) -> Any:
-    """The map on the layer's grid. As in captum, axes of the layer are those of the input, channels first."""
+    """The map on the layer's grid. As in captum, axes of the layer are those of the input, channels first.
+
+    Raises:
+        OptionError: the input has no positions.
+    """
+    if call.inputs[0].channel_axis is None:
+        refuse(
+            "Grad-CAM of inputs without positions",
+            f"(first) inputs have the shape {tuple(call.tensors[0].shape)}, and need axes for positions after rows and channels; use LayerConductance.",
+        )
     return call.ask(
-        "gradcam", layer=call.layer, upsample=False, signed=signed, reduce="sum", layer_axes=call.inputs[0].dims[1:]
+        "gradcam", layer=call.layer, upsample=False, signed=signed, reduce="auto", layer_axes=call.inputs[0].dims[1:]
     )
 
 
