@@ -121,6 +121,16 @@ def test_by_default_samples_are_as_many_as_errors_need():
             method.attribute(X, target=1, n_samples=24)
 
 
+def test_too_few_samples_are_refused_by_captums_names():
+    with pytest.raises(LimitError, match=r"n_samples=100 are too few for 192 groups.*feature_mask"):
+        attr.KernelShap(CNN).attribute(PICTURES, target=1, n_samples=100)
+    groups = torch.arange(64).reshape(1, 1, 8, 8) // 3
+    for method, least in ((attr.ShapleyValueSampling(CNN), 5), (attr.KernelShap(CNN), 90), (attr.Lime(CNN), 62)):
+        with pytest.raises(LimitError, match=f"standard errors need {least} or more"):
+            method.attribute(PICTURES, target=1, feature_mask=groups, n_samples=least - 1)
+        method.attribute(PICTURES, target=1, feature_mask=groups, n_samples=least)
+
+
 def test_lime_fits_a_line():
     line = Formula(lambda x: x @ torch.arange(6.0))
     method = attr.Lime(line)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, ClassVar, Final, final
+from typing import Any, ClassVar, Final, NoReturn, final
 
 import numpy as np
 import numpy.typing as npt
@@ -111,11 +111,14 @@ class ShapleyValueSampling(_OfParts):
             n_samples: as many evaluations are made as captum makes in so many orders; values are exact where this is all coalitions. Others as of captum.
 
         Raises:
-            WhyboxError: as :func:`whybox.saliency`.
+            LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
         """
         call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
         masks = _groups(call, feature_mask)
-        samples = check_whole_number("n_samples", n_samples) * _count(masks) + 1
+        orders, count = check_whole_number("n_samples", n_samples), _count(masks)
+        samples = orders * count + 1
+        if samples < (least := min_evaluations(count)):
+            _refuse_few(orders, -(-(least - 1) // count), count)
         return self._of_parts(call, "shapley", baselines, masks, samples=samples, show_progress=show_progress)
 
 
@@ -174,9 +177,11 @@ class _OfFewSamples(_OfParts):
         """
         call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
         masks = _groups(call, feature_mask)
-        samples = check_whole_number("n_samples", n_samples)
-        if samples == DEFAULT_SAMPLES:
-            samples = max(samples, self._least(_count(masks)))
+        samples, count = check_whole_number("n_samples", n_samples), _count(masks)
+        if samples < (least := self._least(count)):
+            if samples != DEFAULT_SAMPLES:
+                _refuse_few(samples, least, count)
+            samples = least
         return self._of_parts(
             call, self._method, baselines, masks, in_shape=return_input_shape, samples=samples, show_progress=show_progress,
         )  # fmt: skip
@@ -291,6 +296,13 @@ def _groups(call: Call, feature_mask: Any) -> list[npt.NDArray[np.int64]]:
                 Argument("feature_mask"), f" has the shape {a.shape}, which does not go with that of the input, {(call.n_rows, *shape)}."
             ) from None  # fmt: skip
     return out
+
+
+def _refuse_few(given: int, least: int, groups: int) -> NoReturn:
+    raise LimitError(
+        Argument("n_samples", given), f" are too few for {groups} groups: standard errors need {least} or more. Raise them, or group features by ",
+        Argument("feature_mask", example="..."), ".",
+    )  # fmt: skip
 
 
 def _groups_of(masks: list[npt.NDArray[np.int64]], row: int) -> npt.NDArray[np.int64]:
