@@ -43,9 +43,15 @@ class LayerAttribution(Attribution):
         refuse_given("device_ids", device_ids, "a module runs on the device that its parameters are on.")
         self.layer = layer
 
-    def _call(self, inputs: Any, target: Any, additional_forward_args: Any, **options: Any) -> Call:
+    def _call(self, inputs: Any, target: Any, additional_forward_args: Any, channel_axis: Any = "auto") -> Call:
         return make_call(
-            self.forward_func, inputs, target, additional_forward_args, layer=self.layer, derivatives=False, **options
+            self.forward_func,
+            inputs,
+            target,
+            additional_forward_args,
+            layer=self.layer,
+            channel_axis=channel_axis,
+            derivatives=False,
         )
 
     def _answer_of_layer(self, call: Call, found: Any, *, with_delta: bool) -> Any:
@@ -116,8 +122,9 @@ class LayerIntegratedGradients(LayerAttribution):
         """
         check_path(method)
         _refuse_grad_kwargs(grad_kwargs)
-        call = self._call(inputs, target, additional_forward_args)
-        call = call.with_batches("internal_batch_size", internal_batch_size)
+        call = self._call(inputs, target, additional_forward_args).with_batches(
+            "internal_batch_size", internal_batch_size
+        )
         steps, side = check_whole_number("n_steps", n_steps), _side(attribute_to_layer_input)
         if not call.tensors[0].is_floating_point():
             if attribute_to_layer_input:
@@ -159,8 +166,9 @@ class LayerConductance(LayerAttribution):
         """
         check_path(method)
         _refuse_grad_kwargs(grad_kwargs)
-        call = self._call(inputs, target, additional_forward_args)
-        call = call.with_batches("internal_batch_size", internal_batch_size)
+        call = self._call(inputs, target, additional_forward_args).with_batches(
+            "internal_batch_size", internal_batch_size
+        )
         _check_floats(call)
         steps = 2 * -(-check_whole_number("n_steps", n_steps) // 2)
         found = call.ask(
