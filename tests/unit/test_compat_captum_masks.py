@@ -206,6 +206,9 @@ def test_inputs_that_do_not_suit_are_refused():
         attr.LayerConductance(READER, READER.embedding).attribute(IDS, target=1)
     with pytest.raises(InputError, match="given first"):
         attr.LayerIntegratedGradients(READER, READER.last).attribute((torch.ones(3, 5), IDS), target=1)
+    for baseline in (1.7, torch.full((1, 5), 1.5), torch.zeros(1, 4, dtype=int)):
+        with pytest.raises(InputError, match="whole number"):
+            attr.LayerIntegratedGradients(READER, READER.embedding).attribute(IDS, baseline, target=1)
     with pytest.raises(InputError, match="no part of the model"):
         attr.LayerActivation(NET, CNN[0]).attribute(X)
     with pytest.raises(InputError, match="one by one"):

@@ -15,6 +15,7 @@ from whybox.core.progress import no_progress_bars
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.saliency.baselines import whole_number_baseline
 from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
 from whybox.methods.saliency.saliency import saliency
 from whybox.models.differentiable import Differentiable, LayerSide
@@ -100,9 +101,18 @@ class Call:
         return a[0] if a.ndim == input_.x.ndim and len(a) == 1 < self.n_rows else a
 
     def baseline_arrays(self, given: Any) -> list[Array]:
-        """Return baselines as arrays of the rows, (rows, ...); arguments that are held are the row's own."""
-        each = [self._one_baseline(i, g) for i, g in zip(self.inputs, self.per_input("baselines", given), strict=False)]
-        arrays = [np.broadcast_to(b, i.x.shape).astype(i.x.dtype) for b, i in zip(each, self.inputs, strict=False)]
+        """Return baselines as arrays of the rows, (rows, ...); arguments that are held are the row's own.
+
+        Raises:
+            InputError: the baseline of whole numbers is not one, or has another shape. OptionError: their type does not hold it.
+        """
+        arrays = []
+        for i, one in zip(self.inputs, self.per_input("baselines", given), strict=False):
+            b = self._one_baseline(i, one)
+            if i.x.dtype.kind in "iub":
+                arrays.append(whole_number_baseline(i, b).for_rows(np.arange(self.n_rows)))
+            else:
+                arrays.append(np.broadcast_to(b, i.x.shape).astype(i.x.dtype))
         return [*arrays, *(i.x for i in self.inputs[len(arrays) :])]
 
     def layer_output(self, arrays: Sequence[Array], side: LayerSide) -> Array:
