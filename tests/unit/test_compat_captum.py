@@ -317,3 +317,12 @@ def test_token_ids_beside_other_ids_and_a_choice_of_the_answer():
     score = lambda e: READER.last(torch.tanh(e + types(kinds)) * mask[..., None])[..., 1].max(1).values
     close(found, integral(score, at, start, 50))
     close(delta, found.sum((1, 2)) - (score(at) - score(start)), 1e-6)
+
+
+def test_a_layer_has_one_explanation_and_inputs_in_a_tuple_one_each():
+    of_layer = attr.LayerGradCam(CNN, CNN[2]), attr.LayerIntegratedGradients(CNN, CNN[2])
+    for method in of_layer:
+        found = method.attribute((PICTURES,), target=1)
+        assert method.explanation.values.sum() == pytest.approx(float(found.sum()), abs=1e-5)
+    method = attr.Saliency(TWO)
+    assert method.attribute((X, OTHER), 1, abs=False)[1].shape == method.explanation[1].values.shape

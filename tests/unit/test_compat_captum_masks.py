@@ -52,6 +52,19 @@ def test_windows_at_the_edge_are_moved_back():
     close(found[:, [0, 2, 5]], torch.stack([first, (first + last) / 2, last], 1))
 
 
+def test_windows_of_one_input_alone_or_in_a_tuple():
+    """As in captum: a tuple of one shape for a tensor, and a shape for a tuple of one tensor."""
+    expected = attr.Occlusion(CNN).attribute(PICTURES, (3, 4, 4), (3, 2, 4), target=1)
+    for window in ((3, 4, 4), ((3, 4, 4),)):
+        for stride in ((3, 2, 4), ((3, 2, 4),)):
+            close(attr.Occlusion(CNN).attribute(PICTURES, window, stride, target=1), expected)
+            (found,) = attr.Occlusion(CNN).attribute((PICTURES,), window, stride, target=1)
+            close(found, expected)
+    alone = attr.Occlusion(NET).attribute(X, (3,), 3, target=1)
+    for window, stride in (((3,), (3,)), (((3,),), ((3,),)), (((3,),), (3,))):
+        close(attr.Occlusion(NET).attribute(X, window, stride, target=1), alone)
+
+
 def test_groups_of_features_are_masked_together():
     """Masks are broadcast over channels, differ by row, and span inputs."""
     groups = (torch.arange(64) // 16).reshape(1, 1, 8, 8)
@@ -108,11 +121,30 @@ def test_by_default_samples_are_as_many_as_errors_need():
             method.attribute(X, target=1, n_samples=24)
 
 
+def test_too_few_samples_are_refused_by_captums_names():
+    with pytest.raises(LimitError, match=r"n_samples=100 are too few for 192 groups.*feature_mask"):
+        attr.KernelShap(CNN).attribute(PICTURES, target=1, n_samples=100)
+    groups = torch.arange(64).reshape(1, 1, 8, 8) // 3
+    for method, least in ((attr.ShapleyValueSampling(CNN), 5), (attr.KernelShap(CNN), 90), (attr.Lime(CNN), 62)):
+        with pytest.raises(LimitError, match=f"standard errors need {least} or more"):
+            method.attribute(PICTURES, target=1, feature_mask=groups, n_samples=least - 1)
+        method.attribute(PICTURES, target=1, feature_mask=groups, n_samples=least)
+
+
 def test_lime_fits_a_line():
     line = Formula(lambda x: x @ torch.arange(6.0))
     method = attr.Lime(line)
     close(method.attribute(X, n_samples=64), X * torch.arange(6.0))
     close(method.attribute(X, n_samples=64, return_input_shape=False), X * torch.arange(6.0))
+
+
+def test_values_of_groups_stand_in_the_column_of_their_number():
+    """Numbers may start late, have gaps, and differ by row; a group that a row lacks changes nothing there."""
+    line = Formula(lambda x: x @ torch.arange(6.0))
+    mask = torch.tensor([[3, 3, 3, 6, 6, 6], [4, 4, 4, 4, 4, 3], [6, 6, 5, 5, 4, 4], [4, 6, 4, 6, 4, 6]])
+    columns = [(X * torch.arange(6.0) * (mask == g)).sum(1) for g in (3, 4, 5, 6)]
+    for method in (attr.KernelShap(line), attr.Lime(line)):
+        close(method.attribute(X, feature_mask=mask, n_samples=64, return_input_shape=False), torch.stack(columns, 1))
 
 
 # what is refused
@@ -131,16 +163,30 @@ REFUSALS = {
     "eps": (lambda: attr.DeepLift(NET, eps=1e-3), "threshold"),
     "channels of grad-cam": (lambda: attr.LayerGradCam(CNN, CNN[2]).attribute(PICTURES, 1, attr_dim_summation=False), "conductance"),
     "input of grad-cam": (lambda: attr.LayerGradCam(CNN, CNN[2]).attribute(PICTURES, 1, attribute_to_layer_input=True), "before"),
+    "grad-cam of a table": (lambda: attr.LayerGradCam(NET, NET[1]).attribute(X, 1), "LayerConductance"),
     "devices": (lambda: attr.LayerActivation(NET, NET[0], device_ids=[0]), "device"),
     "grad_kwargs": (lambda: attr.LayerConductance(NET, NET[0]).attribute(X, target=1, grad_kwargs={"a": 1}), "grad_kwargs"),
     "a linear model": (lambda: attr.Lime(NET, interpretable_model=max), "alpha"),
     "delta later": (lambda: attr.IntegratedGradients(NET).compute_convergence_delta(X, BASE, X), "return_convergence_delta"),
     "a window": (lambda: attr.Occlusion(CNN).attribute(PICTURES, (4, 4), target=1), "channels included"),
+    "windows too few": (lambda: attr.Occlusion(TWO).attribute((X, OTHER), ((1,),), target=1), "each of the 2 inputs"),
+    "a window for two": (lambda: attr.Occlusion(TWO).attribute((X, OTHER), (1,), target=1), "each of the 2 inputs"),
     "a list too short": (lambda: attr.Saliency(NET).attribute(X, target=[0, 1]), "4 rows"),
     "half a target": (lambda: attr.Saliency(NET).attribute(X, target=[0, 1.5, 1, 1]), "whole number"),
     "a target of floats": (lambda: attr.Saliency(NET).attribute(X, target=torch.ones(4)), "float32"),
     "tuples of two lengths": (lambda: attr.Saliency(NET).attribute(X, target=[(0,), (0, 1), (1,), (1,)]), "lengths"),
     "places of other axes": (lambda: attr.Saliency(NET).attribute(X, target=[(0, 1)] * 4), "2 numbers a row"),
+    "a place outside": (lambda: attr.Saliency(NET).attribute(X, target=[(0,), (3,), (1,), (1,)]), "not there; outputs have the shape"),
+    "half a place": (lambda: attr.Saliency(NET).attribute(X, target=[(0,), (1.5,), (1,), (1,)]), "whole number"),
+    "a target of yes and no": (lambda: attr.Saliency(NET).attribute(X, target=X[:, 0] > 0), "torch.bool"),
+    "no noise": (lambda: attr.NoiseTunnel(attr.Saliency(NET)).attribute(X, stdevs=0.0, target=1, abs=False), "stdevs=0.0"),
+    "batches of noise": (
+        lambda: attr.NoiseTunnel(attr.Saliency(NET)).attribute(X, nt_samples_batch_size=0, target=1, abs=False),
+        "nt_samples_batch_size=0",
+    ),
+    "batches of a layer": (lambda: attr.LayerConductance(NET, NET[0]).attribute(X, target=1, internal_batch_size=0), "internal_batch_size=0"),
+    "batches of masks": (lambda: attr.FeatureAblation(NET).attribute(X, target=1, perturbations_per_eval=0), "perturbations_per_eval=0"),
+    "a baseline too few": (lambda: attr.IntegratedGradients(TWO).attribute((X, OTHER), (BASE,), 1), "each of the 2 inputs"),
     "target of another form": (lambda: attr.Saliency(NET).attribute(X, target="1"), "whole number"),
     "one baseline of two": (lambda: attr.IntegratedGradients(TWO).attribute((X, OTHER), 0.5, 1), "each of the 2 inputs"),
 }  # fmt: skip
@@ -160,12 +206,18 @@ def test_inputs_that_do_not_suit_are_refused():
         attr.LayerConductance(READER, READER.embedding).attribute(IDS, target=1)
     with pytest.raises(InputError, match="given first"):
         attr.LayerIntegratedGradients(READER, READER.last).attribute((torch.ones(3, 5), IDS), target=1)
+    for baseline in (1.7, torch.full((1, 5), 1.5), torch.zeros(1, 4, dtype=int)):
+        with pytest.raises(InputError, match="whole number"):
+            attr.LayerIntegratedGradients(READER, READER.embedding).attribute(IDS, baseline, target=1)
     with pytest.raises(InputError, match="no part of the model"):
         attr.LayerActivation(NET, CNN[0]).attribute(X)
     with pytest.raises(InputError, match="one by one"):
         attr.LayerActivation(NET, [NET[0]]).attribute(X)
     with pytest.raises(InputError, match="must be a tensor"):
         attr.Saliency(NET).attribute(X.numpy(), target=1)
+    for nothing in ((), 1.0):
+        with pytest.raises(InputError, match="must be a tensor"):
+            attr.FeatureAblation(NET).attribute(nothing, target=1)
     with pytest.raises(InputError, match="first axis is the rows"):
         attr.Saliency(TWO).attribute((X, OTHER[:2]), target=1)
     with pytest.raises(InputError, match="leave the row out"):

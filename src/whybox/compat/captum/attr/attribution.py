@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from whybox.compat.captum.attr.call import Call, make_call
+from whybox.compat.captum.attr.call import Call
 from whybox.compat.refused import refuse, refuse_given
 
-__all__ = ["METHODS_OF_PATHS", "Attribution", "LayerAttributionBase", "check_path"]
-
-METHODS_OF_PATHS = ("gausslegendre",)
+__all__ = ["Attribution", "check_multiplied", "check_path"]
 
 
 class Attribution:
@@ -17,7 +15,8 @@ class Attribution:
 
     Attributes:
         forward_func: as it was given.
-        explanation: what whybox answered to the last call of ``attribute``, with evidence and standard errors; a tuple if inputs were one. None before.
+        explanation: what whybox answered to the last call of ``attribute``, with evidence and standard errors; a tuple if the inputs were a tuple,
+            but one for a layer. None before.
     """
 
     _has_delta = False
@@ -60,40 +59,24 @@ class Attribution:
         return (answer, call.delta(found)) if with_delta else answer
 
 
-class LayerAttributionBase(Attribution):
-    """A method that explains a layer, or by a layer.
-
-    Args:
-        forward_func: module or function. layer: one of its modules. device_ids: refused.
-
-    Attributes:
-        layer: the module.
-
-    Raises:
-        OptionError: `device_ids` are given.
-    """
-
-    def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None) -> None:
-        super().__init__(forward_func)
-        refuse_given("device_ids", device_ids, "a module runs on the device that its parameters are on.")
-        self.layer = layer
-
-    def _call(self, inputs: Any, target: Any, additional_forward_args: Any, **options: Any) -> Call:
-        return make_call(
-            self.forward_func, inputs, target, additional_forward_args, layer=self.layer, derivatives=False, **options
-        )
-
-
-def check_path(method: Any, multiply_by_inputs: Any = True) -> None:
-    """Refuse other rules of integration than captum's default, and maps that are not multiplied.
+def check_path(method: Any) -> None:
+    """Refuse other rules of integration than captum's default.
 
     Raises:
         OptionError: another rule.
     """
     refuse_given(
         "method", method, "points are those of Gauss-Legendre, the default; they need the fewest steps. Leave it out.",
-        default=METHODS_OF_PATHS[0],
+        default="gausslegendre",
     )  # fmt: skip
+
+
+def check_multiplied(multiply_by_inputs: Any) -> None:
+    """Refuse maps that are not multiplied by the difference from the baselines.
+
+    Raises:
+        OptionError: it is False.
+    """
     if not multiply_by_inputs:
         refuse(
             "multiply_by_inputs=False", "maps add up to the change of the score; divide them by (inputs - baselines)."

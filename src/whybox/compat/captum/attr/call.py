@@ -15,6 +15,7 @@ from whybox.core.progress import no_progress_bars
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.saliency.baselines import whole_number_baseline
 from whybox.methods.saliency.inputs import Input, pass_one_numbers, resolve_inputs
 from whybox.methods.saliency.saliency import saliency
 from whybox.models.differentiable import Differentiable, LayerSide
@@ -52,6 +53,16 @@ class Call:
         """Number of arguments that are held."""
         return len(self.inputs) - len(self.tensors)
 
+    def with_batches(self, argument: str, most: Any) -> Call:
+        """Return the same question with at most so many rows in a forward; None: as many as whybox takes.
+
+        Raises:
+            OptionError: no whole number; `argument` is its name in the call.
+        """
+        if most is None:
+            return self
+        return replace(self, network=replace(self.network, max_batch_size=check_whole_number(argument, most)))
+
     def select(self, rows: npt.NDArray[np.intp]) -> Call:
         """Return the same question of some rows."""
         target = self.target[rows] if isinstance(self.target, np.ndarray) else self.target
@@ -74,7 +85,7 @@ class Call:
             return (one,)
         each = given if isinstance(given, tuple) else (given,) * len(self.tensors)
         if len(each) != len(self.tensors) or (not isinstance(given, tuple) and given is not None and len(each) > 1):
-            raise OptionError(Argument(name), f" must be a tuple with one for each of the {len(each)} inputs.")
+            raise OptionError(Argument(name), f" must be a tuple with one for each of the {len(self.tensors)} inputs.")
         return each
 
     def baseline(self, given: Any) -> Any:
@@ -90,9 +101,18 @@ class Call:
         return a[0] if a.ndim == input_.x.ndim and len(a) == 1 < self.n_rows else a
 
     def baseline_arrays(self, given: Any) -> list[Array]:
-        """Return baselines as arrays of the rows, (rows, ...); arguments that are held are the row's own."""
-        each = [self._one_baseline(i, g) for i, g in zip(self.inputs, self.per_input("baselines", given), strict=False)]
-        arrays = [np.broadcast_to(b, i.x.shape).astype(i.x.dtype) for b, i in zip(each, self.inputs, strict=False)]
+        """Return baselines as arrays of the rows, (rows, ...); arguments that are held are the row's own.
+
+        Raises:
+            InputError: the baseline of whole numbers is not one, or has another shape. OptionError: their type does not hold it.
+        """
+        arrays = []
+        for i, one in zip(self.inputs, self.per_input("baselines", given), strict=False):
+            b = self._one_baseline(i, one)
+            if i.x.dtype.kind in "iub":
+                arrays.append(whole_number_baseline(i, b).for_rows(np.arange(self.n_rows)))
+            else:
+                arrays.append(np.broadcast_to(b, i.x.shape).astype(i.x.dtype))
         return [*arrays, *(i.x for i in self.inputs[len(arrays) :])]
 
     def layer_output(self, arrays: Sequence[Array], side: LayerSide) -> Array:
@@ -114,7 +134,10 @@ class Call:
         return (*each, *(None,) * self.n_held) if len(self.inputs) > 1 else each[0]
 
     def ask(self, method: Any, *, show_progress: bool = False, **options: Any) -> Any:
-        """Call :func:`whybox.saliency`: a tuple of explanations, one an input; or a dict of them, if several methods are named."""
+        """Call :func:`whybox.saliency`: a tuple of explanations, one an input; or a dict of them, if several methods are named.
+
+        Channels are kept; ``reduce="auto"`` is for methods whose maps have none.
+        """
         with no_progress_bars(hidden=not show_progress):
             answer: Any = saliency(self.network, self.inputs, self.target, method, **{"reduce": None, **options})
         return answer
@@ -152,7 +175,6 @@ def make_call(
     *,
     layer: Any = None,
     channel_axis: Any = "auto",
-    batch_size: Any = None,
     derivatives: bool = True,
 ) -> Call:
     """Read a call of captum.
@@ -160,7 +182,6 @@ def make_call(
     Args:
         function: module or function. inputs: a tensor or a tuple of tensors, rows first. target: every form that captum takes.
         additional_forward_args: see forward_arguments. layer: a module of the model, or None. channel_axis: of the inputs; "auto": of pictures and volumes; None: none.
-        batch_size: most rows of a forward; None: as many as whybox takes.
         derivatives: False: inputs may hold whole numbers.
 
     Raises:
@@ -181,8 +202,6 @@ def make_call(
     read, places = _read_target(target, len(tensors[0]))
     module = as_module(function, arguments, tensors[0], layer=layer, selects=places is not None)
     network = as_network(module)
-    if batch_size is not None:
-        network = replace(network, max_batch_size=check_whole_number("internal_batch_size", batch_size))
     held = (*arguments.of_rows, *(() if places is None else (places,)))
     every: Any = (*tensors, *held)
     resolved = _resolve(network, every, channel_axis)
@@ -206,7 +225,7 @@ def _read_target(target: Any, rows: int) -> tuple[Any, torch.Tensor | None]:
     if target is None:
         return only_output, None
     if isinstance(target, torch.Tensor):
-        if target.is_floating_point() or (target.numel() != 1 and tuple(target.shape) != (rows,)):
+        if not _holds_whole_numbers(target) or (target.numel() != 1 and tuple(target.shape) != (rows,)):
             raise OptionError(
                 Argument("target"), f" is {target.dtype} of shape {tuple(target.shape)}; it must be one whole number, or one for each of the {rows} rows."
             )  # fmt: skip
@@ -214,7 +233,7 @@ def _read_target(target: Any, rows: int) -> tuple[Any, torch.Tensor | None]:
     if isinstance(target, list):
         if len(target) != rows:
             raise OptionError(Argument("target"), f" has {len(target)} entries, and there are {rows} rows.")
-        if all(isinstance(one, tuple) for one in target):
+        if all(isinstance(one, tuple) and all(map(_is_whole, one)) for one in target):
             return only_output, row_places(target)
         if all(_is_whole(one) for one in target):
             return np.array([int(one) for one in target], dtype=np.intp), None
@@ -228,5 +247,9 @@ def _read_target(target: Any, rows: int) -> tuple[Any, torch.Tensor | None]:
 def _is_whole(one: Any) -> bool:
     """True for a whole number, or a tensor of one."""
     if isinstance(one, torch.Tensor):
-        return bool(one.numel() == 1 and not one.is_floating_point())
+        return one.numel() == 1 and _holds_whole_numbers(one)
     return isinstance(one, (int, np.integer)) and not isinstance(one, bool)
+
+
+def _holds_whole_numbers(t: torch.Tensor) -> bool:
+    return not (t.is_floating_point() or t.is_complex() or t.dtype == torch.bool)

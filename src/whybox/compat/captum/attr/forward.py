@@ -79,7 +79,12 @@ class _Forward(torch.nn.Module):  # type: ignore[misc]  # torch has no types her
                 Argument("target"),
                 f" names {places.shape[1]} numbers a row; outputs have the shape {tuple(out.shape)}.",
             )
-        return out[(torch.arange(len(out), device=out.device), *places.unbind(1))]
+        try:
+            return out[(torch.arange(len(out), device=out.device), *places.unbind(1))]
+        except IndexError:
+            raise OptionError(
+                Argument("target"), f" names a number that is not there; outputs have the shape {tuple(out.shape)}."
+            ) from None
 
 
 def _modules_of(function: Callable[..., Any]) -> list[torch.nn.Module]:

@@ -8,10 +8,10 @@ from typing import Any, Final, final
 import numpy as np
 import torch
 
-from whybox.compat.captum.attr.attribution import Attribution, check_path
+from whybox.compat.captum.attr.attribution import Attribution, check_multiplied, check_path
 from whybox.compat.captum.attr.call import Call, make_call
 from whybox.compat.refused import refuse, refuse_given
-from whybox.core.validation import check_whole_number
+from whybox.core.validation import check_positive, check_whole_number
 from whybox.errors import Argument, InputError, OptionError
 
 __all__ = [
@@ -82,20 +82,24 @@ class GuidedBackprop(Attribution):
         return self._answer(make_call(self.model, inputs, target, additional_forward_args), "guided_backprop")
 
 
-@final
-class IntegratedGradients(Attribution):
-    """Integrated gradients. See Attribution.
+class _FromBaselines(Attribution):
+    """A method whose maps are multiplied by the difference from baselines.
 
     Raises:
         OptionError: ``multiply_by_inputs=False``.
     """
 
     _has_delta = True
+    multiplies_by_inputs = True
 
     def __init__(self, forward_func: Any, multiply_by_inputs: bool = True) -> None:
         super().__init__(forward_func)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.multiplies_by_inputs = True
+        check_multiplied(multiply_by_inputs)
+
+
+@final
+class IntegratedGradients(_FromBaselines):
+    """Integrated gradients. See Attribution; ``multiply_by_inputs=False`` is refused."""
 
     def attribute(
         self,
@@ -117,9 +121,9 @@ class IntegratedGradients(Attribution):
             OptionError: another `method`. WhyboxError: as :func:`whybox.saliency`.
         """
         check_path(method)
-        call = make_call(self.forward_func, inputs, target, additional_forward_args, batch_size=internal_batch_size)
+        call = make_call(self.forward_func, inputs, target, additional_forward_args)
         return self._answer(
-            call,
+            call.with_batches("internal_batch_size", internal_batch_size),
             "integrated_gradients",
             with_delta=return_convergence_delta,
             baseline=call.baseline(baselines),
@@ -128,18 +132,15 @@ class IntegratedGradients(Attribution):
 
 
 @final
-class DeepLift(Attribution):
+class DeepLift(_FromBaselines):
     """DeepLIFT. See Attribution; `eps` is refused."""
 
-    _has_delta = True
-
     def __init__(self, model: Any, multiply_by_inputs: bool = True, eps: float = 1e-10) -> None:
-        super().__init__(model)
-        check_path("gausslegendre", multiply_by_inputs)
+        super().__init__(model, multiply_by_inputs)
         refuse_given(
             "eps", eps, "rules need no threshold below which differences count as 0. Leave it out.", default=1e-10
         )
-        self.model, self.multiplies_by_inputs = model, True
+        self.model = model
 
     def attribute(
         self,
@@ -161,15 +162,12 @@ class DeepLift(Attribution):
 
 
 @final
-class DeepLiftShap(Attribution):
+class DeepLiftShap(_FromBaselines):
     """DeepLIFT in the mean over baselines. See Attribution."""
 
-    _has_delta = True
-
     def __init__(self, model: Any, multiply_by_inputs: bool = True) -> None:
-        super().__init__(model)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.model, self.multiplies_by_inputs = model, True
+        super().__init__(model, multiply_by_inputs)
+        self.model = model
 
     def attribute(
         self,
@@ -195,15 +193,8 @@ class DeepLiftShap(Attribution):
 
 
 @final
-class GradientShap(Attribution):
+class GradientShap(_FromBaselines):
     """Expected gradients. See Attribution."""
-
-    _has_delta = True
-
-    def __init__(self, forward_func: Any, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.multiplies_by_inputs = True
 
     def attribute(
         self,
@@ -286,7 +277,7 @@ class NoiseTunnel(Attribution):
                 f"nt_type={nt_type!r} of absolute gradients (abs=True is the default)",
                 "gradients are averaged with their signs. Add abs=False, and take .abs() of the mean where it is drawn; or nt_type='smoothgrad_sq', the mean square.",
             )
-        call = make_call(self.forward_func, inputs, target, additional_forward_args, batch_size=nt_samples_batch_size)
+        call = make_call(self.forward_func, inputs, target, additional_forward_args)
         if len(call.tensors) > 1:
             refuse(
                 "NoiseTunnel of several inputs",
@@ -294,7 +285,8 @@ class NoiseTunnel(Attribution):
             )
         samples = max(MIN_NOISY, 2 * -(-check_whole_number("nt_samples", nt_samples) // 2))
         (width,) = call.per_input("stdevs", stdevs)
-        return self._under_noise(call, nt_type, samples, float(width))
+        call = call.with_batches("nt_samples_batch_size", nt_samples_batch_size)
+        return self._under_noise(call, nt_type, samples, check_positive("stdevs", width))
 
     def _under_noise(self, call: Call, nt_type: str, samples: int, width: float) -> Any:
         """Rows of one range together, because whybox takes the noise relative to it."""

@@ -8,8 +8,8 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from whybox.compat.captum.attr.attribution import LayerAttributionBase, check_path
-from whybox.compat.captum.attr.call import Call, as_tensor
+from whybox.compat.captum.attr.attribution import Attribution, check_multiplied, check_path
+from whybox.compat.captum.attr.call import Call, as_tensor, make_call
 from whybox.compat.refused import refuse, refuse_given
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, InputError
@@ -25,8 +25,40 @@ __all__ = [
 ]
 
 
-class LayerAttribution(LayerAttributionBase):
-    """Base of captum's methods of layers."""
+class LayerAttribution(Attribution):
+    """A method that explains a layer, or by a layer.
+
+    Args:
+        forward_func: module or function. layer: one of its modules. device_ids: refused.
+
+    Attributes:
+        layer: the module.
+
+    Raises:
+        OptionError: `device_ids` are given.
+    """
+
+    def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None) -> None:
+        super().__init__(forward_func)
+        refuse_given("device_ids", device_ids, "a module runs on the device that its parameters are on.")
+        self.layer = layer
+
+    def _call(self, inputs: Any, target: Any, additional_forward_args: Any, channel_axis: Any = "auto") -> Call:
+        return make_call(
+            self.forward_func,
+            inputs,
+            target,
+            additional_forward_args,
+            layer=self.layer,
+            channel_axis=channel_axis,
+            derivatives=False,
+        )
+
+    def _answer_of_layer(self, call: Call, found: Any, *, with_delta: bool) -> Any:
+        """The map of the layer as a tensor; with the delta if that is wanted."""
+        self.explanation = found[0]
+        answer = as_tensor(found[0].values, call.tensors[0])
+        return (answer, call.delta(found)) if with_delta else answer
 
     @staticmethod
     def interpolate(layer_attribution: Any, interpolate_dims: Any, interpolate_mode: str = "nearest") -> torch.Tensor:
@@ -36,7 +68,7 @@ class LayerAttribution(LayerAttributionBase):
 
 @final
 class LayerActivation(LayerAttribution):
-    """What a layer returns. See LayerAttributionBase."""
+    """What a layer returns. See LayerAttribution."""
 
     def attribute(
         self, inputs: Any, additional_forward_args: Any = None, attribute_to_layer_input: bool = False
@@ -54,18 +86,18 @@ class LayerActivation(LayerAttribution):
 
 @final
 class LayerIntegratedGradients(LayerAttribution):
-    """Integrated gradients of a layer. See LayerAttributionBase.
+    """Integrated gradients of a layer. See LayerAttribution.
 
     Raises:
         OptionError: ``multiply_by_inputs=False``, or `device_ids`.
     """
 
     _has_delta = True
+    multiplies_by_inputs = True
 
     def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None, multiply_by_inputs: bool = True) -> None:
         super().__init__(forward_func, layer, device_ids)
-        check_path("gausslegendre", multiply_by_inputs)
-        self.multiplies_by_inputs = True
+        check_multiplied(multiply_by_inputs)
 
     def attribute(
         self,
@@ -90,7 +122,9 @@ class LayerIntegratedGradients(LayerAttribution):
         """
         check_path(method)
         _refuse_grad_kwargs(grad_kwargs)
-        call = self._call(inputs, target, additional_forward_args, batch_size=internal_batch_size)
+        call = self._call(inputs, target, additional_forward_args).with_batches(
+            "internal_batch_size", internal_batch_size
+        )
         steps, side = check_whole_number("n_steps", n_steps), _side(attribute_to_layer_input)
         if not call.tensors[0].is_floating_point():
             if attribute_to_layer_input:
@@ -100,12 +134,12 @@ class LayerIntegratedGradients(LayerAttribution):
         else:
             _check_floats(call)
             found = call.ask("layer_integrated_gradients", layer=call.layer, side=side, baseline=call.baseline(baselines), steps=steps)  # fmt: skip
-        return _of_layer(self, call, found, with_delta=return_convergence_delta)
+        return self._answer_of_layer(call, found, with_delta=return_convergence_delta)
 
 
 @final
 class LayerConductance(LayerAttribution):
-    """Conductance of a layer. See LayerAttributionBase."""
+    """Conductance of a layer. See LayerAttribution."""
 
     _has_delta = True
 
@@ -132,18 +166,20 @@ class LayerConductance(LayerAttribution):
         """
         check_path(method)
         _refuse_grad_kwargs(grad_kwargs)
-        call = self._call(inputs, target, additional_forward_args, batch_size=internal_batch_size)
+        call = self._call(inputs, target, additional_forward_args).with_batches(
+            "internal_batch_size", internal_batch_size
+        )
         _check_floats(call)
         steps = 2 * -(-check_whole_number("n_steps", n_steps) // 2)
         found = call.ask(
             "conductance", layer=call.layer, side=_side(attribute_to_layer_input), baseline=call.baseline(baselines), steps=steps
         )  # fmt: skip
-        return _of_layer(self, call, found, with_delta=return_convergence_delta)
+        return self._answer_of_layer(call, found, with_delta=return_convergence_delta)
 
 
 @final
 class LayerGradCam(LayerAttribution):
-    """Grad-CAM. See LayerAttributionBase."""
+    """Grad-CAM. See LayerAttribution."""
 
     def attribute(
         self,
@@ -169,13 +205,12 @@ class LayerGradCam(LayerAttribution):
             )
         call = self._call(inputs, target, additional_forward_args, channel_axis=1)
         found = _grad_cam(call, signed=not relu_attributions)
-        self._keep(call, found)
-        return as_tensor(found[0].values[:, None], call.tensors[0])
+        return self._answer_of_layer(call, found, with_delta=False)[:, None]
 
 
 @final
 class GuidedGradCam(LayerAttribution):
-    """Guided backpropagation, times the Grad-CAM map of a layer. See LayerAttributionBase."""
+    """Guided backpropagation, times the Grad-CAM map of a layer. See LayerAttribution."""
 
     def __init__(self, model: Any, layer: Any, device_ids: Any = None) -> None:
         super().__init__(model, layer, device_ids)
@@ -213,17 +248,19 @@ class GuidedGradCam(LayerAttribution):
 
 
 def _grad_cam(call: Call, *, signed: bool) -> Any:
-    """The map on the layer's grid. As in captum, axes of the layer are those of the input, channels first."""
+    """The map on the layer's grid. As in captum, axes of the layer are those of the input, channels first.
+
+    Raises:
+        OptionError: the input has no positions.
+    """
+    if call.inputs[0].channel_axis is None:
+        refuse(
+            "Grad-CAM of inputs without positions",
+            f"(first) inputs have the shape {tuple(call.tensors[0].shape)}, and need axes for positions after rows and channels; use LayerConductance.",
+        )
     return call.ask(
-        "gradcam", layer=call.layer, upsample=False, signed=signed, reduce="sum", layer_axes=call.inputs[0].dims[1:]
+        "gradcam", layer=call.layer, upsample=False, signed=signed, reduce="auto", layer_axes=call.inputs[0].dims[1:]
     )
-
-
-def _of_layer(method: LayerAttribution, call: Call, found: Any, *, with_delta: bool) -> Any:
-    """The map of a layer as a tensor, with the delta if that is wanted."""
-    method.explanation = found[0]
-    answer = as_tensor(found[0].values, call.tensors[0])
-    return (answer, call.delta(found)) if with_delta else answer
 
 
 def _check_floats(call: Call) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from collections.abc import Callable
+from typing import Any, ClassVar, Final, NoReturn, final
 
 import numpy as np
 import numpy.typing as npt
@@ -35,7 +36,7 @@ class _OfParts(Attribution):
         in_shape: bool = True,
         **options: Any,
     ) -> Any:
-        """Each feature has the value of its group; or, if `in_shape` is False, the values of groups, (rows, groups)."""
+        """Each feature has the value of its group; or, if `in_shape` is False, the values of groups, (rows, groups), from the smallest number to the largest."""
         parts = call.with_held(tuple(m[0] if len(m) == 1 < call.n_rows else m for m in masks))
         found = call.ask(
             method,
@@ -48,29 +49,22 @@ class _OfParts(Attribution):
         self._keep(call, found)
         of_groups = found[0].extras["part"][1]
         if not in_shape:
-            return as_tensor(of_groups, call.tensors[0])
+            return as_tensor(_by_number(of_groups, masks), call.tensors[0])
         answer = [np.empty(i.x.shape) for i in call.inputs[: len(masks)]]
         for row in range(call.n_rows):
-            own = [m[min(row, len(m) - 1)] for m in masks]
-            groups = np.unique(np.concatenate([m.reshape(-1) for m in own]))
-            for to, mask in zip(answer, own, strict=True):
-                to[row] = of_groups[row][np.searchsorted(groups, mask)]
+            groups = _groups_of(masks, row)
+            for to, mask in zip(answer, masks, strict=True):
+                to[row] = of_groups[row][np.searchsorted(groups, mask[min(row, len(mask) - 1)])]
         return call.to_tensors(answer)
 
     def _call(self, inputs: Any, target: Any, additional_forward_args: Any, perturbations_per_eval: int) -> Call:
         """Most rows of a forward are those of captum, if `perturbations_per_eval` is given."""
-        many = check_whole_number("perturbations_per_eval", perturbations_per_eval)
-        rows = len(inputs[0] if isinstance(inputs, tuple) else inputs)
-        limit = many * rows if many > 1 else None
-        return make_call(
-            self.forward_func,
-            inputs,
-            target,
-            additional_forward_args,
-            batch_size=limit,
-            channel_axis=None,
-            derivatives=False,
+        name = "perturbations_per_eval"
+        many = check_whole_number(name, perturbations_per_eval)
+        call = make_call(
+            self.forward_func, inputs, target, additional_forward_args, channel_axis=None, derivatives=False
         )
+        return call.with_batches(name, many * call.n_rows if many > 1 else None)
 
 
 @final
@@ -117,11 +111,14 @@ class ShapleyValueSampling(_OfParts):
             n_samples: as many evaluations are made as captum makes in so many orders; values are exact where this is all coalitions. Others as of captum.
 
         Raises:
-            WhyboxError: as :func:`whybox.saliency`.
+            LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
         """
         call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
         masks = _groups(call, feature_mask)
-        samples = check_whole_number("n_samples", n_samples) * _count(masks) + 1
+        orders, count = check_whole_number("n_samples", n_samples), _count(masks)
+        samples = orders * count + 1
+        if samples < (least := min_evaluations(count)):
+            _refuse_few(orders, -(-(least - 1) // count), count)
         return self._of_parts(call, "shapley", baselines, masks, samples=samples, show_progress=show_progress)
 
 
@@ -151,9 +148,11 @@ class ShapleyValues(_OfParts):
         return self._of_parts(call, "shapley", baselines, masks, samples=2**count, show_progress=show_progress)
 
 
-@final
-class KernelShap(_OfParts):
-    """Shapley values of groups. See Attribution."""
+class _OfFewSamples(_OfParts):
+    """A method that evaluates at most `n_samples` masks of a row."""
+
+    _method: ClassVar[str]
+    _least: Callable[[int], int]
 
     def attribute(
         self,
@@ -167,30 +166,45 @@ class KernelShap(_OfParts):
         return_input_shape: bool = True,
         show_progress: bool = False,
     ) -> Any:
-        """Return the Shapley value of its group at each feature, in the shape of the inputs.
+        """Return the Shapley value (KernelShap) or coefficient (Lime) of its group at each feature, in the shape of the inputs.
 
         Args:
             n_samples: most evaluations of a row; 25, the default, or as many as standard errors need.
-            return_input_shape: False: values of groups, (rows, groups). Others as of captum.
+            return_input_shape: False: numbers of groups, (rows, groups), 0 for one that a row lacks. Others as of captum.
 
         Raises:
             LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
         """
         call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
         masks = _groups(call, feature_mask)
-        samples = _most_evaluations(n_samples, min_evaluations(_count(masks)))
+        samples, count = check_whole_number("n_samples", n_samples), _count(masks)
+        if samples < (least := self._least(count)):
+            if samples != DEFAULT_SAMPLES:
+                _refuse_few(samples, least, count)
+            samples = least
         return self._of_parts(
-            call, "shapley", baselines, masks, in_shape=return_input_shape, samples=samples, show_progress=show_progress,
+            call, self._method, baselines, masks, in_shape=return_input_shape, samples=samples, show_progress=show_progress,
         )  # fmt: skip
 
 
 @final
-class Lime(_OfParts):
+class KernelShap(_OfFewSamples):
+    """Shapley values of groups. See Attribution."""
+
+    _method = "shapley"
+    _least = staticmethod(min_evaluations)
+
+
+@final
+class Lime(_OfFewSamples):
     """A linear model of the output, of which groups are visible. See Attribution.
 
     Raises:
         OptionError: `interpretable_model`, `similarity_func` or `perturb_func`.
     """
+
+    _method = "lime"
+    _least = staticmethod(min_local_evaluations)
 
     def __init__(
         self, forward_func: Any, interpretable_model: Any = None, similarity_func: Any = None, perturb_func: Any = None
@@ -199,34 +213,6 @@ class Lime(_OfParts):
         refuse_given("interpretable_model", interpretable_model, "the linear model has no penalty; wb.saliency(model, x, method='lime', alpha=1) has lime's ridge.")  # fmt: skip
         refuse_given("similarity_func", similarity_func, "weights are those of lime's own kernel; wb.saliency(..., method='lime', kernel_width=0.25) sets the width.")  # fmt: skip
         refuse_given("perturb_func", perturb_func, "masks are drawn by their weights. Leave it out.")
-
-    def attribute(
-        self,
-        inputs: Any,
-        baselines: Any = None,
-        target: Any = None,
-        additional_forward_args: Any = None,
-        feature_mask: Any = None,
-        n_samples: int = 25,
-        perturbations_per_eval: int = 1,
-        return_input_shape: bool = True,
-        show_progress: bool = False,
-    ) -> Any:
-        """Return the coefficient of its group at each feature, in the shape of the inputs.
-
-        Args:
-            n_samples: most evaluations of a row; 25, the default, or as many as standard errors need.
-            return_input_shape: False: coefficients of groups, (rows, groups). Others as of captum.
-
-        Raises:
-            LimitError: `n_samples` are too few for so many groups. WhyboxError: as :func:`whybox.saliency`.
-        """
-        call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
-        masks = _groups(call, feature_mask)
-        samples = _most_evaluations(n_samples, min_local_evaluations(_count(masks)))
-        return self._of_parts(
-            call, "lime", baselines, masks, in_shape=return_input_shape, samples=samples, show_progress=show_progress,
-        )  # fmt: skip
 
 
 @final
@@ -253,18 +239,16 @@ class Occlusion(_OfParts):
             OptionError: windows that do not suit the inputs. WhyboxError: as :func:`whybox.saliency`.
         """
         call = self._call(inputs, target, additional_forward_args, perturbations_per_eval)
-        windows = call.per_input(
-            "sliding_window_shapes", sliding_window_shapes if call.is_tuple else (sliding_window_shapes,)
-        )
+        windows = call.per_input("sliding_window_shapes", _one_each(sliding_window_shapes))
         if not all(isinstance(w, tuple) and len(w) == t.ndim - 1 for w, t in zip(windows, call.tensors, strict=True)):
             raise OptionError(
                 Argument("sliding_window_shapes", sliding_window_shapes), " must have one number for each axis of the inputs after the rows, channels included."
             )  # fmt: skip
-        alone = strides is None or isinstance(strides, int)
-        steps = (
-            (strides,) * len(windows) if alone else call.per_input("strides", strides if call.is_tuple else (strides,))
-        )
-        steps = tuple(1 if s is None else s for s in steps)
+        if len(windows) == 1:
+            given = _one_each(strides)
+        else:
+            given = strides if isinstance(strides, tuple) else (strides,) * len(windows)
+        steps = tuple(1 if s is None else s for s in call.per_input("strides", given))
         by_number = len(call.inputs) > 1
         return self._answer(
             call,
@@ -275,6 +259,11 @@ class Occlusion(_OfParts):
             stride=dict(enumerate(steps)) if by_number else steps[0],
             show_progress=show_progress,
         )
+
+
+def _one_each(given: Any) -> Any:
+    """A tuple with one shape for each input: a shape alone is that of the only one."""
+    return given if isinstance(given, tuple) and given and isinstance(given[0], tuple) else (given,)
 
 
 def _groups(call: Call, feature_mask: Any) -> list[npt.NDArray[np.int64]]:
@@ -309,12 +298,28 @@ def _groups(call: Call, feature_mask: Any) -> list[npt.NDArray[np.int64]]:
     return out
 
 
-def _most_evaluations(given: int, least: int) -> int:
-    """What `n_samples` allows: captum's default is raised to what standard errors need."""
-    return max(given, least) if check_whole_number("n_samples", given) == DEFAULT_SAMPLES else given
+def _refuse_few(given: int, least: int, groups: int) -> NoReturn:
+    raise LimitError(
+        Argument("n_samples", given), f" are too few for {groups} groups: standard errors need {least} or more. Raise them, or group features by ",
+        Argument("feature_mask", example="..."), ".",
+    )  # fmt: skip
+
+
+def _groups_of(masks: list[npt.NDArray[np.int64]], row: int) -> npt.NDArray[np.int64]:
+    """The numbers of a row's groups, in order; a mask of one row is that of all."""
+    return np.unique(np.concatenate([m[min(row, len(m) - 1)].reshape(-1) for m in masks]))
 
 
 def _count(masks: list[npt.NDArray[np.int64]]) -> int:
     """Number of groups of a row, at most."""
-    rows = max(map(len, masks))
-    return max(len(np.unique(np.concatenate([m[min(k, len(m) - 1)].reshape(-1) for m in masks]))) for k in range(rows))
+    return max(len(_groups_of(masks, row)) for row in range(max(map(len, masks))))
+
+
+def _by_number(of_groups: npt.NDArray[Any], masks: list[npt.NDArray[np.int64]]) -> npt.NDArray[Any]:
+    """Values (rows, groups of the row) with one column for each number from the smallest to the largest, as in captum: 0 for a group that a row lacks."""
+    least = min(int(m.min()) for m in masks)
+    out = np.zeros((len(of_groups), max(int(m.max()) for m in masks) - least + 1))
+    for row, values in enumerate(of_groups):
+        groups = _groups_of(masks, row)
+        out[row, groups - least] = values[: len(groups)]
+    return out
