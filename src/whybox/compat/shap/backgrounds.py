@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
+from whybox.compat.columns import rows_at
 from whybox.data.table import Floats
 
 __all__ = ["Background", "DenseData", "as_background", "kmeans", "rows_as", "sample"]
@@ -114,13 +114,7 @@ def sample(X: Any, nsamples: int = 100, random_state: int = 0) -> Any:
         return X
     order = np.arange(count)
     np.random.RandomState(random_state).shuffle(order)
-    return _rows_at(X, order[:nsamples])
-
-
-def _rows_at(X: Any, rows: npt.NDArray[np.intp]) -> Any:
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    return X[rows] if hasattr(X, "shape") else [X[i] for i in rows]
+    return rows_at(X, order[:nsamples])
 
 
 def kmeans(X: Any, k: int, round_values: bool = True) -> DenseData:  # as shap has it

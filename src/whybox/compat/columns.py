@@ -1,0 +1,39 @@
+"""Columns and rows as callers of other packages have them: features in the order of a frame, rows by position."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from whybox.explanation.explanation import Explanation
+
+__all__ = ["features_in_order", "rows_at"]
+
+
+def features_in_order(e: Explanation, names: Sequence[Any]) -> Explanation:
+    """Return the features in the order of the columns of a frame, whose names callers write beside the values; a model has an order of its own.
+
+    Args:
+        e: an explanation of features. names: of the columns; where these are others than the features, the explanation is returned as it is.
+    """
+    wanted = tuple(map(str, names))
+    if wanted == e.feature_names or sorted(wanted) != sorted(e.feature_names):
+        return e
+    at = np.array([e.feature_names.index(name) for name in wanted])
+    for axis, dim in enumerate(e.dims):
+        if dim.startswith("feature"):
+            e = e[(slice(None),) * axis + (at,)]
+    if e.data is None or tuple(map(str, e.data.names)) == wanted:
+        return e
+    places = {str(name): i for i, name in enumerate(e.data.names)}
+    return replace(e, data=e.data.select([places[name] for name in wanted]))
+
+
+def rows_at(X: Any, rows: Any) -> Any:
+    """Return the rows at some positions, of a frame, an array, a sparse matrix or a list."""
+    if hasattr(X, "iloc"):
+        return X.iloc[rows]
+    return X[rows] if hasattr(X, "shape") else [X[i] for i in rows]
