@@ -10,7 +10,7 @@ import numpy as np
 
 from whybox.explanation.explanation import Explanation
 
-__all__ = ["features_in_order", "rows_at"]
+__all__ = ["features_in_order", "in_columns_of", "rows_at"]
 
 
 def features_in_order(e: Explanation, names: Sequence[Any]) -> Explanation:
@@ -30,6 +30,21 @@ def features_in_order(e: Explanation, names: Sequence[Any]) -> Explanation:
         return e
     places = {str(name): i for i, name in enumerate(e.data.names)}
     return replace(e, data=e.data.select([places[name] for name in wanted]))
+
+
+def in_columns_of(X: Any, columns: Any) -> tuple[Any, list[int] | None]:
+    """Return rows with their columns in another order, and where each column stood there as the rows had them; None: nothing was moved.
+
+    Args:
+        X: a frame, or a series that is one row; anything else has no names and is returned as it is. columns: names, in the order that is wanted; None: any.
+    """
+    own = getattr(X, "columns", getattr(X, "index", None) if hasattr(X, "to_frame") else None)
+    if own is None or columns is None:
+        return X, None
+    wanted, own = list(columns), list(own)
+    if own == wanted or len(own) != len(wanted) or set(own) != set(wanted):
+        return X, None
+    return X[wanted], [wanted.index(name) for name in own]
 
 
 def rows_at(X: Any, rows: Any) -> Any:

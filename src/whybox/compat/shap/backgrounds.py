@@ -89,7 +89,7 @@ def rows_as(X: Any, like: Any) -> tuple[Any, bool]:
         rows = type(like)(rows, columns=like.columns).astype(like.dtypes.to_dict())
     elif isinstance(like, np.ndarray) and hasattr(rows, "iloc"):
         rows = rows.to_numpy()
-    elif single and hasattr(like, "iloc") and list(rows.columns) == list(like.columns):
+    elif single and hasattr(like, "iloc") and set(rows.columns) == set(like.columns):
         rows = rows.astype(like.dtypes.to_dict())  # a row of a frame has one dtype for all its cells
     return rows, single
 

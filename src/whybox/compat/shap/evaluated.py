@@ -7,6 +7,7 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.api.explain import explain
+from whybox.compat.columns import in_columns_of
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.answers import Answers, Budget
 from whybox.compat.shap.backgrounds import Background
@@ -152,13 +153,13 @@ class _Evaluated(Explainer):
         size = None if isinstance(batch_size, str) else batch_size
         if self.link is identity:
             return self._to_shap(self._answers.explain(rows, budget=budget, batch_size=size))
-        function = self.model
+        rows, at = in_columns_of(rows, getattr(self.data, "columns", None))  # a function of arrays knows no names
         to_array = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asarray(rows)
         behind = self.data.to_numpy() if hasattr(self.data, "to_numpy") else np.asarray(self.data)
         names = self.feature_names or (list(rows.columns) if hasattr(rows, "columns") else None)
         one = Budget(budget.name, budget.evaluations // max(self._background.most_counted, 1), budget.is_given)
-        return explain_linked(
-            function,
+        e = explain_linked(
+            self.model,
             self.link,
             to_array,
             behind,
@@ -169,6 +170,7 @@ class _Evaluated(Explainer):
             max_rows=size,
             seed=self._seed,
         )
+        return e if at is None else e[:, at]
 
     def _budget(self, max_evals: Any, width: int) -> Budget:
         return call_budget(max_evals, max(USUAL_COALITIONS, 20 * width), self._background.most_counted)

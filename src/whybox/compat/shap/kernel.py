@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from whybox.compat.columns import in_columns_of
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.answers import Answers, Budget
 from whybox.compat.shap.backgrounds import DenseData
@@ -48,10 +49,12 @@ class _OfFunctions(Explainer):
         if background.clustering is not None or background.correlated:
             refuse(f"a masker in shap.{type(self).__name__}", "pass rows, or shap.kmeans(rows, k).")
         self._seed = kwargs.get("seed") or 0
+        self._columns = getattr(self.data, "columns", None)
         self._takes_arrays = callable(model) and bound_method(model) is None
         if self._takes_arrays or self.link is not identity:  # as shap calls functions
-            names = getattr(self.data, "columns", None)
-            self.feature_names = self.feature_names or (None if names is None else [str(n) for n in names])
+            self.feature_names = self.feature_names or (
+                None if self._columns is None else [str(n) for n in self._columns]
+            )
             self.data = self.data.to_numpy() if hasattr(self.data, "to_numpy") else self.data
         self._has_one_column = self._takes_arrays and np.shape(model(self.data[:1].copy())) == (1, 1)
         if self.link is identity:
@@ -115,9 +118,13 @@ class _OfFunctions(Explainer):
         silent = bool(options.pop("silent", False))
         if options:
             raise TypeError(f"{type(self).__name__} takes no argument {next(iter(options))!r}.")
+        at = None
+        if isinstance(self.data, np.ndarray):  # functions of arrays know no names
+            X, at = in_columns_of(X, self._columns)
         rows, single = self._rows(X)
         with no_progress_bars(hidden=silent):
             e = self._explain(rows, self._budget(nsamples, linked=self.link is not identity))
+        e = e if at is None else e[:, at]
         if collects:
             gc.collect()
         return e, single
