@@ -5,8 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.compose import make_column_transformer
+from sklearn.linear_model import LogisticRegression
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import OneHotEncoder, StandardScaler
 
 from whybox.compat import shap
+from whybox.compat.lime.lime_tabular import LimeTabularExplainer
+from whybox.errors import ColumnsError
 
 
 @pytest.mark.parametrize("link", ["identity", "logit"])
@@ -30,3 +36,43 @@ def test_functions_of_arrays_get_the_columns_of_a_frame_in_the_order_of_the_back
         np.testing.assert_allclose(other.values, given.values[:, [2, 0, 1]], atol=1e-12)
         np.testing.assert_array_equal(other.data, X.loc[:2, moved])
     np.testing.assert_allclose(explainer.shap_values(X.loc[0, moved]), explainer.shap_values(X.loc[0])[[2, 0, 1]])
+
+
+@pytest.fixture(scope="module")
+def mixed():
+    """A frame with codes and texts, and a model that takes its columns by name."""
+    rng = np.random.default_rng(1)
+    X = pd.DataFrame({"a": rng.normal(size=80), "b": rng.normal(size=80) * 5, "code": rng.integers(0, 2, 80)})
+    X["text"] = rng.choice(["u", "v"], 80)
+    columns = make_column_transformer((StandardScaler(), ["a", "b", "code"]), (OneHotEncoder(), ["text"]))
+    y = X["a"] + X["b"] / 5 + X["code"] + (X["text"] == "u") > 1
+    return X, make_pipeline(columns, LogisticRegression()).fit(X, y)
+
+
+MOVED = ["text", "b", "code", "a"]
+
+
+@pytest.mark.parametrize("training", [["a", "b", "code", "text"], MOVED])
+def test_lime_matches_rows_training_data_and_model_by_name(mixed, training):
+    X, model = mixed
+    explainer = LimeTabularExplainer(
+        X[training],
+        categorical_features=[training.index("code")],
+        categorical_names={training.index("code"): ["no", "yes"]},
+    )
+    expected = LimeTabularExplainer(X, categorical_features=[2], categorical_names={2: ["no", "yes"]}).explain_instance(
+        X.iloc[0], model.predict_proba
+    )
+    for row in (X.iloc[0], X.iloc[[0]], X[MOVED].iloc[0], X[MOVED].iloc[[0]], X[MOVED].iloc[0].to_frame().T):
+        found = explainer.explain_instance(row, model.predict_proba)
+        assert [name for name, _ in found.as_list()] == [name for name, _ in expected.as_list()]
+        np.testing.assert_allclose([w for _, w in found.as_list()], [w for _, w in expected.as_list()], atol=1e-12)
+        for (feature, _), (condition, _) in zip(found.local_exp[1], found.as_list(), strict=True):
+            assert training[feature] in condition
+        assert found.domain_mapper.feature_values[training.index("text")] == X["text"][0]
+
+
+def test_lime_names_the_column_that_a_row_lacks(mixed):
+    X, model = mixed
+    with pytest.raises(ColumnsError, match="lacks column 'b' that the training data have"):
+        LimeTabularExplainer(X).explain_instance(X.iloc[[0]].rename(columns={"b": "c"}), model.predict_proba)

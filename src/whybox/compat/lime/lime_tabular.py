@@ -9,13 +9,14 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
+from whybox.compat.columns import features_in_order
 from whybox.compat.lime.arguments import check_kernel, check_selection, penalty_of, print_fit, refuse_distance
 from whybox.compat.lime.coded_columns import CodedColumns
 from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels, fill_labels
 from whybox.compat.refused import refuse, refuse_given, refused_class
 from whybox.compat.seeds import as_seed
 from whybox.core.library_calls import suppress_warnings
-from whybox.data.table import Table, as_table
+from whybox.data.table import Table, align_columns, as_table
 from whybox.errors import Argument, OptionError
 from whybox.explainers import Lime
 from whybox.explanation.explanation import Explanation as Answer
@@ -198,8 +199,10 @@ class LimeTabularExplainer:
         return answer, [self._explanation(answer[i], wanted, top_labels, num_features) for i in range(len(table))]
 
     def _rows(self, data: Any, *, single: bool = False) -> Table:
-        """Rows as the training data has them."""
+        """Rows as the training data has them, with their columns in its order."""
         background = self.training_data
+        if isinstance(data, Table):  # of this method
+            return data
         if single and (isinstance(data, Mapping) or _is_named_row(data, background)):
             data = [data[name] for name in background.names]
         if hasattr(data, "toarray"):  # a sparse row
@@ -213,9 +216,12 @@ class LimeTabularExplainer:
         table = as_table(data, what="data_row")
         if single and len(table) != 1:
             raise OptionError("explain_instance takes one row; wb.lime(model, X, background) explains many at once.")
-        if isinstance(background.native, np.ndarray) or table.named:
+        if table.named:
+            table = align_columns(table, background.names, what="data_row", whose="the training data have")[0]
+        if isinstance(background.native, np.ndarray) or (table.named and not single):
             return table
-        columns = {j: table.native[:, j].tolist() for j in range(table.width)}  # cells in the types of the frame
+        cells = np.asarray(table)
+        columns = {j: cells[:, j].tolist() for j in range(table.width)}  # in the types of the frame
         return replace(
             background.rows(np.zeros(len(table), dtype=np.int64)).with_columns_of_values(columns),
             labels=None,
@@ -259,7 +265,8 @@ class LimeTabularExplainer:
         return Lime(predict_fn, self.training_data, **options)
 
     def _relabelled(self, answer: Answer, rows: Table) -> Answer:
-        """The answer under the names of the caller."""
+        """The answer under the names of the caller, in the order of the training data."""
+        answer = features_in_order(answer, self.training_data.names)
         conditions = np.array(answer.extras["condition"][1], dtype=object)
         for j, (old, new) in enumerate(zip(answer.feature_names, self.feature_names, strict=True)):
             for i in range(len(conditions)):
