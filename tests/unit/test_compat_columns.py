@@ -76,3 +76,11 @@ def test_lime_names_the_column_that_a_row_lacks(mixed):
     X, model = mixed
     with pytest.raises(ColumnsError, match="lacks column 'b' that the training data have"):
         LimeTabularExplainer(X).explain_instance(X.iloc[[0]].rename(columns={"b": "c"}), model.predict_proba)
+
+
+def test_lime_says_which_columns_a_model_does_not_use(mixed):
+    X, model = mixed
+    with pytest.raises(
+        ColumnsError, match=r"does not use 'more'; .*LimeTabularExplainer\(X.drop\(columns=\['more'\]\)"
+    ):
+        LimeTabularExplainer(X.assign(more=1.0)).explain_instance(X.assign(more=1.0).iloc[0], model.predict_proba)

@@ -17,7 +17,7 @@ from whybox.compat.refused import refuse, refuse_given, refused_class
 from whybox.compat.seeds import as_seed
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Table, align_columns, as_table
-from whybox.errors import Argument, OptionError
+from whybox.errors import Argument, ColumnsError, OptionError, quoted_list
 from whybox.explainers import Lime
 from whybox.explanation.explanation import Explanation as Answer
 from whybox.explanation.explanation import as_labels
@@ -265,7 +265,14 @@ class LimeTabularExplainer:
         return Lime(predict_fn, self.training_data, **options)
 
     def _relabelled(self, answer: Answer, rows: Table) -> Answer:
-        """The answer under the names of the caller, in the order of the training data."""
+        """The answer under the names of the caller, in the order of the training data.
+
+        Raises:
+            ColumnsError: the model does not use all columns.
+        """
+        unused = [name for name in self.training_data.names if name not in answer.feature_names]
+        if self.training_data.named and unused:
+            raise ColumnsError(f"the model does not use {quoted_list(unused)}; give the training data without: LimeTabularExplainer(X.drop(columns={unused})).")  # fmt: skip
         answer = features_in_order(answer, self.training_data.names)
         conditions = np.array(answer.extras["condition"][1], dtype=object)
         for j, (old, new) in enumerate(zip(answer.feature_names, self.feature_names, strict=True)):
