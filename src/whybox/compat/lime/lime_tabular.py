@@ -10,11 +10,11 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.compat.columns import features_in_order
-from whybox.compat.lime.arguments import check_kernel, check_selection, penalty_of, print_fit, refuse_distance
+from whybox.compat.lime.arguments import penalty_of, refuse_distance
 from whybox.compat.lime.coded_columns import CodedColumns
-from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels, fill_labels
+from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels
+from whybox.compat.lime.local_explainer import LocalExplainer, LocalQuestion
 from whybox.compat.refused import refuse, refuse_given, refused_class
-from whybox.compat.seeds import as_seed
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Table, align_columns, as_table
 from whybox.errors import Argument, ColumnsError, OptionError, quoted_list
@@ -67,7 +67,7 @@ class TableDomainMapper(DomainMapper):
 
 
 @final
-class LimeTabularExplainer:
+class LimeTabularExplainer(LocalExplainer):
     """Explains rows of a table; arguments are those of lime.
 
     Args:
@@ -101,7 +101,13 @@ class LimeTabularExplainer:
     ) -> None:
         if mode not in MODES:
             raise OptionError(Argument("mode", mode), " is not known.", known=MODES)
-        check_kernel(kernel)
+        super().__init__(
+            kernel=kernel,
+            kernel_width=kernel_width,
+            verbose=verbose,
+            feature_selection=feature_selection,
+            random_state=random_state,
+        )
         refuse_given(
             "training_data_stats", training_data_stats, "pass rows like those of training: a thousand of them suffice."
         )
@@ -111,16 +117,14 @@ class LimeTabularExplainer:
             "call wb.lime(model, X, background, neighbourhood='row').",
             default=False,
         )
-        self.mode, self.verbose, self.kernel_width = mode, verbose, kernel_width
+        self.mode = mode
         self.training_data = as_table(training_data, what="training_data")
         self.training_labels = training_labels
         self.feature_names = self._names(feature_names)
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.categorical_features = [] if categorical_features is None else [int(j) for j in categorical_features]
         self.categorical_names = dict(categorical_names or {})
-        self.feature_selection, self._shows_largest = feature_selection, check_selection(feature_selection)
         self.discretizer = _discretizer(discretizer, training_labels) if discretize_continuous else None
-        self.random_state = as_seed(random_state)
         self._codes = CodedColumns(self.training_data, self.categorical_features, self.categorical_names)
         self._codes.check(self.discretizer)
         self._kept: _KeptModel | None = None
@@ -169,34 +173,26 @@ class LimeTabularExplainer:
         Raises:
             OptionError: an argument that is not honoured. LimitError: `num_samples` are too few. Others as :func:`whybox.lime`.
         """
-        row = self._rows(data_row, single=True)
-        options = {"num_features": num_features, "model_regressor": model_regressor, "num_samples": num_samples}
-        return self.explain_table(
-            row, predict_fn, labels=labels, top_labels=top_labels, distance_metric=distance_metric, **options
-        )[1][0]
+        question = LocalQuestion(
+            labels=tuple(labels),
+            top_labels=top_labels,
+            num_features=num_features,
+            num_samples=num_samples,
+            distance_metric=distance_metric,
+            model_regressor=model_regressor,
+        )
+        return self.explain_table(self._rows(data_row, single=True), predict_fn, question)[1][0]
 
-    def explain_table(
-        self,
-        rows: Any,
-        predict_fn: Any,
-        *,
-        labels: Iterable[int] = (1,),
-        top_labels: int | None = None,
-        num_features: int = 10,
-        num_samples: int = 5000,
-        distance_metric: str = "euclidean",
-        model_regressor: Any = None,
-    ) -> tuple[Answer, list[Explanation]]:
+    def explain_table(self, rows: Any, predict_fn: Any, question: LocalQuestion) -> tuple[Answer, list[Explanation]]:
         """Return the answer of :func:`whybox.lime` for several rows, which share one sample, and its rows as lime has them.
 
-        Arguments are those of :meth:`explain_instance`; `num_samples` is of each row.
+        Errors are those of :meth:`explain_instance`; ``num_samples`` is of each row.
         """
-        refuse_distance(distance_metric, "euclidean")
+        refuse_distance(question.distance_metric, "euclidean")
         table = self._rows(rows)
         self._codes.check_row(table)
-        answer = self._answer(table, predict_fn, num_samples * len(table), penalty_of(model_regressor), num_features)
-        wanted = tuple(labels)
-        return answer, [self._explanation(answer[i], wanted, top_labels, num_features) for i in range(len(table))]
+        answer = self._answer(table, predict_fn, question)
+        return answer, [self._explanation(answer[i], question) for i in range(len(table))]
 
     def _rows(self, data: Any, *, single: bool = False) -> Table:
         """Rows as the training data has them, with their columns in its order."""
@@ -228,13 +224,14 @@ class LimeTabularExplainer:
             index=None,
         )
 
-    def _answer(self, rows: Table, predict_fn: Any, max_evals: int, alpha: float | None, num_features: int) -> Answer:
+    def _answer(self, rows: Table, predict_fn: Any, question: LocalQuestion) -> Answer:
         """The answer of :func:`whybox.lime`, by an explainer that is kept from call to call."""
         if not callable(predict_fn):
             raise OptionError(
                 f"predict_fn must be a function of rows, such as model.predict_proba, not a {type(predict_fn).__name__}."
             )
-        settings = (max_evals, alpha, max(1, min(num_features, rows.width)))
+        top = max(1, min(question.num_features, rows.width))
+        settings = (question.num_samples * len(rows), penalty_of(question.model_regressor), top)
         bound = bound_method(predict_fn)
         if bound is None:  # of a function there is nothing to keep
             return self._relabelled(self._make(predict_fn, *settings)(rows), rows)
@@ -289,7 +286,7 @@ class LimeTabularExplainer:
             extras={**answer.extras, "condition": (dims, conditions)},
         )
 
-    def _explanation(self, answer: Answer, labels: Sequence[int], top_labels: Any, num_features: int) -> Explanation:
+    def _explanation(self, answer: Answer, question: LocalQuestion) -> Explanation:
         numbers, prediction = LocalNumbers.of_row(answer), np.atleast_1d(np.asarray(answer.prediction))
         conditions = [str(c) for c in answer.extras["condition"][1]]
         cells = [number_text(v) if isinstance(v, float) else str(v) for v in _cells(answer)]
@@ -307,11 +304,8 @@ class LimeTabularExplainer:
             found.predict_proba = prediction
             if found.class_names is None:
                 found.class_names = [str(k) for k in range(len(prediction))]
-            chosen = checked_labels(labels, top_labels, len(prediction), prediction)
-            found.top_labels = chosen if top_labels else None
-        fill_labels(found, numbers, chosen, num_features if self._shows_largest else None)
-        if self.verbose:
-            print_fit(found)
+            chosen = checked_labels(question.labels, question.top_labels, len(prediction), prediction)
+        self._fill(found, numbers, chosen, question.top_labels, question.num_features)
         return found
 
     def _exp_names(self, conditions: list[str]) -> list[str] | None:

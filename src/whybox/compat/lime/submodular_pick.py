@@ -10,6 +10,7 @@ import numpy as np
 from whybox.compat.columns import rows_at
 from whybox.compat.lime.lime_tabular import LimeTabularExplainer
 from whybox.compat.lime.lime_text import LimeTextExplainer
+from whybox.compat.lime.local_explainer import LocalQuestion
 from whybox.compat.refused import refuse
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation, as_labels
@@ -63,7 +64,7 @@ class SubmodularPick:
         options = {**kwargs, "num_features": num_features}
         if explainer.mode == "classification":
             options["top_labels"] = 1
-        answer, self.explanations = explainer.explain_table(rows_at(data, rows), predict_fn, **options)
+        answer, self.explanations = explainer.explain_table(rows_at(data, rows), predict_fn, LocalQuestion(**options))
         labels = [e.top_labels[0] if e.top_labels else 0 for e in self.explanations]
         picked = submodular_pick(_of_labels(answer, labels), num_exps_desired, top=num_features)
         self.V = [int(i) for i in picked.coords["row"]]
