@@ -11,15 +11,15 @@ from whybox.compat.columns import in_columns_of
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.answers import Answers, Budget
 from whybox.compat.shap.backgrounds import Background
-from whybox.compat.shap.explainer import Explainer, call_budget, output_to_ask
+from whybox.compat.shap.explainer import Explainer, call_budget, count_or_auto, output_to_ask
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.linked import explain_linked
 from whybox.compat.shap.links import identity
+from whybox.compat.shap.list_form import shaped
 from whybox.compat.shap.maskers import Masker, Partition, Text
 from whybox.compat.shap.op_chain import OpChain
 from whybox.compat.shap.text_explanation import TextExplanation
 from whybox.core.progress import no_progress_bars
-from whybox.errors import OptionError
 from whybox.methods.common.words.tokenized import is_column_of_texts
 
 __all__ = ["ExactExplainer", "PartitionExplainer", "PermutationExplainer"]
@@ -105,8 +105,6 @@ class _Evaluated(Explainer):
         Raises:
             OptionError: as a call.
         """
-        from whybox.compat.shap.list_form import shaped
-
         rows, single = self._rows(X)
         if npermutations is not None:
             options["max_evals"] = npermutations * (2 * rows.shape[1] + 1)
@@ -202,10 +200,8 @@ class ExactExplainer(_Evaluated):
     _of_texts = "exact_shap"
 
     def _budget(self, max_evals: Any, width: int) -> Budget:
-        most = MOST_COALITIONS if isinstance(max_evals, str) and max_evals == "auto" else max_evals
-        if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
-            raise OptionError(f"max_evals of an explainer is 'auto' or a positive whole number; this is {most!r}.")
-        return Budget("max_evals", int(most) * max(len(self._background), 1))
+        most = count_or_auto("max_evals of an explainer", max_evals) or MOST_COALITIONS
+        return Budget("max_evals", most * max(len(self._background), 1))
 
 
 class PermutationExplainer(_Evaluated):
