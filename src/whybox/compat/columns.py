@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation
 
-__all__ = ["features_in_order", "in_columns_of", "rows_at"]
+__all__ = ["features_in_order", "in_columns_of", "names_of_columns", "rows_at"]
 
 
 def features_in_order(e: Explanation, names: Sequence[Any]) -> Explanation:
@@ -45,6 +46,20 @@ def in_columns_of(X: Any, columns: Any) -> tuple[Any, list[int] | None]:
     if own == wanted or len(own) != len(wanted) or set(own) != set(wanted):
         return X, None
     return X[wanted], [wanted.index(name) for name in own]
+
+
+def names_of_columns(given: Any, own: Sequence[Any]) -> list[Any]:
+    """Return the names that the caller gives columns, ``feature_names``, or else their own.
+
+    Raises:
+        OptionError: another number of names than columns, or a name twice.
+    """
+    names = list(own if given is None else given)
+    if len(names) != len(own) or len(set(names)) != len(own):
+        raise OptionError(
+            Argument("feature_names", example=""), f" must have {len(own):,} different names, one for each column."
+        )
+    return names
 
 
 def rows_at(X: Any, rows: Any) -> Any:

@@ -9,7 +9,7 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.compat.columns import features_in_order
+from whybox.compat.columns import features_in_order, names_of_columns
 from whybox.compat.lime.arguments import penalty_of, refuse_distance
 from whybox.compat.lime.coded_columns import CodedColumns
 from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels
@@ -120,7 +120,11 @@ class LimeTabularExplainer(LocalExplainer):
         self.mode = mode
         self.training_data = as_table(training_data, what="training_data")
         self.training_labels = training_labels
-        self.feature_names = self._names(feature_names)
+        table = self.training_data
+        own = table.names if table.named else range(table.width)
+        self.feature_names = names_of_columns(
+            None if feature_names is None else map(str, feature_names), [*map(str, own)]
+        )
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.categorical_features = [] if categorical_features is None else [int(j) for j in categorical_features]
         self.categorical_names = dict(categorical_names or {})
@@ -138,17 +142,6 @@ class LimeTabularExplainer(LocalExplainer):
         if name in LIMES_OWN:
             refuse(f"LimeTabularExplainer.{name}", LIMES_OWN[name])
         raise AttributeError(f"'LimeTabularExplainer' object has no attribute {name!r}")
-
-    def _names(self, feature_names: Any) -> list[str]:
-        table = self.training_data
-        own = table.names if table.named else [str(j) for j in range(table.width)]
-        names = [str(name) for name in (own if feature_names is None else feature_names)]
-        if len(names) != table.width or len(set(names)) != len(names):
-            raise OptionError(
-                Argument("feature_names", example=""),
-                f" must have {table.width:,} different names, one for each column.",
-            )
-        return names
 
     def explain_instance(
         self,
