@@ -9,6 +9,7 @@ from sklearn.compose import make_column_transformer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import OneHotEncoder, StandardScaler
+from sklearn.tree import DecisionTreeRegressor
 
 from whybox.compat import shap
 from whybox.compat.lime.lime_tabular import LimeTabularExplainer
@@ -36,6 +37,22 @@ def test_functions_of_arrays_get_the_columns_of_a_frame_in_the_order_of_the_back
         np.testing.assert_allclose(other.values, given.values[:, [2, 0, 1]], atol=1e-12)
         np.testing.assert_array_equal(other.data, X.loc[:2, moved])
     np.testing.assert_allclose(explainer.shap_values(X.loc[0, moved]), explainer.shap_values(X.loc[0])[[2, 0, 1]])
+
+
+def test_rows_keep_numbers_that_the_types_of_the_background_cannot_hold():
+    rng = np.random.default_rng(0)
+    X = pd.DataFrame({"whole": rng.integers(0, 5, 60), "short": rng.normal(size=60).astype(np.float32)})
+    model = DecisionTreeRegressor(random_state=0).fit(X, X["whole"] * 2 + X["short"])
+    explainer, cells = shap.TreeExplainer(model, X), [2.7, 0.1]
+    for row in (np.array([cells]), pd.Series(cells, index=X.columns), pd.Series(cells[::-1], index=X.columns[::-1])):
+        e = explainer(row)
+        assert sorted(np.ravel(e.data)) == [0.1, 2.7]
+        assert np.ravel(e.values.sum() + e.base_values)[0] == pytest.approx(
+            model.predict(pd.DataFrame([cells], columns=X.columns))[0], abs=1e-9
+        )
+    missing = np.array([[np.nan, 0.1]])
+    np.testing.assert_array_equal(explainer(missing).data, missing)
+    assert explainer(X.to_numpy()[:1]).to_whybox().data.native.dtypes.to_dict() == X.dtypes.to_dict()
 
 
 @pytest.fixture(scope="module")
