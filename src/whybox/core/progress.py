@@ -97,11 +97,8 @@ def progress_of_parts(
         return
     from tqdm.auto import tqdm
 
-    delay = _delay.get()
-    with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=min(delay, DELAY), disable=None, leave=False
-    ) as progress_bar:
-        token = _delay.set(max(delay, DELAY_OF_PART))
+    with tqdm(total=total, desc=description, unit=f" {unit}", delay=DELAY, disable=None, leave=False) as progress_bar:
+        token = _delay.set(DELAY_OF_PART)
         try:
             yield progress_bar.update
         finally:

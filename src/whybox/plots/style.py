@@ -54,6 +54,7 @@ __all__ = [
     "style_axes",
     "text_color",
     "two_lines",
+    "unit_label",
     "unit_words",
     "value_label",
     "wrapped",

@@ -24,11 +24,13 @@ def check_kernel(kernel: Any) -> None:
 
 
 def refuse_distance(distance_metric: Any, default: str) -> None:
-    """Refuse another distance than lime's own.
+    """Refuse another distance than lime's own; None is that too.
 
     Raises:
         OptionError: it is another one.
     """
+    if distance_metric is None:
+        return
     refuse_given(
         "distance_metric", distance_metric, "the kernel is that of lime's own distance; leave it out.", default=default
     )

@@ -58,9 +58,10 @@ class CodedColumns:
             )
 
     @property
-    def edges(self) -> dict[int, str]:
-        """What :func:`whybox.lime` takes for a bin of each code, by the positions of the columns."""
-        return dict.fromkeys(self.columns, EACH_VALUE)
+    def edges(self) -> dict[Any, str]:
+        """What :func:`whybox.lime` takes for a bin of each code: by name, as the model may have its columns in another order; by position where they have none."""
+        names = self._table.names
+        return {names[j] if self._table.named else j: EACH_VALUE for j in self.columns}
 
     def check_row(self, rows: Table) -> None:
         """Check that codes of rows occur in the training data.

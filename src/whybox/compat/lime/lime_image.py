@@ -8,8 +8,9 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.compat.lime.arguments import check_kernel, check_selection, penalty_of, print_fit, refuse_distance
-from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels, fill_labels
+from whybox.compat.lime.arguments import penalty_of, refuse_distance
+from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels
+from whybox.compat.lime.local_explainer import LocalExplainer
 from whybox.compat.lime.wrappers.scikit_image import SegmentationAlgorithm
 from whybox.compat.refused import refuse
 from whybox.compat.seeds import as_seed
@@ -102,7 +103,7 @@ class ImageExplanation(Explanation):
 
 
 @final
-class LimeImageExplainer:
+class LimeImageExplainer(LocalExplainer):
     """Explains pictures; arguments are those of lime.
 
     Args:
@@ -120,10 +121,13 @@ class LimeImageExplainer:
         feature_selection: str = "auto",
         random_state: Any = None,
     ) -> None:
-        check_kernel(kernel)
-        self.kernel_width, self.verbose = kernel_width, verbose
-        self.feature_selection, self._shows_largest = feature_selection, check_selection(feature_selection)
-        self.random_state = as_seed(random_state)
+        super().__init__(
+            kernel=kernel,
+            kernel_width=kernel_width,
+            verbose=verbose,
+            feature_selection=feature_selection,
+            random_state=random_state,
+        )
 
     def explain_instance(
         self,
@@ -180,10 +184,7 @@ class LimeImageExplainer:
         found = ImageExplanation(picture, segments)
         found.random_state, found.class_names = self.random_state, [str(k) for k in range(len(prediction))]
         found.explanation, found.predict_proba = answer[0], prediction
-        found.top_labels = chosen if top_labels else None
-        fill_labels(found, _numbers(answer, chosen, segments), chosen, num_features if self._shows_largest else None)
-        if self.verbose:
-            print_fit(found)
+        self._fill(found, _numbers(answer, chosen, segments), chosen, top_labels, num_features)
         return found
 
 

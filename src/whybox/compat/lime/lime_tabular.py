@@ -9,14 +9,15 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.compat.lime.arguments import check_kernel, check_selection, penalty_of, print_fit, refuse_distance
+from whybox.compat.columns import features_in_order, names_of_columns
+from whybox.compat.lime.arguments import penalty_of, refuse_distance
 from whybox.compat.lime.coded_columns import CodedColumns
-from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels, fill_labels
+from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels
+from whybox.compat.lime.local_explainer import LocalExplainer, LocalQuestion
 from whybox.compat.refused import refuse, refuse_given, refused_class
-from whybox.compat.seeds import as_seed
 from whybox.core.library_calls import suppress_warnings
-from whybox.data.table import Table, as_table
-from whybox.errors import Argument, OptionError
+from whybox.data.table import Table, align_columns, as_table
+from whybox.errors import Argument, ColumnsError, OptionError, quoted_list
 from whybox.explainers import Lime
 from whybox.explanation.explanation import Explanation as Answer
 from whybox.explanation.explanation import as_labels
@@ -66,7 +67,7 @@ class TableDomainMapper(DomainMapper):
 
 
 @final
-class LimeTabularExplainer:
+class LimeTabularExplainer(LocalExplainer):
     """Explains rows of a table; arguments are those of lime.
 
     Args:
@@ -100,7 +101,13 @@ class LimeTabularExplainer:
     ) -> None:
         if mode not in MODES:
             raise OptionError(Argument("mode", mode), " is not known.", known=MODES)
-        check_kernel(kernel)
+        super().__init__(
+            kernel=kernel,
+            kernel_width=kernel_width,
+            verbose=verbose,
+            feature_selection=feature_selection,
+            random_state=random_state,
+        )
         refuse_given(
             "training_data_stats", training_data_stats, "pass rows like those of training: a thousand of them suffice."
         )
@@ -110,16 +117,18 @@ class LimeTabularExplainer:
             "call wb.lime(model, X, background, neighbourhood='row').",
             default=False,
         )
-        self.mode, self.verbose, self.kernel_width = mode, verbose, kernel_width
+        self.mode = mode
         self.training_data = as_table(training_data, what="training_data")
         self.training_labels = training_labels
-        self.feature_names = self._names(feature_names)
+        table = self.training_data
+        own = table.names if table.named else range(table.width)
+        self.feature_names = names_of_columns(
+            None if feature_names is None else map(str, feature_names), [*map(str, own)]
+        )
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.categorical_features = [] if categorical_features is None else [int(j) for j in categorical_features]
         self.categorical_names = dict(categorical_names or {})
-        self.feature_selection, self._shows_largest = feature_selection, check_selection(feature_selection)
         self.discretizer = _discretizer(discretizer, training_labels) if discretize_continuous else None
-        self.random_state = as_seed(random_state)
         self._codes = CodedColumns(self.training_data, self.categorical_features, self.categorical_names)
         self._codes.check(self.discretizer)
         self._kept: _KeptModel | None = None
@@ -133,17 +142,6 @@ class LimeTabularExplainer:
         if name in LIMES_OWN:
             refuse(f"LimeTabularExplainer.{name}", LIMES_OWN[name])
         raise AttributeError(f"'LimeTabularExplainer' object has no attribute {name!r}")
-
-    def _names(self, feature_names: Any) -> list[str]:
-        table = self.training_data
-        own = table.names if table.named else [str(j) for j in range(table.width)]
-        names = [str(name) for name in (own if feature_names is None else feature_names)]
-        if len(names) != table.width or len(set(names)) != len(names):
-            raise OptionError(
-                Argument("feature_names", example=""),
-                f" must have {table.width:,} different names, one for each column.",
-            )
-        return names
 
     def explain_instance(
         self,
@@ -168,38 +166,32 @@ class LimeTabularExplainer:
         Raises:
             OptionError: an argument that is not honoured. LimitError: `num_samples` are too few. Others as :func:`whybox.lime`.
         """
-        row = self._rows(data_row, single=True)
-        options = {"num_features": num_features, "model_regressor": model_regressor, "num_samples": num_samples}
-        return self.explain_table(
-            row, predict_fn, labels=labels, top_labels=top_labels, distance_metric=distance_metric, **options
-        )[1][0]
+        question = LocalQuestion(
+            labels=tuple(labels),
+            top_labels=top_labels,
+            num_features=num_features,
+            num_samples=num_samples,
+            distance_metric=distance_metric,
+            model_regressor=model_regressor,
+        )
+        return self.explain_table(self._rows(data_row, single=True), predict_fn, question)[1][0]
 
-    def explain_table(
-        self,
-        rows: Any,
-        predict_fn: Any,
-        *,
-        labels: Iterable[int] = (1,),
-        top_labels: int | None = None,
-        num_features: int = 10,
-        num_samples: int = 5000,
-        distance_metric: str = "euclidean",
-        model_regressor: Any = None,
-    ) -> tuple[Answer, list[Explanation]]:
+    def explain_table(self, rows: Any, predict_fn: Any, question: LocalQuestion) -> tuple[Answer, list[Explanation]]:
         """Return the answer of :func:`whybox.lime` for several rows, which share one sample, and its rows as lime has them.
 
-        Arguments are those of :meth:`explain_instance`; `num_samples` is of each row.
+        Errors are those of :meth:`explain_instance`; ``num_samples`` is of each row.
         """
-        refuse_distance(distance_metric, "euclidean")
+        refuse_distance(question.distance_metric, "euclidean")
         table = self._rows(rows)
         self._codes.check_row(table)
-        answer = self._answer(table, predict_fn, num_samples * len(table), penalty_of(model_regressor), num_features)
-        wanted = tuple(labels)
-        return answer, [self._explanation(answer[i], wanted, top_labels, num_features) for i in range(len(table))]
+        answer = self._answer(table, predict_fn, question)
+        return answer, [self._explanation(answer[i], question) for i in range(len(table))]
 
     def _rows(self, data: Any, *, single: bool = False) -> Table:
-        """Rows as the training data has them."""
+        """Rows as the training data has them, with their columns in its order."""
         background = self.training_data
+        if isinstance(data, Table):  # of this method
+            return data
         if single and (isinstance(data, Mapping) or _is_named_row(data, background)):
             data = [data[name] for name in background.names]
         if hasattr(data, "toarray"):  # a sparse row
@@ -213,22 +205,26 @@ class LimeTabularExplainer:
         table = as_table(data, what="data_row")
         if single and len(table) != 1:
             raise OptionError("explain_instance takes one row; wb.lime(model, X, background) explains many at once.")
-        if isinstance(background.native, np.ndarray) or table.named:
+        if table.named:
+            table = align_columns(table, background.names, what="data_row", whose="the training data have")[0]
+        if isinstance(background.native, np.ndarray) or (table.named and not single):
             return table
-        columns = {j: table.native[:, j].tolist() for j in range(table.width)}  # cells in the types of the frame
+        cells = np.asarray(table)
+        columns = {j: cells[:, j].tolist() for j in range(table.width)}  # in the types of the frame
         return replace(
             background.rows(np.zeros(len(table), dtype=np.int64)).with_columns_of_values(columns),
             labels=None,
             index=None,
         )
 
-    def _answer(self, rows: Table, predict_fn: Any, max_evals: int, alpha: float | None, num_features: int) -> Answer:
+    def _answer(self, rows: Table, predict_fn: Any, question: LocalQuestion) -> Answer:
         """The answer of :func:`whybox.lime`, by an explainer that is kept from call to call."""
         if not callable(predict_fn):
             raise OptionError(
                 f"predict_fn must be a function of rows, such as model.predict_proba, not a {type(predict_fn).__name__}."
             )
-        settings = (max_evals, alpha, max(1, min(num_features, rows.width)))
+        top = max(1, min(question.num_features, rows.width))
+        settings = (question.num_samples * len(rows), penalty_of(question.model_regressor), top)
         bound = bound_method(predict_fn)
         if bound is None:  # of a function there is nothing to keep
             return self._relabelled(self._make(predict_fn, *settings)(rows), rows)
@@ -259,7 +255,15 @@ class LimeTabularExplainer:
         return Lime(predict_fn, self.training_data, **options)
 
     def _relabelled(self, answer: Answer, rows: Table) -> Answer:
-        """The answer under the names of the caller."""
+        """The answer under the names of the caller, in the order of the training data.
+
+        Raises:
+            ColumnsError: the model does not use all columns.
+        """
+        unused = [name for name in self.training_data.names if name not in answer.feature_names]
+        if self.training_data.named and unused:
+            raise ColumnsError(f"the model does not use {quoted_list(unused)}; give the training data without: LimeTabularExplainer(X.drop(columns={unused})).")  # fmt: skip
+        answer = features_in_order(answer, self.training_data.names)
         conditions = np.array(answer.extras["condition"][1], dtype=object)
         for j, (old, new) in enumerate(zip(answer.feature_names, self.feature_names, strict=True)):
             for i in range(len(conditions)):
@@ -275,7 +279,7 @@ class LimeTabularExplainer:
             extras={**answer.extras, "condition": (dims, conditions)},
         )
 
-    def _explanation(self, answer: Answer, labels: Sequence[int], top_labels: Any, num_features: int) -> Explanation:
+    def _explanation(self, answer: Answer, question: LocalQuestion) -> Explanation:
         numbers, prediction = LocalNumbers.of_row(answer), np.atleast_1d(np.asarray(answer.prediction))
         conditions = [str(c) for c in answer.extras["condition"][1]]
         cells = [number_text(v) if isinstance(v, float) else str(v) for v in _cells(answer)]
@@ -293,11 +297,8 @@ class LimeTabularExplainer:
             found.predict_proba = prediction
             if found.class_names is None:
                 found.class_names = [str(k) for k in range(len(prediction))]
-            chosen = checked_labels(labels, top_labels, len(prediction), prediction)
-            found.top_labels = chosen if top_labels else None
-        fill_labels(found, numbers, chosen, num_features if self._shows_largest else None)
-        if self.verbose:
-            print_fit(found)
+            chosen = checked_labels(question.labels, question.top_labels, len(prediction), prediction)
+        self._fill(found, numbers, chosen, question.top_labels, question.num_features)
         return found
 
     def _exp_names(self, conditions: list[str]) -> list[str] | None:

@@ -8,10 +8,10 @@ from typing import Any, Final, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.compat.lime.arguments import check_kernel, check_selection, penalty_of, print_fit, refuse_distance
-from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels, fill_labels
+from whybox.compat.lime.arguments import penalty_of, refuse_distance
+from whybox.compat.lime.explanation import DomainMapper, Explanation, LocalNumbers, checked_labels
+from whybox.compat.lime.local_explainer import LocalExplainer, LocalQuestion
 from whybox.compat.refused import refuse
-from whybox.compat.seeds import as_seed
 from whybox.errors import Argument, InputError, OptionError
 from whybox.explainers import Lime
 from whybox.explanation.explanation import Explanation as Answer
@@ -113,7 +113,7 @@ class TextDomainMapper(DomainMapper):
 
 
 @final
-class LimeTextExplainer:
+class LimeTextExplainer(LocalExplainer):
     """Explains texts; arguments are those of lime.
 
     Args:
@@ -138,17 +138,21 @@ class LimeTextExplainer:
         random_state: Any = None,
         char_level: bool = False,
     ) -> None:
-        check_kernel(kernel)
+        super().__init__(
+            kernel=kernel,
+            kernel_width=kernel_width,
+            verbose=verbose,
+            feature_selection=feature_selection,
+            random_state=random_state,
+        )
         if bow and mask_string is not None:
             refuse(
                 "mask_string with bow=True",
                 "lime uses it with bow=False alone. Leave it out, or call wb.lime(model, texts, mask_string=...).",
             )
-        self.kernel_width, self.verbose, self.char_level = kernel_width, verbose, char_level
+        self.char_level = char_level
         self.class_names = None if class_names is None else [str(name) for name in class_names]
         self.split_expression, self.bow, self.mask_string = split_expression, bow, mask_string
-        self.feature_selection, self._shows_largest = feature_selection, check_selection(feature_selection)
-        self.random_state = as_seed(random_state)
 
     mode = "classification"
 
@@ -174,31 +178,21 @@ class LimeTextExplainer:
         """
         if not isinstance(text_instance, str):
             raise InputError(Argument("text_instance"), f" must be a text, not a {type(text_instance).__name__}.")
-        return self.explain_table(
-            [text_instance],
-            classifier_fn,
-            labels=labels,
+        question = LocalQuestion(
+            labels=tuple(labels),
             top_labels=top_labels,
             num_features=num_features,
             num_samples=num_samples,
             distance_metric=distance_metric,
             model_regressor=model_regressor,
-        )[1][0]
+        )
+        return self.explain_table([text_instance], classifier_fn, question)[1][0]
 
     def explain_table(
-        self,
-        texts: Sequence[str],
-        classifier_fn: Any,
-        *,
-        labels: Iterable[int] = (1,),
-        top_labels: int | None = None,
-        num_features: int = 10,
-        num_samples: int = 5000,
-        distance_metric: str = "cosine",
-        model_regressor: Any = None,
+        self, texts: Sequence[str], classifier_fn: Any, question: LocalQuestion
     ) -> tuple[Answer, list[Explanation]]:
-        """Return the answer of :func:`whybox.lime` for several texts, and its rows as lime has them; arguments are those of :meth:`explain_instance`."""
-        refuse_distance(distance_metric, "cosine")
+        """Return the answer of :func:`whybox.lime` for several texts, and its rows as lime has them; errors are those of :meth:`explain_instance`."""
+        refuse_distance(question.distance_metric, "cosine")
         if not callable(classifier_fn):
             raise OptionError(
                 f"classifier_fn must be a function of a list of texts, such as pipeline.predict_proba, not a {type(classifier_fn).__name__}."
@@ -208,35 +202,29 @@ class LimeTextExplainer:
             classifier_fn,
             output="all",
             kernel_width=self.kernel_width,
-            alpha=penalty_of(model_regressor),
-            top=max(1, num_features),
-            max_evals=num_samples,
+            alpha=penalty_of(question.model_regressor),
+            top=max(1, question.num_features),
+            max_evals=question.num_samples,
             seed=self.random_state,
             tokenizer="characters" if self.char_level else _tokenizer(self.split_expression),
             by_position=not self.bow,
             mask_string=None if self.bow else split[0].mask_string,
         )
-        answer, wanted = explainer(list(texts)), tuple(labels)
-        rows = [self._explanation(answer[i], words, wanted, top_labels, num_features) for i, words in enumerate(split)]
-        return answer, rows
+        answer = explainer(list(texts))
+        return answer, [self._explanation(answer[i], words, question) for i, words in enumerate(split)]
 
     def _indexed(self, text: str) -> IndexedString:
         if self.char_level:
             return IndexedCharacters(text, bow=self.bow, mask_string=self.mask_string)
         return IndexedString(text, self.split_expression, bow=self.bow, mask_string=self.mask_string)
 
-    def _explanation(
-        self, answer: Answer, words: IndexedString, labels: Sequence[int], top_labels: Any, num_features: int
-    ) -> Explanation:
+    def _explanation(self, answer: Answer, words: IndexedString, question: LocalQuestion) -> Explanation:
         prediction = np.atleast_1d(np.asarray(answer.prediction))
         names = self.class_names or [str(k) for k in range(len(prediction))]
         found = Explanation(TextDomainMapper(words), "classification", names, self.random_state)
         found.explanation, found.predict_proba = answer, prediction
-        chosen = checked_labels(labels, top_labels, len(prediction), prediction)
-        found.top_labels = chosen if top_labels else None
-        fill_labels(found, LocalNumbers.of_row(answer), chosen, num_features if self._shows_largest else None)
-        if self.verbose:
-            print_fit(found)
+        chosen = checked_labels(question.labels, question.top_labels, len(prediction), prediction)
+        self._fill(found, LocalNumbers.of_row(answer), chosen, question.top_labels, question.num_features)
         return found
 
 

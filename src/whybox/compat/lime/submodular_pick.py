@@ -6,10 +6,11 @@ from dataclasses import replace
 from typing import Any, final
 
 import numpy as np
-import numpy.typing as npt
 
+from whybox.compat.columns import rows_at
 from whybox.compat.lime.lime_tabular import LimeTabularExplainer
 from whybox.compat.lime.lime_text import LimeTextExplainer
+from whybox.compat.lime.local_explainer import LocalQuestion
 from whybox.compat.refused import refuse
 from whybox.errors import Argument, OptionError
 from whybox.explanation.explanation import Explanation, as_labels
@@ -63,7 +64,7 @@ class SubmodularPick:
         options = {**kwargs, "num_features": num_features}
         if explainer.mode == "classification":
             options["top_labels"] = 1
-        answer, self.explanations = explainer.explain_table(_rows_of(data, rows), predict_fn, **options)
+        answer, self.explanations = explainer.explain_table(rows_at(data, rows), predict_fn, LocalQuestion(**options))
         labels = [e.top_labels[0] if e.top_labels else 0 for e in self.explanations]
         picked = submodular_pick(_of_labels(answer, labels), num_exps_desired, top=num_features)
         self.V = [int(i) for i in picked.coords["row"]]
@@ -91,9 +92,3 @@ def _of_labels(answer: Explanation, labels: list[int]) -> Explanation:
         one["coords"] |= {"feature": as_labels(names.tolist())}
         values = wide
     return replace(answer, values=np.ascontiguousarray(values), **one)
-
-
-def _rows_of(data: Any, rows: npt.NDArray[np.intp]) -> Any:
-    if hasattr(data, "iloc"):
-        return data.iloc[rows]
-    return [data[i] for i in rows] if isinstance(data, list) else data[rows]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Final, final
 
 import numpy as np
 
 from whybox.api.explain import explainer_of
+from whybox.compat.columns import features_in_order
 from whybox.compat.shap.backgrounds import Background
 from whybox.data.library_containers import rows_of_container
 from whybox.data.table import Floats, as_table
@@ -95,7 +96,7 @@ class Answers:
             words = f"{budget.name} of shap is {budget.evaluations:,} predictions for each row here, with all background rows: "
             raise LimitError(words, *reason.message, known=reason.known, hint=reason.hint) from reason
         self._last_base = explanation.base
-        return _in_order_of(rows, explanation)
+        return features_in_order(explanation, getattr(rows, "columns", ()))
 
     @cached_property
     def base(self) -> Floats:
@@ -121,18 +122,3 @@ class Answers:
     def _first_row(self) -> Any:
         assert self._rows is not None  # noqa: S101  # only models that are read have none
         return self._rows.rows(np.zeros(1, dtype=np.int64))
-
-
-def _in_order_of(rows: Any, e: OwnExplanation) -> OwnExplanation:
-    """The features in the order of the columns of a frame, whose names callers write beside the values; a model has an order of its own."""
-    names = tuple(str(name) for name in getattr(rows, "columns", ()))
-    if names == e.feature_names or sorted(names) != sorted(e.feature_names):
-        return e
-    at = np.array([e.feature_names.index(name) for name in names])
-    for axis, dim in enumerate(e.dims):
-        if dim.startswith("feature"):
-            e = e[(slice(None),) * axis + (at,)]
-    if e.data is None or tuple(map(str, e.data.names)) == names:
-        return e
-    places = {str(name): i for i, name in enumerate(e.data.names)}
-    return replace(e, data=e.data.select([places[name] for name in names]))

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from typing import Any, Final, final
 
 import numpy as np
-import numpy.typing as npt
 
+from whybox.compat.columns import rows_at
 from whybox.data.table import Floats
 
 __all__ = ["Background", "DenseData", "as_background", "kmeans", "rows_as", "sample"]
@@ -86,12 +86,26 @@ def rows_as(X: Any, like: Any) -> tuple[Any, bool]:
     if like is None or not hasattr(rows, "shape"):
         return rows, single
     if hasattr(like, "iloc") and isinstance(rows, np.ndarray) and rows.shape[1] == like.shape[1]:
-        rows = type(like)(rows, columns=like.columns).astype(like.dtypes.to_dict())
+        rows = _in_types_of(type(like)(rows, columns=like.columns), like)
     elif isinstance(like, np.ndarray) and hasattr(rows, "iloc"):
         rows = rows.to_numpy()
-    elif single and hasattr(like, "iloc") and list(rows.columns) == list(like.columns):
-        rows = rows.astype(like.dtypes.to_dict())  # a row of a frame has one dtype for all its cells
+    elif single and hasattr(like, "iloc") and set(rows.columns) == set(like.columns):
+        rows = _in_types_of(rows, like)  # a row of a frame has one dtype for all its cells
     return rows, single
+
+
+def _in_types_of(rows: Any, like: Any) -> Any:
+    """A frame in the types of another one; numbers that a type cannot hold, 2.5 in a column of whole numbers, stay as they are."""
+    types = like.dtypes.to_dict()
+    return rows.astype({name: kind if _holds(kind, rows[name]) else np.float64 for name, kind in types.items()})
+
+
+def _holds(kind: Any, cells: Any) -> bool:
+    if not isinstance(kind, np.dtype) or kind.kind not in "biuf":
+        return True
+    numbers = np.asarray(cells, dtype=np.float64)
+    with np.errstate(all="ignore"):  # what it cannot hold
+        return np.array_equal(numbers.astype(kind).astype(np.float64), numbers, equal_nan=True)
 
 
 def _table_of(data: Any) -> Any:
@@ -114,13 +128,7 @@ def sample(X: Any, nsamples: int = 100, random_state: int = 0) -> Any:
         return X
     order = np.arange(count)
     np.random.RandomState(random_state).shuffle(order)
-    return _rows_at(X, order[:nsamples])
-
-
-def _rows_at(X: Any, rows: npt.NDArray[np.intp]) -> Any:
-    if hasattr(X, "iloc"):
-        return X.iloc[rows]
-    return X[rows] if hasattr(X, "shape") else [X[i] for i in rows]
+    return rows_at(X, order[:nsamples])
 
 
 def kmeans(X: Any, k: int, round_values: bool = True) -> DenseData:  # as shap has it

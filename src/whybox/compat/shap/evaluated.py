@@ -7,18 +7,19 @@ from typing import Any, Final
 import numpy as np
 
 from whybox.api.explain import explain
+from whybox.compat.columns import in_columns_of
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.answers import Answers, Budget
 from whybox.compat.shap.backgrounds import Background
-from whybox.compat.shap.explainer import Explainer, call_budget, output_to_ask
+from whybox.compat.shap.explainer import Explainer, call_budget, count_or_auto, output_to_ask
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.linked import explain_linked
 from whybox.compat.shap.links import identity
+from whybox.compat.shap.list_form import shaped
 from whybox.compat.shap.maskers import Masker, Partition, Text
 from whybox.compat.shap.op_chain import OpChain
 from whybox.compat.shap.text_explanation import TextExplanation
 from whybox.core.progress import no_progress_bars
-from whybox.errors import OptionError
 from whybox.methods.common.words.tokenized import is_column_of_texts
 
 __all__ = ["ExactExplainer", "PartitionExplainer", "PermutationExplainer"]
@@ -104,8 +105,6 @@ class _Evaluated(Explainer):
         Raises:
             OptionError: as a call.
         """
-        from whybox.compat.shap.list_form import shaped
-
         rows, single = self._rows(X)
         if npermutations is not None:
             options["max_evals"] = npermutations * (2 * rows.shape[1] + 1)
@@ -152,13 +151,13 @@ class _Evaluated(Explainer):
         size = None if isinstance(batch_size, str) else batch_size
         if self.link is identity:
             return self._to_shap(self._answers.explain(rows, budget=budget, batch_size=size))
-        function = self.model
+        rows, at = in_columns_of(rows, getattr(self.data, "columns", None))  # a function of arrays knows no names
         to_array = rows.to_numpy() if hasattr(rows, "to_numpy") else np.asarray(rows)
         behind = self.data.to_numpy() if hasattr(self.data, "to_numpy") else np.asarray(self.data)
         names = self.feature_names or (list(rows.columns) if hasattr(rows, "columns") else None)
         one = Budget(budget.name, budget.evaluations // max(self._background.most_counted, 1), budget.is_given)
-        return explain_linked(
-            function,
+        e = explain_linked(
+            self.model,
             self.link,
             to_array,
             behind,
@@ -169,6 +168,7 @@ class _Evaluated(Explainer):
             max_rows=size,
             seed=self._seed,
         )
+        return e if at is None else e[:, at]
 
     def _budget(self, max_evals: Any, width: int) -> Budget:
         return call_budget(max_evals, max(USUAL_COALITIONS, 20 * width), self._background.most_counted)
@@ -200,10 +200,8 @@ class ExactExplainer(_Evaluated):
     _of_texts = "exact_shap"
 
     def _budget(self, max_evals: Any, width: int) -> Budget:
-        most = MOST_COALITIONS if isinstance(max_evals, str) and max_evals == "auto" else max_evals
-        if isinstance(most, bool) or not isinstance(most, (int, np.integer)) or most < 1:
-            raise OptionError(f"max_evals of an explainer is 'auto' or a positive whole number; this is {most!r}.")
-        return Budget("max_evals", int(most) * max(len(self._background), 1))
+        most = count_or_auto("max_evals of an explainer", max_evals) or MOST_COALITIONS
+        return Budget("max_evals", most * max(len(self._background), 1))
 
 
 class PermutationExplainer(_Evaluated):

@@ -22,7 +22,7 @@ from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["Explainer", "output_to_ask"]
+__all__ = ["Explainer", "call_budget", "count_or_auto", "output_to_ask"]
 
 _CLASSES: Final = {
     "exact": "whybox.compat.shap.evaluated:ExactExplainer",
@@ -145,11 +145,21 @@ def call_budget(max_evals: Any, coalitions: int, counted: int) -> Budget:
     Raises:
         OptionError: it is no positive whole number.
     """
-    if isinstance(max_evals, str) and max_evals == "auto":
-        return Budget("max_evals", coalitions * max(counted, 1))
-    if isinstance(max_evals, bool) or not isinstance(max_evals, (int, np.integer)) or max_evals < 1:
-        raise OptionError(f"max_evals of an explainer is 'auto' or a positive whole number; this is {max_evals!r}.")
-    return Budget("max_evals", int(max_evals) * max(counted, 1), is_given=True)
+    given = count_or_auto("max_evals of an explainer", max_evals)
+    return Budget("max_evals", (coalitions if given is None else given) * max(counted, 1), is_given=given is not None)
+
+
+def count_or_auto(name: str, given: Any) -> int | None:
+    """Return a number of predictions or coalitions; None for ``"auto"``.
+
+    Raises:
+        OptionError: it is neither.
+    """
+    if isinstance(given, str) and given == "auto":
+        return None
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)) or given < 1:
+        raise OptionError(f"{name} is 'auto' or a positive whole number; this is {given!r}.")
+    return int(given)
 
 
 def _algorithm_for(model: Any, masker: Any) -> tuple[str, Any]:

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from whybox.compat.columns import in_columns_of
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.answers import Answers, Budget
-from whybox.compat.shap.backgrounds import DenseData
-from whybox.compat.shap.explainer import Explainer, output_to_ask
+from whybox.compat.shap.backgrounds import Background, DenseData
+from whybox.compat.shap.explainer import Explainer, count_or_auto, output_to_ask
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.linked import LinkedGame, explain_linked
 from whybox.compat.shap.links import identity
+from whybox.compat.shap.list_form import shaped
 from whybox.core.progress import no_progress_bars
-from whybox.errors import OptionError
 from whybox.models.bound_method import bound_method
 
 __all__ = ["KernelExplainer", "SamplingExplainer"]
@@ -48,21 +49,23 @@ class _OfFunctions(Explainer):
         if background.clustering is not None or background.correlated:
             refuse(f"a masker in shap.{type(self).__name__}", "pass rows, or shap.kmeans(rows, k).")
         self._seed = kwargs.get("seed") or 0
+        self._columns = getattr(self.data, "columns", None)
         self._takes_arrays = callable(model) and bound_method(model) is None
         if self._takes_arrays or self.link is not identity:  # as shap calls functions
-            names = getattr(self.data, "columns", None)
-            self.feature_names = self.feature_names or (None if names is None else [str(n) for n in names])
+            self.feature_names = self.feature_names or (
+                None if self._columns is None else [str(n) for n in self._columns]
+            )
             self.data = self.data.to_numpy() if hasattr(self.data, "to_numpy") else self.data
         self._has_one_column = self._takes_arrays and np.shape(model(self.data[:1].copy())) == (1, 1)
         if self.link is identity:
-            rows = type(background)(self.data, background.weights, most_counted=len(background))
+            rows = Background(self.data, background.weights, most_counted=len(background))
             self._kept_answers = Answers(model, rows, output=output_to_ask(model), seed=self._seed)
 
     @property
     def expected_value(self) -> Any:
         """The value when every feature is absent: a number, or (outputs,)."""
         if self.link is identity:
-            base = Explainer.expected_value.fget(self)  # type: ignore[attr-defined]  # the property of the base class
+            base = super().expected_value
             return np.array([base]) if self._has_one_column else base
         game = self._game_without_row()
         base = np.asarray(game(np.zeros((1, self.data.shape[1]))))[0]
@@ -79,8 +82,6 @@ class _OfFunctions(Explainer):
         Raises:
             OptionError: what is not honoured; see docs/from_shap.md. Others as :func:`whybox.explain`.
         """
-        from whybox.compat.shap.list_form import shaped
-
         e, single = self._explained(X, **options)
         values = e.values[0] if single else e.values
         return shaped(values, has_outputs=e.values.ndim == 3)
@@ -115,9 +116,13 @@ class _OfFunctions(Explainer):
         silent = bool(options.pop("silent", False))
         if options:
             raise TypeError(f"{type(self).__name__} takes no argument {next(iter(options))!r}.")
+        at = None
+        if isinstance(self.data, np.ndarray):  # functions of arrays know no names
+            X, at = in_columns_of(X, self._columns)
         rows, single = self._rows(X)
         with no_progress_bars(hidden=silent):
             e = self._explain(rows, self._budget(nsamples, linked=self.link is not identity))
+        e = e if at is None else e[:, at]
         if collects:
             gc.collect()
         return e, single
@@ -142,11 +147,8 @@ class _OfFunctions(Explainer):
     def _budget(self, nsamples: Any, *, linked: bool) -> Budget:
         """Return the predictions of a row; of `linked` games one is a coalition over the whole background."""
         width, count = self.data.shape[1], 1 if linked or self._evals_are_rows else len(self._kept_answers.background)
-        is_auto = isinstance(nsamples, str) and nsamples == "auto"
-        if not is_auto and (isinstance(nsamples, bool) or not isinstance(nsamples, (int, np.integer)) or nsamples < 1):
-            raise OptionError(f"nsamples is 'auto' or a positive whole number; this is {nsamples!r}.")
-        evaluations = self._usual(width) if is_auto else int(nsamples)
-        return Budget("nsamples", evaluations * count, is_given=not is_auto)
+        given = count_or_auto("nsamples", nsamples)
+        return Budget("nsamples", (self._usual(width) if given is None else given) * count, is_given=given is not None)
 
     def _usual(self, width: int) -> int:
         return 2 * width + ADDED_COALITIONS

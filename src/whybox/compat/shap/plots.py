@@ -21,6 +21,7 @@ from whybox.plots.beeswarm import beeswarm as draw_beeswarm
 from whybox.plots.heatmap import heatmap as draw_heatmap
 from whybox.plots.saliency_image import words as draw_words
 from whybox.plots.scatter import scatter as draw_scatter
+from whybox.plots.style import unit_label
 from whybox.plots.waterfall import waterfall as draw_waterfall
 
 __all__ = ["bar", "beeswarm", "decision", "force", "heatmap", "initjs", "scatter", "text", "waterfall"]
@@ -73,7 +74,7 @@ def bar(
     e = own(shap_values, "bar")
     axes = draw_bar(e, max_display=max_display, ax=ax, title=_title(shap_values))
     if "row" not in e.dims and "feature" in e.dims:  # the figure takes a mean over rows, and there are none
-        axes.set_xlabel(f"size ({e.units})" if e.named_units else "size (in units of the prediction)")
+        axes.set_xlabel(f"size ({unit_label(e)})")
     return shown(axes, show=show, looks=set_looks)
 
 

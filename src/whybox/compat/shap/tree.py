@@ -148,7 +148,7 @@ class TreeExplainer(Explainer):
         """
         if self.model_output in LOSSES:
             refuse("expected_value of a loss", "each row has its own: explainer(X, y).base_values.")
-        base = Explainer.expected_value.fget(self)  # type: ignore[attr-defined]  # the property of the base class
+        base = super().expected_value
         if self._is_doubled and lists_are_asked():
             return np.array([-base, base])
         return np.array([base]) if self._has_array_base and np.ndim(base) == 0 else base

@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.api.effects import effects
+from whybox.compat.columns import names_of_columns
 from whybox.compat.refused import refuse
 from whybox.data.table import Table, as_table, is_missing
 from whybox.errors import Argument, OptionError, did_you_mean
@@ -20,7 +21,6 @@ __all__ = [
     "KINDS",
     "DependenceQuestion",
     "column_deciles",
-    "column_names",
     "column_position",
     "is_categorical",
     "partial_dependence",
@@ -61,7 +61,7 @@ def partial_dependence(
         OptionError: an argument that is not honoured or not known; others as :func:`whybox.effects`.
     """
     table = as_table(X)
-    names = column_names(table, feature_names)
+    names = names_of_columns(feature_names, table.names)
     entry = tuple(column_position(names, f) for f in _as_list(features, len(names)))
     question = DependenceQuestion(
         estimator=estimator,
@@ -76,20 +76,6 @@ def partial_dependence(
         method=method,
     )
     return question.answer([entry], [kind])[0]
-
-
-def column_names(table: Table, feature_names: Any) -> list[Any]:
-    """Return the names of columns: those given, those of a frame, or x0, x1 and so on.
-
-    Raises:
-        OptionError: another number of names than columns, or a name twice.
-    """
-    names = list(table.names) if feature_names is None else [*feature_names]
-    if len(names) != table.width or len(set(names)) != len(names):
-        raise OptionError(
-            Argument("feature_names", example=""), f" must have {table.width:,} different names, one for each column."
-        )
-    return names
 
 
 def is_categorical(names: Sequence[Any], categorical_features: Any) -> list[bool]:

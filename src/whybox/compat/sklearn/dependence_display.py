@@ -8,10 +8,10 @@ from typing import Any, final
 import numpy as np
 import sklearn.inspection
 
+from whybox.compat.columns import names_of_columns
 from whybox.compat.sklearn.dependence import (
     DependenceQuestion,
     column_deciles,
-    column_names,
     column_position,
     is_categorical,
 )
@@ -65,7 +65,7 @@ class PartialDependenceDisplay(sklearn.inspection.PartialDependenceDisplay):  # 
             OptionError: an argument that is not honoured or not known; others as :func:`whybox.effects`.
         """
         table = as_table(X)
-        names = column_names(table, feature_names)
+        names = names_of_columns(feature_names, table.names)
         categorical = is_categorical(names, categorical_features)
         entries = [_entry(names, each) for each in features]
         kinds = [kind] * len(entries) if isinstance(kind, str) else [*kind]

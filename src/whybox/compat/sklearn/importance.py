@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from whybox.api.importance import importance
+from whybox.compat.columns import features_in_order, rows_at
 from whybox.compat.refused import refuse
 from whybox.compat.seeds import as_seed
 from whybox.data.table import as_table
@@ -59,15 +60,13 @@ def permutation_importance(
     count = _row_count(max_samples, len(table))
     if count < len(table):
         chosen = np.sort(np.random.default_rng(seed).choice(len(table), count, replace=False))
-        table, y = table.rows(chosen), _rows_of(y, chosen)
-        sample_weight = None if sample_weight is None else _rows_of(sample_weight, chosen)
+        table, y = table.rows(chosen), rows_at(y, chosen)
+        sample_weight = None if sample_weight is None else rows_at(sample_weight, chosen)
 
     def answer(score: Any) -> Any:
         options = {"sample_weight": sample_weight, "rounds": n_repeats, "n_jobs": n_jobs, "seed": seed}
         found = importance(estimator, table, y, method="permutation", scoring=score, **options)
-        names = [str(name) for name in table.names]  # the model may have its columns in another order than X
-        is_reordered = tuple(names) != found.feature_names and sorted(names) == sorted(found.feature_names)
-        return _bunch(found[names] if is_reordered else found, sample_weight)
+        return _bunch(features_in_order(found, table.names), sample_weight)
 
     return _of_each_score(estimator, scoring, answer)
 
@@ -140,7 +139,3 @@ def _row_count(max_samples: Any, rows: int) -> int:
         Argument("max_samples", max_samples),
         f" must be a share above 0 and up to 1, or a number of rows up to {rows:,}.",
     )
-
-
-def _rows_of(values: Any, rows: Any) -> Any:
-    return values.iloc[rows] if hasattr(values, "iloc") else np.asarray(values)[rows]
