@@ -11,6 +11,7 @@ from typing import Final, final
 import numpy as np
 
 from whybox.data.table import Floats
+from whybox.errors import Argument, NonFiniteError
 from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.spot_checks import NOT_CHECKED, spot_rng
@@ -44,7 +45,7 @@ def model_of_groups(
         design: of all rows. budget: as :func:`sample_budget` returns it. drawn: the rows to evaluate. call: as of :func:`rows_of_own_draws`.
 
     Raises:
-        NonFiniteError: an output is NaN or infinite.
+        NonFiniteError: as :func:`sampled_model`; it names the offset.
     """
     problem, raw = design.problem, RawDraws(design.problem.model)
     assert problem.shifted is not None  # noqa: S101  # of rows with offsets
@@ -52,7 +53,10 @@ def model_of_groups(
     for rows in problem.shifted.offsets.groups:
         part, near = LocalDesign(_of_one_offset(problem, rows)), budget.near[rows]
         own = replace(budget, near=near, narrow=np.flatnonzero(~near).astype(np.int64))
-        found = sampled_model(part, own, drawn, 0, rows_of_own_draws(part, own.narrow, call), raw)
+        try:
+            found = sampled_model(part, own, drawn, 0, rows_of_own_draws(part, own.narrow, call), raw)
+        except NonFiniteError as error:
+            raise _with_offset_named(error, problem.shifted.offsets.positions_of(rows)) from error
         groups.append(OffsetGroup(rows, part, found))
     return _joined(design, budget, groups, raw), tuple(groups)
 
@@ -85,6 +89,15 @@ def _of_one_offset(problem: LimeProblem, rows: Ints) -> LimeProblem:
     neighbourhood = problem.neighbourhood
     resolved = replace(neighbourhood.resolved, selection=selection)
     return replace(part, neighbourhood=replace(neighbourhood, resolved=resolved))
+
+
+def _with_offset_named(error: NonFiniteError, rows: Ints) -> NonFiniteError:
+    """The error of outputs that are too large, where rows (k,) have an offset that all drawn rows near them have too."""
+    offset = (
+        Argument("offset"),
+        " of {row} is added before the link, to every row drawn near it as well (of an exposure it is the log): ",
+    )
+    return NonFiniteError(*offset, *error.message, row=int(rows[0]))
 
 
 def _joined(design: LocalDesign, budget: SampleBudget, groups: list[OffsetGroup], raw: RawDraws) -> LocalModel:
