@@ -106,6 +106,10 @@ def test_refused_elsewhere(tmp_path):
         wb.explain(lambda texts: np.zeros(len(texts)), ["a b", "c"], offset=[0.0, 1.0])
     with pytest.raises(OptionError, match="only their number is given"):
         ExactShap(MODEL, BACKGROUND).plan(100, offset=SOME)
+    of_texts = ExactShap(lambda texts: np.zeros(len(texts)))
+    for call in (of_texts, of_texts.plan):
+        with pytest.raises(OptionError, match="offset is of rows of a table.*these are texts. Leave it out"):
+            call(["a b", "c"], offset=[0.0, 1.0])
 
 
 @pytest.mark.parametrize("method", ["auto", "exact_shap"])
