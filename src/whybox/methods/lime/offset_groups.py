@@ -6,15 +6,15 @@ Rows draw the same rows, whose raw outputs are evaluated once; rows of equal off
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import final
 
 import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, NonFiniteError
-from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
+from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.spot_checks import NOT_CHECKED, spot_rng
+from whybox.methods.common.spot_checks import check_some_groups, spot_rng
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.local_model import LocalModel, SampleBudget, narrow_note, sampled_model
 from whybox.methods.lime.problem import LimeProblem
@@ -22,8 +22,6 @@ from whybox.methods.lime.shared_sample import DrawnRows, LocalValues, RawDraws
 from whybox.methods.lime.spot_checks import check_sampled, rows_of_own_draws
 
 __all__ = ["OffsetGroup", "check_groups", "model_of_groups", "with_offsets_added"]
-
-MAX_GROUPS_CHECKED: Final = 3
 
 
 @final
@@ -67,11 +65,11 @@ def check_groups(groups: tuple[OffsetGroup, ...], seed: int, call: int) -> SpotC
     Raises:
         SpotCheckError: a number differs.
     """
-    rng = spot_rng(seed, call, 2)
-    chosen = rng.choice(len(groups), min(len(groups), MAX_GROUPS_CHECKED), replace=False)
-    some = [groups[k] for k in chosen.tolist()]
-    found = merge_spot_checks(check_sampled(g.design, g.model, g.model.sample, call) for g in some)
-    return NOT_CHECKED if found is None else found
+    return check_some_groups(
+        groups,
+        spot_rng(seed, call, 2),
+        lambda group: check_sampled(group.design, group.model, group.model.sample, call),
+    )
 
 
 def with_offsets_added(model: LocalModel, problem: LimeProblem) -> LocalModel:
