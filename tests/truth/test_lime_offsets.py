@@ -232,6 +232,31 @@ def test_refused(model, options, error, says):
         wb.lime(lambda texts: np.zeros(len(texts)), ["a b", "c"], offset=[0.0, 1.0])
 
 
+@pytest.mark.parametrize("width", [None, 0.1])
+@pytest.mark.parametrize("large", [400.0, 700.0, 709.5])
+def test_offsets_that_make_outputs_near_a_row_too_large(width, large):
+    """The prediction of the row itself is a number; squares of outputs near it, or these themselves, are not."""
+    for spot_checks in (None, 0):
+        with pytest.raises(
+            NonFiniteError,
+            match="offset of row 2 is added before the link, .* (beyond the largest number|is infinite)",
+        ):
+            wb.lime(
+                POISSON,
+                ROWS,
+                X,
+                offset=[0, 0, large, 0, 0, 0],
+                scale="response",
+                kernel_width=width,
+                spot_checks=spot_checks,
+            )
+
+
+def test_outputs_whose_squares_are_too_large():
+    with pytest.raises(NonFiniteError, match="so large that its square is beyond the largest number"):
+        wb.lime(lambda rows: 1e200 * rows["a"], ROWS, X)
+
+
 def test_the_command(tmp_path, capsys):
     model = xgboost.XGBRegressor(objective="count:poisson", n_estimators=8).fit(NUMBERS, COUNTS, base_margin=OFFSET)
     model.save_model(tmp_path / "model.ubj")

@@ -79,6 +79,8 @@ def test_rows_are_named_as_they_were_given(method):
 def test_refused_with_methods():
     with pytest.raises(OptionError, match="offset='margin' is the column of y too; give each a column of its own"):
         wb.importance(MODEL, WITH, "margin", offset="margin", **ROLE)
+    with pytest.raises(OptionError, match="offset='margin' is the column of y too; give each a column of its own"):
+        wb.importance(MODEL, WITH, "margin", method=["permutation", "sage"], offset="margin", **ROLE)
     with pytest.raises(OptionError, match="'impurity' does not take 'offset'"):
         wb.importance(MODEL, method="impurity", offset=OFFSET)
     with pytest.raises(OptionError, match="none of the methods 'impurity' that are named by their id takes it"):

@@ -154,6 +154,8 @@ REFUSED_COLUMNS = [
     ({"kernel_width": 0.02}, OptionError, "kernel_width=0.02 is so narrow that samples with one feature outside"),
     ({"kernel_width": [1.0, 0.001]}, OptionError, "use 0.04 or more"),
     ({"discretizer": {"ages": [40]}}, OptionError, "there is no column 'ages'. Did you mean 'age'"),
+    ({"discretizer": {"age": None}}, OptionError, "the edges of 'age' must be increasing numbers, at least one"),
+    ({"discretizer": {"age": [40], 0: [50]}}, OptionError, "'age' and 0 are the same column; give its edges once"),
     ({"discretizer": {"age": []}}, OptionError, "the edges of 'age' must be increasing numbers, at least one"),
     ({"discretizer": {"age": [50, 30]}}, OptionError, "must be increasing numbers"),
     ({"discretizer": {"age": [30, 30]}}, OptionError, "must be increasing numbers"),

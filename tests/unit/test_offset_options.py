@@ -106,6 +106,16 @@ def test_refused_elsewhere(tmp_path):
         wb.explain(lambda texts: np.zeros(len(texts)), ["a b", "c"], offset=[0.0, 1.0])
     with pytest.raises(OptionError, match="only their number is given"):
         ExactShap(MODEL, BACKGROUND).plan(100, offset=SOME)
+    both = {"y": "margin", "offset": "margin"}
+    for call in (wb.explain, partial(wb.plan, wb.explain)):
+        with pytest.raises(OptionError, match="offset='margin' is the column of y too; give each a column of its own"):
+            call(MODEL, WITH[:8], WITH[30:50], loss="log", **both)
+    with pytest.raises(OptionError, match="offset='margin' is the column of y too; give each a column of its own"):
+        ExactShap(MODEL, BACKGROUND, loss="log")(WITH[:8], **both)
+    of_texts = ExactShap(lambda texts: np.zeros(len(texts)))
+    for call in (of_texts, of_texts.plan):
+        with pytest.raises(OptionError, match="offset is of rows of a table.*these are texts. Leave it out"):
+            call(["a b", "c"], offset=[0.0, 1.0])
 
 
 @pytest.mark.parametrize("method", ["auto", "exact_shap"])

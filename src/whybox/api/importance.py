@@ -13,6 +13,7 @@ from whybox.api.texts_or_tables import refuse_texts
 from whybox.data.table import as_table
 from whybox.errors import Argument, InputError
 from whybox.explanation.explanation import Explanation
+from whybox.methods.common.columns_beside import refuse_same_column
 from whybox.methods.common.options import shows_first_overload
 from whybox.methods.common.plan import MethodPlan, Plan
 from whybox.methods.common.row_losses import refuse_read_truth, separate_truth
@@ -168,6 +169,8 @@ def _problems(model: Any, X: Any, y: Any, methods: Any, options: dict[str, Any])
     rows, chosen = rows_of_methods(X, chosen)  # once: a reader gives its rows once
     if isinstance(y, str) and uses_truth:
         check_truth(y, uses_truth[0])
+        for each in chosen.values():
+            refuse_same_column(y, each.offset)
         refuse_read_truth(model, y)
         separated = {name: separate_truth(table, y) for name, table in rows.items()}
         rows, y = {name: table for name, (table, _) in separated.items()}, separated[uses_truth[0]][1]

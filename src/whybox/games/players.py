@@ -12,7 +12,7 @@ import numpy.typing as npt
 from whybox.errors import Argument, OptionError, UnsupportedModelError, did_you_mean, quoted_list
 from whybox.models.base import Model
 
-__all__ = ["Players", "named_groups", "players_of_columns", "resolve_players", "split_ties"]
+__all__ = ["Players", "column_position", "named_groups", "players_of_columns", "resolve_players", "split_ties"]
 
 Group = tuple[str, tuple[int, ...]]  # name, and positions of its members
 
@@ -165,7 +165,7 @@ def _read_groups(names: Sequence[str], players: Any) -> list[Group]:
     for name, columns in pairs:
         members = []
         for column in _as_list(name, columns):
-            position = _column_position(position_of, column)
+            position = column_position(position_of, column)
             if position is None:
                 raise OptionError(
                     Argument("players"),
@@ -190,7 +190,7 @@ def _joined_columns(columns: Any) -> str:
     return str(columns)
 
 
-def _column_position(position_of: Mapping[str, int], column: Any) -> int | None:
+def column_position(position_of: Mapping[str, int], column: Any) -> int | None:
     """Return the position of a column given by name or position; None where there is none."""
     if isinstance(column, str):
         return position_of.get(column)

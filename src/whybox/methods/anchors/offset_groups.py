@@ -7,21 +7,19 @@ sample that all rows share are evaluated once.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import final
 
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
+from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.anchors.problem import AnchorsProblem
 from whybox.methods.anchors.search import FoundRule
 from whybox.methods.anchors.spot_checks import check_rules
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.spot_checks import NOT_CHECKED, spot_rng
+from whybox.methods.common.spot_checks import check_some_groups, spot_rng
 
 __all__ = ["RowGroup", "check_groups", "row_groups"]
-
-MAX_GROUPS_CHECKED: Final = 3
 
 
 @final
@@ -66,10 +64,11 @@ def check_groups(groups: list[RowGroup], found: list[list[FoundRule]], spent: in
     Raises:
         SpotCheckError: as :func:`check_rules`.
     """
-    rng = spot_rng(groups[0].problem.options.seed, 24) if groups else None
-    some = [] if rng is None else rng.choice(len(groups), min(len(groups), MAX_GROUPS_CHECKED), replace=False).tolist()
-    checked = [check_rules(groups[k].problem, found[k], groups[k].which, groups[k].answers, spent) for k in some]
-    return merge_spot_checks(checked) or NOT_CHECKED
+    return check_some_groups(
+        list(zip(groups, found, strict=True)),
+        spot_rng(groups[0].problem.options.seed, 24),
+        lambda pair: check_rules(pair[0].problem, pair[1], pair[0].which, pair[0].answers, spent),
+    )
 
 
 def _of_one_offset(problem: AnchorsProblem, rows: Ints) -> AnchorsProblem:

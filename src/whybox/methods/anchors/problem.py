@@ -27,9 +27,8 @@ from whybox.methods.common.piecewise import (
 )
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import ResolvedModel, resolve_model
-from whybox.methods.common.row_offsets import resolve_offsets
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight
-from whybox.methods.common.shifted_outputs import ShiftedOutputs
+from whybox.methods.common.shifted_outputs import ShiftedOutputs, resolve_shifted
 from whybox.models.base import Model
 from whybox.models.prepare_rows import PreparedRows
 
@@ -225,9 +224,6 @@ def resolve_rows(setting: AnchorsSetting, X: Any, offset: Any = None) -> Anchors
         WhyboxError: see whybox.errors.
     """
     found = setting.find_regions(X)
-    checked, shifted = setting.n_rows_checked + found.n_rows_compared, None
-    if offset is not None:
-        offsets = resolve_offsets(setting.model, offset, len(found.rows))
-        shifted = ShiftedOutputs(offsets, setting.selection)
-        checked += len(found.rows) if offsets.is_compared else 0
+    shifted = resolve_shifted(setting.model, setting.selection, offset, len(found.rows))
+    checked = setting.n_rows_checked + found.n_rows_compared + (0 if shifted is None else shifted.n_compared)
     return AnchorsProblem(setting, found.rows.table, found.prepared, found.regions, setting.agreement, checked, shifted)

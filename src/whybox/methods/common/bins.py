@@ -9,6 +9,7 @@ import numpy as np
 
 from whybox.data.table import Floats
 from whybox.errors import Argument, InputError, OptionError, did_you_mean
+from whybox.games.players import column_position
 from whybox.methods.common.columns import Feature
 
 __all__ = [
@@ -33,21 +34,25 @@ _UNITS: Final = (("days", 86_400e6), ("hours", 3_600e6), ("minutes", 60e6), ("se
 
 
 def check_named_edges(discretizer: Any, names: tuple[str, ...]) -> None:
-    """Refuse edges of columns that are not there.
+    """Refuse edges of columns that are not there or are named twice, and what is no edges.
 
     Raises:
-        OptionError: there is no such column.
+        OptionError: there is one.
     """
-    if isinstance(discretizer, Mapping):
-        for name in discretizer:
-            if not (_is_position(name) and 0 <= name < len(names)) and name not in names:
-                raise OptionError(
-                    Argument("discretizer"), f": there is no column {name!r}.{did_you_mean(str(name), names)}"
-                )
-
-
-def _is_position(key: Any) -> bool:
-    return isinstance(key, (int, np.integer)) and not isinstance(key, bool)
+    if not isinstance(discretizer, Mapping):
+        return
+    position_of, seen = {name: i for i, name in enumerate(names)}, dict[int, Any]()
+    for key, edges in discretizer.items():
+        position = column_position(position_of, key)
+        if position is None:
+            raise OptionError(Argument("discretizer"), f": there is no column {key!r}.{did_you_mean(str(key), names)}")
+        if position in seen:
+            raise OptionError(
+                Argument("discretizer"), f": {seen[position]!r} and {key!r} are the same column; give its edges once."
+            )
+        if edges is None:
+            raise _no_edges(names[position], "numbers")
+        seen[position] = key
 
 
 def named_edges(discretizer: Any, name: str, position: int) -> Any:
@@ -55,7 +60,7 @@ def named_edges(discretizer: Any, name: str, position: int) -> Any:
     if not isinstance(discretizer, Mapping):
         return None
     for key, edges in discretizer.items():
-        if key == name or (_is_position(key) and key == position):
+        if key in (name, position):
             return edges
     return None
 
@@ -113,11 +118,15 @@ def _given_edges(feature: Feature, given: Any) -> Floats:
         edges = np.array([np.nan])
     if not len(edges) or not np.isfinite(edges).all() or (np.diff(edges) <= 0).any():
         what = {"M": "dates", "m": "durations"}.get(kind, "numbers")
-        raise OptionError(
-            Argument("discretizer"),
-            f": the edges of {feature.name!r} must be increasing {what}, at least one; or 'categories', a bin for each value.",
-        )
+        raise _no_edges(feature.name, what)
     return np.asarray(edges)
+
+
+def _no_edges(name: str, what: str) -> OptionError:
+    return OptionError(
+        Argument("discretizer"),
+        f": the edges of {name!r} must be increasing {what}, at least one; or 'categories', a bin for each value.",
+    )
 
 
 def _weighted_percentiles(values: Floats, weights: Floats, percent: tuple[int, ...]) -> Floats:

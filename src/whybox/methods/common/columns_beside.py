@@ -8,7 +8,13 @@ from whybox.data.table import Table
 from whybox.errors import Argument, InputError, OptionError, did_you_mean
 from whybox.models.base import Model
 
-__all__ = ["refuse_column_of_estimator", "refuse_column_of_model", "separate_column", "without_column"]
+__all__ = [
+    "refuse_column_of_estimator",
+    "refuse_column_of_model",
+    "refuse_same_column",
+    "separate_column",
+    "without_column",
+]
 
 
 def separate_column(
@@ -73,6 +79,18 @@ def refuse_column_of_estimator(model: Any, values: Any, argument: str, role: str
     """
     if isinstance(values, str) and values in tuple(getattr(model, "feature_names_in_", ())):
         raise _read_column(values, argument, role)
+
+
+def refuse_same_column(y: Any, offset: Any) -> None:
+    """Refuse one column as both the truth and the offset; each may be given in any way.
+
+    Raises:
+        OptionError: both name the same one.
+    """
+    if isinstance(y, str) and isinstance(offset, str) and y == offset:
+        raise OptionError(
+            Argument("offset", offset), " is the column of ", Argument("y"), " too; give each a column of its own."
+        )
 
 
 def _read_column(name: str, argument: str, role: str) -> OptionError:

@@ -15,7 +15,7 @@ from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.resolved_model import compared_predictions
-from whybox.methods.common.row_offsets import RowOffsets, check_finite
+from whybox.methods.common.row_offsets import RowOffsets, check_finite, resolve_offsets
 from whybox.models.base import Model
 
 __all__ = [
@@ -24,6 +24,7 @@ __all__ = [
     "offset_extras",
     "offset_fingerprints",
     "offset_settings",
+    "resolve_shifted",
 ]
 
 
@@ -38,6 +39,11 @@ class ShiftedOutputs:
 
     offsets: RowOffsets
     selection: OutputSelection
+
+    @property
+    def n_compared(self) -> int:
+        """How many rows are compared with the library's own predict of rows with offsets."""
+        return len(self.offsets.given) if self.offsets.is_compared else 0
 
     def rows_at(self, positions: Any) -> ShiftedOutputs:
         """Return those of some of the rows."""
@@ -63,6 +69,18 @@ class ShiftedOutputs:
     def extras(self) -> dict[str, tuple[tuple[str, ...], npt.NDArray[Any]]]:
         """The offset of each row."""
         return offset_extras(self.offsets)
+
+
+def resolve_shifted(model: Model, selection: OutputSelection, offset: Any, rows: int) -> ShiftedOutputs | None:
+    """Return what makes predictions of rows with offsets; None where they have none.
+
+    Args:
+        model, offset, rows: as :func:`resolve_offsets` takes them. selection: of the predictions.
+
+    Raises:
+        WhyboxError: as :func:`resolve_offsets`.
+    """
+    return None if offset is None else ShiftedOutputs(resolve_offsets(model, offset, rows), selection)
 
 
 def offset_settings(shifted: ShiftedOutputs | None) -> dict[str, str]:

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final, final
+from typing import Any, Final, TypeVar, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.core.validation import check_whole_number
 from whybox.errors import SpotCheckError
-from whybox.explanation.spot_checks import SpotChecks
+from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
 
 __all__ = [
     "DEFAULT_SPOT_PREDICTIONS",
@@ -25,6 +25,7 @@ __all__ = [
     "NOT_CHECKED",
     "SpotChecker",
     "TimeShare",
+    "check_some_groups",
     "check_spot_checks",
     "spot_predictions",
     "spot_rng",
@@ -33,7 +34,9 @@ __all__ = [
 DEFAULT_SPOT_PREDICTIONS: Final = 200  # predictions of single rows that the checks of one answer may take
 MAX_WORK_SHARE: Final = 0.02  # of the predictions that the answer itself takes, where that is more
 MAX_TIME_SHARE: Final = 0.02  # of the time that an explainer has spent, after its first call
+MAX_GROUPS_CHECKED: Final = 3  # of an answer that is made group by group
 NOT_CHECKED: Final = SpotChecks()
+_Group = TypeVar("_Group")
 
 
 def check_spot_checks(spot_checks: Any) -> int | None:
@@ -53,6 +56,21 @@ def spot_predictions(spot_checks: int | None, work: float = 0.0) -> int:
 def spot_rng(seed: int, *parts: int) -> np.random.Generator:
     """Return the generator that draws what is checked, a stream of its own: it changes no other draw of the same seed."""
     return np.random.default_rng([_RNG_STREAM, seed % 2**63, *parts])
+
+
+def check_some_groups(
+    groups: Sequence[_Group], rng: np.random.Generator, check: Callable[[_Group], SpotChecks]
+) -> SpotChecks:
+    """Check a few groups of rows whose answers were computed group by group.
+
+    Args:
+        groups: of rows, at least one. rng: draws which. check: of one of them.
+
+    Raises:
+        SpotCheckError: a number differs.
+    """
+    chosen = rng.choice(len(groups), min(len(groups), MAX_GROUPS_CHECKED), replace=False)
+    return merge_spot_checks([check(groups[k]) for k in chosen]) or NOT_CHECKED
 
 
 _RNG_STREAM: Final = 0x5907

@@ -10,7 +10,7 @@ from typing import Any
 from whybox.data.library_containers import rows_of_container
 from whybox.data.table import as_table
 from whybox.errors import Argument, OptionError
-from whybox.methods.common.columns_beside import without_column
+from whybox.methods.common.columns_beside import refuse_same_column, without_column
 from whybox.methods.common.offset_column import read_for_offsets
 from whybox.methods.common.row_offsets import resolve_offsets, rows_and_offset, separate_offset
 from whybox.methods.importance.options import ImportanceOptions
@@ -66,10 +66,7 @@ def separate_given_offset(problem: ImportanceProblem) -> ImportanceProblem:
     rows, given = rows_and_offset(problem.X, options.offset)
     if given is None:
         return replace(problem, X=rows)
-    if isinstance(given, str) and isinstance(problem.y, str) and given == problem.y:
-        raise OptionError(
-            Argument("offset", given), " is the column of ", Argument("y"), " too; give each a column of its own."
-        )
+    refuse_same_column(problem.y, given)
     model = read_for_offsets(problem.model, options.response_method)
     rows, values = separate_offset(rows, given, model)
     offset = resolve_offsets(model, values, len(rows))

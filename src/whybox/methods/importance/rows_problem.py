@@ -206,7 +206,7 @@ def rows_with_offsets(
     found = compared_rows(resolved, options.players, check=check, known=known) | {"shifted": shifted}
     if not np.isnan(found["agreement"]):
         found["agreement"] = max(found["agreement"], compare_offsets(resolved, shifted))
-    found["n_rows_checked"] += len(resolved.rows) if offsets.is_compared else 0
+    found["n_rows_checked"] += shifted.n_compared
     return found
 
 

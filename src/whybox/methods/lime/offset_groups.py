@@ -6,14 +6,15 @@ Rows draw the same rows, whose raw outputs are evaluated once; rows of equal off
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Final, final
+from typing import final
 
 import numpy as np
 
 from whybox.data.table import Floats
-from whybox.explanation.spot_checks import SpotChecks, merge_spot_checks
+from whybox.errors import Argument, NonFiniteError
+from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.columns import Ints
-from whybox.methods.common.spot_checks import NOT_CHECKED, spot_rng
+from whybox.methods.common.spot_checks import check_some_groups, spot_rng
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.local_model import LocalModel, SampleBudget, narrow_note, sampled_model
 from whybox.methods.lime.problem import LimeProblem
@@ -21,8 +22,6 @@ from whybox.methods.lime.shared_sample import DrawnRows, LocalValues, RawDraws
 from whybox.methods.lime.spot_checks import check_sampled, rows_of_own_draws
 
 __all__ = ["OffsetGroup", "check_groups", "model_of_groups", "with_offsets_added"]
-
-MAX_GROUPS_CHECKED: Final = 3
 
 
 @final
@@ -44,7 +43,7 @@ def model_of_groups(
         design: of all rows. budget: as :func:`sample_budget` returns it. drawn: the rows to evaluate. call: as of :func:`rows_of_own_draws`.
 
     Raises:
-        NonFiniteError: an output is NaN or infinite.
+        NonFiniteError: as :func:`sampled_model`; it names the offset.
     """
     problem, raw = design.problem, RawDraws(design.problem.model)
     assert problem.shifted is not None  # noqa: S101  # of rows with offsets
@@ -52,7 +51,10 @@ def model_of_groups(
     for rows in problem.shifted.offsets.groups:
         part, near = LocalDesign(_of_one_offset(problem, rows)), budget.near[rows]
         own = replace(budget, near=near, narrow=np.flatnonzero(~near).astype(np.int64))
-        found = sampled_model(part, own, drawn, 0, rows_of_own_draws(part, own.narrow, call), raw)
+        try:
+            found = sampled_model(part, own, drawn, 0, rows_of_own_draws(part, own.narrow, call), raw)
+        except NonFiniteError as error:
+            raise _with_offset_named(error, problem.shifted.offsets.positions_of(rows)) from error
         groups.append(OffsetGroup(rows, part, found))
     return _joined(design, budget, groups, raw), tuple(groups)
 
@@ -63,11 +65,11 @@ def check_groups(groups: tuple[OffsetGroup, ...], seed: int, call: int) -> SpotC
     Raises:
         SpotCheckError: a number differs.
     """
-    rng = spot_rng(seed, call, 2)
-    chosen = rng.choice(len(groups), min(len(groups), MAX_GROUPS_CHECKED), replace=False)
-    some = [groups[k] for k in chosen.tolist()]
-    found = merge_spot_checks(check_sampled(g.design, g.model, g.model.sample, call) for g in some)
-    return NOT_CHECKED if found is None else found
+    return check_some_groups(
+        groups,
+        spot_rng(seed, call, 2),
+        lambda group: check_sampled(group.design, group.model, group.model.sample, call),
+    )
 
 
 def with_offsets_added(model: LocalModel, problem: LimeProblem) -> LocalModel:
@@ -85,6 +87,15 @@ def _of_one_offset(problem: LimeProblem, rows: Ints) -> LimeProblem:
     neighbourhood = problem.neighbourhood
     resolved = replace(neighbourhood.resolved, selection=selection)
     return replace(part, neighbourhood=replace(neighbourhood, resolved=resolved))
+
+
+def _with_offset_named(error: NonFiniteError, rows: Ints) -> NonFiniteError:
+    """The error of outputs that are too large, where rows (k,) have an offset that all drawn rows near them have too."""
+    offset = (
+        Argument("offset"),
+        " of {row} is added before the link, to every row drawn near it as well (of an exposure it is the log): ",
+    )
+    return NonFiniteError(*offset, *error.message, row=int(rows[0]))
 
 
 def _joined(design: LocalDesign, budget: SampleBudget, groups: list[OffsetGroup], raw: RawDraws) -> LocalModel:

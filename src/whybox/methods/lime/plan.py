@@ -8,11 +8,12 @@ from typing import Any, Final, final
 import numpy as np
 from scipy.optimize import nnls
 
-from whybox.data.table import Floats, Table
+from whybox.data.table import Table
 from whybox.explanation.explanation import Explanation
 from whybox.methods.common.evaluation import prediction_function
 from whybox.methods.common.plan import MethodPlan, Stopwatch, bytes_given, seconds_of_each, smallest_seconds
 from whybox.methods.common.row_offsets import rows_and_own_offset
+from whybox.methods.common.shifted_outputs import ShiftedOutputs
 from whybox.methods.lime.design import LocalDesign
 from whybox.methods.lime.explainer import Lime
 from whybox.methods.lime.local_model import default_evals, sample_budget
@@ -49,8 +50,7 @@ def plan_rows(model: Any, background: Any, options: LimeOptions, rows: Table, of
     widths = options.widths or (None,)
     rows, offset = rows_and_own_offset(explainer.neighbourhood.model, rows, offset)
     problems = [resolve_rows(explainer.neighbourhood, rows, width, offset) for width in widths]
-    shifted = problems[0].shifted
-    of_rows = _ExplainRows(explainer, rows, None if shifted is None else shifted.offsets.given)
+    of_rows = _ExplainRows(explainer, rows, problems[0].shifted)
     if explainer.method == "exact":
         return _exact_plan(of_rows, reading, len(widths))
     evaluated = len(rows) if isinstance(explainer.neighbourhood.model, BlackBox) else 0
@@ -62,21 +62,20 @@ def plan_rows(model: Any, background: Any, options: LimeOptions, rows: Table, of
 @final
 @dataclass(frozen=True, eq=False)
 class _ExplainRows:
-    """An explainer, rows, and their offsets, (rows, outputs), or None."""
+    """An explainer, rows, and their offsets, or None."""
 
     explainer: Lime
     rows: Table
-    offset: Floats | None
+    shifted: ShiftedOutputs | None
 
     @property
     def calls_a_row(self) -> int:
         """How often a row is given to the model's own predict: with its offset once more, where that takes it."""
-        rule = self.explainer.neighbourhood.model.offset_rule
-        return 1 + (self.offset is not None and rule is not None and rule.predict is not None)
+        return 1 + (self.shifted is not None and self.shifted.offsets.is_compared)
 
     def first(self, count: int, explainer: Lime | None = None) -> Explanation:
         """Explain the first rows, with another explainer than its own where one is given."""
-        offset = None if self.offset is None else self.offset[:count]
+        offset = None if self.shifted is None else self.shifted.offsets.given[:count]
         return (explainer or self.explainer)(self.rows.rows(slice(0, count)), offset=offset)
 
 

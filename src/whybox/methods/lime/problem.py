@@ -25,9 +25,8 @@ from whybox.methods.common.piecewise import (
 )
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import refuse_labels, resolve_model
-from whybox.methods.common.row_offsets import resolve_offsets
 from whybox.methods.common.rows import WeightedRows, rows_of_positive_weight, weighted_rows
-from whybox.methods.common.shifted_outputs import ShiftedOutputs
+from whybox.methods.common.shifted_outputs import ShiftedOutputs, resolve_shifted
 from whybox.methods.lime.encoded_numbers import EncodedNumbers
 from whybox.methods.lime.options import LimeOptions
 from whybox.models.base import Model
@@ -252,11 +251,8 @@ def resolve_rows(neighbourhood: Neighbourhood, X: Any, width: float | None = Non
     """
     options, found = neighbourhood.options, neighbourhood.find_regions(X)
     chosen = width if width is not None else options.kernel_width
-    shifted, compared = None, found.n_rows_compared
-    if offset is not None:
-        offsets = resolve_offsets(neighbourhood.model, offset, len(found.rows))
-        shifted = ShiftedOutputs(offsets, neighbourhood.selection)
-        compared += len(found.rows) if offsets.is_compared else 0
+    shifted = resolve_shifted(neighbourhood.model, neighbourhood.selection, offset, len(found.rows))
+    compared = found.n_rows_compared + (0 if shifted is None else shifted.n_compared)
     return LimeProblem(
         neighbourhood,
         found.rows,

@@ -25,6 +25,7 @@ from whybox.models.base import Model
 
 __all__ = ["REPLICATES", "DrawnRows", "LocalValues", "RawDraws", "SharedSample", "UniformNumbers", "finite_outputs"]
 
+LARGEST_OUTPUT: Final = 1e150  # squares of differences of two such outputs, over a million draws, add up to a number
 REPLICATES: Final = 16  # independent scramblings
 MAX_KEPT: Final = 2**20  # numbers of drawn rows, and as many functions of them, that an explainer keeps
 MAX_SOBOL_PLAYERS: Final = 21201  # that SciPy has directions for
@@ -209,12 +210,17 @@ def finite_outputs(outputs: Floats) -> Floats:
     """Return outputs of sampled rows, (rows, outputs).
 
     Raises:
-        NonFiniteError: one is infinite.
+        NonFiniteError: one is infinite, or so large that squares of it are.
     """
     if np.isinf(outputs).any():
         raise NonFiniteError(
             "the model's output is infinite for some of these rows or of rows near them, so no mean of outputs is defined. "
             "Leave such rows out, or explain a function of the output that is finite."
+        )
+    if (np.abs(outputs) > LARGEST_OUTPUT).any():
+        raise NonFiniteError(
+            "the model's output for some of these rows or of rows near them is so large that its square is beyond the largest number, so no spread of outputs is "
+            "defined. Leave such rows out, or explain a function of the output that is smaller."
         )
     return outputs
 

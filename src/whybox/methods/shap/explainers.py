@@ -20,8 +20,7 @@ from whybox.methods.common.row_offsets import (
     RowOffsets,
     refuse_offset,
     resolve_offsets,
-    rows_and_offset,
-    separate_offset,
+    rows_and_own_offset,
 )
 from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.method_spec import MethodSpec
@@ -158,9 +157,8 @@ class _ShapExplainer:
             ModelMismatchError: the attributions do not add up to the model's own prediction.
         """
         offsets = None
-        X, offset = rows_and_offset(X, offset)
+        X, offset = rows_and_own_offset(self.model, X, offset)
         if offset is not None:
-            X, offset = separate_offset(X, offset, self.model)
             offsets = resolve_offsets(self.model, offset, len(X))
         received = prepare_rows(self.model, X)
         if out is None:

@@ -18,6 +18,7 @@ from whybox.explanation.explanation import Explanation
 from whybox.explanation.spot_checks import SpotChecks
 from whybox.methods.common.options import make_options, parameters_of
 from whybox.methods.common.plan import MethodPlan
+from whybox.methods.common.row_offsets import refuse_offset_of_texts
 from whybox.methods.common.spot_checks import NOT_CHECKED, TimeShare
 from whybox.methods.common.words.text_explainer import explainer_without_background, refuse_texts_beside_background
 from whybox.methods.common.words.text_model import refuse_model_of_texts
@@ -121,6 +122,7 @@ class GameExplainer:
         """
         if self._texts is not None:
             check_truth_given(None, y)
+            refuse_offset_of_texts(offset)
             return self._texts(X)
         refuse_texts_beside_background(X, type(self).__name__)
         began = time.perf_counter()
@@ -195,6 +197,7 @@ class GameExplainer:
         del sparse
         if self._texts is not None:
             check_truth_given(None, y)
+            refuse_offset_of_texts(offset)
             plan: MethodPlan = self._texts.plan(rows)
             return plan
         given = self._rows_to_plan(rows, y, offset)

@@ -19,6 +19,7 @@ from whybox.errors import Argument, InputError, OptionError
 from whybox.games.players import Players, resolve_players
 from whybox.kernels.predict import raw_outputs
 from whybox.methods.common.columns import Ints
+from whybox.methods.common.columns_beside import refuse_same_column
 from whybox.methods.common.evaluation import HybridEvaluator
 from whybox.methods.common.output import OutputSelection, raw_selection
 from whybox.methods.common.output_noise import noise_predictions, noise_variance
@@ -335,6 +336,7 @@ def align_rows(setting: GameSetting, X: Any, y: Any = None, offset: Any = None) 
     """
     model, background, options = setting.model, setting.background.table, setting.options
     X, offset = rows_and_offset(X, offset)
+    refuse_same_column(y, offset)
     X, y = (X, None) if y is None else separate_truth(X, y, model)
     offsets = None
     if offset is not None:
