@@ -57,7 +57,11 @@ def changed_numbers(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def inputs_of_calls(net: Differentiable, layer: str, inputs: tuple[Input, ...]) -> list[tuple[int, ...]]:
-    """For each call of a layer the positions of the inputs that its output changes with, at two rows."""
+    """For each call of a layer the positions of the inputs that its output changes with, at two rows.
+
+    Raises:
+        UnsupportedModelError: it is called more often for some numbers than for others.
+    """
     arrays = [i.x[:2] for i in inputs]
 
     def outputs_of(xs: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
@@ -67,6 +71,7 @@ def inputs_of_calls(net: Differentiable, layer: str, inputs: tuple[Input, ...]) 
     read: list[list[int]] = [[] for _ in before]
     for i, x in enumerate(arrays):
         after = outputs_of([changed_numbers(x) if k == i else a for k, a in enumerate(arrays)])
+        net.refuse_other_count(layer, len(before), len(after))
         for of, a, b in zip(read, before, after, strict=True):
             if not np.array_equal(a, b):
                 of.append(i)
