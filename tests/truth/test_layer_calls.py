@@ -167,6 +167,9 @@ def test_checks_make_the_map_of_a_call_again():
 
 def test_what_is_refused():
     net, once = seeded(Twins), seeded(Tower)
+    axes = ("channel", "y", "x")
+    with pytest.raises(OptionError, match=r"on_input=0: the layer does not depend on it at call='input 1'"):
+        wb.saliency(seeded(Eyes), (A, B), 1, "gradcam", layer="eye", call="input 1", on_input=0, layer_axes=axes)
     with pytest.raises(OptionError, match=r"called 2 times.*\(0: of input 0, 1: of input 1\): call=0"):
         wb.saliency(net, (X, Y), 1, "conductance", layer="tower.act")
     with pytest.raises(OptionError, match=r"call=2: layer 'tower.act' is called 2 times"):

@@ -86,17 +86,24 @@ def resolve_call(problem: SaliencyProblem, layer: str | None, call: int | str | 
             depends on, or None. wanted: the input that a map lies on, by name or number, where that decides.
 
     Raises:
-        OptionError: the layer is called several times and nothing decides.
+        OptionError: the layer is called several times and nothing decides, or the call of that name does not depend on the input that the map lies on.
     """
     if layer is None or isinstance(call, int) or (call is None and len(problem.inputs) == 1):
         return call if isinstance(call, int) else None
-    option, wanted = ("on_input", wanted) if call is None else ("call", call)
-    mine = None if wanted is None else input_by_name(problem.inputs, option, wanted)
+    shown = None if wanted is None else input_by_name(problem.inputs, "on_input", wanted)
+    mine = shown if call is None else input_by_name(problem.inputs, "call", call)
     if call is None and _is_called_once(problem, layer):
         return None
     read = inputs_of_calls(problem.net, layer, problem.inputs)
     found = [k for k, of in enumerate(read) if mine in of]
     if len(found) == 1:
+        if shown is not None and shown not in read[found[0]]:
+            raise OptionError(
+                Argument("on_input", wanted),
+                ": the layer does not depend on it at ",
+                Argument("call", call),
+                "; leave one of the two out.",
+            )
         return found[0] if len(read) > 1 else None
     names = [" and ".join(problem.inputs[i].name for i in of) or "no input" for of in read]
     times = f"{len(read)} times" if len(read) > 1 else "once"
