@@ -101,6 +101,10 @@ def test_one_channel_is_drawn_over_the_picture(tmp_path):
     back = wb.load(tmp_path / "each.whybox")
     assert np.array_equal(back.values, e.values)
     assert back[:, 3].plot.overlay(0).images[0].get_cmap().name == "gray"
+    back[:, 3].save(tmp_path / "one.whybox")
+    assert "channel 3" in wb.load(tmp_path / "one.whybox").plot.overlay(0).get_title(loc="left")
+    with pytest.raises(OptionError, match="labels of the axis 'channel' differ"):
+        wb.concat([back[:1, 3], back[1:, 2]])
     with pytest.raises(OptionError, match=r"e\[:, 0\]"):
         back.plot.overlay(0)
     checks = wb.check(e, net, X, checks=["numerical"], max_rows=2)

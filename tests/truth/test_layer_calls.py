@@ -1,6 +1,7 @@
 """Layers and embeddings that one pass calls several times: each call against a network in which every call is a layer of its own."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from torch import nn
 import whybox as wb
 from networks.small import rows, seeded
 from whybox.errors import InputError, OptionError, UnsupportedModelError
+from whybox.models.registry import as_network
 
 X, Y = rows(4, 3), rows(4, 3, seed=1)
 A, B = rows(2, 3, 8, 8), rows(2, 3, 10, 6, seed=1)
@@ -165,6 +167,9 @@ def test_checks_make_the_map_of_a_call_again():
 
 def test_what_is_refused():
     net, once = seeded(Twins), seeded(Tower)
+    axes = ("channel", "y", "x")
+    with pytest.raises(OptionError, match=r"on_input=0: the layer does not depend on it at call='input 1'"):
+        wb.saliency(seeded(Eyes), (A, B), 1, "gradcam", layer="eye", call="input 1", on_input=0, layer_axes=axes)
     with pytest.raises(OptionError, match=r"called 2 times.*\(0: of input 0, 1: of input 1\): call=0"):
         wb.saliency(net, (X, Y), 1, "conductance", layer="tower.act")
     with pytest.raises(OptionError, match=r"call=2: layer 'tower.act' is called 2 times"):
@@ -387,3 +392,36 @@ def test_layers_that_equinox_maps_over_tokens():
 
     with pytest.raises(UnsupportedModelError, match="under vmap or scan"):
         wb.saliency(Nested(net.hidden), rows(2, 3, 3, 4), 1, "conductance", layer="inner")
+
+
+class Sometimes(nn.Module):
+    """An embedding that is called once more where the second input holds a large number."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.top = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+    def forward(self, x, y):
+        h = self.embed(x) + self.embed(y)
+        if int(y.max()) > 6:
+            h = h + self.embed(y)
+        return self.top(h.mean(1))
+
+
+@pytest.mark.parametrize(
+    ("large_row", "batch", "method", "options"),
+    [
+        (0, 99, "gradient", {}),
+        (3, 99, "gradient", {}),
+        (3, 2, "gradient", {}),
+        (None, 99, "integrated_gradients", {"baseline_token": 8}),
+        (None, 99, "expected_gradients", {"background": (np.full((2, 3), 8),) * 2}),
+    ],
+)
+def test_an_embedding_that_is_called_more_often_for_some_rows_is_refused(large_row, batch, method, options):
+    net = replace(as_network(seeded(Sometimes)), max_batch_size=batch)
+    y = np.tile([1, 2, 3], (4, 1))
+    if large_row is not None:
+        y[large_row, 0] = 8
+    with pytest.raises(UnsupportedModelError, match=r"'embed' is called \d times for some rows and \d for others"):
+        wb.saliency(net, (np.tile([4, 5, 6], (4, 1)), y), 1, method, embedding="embed", **options)

@@ -129,11 +129,15 @@ def test_text_is_cut_as_told(folder, capsys):
         (("shop.pt2", *FILES[:4], "--input", "weight=rows.csv"), "one number a row as weight, and there are 4 columns"),
         (("shop.pt2", *FILES[:2], *FILES[4:6], "--input", "kind=rows.csv", "--column", "kind=weight"), "takes whole numbers, and row 0"),
         (("shop.pt2", *FILES[:4], "--input", "weight=x.csv", "--column", "weight=kind"), "no column 'kind'"),
+        (("plain.pt2", "rows.csv", "--column", "a", "--column", "b"), "--column was said before; say it once"),
+        (("shop.pt2", *ONE_FILE, "--column", "x=a"), "--column was said before of x; say it once"),
+        (("tables_here:shop", "--input", "x=x.csv", "--input", "kind=gap.csv", "--column", "kind=kind"), "holds a missing cell"),
         (("plain.pt2", "rows.doc"), r"inputs of type '.doc' are not read; give .png, .jpg, .npy, .csv, .tsv, .csv.gz"),
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_refused_by_name(folder, capsys, arguments, message):
     np.save("rows.npy", np.zeros((2, 2), np.float32))
     (folder / "rows.doc").write_text("")
+    (folder / "gap.csv").write_text('kind\n1\n""\n')
     assert main(["saliency", *arguments, "-o", "maps.npz"]) in (2, 3)
     assert message in capsys.readouterr().err

@@ -223,11 +223,14 @@ def test_one_row_and_scores_are_said_as_they_are(tmp_path):
 
 def test_numbers_are_set_as_in_pictures_and_other_texts_as_they_came():
     body = (
-        "<p>from -0.5 to 1e-05 in 30 % of 2024-01-05, x-1</p><svg><text>-1 %</text></svg><code>seed=-1 %</code>"
+        "<p>from -0.5 to 1e-05 in 30 % of 2024-01-05, x-1</p><svg><text>-1 %</text></svg><code>seed=-1 %</code> at -2 %"
         "<div class=words><span>-1 %</span></div><td>-3</td>"
     )
     html = html_page("T-1", [("a", "A", body)])
     assert "<p>from \N{MINUS SIGN}0.5 to 1e\N{MINUS SIGN}05 in 30\N{NO-BREAK SPACE}% of 2024-01-05, x-1</p>" in html
-    assert "<svg><text>-1 %</text></svg><code>seed=-1 %</code><div class=words><span>-1 %</span></div>" in html
+    assert (
+        "<svg><text>-1 %</text></svg><code>seed=-1 %</code> at \N{MINUS SIGN}2\N{NO-BREAK SPACE}%<div class=words><span>-1 %</span></div>"
+        in html
+    )
     assert "<td>\N{MINUS SIGN}3</td>" in html
     assert "<title>T-1</title>" in html

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
 from contextlib import contextmanager
+from html import escape
 
 import numpy as np
 import pandas as pd
@@ -175,6 +177,12 @@ def test_long_names_break_at_their_underscores_and_nothing_else_does(tmp_path):
     assert "<text>status_of_existing_checking_account</text>" in html
     assert "<title>status_of_existing_checking</title>" in html
     assert "a&amp;b&amp;c&amp;d&amp;e&amp;f_<wbr>g" in html
+
+
+def test_a_cell_of_json_is_set_at_once():
+    quoted = escape(json.dumps(dict.fromkeys(map(str, range(300)))).replace(" ", ""))  # an entity every few characters
+    html = html_page("T", [("a", "A", f"<td>{quoted}</td>")])
+    assert html.split("<td>")[1].split("</td>")[0].replace("<wbr>", "") == quoted
 
 
 def test_progress_counts_the_explanation_and_each_section(tmp_path, monkeypatch):

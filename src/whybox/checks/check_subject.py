@@ -149,14 +149,14 @@ class CheckSubject:
         if self.tokens is not None:
             return self._recompute_tokens(net, rows, arrays, self.rerun_target(explained_rows), dtype, seed)
         xs = self.input_arrays(rows) if arrays is None else arrays
-        as_usual = self.recipe.reduce == self.method.default_reduce
+        own = self.recipe.reduce if self.method.needs_gradients else "auto"  # parts of inputs leave no choice
         result = saliency(
             net,
             xs if self.inputs_are_tuple else xs[0],
             self.rerun_target(explained_rows),
             self.cut_to_rows(rows) if method is None else method,
             background=self.background if background is AS_EXPLAINED else background,
-            reduce=("auto" if as_usual else self.recipe.reduce) if reduce == AS_EXPLAINED else reduce,
+            reduce=own if reduce == AS_EXPLAINED else reduce,
             channel_axis=self.recipe.channel_axis,
             dtype=dtype,
             budget=self.budget,

@@ -253,17 +253,23 @@ class _InputReader:
         return _InputRows(np.ascontiguousarray(np.stack(rows), dtype=np.float32), labels, notes, paths)
 
     def _setting(self, option: str) -> str | None:
-        """What an option says for this input, or for all."""
-        common: str | None = None
-        own: str | None = None
+        """What an option says for this input, or for all.
+
+        Raises:
+            OptionError: it names an input that is not there, or says one thing twice.
+        """
+        said: dict[str, str] = {}  # by the name of the input, UNNAMED_INPUT for all
         for text in getattr(self.options, option.replace("-", "_")) or ():
             name, equals, value = text.partition("=")
             if equals and self.names == (UNNAMED_INPUT,):
                 raise OptionError(f"--{option} {text!r}: NAME=... is for one of several inputs; here there is one.")
             if equals and name not in self.names:
                 raise OptionError(f"--{option} {text!r}: there is no input {name!r}.{did_you_mean(name, self.names)}")
-            own, common = (value if equals and name == self.name else own), (common if equals else text)
-        return own if own is not None else common
+            key, value = (name, value) if equals else (UNNAMED_INPUT, text)
+            if key in said:
+                raise OptionError(f"--{option} {text}: --{option} was said before{f' of {key}' if key else ''}; say it once, with commas where it takes several.")  # fmt: skip
+            said[key] = value
+        return said.get(self.name, said.get(UNNAMED_INPUT))
 
 
 def _first_few(texts: Sequence[str], most: int = 4) -> str:

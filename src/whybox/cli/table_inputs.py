@@ -62,8 +62,8 @@ def read_table_input(
         numbers = _as_whole(numbers, chosen, file)
     elif not is_one_number:
         return table
-    elif _holds_integers(table):  # an id, unless the network says that it takes floats
-        numbers = numbers if shape is not None else numbers.astype(np.int64)
+    elif shape is None and _holds_integers(table):  # an id, unless the network says that it takes floats
+        numbers = _as_whole(numbers, chosen, file)
     return np.ascontiguousarray(numbers[:, 0] if is_one_number else numbers)
 
 

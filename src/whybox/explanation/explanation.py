@@ -26,7 +26,7 @@ from whybox.models.links import PREDICTION_UNITS
 
 __all__ = ["Explanation"]
 
-_PICKED_LABELS_KEPT: Final = ("width", "row", "output", "method")  # of axes from which one entry was picked
+_PICKED_LABELS_KEPT: Final = ("width", "row", "channel", "output", "method")  # of axes from which one entry was picked
 
 
 @final

@@ -290,6 +290,17 @@ class Differentiable(ABC):
                 f": layer {layer!r} is called {count} time{'s' if count > 1 else ''} in one pass, and calls are counted from 0.",
             )
 
+    def refuse_other_count(self, layer: str, count: int, other: int) -> None:
+        """Check that a layer is called equally often for all rows.
+
+        Raises:
+            UnsupportedModelError: it is not.
+        """
+        if count != other:
+            raise UnsupportedModelError(
+                f"layer {layer!r} is called {count} times for some rows and {other} for others; name another."
+            )
+
     def refuse_layer_input(self, side: LayerSide) -> None:
         """Refuse what a layer is given, where only its output can be reached.
 

@@ -241,9 +241,11 @@ def _as_picture(e: Explanation, image: Any) -> npt.NDArray[Any] | None:
 
 
 def title_of(e: Explanation) -> str:
-    """Title of a figure: the method, the output that is explained, and its score."""
+    """Title of a figure: the method, the channel that was picked, the output that is explained, and its score."""
     name = target_of(e)
-    about = "" if name is None else f" · {shorten_label(name, 24)}"
+    picked = "channel" in e.coords and "channel" not in e.dims
+    about = f" · channel {shorten_label(str(e.coords['channel'][0]), 24)}" if picked else ""
+    about += "" if name is None else f" · {shorten_label(name, 24)}"
     score = (
         ""
         if e.prediction is None or np.size(e.prediction) != 1

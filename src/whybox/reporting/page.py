@@ -163,16 +163,19 @@ def _typeset(html: str) -> str:
         if found[2] is None:
             return found[0]
         text = re.sub(r" (?=%|= )|(?<=\b[Cc]lass) (?=\d)", NO_BREAK, minus_signs(found[2]))
-        return f">{_LONG_WORD.sub(_breakable, text)}"
+        return _LONG_WORD.sub(_breakable, text)
 
     return re.sub(
-        r"<(?:(svg|style|code|title)\b.*?</\1>|div class=words>.*?</div>)|>([^<]+)", set_text, html, flags=re.DOTALL
+        r"<(?:(svg|style|code|title)\b.*?</\1>|div class=words>.*?</div>)|(?<=>)([^<]+)",
+        set_text,
+        html,
+        flags=re.DOTALL,
     )
 
 
 def _breakable(word: re.Match[str]) -> str:
     """A long name or fingerprint with places where a line may break: behind underscores and slashes, and in what is still long."""
-    pieces = re.findall(r"(?:&[#\w]+;|[^_/])*[_/]+|(?:&[#\w]+;|[^_/])+", word[0])
+    pieces = re.split(r"(?<=[_/])(?=[^_/])", word[0])
     return "<wbr>".join("<wbr>".join(_LONG_PIECE.findall(piece)) for piece in pieces)
 
 

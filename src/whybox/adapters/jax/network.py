@@ -397,7 +397,8 @@ class JaxNetwork(Differentiable):
             if len(given) == 1 and isinstance(given[0], jax.Array) and given[0].ndim == len(axes):
                 yield name, axes, given[0]
 
-    def _layer_outputs(self, x: tuple[Array, ...], layer: str) -> tuple[Array, ...]:
+    def _layer_outputs(self, x: tuple[Array, ...], layer: str) -> tuple[bool, tuple[Array, ...]]:
+        """Whether the layer is called under vmap, and its outputs at each call for these rows."""
         if self.run.mode == "from":
             raise UnsupportedModelError(
                 f"layer {layer!r} is reached after an embedding in torch modules alone, and this is {self.kind}; leave ",
@@ -408,7 +409,7 @@ class JaxNetwork(Differentiable):
         values = _layer_value(replace(self.run, layer=layer, mode="keep", mapped=mapped), self.params, x)
         if any(not isinstance(a, jax.Array) or not jnp.issubdtype(a.dtype, jnp.floating) for a in values):
             raise UnsupportedModelError(f"layer {layer!r} does not put out one array of floats; name another.")
-        return tuple(values)
+        return mapped, tuple(values)
 
     def _is_mapped(self, x: tuple[Array, ...], layer: str) -> bool:
         """Whether a layer is called under vmap inside the network, as ``jax.vmap(embedding)(ids)`` is in equinox; nothing is computed.
@@ -427,17 +428,16 @@ class JaxNetwork(Differentiable):
             "the layer's output (whybox.networks.jax)."
         )
 
-    def _one_output(self, x: tuple[Array, ...], layer: str) -> Array:
-        """The layer's output at the call that is meant."""
-        found = self._layer_outputs(x, layer)
+    def _one_output(self, x: tuple[Array, ...], layer: str) -> tuple[bool, Array]:
+        """The same at the call that is meant."""
+        mapped, found = self._layer_outputs(x, layer)
         self.refuse_calls(layer, len(found))
-        return found[self.layer_call or 0]
+        return mapped, found[self.layer_call or 0]
 
     def tap_layer(self, x: tuple[Array, ...], layer: str, side: LayerSide = "output") -> LayerTap:
         """See Differentiable. Runs up to the layer, then from it: together one forward, since the compiler drops what is not needed."""
         self.refuse_layer_input(side)
-        layer_value = self._one_output(x, layer)
-        mapped = self._is_mapped(x, layer)
+        mapped, layer_value = self._one_output(x, layer)
         run = replace(self.run, layer=layer, mode="from", calls=(self.layer_call or 0,), mapped=mapped)
         outputs, back = self._forward_and_pullback(run, (True, *(False for _ in x)), (layer_value, *x))
 
@@ -450,19 +450,19 @@ class JaxNetwork(Differentiable):
         """The network from a layer on, and the layer's output."""
         self.refuse_layer_input(side)
         self.passes.forward += len(x[0])
-        layer_value = self._one_output(x, layer)
-        return self._from(x, layer, (self.layer_call or 0,), layer_value.dtype), layer_value
+        mapped, layer_value = self._one_output(x, layer)
+        return self._from(layer, (self.layer_call or 0,), layer_value.dtype, mapped=mapped), layer_value
 
     def split_at_calls(self, layer: str, x: tuple[Array, ...]) -> tuple[JaxNetwork, tuple[Array, ...]]:
         """See Differentiable."""
         self.passes.forward += len(x[0])
-        found = self._layer_outputs(x, layer)
+        mapped, found = self._layer_outputs(x, layer)
         self.refuse_calls(layer, min(len(found), 1))
-        return self._from(x, layer, tuple(range(len(found))), found[0].dtype), found
+        return self._from(layer, tuple(range(len(found))), found[0].dtype, mapped=mapped), found
 
-    def _from(self, x: tuple[Array, ...], layer: str, calls: tuple[int, ...], dtype: Any) -> JaxNetwork:
+    def _from(self, layer: str, calls: tuple[int, ...], dtype: Any, *, mapped: bool) -> JaxNetwork:
         """The network from these calls of a layer on."""
-        run = replace(self.run, layer=layer, mode="from", calls=calls, mapped=self._is_mapped(x, layer))
+        run = replace(self.run, layer=layer, mode="from", calls=calls, mapped=mapped)
         return replace(self, run=run, dtype=dtype, replaced_calls=calls)
 
     def with_call_order(self, order: Sequence[int]) -> JaxNetwork:

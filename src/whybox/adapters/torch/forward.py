@@ -171,10 +171,7 @@ class TorchForward(Differentiable):
                 outputs = self._call(x[len(self.replaced_calls) :])
         finally:
             handle.remove()
-        if count[0] != self.n_calls:
-            raise UnsupportedModelError(
-                f"layer {self.layer!r} is called {self.n_calls} times for some rows and {count[0]} for others; name another."
-            )
+        self.refuse_other_count(str(self.layer), self.n_calls, count[0])
         return outputs
 
     def _call(self, x: tuple[Any, ...]) -> Any:

@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
@@ -88,6 +89,23 @@ class Method(ABC):
     @abstractmethod
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
+
+    def check_reduce(self, reduce: str | None) -> None:
+        """Check that channels can become one number, or be kept, as asked; methods that change parts of inputs leave no choice.
+
+        Raises:
+            OptionError: they cannot.
+        """
+        parts = getattr(self, "parts", None)
+        parts_are_channels = isinstance(parts, str) and parts == "channels"
+        if self.needs_gradients or reduce == "auto" or reduce == (None if parts_are_channels else "sum"):
+            return
+        why = (
+            "explains channels, which stay"
+            if parts_are_channels
+            else "changes all channels of a place together, so they have one number"
+        )
+        raise OptionError(Argument("method", self.name), f" {why}: leave ", Argument("reduce"), " out.")
 
     def with_resolved(self, settings: Mapping[str, Any]) -> Method:
         """The method with what it found out about the network before (``MethodOutput.resolved_options``), so that it need not again."""

@@ -78,6 +78,18 @@ class _CamMethod(Method):
                     ".",
                 )
 
+    def check_reduce(self, reduce: str | None) -> None:
+        """See Method: the channels of the layer are summed or kept."""
+        if reduce == "max":
+            raise OptionError(
+                Argument("reduce", "max"),
+                ": a class activation map is the sum over the channels of its layer (",
+                Argument("reduce", "sum"),
+                "), or keeps them (",
+                Argument("reduce", None),
+                ").",
+            )
+
     def with_resolved(self, settings: Mapping[str, Any]) -> Method:
         """See Method: the axes are those that were found before."""
         grid = settings["grid"]
@@ -94,9 +106,9 @@ class _CamMethod(Method):
         """Compute the maps.
 
         Raises:
-            OptionError: `reduce` is ``"max"``. LimitError: maps of all channels do not fit into the budget.
+            LimitError: maps of all channels do not fit into the budget.
         """
-        keeps = self._keeps_channels(problem)
+        keeps = problem.reduce is None
         problem = problem.at_call(resolve_call(problem, self.layer, self.call, self.on_input))
         input_index = map_input(problem, self.layer, self.on_input)
         axes = self._resolve_axes(problem, input_index)
@@ -132,23 +144,6 @@ class _CamMethod(Method):
         """A map without its negative side, unless that was asked for."""
         return layer_map if self.signed else np.maximum(layer_map, 0.0)
 
-    def _keeps_channels(self, problem: SaliencyProblem) -> bool:
-        """Whether each channel of the layer has its own map.
-
-        Raises:
-            OptionError: neither that, nor their sum was asked for.
-        """
-        if problem.reduce == "max":
-            raise OptionError(
-                Argument("reduce", "max"),
-                ": a class activation map is the sum over the channels of its layer (",
-                Argument("reduce", "sum"),
-                "), or keeps them (",
-                Argument("reduce", None),
-                ").",
-            )
-        return problem.reduce is None
-
     def _check_memory(
         self, problem: SaliencyProblem, input_index: int, shape: tuple[int, ...], channel_axis: int
     ) -> None:
@@ -182,7 +177,7 @@ class _CamMethod(Method):
         self, problem: SaliencyProblem, input_index: int, axes: LayerAxes, layer_maps: list[Floats]
     ) -> MethodOutput:
         input_, layer = problem.inputs[input_index], axes.layer_name
-        sizes, keeps = input_.position_shape, self._keeps_channels(problem)
+        sizes, keeps = input_.position_shape, problem.reduce is None
 
         def drawn_on_input(of: Floats) -> Floats:
             if not keeps:
@@ -311,7 +306,7 @@ class ScoreCam(_CamMethod):
 
     def __call__(self, problem: SaliencyProblem) -> MethodOutput:
         """Compute the maps."""
-        keeps = self._keeps_channels(problem)
+        keeps = problem.reduce is None
         problem = problem.at_call(resolve_call(problem, self.layer, self.call, self.on_input))
         input_index = map_input(problem, self.layer, self.on_input)
         if problem.inputs[input_index].without_gradient:
@@ -365,7 +360,7 @@ class ScoreCam(_CamMethod):
 
         counts = np.zeros(problem.n_rows, dtype=np.intp)
         counts[rows] = [len(of) for of in usable]
-        keeps = self._keeps_channels(problem)
+        keeps = problem.reduce is None
         shape = activations.shape[1 if keeps else 2 :]
         maps = [np.zeros((len(rows), *shape)) for _ in range(problem.target.n_targets)]
         if not counts.any():

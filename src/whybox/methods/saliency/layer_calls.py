@@ -57,7 +57,11 @@ def changed_numbers(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
 
 
 def inputs_of_calls(net: Differentiable, layer: str, inputs: tuple[Input, ...]) -> list[tuple[int, ...]]:
-    """For each call of a layer the positions of the inputs that its output changes with, at two rows."""
+    """For each call of a layer the positions of the inputs that its output changes with, at two rows.
+
+    Raises:
+        UnsupportedModelError: it is called more often for some numbers than for others.
+    """
     arrays = [i.x[:2] for i in inputs]
 
     def outputs_of(xs: list[npt.NDArray[Any]]) -> list[npt.NDArray[Any]]:
@@ -67,6 +71,7 @@ def inputs_of_calls(net: Differentiable, layer: str, inputs: tuple[Input, ...]) 
     read: list[list[int]] = [[] for _ in before]
     for i, x in enumerate(arrays):
         after = outputs_of([changed_numbers(x) if k == i else a for k, a in enumerate(arrays)])
+        net.refuse_other_count(layer, len(before), len(after))
         for of, a, b in zip(read, before, after, strict=True):
             if not np.array_equal(a, b):
                 of.append(i)
@@ -81,17 +86,24 @@ def resolve_call(problem: SaliencyProblem, layer: str | None, call: int | str | 
             depends on, or None. wanted: the input that a map lies on, by name or number, where that decides.
 
     Raises:
-        OptionError: the layer is called several times and nothing decides.
+        OptionError: the layer is called several times and nothing decides, or the call of that name does not depend on the input that the map lies on.
     """
     if layer is None or isinstance(call, int) or (call is None and len(problem.inputs) == 1):
         return call if isinstance(call, int) else None
-    option, wanted = ("on_input", wanted) if call is None else ("call", call)
-    mine = None if wanted is None else input_by_name(problem.inputs, option, wanted)
+    shown = None if wanted is None else input_by_name(problem.inputs, "on_input", wanted)
+    mine = shown if call is None else input_by_name(problem.inputs, "call", call)
     if call is None and _is_called_once(problem, layer):
         return None
     read = inputs_of_calls(problem.net, layer, problem.inputs)
     found = [k for k, of in enumerate(read) if mine in of]
     if len(found) == 1:
+        if shown is not None and shown not in read[found[0]]:
+            raise OptionError(
+                Argument("on_input", wanted),
+                ": the layer does not depend on it at ",
+                Argument("call", call),
+                "; leave one of the two out.",
+            )
         return found[0] if len(read) > 1 else None
     names = [" and ".join(problem.inputs[i].name for i in of) or "no input" for of in read]
     times = f"{len(read)} times" if len(read) > 1 else "once"

@@ -172,6 +172,7 @@ def _from_embedding(prepared: PreparedInputs, layer: str, token: tuple[int, str]
     read: list[tuple[int, ...]] = [(0,)]
     if len(outputs) > 1:
         read = inputs_of_calls(prepared.net, layer, held)
+        prepared.net.refuse_other_count(layer, len(outputs), len(read))
         order = sorted(range(len(outputs)), key=lambda k: (read[k], k))
         inner, outputs, read = inner.with_call_order(order), [outputs[k] for k in order], [read[k] for k in order]
     names = _call_names(held, read) if len(outputs) > 1 else ()
@@ -259,6 +260,7 @@ def _layer_outputs(
                 raise
             raise input_refusal(net, error, len(some[0]), inputs) from error
         parts.append([net.numpy(a) for a in found])
+        net.refuse_other_count(layer, len(parts[0]), len(found))
     outputs = [np.concatenate(of) for of in zip(*parts, strict=True)]
     for embedded in outputs:
         if embedded.ndim != 3 or len(embedded) != len(arrays[0]):
@@ -267,7 +269,10 @@ def _layer_outputs(
             )
     if "64" not in net.arithmetic:
         outputs = [a.astype(np.float32) for a in outputs]
-    return inner, [outputs[k] for k in calls] if calls else outputs
+    if calls:
+        net.refuse_other_count(layer, len(calls), len(outputs))
+        outputs = [outputs[k] for k in calls]
+    return inner, outputs
 
 
 def cut_to_rows(method: Method, rows: npt.NDArray[np.intp], each: Callable[[tuple[int, ...]], bool]) -> Method:

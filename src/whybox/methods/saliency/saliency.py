@@ -125,7 +125,7 @@ def _run_one_method(
 ) -> Explanation | tuple[Explanation, ...]:
     if call.background is not None and not method.takes_background:
         raise OptionError(Argument("method", method.name), " takes no background.")
-    _refuse_reduce(method, call.reduce)
+    method.check_reduce(call.reduce)
     network = as_network(net, call.output)
     if not network.has_derivatives:
         _refuse_derivatives(network, method)
@@ -150,24 +150,6 @@ def _run_one_method(
         recipe = make_recipe(problem, prepared.method, target_is_function=callable(target), **kept)
         explanations = run_method(problem, prepared.method, [*prepared.notes, *notes], recipe, call.spot_checks)
     return prepared.label_results(explanations)
-
-
-def _refuse_reduce(method: Method, reduce: str | None) -> None:
-    """Check that channels can be reduced as asked, by a method that changes parts of inputs.
-
-    Raises:
-        OptionError: they cannot.
-    """
-    parts = getattr(method, "parts", None)
-    parts_are_channels = isinstance(parts, str) and parts == "channels"
-    if method.needs_gradients or reduce == "auto" or reduce == (None if parts_are_channels else "sum"):
-        return
-    why = (
-        "explains channels, which stay"
-        if parts_are_channels
-        else "changes all channels of a place together, so they have one number"
-    )
-    raise OptionError(Argument("method", method.name), f" {why}: leave ", Argument("reduce"), " out.")
 
 
 def _refuse_derivatives(network: Differentiable, method: Method) -> None:
