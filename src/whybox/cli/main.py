@@ -6,9 +6,9 @@ import argparse
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
 from typing import Final
 
-import whybox
 from whybox.cli import anchors, check, completion, demo, effects, explain, importance, lime, plan, report, saliency
 from whybox.cli.parser import EXIT_CODES, CommandParser, check_words
 from whybox.cli.shared import refuse_misplaced, text_format_of
@@ -63,7 +63,7 @@ def _run(options: argparse.Namespace) -> int:
 def build_parser() -> tuple[CommandParser, dict[str, CommandParser]]:
     """Return the parser of the whole command line, and those of its commands by name."""
     parser = CommandParser("whybox", description=_PROGRAM_TEXT, epilog=EXIT_CODES)
-    parser.add_argument("--version", action="version", version=f"whybox {whybox.__version__}")
+    parser.add_argument("--version", action="version", version=f"whybox {version('whybox')}")
     parser.set_defaults(program=parser)
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", parser_class=CommandParser)
     for command in _COMMAND_MODULES:
