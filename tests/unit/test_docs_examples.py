@@ -38,7 +38,7 @@ def python_of(page):
 def commands_of(page):
     """The command lines of whybox in code blocks, fenced or indented."""
     fenced = False
-    for line in (ROOT / page).read_text(encoding="utf-8").splitlines():
+    for line in (ROOT / page).read_text(encoding="utf-8").replace("\\\n", " ").splitlines():
         fenced ^= line.startswith("```")
         if (fenced or line.startswith("    ")) and re.match(r" *whybox [a-z]", line):
             yield shlex.split(line, comments=True)[1:]
