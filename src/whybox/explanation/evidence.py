@@ -36,7 +36,7 @@ class Evidence:
         exact: whether the numbers are exact for what was asked (else see ``std_error`` or `notes`).
         estimand: what "absent" means: ``path-dependent`` or ``interventional``.
         index: which value of cooperative games. additive: whether attributions must add up to prediction minus base.
-        residual: largest |base + sum of attributions - prediction| over all rows, in `residual_units`; 0 where `additive` is false.
+        residual: largest ``|base + sum of attributions - prediction|`` over all rows, in `residual_units`; 0 where `additive` is false.
         residual_against: whose prediction that is: the model's own predict, or for a file our reading of it.
         agreement: largest difference between our prediction and the model's own on the rows explained, on the scale of its predict; of networks, how far
             the first row's answer moves with the rows beside it.

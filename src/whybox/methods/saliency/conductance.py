@@ -37,7 +37,7 @@ class Conductance(LayerMethod):
 
     Attributes:
         baseline: of the inputs; see whybox.methods.saliency.baselines; several are averaged.
-        tol: completeness error wanted, relative to |score - base|; the map must not differ by more than three times this (relative, Euclidean) from that of
+        tol: completeness error wanted, relative to ``|score - base|``; the map must not differ by more than three times this (relative, Euclidean) from that of
             half as many steps. Rows that miss either are marked.
         steps: a fixed number of steps instead, even; None: as many as `tol` needs: 16, 32, 64, ...
         max_steps: most steps for a row and baseline.

@@ -210,7 +210,7 @@ class GradientShap(_FromBaselines):
 
         Args:
             baselines: rows to be averaged over, or a function of the inputs that returns them. n_samples: gradients a row, the next multiple of 32 is taken. Others
-            as of captum.
+                as of captum.
 
         Raises:
             OptionError: noise, or the delta. WhyboxError: as :func:`whybox.saliency`.
@@ -264,7 +264,7 @@ class NoiseTunnel(Attribution):
 
         Args:
             nt_samples: of each row; the next even number is taken, at least 4. nt_samples_batch_size: most rows of one forward. stdevs: of the noise. Others as of
-            captum.
+                captum.
 
         Raises:
             OptionError: the mean or variance of absolute values, or several inputs. InputError: a row without a range. WhyboxError: as :func:`whybox.saliency`.
