@@ -29,7 +29,7 @@ extensions = [
     "site_parts",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "docs/**/*.md", "docs/**/*.rst", "benchmarks/*.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = ["docs/*.md", "docs/**/*.md", "docs/**/*.rst", "benchmarks/*.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
 exclude_patterns = [
     "docs/_build",
     "docs/_templates",

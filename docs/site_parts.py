@@ -101,6 +101,12 @@ def link_of_a_short_name(app: Any, env: Any, node: Any, inner: Any) -> Any:
     return inner if "." in target and not target.startswith(OURS) else None
 
 
+def link_pages_of_scripts(app: Any, docname: str, source: list[str]) -> None:
+    """Let links to the scripts of the how-to pages and figures, which a code host shows, lead to their pages."""
+    source[0] = re.sub(r"\]\(examples/(\w+)/(\w+)\.py\)", r"](\1/\2.rst)", source[0])
+    source[0] = re.sub(r"\]\(examples/(\w+)\)", r"](\1/index.rst)", source[0])
+
+
 def write_page_of_commands(app: Any) -> None:
     """Write docs/reference/command_line.md: the help of every command, as it is printed."""
     os.environ["COLUMNS"] = "100"
@@ -128,6 +134,7 @@ def help_of(parser: argparse.ArgumentParser) -> str:
 def setup(app: Any) -> dict[str, bool]:
     """Connect these parts to the build."""
     app.connect("builder-inited", write_page_of_commands, priority=100)
+    app.connect("source-read", link_pages_of_scripts)
     app.connect("autodoc-process-docstring", tidy_docstrings, priority=100)
     app.connect("autodoc-process-docstring", colons_back, priority=900)
     app.connect("missing-reference", link_of_a_short_name, priority=900)
