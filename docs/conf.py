@@ -29,7 +29,15 @@ extensions = [
     "site_parts",
 ]
 root_doc = "docs/index"
-include_patterns = ["docs/*.md", "docs/**/*.md", "docs/**/*.rst", "benchmarks/*.md", "README.md", "CHANGELOG.md", "CONTRIBUTING.md"]
+include_patterns = [
+    "docs/*.md",
+    "docs/**/*.md",
+    "docs/**/*.rst",
+    "benchmarks/*.md",
+    "README.md",
+    "CHANGELOG.md",
+    "CONTRIBUTING.md",
+]
 exclude_patterns = [
     "docs/_build",
     "docs/_templates",
@@ -90,20 +98,14 @@ sphinx_gallery_conf = {
     "write_computation_times": False,
     "min_reported_time": 1e9,
     "remove_config_comments": True,
+    "capture_repr": ("_repr_html_",),  # not the axes that a figure returns
 }
 
 # looks
-html_theme = "pydata_sphinx_theme"
+html_theme = "furo"
 html_title = "whybox"
 html_static_path = ["_static"]
 html_css_files = ["whybox.css"]
 html_show_sourcelink = False
 html_copy_source = False
-html_theme_options = {
-    "navbar_align": "left",
-    "show_prev_next": True,
-    "navigation_with_keys": False,
-    "show_toc_level": 2,
-    "footer_start": ["copyright"],
-    "footer_end": [],
-}
+html_theme_options = {"navigation_with_keys": False}

@@ -9,8 +9,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-from sphinx.util.nodes import make_refnode
-
 HERE = Path(__file__).parent
 ERROR = re.compile(r"(?:^|(?<=[.;])\s+)((?:[A-Z]\w*(?:Error|Interrupt|Exit)(?:, )?)+): ")
 NO_TYPE = "\ue000"  # a colon that is no end of a type
@@ -96,6 +94,8 @@ def link_of_a_short_name(app: Any, env: Any, node: Any, inner: Any) -> Any:
     )
     named = [n for n in found if n.endswith(f".{target}")] or (found if target.startswith(OURS) else [])
     if named:
+        from sphinx.util.nodes import make_refnode
+
         entry = domain.objects[named[0]]
         return make_refnode(app.builder, node["refdoc"], entry.docname, entry.node_id, inner, named[0])
     return inner if "." in target and not target.startswith(OURS) else None

@@ -24,7 +24,8 @@ VERBS = {
 
 
 def lines(head, rows):
-    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
+    cells = [[cell.replace("|", "\\|") for cell in row] for row in rows]  # a bar would end the cell
+    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in cells)]
 
 
 def every_method():

@@ -72,6 +72,23 @@ def test_links_lead_somewhere(page):
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def anchors(page):
+    """The anchors of a page's headings, as code hosts and the site make them."""
+    headings = [
+        re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line.lstrip("#").strip())
+        for _, line in prose(page)
+        if line.startswith("#")
+    ]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_to_parts_of_pages_lead_there(page):
+    text = "\n".join(line for _, line in prose(page))
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", text)
+    assert [f"{to}#{part}" for to, part in links if part not in anchors(page.parent / to if to else page)] == []
+
+
 def test_the_layout_names_every_room_and_files_that_exist():
     named = rooms()
     for base in (SRC, NATIVE):

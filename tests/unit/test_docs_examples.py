@@ -15,6 +15,7 @@ from whybox.cli.main import build_parser
 ROOT = Path(__file__).parents[2]
 PAGES = (
     "README.md",
+    "docs/five_minutes.md",
     "docs/start.md",
     "docs/importance.md",
     "docs/anchors.md",

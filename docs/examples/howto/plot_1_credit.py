@@ -9,6 +9,8 @@ goes into the file.
 `postcode` is a copy of income with noise. Nothing else matters.
 """
 
+from textwrap import fill
+
 import numpy as np
 import pandas as pd
 from sklearn.ensemble import HistGradientBoostingClassifier
@@ -25,38 +27,55 @@ X = pd.DataFrame(
         "debt": (income * rng.beta(2, 5, n)).round(-2),
         "arrears": rng.poisson(0.4, n),
         "age": rng.integers(18, 75, n),
-        "postcode": (np.argsort(np.argsort(income + rng.normal(0, 4000, n))) // 40).astype(int),
+        "postcode": (
+            np.argsort(np.argsort(income + rng.normal(0, 4000, n))) // 40
+        ).astype(int),
         "months_at_bank": rng.integers(0, 240, n),
     }
 )
-log_odds = -2 + 6 * (X["debt"] / X["income"] - 0.3) + 1.1 * X["arrears"] - 1.5 * np.log(X["income"] / 30000)
+log_odds = (
+    -2.5
+    + 9 * (X["debt"] / X["income"] - 0.3)
+    + 1.8 * X["arrears"]
+    - 2.5 * np.log(X["income"] / 30000)
+)
 y = np.where(rng.random(n) < 1 / (1 + np.exp(-log_odds)), "default", "paid")
 X_train, X_test, y_train, y_test = train_test_split(X, y, random_state=0)
-model = HistGradientBoostingClassifier(max_iter=80, max_leaf_nodes=8, random_state=0).fit(X_train, y_train)
-print(f"accuracy {model.score(X_test, y_test):.2f}, of always 'paid' {(y_test == 'paid').mean():.2f}")
+model = HistGradientBoostingClassifier(
+    max_iter=80, max_leaf_nodes=8, random_state=0
+).fit(X_train, y_train)
+accuracy, of_always_paid = model.score(X_test, y_test), (y_test == "paid").mean()
+print(f"accuracy {accuracy:.2f}, of always 'paid' {of_always_paid:.2f}")
 
 # %%
 # What does the model use?
 # ------------------------
 #
-# Permutation importance says how much worse the model gets without a feature; *conditional* importance says what the
-# feature adds to the others. Both are taken on training rows too: what is worth much there and nothing on held-out rows
-# was learnt by heart. The findings say so in words, and name the three features that carry no information of their own.
+# Permutation importance says how much worse the model gets without a feature;
+# *conditional* importance says what the feature adds to the others. Both are taken on
+# training rows too: what is worth much there and nothing on held-out rows was learnt by
+# heart. The findings say in words that the other columns tell most of what income tells
+# (the postcode does), and that three features are noise.
 
 agreement = wb.importance(
-    model, X_test, y_test, method=["permutation", "conditional"], train=(X_train, y_train), role="held-out"
+    model,
+    X_test,
+    y_test,
+    method=["permutation", "conditional"],
+    train=(X_train, y_train),
+    role="held-out",
 )
 agreement.plot.agreement()
 for finding in agreement.findings:
-    print("-", finding)
+    print(fill(finding, 80, subsequent_indent="    "))
 
 # %%
 # In which direction?
 # -------------------
 #
-# Partial dependence is exact for trees. The band is the 95 % interval of the mean over rows; the bars below show where
-# rows would be moved to places without data. Income and postcode depend on each other, so we ask for accumulated local
-# effects of these.
+# Partial dependence is exact for trees. The band is the 95 % interval of the mean over
+# rows; the bars below show where rows would be moved to places without data. Income and
+# postcode depend on each other, so we ask for accumulated local effects of these.
 
 wb.effects(model, X_test, ["debt", "arrears"], output="default").plot.grid()
 
@@ -68,10 +87,12 @@ wb.effects(model, X_test, ["income", "postcode"], "ale", output="default").plot.
 # Why was this application refused?
 # ---------------------------------
 #
-# Absent features take their values from paid loans: the question is what sets this applicant apart from those.
+# Absent features take their values from paid loans: the question is what sets this
+# applicant apart from those.
 
 paid = X_train[y_train == "paid"].sample(200, random_state=0)
-refused = X_test[model.predict(X_test) == "default"].head(20)
+risk = model.predict_proba(X_test)[:, list(model.classes_).index("default")]
+refused = X_test.iloc[np.argsort(-risk)[:20]]
 e = wb.explain(model, refused, background=paid, output="default", scale="probability")
 e[0].plot.waterfall()
 
@@ -82,7 +103,8 @@ print(e.top(4).head(8))
 print(e.evidence)
 
 # %%
-# A rule says the same in another way: as long as its conditions hold, the model nearly always decides as it did.
+# A rule says the same in another way: as long as its conditions hold, the model nearly
+# always decides as it did.
 
 rule = wb.anchors(model, refused[:1], X_train)
 rule[0].plot.rule()
@@ -91,13 +113,21 @@ rule[0].plot.rule()
 # The page for the file
 # ---------------------
 #
-# One HTML file that works offline: what the model is, how well it does, what matters, and single decisions.
+# One HTML file that works offline: what the model is, how well it does, what matters,
+# and single decisions.
 
-wb.report(model, X_test, "credit.html", y=y_test, role="held-out", rows=[X_test.index.get_loc(refused.index[0])])
+summary = wb.report(
+    model,
+    X_test,
+    "credit.html",
+    y=y_test,
+    role="held-out",
+    rows=[X_test.index.get_loc(refused.index[0])],
+)
 
 # %%
 # What this does not tell
 # -----------------------
 #
-# These numbers are about the *model*, not about the world: that a feature moves the score does not mean that changing
-# it changes the risk. See :doc:`/docs/limits`.
+# These numbers are about the *model*, not about the world: that a feature moves the
+# score does not mean that changing it changes the risk. See :doc:`/docs/limits`.

@@ -15,7 +15,9 @@ from torch import nn
 
 import whybox as wb
 
-pictures = torch.tensor(lfw_subset(), dtype=torch.float32)[:, None]  # (200, 1, 25, 25): 100 faces, 100 others
+pictures = torch.tensor(lfw_subset(), dtype=torch.float32)[
+    :, None
+]  # (200, 1, 25, 25): 100 faces, 100 others
 is_face = torch.tensor([1] * 100 + [0] * 100)
 order = torch.tensor(np.random.default_rng(0).permutation(200))
 train, test = order[:150], order[150:]
@@ -43,7 +45,8 @@ print(f"{right:.0%} of {len(test)} held-out pictures are right")
 # Where does it look?
 # -------------------
 #
-# Integrated gradients add up to the difference of the score from that of a baseline, and say if a row does not.
+# Integrated gradients add up to the difference of the score from that of a baseline,
+# and say if a row does not.
 
 faces = pictures[test][is_face[test] == 1][:4]
 names = ["other", "face"]
@@ -51,9 +54,12 @@ e = wb.saliency(net, faces, "face", "integrated_gradients", output_names=names)
 e.plot.beside()
 
 # %%
-# Shapley values of patches need no gradients, and have standard errors. A list of methods makes one map each.
+# Shapley values of patches need no gradients, and have standard errors. A list of
+# methods makes one map each.
 
-maps = wb.saliency(net, faces, "face", method=["gradient", "shapley"], output_names=names)
+maps = wb.saliency(
+    net, faces, "face", method=["gradient", "shapley"], output_names=names
+)
 maps["shapley"].plot.overlay(0)
 
 # %%
@@ -64,8 +70,9 @@ maps["gradient"].plot.overlay(0)
 # Can the maps be trusted?
 # ------------------------
 #
-# :func:`whybox.check` computes the map again, randomises the network, removes what the map names, and disturbs the
-# picture. "cannot tell" means that so few pictures do not decide.
+# :func:`whybox.check` computes the map again, randomises the network, removes what the
+# map names, and disturbs the picture. "cannot tell" means that so few pictures do not
+# decide.
 
 checks = wb.check(e, net, faces)
 print(checks)
@@ -74,5 +81,6 @@ print(checks)
 # What this does not tell
 # -----------------------
 #
-# A map says which pixels the score depends on. It does not say what the network takes them for, and a map that passes
-# every check may still be hard to read. See `docs/checks.md` for what each check cannot show.
+# A map says which pixels the score depends on. It does not say what the network takes
+# them for, and a map that passes every check may still be hard to read. See
+# `docs/checks.md` for what each check cannot show.

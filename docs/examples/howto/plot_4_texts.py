@@ -17,7 +17,10 @@ from sklearn.pipeline import make_pipeline
 import whybox as wb
 
 texts, topics = [], []
-for topic, module in {"cluster": sklearn.cluster, "linear": sklearn.linear_model}.items():
+for topic, module in {
+    "cluster": sklearn.cluster,
+    "linear": sklearn.linear_model,
+}.items():
     for name in module.__all__:
         if text := inspect.getdoc(getattr(module, name)):
             texts.append(" ".join(text[:300].split()))
@@ -28,10 +31,14 @@ model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10)).fit(texts, to
 # What does each word add?
 # ------------------------
 #
-# Shapley values of words: a word that is absent is left out of the text. Short texts are exact, longer ones have
-# standard errors.
+# Shapley values of words: a word that is absent is left out of the text. Short texts
+# are exact, longer ones have standard errors.
 
-questions = ["Fit a line that ignores outliers", "Group samples that lie close together in a tree", texts[0]]
+questions = [
+    "Ridge regression with a robust loss",
+    "Find groups of points in dense regions",
+    texts[0],
+]
 e = wb.explain(model, questions)
 e
 
@@ -56,7 +63,8 @@ phrases[1].plot.bar()
 # LIME, with errors
 # -----------------
 #
-# :func:`whybox.lime` fits a linear model of which words are there. Words whose value could be zero are faint.
+# :func:`whybox.lime` fits a linear model of which words are there. Bars whose order is
+# not settled are pale.
 
 local = wb.lime(model, questions)
 local.plot.local(2)

@@ -26,8 +26,9 @@ X[350:].assign(patient=np.arange(350, len(X))).to_parquet("tonight.parquet")
 # From the shell
 # --------------
 #
-# One command a result. It writes whole files or none, and its exit code says what went wrong: 3 the data, 4 the model,
-# 5 the model's own predict disagrees with our reading of the file (then nothing is written).
+# One command a result. It writes whole files or none, and its exit code says what went
+# wrong: 3 the data, 4 the model, 5 the model's own predict disagrees with our reading
+# of the file (then nothing is written).
 
 
 def shell(command):
@@ -41,7 +42,8 @@ shell("whybox explain model.json tonight.parquet --id patient -o shap.parquet")
 shell("whybox explain model.json no_such_file.parquet -o more.parquet")
 
 # %%
-# The result is one column a feature, then the base and the prediction. The evidence is in the file's metadata.
+# The result is one column a feature, then the base and the prediction. The evidence is
+# in the file's metadata.
 
 pd.read_parquet("shap.parquet").head(3)
 
@@ -49,8 +51,9 @@ pd.read_parquet("shap.parquet").head(3)
 # From Python, with an explainer that is kept
 # -------------------------------------------
 #
-# A kept explainer reads and verifies the model once. `save` writes all of a result, evidence included; such a file
-# cannot run code when it is loaded, and later versions of whybox read it.
+# A kept explainer reads and verifies the model once. `save` writes all of a result,
+# evidence included; such a file cannot run code when it is loaded, and later versions
+# of whybox read it.
 
 explainer = wb.explainers.TreeShap("model.json")
 for night in range(2):
