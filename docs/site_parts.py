@@ -6,6 +6,7 @@ import argparse
 import inspect
 import os
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ HERE = Path(__file__).parent
 ERROR = re.compile(r"(?:^|(?<=[.;])\s+)((?:[A-Z]\w*(?:Error|Interrupt|Exit)(?:, )?)+): ")
 NO_TYPE = "\ue000"  # a colon that is no end of a type
 OURS = "whybox."
+HEADINGS = ("Args:", "Attributes:", "Examples:", "Raises:", "Returns:", "Yields:")
 
 
 def tidy_docstrings(app: Any, what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
@@ -20,6 +22,7 @@ def tidy_docstrings(app: Any, what: str, name: str, obj: Any, options: Any, line
     errors_one_a_line(lines)
     for heading in ("Args:", "Attributes:"):
         names_one_a_line(lines, heading, names_of(obj))
+    lists_of_arguments(lines, names_of(obj))
     if what in {"attribute", "data", "property"} and lines:
         lines[0] = lines[0].replace(":", NO_TYPE)
 
@@ -42,8 +45,19 @@ def part_of(lines: list[str], heading: str) -> tuple[int, int]:
 def names_one_a_line(lines: list[str], heading: str, names: set[str]) -> None:
     """Give each argument or attribute its own line, where "a, b: text" or "a: text. b: text" has several in one."""
     start, end = part_of(lines, heading)
+    for first, last, each in reversed([*named_texts(lines, start, end, names)]):
+        if len(each) > 1:
+            lines[first:last] = "\n".join(
+                f"    {name}: " + text.replace("\n", "\n        ") for name, text in each
+            ).split("\n")
+
+
+def named_texts(
+    lines: list[str], start: int, end: int, names: set[str]
+) -> Iterator[tuple[int, int, list[tuple[str, str]]]]:
+    """Find what is said of each name in some lines: where a text of one or several names begins and ends, and each with its part."""
     begins = [i for i in range(start, end) if re.match(r"    \S", lines[i])]
-    for first, last in reversed([*zip(begins, [*begins[1:], end], strict=False)]):
+    for first, last in zip(begins, [*begins[1:], end], strict=False):
         said = "\n".join(line.strip() for line in lines[first:last])
         parts = re.split(r"(?:^|(?<=[.;])\s)((?:\w+(?:, )?)+): ", said)
         if parts[0]:
@@ -54,10 +68,19 @@ def names_one_a_line(lines: list[str], heading: str, names: set[str]) -> None:
                 found.append((named, text))
             else:  # a colon inside a sentence
                 found[-1] = (found[-1][0], f"{found[-1][1]} {named}: {text}")
-        each = [(name, text.strip()) for named, text in found for name in named.split(", ")]
-        if len(each) > 1:
-            lines[first:last] = "\n".join(
-                f"    {name}: " + text.replace("\n", "\n        ") for name, text in each
+        yield first, last, [(name, text.strip()) for named, text in found for name in named.split(", ")]
+
+
+def lists_of_arguments(lines: list[str], names: set[str]) -> None:
+    """Write arguments below a heading of our own ("Of texts:") as a list."""
+    for at in range(len(lines) - 2, -1, -1):
+        ours = lines[at].endswith(":") and lines[at] not in HEADINGS and not lines[at].startswith(" ")
+        end = next((i for i in range(at + 1, len(lines)) if not lines[i].startswith("    ")), len(lines))
+        found = [*named_texts(lines, at + 1, end, names)] if ours else []
+        if found and found[0][0] == at + 1 and {name for _, _, each in found for name, _ in each} <= names:
+            each = [pair for _, _, pairs in found for pair in pairs]
+            lines[at + 1 : end] = "\n".join(
+                ["", *(f"- **{n}** -- " + t.replace("\n", "\n  ") for n, t in each), ""]
             ).split("\n")
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import method_tables
+import method_lists
 import whybox
 import zoo
 
@@ -425,9 +425,9 @@ def test_docs_list_every_kind_of_model():
     assert inside == zoo.table(), "run: python tests/zoo --write"
 
 
-@pytest.mark.parametrize("page", method_tables.PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", method_lists.PAGES, ids=lambda p: p.name)
 def test_docs_list_every_method(page):
-    assert method_tables.inside(page) == method_tables.PAGES[page](), "run: python tests/method_tables.py --write"
+    assert method_lists.inside(page) == method_lists.PAGES[page](), "run: python tests/method_lists.py --write"
 
 
 def test_readme_and_ci_run_the_same_two_commands():

@@ -61,6 +61,7 @@ def test_errors_and_arguments_get_a_line_each():
         """Never called."""
 
     lines = ["Do.", "", "Args:", "    rows: all. seed: of draws: one", "        number.", "    wait, seed: both.", ""]
+    lines += ["Of some:", "    wait: long. seed: of", "        draws.", ""]
     lines += ["Raises:", "    OptionError: no", "        rows. InputError, LimitError: too many.", ""]
     site_parts().tidy_docstrings(None, "function", "example", example, None, lines)
     assert lines[3:8] == [
@@ -70,6 +71,7 @@ def test_errors_and_arguments_get_a_line_each():
         "    wait: both.",
         "    seed: both.",
     ]
+    assert lines[8:14] == ["Of some:", "", "- **wait** -- long.", "- **seed** -- of", "  draws.", ""]
     raised = lines[lines.index("Raises:") + 1 :]
     assert [r for r in raised if r] == [
         "    OptionError: no rows.",
