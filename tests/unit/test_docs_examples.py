@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -17,6 +18,8 @@ PAGES = (
     "README.md",
     "docs/five_minutes.md",
     "docs/start.md",
+    "docs/any_model.md",
+    "docs/partition.md",
     "docs/importance.md",
     "docs/anchors.md",
     "docs/lime.md",
@@ -63,8 +66,10 @@ def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
     assert blocks
     names = {}
     run(blocks, page, names)
-    if page == "docs/start.md":  # the list of methods goes on with its model
-        run(python_of("docs/methods.md"), "docs/methods.md", names)
+    if page == "docs/start.md":  # these pages go on with its model
+        names["predict"] = lambda rows: rows["bmi"] * rows["bp"]
+        for other in ("docs/methods.md", "docs/coverage.md", "docs/index.md"):
+            run(python_of(other), other, names)
 
 
 @pytest.mark.usefixtures("unwritten_pictures")
@@ -95,6 +100,15 @@ def test_python_about_functions_runs():
     names = {}
     run([b for b in python_of("docs/saliency.md") if "classifier_fn" in b], "docs/saliency.md", names)
     assert names["e"].extras["part"][1].shape == (2, 16)
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_python_of_every_page_calls_what_exists(page):
+    """Also of blocks that do not run here, as they need a network that is not installed."""
+    for block in python_of(page):
+        for node in ast.walk(ast.parse(block)):
+            if isinstance(node, ast.Attribute) and isinstance(node.value, ast.Name) and node.value.id == "wb":
+                assert hasattr(whybox, node.attr), f"{page}:{node.lineno}"
 
 
 @pytest.mark.parametrize("page", EVERY_PAGE)
