@@ -61,6 +61,7 @@ autosummary_generate = True
 autodoc_typehints = "none"  # the docstrings say what is taken, in words
 autodoc_member_order = "bysource"
 napoleon_numpy_docstring = False
+napoleon_attr_annotations = False
 napoleon_use_ivar = True
 napoleon_use_rtype = False
 default_role = "code"  # our docstrings write `name` for an argument

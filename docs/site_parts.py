@@ -72,16 +72,20 @@ def named_texts(
 
 
 def lists_of_arguments(lines: list[str], names: set[str]) -> None:
-    """Write arguments below a heading of our own ("Of texts:") as a list."""
-    for at in range(len(lines) - 2, -1, -1):
-        ours = lines[at].endswith(":") and lines[at] not in HEADINGS and not lines[at].startswith(" ")
-        end = next((i for i in range(at + 1, len(lines)) if not lines[i].startswith("    ")), len(lines))
-        found = [*named_texts(lines, at + 1, end, names)] if ours else []
-        if found and found[0][0] == at + 1 and {name for _, _, each in found for name, _ in each} <= names:
+    """Write paragraphs of arguments below a heading of our own ("Of texts:") as lists."""
+    heading, starts = "", []
+    for at, line in enumerate(lines):
+        if line and not line.startswith(" "):
+            heading = line
+        elif line.startswith("    ") and heading not in HEADINGS and (not lines[at - 1] or lines[at - 1] == heading):
+            starts.append(at)
+    for at in reversed(starts):
+        end = next((i for i in range(at, len(lines)) if not lines[i].startswith("    ")), len(lines))
+        found = [*named_texts(lines, at, end, names)]
+        if found and found[0][0] == at and {name for _, _, each in found for name, _ in each} <= names:
             each = [pair for _, _, pairs in found for pair in pairs]
-            lines[at + 1 : end] = "\n".join(
-                ["", *(f"- **{n}** -- " + t.replace("\n", "\n  ") for n, t in each), ""]
-            ).split("\n")
+            items = [f"- **{name}** -- " + text.replace("\n", "\n  ") for name, text in each]
+            lines[at:end] = "\n".join(["", *items, ""]).split("\n")
 
 
 def names_of(obj: Any) -> set[str]:

@@ -83,4 +83,4 @@ print(checks)
 #
 # A map says which pixels the score depends on. It does not say what the network takes
 # them for, and a map that passes every check may still be hard to read. See
-# `docs/checks.md` for what each check cannot show.
+# :doc:`/docs/checks` for what each check cannot show.
