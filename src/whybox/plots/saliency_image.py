@@ -128,7 +128,8 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
         side.set_visible(False)
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
     if alone and bar:
-        ax.figure.draw_without_rendering()  # the layout then knows how wide the ticks of the colour bar are
+        figure: Any = ax.figure
+        figure.draw_without_rendering()  # the layout then knows how wide the ticks of the colour bar are
     return ax
 
 
@@ -209,8 +210,9 @@ def _add_color_bar(
     full = ScalarMappable(Normalize(*limits), colours)
     signed = limits[0] < 0
     # as high as the picture, whatever the layout; inches from its right edge, since the layout leaves room before the picture has its last size
-    inches = ax.figure.dpi_scale_trans + ScaledTranslation(1, 0, ax.transAxes)
-    room = ax.inset_axes((0.1, 0.0, 0.15, 1.0), transform=blended_transform_factory(inches, ax.transAxes))
+    of_picture: Any = ax.transAxes
+    inches = ax.figure.dpi_scale_trans + ScaledTranslation(1, 0, of_picture)
+    room = ax.inset_axes((0.1, 0.0, 0.15, 1.0), transform=blended_transform_factory(inches, of_picture))
     bar = ax.figure.colorbar(
         full, cax=room, format=thousands_formatter(), extend=("both" if signed else "max") if beyond else "neither"
     )
