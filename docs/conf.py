@@ -106,6 +106,7 @@ sphinx_gallery_conf = {
 html_theme = "furo"
 html_title = "whybox"
 html_static_path = ["_static"]
+html_extra_path = ["_extra"]  # the first page, since ours is in docs/
 html_css_files = ["whybox.css"]
 html_show_sourcelink = False
 html_copy_source = False
