@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "expected_batch_sizes",
@@ -22,6 +24,28 @@ DELAY_OF_PART: Final = 10  # the same, of a bar for one part of work that has a 
 NEVER: Final = 10**9  # seconds, some thirty years
 _delay: ContextVar[int] = ContextVar("delay", default=DELAY)
 SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
+
+
+@contextmanager
+def _progress_bar(total: int, description: str, unit: str, *, quiet: bool = False) -> Iterator[Any]:
+    """A bar of tqdm that is gone when the work ends: widgets in a notebook that has them, else text."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # without ipywidgets the bar is text
+        from tqdm.auto import tqdm
+
+    in_notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which is no terminal, by its isatty
+    disable = True if quiet else False if in_notebook else None
+    with tqdm(
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        delay=_delay.get(),
+        disable=disable,
+        leave=False,
+        mininterval=1.0 if in_notebook else 0.1,  # each line of text is kept in the file of the notebook
+    ) as progress_bar:
+        yield progress_bar
+        progress_bar.total = progress_bar.n  # work that ends early is done: widgets would stay, in red
 
 
 def timed_batches(
@@ -49,12 +73,8 @@ def timed_batches(
         if total:
             yield slice(0, total)
         return
-    from tqdm.auto import tqdm
-
     size, start = min(first_size, max_size), 0
-    with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=True if quiet else None, leave=False
-    ) as progress_bar:
+    with _progress_bar(total, description, unit, quiet=quiet) as progress_bar:
         while start < total:
             stop = min(start + size, total)
             started = time.perf_counter()
@@ -69,11 +89,7 @@ def timed_batches(
 @contextmanager
 def progress_counter(total: int, *, description: str, unit: str = "rows") -> Iterator[Callable[[int], object]]:
     """Show progress of work with batches of its own; call the yielded function with the number of items just finished."""
-    from tqdm.auto import tqdm
-
-    with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=None, leave=False
-    ) as progress_bar:
+    with _progress_bar(total, description, unit) as progress_bar:
         yield progress_bar.update
 
 
@@ -95,9 +111,7 @@ def progress_of_parts(
     if not shown or _delay.get() == NEVER:
         yield lambda done: done
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, desc=description, unit=f" {unit}", delay=DELAY, disable=None, leave=False) as progress_bar:
+    with _progress_bar(total, description, unit) as progress_bar:
         token = _delay.set(DELAY_OF_PART)
         try:
             yield progress_bar.update
@@ -108,11 +122,7 @@ def progress_of_parts(
 @contextmanager
 def progress_of_rounds(total: int, *, description: str, unit: str = "rows") -> Iterator[Callable[[int, str], object]]:
     """Show progress of work in rounds; call the yielded function after each with the number of items done so far, and what is reached in a few words."""
-    from tqdm.auto import tqdm
-
-    with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=None, leave=False
-    ) as progress_bar:
+    with _progress_bar(total, description, unit) as progress_bar:
 
         def after_round(done: int, reached: str) -> None:
             progress_bar.set_postfix_str(reached, refresh=False)
