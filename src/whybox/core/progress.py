@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from importlib import import_module
 from typing import Any, Final
 
 __all__ = [
@@ -28,24 +29,45 @@ SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 
 @contextmanager
 def _progress_bar(total: int, description: str, unit: str, *, quiet: bool = False) -> Iterator[Any]:
-    """A bar of tqdm that is gone when the work ends: widgets in a notebook that has them, else text."""
+    """A bar of tqdm that is gone when the work ends: in a notebook widgets if it has them, else a line that is written again in its place."""
     with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # without ipywidgets the bar is text
+        warnings.filterwarnings("ignore", message="IProgress not found")  # there are no widgets
         from tqdm.auto import tqdm
 
     in_notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which is no terminal, by its isatty
-    disable = True if quiet else False if in_notebook else None
+    has_widgets = any(cls.__name__ == "tqdm_notebook" for cls in tqdm.__mro__)
+    where = {"file": _LineOfNotebook(), "mininterval": 0.5} if in_notebook and not has_widgets else {}
     with tqdm(
         total=total,
         desc=description,
         unit=f" {unit}",
         delay=_delay.get(),
-        disable=disable,
+        disable=True if quiet else False if in_notebook else None,
         leave=False,
-        mininterval=1.0 if in_notebook else 0.1,  # each line of text is kept in the file of the notebook
+        **where,
     ) as progress_bar:
         yield progress_bar
         progress_bar.total = progress_bar.n  # work that ends early is done: widgets would stay, in red
+
+
+class _LineOfNotebook:
+    """Where tqdm writes in a notebook without widgets: its stderr would keep each line, on a red ground."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def write(self, text: str) -> None:
+        """Show a line in place of the one before."""
+        line = {"text/plain": text.strip("\r\n ")}
+        if self._shown is not None:
+            self._shown.update(line, raw=True)
+        elif line["text/plain"]:
+            self._shown = import_module("IPython.display").display(line, raw=True, display_id=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def timed_batches(

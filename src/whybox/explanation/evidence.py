@@ -91,6 +91,11 @@ class Evidence:
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" for label, text in self.lines())
 
+    def _repr_html_(self) -> str:
+        from whybox.explanation.lines_html import lines_table
+
+        return lines_table(self.lines())
+
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""
         data = asdict(self)

@@ -147,6 +147,10 @@ def of_row(e: Explanation, row: int, output: Any) -> Explanation:
     Raises:
         OptionError: no saliency map, no such row, or no such output.
     """
+    if not hasattr(e, "kind"):
+        raise OptionError(
+            f"this figure takes saliency maps; it got {e!r}. A row is named: ", Argument("row", example="0"), "."
+        )
     if e.kind != "saliency":
         raise OptionError(f"this figure shows saliency maps; this is an explanation of kind {e.kind!r}.")
     e = one_output(e, output, "saliency map")
