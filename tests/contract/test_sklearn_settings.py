@@ -30,7 +30,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import PolynomialFeatures, QuantileTransformer, StandardScaler
 
 import whybox as wb
-from whybox.errors import UnsupportedModelError, WhyboxError
+from whybox.errors import DtypeError, UnsupportedModelError, WhyboxError
 
 CONTAINERS = ("default", "pandas", "polars")
 
@@ -152,6 +152,13 @@ def test_curves_on_top_of_models_are_evaluated_on_their_own_probabilities(classe
     curve = wb.effects(model, X[:30], ["worst area"], scale="probability")["worst area"]
     changed = X[:30].assign(**{"worst area": curve.grid[2]})
     np.testing.assert_allclose(curve.values[2], model.predict_proba(changed)[:, 1].mean(), atol=1e-12)
+
+
+def test_hard_votes_are_refused(classes):
+    X, y = classes
+    model = VotingClassifier([("a", classifier()), ("b", scaled_logistic())], voting="hard").fit(X, y)
+    with pytest.raises(DtypeError, match="predict_proba"):
+        wb.explain(model, X[:6], X[:40])
 
 
 REGRESSORS = {

@@ -81,6 +81,8 @@ CLASSES = {
     "NegativeBinomial": lambda rows, X: sm.NegativeBinomial(rows["count"], X).fit(disp=0),
     "OLS": lambda rows, X: sm.OLS(rows["y"], X).fit(),
     "WLS": lambda rows, X: sm.WLS(rows["y"], X, weights=rows["years"]).fit(),
+    "GLS": lambda rows, X: sm.GLS(rows["y"], X, sigma=rows["years"]).fit(),
+    "GEE": lambda rows, X: sm.GEE(rows["y"], X, groups=rows["group"]).fit(),
     "RLM": lambda rows, X: sm.RLM(rows["y"], X).fit(),
     "QuantReg": lambda rows, X: sm.QuantReg(rows["y"], X).fit(q=0.8),
     "OLS, regularized": lambda rows, X: sm.OLS(rows["y"], X).fit_regularized(alpha=0.01),
@@ -196,6 +198,13 @@ def test_offsets_and_exposures(rows):
     by_name = wb.explain(formula, rows[:5], rows[:40], offset=offset)
     total = by_name.base_values + by_name.values.sum(axis=1)
     np.testing.assert_allclose(np.exp(total), formula.predict(rows[:5], exposure=rows["years"][:5]), rtol=1e-12)
+
+
+def test_the_link_of_a_gee_is_that_of_its_family(rows):
+    results = smf.gee("count ~ age + bmi", groups=rows["group"], data=rows, family=sm.families.Poisson()).fit()
+    e = wb.explain(results, rows[:5], rows[:40])
+    assert e.evidence.method_id == "shap.linear_shap"
+    np.testing.assert_allclose(np.exp(e.prediction), results.predict(rows[:5]), rtol=1e-12)
 
 
 def test_random_effects_are_left_out_as_by_predict(rows):

@@ -89,6 +89,18 @@ def test_python_about_networks_runs(tmp_path, monkeypatch):
     assert (tmp_path / "cat.whybox").is_file()
 
 
+@pytest.mark.filterwarnings("ignore")  # of mlflow and what it imports
+def test_python_of_the_page_about_other_tools_runs(tmp_path, monkeypatch):
+    for package in ("statsmodels", "torch", "skorch", "mlflow"):
+        pytest.importorskip(package)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("MLFLOW_ALLOW_FILE_STORE", "true")
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", (tmp_path / "runs").as_uri())
+    names = {}
+    run(python_of("docs/where_people_work.md"), "docs/where_people_work.md", names)
+    assert {"importance/age", "importance/bmi"} <= set(names["result"].metrics)
+
+
 def test_python_about_functions_runs():
     pytest.importorskip("sklearn")
     names = {}
