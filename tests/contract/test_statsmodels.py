@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 
 import numpy as np
@@ -123,6 +124,44 @@ def test_columns_in_another_order_are_matched_by_name_where_the_library_takes_th
     np.testing.assert_array_equal(
         wb.explain(results, pl.from_pandas(X[:5]), pl.from_pandas(X[:40])).values, right.values
     )
+
+
+def test_models_that_are_evaluated_are_matched_by_name_too(rows):
+    from statsmodels.miscmodels.ordinal_model import OrderedModel
+
+    grade = pd.Series(pd.cut(rows["y"], [0, 1, 2, 9], labels=["low", "middle", "high"]))
+    results = OrderedModel(grade, rows[FEATURES], distr="logit").fit(disp=0, method="bfgs")
+    X = rows[FEATURES]
+    e = wb.explain(results, X[:4][FEATURES[::-1]], X[:20])
+    assert e.evidence.method_id == "shap.exact_shap"
+    np.testing.assert_allclose(e.prediction, results.predict(X[:4]), rtol=1e-12)
+    np.testing.assert_array_equal(e.values, wb.explain(results, X[:4], X[:20]).values)
+
+
+def test_saved_results_are_read(rows):
+    """Without the data that they were fitted to, where `save` removes them."""
+    results = smf.glm("count ~ age + bmi", rows, family=sm.families.Poisson()).fit()
+    right = wb.explain(results, rows[:5], rows[:40])
+    for again in (pickle.loads(pickle.dumps(results)), _saved_without_data(results)):
+        np.testing.assert_array_equal(wb.explain(again, rows[:5], rows[:40]).values, right.values)
+
+
+def _saved_without_data(results):
+    file = io.BytesIO()
+    results.save(file, remove_data=True)
+    file.seek(0)
+    return sm.load(file)
+
+
+def test_its_predict_method_means_the_scale_of_predictions(rows):
+    X = sm.add_constant(rows[FEATURES])
+    results = sm.GLM(rows["count"], X, family=sm.families.Poisson()).fit()
+    e = wb.explain(results.predict, X[:3][X.columns[::-1]], X[:20])
+    np.testing.assert_array_equal(e.values, wb.explain(results, X[:3], X[:20], scale="response").values)
+    curved = smf.glm("count ~ np.log(age) + bmi", rows, family=sm.families.Poisson()).fit()
+    columns = rows[["age", "bmi"]]
+    e = wb.explain(curved.predict, columns[:3], columns[:20])
+    np.testing.assert_allclose(e.prediction, curved.predict(columns[:3]), rtol=1e-12)
 
 
 def test_arrays_are_taken_by_position(rows):

@@ -120,7 +120,8 @@ class _Mean:
     function: Callable[[Any], Any]
 
     def __call__(self, raw: Floats) -> Floats:
-        return np.asarray(self.function(raw), dtype=np.float64)
+        with np.errstate(all="ignore"):  # outside of what the link is defined for, as the library's own predictions
+            return np.asarray(self.function(raw), dtype=np.float64)
 
 
 def _family_outputs(model: Any) -> Outputs:

@@ -47,7 +47,8 @@ def _progress_bar(total: int, description: str, unit: str, *, quiet: bool = Fals
         **where,
     ) as progress_bar:
         yield progress_bar
-        progress_bar.total = progress_bar.n  # work that ends early is done: widgets would stay, in red
+        if has_widgets:
+            progress_bar.total = progress_bar.n  # work that ends early is done: its widget would stay, in red
 
 
 class _LineOfNotebook:
