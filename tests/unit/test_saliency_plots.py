@@ -140,6 +140,8 @@ def test_side_by_side():
     inside(axes[0].figure)
     with pytest.raises(OptionError, match="one shape"):
         e.plot.beside(maps("gradient")[:, :4])
+    with pytest.raises(OptionError, match="row=0"):
+        e.plot.beside(other, 1)
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
