@@ -186,8 +186,12 @@ def test_model_libraries_are_known_to_their_adapters_only():
         "whybox.cli.demo": {"sklearn"},
         **{
             f"whybox.compat.captum.attr.{name}": {"torch"}
-            for name in ("call", "forward", "gradients", "layers", "perturbation")
+            for name in ("call", "forward", "gradients", "layers", "neurons", "noise", "noisy_rows", "perturbation")
         },  # its tensors
+        **{
+            f"whybox.compat.pytorch_grad_cam.{name}": {"torch"}
+            for name in ("cam", "utils.image", "utils.model_targets")
+        },
         "whybox.compat.shap.backgrounds": {"sklearn"},  # kmeans
         "whybox.compat.shap.cohorts": {"sklearn"},  # its own small tree
         "whybox.compat.shap.datasets": {"sklearn"},  # data sets

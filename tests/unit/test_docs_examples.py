@@ -24,6 +24,8 @@ PAGES = (
     "docs/from_sklearn.md",
     "docs/from_lime.md",
     "docs/from_captum.md",
+    "docs/from_pytorch_grad_cam.md",
+    "docs/book.md",
 )
 EVERY_PAGE = ("README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
@@ -53,7 +55,7 @@ def run(blocks, page, names):
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.usefixtures("unwritten_pictures")
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
-    if page == "docs/from_captum.md":
+    if page in {"docs/from_captum.md", "docs/from_pytorch_grad_cam.md", "docs/book.md"}:
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     # where labels stand in figures is looked at in the tests of figures
