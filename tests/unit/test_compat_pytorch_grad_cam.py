@@ -14,7 +14,7 @@ from whybox.compat.pytorch_grad_cam import GradCAM, GradCAMPlusPlus, GuidedBackp
 from whybox.compat.pytorch_grad_cam.utils import model_targets
 from whybox.compat.pytorch_grad_cam.utils.image import deprocess_image, preprocess_image, show_cam_on_image
 from whybox.compat.pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
-from whybox.errors import InputError, OptionError
+from whybox.errors import InputError, OptionError, UnsupportedModelError
 
 NET = cnn()
 AFTER = 4  # layers of NET up to the second ReLU
@@ -168,6 +168,13 @@ def test_volumes_and_the_mode_of_the_network():
     cam = GradCAM(model=net, target_layers=[net[0]])
     assert not net.training  # as in pytorch_grad_cam
     assert cam(x).shape == (1, 5, 6, 7)
+    assert not any(m._forward_hooks or m._backward_hooks or m._forward_pre_hooks for m in net.modules())
+
+
+def test_grad_cam_plus_plus_is_refused_where_it_divides_by_nothing():
+    net = seeded(lambda: nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(72, 2)))
+    with pytest.raises(UnsupportedModelError, match="after a ReLU"):
+        GradCAMPlusPlus(net, [net[0]])(50 * PICTURES, [ClassifierOutputTarget(0)] * 2)
 
 
 def test_guided_backpropagation_of_one_picture():

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+
+os.environ.setdefault("KERAS_BACKEND", "torch")
 
 import matplotlib.pyplot as plt
 import pytest
@@ -27,6 +33,7 @@ PAGES = (
     "docs/from_pytorch_grad_cam.md",
     "docs/book.md",
 )
+BOOK = "docs/book.md"
 EVERY_PAGE = ("README.md", *(f"docs/{p.name}" for p in sorted((ROOT / "docs").glob("*.md"))))
 PYTHON = re.compile(r"^```python\n(.*?)^```", re.MULTILINE | re.DOTALL)
 
@@ -55,17 +62,37 @@ def run(blocks, page, names):
 @pytest.mark.parametrize("page", PAGES)
 @pytest.mark.usefixtures("unwritten_pictures")
 def test_python_of_a_page_runs(page, tmp_path, monkeypatch):
-    if page in {"docs/from_captum.md", "docs/from_pytorch_grad_cam.md", "docs/book.md"}:
+    if page in {"docs/from_captum.md", "docs/from_pytorch_grad_cam.md", BOOK}:
         pytest.importorskip("torch")
+    if page == BOOK:
+        pytest.importorskip("jax")
+        pytest.importorskip("keras")
     monkeypatch.chdir(tmp_path)
     # where labels stand in figures is looked at in the tests of figures
     monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
-    blocks = [b for b in python_of(page) if "net, " not in b]
+    blocks = [b for b in python_of(page) if "net, " not in b or page == BOOK]
     assert blocks
     names = {}
     run(blocks, page, names)
+    if page == BOOK:  # its last line of Keras, and what it says of the others
+        assert names["importance"]["dice"].values < names["importance"]["dice"].std_error
+        assert list(names["model"].feature_importances_.argsort()[::-1]).index(10) == 4
+        assert abs(names["e"].values - names["saliency"]).max() < 1e-6
     if page == "docs/start.md":  # the list of methods goes on with its model
         run(python_of("docs/methods.md"), "docs/methods.md", names)
+
+
+@pytest.mark.skipif(not (find_spec("keras") and find_spec("jax")), reason="needs Keras and JAX")
+def test_python_of_the_book_about_keras_runs_on_jax(tmp_path):
+    """In a process of its own, since Keras has one backend a process."""
+    (block,) = [b for b in python_of(BOOK) if "import keras" in b]
+    before = "import jax, numpy as np, whybox as wb\nfrom sklearn.datasets import load_digits\ndigits = load_digits()\n"
+    after = "assert keras.backend.backend() == 'jax'\nassert abs(e.values - saliency).max() < 1e-6\nassert 'keras model on jax' in e.evidence.model\n"
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", f"import sys\nsys.path[:0] = {sys.path!r}\n{before}{block.lstrip()}\n{after}"],
+        env={**os.environ, "KERAS_BACKEND": "jax"}, cwd=tmp_path, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
 
 
 @pytest.mark.usefixtures("unwritten_pictures")
