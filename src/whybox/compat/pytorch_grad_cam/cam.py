@@ -79,7 +79,7 @@ class BaseCAM:
             return self._maps(x, targets)
         maps = [self._maps(x * light, targets) for light in LIGHTS]
         maps += [self._maps(x.flip(-1) * light, targets)[..., ::-1] for light in LIGHTS]
-        return np.mean(maps, axis=0, dtype=np.float32)
+        return np.asarray(np.mean(maps, axis=0), dtype=np.float32)
 
     def __enter__(self) -> BaseCAM:
         """Return itself: there is nothing to be released, as no hooks stay."""
@@ -187,4 +187,4 @@ class GuidedBackpropReLUModel:
         with no_progress_bars(hidden=True):
             e: Any = saliency(self.model, input_img.detach()[:1], target_category, "guided_backprop", reduce=None, channel_axis=1)  # fmt: skip
         self.explanation = e
-        return np.moveaxis(e.values[0], 0, -1).astype(np.float32)
+        return np.asarray(np.moveaxis(e.values[0], 0, -1), dtype=np.float32)

@@ -73,13 +73,15 @@ class NeuronConductance(LayerAttribution):
         )
         if not all(t.is_floating_point() for t in call.tensors):
             raise InputError(Argument("inputs"), " hold whole numbers, which have no path to a baseline.")
-        steps, side = check_whole_number("n_steps", n_steps), "input" if attribute_to_neuron_input else "output"
+        steps = check_whole_number("n_steps", n_steps)
+        side: LayerSide = "input" if attribute_to_neuron_input else "output"
         nodes, weights = np.polynomial.legendre.leggauss(steps)
         starts = call.baseline_arrays(baselines)
         along = _along(call, starts, (nodes + 1) / 2)
         arrays = [i.x for i in along.inputs]
         slopes = _score_by_neuron(along, arrays, side, neuron_selector)
-        neuron = as_network(_Neuron(call.network.module, self.layer, side, neuron_selector))
+        network: Any = call.network  # of torch, whose module it is
+        neuron = as_network(_Neuron(network.module, self.layer, side, neuron_selector))
         with no_progress_bars(hidden=True):
             found: Any = saliency(neuron, along.inputs, None, "gradient", reduce=None)
         self.explanation = found if call.is_tuple else found[0]

@@ -61,7 +61,7 @@ class NoisyRows:
     @property
     def copies(self) -> int:
         """Number of copies of each row."""
-        return 2 * self.noise[0].shape[1]
+        return 2 * int(self.noise[0].shape[1])
 
     def inputs(self, which: slice) -> Any:
         """Return these copies of every row, a row's own together: (rows * copies, ...), a tuple if the inputs were one."""

@@ -54,6 +54,7 @@ def show_cam_on_image(
         raise OptionError(Argument("image_weight", image_weight), " must be between 0 and 1.")
     if np.max(img) > 1:
         raise InputError(Argument("img"), " must be floats between 0 and 1; divide it by 255.")
-    heat = colormaps["jet" if isinstance(colormap, int) else colormap](np.uint8(255 * np.asarray(mask)))[..., :3]
+    colour_of: Any = colormaps["jet" if isinstance(colormap, int) else colormap]
+    heat = colour_of(np.uint8(255 * np.asarray(mask)))[..., :3]
     both = (1 - image_weight) * (heat if use_rgb else heat[..., ::-1]) + image_weight * img
     return np.uint8(255 * (both / np.max(both)))  # type: ignore[return-value]  # of an array an array
