@@ -121,3 +121,89 @@ def test_the_kernel_explainer_of_shaps_readme_has_the_values_of_the_definition()
         ]
     )
     assert np.abs(answers("shap_kernel")["values"] - values).max() < 1e-9
+
+
+def hourly_rentals():
+    """A table as in scikit-learn's example of partial dependence: numbers and categories, behind steps."""
+    import pandas as pd
+    from sklearn.compose import ColumnTransformer
+    from sklearn.ensemble import HistGradientBoostingRegressor
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import OrdinalEncoder
+
+    rng, n, categories = np.random.default_rng(0), 300, ["season", "weather"]
+    X = pd.DataFrame(
+        {
+            "season": pd.Categorical(rng.choice(["spring", "summer", "fall", "winter"], n)),
+            "hour": rng.integers(0, 24, n).astype(float),
+            "temp": rng.normal(20, 8, n),
+            "humidity": rng.uniform(0.2, 1, n),
+            "weather": pd.Categorical(rng.choice(["clear", "misty", "rain"], n)),
+        }
+    )
+    y = X["temp"] * 3 * (X["humidity"] < 0.7) + 10 * np.sin(X["hour"] / 4) + 20 * (X["season"] == "summer")
+    steps = ColumnTransformer(
+        [("cat", OrdinalEncoder(), categories), ("num", "passthrough", ["hour", "temp", "humidity"])],
+        verbose_feature_names_out=False,
+    ).set_output(transform="pandas")
+    trees = HistGradientBoostingRegressor(categorical_features=categories, random_state=0, max_iter=20)
+    return make_pipeline(steps, trees).fit(X, y), X, categories
+
+
+def examples_of_inspection(inspection):
+    """The calls of scikit-learn's examples of partial dependence, in their order."""
+    model, X, categories = hourly_rentals()
+    common = {"subsample": 50, "n_jobs": 1, "grid_resolution": 20, "random_state": 0}
+    made = inspection.PartialDependenceDisplay.from_estimator
+    found = []
+    _, ax = plt.subplots(ncols=5)
+    display = made(model, X, features=[*X.columns], kind="average", categorical_features=categories, ax=ax, **common)
+    display.figure_.suptitle("one feature each")
+    found += [p.average for p in display.pd_results] + [p["grid_values"][0] for p in display.pd_results]
+    _, ax = plt.subplots(ncols=2, sharey=True)
+    display = made(model, X, features=["temp", "humidity"], kind="both", centered=True, ax=ax, **common)
+    found += [p.individual for p in display.pd_results] + [line.get_ydata() for line in display.lines_.ravel()]
+    _, ax = plt.subplots(ncols=3)
+    display = made(model, X, features=["temp", "humidity", ("temp", "humidity")], kind="average", ax=ax, **common)
+    found += [p.average for p in display.pd_results]
+    display = made(model, X, features=["temp", ("season", "weather")], categorical_features=categories, **common)
+    found += [p.average for p in display.pd_results]
+    display = made(model, X, ["temp"], kind="individual", ice_lines_kw={"alpha": 0.2}, pd_line_kw={"color": "red"})
+    display = made(model, X, ["temp", "humidity"])
+    display.plot(line_kw={"label": "one", "c": "red"})
+    display.plot(ax=display.axes_, line_kw={"label": "another"})
+    surface = inspection.partial_dependence(model, X, features=("temp", "humidity"), kind="average", grid_resolution=10)
+    x, y = np.meshgrid(surface["grid_values"][0], surface["grid_values"][1])
+    return [*found, x, y, surface.average[0].T]
+
+
+def test_examples_of_scikit_learn_have_its_numbers():
+    from sklearn import inspection as theirs
+
+    from whybox.compat.sklearn import inspection as ours
+
+    here, there = examples_of_inspection(ours), examples_of_inspection(theirs)
+    assert len(here) == len(there)
+    for ours_, theirs_ in zip(here, there, strict=True):
+        if theirs_.dtype.kind == "f":
+            np.testing.assert_allclose(ours_, theirs_, rtol=0, atol=1e-10)
+        else:
+            assert list(ours_) == list(theirs_)
+
+
+def test_permutation_importance_of_scikit_learns_example_is_within_its_noise():
+    from sklearn import inspection as theirs
+    from sklearn.datasets import load_breast_cancer
+    from sklearn.ensemble import RandomForestClassifier
+
+    from whybox.compat.sklearn import inspection as ours
+
+    X, y = load_breast_cancer(return_X_y=True, as_frame=True)
+    forest = RandomForestClassifier(n_estimators=20, random_state=42).fit(X[:300], y[:300])
+    here, there = (
+        of.permutation_importance(forest, X[300:], y[300:], n_repeats=10, random_state=42, n_jobs=1)
+        for of in (ours, theirs)
+    )
+    noise = np.hypot(there.importances_std, here.importances_std) / np.sqrt(10)
+    assert (np.abs(here.importances_mean - there.importances_mean) <= 4 * noise + 1e-3).all()
+    assert here.importances.shape == there.importances.shape

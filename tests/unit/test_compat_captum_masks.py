@@ -22,7 +22,7 @@ from captum_formulas import (
     shapley_by_hand,
 )
 from networks.small import Formula
-from whybox.compat.captum import attr
+from whybox.compat.captum import attr, metrics
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 
 # masks
@@ -256,6 +256,13 @@ def test_names_that_are_not_honoured_are_refused_by_name(name):
         _ = getattr(attr, name).anything
 
 
-def test_other_names_are_unknown():
+@pytest.mark.parametrize("name", metrics.REFUSED)
+def test_metrics_are_refused_by_name(name):
+    with pytest.raises(OptionError, match=rf"{name}.*wb.check"):
+        getattr(metrics, name)(NET, X)
+
+
+@pytest.mark.parametrize("module", [attr, metrics])
+def test_other_names_are_unknown(module):
     with pytest.raises(AttributeError, match="Nothing"):
-        _ = attr.Nothing
+        _ = module.Nothing

@@ -11,6 +11,7 @@ from captum_formulas import PICTURES
 from networks.small import cnn, pictures, seeded
 from whybox.compat import pytorch_grad_cam
 from whybox.compat.pytorch_grad_cam import GradCAM, GradCAMPlusPlus, GuidedBackpropReLUModel, LayerCAM, ScoreCAM
+from whybox.compat.pytorch_grad_cam.metrics import cam_mult_image, road
 from whybox.compat.pytorch_grad_cam.utils import model_targets
 from whybox.compat.pytorch_grad_cam.utils.image import deprocess_image, preprocess_image, show_cam_on_image
 from whybox.compat.pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
@@ -247,6 +248,14 @@ def test_names_that_are_not_honoured_are_refused_by_name(name):
         getattr(pytorch_grad_cam, name)(model=NET, target_layers=[NET[3]])
 
 
-def test_other_names_are_unknown():
+@pytest.mark.parametrize("module", [road, cam_mult_image])
+def test_metrics_are_refused_by_name(module):
+    for name in module.REFUSED:
+        with pytest.raises(OptionError, match=rf"{name}.*wb.check"):
+            getattr(module, name)()
+
+
+@pytest.mark.parametrize("module", [pytorch_grad_cam, road, cam_mult_image])
+def test_other_names_are_unknown(module):
     with pytest.raises(AttributeError, match="Nothing"):
-        _ = pytorch_grad_cam.Nothing
+        _ = module.Nothing
