@@ -332,12 +332,19 @@ def elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[F
     p = [power(i) for i in range(1, largest + 1)]
     out = [np.ones_like(p[0])]
     for k in range(1, largest + 1):
-        out.append(sum((-1) ** (i - 1) * out[k - i] * p[i - 1] for i in range(1, k + 1)) / k)
+        total = out[k - 1] * p[0]
+        for i in range(2, k + 1):
+            if i % 2:
+                total += out[k - i] * p[i - 1]
+            else:
+                total -= out[k - i] * p[i - 1]
+        total /= k
+        out.append(total)
     return out
 
 
 def set_sums(a: Floats, b: Floats, w: Floats, largest: int) -> list[Floats]:
     """Return sums over the sets of each size of prod_j w_j a_j b_j, for every two rows of signs."""
     return elementary_symmetric(
-        lambda i: (a * w**i) @ b.T if i % 2 else np.full((len(a), len(b)), (w**i).sum()), largest
+        lambda i: (a * w**i) @ b.T if i % 2 else (w**i).sum(), largest
     )
