@@ -222,12 +222,10 @@ def test_in_a_browser_without_a_network(reports, tmp_path, dark):
     if dark:
         common.append("--blink-settings=preferredColorScheme=0")
     shot = tmp_path / "shot.png"
-    subprocess.run(
-        [*common, "--window-size=1000,6000", f"--screenshot={shot}", path.as_uri()],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    dom = subprocess.run(
+        [*common, "--window-size=1000,6000", f"--screenshot={shot}", "--dump-dom", path.as_uri()],
+        check=True, capture_output=True, timeout=120, text=True,
+    ).stdout  # fmt: skip
     import matplotlib.image
 
     pixels = matplotlib.image.imread(shot)[..., :3]
@@ -239,9 +237,6 @@ def test_in_a_browser_without_a_network(reports, tmp_path, dark):
         r'"url":"(https?://[^"]+)"', (tmp_path / "net.json").read_text(encoding="utf-8", errors="replace")
     )
     assert not [u for u in requests if path.name in u]
-    dom = subprocess.run(
-        [*common, "--dump-dom", path.as_uri()], check=True, capture_output=True, timeout=120, text=True
-    ).stdout
     assert dom.count("<svg") == path.read_text(encoding="utf-8").count("<svg")
 
 
