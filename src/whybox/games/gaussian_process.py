@@ -345,6 +345,4 @@ def elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[F
 
 def set_sums(a: Floats, b: Floats, w: Floats, largest: int) -> list[Floats]:
     """Return sums over the sets of each size of prod_j w_j a_j b_j, for every two rows of signs."""
-    return elementary_symmetric(
-        lambda i: (a * w**i) @ b.T if i % 2 else (w**i).sum(), largest
-    )
+    return elementary_symmetric(lambda i: (a * w**i) @ b.T if i % 2 else (w**i).sum(), largest)
