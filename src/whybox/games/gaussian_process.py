@@ -292,7 +292,7 @@ def most_likely(
         pooled: whether errors of all games are over the variance of all; else the mean over games, of which one that has little variance counts most.
     """
     tiny = np.finfo(float).tiny
-    residual, eye = complement.T @ halves[subset], np.eye(complement.shape[1])
+    residual = complement.T @ halves[subset]
     kernels = [complement.T @ k[subset, subset] @ complement for k in kernels]
     freedom = len(residual)
     of_errors = np.einsum("gii->g", errors) / len(halves)
@@ -311,8 +311,10 @@ def most_likely(
         best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
         for decay in DECAYS_TRIED:
             covariance = sum(decay**k * kernel for k, kernel in enumerate(kernels)) + added
+            diagonal = np.diag(covariance).copy()
             for noise in NOISES_TRIED:
-                root = np.linalg.cholesky(covariance + noise * eye)
+                np.fill_diagonal(covariance, diagonal + noise)
+                root = np.linalg.cholesky(covariance)
                 whitened = dtrtrs(root.T, residual, lower=0, trans=1)[0]
                 squares = np.maximum((whitened**2).sum(axis=0), tiny)
                 unlikely = float(freedom * np.log(squares).mean() + 2 * np.log(np.diag(root)).sum())
