@@ -223,7 +223,7 @@ class Inputs:
             yield together, donor, from_other
             return
         for mask, donors in rounds:
-            columns = [j for p in np.flatnonzero(mask) for j in players[p]]
+            columns = [j for p in np.flatnonzero(mask).tolist() for j in players[p]]
             yield rows.with_columns_from(rows.rows(donors), columns), donors, np.tile(mask, (len(rows), 1))
 
     def _confirm_rows(self, rows: Table, encoded: Floats) -> None:
