@@ -12,6 +12,9 @@ os.environ.setdefault("MPLBACKEND", "agg")
 # networks here are small and run a few times: JAX takes longer to optimise them than to run them
 os.environ.setdefault("JAX_DISABLE_MOST_OPTIMIZATIONS", "true")
 os.environ.setdefault("JAX_TRACEBACK_FILTERING", "off")
+# compiled files are kept, those of pytest too, which rewrites 250 of them: they take half of the time that collecting takes, in each worker
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 sys.path.insert(0, str(Path(__file__).parent))
 
 import pytest

@@ -26,7 +26,7 @@ from whybox.methods.lime.exact import ExactLaws
 
 __all__ = ["OF_LINEAR", "OF_OWN_DRAWS", "OF_SAMPLES", "OF_TREES", "RUNS", "answer", "found"]
 
-RUNS = 2  # of each fault, in every run of the tests; a hundred under -m soak
+RUNS = 1  # of each fault, in every run of the tests; a hundred under -m soak
 Plant = Callable[[pytest.MonkeyPatch, np.random.Generator], None]
 
 

@@ -9,7 +9,7 @@
 #include "bindings/arrays.hpp"
 #include "effects/curves.hpp"
 #include "effects/effects.hpp"
-#include "effects/nearest.hpp"
+#include "effects/off_data.hpp"
 #include "simd/instruction_sets.hpp"
 
 namespace whybox::bindings {
@@ -206,16 +206,23 @@ void bind_effects(nb::module_& m) {
             nb::gil_scoped_release release;
             s.surface(which, out.data());
         }, "which"_a, "out"_a.noconvert());
-    m.def("nearest_squares", [](Matrix x, Matrix points, Vector<std::int64_t> itself, Vector<std::int64_t> starts, const char* instructions, Out<double> out) {
-        require(x.shape(1) == points.shape(1) && itself.size() == points.shape(0), "points must have the columns of the rows, and one entry of itself each");
-        require(starts.size() > 0 && starts(0) >= 0 && starts(starts.size() - 1) <= static_cast<std::int64_t>(points.shape(0)), "parts must lie among the points");
-        for (std::size_t p = 1; p < starts.size(); ++p) require(starts(p - 1) <= starts(p), "parts must come in order");
-        for (std::size_t k = 0; k < itself.size(); ++k) require(itself(k) < static_cast<std::int64_t>(x.shape(0)), "there is no such row");
-        require(out.size() == (starts.size() - 1) * x.shape(0), "out must be parts x rows");
+    m.def("off_data_shares", [](Matrix data, Vector<std::int64_t> changed, Vector<double> weights, double usual_share, Vector<std::int64_t> neighbours, std::size_t size,
+                                 Vector<std::int64_t> starts, const char* instructions, Out<double> shares, Out<double> squares) {
+        const auto count = static_cast<std::int64_t>(data.shape(0));
+        require(weights.size() == changed.size() && usual_share > 0.0 && usual_share <= 1.0, "changed rows must have one weight each, and the share must be above 0, at most 1");
+        for (std::size_t i = 0; i < changed.size(); ++i)
+            require(changed(i) >= 0 && changed(i) < count && (i == 0 || changed(i - 1) < changed(i)), "changed rows must be rows, in order");
+        require(size > 0 && neighbours.size() % size == 0, "all sets must have the same number of neighbours");
+        for (const auto k : span(neighbours)) require(k >= 0 && k < count, "there is no such row");
+        require((starts.size() == 2 || starts.size() == 5) && starts(0) == 0 && starts(starts.size() - 1) == static_cast<std::int64_t>(size), "parts must cover the neighbours: all, or four");
+        for (std::size_t p = 1; p < starts.size(); ++p) require(starts(p - 1) < starts(p), "parts must come in order, none empty");
+        const std::size_t sets = neighbours.size() / size;
+        require(shares.size() == sets * (starts.size() == 5 ? 1 + whybox::kHalfPairs : 1) && squares.size() == sets, "out must have a line for each set");
         const auto& set = whybox::instruction_set(instructions);
         nb::gil_scoped_release release;
-        whybox::nearest_squares(rows(x), rows(points), itself.data(), span(starts), set, out.data());
-    }, "x"_a.noconvert(), "points"_a.noconvert(), "itself"_a.noconvert(), "starts"_a.noconvert(), "instructions"_a, "out"_a.noconvert());
+        whybox::off_data_shares({rows(data), span(changed), span(weights), usual_share}, span(neighbours), size, span(starts), set, shares.data(), squares.data());
+    }, "data"_a.noconvert(), "changed"_a.noconvert(), "weights"_a.noconvert(), "usual_share"_a, "neighbours"_a.noconvert(), "size"_a, "starts"_a.noconvert(), "instructions"_a,
+       "shares"_a.noconvert(), "squares"_a.noconvert());
 }
 
 }  // namespace whybox::bindings

@@ -9,7 +9,7 @@ namespace whybox::WHYBOX_ISA {
 inline void nearest_squares(const NearestRows& q) {
     using V = Lanes<double>;
     constexpr int kVectors = kNearestGroup / V::width;
-    constexpr double infinity = __builtin_inf();
+    constexpr double infinity = __builtin_huge_val();
     const std::int64_t group = q.first_row / kNearestGroup;
     typename V::F nearest[kVectors];
     for (auto& n : nearest) n = V::broadcast(infinity);

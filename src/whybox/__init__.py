@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from whybox.models.remote import RemoteModel as RemoteModel
     from whybox.reporting.report import report as report
 
-__version__ = "0.1.0"
+__version__: str  # of the installed package; written once, in pyproject.toml
 
 _MODULE_OF_NAME = {
     "anchors": "whybox.api.anchors",
@@ -94,6 +94,8 @@ def __getattr__(name: str) -> Any:
         return import_module(f"whybox.{name}")
     if name in _MODULE_OF_NAME:
         return getattr(import_module(_MODULE_OF_NAME[name]), name)
+    if name == "__version__":
+        return import_module("importlib.metadata").version("whybox")
     raise AttributeError(f"module 'whybox' has no attribute {name!r}")
 
 

@@ -196,11 +196,15 @@ def product_games(
     threads: int,
     out: _F,
 ) -> None: ...
-def nearest_squares(
-    x: _F,
-    points: _F,
-    itself: npt.NDArray[np.int64],
+def off_data_shares(
+    data: _F,
+    changed: npt.NDArray[np.int64],
+    weights: _F,
+    usual_share: float,
+    neighbours: npt.NDArray[np.int64],
+    size: int,
     starts: npt.NDArray[np.int64],
     instructions: str,
-    out: _F,
+    shares: _F,
+    squares: _F,
 ) -> None: ...

@@ -13,6 +13,7 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 import pytest
+from scipy.special import ndtri
 
 import whybox as wb
 import zoo
@@ -69,6 +70,8 @@ def _unlink(link, out):
         "anomaly score": lambda v: -link.scale * np.log2(-v),
         "inverse target transform": np.log1p,
         "sigmoid": lambda p: np.log(p / (1 - p)) / link.scale,
+        "probit": ndtri,
+        "softmax": lambda p: np.log(p / p[:, :1]),  # of MNLogit, whose first class has the sum 0
     }[link.name](out)
 
 

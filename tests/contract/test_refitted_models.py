@@ -22,7 +22,9 @@ from whybox.models.additive import Additive
 from whybox.models.linear import Linear
 from whybox.models.registry import as_model
 
-EXACT = [case for case in zoo.CASES if case.verdict == "exact"]
+EXACT = [
+    c for c in zoo.CASES if c.verdict == "exact" and c.library != "statsmodels"
+]  # whose results are not fitted again
 KINDS = {case.name.split(",")[0]: case.name for case in reversed(EXACT)}  # the first case of each class of models
 
 

@@ -155,9 +155,9 @@ def test_refits_are_checked_too():
     assert together.predictions == 4 * alone.predictions
 
 
-@pytest.mark.parametrize("part", range(5))
+@pytest.mark.parametrize("part", range(3))
 def test_right_answers_are_never_refused(part):
-    """Two hundred answers over models, tables, kinds, scales, outputs of any size."""
+    """A hundred and twenty answers, the first of ten thousand below, over models, tables, kinds, scales, outputs of any size."""
     answers = [sound_answer(seed, every=4) for seed in range(40 * part, 40 * (part + 1))]
     refused = sum(a.startswith("refused") for a in answers)
     assert refused < len(answers) / 2

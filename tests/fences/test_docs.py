@@ -18,7 +18,7 @@ PAGES = [
     *BENCHMARKS,
 ]
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
-MAX_LINE = 150
+MAX_LINE = 120
 SUFFIXES = (".py", ".pyi", ".cpp", ".hpp")
 
 
@@ -34,6 +34,12 @@ def prose(page):
             fenced = not fenced
         elif not fenced and not line.startswith(("|", "    ")):
             yield number, line
+
+
+def lines_that_wrap(page):
+    """The lines of a page with their numbers, code among them; a row of a table is one line whatever it holds."""
+    lines = page.read_text(encoding="utf-8").splitlines()
+    return [(number, line) for number, line in enumerate(lines, 1) if not line.startswith("|")]
 
 
 def spans(text):
@@ -56,7 +62,7 @@ def rooms():
 
 @pytest.mark.parametrize("page", PAGES, ids=name)
 def test_lines_are_short(page):
-    long = [f"{name(page)}:{number}: {len(line)}" for number, line in prose(page) if len(line) > MAX_LINE]
+    long = [f"{name(page)}:{number}: {len(line)}" for number, line in lines_that_wrap(page) if len(line) > MAX_LINE]
     assert not long, f"longer than {MAX_LINE} characters: {long}"
 
 
@@ -64,6 +70,23 @@ def test_lines_are_short(page):
 def test_links_lead_somewhere(page):
     links = re.findall(r"\]\(([^)#:]+)(?:#[^)]*)?\)", "\n".join(line for _, line in prose(page)))
     assert [link for link in links if not (page.parent / link).exists()] == []
+
+
+def anchors(page):
+    """The anchors of a page's headings, as code hosts and the site make them."""
+    headings = [
+        re.sub(r"\[([^]]*)\]\([^)]*\)", r"\1", line.lstrip("#").strip())
+        for _, line in prose(page)
+        if line.startswith("#")
+    ]
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name)
+def test_links_to_parts_of_pages_lead_there(page):
+    text = "\n".join(line for _, line in prose(page))
+    links = re.findall(r"\]\(([^)#:]*)#([^)]+)\)", text)
+    assert [f"{to}#{part}" for to, part in links if part not in anchors(page.parent / to if to else page)] == []
 
 
 def test_the_layout_names_every_room_and_files_that_exist():

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-import method_tables
+import method_lists
 import whybox
 import zoo
 
@@ -51,6 +51,18 @@ def modules():
     }
 
 
+@cache
+def nodes(path):
+    """All nodes of a file's syntax tree, parsed once for all tests here."""
+    return tuple(ast.walk(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _trees_forgotten():
+    yield
+    nodes.cache_clear()
+
+
 def room(module):
     parts = module.split(".")
     return parts[1] if len(parts) > 1 else "__init__"
@@ -63,12 +75,12 @@ def imports(path):
 
 
 def _imports(path):
-    tree, known = ast.parse(path.read_text(encoding="utf-8")), {*modules().values(), "whybox._native"}
+    known = {*modules().values(), "whybox._native"}
     skipped = set()
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.unparse(node.test):
             skipped |= {id(n) for n in ast.walk(node)}
-    for node in ast.walk(tree):
+    for node in nodes(path):
         if id(node) in skipped:
             continue
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "whybox":
@@ -116,7 +128,7 @@ def test_methods_do_not_import_each_other():
 def every_import(path):
     """Those for type checkers too, and modules that are named in a text: ``import_module("whybox.adapters")``."""
     known = set(modules().values()) - {"whybox"}
-    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+    for node in nodes(path):
         if isinstance(node, ast.ImportFrom) and node.module and node.module.split(".")[0] == "whybox":
             for alias in node.names:
                 deeper = f"{node.module}.{alias.name}"
@@ -162,7 +174,7 @@ def test_nothing_reads_words_for_people_to_decide():
     """Titles, notes and the like are shown, never compared with a text: what decides is data (an id, a flag)."""
     wrong = []
     for path, module in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
                 tested = node.func.value if node.func.attr in ("startswith", "endswith") else None
             elif isinstance(node, ast.Compare) and isinstance(node.ops[0], (ast.In, ast.NotIn)):
@@ -186,8 +198,12 @@ def test_model_libraries_are_known_to_their_adapters_only():
         "whybox.cli.demo": {"sklearn"},
         **{
             f"whybox.compat.captum.attr.{name}": {"torch"}
-            for name in ("call", "forward", "gradients", "layers", "perturbation")
+            for name in ("call", "forward", "gradients", "layers", "neurons", "noise", "noisy_rows", "perturbation")
         },  # its tensors
+        **{
+            f"whybox.compat.pytorch_grad_cam.{name}": {"torch"}
+            for name in ("cam", "utils.image", "utils.model_targets")
+        },
         "whybox.compat.shap.backgrounds": {"sklearn"},  # kmeans
         "whybox.compat.shap.cohorts": {"sklearn"},  # its own small tree
         "whybox.compat.shap.datasets": {"sklearn"},  # data sets
@@ -202,7 +218,7 @@ def test_model_libraries_are_known_to_their_adapters_only():
         "whybox.methods.importance.scorers": {"sklearn"},  # its scorers, and what they take for an estimator
     }
     for path, module in modules().items():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in nodes(path):
             names = (
                 [a.name for a in node.names]
                 if isinstance(node, ast.Import)
@@ -386,7 +402,7 @@ def test_files_and_functions_are_short():
             long.append(f"{relative}: {len(text.splitlines())} lines")
         if not path.is_relative_to(SRC):
             continue
-        for node in ast.walk(ast.parse(text)):
+        for node in nodes(path):
             if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)):
                 body = node.body[1:] if ast.get_docstring(node) else node.body
                 lines = (node.end_lineno - body[0].lineno + 1) if body else 0
@@ -425,9 +441,9 @@ def test_docs_list_every_kind_of_model():
     assert inside == zoo.table(), "run: python tests/zoo --write"
 
 
-@pytest.mark.parametrize("page", method_tables.PAGES, ids=lambda p: p.name)
+@pytest.mark.parametrize("page", method_lists.PAGES, ids=lambda p: p.name)
 def test_docs_list_every_method(page):
-    assert method_tables.inside(page) == method_tables.PAGES[page](), "run: python tests/method_tables.py --write"
+    assert method_lists.inside(page) == method_lists.PAGES[page](), "run: python tests/method_lists.py --write"
 
 
 def test_readme_and_ci_run_the_same_two_commands():

@@ -273,3 +273,16 @@ def test_whole_numbers_have_a_baseline_where_the_path_is_the_layer_s():
         wb.saliency(net, ids, 1, "layer_integrated_gradients", layer="hidden")
     with pytest.raises(InputError, match="whole number"):
         wb.saliency(net, ids, 1, "layer_integrated_gradients", layer="hidden", baseline=0.5)
+
+
+def test_conductance_from_a_baseline_on_a_kink():
+    """Zeros are on the kink of every ReLU without biases, where torch's derivative is 0: the path's first gradient is taken just after it."""
+    draw = torch.Generator().manual_seed(0)
+    net = torch.nn.Sequential(
+        torch.nn.Linear(3, 4, bias=False), torch.nn.ReLU(), torch.nn.Linear(4, 2, bias=False)
+    ).eval()
+    x = torch.randn(5, 3, generator=draw)
+    found = wb.saliency(net, x, 1, "conductance", layer="0", baseline=0, steps=4)
+    units = net[0](x)
+    expected = units.relu() * net[2].weight[1]  # the network is linear on the way from 0
+    assert np.allclose(found.values, expected.detach().numpy(), atol=1e-5)

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-import method_tables
+import method_lists
 import whybox as wb
 import zoo
 from whybox.cli.main import main
@@ -180,9 +180,9 @@ def test_a_report_finds_an_effect(quantile, tmp_path):
 
 def test_the_docs_find_an_effect(quantile):
     assert (
-        "| `quantile` | Quantile over the rows | a quantile of the rows' own curves |" in method_tables.every_method()
+        "- **`quantile`** (Quantile over the rows): a quantile of the rows' own curves." in method_lists.every_method()
     )
-    assert "`quantile`" not in method_tables.inside(method_tables.DOCS / "methods.md")
+    assert "`quantile`" not in method_lists.inside(method_lists.DOCS / "methods.md")
 
 
 @pytest.mark.usefixtures("unwritten_pictures")
@@ -215,7 +215,7 @@ def test_a_method_of_importance(write, tmp_path):
             model, X, tmp_path / "r.html", methods=["half"], sections=[s for s in SECTIONS if s.anchor == "importance"]
         )
         assert "Half the importance" in (tmp_path / "r.html").read_text(encoding="utf-8")
-        assert "| `half` |" in method_tables.every_method()
+        assert "- **`half`** (" in method_lists.every_method()
 
 
 @pytest.mark.usefixtures("unwritten_pictures")
@@ -249,4 +249,4 @@ def test_a_method_of_saliency(write, tmp_path, capsys):
         with pytest.raises(SystemExit):
             main(["saliency", "--help"])
         assert "itself the input factor=1.0" in re.sub(r"\s+", " ", capsys.readouterr().out)
-        assert '| `"itself"` | the input | `factor=1.0` |' in method_tables.of_saliency()
+        assert '- **`"itself"`**: the input. *Options*: `factor=1.0`.' in method_lists.of_saliency()

@@ -22,7 +22,7 @@ from captum_formulas import (
     shapley_by_hand,
 )
 from networks.small import Formula
-from whybox.compat.captum import attr
+from whybox.compat.captum import attr, metrics
 from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 
 # masks
@@ -153,12 +153,15 @@ def test_values_of_groups_stand_in_the_column_of_their_number():
 REFUSALS = {
     "a rule": (lambda: attr.IntegratedGradients(NET).attribute(X, target=1, method="riemann_trapezoid"), "Gauss-Legendre"),
     "not multiplied": (lambda: attr.IntegratedGradients(NET, multiply_by_inputs=False), "divide"),
-    "noise of a path": (lambda: attr.NoiseTunnel(attr.IntegratedGradients(NET)), "NoiseTunnel\\(Saliency"),
-    "noise of absolutes": (lambda: attr.NoiseTunnel(attr.Saliency(NET)).attribute(X, target=1), "abs=False"),
-    "noise of two": (lambda: attr.NoiseTunnel(attr.Saliency(TWO)).attribute((X, OTHER), target=1, abs=False), "noise=0.15"),
+    "noise of no method": (lambda: attr.NoiseTunnel(NET), "whybox.compat.captum.attr"),
+    "noise in a tunnel": (lambda: attr.NoiseTunnel(attr.NoiseTunnel(attr.Saliency(NET))), "NoiseTunnel"),
+    "widths of three": (lambda: attr.NoiseTunnel(attr.Saliency(TWO)).attribute((X, OTHER), stdevs=(1, 1, 1), target=1), "each of the 2 inputs"),
+    "baselines under noise": (lambda: attr.NoiseTunnel(attr.Saliency(NET)).attribute(X, draw_baseline_from_distrib=True, target=1), "GradientShap"),
+    "a neuron that is not there": (lambda: attr.NeuronConductance(NET, NET[1]).attribute(X, 99, target=1), "neuron_selector=99"),
+    "a neuron of other axes": (lambda: attr.NeuronConductance(NET, NET[1]).attribute(X, (1, 2), target=1), "must have 1 numbers"),
+    "several neurons": (lambda: attr.NeuronConductance(NET, NET[1]).attribute(X, lambda a: a, target=1), "one number of each row"),
+    "points of a neuron": (lambda: attr.NeuronConductance(NET, NET[1]).attribute(X, 1, target=1, method="riemann_left"), "Gauss-Legendre"),
     "a kind of noise": (lambda: attr.NoiseTunnel(attr.Saliency(NET)).attribute(X, "smooth", target=1), "smoothgrad"),
-    "noisy baselines": (lambda: attr.GradientShap(NET).attribute(X, BASE, stdevs=0.1, target=1), "without noise"),
-    "delta of samples": (lambda: attr.GradientShap(NET).attribute(X, BASE, target=1, return_convergence_delta=True), "completeness_error"),
     "own rule": (lambda: attr.DeepLift(NET).attribute(X, target=1, custom_attribution_func=max), "multipliers"),
     "eps": (lambda: attr.DeepLift(NET, eps=1e-3), "threshold"),
     "channels of grad-cam": (lambda: attr.LayerGradCam(CNN, CNN[2]).attribute(PICTURES, 1, attr_dim_summation=False), "conductance"),
@@ -220,8 +223,10 @@ def test_inputs_that_do_not_suit_are_refused():
             attr.FeatureAblation(NET).attribute(nothing, target=1)
     with pytest.raises(InputError, match="first axis is the rows"):
         attr.Saliency(TWO).attribute((X, OTHER[:2]), target=1)
-    with pytest.raises(InputError, match="leave the row out"):
-        attr.NoiseTunnel(attr.Saliency(NET)).attribute(0 * X, target=1, abs=False)
+    with pytest.raises(InputError, match="floats"):
+        attr.NoiseTunnel(attr.Saliency(READER)).attribute(IDS, target=1)
+    with pytest.raises(InputError, match="no path"):
+        attr.NeuronConductance(READER, READER.embedding).attribute(IDS, (0, 1), target=1)
     for mask in (torch.zeros(3, 6, dtype=int), torch.zeros(1, 5, dtype=int), torch.zeros(1, 6), torch.full((1, 6), -1)):
         with pytest.raises(InputError, match="feature_mask"):
             attr.FeatureAblation(NET).attribute(X, target=1, feature_mask=mask)
@@ -251,6 +256,13 @@ def test_names_that_are_not_honoured_are_refused_by_name(name):
         _ = getattr(attr, name).anything
 
 
-def test_other_names_are_unknown():
+@pytest.mark.parametrize("name", metrics.REFUSED)
+def test_metrics_are_refused_by_name(name):
+    with pytest.raises(OptionError, match=rf"{name}.*wb.check"):
+        getattr(metrics, name)(NET, X)
+
+
+@pytest.mark.parametrize("module", [attr, metrics])
+def test_other_names_are_unknown(module):
     with pytest.raises(AttributeError, match="Nothing"):
-        _ = attr.Nothing
+        _ = module.Nothing

@@ -15,6 +15,11 @@ DOCS = Path(__file__).parents[2] / "docs"
 MODULES = {
     "from_sklearn.md": ["sklearn.inspection"],
     "from_captum.md": ["captum.attr"],
+    "from_pytorch_grad_cam.md": [
+        "pytorch_grad_cam",
+        "pytorch_grad_cam.utils.image",
+        "pytorch_grad_cam.utils.model_targets",
+    ],
     "from_lime.md": [
         f"lime.{name}"
         for name in (
@@ -57,7 +62,7 @@ def results():
 
 @pytest.mark.parametrize("page", MODULES)
 def test_what_a_page_says_is_honoured_is_there(page):
-    if page == "from_captum.md":
+    if page in {"from_captum.md", "from_pytorch_grad_cam.md"}:
         pytest.importorskip("torch")
     known = {*results(), "plot"}
     for name in MODULES[page]:

@@ -7,7 +7,7 @@ import pytest
 
 from compat_models import BOOSTED, FLOWERS, KIND, OF_THREE, X
 from whybox.compat import shap
-from whybox.errors import OptionError
+from whybox.errors import InputError, OptionError
 
 
 @pytest.fixture(scope="module")
@@ -127,3 +127,34 @@ def test_the_older_waterfall_and_private_names(explained):
     ):
         with pytest.raises(OptionError, match=word):
             call()
+
+
+def test_pictures_with_a_map_for_each_output(monkeypatch):
+    import matplotlib.pyplot as plt
+
+    draw = np.random.default_rng(0)
+    values, pictures = draw.normal(size=(2, 6, 5, 3, 4)), draw.random((2, 6, 5, 3))
+    axes = shap.image_plot(values, pictures, labels=["a", "b", "c", "d"], true_labels=[7, 8], show=False)
+    assert axes.shape == (2, 5)
+    assert np.allclose(axes[1, 3].images[-1].get_array(), values[1, ..., 2].sum(axis=-1))
+    limit = np.percentile(np.abs(values[1].sum(axis=2)), 99.9)
+    assert axes[1, 1].images[-1].get_clim() == pytest.approx((-limit, limit))
+    assert [ax.get_title() for ax in axes[0]] == ["7", "a", "b", "c", "d"]
+    assert np.allclose(axes[0, 0].images[0].get_array(), pictures[0])
+    lists = shap.plots.image([values[..., 0], values[..., 1]], 255 * pictures, width=4, vmax=2.0, show=False)
+    assert lists.shape == (2, 3)
+    assert lists[0, 0].figure.get_size_inches()[0] == pytest.approx(4)
+    assert lists[0, 1].images[-1].get_clim() == (-2, 2)
+    grey = shap.image_plot(values[..., :1, 0], -pictures[..., :1], labels=[["one"], ["two"]], show=False)
+    assert grey.shape == (2, 2)
+    assert grey[1, 1].get_title() == "two"
+    monkeypatch.setattr(plt, "show", lambda: None)
+    assert shap.image_plot(values, pictures) is None
+    with pytest.raises(InputError, match="moveaxis"):
+        shap.image_plot(np.moveaxis(values, 3, 1), pictures)
+    with pytest.raises(InputError, match="pixel_values"):
+        shap.image_plot(values)
+    with pytest.raises(InputError, match="labels"):
+        shap.image_plot(values, pictures, labels=["a"])
+    with pytest.raises(OptionError, match="cmap"):
+        shap.image_plot(values, pictures, cmap="jet")

@@ -4,6 +4,8 @@ import dataclasses
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
 import torch
 from sklearn.datasets import load_iris
@@ -62,6 +64,22 @@ def test_the_joined_one_does_all_that_explanations_do(tmp_path):
     joined.save(tmp_path / "e.whybox")
     same(wb.load(tmp_path / "e.whybox"), joined)
     joined.plot.beeswarm()
+
+
+@pytest.mark.parametrize("library", ["pandas", "polars", "pyarrow", "numpy"])
+def test_saved_parts_join_with_each_other_and_with_fresh_ones(library, tmp_path):
+    rows = X if library == "pandas" else pl.DataFrame(X) if library == "polars" else pa.table(dict(X))
+    rows = X.to_numpy() if library == "numpy" else rows
+    parts = [wb.explain(MODEL, rows[a : a + 20] if library != "pyarrow" else rows.slice(a, 20)) for a in (0, 20)]
+    for i, part in enumerate(parts):
+        part.save(tmp_path / f"{i}.whybox")
+    first, second = (wb.load(tmp_path / f"{i}.whybox") for i in range(2))
+    fresh = wb.concat(parts)
+    for joined in (wb.concat([first, second]), *([] if library == "numpy" else [wb.concat([first, parts[1]])])):
+        same(joined, fresh)
+        assert joined.data.names == fresh.data.names or library == "numpy"
+        assert list(joined.data[25].values()) == list(fresh.data[25].values())
+        assert joined.to_frame().shape[0] == 40
 
 
 def test_parts_of_one_explanation_count_once_and_keep_their_order():

@@ -2,16 +2,20 @@ from __future__ import annotations
 
 import numpy as np
 import pandas as pd
+import polars as pl
+import pyarrow as pa
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.ensemble import RandomForestRegressor
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import FunctionTransformer
 
 import whybox as wb
+from whybox.data.cells import object_cells
 from whybox.data.table import as_table
 from whybox.errors import ColumnsError, DtypeError, NonFiniteError, UnsupportedModelError
-from whybox.models.inputs import NumberEncoder
+from whybox.models.inputs import Inputs, NumberEncoder
 
 RNG = np.random.default_rng(0)
 X = pd.DataFrame(RNG.normal(size=(80, 3)), columns=["a", "b", "c"])
@@ -297,3 +301,47 @@ def test_names_that_leave_the_same_pieces_are_refused_by_that_reason(names, tmp_
     if (learnt != own).any():
         with pytest.raises(DtypeError, match=r"XGBoost before 3\.4 damages"):
             wb.effects(model, rows[:50], "c")
+
+
+def tables_to_mix():
+    n = 7
+    frame = pd.DataFrame(
+        {
+            "whole": np.arange(n),
+            "real": [0.0, -0.0, np.nan, 1.5, 2.5, 3.5, 4.5],
+            "text": ["a", None, "b", "c", "d", "e", "f"],
+            "kind": pd.Categorical(list("xyzxyzx"), categories=list("zyxw")),
+            "day": pd.date_range("2024-03-01", periods=n, freq="37h", tz="Europe/Berlin"),
+        },
+        index=list("ABCDEFG"),
+    )
+    numbers = np.arange(n * 5.0).reshape(n, 5)
+    return {
+        "pandas": frame,
+        "numbers in pandas": pd.DataFrame(numbers),
+        "polars": pl.from_pandas(frame.drop(columns="kind").assign(more=1)),
+        "polars with categories": pl.from_pandas(frame),  # is mixed a round at a time
+        "pyarrow": pa.Table.from_pandas(frame.drop(columns="kind").assign(more=1), preserve_index=False),
+        "array": numbers,
+        "objects": frame.to_numpy(),
+        "sparse": csr_matrix(numbers * (numbers % 3 > 0)),
+    }
+
+
+@pytest.mark.parametrize("kind", tables_to_mix())
+def test_rounds_mixed_in_one_table_are_those_mixed_one_by_one(kind, monkeypatch):
+    rows, players = as_table(tables_to_mix()[kind]), ((0,), (1, 3), (2,), (4,))
+    found = []
+    for _ in range(2):
+        mixtures = list(Inputs._mixtures(rows, players))
+        cells = [
+            np.concatenate([object_cells(table, p) for table, _, _ in mixtures]).tolist() for p in range(rows.width)
+        ]
+        found.append((cells, *(np.concatenate([m[i] for m in mixtures]) for i in (1, 2))))
+        assert len(mixtures) == (1 if kind != "polars with categories" and len(found) == 1 else 10)
+        monkeypatch.setattr("whybox.models.inputs.mix_cells", lambda *_: None)
+    together, alone = found
+    assert repr(together[0]) == repr(alone[0])  # NaN and None too
+    np.testing.assert_array_equal(together[1], alone[1])
+    np.testing.assert_array_equal(together[2], alone[2])
+    assert 0 < together[2].mean() < 1

@@ -110,3 +110,16 @@ def test_edges_as_text():
     assert edge_texts(np.array([36e5, 72e5]), kind="duration") == ["3.6 seconds", "7.2 seconds"]
     assert edge_texts(np.array([2 * 86_400e6, 3.5 * 86_400e6]), kind="duration") == ["2 days", "3.5 days"]
     assert edge_texts(np.array([0.0, 1.75]), origin=FAR) == [str(FAR), str(FAR + 1)]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_bins_of_weighted_rows_are_those_of_repeated_rows(seed):
+    """By the inverted distribution function, in which NumPy 1 knows no weights."""
+    from whybox.methods.common.bins import _weighted_percentiles
+
+    rng = np.random.default_rng(seed)
+    values, times = rng.integers(0, 12, 25).astype(float), rng.integers(0, 5, 25)
+    times[0] = 7  # never all the same
+    percent = (10, 25, 50, 75, 90)
+    repeated = np.percentile(np.repeat(values, times), percent, method="inverted_cdf")
+    np.testing.assert_array_equal(_weighted_percentiles(values, times / 4, percent), repeated)

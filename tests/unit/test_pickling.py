@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
+from functools import partial
 
+import cloudpickle
+import joblib
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -289,3 +293,34 @@ def test_checks_and_errors_come_back():
         assert str(through(error)) == str(error)
         assert vars(through(error)) == vars(error)
         assert type(through(error)) is type(error)
+
+
+def by_joblib(obj):
+    file = io.BytesIO()
+    joblib.dump(obj, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
+WAYS = {
+    **{f"pickle {p}": partial(lambda p, obj: pickle.loads(pickle.dumps(obj, p)), p) for p in range(2, 6)},
+    "cloudpickle": lambda obj: pickle.loads(cloudpickle.dumps(obj)),
+    "joblib": by_joblib,
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_results_and_explainers_by_every_way_of_copying(frame, forest, way):
+    rows = frame[:20]
+    e = wb.explain(forest, rows[:4], rows)
+    effects, plan = wb.effects(forest, rows, ["c0"]), wb.plan(wb.explain, forest, rows)
+    for result in (e, e[0], e[:, "c1"], effects["c0"], wb.importance(forest, rows), wb.lime(forest, rows[:2], rows)):
+        back = WAYS[way](result)
+        assert back.values.tobytes() == result.values.tobytes()
+        assert (repr(back), back.evidence) == (repr(result), result.evidence)
+    assert WAYS[way](effects)["c0"].values.tobytes() == effects["c0"].values.tobytes()
+    assert repr(WAYS[way](plan)) == repr(plan)
+    for explainer in (wb.explainers.TreeShap(forest, rows), wb.explainers.ExactShap(forest, rows)):
+        assert WAYS[way](explainer)(rows[:3]).values.tobytes() == explainer(rows[:3]).values.tobytes()

@@ -222,12 +222,10 @@ def test_in_a_browser_without_a_network(reports, tmp_path, dark):
     if dark:
         common.append("--blink-settings=preferredColorScheme=0")
     shot = tmp_path / "shot.png"
-    subprocess.run(
-        [*common, "--window-size=1000,6000", f"--screenshot={shot}", path.as_uri()],
-        check=True,
-        capture_output=True,
-        timeout=120,
-    )
+    dom = subprocess.run(
+        [*common, "--window-size=1000,6000", f"--screenshot={shot}", "--dump-dom", path.as_uri()],
+        check=True, capture_output=True, timeout=120, text=True,
+    ).stdout  # fmt: skip
     import matplotlib.image
 
     pixels = matplotlib.image.imread(shot)[..., :3]
@@ -239,9 +237,6 @@ def test_in_a_browser_without_a_network(reports, tmp_path, dark):
         r'"url":"(https?://[^"]+)"', (tmp_path / "net.json").read_text(encoding="utf-8", errors="replace")
     )
     assert not [u for u in requests if path.name in u]
-    dom = subprocess.run(
-        [*common, "--dump-dom", path.as_uri()], check=True, capture_output=True, timeout=120, text=True
-    ).stdout
     assert dom.count("<svg") == path.read_text(encoding="utf-8").count("<svg")
 
 
@@ -257,7 +252,7 @@ def test_the_truth_in_the_place_of_the_path_is_refused(tmp_path, monkeypatch):
     assert [p.name for p in tmp_path.iterdir()] == ["named.html"]
 
 
-@pytest.mark.usefixtures("_labels_anywhere")
+@pytest.mark.usefixtures("_labels_anywhere", "unwritten_pictures")
 @pytest.mark.parametrize("name", ["RandomForestRegressor", "LGBMClassifier, multiclass"])
 @pytest.mark.parametrize("most", [20_000, 150])  # of more rows, effects are taken over some
 def test_a_report_asks_the_model_once_about_each_row(tmp_path, monkeypatch, name, most):
@@ -280,7 +275,7 @@ def test_a_report_asks_the_model_once_about_each_row(tmp_path, monkeypatch, name
     assert "Which features act together" in text
 
 
-@pytest.mark.usefixtures("_labels_anywhere")
+@pytest.mark.usefixtures("_labels_anywhere", "unwritten_pictures")
 def test_effects_in_a_report_are_those_of_effects(tmp_path, monkeypatch):
     """The rows are not compared once more, and not a bit changes."""
     from whybox.reporting.sections import effects as section
@@ -320,7 +315,7 @@ def test_every_section_is_declared_in_its_own_file_and_shows_the_methods_of_the_
     assert shown <= {s.anchor for s in SECTIONS}
 
 
-@pytest.mark.usefixtures("_labels_anywhere")
+@pytest.mark.usefixtures("_labels_anywhere", "unwritten_pictures")
 def test_methods_that_are_named_answer_the_question_of_the_report(tmp_path):
     """The shap block is about the same players, output, scale and background as the report; with the defaults it would be another question."""
     from unittest.mock import patch

@@ -21,7 +21,7 @@ from whybox.reporting.sections.threshold import Counts, rate_text
 
 
 @pytest.fixture(autouse=True)
-def _labels_anywhere(monkeypatch):
+def _labels_anywhere(monkeypatch, unwritten_pictures):
     monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
 
 

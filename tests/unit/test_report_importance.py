@@ -46,6 +46,7 @@ def test_with_a_truth_it_shows_the_question_the_rows_the_error_and_the_numbers(t
     assert "<h3>How far each feature moves predictions</h3>" in text
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_the_role_of_the_rows_is_said_or_asked_for(tmp_path):
     model, rows = zoo.built("RandomForestRegressor")
     rows, y = rows[:30], zoo.y()[:30]
@@ -93,6 +94,7 @@ def test_without_a_truth_it_is_the_mean_size_of_attributions(tmp_path):
     assert text.count("<svg") == 1
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_of_many_rows_some_are_taken_evenly(tmp_path, monkeypatch):
     monkeypatch.setattr("whybox.reporting.sections.importance.MAX_ROWS", 40)
     model, rows = zoo.built("XGBClassifier, binary:logistic")
@@ -118,6 +120,7 @@ def test_where_the_loss_is_not_defined_the_page_says_why(tmp_path, name, truth, 
     assert "Mean absolute attribution over all rows" in text
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_one_of_several_outputs_has_its_truth(tmp_path):
     model, rows = zoo.built("DecisionTreeRegressor, several outputs")
     output = wb.explain(model, rows[:2]).output_names[1]
@@ -145,6 +148,7 @@ def test_a_test_that_is_named_shows_its_p_values(tmp_path):
     assert f"<td>{number_text(float(e.extras['p_value'][1][j]), 2)}</td>" in text
 
 
+@pytest.mark.usefixtures("unwritten_pictures")
 def test_the_command_line_names_truth_and_role(tmp_path, capsys, monkeypatch):
     monkeypatch.setattr("whybox.reporting.report.report", partial(wb.report, sections=MATTERS))
     model, rows = zoo.built("LGBMRegressor, regression")

@@ -20,7 +20,7 @@ from whybox.reporting.page import html_page
 
 
 @pytest.fixture(autouse=True)
-def _labels_anywhere(monkeypatch):
+def _labels_anywhere(monkeypatch, unwritten_pictures):
     monkeypatch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
 
 

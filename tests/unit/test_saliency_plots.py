@@ -140,6 +140,8 @@ def test_side_by_side():
     inside(axes[0].figure)
     with pytest.raises(OptionError, match="one shape"):
         e.plot.beside(maps("gradient")[:, :4])
+    with pytest.raises(OptionError, match="row=0"):
+        e.plot.beside(other, 1)
 
 
 @pytest.mark.parametrize("style", ["default", "dark_background"])
@@ -291,3 +293,17 @@ def test_labels_of_colour_bars_lie_inside_the_panels_of_a_report():
         width = float(re.search(r'width="([\d.]+)pt"', svg)[1])
         at = float(re.search(r'x="([\d.]+)"[^>]*>score per unit of input', svg)[1])
         assert at < width - 1  # the line that letters stand on, from below: tails of letters reach over it
+
+
+@pytest.mark.parametrize("side", [8, 25])
+@pytest.mark.parametrize("most", [1.0, 0.015])
+def test_the_label_of_the_colour_bar_of_a_map_of_its_own_is_not_cut_off(side, most):
+    net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(side * side, 1)).eval()
+    e = wb.saliency(
+        net, np.random.default_rng(0).random((1, 1, side, side)).astype(np.float32), method="gradient_x_input"
+    )
+    figure = replace(e, values=e.values / np.abs(e.values).max() * most).plot.overlay(0).figure
+    figure.canvas.draw()
+    label = figure.axes[0].child_axes[0].yaxis.label.get_window_extent()
+    assert label.x1 <= figure.bbox.x1
+    plt.close(figure)

@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from zoo import catboost_models, lightgbm_models, linear_models, sklearn_models, wrapper_models, xgboost_models
+from zoo import (
+    catboost_models,
+    lightgbm_models,
+    linear_models,
+    sklearn_models,
+    statsmodels_models,
+    wrapper_models,
+    xgboost_models,
+)
 from zoo.base import CASES, COLUMNS, Case, X, adapted, binary, built, categories, data, holes, three, two, y, zeros
 
 __all__ = [
@@ -31,7 +39,15 @@ __all__ = [
     "zeros",
 ]
 
-for library in (sklearn_models, linear_models, wrapper_models, xgboost_models, lightgbm_models, catboost_models):
+for library in (
+    sklearn_models,
+    linear_models,
+    statsmodels_models,
+    wrapper_models,
+    xgboost_models,
+    lightgbm_models,
+    catboost_models,
+):
     library.register()
 
 BEGIN, END = "<!-- zoo begins -->", "<!-- zoo ends -->"

@@ -24,6 +24,7 @@ _MODEL_ADAPTERS: Final = {
     "lightgbm": "whybox.adapters.lightgbm.estimator",
     "catboost": "whybox.adapters.catboost.estimator",
     "interpret": "whybox.adapters.interpret",
+    "statsmodels": "whybox.adapters.statsmodels",
 }
 # package of the object's class -> our module with `network(obj, output) -> Differentiable`
 _NETWORK_ADAPTERS: Final = {
@@ -147,6 +148,11 @@ def network(obj: Any, output: Any = None) -> Differentiable:
         from whybox.adapters.function import network as function_network
 
         return function_network(obj, output)
+    if "skorch" in _packages(obj):
+        raise UnsupportedModelError(
+            f"{type(obj).__name__} of skorch holds its network in module_: pass net.module_.eval(), and its inputs as that takes them. "
+            "For rows of a table, wb.explain takes the skorch object itself."
+        )
     raise UnsupportedModelError(
         "saliency maps are for neural networks (torch, keras, equinox, flax, jax) and functions of arrays; it got "
         f"{type(obj).__module__}.{type(obj).__name__}. For tree models use wb.explain."
@@ -158,6 +164,10 @@ def is_network(obj: Any) -> bool:
     return isinstance(obj, Differentiable) or (not isinstance(obj, type) and _network_module(obj) is not None)
 
 
+def _packages(obj: Any) -> dict[str, None]:
+    """The packages of the classes that an object is of, its own first."""
+    return dict.fromkeys(cls.__module__.partition(".")[0] for cls in type(obj).__mro__)
+
+
 def _network_module(obj: Any) -> str | None:
-    packages = (cls.__module__.partition(".")[0] for cls in type(obj).__mro__)
-    return next((_NETWORK_ADAPTERS[package] for package in packages if package in _NETWORK_ADAPTERS), None)
+    return next((_NETWORK_ADAPTERS[package] for package in _packages(obj) if package in _NETWORK_ADAPTERS), None)

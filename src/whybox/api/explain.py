@@ -127,7 +127,7 @@ def explain(
         index: ``"shapley"``, ``"banzhaf"``, ``"banzhaf(p)"``, ``"beta(a, b)"``.
         background_weight: one weight a background row.
         seed: draws samples and which numbers are recomputed; the values of exact methods draw nothing else.
-        additivity_tol: largest accepted |base + sum of attributions - prediction|, in the units of the prediction. None: what rounding explains.
+        additivity_tol: largest accepted ``|base + sum of attributions - prediction|``, in the units of the prediction. None: what rounding explains.
         max_evals: most predictions of single rows in total, of a model that is evaluated, with those of rows, background and all checks; or where a tree kernel
             evaluates all coalitions (2^features x rows x background rows). None: 2,000 for each row (20,000 of a linear or additive model that is read) beside those of
             rows, background and checks; of answers that were asked to be exact a billion.

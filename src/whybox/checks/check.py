@@ -11,6 +11,7 @@ from whybox.checks.check_subject import check_explanations, resolve_subject
 from whybox.checks.group import CheckGroup
 from whybox.checks.result import Checks
 from whybox.checks.supplied import SuppliedParts
+from whybox.core.progress import progress_of_parts
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.options import ReadingOptions
@@ -110,8 +111,11 @@ def check(  # noqa: PLR0913  # the promise of the public surface
             budget=budget,
             replacements=absent,
         )
-        first = [] if reproduction.CHECK_GROUP in groups else [reproduction.check_reproduced(subject)]
-        rows = [*first, *(line for group in groups for line in group.run(subject))]
+        rows = [] if reproduction.CHECK_GROUP in groups else [reproduction.check_reproduced(subject)]
+        with progress_of_parts(len(groups), description="Checks", unit="groups") as done:
+            for group in groups:
+                rows += group.run(subject)
+                done(1)
     about = {
         "method": subject.explanations[0].evidence.method,
         "rows": subject.n_rows,

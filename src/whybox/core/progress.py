@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from typing import Final
+from importlib import import_module
+from typing import Any, Final
 
 __all__ = [
     "expected_batch_sizes",
@@ -22,6 +25,50 @@ DELAY_OF_PART: Final = 10  # the same, of a bar for one part of work that has a 
 NEVER: Final = 10**9  # seconds, some thirty years
 _delay: ContextVar[int] = ContextVar("delay", default=DELAY)
 SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
+
+
+@contextmanager
+def _progress_bar(total: int, description: str, unit: str, *, quiet: bool = False) -> Iterator[Any]:
+    """A bar of tqdm that is gone when the work ends: in a notebook widgets if it has them, else a line that is written again in its place."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # there are no widgets
+        from tqdm.auto import tqdm
+
+    in_notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which is no terminal, by its isatty
+    has_widgets = any(cls.__name__ == "tqdm_notebook" for cls in tqdm.__mro__)
+    where = {"file": _LineOfNotebook(), "mininterval": 0.5} if in_notebook and not has_widgets else {}
+    with tqdm(
+        total=total,
+        desc=description,
+        unit=f" {unit}",
+        delay=_delay.get(),
+        disable=True if quiet else False if in_notebook else None,
+        leave=False,
+        **where,
+    ) as progress_bar:
+        yield progress_bar
+        if has_widgets:
+            progress_bar.total = progress_bar.n  # work that ends early is done: its widget would stay, in red
+
+
+class _LineOfNotebook:
+    """Where tqdm writes in a notebook without widgets: its stderr would keep each line, on a red ground."""
+
+    encoding = "utf-8"
+
+    def __init__(self) -> None:
+        self._shown: Any = None
+
+    def write(self, text: str) -> None:
+        """Show a line in place of the one before."""
+        line = {"text/plain": text.strip("\r\n ")}
+        if self._shown is not None:
+            self._shown.update(line, raw=True)
+        elif line["text/plain"]:
+            self._shown = import_module("IPython.display").display(line, raw=True, display_id=True)
+
+    def flush(self) -> None:
+        """Nothing is held back."""
 
 
 def timed_batches(
@@ -49,12 +96,8 @@ def timed_batches(
         if total:
             yield slice(0, total)
         return
-    from tqdm.auto import tqdm
-
     size, start = min(first_size, max_size), 0
-    with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=True if quiet else None, leave=False
-    ) as progress_bar:
+    with _progress_bar(total, description, unit, quiet=quiet) as progress_bar:
         while start < total:
             stop = min(start + size, total)
             started = time.perf_counter()
@@ -69,11 +112,7 @@ def timed_batches(
 @contextmanager
 def progress_counter(total: int, *, description: str, unit: str = "rows") -> Iterator[Callable[[int], object]]:
     """Show progress of work with batches of its own; call the yielded function with the number of items just finished."""
-    from tqdm.auto import tqdm
-
-    with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=None, leave=False
-    ) as progress_bar:
+    with _progress_bar(total, description, unit) as progress_bar:
         yield progress_bar.update
 
 
@@ -95,9 +134,7 @@ def progress_of_parts(
     if not shown or _delay.get() == NEVER:
         yield lambda done: done
         return
-    from tqdm.auto import tqdm
-
-    with tqdm(total=total, desc=description, unit=f" {unit}", delay=DELAY, disable=None, leave=False) as progress_bar:
+    with _progress_bar(total, description, unit) as progress_bar:
         token = _delay.set(DELAY_OF_PART)
         try:
             yield progress_bar.update
@@ -108,11 +145,7 @@ def progress_of_parts(
 @contextmanager
 def progress_of_rounds(total: int, *, description: str, unit: str = "rows") -> Iterator[Callable[[int, str], object]]:
     """Show progress of work in rounds; call the yielded function after each with the number of items done so far, and what is reached in a few words."""
-    from tqdm.auto import tqdm
-
-    with tqdm(
-        total=total, desc=description, unit=f" {unit}", delay=_delay.get(), disable=None, leave=False
-    ) as progress_bar:
+    with _progress_bar(total, description, unit) as progress_bar:
 
         def after_round(done: int, reached: str) -> None:
             progress_bar.set_postfix_str(reached, refresh=False)

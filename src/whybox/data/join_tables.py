@@ -42,6 +42,7 @@ def join_tables(tables: Sequence[Table]) -> Table | None:
     """
     if not tables:
         return None
+    tables = [_of_its_library(table) for table in tables]
     first = tables[0]
     for table in tables[1:]:
         if table.library != first.library and table.names == first.names:
@@ -64,6 +65,17 @@ def join_tables(tables: Sequence[Table]) -> Table | None:
         index=index,
         arbitrary_codes=frozenset().union(*(table.arbitrary_codes for table in tables)),
     )
+
+
+def _of_its_library(table: Table) -> Table:
+    """Return the table with rows of the library that it names: those out of a saved explanation are of pyarrow."""
+    rows = table.native
+    if table.library not in {"pandas", "polars"} or type(rows).__module__.partition(".")[0] != "pyarrow":
+        return table
+    if table.library == "polars":
+        return replace(table, native=import_library("polars").from_arrow(rows))
+    frame = rows.to_pandas()
+    return replace(table, native=frame if table.index is None else frame.set_axis(table.index, axis=0))
 
 
 def _joined_native(tables: Sequence[Table], *, labelled: bool) -> Any:

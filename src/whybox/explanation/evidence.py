@@ -36,7 +36,7 @@ class Evidence:
         exact: whether the numbers are exact for what was asked (else see ``std_error`` or `notes`).
         estimand: what "absent" means: ``path-dependent`` or ``interventional``.
         index: which value of cooperative games. additive: whether attributions must add up to prediction minus base.
-        residual: largest |base + sum of attributions - prediction| over all rows, in `residual_units`; 0 where `additive` is false.
+        residual: largest ``|base + sum of attributions - prediction|`` over all rows, in `residual_units`; 0 where `additive` is false.
         residual_against: whose prediction that is: the model's own predict, or for a file our reading of it.
         agreement: largest difference between our prediction and the model's own on the rows explained, on the scale of its predict; of networks, how far
             the first row's answer moves with the rows beside it.
@@ -90,6 +90,11 @@ class Evidence:
 
     def __str__(self) -> str:
         return "\n".join(f"{label}: {text}" for label, text in self.lines())
+
+    def _repr_html_(self) -> str:
+        from whybox.explanation.lines_html import lines_table
+
+        return lines_table(self.lines())
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain data, as it is saved."""

@@ -48,6 +48,7 @@ class Explanation:
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
         extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share``, ``interval`` and the like.
+        library: of the rows given, where they are not kept: the frame library of :meth:`to_frame`.
         again: of a curve, what computes it at other points; it lives with the model, and is saved where the curve is known without (see curve_functions.py).
     """
 
@@ -63,6 +64,7 @@ class Explanation:
     data: Table | None = None
     players: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     extras: Mapping[str, tuple[tuple[str, ...], npt.NDArray[Any]]] = field(default_factory=dict)
+    library: str = "numpy"
     again: CurveFunction | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:

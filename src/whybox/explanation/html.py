@@ -11,6 +11,7 @@ import numpy as np
 from whybox.data.table import Floats
 from whybox.explanation.errors_of_values import median_error_text
 from whybox.explanation.labelled import Labelled
+from whybox.explanation.lines_html import NAME_STYLE, lines_table
 from whybox.explanation.negligible import negligible_size, without_rounding
 from whybox.explanation.number_text import number_text
 from whybox.models.links import PREDICTION_UNITS
@@ -40,7 +41,6 @@ WIDE_TABLE_HINT = (
     "<style>.whybox-hint{display:none}@media (max-width:48em){.whybox-hint{display:block}}</style>"
     '<div class="whybox-hint"><i>If columns are cut off, scroll the table sideways.</i></div>'
 )
-NAME_STYLE = "text-align:left;white-space:normal;overflow-wrap:anywhere"
 POSITIVE, NEGATIVE = "#d1495b", "#2e86c1"
 
 
@@ -182,11 +182,7 @@ def _curve_line(e: Labelled) -> str:
 
 def evidence_html(e: Labelled) -> str:
     """Return the evidence as a folded list."""
-    items = "".join(
-        f'<tr><td style="text-align:left;padding:1px 10px 1px 0;white-space:normal;min-width:8em">{escape(k)}</td><td style="{NAME_STYLE}">{escape(v)}</td></tr>'
-        for k, v in e.evidence.lines()
-    )
-    return f"<details><summary>Evidence</summary><table>{items}</table></details>"
+    return f"<details><summary>Evidence</summary>{lines_table(e.evidence.lines())}</details>"
 
 
 def bar_cell(value: float, most: float) -> str:

@@ -44,6 +44,8 @@ class Labelled(Protocol):
     @property
     def again(self) -> CurveFunction | None: ...  # noqa: D102
     @property
+    def library(self) -> str: ...  # noqa: D102
+    @property
     def shape(self) -> tuple[int, ...]: ...  # noqa: D102
     @property
     def base_values(self) -> Floats: ...  # noqa: D102

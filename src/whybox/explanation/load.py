@@ -127,6 +127,7 @@ def _build_explanation(
         prediction=arrays.get("prediction"),
         std_error=arrays.get("std_error"),
         data=data,
+        library=page.get("library", "numpy"),
         players={name: tuple(columns) for name, columns in page["players"].items()},
         extras=_read_extras(page, arrays),
         again=_curve_function(page.get("at"), arrays, [coords[d] for d in page["dims"] if d.startswith("point")]),

@@ -72,6 +72,7 @@ def write_archive(e: Labelled, target: Any) -> None:
         "kind": e.kind,
         "dims": list(e.dims),
         "units": e.units,
+        "library": e.library,
         "evidence": e.evidence.to_dict(),
         "players": {name: list(columns) for name, columns in e.players.items()},
         "coords": {

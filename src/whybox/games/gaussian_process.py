@@ -292,7 +292,7 @@ def most_likely(
         pooled: whether errors of all games are over the variance of all; else the mean over games, of which one that has little variance counts most.
     """
     tiny = np.finfo(float).tiny
-    residual, eye = complement.T @ halves[subset], np.eye(complement.shape[1])
+    residual = complement.T @ halves[subset]
     kernels = [complement.T @ k[subset, subset] @ complement for k in kernels]
     freedom = len(residual)
     of_errors = np.einsum("gii->g", errors) / len(halves)
@@ -311,8 +311,10 @@ def most_likely(
         best = (np.inf, DECAYS_TRIED[0], NOISES_TRIED[0])
         for decay in DECAYS_TRIED:
             covariance = sum(decay**k * kernel for k, kernel in enumerate(kernels)) + added
+            diagonal = np.diag(covariance).copy()
             for noise in NOISES_TRIED:
-                root = np.linalg.cholesky(covariance + noise * eye)
+                np.fill_diagonal(covariance, diagonal + noise)
+                root = np.linalg.cholesky(covariance)
                 whitened = dtrtrs(root.T, residual, lower=0, trans=1)[0]
                 squares = np.maximum((whitened**2).sum(axis=0), tiny)
                 unlikely = float(freedom * np.log(squares).mean() + 2 * np.log(np.diag(root)).sum())
@@ -332,12 +334,17 @@ def elementary_symmetric(power: Callable[[int], Floats], largest: int) -> list[F
     p = [power(i) for i in range(1, largest + 1)]
     out = [np.ones_like(p[0])]
     for k in range(1, largest + 1):
-        out.append(sum((-1) ** (i - 1) * out[k - i] * p[i - 1] for i in range(1, k + 1)) / k)
+        total = out[k - 1] * p[0]
+        for i in range(2, k + 1):
+            if i % 2:
+                total += out[k - i] * p[i - 1]
+            else:
+                total -= out[k - i] * p[i - 1]
+        total /= k
+        out.append(total)
     return out
 
 
 def set_sums(a: Floats, b: Floats, w: Floats, largest: int) -> list[Floats]:
     """Return sums over the sets of each size of prod_j w_j a_j b_j, for every two rows of signs."""
-    return elementary_symmetric(
-        lambda i: (a * w**i) @ b.T if i % 2 else np.full((len(a), len(b)), (w**i).sum()), largest
-    )
+    return elementary_symmetric(lambda i: (a * w**i) @ b.T if i % 2 else (w**i).sum(), largest)

@@ -77,7 +77,9 @@ def resolve_players(model: Model, names: Sequence[str], players: Any = None, *, 
             )
         raise UnsupportedModelError(
             f"the model mixes all its columns ({quoted_list(names)}) before it reads them, so they are one player and there is nothing to share out. "
-            "Explain the model on the mixed columns instead (pass its last step and the transformed rows), or, for CatBoost, train with max_ctr_complexity=1."
+            "Evaluate the model column by column instead of reading it: ",
+            Argument("response_method", example="'predict'"),
+            " (of classes 'predict_proba'). Or explain it on the mixed columns (pass its last step and the transformed rows); for CatBoost, train with max_ctr_complexity=1.",
         )
     groups = named_groups(names, given, tied)
     player_of = {column: player for player, (_, members) in enumerate(groups) for column in members}

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 import numpy as np
+import numpy.typing as npt
 
 from whybox.data.table import Floats
 from whybox.kernels.reference import predict
@@ -14,7 +14,7 @@ from whybox.models.trees import TreeEnsemble
 __all__ = [
     "individual_curves",
     "joint_partial_dependence",
-    "nearest_squares",
+    "off_data_rows",
     "overall_interaction",
     "pair_interaction",
     "partial_dependence",
@@ -78,10 +78,18 @@ def _subtract_mean(values: Floats, w: Floats) -> Floats:
     return np.asarray(values - w @ values / w.sum())
 
 
-def nearest_squares(rows: Floats, points: Floats, itself: Sequence[int], starts: Sequence[int]) -> Floats:
-    """Squared distance of each row to the nearest point of each part, (parts, rows); a point that is the row itself does not count."""
-    squares = ((rows[:, None, :] - points[None, :, :]) ** 2).sum(axis=2)
+def off_data_rows(
+    changed: Floats, neighbours: Floats, itself: Sequence[int], usual_share: float
+) -> npt.NDArray[np.bool_]:
+    """Return whether each changed row is farther from its nearest neighbour than `usual_share` of the neighbours are from theirs, (changed rows,).
+
+    itself: the changed row that each neighbour is, -1 for none. A row is no neighbour of its own.
+    """
+    between = np.sqrt(((neighbours[:, None, :] - neighbours[None, :, :]) ** 2).sum(axis=2))
+    np.fill_diagonal(between, np.inf)
+    own = np.sort(between.min(axis=1))
+    distances = np.sqrt(((changed[:, None, :] - neighbours[None, :, :]) ** 2).sum(axis=2))
     for k, row in enumerate(itself):
         if row >= 0:
-            squares[row, k] = np.inf
-    return np.array([squares[:, a:b].min(axis=1, initial=np.inf) for a, b in pairwise(starts)]).reshape(-1, len(rows))
+            distances[row, k] = np.inf
+    return np.asarray(distances.min(axis=1) > own[int(np.ceil((len(own) - 1) * usual_share))] + 1e-12)

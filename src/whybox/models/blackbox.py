@@ -177,11 +177,19 @@ def prediction_method(obj: Any, response_method: str | None) -> str | None:
 
 def _input_columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
     """The estimator's own column names where it knows them, else those of the rows."""
-    known = getattr(obj, "feature_names_in_", None)
+    known = getattr(obj, "feature_names_in_", _columns_of_design(obj))
     if known is not None and rows.named:
         return tuple(map(str, known)), True
     # scikit-learn's estimators count their columns in fit and keep names where there are any; of other objects, names may be known to themselves
     return rows.names, rows.named and not hasattr(obj, "n_features_in_")
+
+
+def _columns_of_design(obj: Any) -> Any:
+    """The columns of the frame that results of statsmodels were fitted to without a formula: their predict takes them by position, whatever they are called."""
+    model = getattr(obj, "model", None) if type(obj).__module__.startswith("statsmodels.") else None
+    if model is None or getattr(model, "formula", None) is not None:
+        return None
+    return getattr(getattr(getattr(model, "data", None), "orig_exog", None), "columns", None)
 
 
 def _fitted_columns(obj: Any) -> tuple[str, ...]:

@@ -14,7 +14,7 @@ __all__ = ["PREDICT_METHODS", "BoundMethod", "bound_method", "gives_labels", "ha
 
 # in the order in which an estimator's methods are preferred: labels carry least
 PREDICT_METHODS: Final = ("predict_proba", "decision_function", "predict")
-_LIBRARIES: Final = ("sklearn", "imblearn", "xgboost", "lightgbm", "catboost", "interpret")
+_LIBRARIES: Final = ("sklearn", "imblearn", "xgboost", "lightgbm", "catboost", "interpret", "statsmodels")
 # their predict takes a container of its own, or gives another scale than the estimators' one
 _NOT_READ: Final = {("xgboost", "Booster"), ("catboost", "CatBoost")}
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any, Final, Protocol, final, runtime_checkable
 
@@ -22,6 +22,7 @@ from whybox.errors import (
     quoted_list,
 )
 from whybox.models.categories import Vocabulary, category_key
+from whybox.models.mixed_rows import mix_cells
 
 __all__ = ["Encoder", "Inputs", "NumberEncoder", "same_columns"]
 
@@ -177,19 +178,14 @@ class Inputs:
         n_rows = len(rows)
         if n_rows < 2:
             return
-        rng = np.random.default_rng(0)
         self._confirm_rows(rows, encoded)
         players = self.group_columns()
         player_of = {j: p for p, player in enumerate(players) for j in player}
         player_of_column = np.array([player_of[s[0]] if s else -1 for s in self.source_columns], dtype=np.int64)
-        for _ in range(_MIXING_ROUNDS):
-            from_other = rng.random(len(players)) < 0.5
-            donor = np.roll(np.arange(n_rows), int(rng.integers(1, n_rows)))
-            changed = from_other[player_of_column] & (player_of_column >= 0)
-            mixed = self.matrix(
-                rows.with_columns_from(rows.rows(donor), [j for p in np.flatnonzero(from_other) for j in players[p]])
-            )
-            wrong_columns = np.flatnonzero(~same_columns(mixed, np.where(changed, encoded[donor], encoded)))
+        for mixed, donor, from_other in self._mixtures(rows, players):
+            changed = np.where(player_of_column >= 0, from_other[:, np.maximum(player_of_column, 0)], False)
+            expected = np.where(changed, encoded[donor], encoded[np.arange(len(donor)) % n_rows])
+            wrong_columns = np.flatnonzero(~same_columns(self.matrix(mixed), expected))
             if len(wrong_columns):
                 names = quoted_list([self.names[i] for i in self.source_columns[wrong_columns[0]]])
                 if self.tried_steps:
@@ -203,6 +199,32 @@ class Inputs:
                     f"a step of the pipeline makes a model column of other columns than {names}, though by its structure it should come from no others. "
                     "Wrap that step so that whybox sees it as one that mixes its columns: any transformer class of your own is taken that way."
                 )
+
+    @staticmethod
+    def _mixtures(
+        rows: Table, players: Sequence[Sequence[int]]
+    ) -> Iterator[tuple[Table, npt.NDArray[np.int64], npt.NDArray[np.bool_]]]:
+        """Yield mixed rows, the position of each one's donor, and which players come from it, (rows, players).
+
+        All rounds in one table, since a transformer takes little longer for many rows than for one; a round at a time where a frame cannot be mixed cell by cell.
+        """
+        rng, positions = np.random.default_rng(0), np.arange(len(rows))
+        rounds = [
+            (rng.random(len(players)) < 0.5, np.roll(positions, int(rng.integers(1, len(rows)))))
+            for _ in range(_MIXING_ROUNDS)
+        ]
+        from_other = np.repeat([mask for mask, _ in rounds], len(rows), axis=0)
+        donor = np.concatenate([donors for _, donors in rounds])
+        player_of = np.zeros(rows.width, dtype=np.int64)
+        for player, members in enumerate(players):
+            player_of[list(members)] = player
+        together = mix_cells(rows.rows(np.tile(positions, _MIXING_ROUNDS)), rows.rows(donor), from_other[:, player_of])
+        if together is not None:
+            yield together, donor, from_other
+            return
+        for mask, donors in rounds:
+            columns = [j for p in np.flatnonzero(mask).tolist() for j in players[p]]
+            yield rows.with_columns_from(rows.rows(donors), columns), donors, np.tile(mask, (len(rows), 1))
 
     def _confirm_rows(self, rows: Table, encoded: Floats) -> None:
         """Confirm that a row is encoded the same among rows in another order, in either half, alone, and when repeated."""

@@ -99,6 +99,7 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     values = e.values
     signed, limit, beyond = color_scale(values, percentile)
     height, width = values.shape
+    alone = ax is None
     ax = axes_or_new(ax, 4.6 if bar else 3.8, 3.9)
     under = _as_picture(e, image)
     extent = (-0.5, width - 0.5, height - 0.5, -0.5)
@@ -126,6 +127,9 @@ def overlay(  # noqa: PLR0913  # what people change about a picture
     for side in ax.spines.values():
         side.set_visible(False)
     ax.set_title(title if title is not None else title_of(e), loc="left", fontsize="medium")
+    if alone and bar:
+        figure: Any = ax.figure
+        figure.draw_without_rendering()  # the layout then knows how wide the ticks of the colour bar are
     return ax
 
 
@@ -147,6 +151,10 @@ def of_row(e: Explanation, row: int, output: Any) -> Explanation:
     Raises:
         OptionError: no saliency map, no such row, or no such output.
     """
+    if not hasattr(e, "kind"):
+        raise OptionError(
+            f"this figure takes saliency maps; it got {e!r}. A row is named: ", Argument("row", example="0"), "."
+        )
     if e.kind != "saliency":
         raise OptionError(f"this figure shows saliency maps; this is an explanation of kind {e.kind!r}.")
     e = one_output(e, output, "saliency map")
@@ -201,10 +209,14 @@ def _add_color_bar(
     """Draw a colour bar in opaque colours, though the map itself may be translucent."""
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import Normalize
+    from matplotlib.transforms import ScaledTranslation, blended_transform_factory
 
     full = ScalarMappable(Normalize(*limits), colours)
     signed = limits[0] < 0
-    room = ax.inset_axes((1.03, 0.0, 0.045, 1.0))  # as high as the picture, whatever the layout
+    # as high as the picture, whatever the layout; inches from its right edge, since the layout leaves room before the picture has its last size
+    of_picture: Any = ax.transAxes
+    inches = ax.figure.dpi_scale_trans + ScaledTranslation(1, 0, of_picture)
+    room = ax.inset_axes((0.1, 0.0, 0.15, 1.0), transform=blended_transform_factory(inches, of_picture))
     bar = ax.figure.colorbar(
         full, cax=room, format=thousands_formatter(), extend=("both" if signed else "max") if beyond else "neither"
     )

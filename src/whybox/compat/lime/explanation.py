@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from importlib import import_module
 from typing import Any, final
 
 import numpy as np
@@ -281,10 +282,12 @@ class Explanation:
             MissingDependencyError: there is no IPython. Others as :meth:`as_html`.
         """
         try:
-            from IPython.display import HTML, display  # type: ignore[import-not-found]  # where there is a notebook
+            notebook = import_module("IPython.display")
         except ImportError:
             raise MissingDependencyError("ipython", "showing an explanation in a notebook") from None
-        display(HTML(in_notebook(self.as_html(labels, predict_proba, show_predicted_value, **kwargs))))
+        notebook.display(
+            notebook.HTML(in_notebook(self.as_html(labels, predict_proba, show_predicted_value, **kwargs)))
+        )
 
 
 def checked_labels(labels: Iterable[Any], top_labels: Any, outputs: int, prediction: Floats) -> list[int]:

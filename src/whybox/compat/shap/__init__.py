@@ -64,6 +64,7 @@ _PLACES: Final = {
     "dependence_plot": "legacy_plots",
     "force_plot": "plots:force",
     "heatmap_plot": "plots:heatmap",
+    "image_plot": "image:image",
     "initjs": "plots",
     "kmeans": "backgrounds",
     "old_shapes": "list_form",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any, ClassVar, Final
 
 import numpy as np
@@ -9,13 +11,20 @@ import numpy as np
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.explanation import Explanation
 from whybox.compat.shap.list_form import shaped
-from whybox.errors import UnsupportedModelError
+from whybox.core.validation import check_whole_number
+from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation as OwnExplanation
 from whybox.methods.saliency.saliency import saliency
+from whybox.models.registry import as_network
 
 __all__ = ["DeepExplainer", "GradientExplainer"]
 
 SAMPLE_GROUPS: Final = 32  # of expected gradients: samples are a multiple of it
+RANK_ORDERS: Final[dict[str, Callable[[Any], Any]]] = {
+    "max": np.negative,
+    "min": np.positive,
+    "max_abs": lambda a: -np.abs(a),
+}
 
 
 class _OfNetworks:
@@ -39,11 +48,11 @@ class _OfNetworks:
             )
         self.model, self.data = model, _only_input(data)
 
-    def _explained(self, X: Any, **options: Any) -> OwnExplanation:
+    def _explained(self, X: Any, target: Any = "all", **options: Any) -> OwnExplanation:
         e = saliency(
             self.model,
             _only_input(X),
-            "all",
+            target,
             self.method,
             background=self.data,
             reduce=None,
@@ -52,6 +61,26 @@ class _OfNetworks:
         )
         assert isinstance(e, OwnExplanation)  # noqa: S101  # of one input
         return e
+
+    def _ranked(self, X: Any, count: Any, order: str, explained: Callable[..., OwnExplanation]) -> tuple[Any, Any]:
+        """Values of so many outputs of each row, (rows, ..., count), and which these are, (rows, count).
+
+        Raises:
+            OptionError: an unknown order, or a number of outputs that there is not.
+        """
+        if order not in RANK_ORDERS:
+            raise OptionError(Argument("output_rank_order", order), " is not known.", known=tuple(RANK_ORDERS))
+        net, rows = as_network(self.model), _only_input(X)
+        with net.session():
+            some = range(0, len(rows), net.max_batch_size)
+            batches = [net.numpy(net.forward((net.array(_as_array(rows[i : i + net.max_batch_size])),))) for i in some]
+        outputs = np.concatenate(batches)
+        most = check_whole_number("ranked_outputs", count)
+        if outputs.ndim != 2 or most > outputs.shape[1]:
+            raise OptionError(Argument("ranked_outputs", count), f": outputs have the shape {outputs.shape}.")
+        ranks = np.argsort(RANK_ORDERS[order](outputs), axis=1, kind="stable")[:, :most]
+        maps = [np.array(explained(X, target=ranks[:, k]).values) for k in range(most)]
+        return shaped(np.stack(maps, axis=-1), has_outputs=True), ranks
 
     def _values(self, e: OwnExplanation) -> Any:
         return shaped(np.array(e.values), has_outputs="output" in e.dims)
@@ -107,12 +136,16 @@ class DeepExplainer(_OfNetworks):
         """Return values, (rows, ..., outputs).
 
         Args:
-            X: rows. ranked_outputs, output_rank_order: refused; all outputs are explained. check_additivity: False returns rows that do not add up.
+            X: rows. ranked_outputs: how many outputs of each row are explained, the largest first; a pair is returned: the values, and which outputs these are,
+                (rows, ranked_outputs). None: all. output_rank_order: ``"max"``, ``"min"`` or ``"max_abs"``. check_additivity: False returns rows that do not add up.
 
         Raises:
             UnsupportedModelError: a row does not add up, within 5 % of its difference from the background. OptionError: what is not honoured.
         """
-        return self._values(self._checked(X, ranked_outputs, output_rank_order, check_additivity=check_additivity))
+        checked = partial(self._checked, check_additivity=check_additivity)
+        if ranked_outputs is not None:
+            return self._ranked(X, ranked_outputs, output_rank_order, checked)
+        return self._values(checked(X))
 
     def __call__(self, X: Any) -> Explanation:
         """Return an Explanation of rows of a table.
@@ -120,11 +153,10 @@ class DeepExplainer(_OfNetworks):
         Raises:
             OptionError: pictures. Others as :meth:`shap_values`.
         """
-        return self._of_table(self._checked(X, None, "max", check_additivity=True), X)
+        return self._of_table(self._checked(X, check_additivity=True), X)
 
-    def _checked(self, X: Any, ranked: Any, order: str, *, check_additivity: bool) -> OwnExplanation:
-        _refuse_ranked(ranked, order)
-        e = self._explained(X)
+    def _checked(self, X: Any, *, check_additivity: bool, target: Any = "all") -> OwnExplanation:
+        e = self._explained(X, target)
         if check_additivity and "converged" in e.extras and not np.asarray(e.extras["converged"][1]).all():
             raise UnsupportedModelError(
                 "the values of a row do not add up to its output less that of the background: an operation of the network is not as DeepLIFT has it. "
@@ -166,13 +198,12 @@ class GradientExplainer(_OfNetworks):
         """Return values, (rows, ..., outputs).
 
         Args:
-            X: rows. nsamples: gradients a row, rounded up to a multiple of 32. rseed: seed of the draws. ranked_outputs, output_rank_order: refused; all outputs
-                are explained. return_variances: refused.
+            X: rows. nsamples: gradients a row, rounded up to a multiple of 32. rseed: seed of the draws. ranked_outputs, output_rank_order: as of DeepExplainer.
+                return_variances: refused.
 
         Raises:
             OptionError: what is not honoured. Others as :func:`whybox.saliency`.
         """
-        _refuse_ranked(ranked_outputs, output_rank_order)
         refuse_given(
             "return_variances",
             return_variances,
@@ -180,7 +211,10 @@ class GradientExplainer(_OfNetworks):
             default=False,
         )
         samples = -(-int(nsamples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
-        return self._values(self._explained(X, samples=samples, seed=rseed or 0))
+        explained = partial(self._explained, samples=samples, seed=rseed or 0)
+        if ranked_outputs is not None:
+            return self._ranked(X, ranked_outputs, output_rank_order, explained)
+        return self._values(explained(X))
 
     def __call__(self, X: Any, nsamples: int = 200) -> Explanation:
         """Return an Explanation of rows of a table.
@@ -205,10 +239,6 @@ def _only_input(data: Any) -> Any:
     return data
 
 
-def _refuse_ranked(ranked_outputs: Any, output_rank_order: str) -> None:
-    refuse_given(
-        "ranked_outputs",
-        ranked_outputs,
-        "all outputs are explained; wb.saliency(net, x) explains the largest of each row.",
-    )
-    refuse_given("output_rank_order", output_rank_order, "all outputs are explained.", default="max")
+def _as_array(rows: Any) -> Any:
+    """Rows of a tensor as an array."""
+    return rows.detach().cpu().numpy() if hasattr(rows, "detach") else np.asarray(rows)

@@ -10,6 +10,7 @@ import numpy as np
 from whybox.compat.refused import refuse, refuse_given
 from whybox.compat.shap.cohorts import Cohorts
 from whybox.compat.shap.explanation import Explanation
+from whybox.compat.shap.image import image
 from whybox.compat.shap.looks import DECISION_LOOKS, TEXT_LOOKS, honoured_looks, in_current_figure, shown
 from whybox.compat.shap.op_chain import OpChain
 from whybox.compat.shap.refusals import REFUSED_PLOTS, refused
@@ -24,7 +25,7 @@ from whybox.plots.scatter import scatter as draw_scatter
 from whybox.plots.style import unit_label
 from whybox.plots.waterfall import waterfall as draw_waterfall
 
-__all__ = ["bar", "beeswarm", "decision", "force", "heatmap", "initjs", "scatter", "text", "waterfall"]
+__all__ = ["bar", "beeswarm", "decision", "force", "heatmap", "image", "initjs", "scatter", "text", "waterfall"]
 
 USUAL_ORDERS: Final = (OpChain().abs, OpChain().abs.mean(0), OpChain().abs.mean(axis=0))
 

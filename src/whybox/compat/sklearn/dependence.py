@@ -51,7 +51,7 @@ def partial_dependence(
     Args:
         features: a name or position, a list of one or two of these, one such list in a list, or a mask of columns.
         method: ``"auto"`` and ``"brute"`` are the mean over the rows of X. ``"recursion"`` is refused.
-        Others as of ``sklearn.inspection.partial_dependence``.
+            Others as of ``sklearn.inspection.partial_dependence``.
 
     Returns:
         Bunch of ``grid_values``, a list of arrays; ``average``, (outputs, points, ...); ``individual``, (outputs, rows, points, ...); and ``explanation``, the

@@ -59,7 +59,7 @@ class PartialDependenceDisplay(sklearn.inspection.PartialDependenceDisplay):  # 
 
         Args:
             n_jobs: threads of tree ensembles; it changes no number. verbose: whether a bar is asked for; one is shown after two seconds in any case.
-            Others as of scikit-learn and of :func:`whybox.compat.sklearn.inspection.partial_dependence`.
+                Others as of scikit-learn and of :func:`whybox.compat.sklearn.inspection.partial_dependence`.
 
         Raises:
             OptionError: an argument that is not honoured or not known; others as :func:`whybox.effects`.

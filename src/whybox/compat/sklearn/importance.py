@@ -36,7 +36,7 @@ def permutation_importance(
         scoring: a name, a scorer, or a list or dict of these; None: the estimator's own ``score``.
         n_repeats: rounds, in each of which every row gets the value of another one. n_jobs: threads of tree ensembles; it changes no number.
         random_state: a whole number, or a RandomState that one is drawn from. None: 0, the same numbers in each call.
-        Others as of ``sklearn.inspection.permutation_importance``.
+            Others as of ``sklearn.inspection.permutation_importance``.
 
     Returns:
         Bunch of ``importances``, (features, n_repeats), the drop that each round found, in the mean as large as that of a shuffle; their ``importances_mean``

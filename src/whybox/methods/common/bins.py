@@ -132,7 +132,10 @@ def _no_edges(name: str, what: str) -> OptionError:
 def _weighted_percentiles(values: Floats, weights: Floats, percent: tuple[int, ...]) -> Floats:
     if np.ptp(weights) <= 1e-12 * weights.max():
         return np.asarray(np.percentile(values, percent))
-    return np.asarray(np.percentile(values, percent, weights=weights, method="inverted_cdf"))
+    # as np.percentile by the method "inverted_cdf", which has weights since NumPy 2
+    order = np.argsort(values, kind="stable")
+    shares = np.cumsum(weights[order])
+    return values[order[np.searchsorted(shares / shares[-1], np.asarray(percent) / 100)]]
 
 
 def _entropy_edges(values: Floats, weights: Floats, y: Any, seed: int) -> Floats:

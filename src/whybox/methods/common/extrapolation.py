@@ -16,14 +16,13 @@ in every row.
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
 
 from whybox.data.table import Floats
-from whybox.kernels.nearest import nearest_squares
+from whybox.kernels.off_data import off_data_shares
 from whybox.methods.common.columns import Feature, Ints
 from whybox.methods.common.dependence import CorrelationRatios, coordinates_of, row_ranges
 from whybox.methods.common.rows import WeightedRows
@@ -38,7 +37,6 @@ MAX_PARTNERS: Final = 3
 MAX_SPARSE_COLUMNS: Final = 500  # of a sparse matrix, columns among which partners are looked for
 MAX_SMALL_CODE: Final = 2**16  # codes of so many values are sorted in one pass
 USUAL_SHARE: Final = 0.95
-HALF_PAIRS: Final = ((0, 1), (2, 3), (0, 2), (1, 3), (0, 3), (1, 2))  # of quarters of the neighbours: three times two
 
 
 @final
@@ -77,20 +75,26 @@ class OffDataShare:
         partners = self._partner_coordinates(feature)
         if partners is None:
             return outside, np.zeros(len(points))
-        shares, errors = np.zeros((2, len(points)))
-        known: dict[bytes, tuple[float, float]] = {}
-        weights, changed = self.rows.weights[self._sample], partners[self._sample]
-        weights = weights / weights.sum()
-        for g, near in enumerate(self._neighbour_rows(feature, points, at)):
-            if len(near) < 2:
-                shares[g], errors[g] = (1.0, 0.0) if len(near) == 0 else (np.nan, np.nan)
-                continue
-            key = near.tobytes()
-            if key not in known:
-                off = _is_off_data(changed, partners[near], self._sample, near, halves=errors_wanted)
-                known[key] = _share_and_error(off, weights, errors_wanted)
-            shares[g], errors[g] = known[key]
+        which, windows = self._neighbour_windows(feature, points, at)
+        shares, errors = self._shares_of_windows(partners, windows, errors_wanted)
+        shares, errors = shares[which], errors[which]
         return np.maximum(shares, outside), np.where(outside > shares, 0.0, errors)
+
+    def _shares_of_windows(self, partners: Floats, windows: list[Ints], errors_wanted: bool) -> tuple[Floats, Floats]:
+        """Return the share of changed rows that are off the data by each set of neighbours, and its standard error, (windows,) each."""
+        sizes = np.array([len(w) for w in windows])
+        shares, errors = (np.where(sizes == 0, v, np.nan) for v in (1.0, 0.0))  # of one neighbour nothing can be told
+        weights = self.rows.weights[self._sample]
+        weights = weights / weights.sum()
+        for size in np.unique(sizes[sizes > 1]).tolist():
+            same = np.flatnonzero(sizes == size)
+            neighbours = np.stack([windows[w] for w in same])
+            halves = errors_wanted and size >= MIN_HALVED
+            found, squares = off_data_shares(partners, self._sample, weights, neighbours, USUAL_SHARE, halves=halves)
+            shares[same] = found[:, 0]
+            if halves:
+                errors[same] = _standard_errors(found, squares, weights)
+        return shares, errors
 
     def _partner_coordinates(self, feature: Feature) -> Floats | None:
         """Coordinates of the features that depend most on this one, (rows, dimensions)."""
@@ -100,28 +104,24 @@ class OffDataShare:
         top = sorted((i for i in others if scores[i] > best / 2), key=lambda i: -scores[i])[:MAX_PARTNERS]
         return np.column_stack([self._ratios.coordinates(i) for i in top]) if top else None
 
-    def _neighbour_rows(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> list[Ints]:
-        """Rows nearest to each point: those of the category, or a window of ranks around a number."""
+    def _neighbour_windows(self, feature: Feature, points: npt.NDArray[Any], at: Ints) -> tuple[Ints, list[Ints]]:
+        """Return sets of neighbours, and which of them belongs to each point: the rows of its category, or a window of ranks around a number."""
         missing = np.flatnonzero(feature.codes < 0)[:MAX_NEIGHBOURS]
         if feature.kind == "category":
-            return [missing if v is None else _thin_evenly(np.flatnonzero(at == g)) for g, v in enumerate(points)]
+            sets = [missing if v is None else _thin_evenly(np.flatnonzero(at == g)) for g, v in enumerate(points)]
+            return np.arange(len(points)), sets
         x = feature.numbers
         assert x is not None  # noqa: S101  # only categories have none
         order, ordered = _in_order(feature, x)
         size = min(len(order), max(MIN_NEIGHBOURS, min(MAX_NEIGHBOURS, len(order) // 20)))
         places = feature.place(points)
         lows, highs = (np.searchsorted(ordered, places, side) for side in ("left", "right"))
-        out = []
-        for place, low, high in zip(places, lows, highs, strict=True):
-            if np.isnan(place):
-                out.append(missing)
-                continue
-            if high - low >= size:  # many rows have this very value
-                out.append(_thin_evenly(order[low:high]))
-                continue
-            start = int(np.clip((low + high) // 2 - size // 2, 0, len(order) - size))
-            out.append(order[start : start + size])
-        return out
+        many = highs - lows >= size  # so many rows have this very value
+        first = np.where(many, lows, np.clip((lows + highs) // 2 - size // 2, 0, len(order) - size))
+        last = np.where(many, highs, first + size)
+        base = len(order) + 1
+        spans, which = np.unique(np.where(np.isnan(places), -1, first * base + last), return_inverse=True)
+        return which, [missing if s < 0 else _thin_evenly(order[s // base : s % base]) for s in spans.tolist()]
 
 
 def _in_order(feature: Feature, x: Floats) -> tuple[Ints, Floats]:
@@ -154,59 +154,12 @@ def _thin_evenly(rows: Ints) -> Ints:
     return rows if len(rows) <= MAX_NEIGHBOURS else rows[np.linspace(0, len(rows) - 1, MAX_NEIGHBOURS).astype(np.int64)]
 
 
-def _is_off_data(
-    changed: Floats, neighbours: Floats, changed_rows: Ints, neighbour_rows: Ints, *, halves: bool
-) -> npt.NDArray[np.bool_]:
-    """Return whether each changed row is farther from its nearest neighbour than neighbours usually are, (1 + halves, changed rows).
-
-    First of all neighbours, then, where `halves` are wanted, of each half of them where they are enough. A row is no neighbour of its own.
-    """
-    halves = halves and len(neighbours) >= MIN_HALVED
-    if halves:
-        order, starts = _split_into_quarters(len(neighbours))
-        neighbours, neighbour_rows = neighbours[order], neighbour_rows[order]
-    else:
-        starts = np.array([0, len(neighbours)])
-    itself = np.searchsorted(changed_rows, neighbour_rows)  # changed rows are in order
-    itself[changed_rows[np.minimum(itself, len(changed_rows) - 1)] != neighbour_rows] = -1
-    own = np.sqrt(nearest_squares(neighbours, neighbours, np.arange(len(neighbours)), starts))
-    nearest = np.sqrt(nearest_squares(changed, neighbours, itself, starts))
-    off = np.asarray(nearest.min(axis=0) > _usual_distance(own.min(axis=0)) + 1e-12)[None]
-    if not halves:  # as many lines as with halves: sums over rows are then the same to the bit
-        return off if len(neighbours) < MIN_HALVED else np.repeat(off, 1 + len(HALF_PAIRS), axis=0)
-    one, two = np.array(HALF_PAIRS).T
-    quarter = np.repeat(np.arange(4), np.diff(starts))
-    inside = (quarter == one[:, None]) | (quarter == two[:, None])
-    usual = _usual_distances(np.where(inside, np.minimum(own[one], own[two]), np.inf), inside.sum(axis=1))
-    return np.concatenate([off, np.minimum(nearest[one], nearest[two]) > usual[:, None] + 1e-12])
-
-
-@lru_cache(maxsize=256)
-def _split_into_quarters(count: int) -> tuple[Ints, Ints]:
-    """Return an order of neighbours, at random, in which quarters of them stand together, and where each begins, and the last ends."""
-    quarter = np.random.default_rng(0).permutation(count) % 4
-    return np.argsort(quarter, kind="stable"), np.searchsorted(np.sort(quarter), np.arange(5))
-
-
-def _usual_distance(distances: Floats) -> float:
-    """The distance that 95 % do not exceed: one of them, the next above."""
-    return float(_usual_distances(distances[None], np.array([len(distances)]))[0])
-
-
-def _usual_distances(distances: Floats, counts: Ints) -> Floats:
-    """The same of each row, of so many smallest of its distances."""
-    at = np.ceil((counts - 1) * USUAL_SHARE).astype(np.int64)
-    return np.asarray(np.sort(distances, axis=1)[np.arange(len(at)), at])
-
-
-def _share_and_error(off: npt.NDArray[np.bool_], weights: Floats, error_wanted: bool) -> tuple[float, float]:
-    """Return the share of changed rows that are off the data, and its standard error; NaN where it is not wanted, or too few neighbours could be halved."""
-    shares = off @ weights
-    if not error_wanted or len(shares) == 1:
-        return float(shares[0]), float("nan")
-    of_rows = float((weights**2 * (off[0] - shares[0]) ** 2).sum())
-    of_neighbours = float((((shares[1::2] - shares[2::2]) / 2.0) ** 2).mean())
-    return float(shares[0]), float(np.sqrt(of_rows + of_neighbours))
+def _standard_errors(shares: Floats, squares: Floats, weights: Floats) -> Floats:
+    """Return the standard errors of shares, (sets,), from :func:`off_data_shares`: a binomial one, as the rows are a sample, and that of the neighbours."""
+    share = shares[:, 0]
+    of_rows = squares * (1.0 - share) ** 2 + ((weights**2).sum() - squares) * share**2
+    of_neighbours = (((shares[:, 1::2] - shares[:, 2::2]) / 2.0) ** 2).mean(axis=1)
+    return np.asarray(np.sqrt(np.maximum(of_rows, 0.0) + of_neighbours))
 
 
 def _outside_data(feature: Feature, points: npt.NDArray[Any], at: Ints) -> Floats:

@@ -425,6 +425,7 @@ def _labelled_sizes(
         extras["h_squared_interval"] = ((*dims, "bound"), next(bounds))
     return Explanation(
         kind="interaction_size",
+        library=problem.rows.table.library,
         values=drop_axis(found.sizes),
         dims=dims,
         coords={"feature": as_labels(names), "feature_2": as_labels(names), "output": as_labels(selection.names)},

@@ -130,6 +130,7 @@ def labelled_curve(
         ),
         std_error=None if error is None else np.ascontiguousarray(error),
         data=problem.rows.table if rows else None,
+        library=problem.rows.table.library,
         players={name: (name,) for name in names},
         extras={
             **_data_near_points(problem, grid, points),

@@ -67,6 +67,7 @@ def agreement(found: Mapping[str, Explanation], together: Explanation | None, no
     ]
     return Explanation(
         kind="agreement",
+        library=first.library,
         values=_as_shares(own, largest, 0.0),
         dims=("feature", "method"),
         coords={"feature": as_labels(first.feature_names), "method": as_labels(names)},

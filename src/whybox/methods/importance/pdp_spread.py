@@ -62,6 +62,7 @@ def pdp_spread(problem: ImportanceProblem) -> Explanation:
     thinned = [next(iter(c.players)) for c in each if not _has_all_values(c)]
     return Explanation(
         kind="importance",
+        library=one.library,
         values=values,
         dims=("feature", *one.dims[2:]),
         coords={"feature": as_labels([next(iter(c.players)) for c in each]), **_output_labels(one)},

@@ -117,6 +117,7 @@ def importance_result(problem: RowsProblem, found: PlayerValues, *, seconds: flo
     players, names = problem.players, problem.table.names
     return Explanation(
         kind="importance",
+        library=problem.table.library,
         values=found.values,
         dims=("feature",),
         coords={"feature": as_labels(players.names)},

@@ -93,6 +93,7 @@ def unbiased_impurity(problem: ImportanceProblem) -> Explanation:
     units = "squared units of the truth" if class_labels(model.outputs) is None else "Gini impurity"
     return Explanation(
         kind="importance",
+        library=resolved.table.library,
         values=values,
         dims=("feature",),
         coords={"feature": as_labels(players.names)},

@@ -25,7 +25,7 @@ from whybox.methods.lime.sample import Sample
 from whybox.methods.lime.shared_sample import SharedSample
 from whybox.methods.lime.spot_exact import ExactChecks
 from whybox.methods.lime.spot_narrow import check_own_draws
-from whybox.methods.lime.spot_pieces import RowsInside
+from whybox.methods.lime.spot_pieces import OwnCells, RowsInside
 
 __all__ = ["check_exact", "check_sampled", "rows_of_own_draws"]
 
@@ -106,7 +106,8 @@ def _check_coefficients(
 ) -> None:
     """Add up the coefficients of some rows from the cells of the sample: where each lies, what it weighs, what the additive fit leaves."""
     problem = design.problem
-    inside = [RowsInside(problem, s.table, s.pieces) for s in sample.samples]
+    own = OwnCells(problem)
+    inside = [RowsInside(problem, s.table, s.pieces, own) for s in sample.samples]
     outputs = np.concatenate(sample.outputs)
     joined = Sample(
         np.concatenate([s.pieces for s in sample.samples]),

@@ -61,7 +61,7 @@ class _OwnDraws:
         """On which side of its border each feature of each draw lies by its cell, (draws, moved): 1 inside; compared with the law and with the partner."""
         problem, draws = self._problem, self._draws
         weights, counted = problem.neighbourhood.background.weights, self._counted
-        base, partner = (RowsInside(problem, one.table, one.pieces) for one in (draws.base, draws.partner))
+        base, partner = (RowsInside(problem, one.table, one.pieces, counted.own) for one in (draws.base, draws.partner))
         inside, other = (
             np.column_stack([of.of(draws.row, p) for p in draws.moved.tolist()]).astype(np.float64)
             for of in (base, partner)

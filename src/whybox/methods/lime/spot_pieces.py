@@ -18,7 +18,7 @@ from whybox.methods.common.piecewise import BinnedColumn
 from whybox.methods.lime.problem import LimeProblem
 from whybox.methods.lime.sample import sample_of
 
-__all__ = ["PieceCells", "RowsInside"]
+__all__ = ["OwnCells", "PieceCells", "RowsInside"]
 
 GRID: Final = 4_096  # even draws of a column, shared out among its bins
 MAX_CELLS: Final = 2**19  # of the table of even draws
@@ -88,11 +88,36 @@ class PieceCells:
 
 
 @final
-class RowsInside:
-    """Whether rows of a table lie in a row's own region, by their cells."""
+class OwnCells:
+    """The cells of the rows explained, each read once from a table of its row alone."""
 
-    def __init__(self, problem: LimeProblem, table: Table, pieces: Ints | None = None) -> None:
+    def __init__(self, problem: LimeProblem) -> None:
+        self._rows = problem.rows
+        self._alone: dict[int, Table] = {}
+        self._features: dict[tuple[int, int], Feature] = {}
+
+    def of(self, row: int, position: int) -> Feature:
+        """Return the cell of a row in one column."""
+        if (row, position) not in self._features:
+            if row not in self._alone:
+                self._alone[row] = self._rows.rows(np.array([row]))
+            self._features[row, position] = feature_of(self._alone[row], position)
+        return self._features[row, position]
+
+
+@final
+class RowsInside:
+    """Whether rows of a table lie in a row's own region, by their cells.
+
+    Args:
+        problem: the problem. table: the rows. pieces: of them, (rows, players). own: of this problem; None: new ones.
+    """
+
+    def __init__(
+        self, problem: LimeProblem, table: Table, pieces: Ints | None = None, own: OwnCells | None = None
+    ) -> None:
         self._problem, self._table, self._pieces = problem, table, pieces
+        self.own = OwnCells(problem) if own is None else own
         self._features: dict[int, Feature] = {}
 
     def of(self, row: int, player: int) -> Bools:
@@ -109,7 +134,7 @@ class RowsInside:
 
     def _of_column(self, row: int, player: int, column: BinnedColumn) -> Bools:
         position = column.feature.position
-        cells, own = self._feature(position), feature_of(self._problem.rows.rows(np.array([row])), position)
+        cells, own = self._feature(position), self.own.of(row, position)
         if own.codes[0] < 0:
             return np.asarray(cells.codes < 0)
         if not column.is_number:

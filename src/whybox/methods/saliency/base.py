@@ -34,7 +34,7 @@ class MethodOutput:
         degrees_of_freedom: of these variances (groups of samples less one); None: so many that the normal distribution will do.
         base_scores: of the baseline, (rows, targets), if maps add up to score - base; else None.
         exact: True if nothing was sampled or approximated.
-        relative_tolerance: of the completeness error, relative to |score - base|; rows outside it are marked. 0: what float32 rounding explains.
+        relative_tolerance: of the completeness error, relative to ``|score - base|``; rows outside it are marked. 0: what float32 rounding explains.
         allowed_error: completeness error allowed instead, (rows, targets); None: by `relative_tolerance`.
         converged: (rows, targets), whether a refined computation came to rest; None: nothing was refined. Rows that did not are marked.
         channels_reduced: True if the channel axis is gone already. keep_channels: True if it stays whatever `reduce` says, since channels are the parts.

@@ -27,6 +27,7 @@ from whybox.models.differentiable import LayerTap
 __all__ = ["FIRST_STEPS", "Conductance"]
 
 FIRST_STEPS: Final = 16
+AT_START: Final = 1e-6  # fraction of the path at which its first gradient is taken: a baseline of zeros is often on a kink, where the derivative is of neither side
 MAX_BYPASS: Final = 1e-3  # of the score's change: what more of it comes from past the layer is noted
 
 
@@ -37,7 +38,7 @@ class Conductance(LayerMethod):
 
     Attributes:
         baseline: of the inputs; see whybox.methods.saliency.baselines; several are averaged.
-        tol: completeness error wanted, relative to |score - base|; the map must not differ by more than three times this (relative, Euclidean) from that of
+        tol: completeness error wanted, relative to ``|score - base|``; the map must not differ by more than three times this (relative, Euclidean) from that of
             half as many steps. Rows that miss either are marked.
         steps: a fixed number of steps instead, even; None: as many as `tol` needs: 16, 32, 64, ...
         max_steps: most steps for a row and baseline.
@@ -160,7 +161,7 @@ class _LayerPaths:
         last: dict[int, tuple[Floats, list[Floats]]] = {}  # the row's last node, by the distance to the next: 1 or 2
         for index in problem.index_batches(len(rows) * (steps + 1), self.method.name):
             which, node = index // (steps + 1), index % (steps + 1)
-            values, gradients = self._nodes(rows[which], node / steps)
+            values, gradients = self._nodes(rows[which], np.maximum(node / steps, AT_START))
             for k, (row, at) in enumerate(zip(which, node, strict=True)):
                 here = values[k], [g[k] for g in gradients]
                 for stride, total in ((1, fine), (2, coarse)):

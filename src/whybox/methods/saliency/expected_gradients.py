@@ -38,7 +38,7 @@ class ExpectedGradients(Method):
     """Integrated gradients in the mean over background rows, sampled; each number has a standard error.
 
     Attributes:
-        samples: gradients a row, a multiple of 32. tol: completeness error, relative to |score - mean score of the background|, beyond which rows are marked.
+        samples: gradients a row, a multiple of 32. tol: completeness error, relative to ``|score - mean score of the background|``, beyond which rows are marked.
     """
 
     samples: int = 256

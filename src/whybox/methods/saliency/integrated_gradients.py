@@ -36,7 +36,7 @@ class IntegratedGradients(Method):
 
     Attributes:
         baseline: see whybox.methods.saliency.baselines; several are averaged.
-        tol: completeness error wanted, relative to |score - base| (to a hundredth of the score's total variation on the path, if that is more). The map must
+        tol: completeness error wanted, relative to ``|score - base|`` (to a hundredth of the score's total variation on the path, if that is more). The map must
             not differ by more than three times this (relative, Euclidean) from that of the next coarser rule. Rows that miss either are marked.
         steps: a fixed number of Gauss-Legendre points instead; None: as many as `tol` needs.
         max_steps: most gradients for a row and baseline.

@@ -92,7 +92,7 @@ def saliency(net: Any, inputs: Any, target: Any = None, method: Any = "gradient"
 
     Returns:
         Explanation of kind ``"saliency"``: ``values`` has the shape of the input less the channel axis that was reduced; several inputs give a
-            tuple; a list of methods a dict, method -> either.
+        tuple; a list of methods a dict, method -> either.
         Of texts (row, token) or (row, word), NaN where a text is shorter than the longest; tokens or words are in ``extras``.
 
     Raises:

@@ -301,7 +301,7 @@ class TreeShap(_ShapExplainer):
         seed: draws which numbers are recomputed; the values draw nothing.
         additivity_tol: largest additivity residual accepted, in the units of the prediction; None: what rounding explains.
         max_evals: most predictions of one call in total where coalitions are enumerated: 2^features x rows x background rows; None: a billion.
-        n_jobs: threads. None: as many as this process may use (see :func:`whybox.core.workers.threads_allowed`). -1: one for each processor.
+        n_jobs: threads. None: as many as this process may use (see ``whybox.core.workers.threads_allowed``). -1: one for each processor.
         dtype: ``"float32"`` or ``"float64"`` for arithmetic and values. None: values in float64, computed in float32 for models whose library
             does so itself (XGBoost), where that is within the rounding of its own predict.
         sparse: for order 1: only players that the model reads; all others get exactly zero.

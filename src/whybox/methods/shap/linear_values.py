@@ -18,7 +18,11 @@ __all__ = ["linear_attributions", "linear_hybrids"]
 def linear_attributions(model: Linear, background: Background, players: Players, X: Floats) -> Floats:
     """Return the term of each player, (rows, players, outputs), which every index gives: the game is additive, and has no interactions."""
     rows = X if np.isfinite(X).all() else np.nan_to_num(X)
-    terms = (rows - background.weights @ np.nan_to_num(background.matrix))[:, :, None] * model.weights
+    absent = np.nan_to_num(background.matrix)
+    means = np.where(
+        (absent == absent[0]).all(axis=0), absent[0], background.weights @ absent
+    )  # a constant is its mean
+    terms = (rows - means)[:, :, None] * model.weights
     if np.array_equal(players.of_column, np.arange(players.count)):
         terms += 0.0  # no negative zeros, as sums have none
         return terms

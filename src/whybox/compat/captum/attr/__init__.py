@@ -12,7 +12,6 @@ from whybox.compat.captum.attr.gradients import (
     GuidedBackprop,
     InputXGradient,
     IntegratedGradients,
-    NoiseTunnel,
     Saliency,
 )
 from whybox.compat.captum.attr.layers import (
@@ -23,6 +22,8 @@ from whybox.compat.captum.attr.layers import (
     LayerGradCam,
     LayerIntegratedGradients,
 )
+from whybox.compat.captum.attr.neurons import NeuronConductance
+from whybox.compat.captum.attr.noise import NoiseTunnel
 from whybox.compat.captum.attr.perturbation import (
     FeatureAblation,
     KernelShap,
@@ -50,6 +51,7 @@ __all__ = [
     "LayerGradCam",
     "LayerIntegratedGradients",
     "Lime",
+    "NeuronConductance",
     "NoiseTunnel",
     "Occlusion",
     "Saliency",
@@ -98,7 +100,6 @@ REFUSED: Final = {
     "Mean": _OF_STATISTICS,
     "Min": _OF_STATISTICS,
     "NeuronAttribution": "Attribution is the base of every method here.",
-    "NeuronConductance": _OF_NEURONS,
     "NeuronDeconvolution": _OF_NEURONS,
     "NeuronDeepLift": _OF_NEURONS,
     "NeuronDeepLiftShap": _OF_NEURONS,

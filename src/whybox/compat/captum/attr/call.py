@@ -142,6 +142,12 @@ class Call:
             answer: Any = saliency(self.network, self.inputs, self.target, method, **{"reduce": None, **options})
         return answer
 
+    def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Call:
+        """Return the same question with other numbers in the inputs, of the same shapes."""
+        of = tuple(t.to(like) for t, like in zip(tensors, self.tensors, strict=True))
+        read = [replace(i, x=self.network.numpy(t)) for i, t in zip(self.inputs, of, strict=False)]
+        return replace(self, tensors=of, inputs=(*read, *self.inputs[len(of) :]))
+
     def to_tensors(self, arrays: Sequence[Array]) -> Any:
         """Return one array an input as tensors of its shape, type and device; a tuple if the inputs were one."""
         found = tuple(as_tensor(a, t).reshape(t.shape) for a, t in zip(arrays, self.tensors, strict=True))

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any, Final, final
 
 import numpy as np
 import torch
 
 from whybox.compat.captum.attr.attribution import Attribution, check_multiplied, check_path
-from whybox.compat.captum.attr.call import Call, make_call
-from whybox.compat.refused import refuse, refuse_given
-from whybox.core.validation import check_positive, check_whole_number
-from whybox.errors import Argument, InputError, OptionError
+from whybox.compat.captum.attr.call import Call, as_tensor, make_call
+from whybox.compat.captum.attr.noisy_rows import NoisyRows
+from whybox.compat.refused import refuse_given
+from whybox.core.validation import check_whole_number
+from whybox.errors import Argument, InputError
 
 __all__ = [
     "DeepLift",
@@ -21,12 +21,9 @@ __all__ = [
     "GuidedBackprop",
     "InputXGradient",
     "IntegratedGradients",
-    "NoiseTunnel",
     "Saliency",
 ]
 
-NOISE_KINDS: Final = ("smoothgrad", "smoothgrad_sq", "vargrad")
-MIN_NOISY: Final = 4  # of SmoothGrad: two pairs, for a standard error
 SAMPLE_GROUPS: Final = 32  # of expected gradients
 
 
@@ -178,23 +175,30 @@ class DeepLiftShap(_FromBaselines):
         return_convergence_delta: bool = False,
         custom_attribution_func: Any = None,
     ) -> Any:
-        """Return the mean contributions, in the shape of the inputs.
+        """Return the mean contributions, in the shape of the inputs; and the delta, (rows,), which is captum's in the mean over baselines.
 
         Args:
             baselines: rows to be averaged over, or a function of the inputs that returns them. Others as of DeepLift.
 
         Raises:
-            OptionError: `custom_attribution_func`, or the delta. WhyboxError: as :func:`whybox.saliency`.
+            OptionError: `custom_attribution_func`. WhyboxError: as :func:`whybox.saliency`.
         """
         _refuse_custom(custom_attribution_func)
-        _refuse_delta(return_convergence_delta)
         call = make_call(self.model, inputs, target, additional_forward_args)
-        return self._answer(call, "deeplift", background=_background(call, baselines, inputs))
+        return self._answer(
+            call, "deeplift", with_delta=return_convergence_delta, background=_background(call, baselines, inputs)
+        )
 
 
 @final
 class GradientShap(_FromBaselines):
-    """Expected gradients. See Attribution."""
+    """Expected gradients. See Attribution; with noise, `explanation` is of the gradients at the drawn points, row by row.
+
+    Attributes:
+        std_errors: of the last answer, in its shape.
+    """
+
+    std_errors: Any = None
 
     def attribute(
         self,
@@ -206,119 +210,65 @@ class GradientShap(_FromBaselines):
         additional_forward_args: Any = None,
         return_convergence_delta: bool = False,
     ) -> Any:
-        """Return gradients integrated from the baselines, in the shape of the inputs.
+        """Return gradients integrated from the baselines, in the shape of the inputs; and the delta, (rows,), which is captum's in the mean over samples.
 
         Args:
-            baselines: rows to be averaged over, or a function of the inputs that returns them. n_samples: gradients a row, the next multiple of 32 is taken. Others
-            as of captum.
+            baselines: rows to be averaged over, or a function of the inputs that returns them. n_samples: gradients a row; the next multiple of 32 is taken, under
+            noise the next even number from 4 on. stdevs: of the noise on the inputs, one for each input. Others as of captum.
 
         Raises:
-            OptionError: noise, or the delta. WhyboxError: as :func:`whybox.saliency`.
+            OptionError: `stdevs` of another form. WhyboxError: as :func:`whybox.saliency`.
         """
+        wanted = check_whole_number("n_samples", n_samples)
+        call = make_call(self.forward_func, inputs, target, additional_forward_args)
+        rows = _background(call, baselines, inputs)
         if any(stdevs) if isinstance(stdevs, tuple) else stdevs:
-            refuse("stdevs", "rows are explained without noise; leave it out.")
-        _refuse_delta(return_convergence_delta)
-        samples = -(-check_whole_number("n_samples", n_samples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
-        call = make_call(self.forward_func, inputs, target, additional_forward_args)
-        return self._answer(
-            call, "expected_gradients", background=_background(call, baselines, inputs), samples=samples
+            return self._under_noise(call, rows, NoisyRows.draw(inputs, stdevs, wanted), return_convergence_delta)
+        samples = -(-wanted // SAMPLE_GROUPS) * SAMPLE_GROUPS
+        answer = self._answer(
+            call, "expected_gradients", with_delta=return_convergence_delta, background=rows, samples=samples
         )
+        found = self.explanation if isinstance(self.explanation, tuple) else (self.explanation,)
+        self.std_errors = call.to_tensors([e.std_error for e in found])
+        return answer
 
-
-@final
-class NoiseTunnel(Attribution):
-    """The gradient under noise.
-
-    Args:
-        attribution_method: a Saliency.
-
-    Attributes: see Attribution; a tuple of explanations, one for each set of rows of one range.
-
-    Raises:
-        OptionError: another method than Saliency.
-    """
-
-    def __init__(self, attribution_method: Any) -> None:
-        if not isinstance(attribution_method, Saliency):
-            refuse(
-                f"NoiseTunnel({type(attribution_method).__name__}(...))",
-                "noise is averaged over for gradients: NoiseTunnel(Saliency(model)). For paths from many points, GradientShap.",
-            )
-        super().__init__(attribution_method.forward_func)
-        self.attribution_method = attribution_method
-
-    def attribute(
-        self,
-        inputs: Any,
-        nt_type: str = "smoothgrad",
-        nt_samples: int = 5,
-        nt_samples_batch_size: int | None = None,
-        stdevs: Any = 1.0,
-        draw_baseline_from_distrib: bool = False,
-        *,
-        target: Any = None,
-        abs: bool = True,  # noqa: A002  # captum's name
-        additional_forward_args: Any = None,
-    ) -> Any:
-        """Return the mean, the mean square or the variance of the gradient under noise, in the shape of the inputs.
-
-        Args:
-            nt_samples: of each row; the next even number is taken, at least 4. nt_samples_batch_size: most rows of one forward. stdevs: of the noise. Others as of
-            captum.
-
-        Raises:
-            OptionError: the mean or variance of absolute values, or several inputs. InputError: a row without a range. WhyboxError: as :func:`whybox.saliency`.
-        """
-        if nt_type not in NOISE_KINDS:
-            raise OptionError(Argument("nt_type", nt_type), " is not known.", known=NOISE_KINDS)
-        refuse_given("draw_baseline_from_distrib", draw_baseline_from_distrib, "gradients have no baseline. Leave it out.", default=False)  # fmt: skip
-        if abs and nt_type != "smoothgrad_sq":
-            refuse(
-                f"nt_type={nt_type!r} of absolute gradients (abs=True is the default)",
-                "gradients are averaged with their signs. Add abs=False, and take .abs() of the mean where it is drawn; or nt_type='smoothgrad_sq', the mean square.",
-            )
-        call = make_call(self.forward_func, inputs, target, additional_forward_args)
-        if len(call.tensors) > 1:
-            refuse(
-                "NoiseTunnel of several inputs",
-                "noise is relative to each input's range there: wb.saliency(model, inputs, target, 'smoothgrad', noise=0.15).",
-            )
-        samples = max(MIN_NOISY, 2 * -(-check_whole_number("nt_samples", nt_samples) // 2))
-        (width,) = call.per_input("stdevs", stdevs)
-        call = call.with_batches("nt_samples_batch_size", nt_samples_batch_size)
-        return self._under_noise(call, nt_type, samples, check_positive("stdevs", width))
-
-    def _under_noise(self, call: Call, nt_type: str, samples: int, width: float) -> Any:
-        """Rows of one range together, because whybox takes the noise relative to it."""
-        rows = call.inputs[0].x.reshape(call.n_rows, -1)
-        ranges = np.ptp(rows, axis=1)
-        if not ranges.all():
-            raise InputError(
-                f"all numbers of row {int(np.argmin(ranges != 0))} are the same, and noise is relative to a row's range; leave the row out."
-            )
-        values = np.empty(call.inputs[0].x.shape)
-        answers = []
-        kinds = ["smoothgrad", "vargrad"] if nt_type == "smoothgrad_sq" else [nt_type]
-        for one in np.unique(ranges):
-            at = np.flatnonzero(ranges == one)
-            found = call.select(at).ask(kinds, samples=samples, noise=width / float(one), seed=int(at[0]))
-            maps = [found[kind][0].values for kind in kinds]
-            values[at] = maps[0] ** 2 + maps[1] if nt_type == "smoothgrad_sq" else maps[0]
-            answers += [found[kind][0] for kind in kinds]
-        self._keep(replace(call, is_tuple=len(answers) > 1), tuple(answers))
-        return call.to_tensors([values])
+    def _under_noise(self, call: Call, background: Any, noisy: NoisyRows, with_delta: bool) -> Any:
+        """One gradient for each copy, on the way to it from one of the baselines; both of a pair share the baseline, at t and 1 - t of their ways."""
+        given = background if isinstance(background, tuple) else (background,)
+        pairs, copies, count = noisy.copies // 2, noisy.copies, len(given[0])
+        t, drawn = np.empty((2, noisy.rows, pairs, 2))
+        for row in range(noisy.rows):
+            rng = np.random.default_rng((row, len(call.tensors)))
+            t[row] = (rng.permutation(pairs) + rng.random(pairs))[:, None] / pairs
+            drawn[row] = np.concatenate([rng.permutation(count) for _ in range(-(-pairs // count))])[:pairs, None]
+        t[..., 1] = 1 - t[..., 0]
+        rows, of = np.repeat(np.arange(noisy.rows), copies), drawn.reshape(-1).astype(np.intp)
+        made = noisy.inputs(slice(None))
+        at = call.select(rows).with_tensors(made if noisy.is_tuple else (made,))
+        starts = call.select(rows).with_tensors([torch.as_tensor(b[of]) for b in given[: len(call.tensors)]])
+        ways = [x.x.astype(np.float64) - b.x for x, b in zip(at.inputs, starts.inputs, strict=True)]
+        points = [
+            torch.as_tensor(b.x + t.reshape(-1, *(1,) * (way.ndim - 1)) * way)
+            for b, way in zip(starts.inputs[: len(call.tensors)], ways, strict=False)
+        ]
+        found = at.with_tensors(points).ask("gradient")
+        self._keep(call, found)
+        values, errors = [], []
+        for e, way in zip(found, ways, strict=False):
+            each = (e.values * way).reshape(noisy.rows, pairs, 2, *way.shape[1:]).mean(axis=2)
+            values.append(each.mean(axis=1))
+            errors.append(each.std(axis=1, ddof=1) / np.sqrt(pairs))
+        self.std_errors = call.to_tensors(errors)
+        answer = call.to_tensors(values)
+        if not with_delta:
+            return answer
+        change = at.ask("gradient")[0].prediction - starts.ask("gradient")[0].prediction
+        sums = sum(v.reshape(noisy.rows, -1).sum(axis=1) for v in values)
+        return answer, as_tensor(sums - change.reshape(noisy.rows, -1).mean(axis=1), call.tensors[0])
 
 
 def _refuse_custom(given: Any) -> None:
     refuse_given("custom_attribution_func", given, "contributions are multipliers times differences. Leave it out.")
-
-
-def _refuse_delta(wanted: Any) -> None:
-    if wanted:
-        refuse(
-            "return_convergence_delta=True",
-            "captum has one for each baseline or sample; read .explanation.extras['completeness_error'], one a row.",
-        )
 
 
 def _background(call: Call, baselines: Any, inputs: Any) -> Any:

@@ -62,7 +62,7 @@ class LayerAttribution(Attribution):
 
     @staticmethod
     def interpolate(layer_attribution: Any, interpolate_dims: Any, interpolate_mode: str = "nearest") -> torch.Tensor:
-        """Return a map of a layer at more positions, by ``torch.nn.functional.interpolate``: (rows, channels, *interpolate_dims)."""
+        """Return a map of a layer at more positions, by ``torch.nn.functional.interpolate``: ``(rows, channels, *interpolate_dims)``."""
         return torch.nn.functional.interpolate(layer_attribution, interpolate_dims, mode=interpolate_mode)
 
 

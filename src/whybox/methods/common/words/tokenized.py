@@ -91,7 +91,7 @@ def is_column_of_texts(inputs: Any) -> bool:
 
 def _as_list(inputs: Any) -> Any:
     """A column of a frame, or an array, as a list."""
-    if hasattr(inputs, "columns") or hasattr(inputs, "column_names"):  # a table
+    if any(hasattr(type(inputs), name) or hasattr(inputs, name) for name in ("columns", "column_names")):  # a table
         return inputs
     kind = getattr(getattr(inputs, "dtype", None), "kind", None)
     if kind is not None:

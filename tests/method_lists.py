@@ -1,8 +1,10 @@
-"""The tables of methods in the docs, written from the registry: ``python tests/method_tables.py --write``."""
+"""The lists of methods in the docs, written from the registry: ``python tests/method_lists.py --write``."""
 
 from __future__ import annotations
 
+import re
 import sys
+import textwrap
 from dataclasses import MISSING
 from pathlib import Path
 
@@ -23,20 +25,27 @@ VERBS = {
 }
 
 
-def lines(head, rows):
-    return [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}", *(f"| {' | '.join(row)} |" for row in rows)]
+def entry(text):
+    """One method as an entry of a list, in lines that are short enough; what stands in backticks stays in one."""
+    kept = re.sub(r"`[^`]+`", lambda code: code[0].replace(" ", "\0"), text)
+    filled = textwrap.fill(
+        kept, 120, initial_indent="- ", subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+    )
+    return filled.replace("\0", " ")
 
 
 def every_method():
     """All methods, family by family, for docs/methods.md."""
     out = []
     for family in FAMILIES:
-        rows = [
-            (f"`{s.id}`", s.title, s.summary, ", ".join(s.needs), "exact" if s.exact else "estimated", s.reference)
-            for s in methods(family)
-        ]
         out += ["", f"### {VERBS[family]}", ""]
-        out += lines(("method", "title", "what it is", "needs", "numbers are", "reference"), rows)
+        for s in methods(family):
+            numbers = "exact" if s.exact else "estimated"
+            out.append(
+                entry(
+                    f"**`{s.id}`** ({s.title}): {s.summary}. *Needs* {', '.join(s.needs)}; *numbers are* {numbers}. {s.reference}."
+                )
+            )
     return "\n".join(out[1:])
 
 
@@ -46,8 +55,17 @@ def option(o):
 
 def of_saliency():
     """The methods of saliency with their options and what they cost, for docs/saliency.md."""
-    rows = [(f'`"{s.id}"`', s.summary, ", ".join(map(option, options_of(s))), s.cost) for s in methods("saliency")]
-    return "\n".join(lines(("method", "what it is", "options", "costs, a row"), rows))
+    out = []
+    for s in methods("saliency"):
+        options = ", ".join(map(option, options_of(s)))
+        out.append(
+            entry(
+                f'**`"{s.id}"`**: {s.summary}. '
+                + (f"*Options*: {options}. " if options else "")
+                + f"*A row costs* {s.cost}."
+            )
+        )
+    return "\n".join(out)
 
 
 PAGES = {DOCS / "methods.md": every_method, DOCS / "saliency.md": of_saliency}
