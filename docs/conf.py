@@ -36,7 +36,9 @@ include_patterns = [
     "benchmarks/*.md",
     "README.md",
     "CHANGELOG.md",
+    "CODE_OF_CONDUCT.md",
     "CONTRIBUTING.md",
+    "SECURITY.md",
 ]
 exclude_patterns = [
     "docs/_build",

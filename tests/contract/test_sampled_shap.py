@@ -103,6 +103,28 @@ def test_the_order_of_rows_of_a_frame_changes_no_bit():
     np.testing.assert_array_equal(one.values[order], other.values)
 
 
+def test_the_order_of_rows_of_words_changes_no_bit_behind_a_surrogate():
+    """Words are numbered for the surrogate, and its folds of rows depend on these numbers."""
+    rng = np.random.default_rng(0)
+
+    def words(n):
+        drawn = {name: rng.choice(list("abcdefg"), n).astype(object) for name in ("c", "d")}
+        mixed_kinds = np.array([1, "a", 2.5, True, None], dtype=object)[rng.integers(0, 5, n)]
+        return pd.DataFrame({**drawn, "kind": mixed_kinds, **{f"x{j}": rng.normal(size=n) for j in range(6)}})
+
+    def model(rows):
+        c, d = (np.array([ord(w) - 100.0 for w in rows[name]]) for name in ("c", "d"))
+        kind = np.array([len(str(k)) / 2.0 for k in rows["kind"]])
+        return np.tanh(c * rows["x0"] + kind * rows["x1"] * rows["x2"]) + np.sin(d * rows["x3"]) * rows["x4"]
+
+    rows, background = words(24), words(25)
+    order = rng.permutation(24)
+    more = {"surrogate": True, "max_evals": 24 * 1_125, "tol": 1e-9}
+    one, other = explain(model, rows, background, **more), explain(model, rows.iloc[order], background, **more)
+    np.testing.assert_array_equal(one.values[order], other.values)
+    np.testing.assert_array_equal(one.std_error[order], other.std_error)
+
+
 def test_other_rows_in_the_call_change_values_within_the_errors_only(plain):
     alone = explain(rows=ROWS[:1])
     both = np.hypot(plain.std_error[0], alone.std_error[0])

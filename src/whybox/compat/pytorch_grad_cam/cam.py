@@ -59,8 +59,10 @@ class BaseCAM:
         """Return the maps at the positions of the inputs, (rows, y, x), 0 ... 1 in each.
 
         Args:
-            input_tensor: (rows, channels, y, x), or with a depth before y. targets: for each row a function of its output, see utils.model_targets; None: the
-            largest output of each. aug_smooth: the mean over six maps: of the inputs and their mirror images, times 0.9, 1 and 1.1. eigen_smooth: refused.
+            input_tensor: (rows, channels, y, x), or with a depth before y.
+            targets: for each row a function of its output, as in utils.model_targets. Where they are left out, each row's highest output is explained.
+            aug_smooth: the mean over six maps: of the inputs and their mirror images, times 0.9, 1 and 1.1.
+            eigen_smooth: refused.
 
         Raises:
             InputError: inputs of other axes, or another number of targets. OptionError: `eigen_smooth`. WhyboxError: as :func:`whybox.saliency`.

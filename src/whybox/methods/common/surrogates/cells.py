@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import NULL_CODE, joint_cell_codes
+from whybox.data.cells import NULL_CODE, joint_cell_codes, object_cells
 from whybox.data.table import Floats, Table
 
 __all__ = ["CellNumbers", "cell_numbers"]
@@ -59,8 +59,7 @@ def cell_numbers(rows: Table, background: Table, categories: Collection[int] = (
         numbers = None if p in categories else _numbers_of_both(rows, background, p)
         if numbers is None:
             categorical[p] = True
-            codes = np.concatenate(joint_cell_codes(rows, background, p))
-            numbers = _codes(codes, codes != NULL_CODE)
+            numbers = _codes_of_cells(rows, background, p)
         out[:, p] = numbers
     return CellNumbers(out[:n], out[n:], categorical)
 
@@ -77,6 +76,19 @@ def _codes(values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> Floats:
     out = np.full(len(values), np.nan)
     out[present] = np.unique(values[present], return_inverse=True)[1].reshape(-1)
     return out
+
+
+def _codes_of_cells(rows: Table, background: Table, position: int) -> Floats:
+    """The same of a column of both tables, numbered by what the cells are: a fit to them does not depend on the order of the rows."""
+    codes = np.concatenate(joint_cell_codes(rows, background, position))
+    present = codes != NULL_CODE
+    different, first = np.unique(codes, return_index=True)
+    in_rows = first < len(rows)
+    cells = np.empty(len(first), dtype=object)
+    cells[in_rows] = object_cells(rows.rows(first[in_rows]), position)
+    cells[~in_rows] = object_cells(background.rows(first[~in_rows] - len(rows)), position)
+    by_content = sorted(range(len(cells)), key=lambda i: (type(cells[i]).__name__, repr(cells[i])))
+    return _codes(np.argsort(by_content)[np.searchsorted(different, codes)], present)
 
 
 def _numbers_of_both(rows: Table, background: Table, position: int) -> Floats | None:
