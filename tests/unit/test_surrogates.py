@@ -3,6 +3,7 @@
 from functools import cache
 
 import numpy as np
+import pandas as pd
 import pytest
 import scipy.sparse as sp
 
@@ -402,3 +403,19 @@ def test_outputs_too_large_for_squares_are_refused():
     store.append(cells, 1e150 * outputs, row)
     with pytest.raises(InputError, match="1e"):
         fit_folds(store, rows, CATEGORICAL, folds=2)
+
+
+class Thing:
+    """A cell of a type that says nothing of its value; at an address that differs from run to run."""
+
+
+def test_cells_are_numbered_by_what_they_are_and_things_as_they_come():
+    background = pd.DataFrame({"word": ["b"], "thing": [Thing()]}, dtype=object)
+    kinds = ["c", "a", 2.5, 10, 9, None, (1, 2), "a"]
+    forward, backward = (
+        cell_numbers(as_table(pd.DataFrame({"word": words, "thing": things}, dtype=object)), as_table(background))
+        for words, things in ((kinds, [Thing() for _ in kinds]), (kinds[::-1], [Thing() for _ in kinds]))
+    )
+    np.testing.assert_array_equal(forward.rows[:, 0], backward.rows[::-1, 0])
+    np.testing.assert_array_equal(forward.background[:, 0], backward.background[:, 0])
+    np.testing.assert_array_equal(forward.rows[:, 1], np.arange(len(kinds)))

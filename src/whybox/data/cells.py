@@ -32,6 +32,7 @@ __all__ = [
     "cell_key",
     "cell_positions",
     "column_dtype",
+    "content_text",
     "has_plain_storage",
     "joint_cell_codes",
     "object_cells",
@@ -70,6 +71,19 @@ def cell_key(value: Any) -> Hashable:
     if isinstance(value, _TYPES_WITH_FULL_REPR) or cell_type.__module__.partition(".")[0] == "pandas":
         return cell_type, repr(value)
     return cell_type, id(value)
+
+
+def content_text(value: Any) -> str:
+    """Return a text that tells cells apart and is the same in every process; "" for sets, dicts, and objects of unknown types, which have none."""
+    if value is None:
+        return "None"
+    if isinstance(value, (list, tuple)):
+        texts = [content_text(v) for v in value]
+        return repr((type(value), texts)) if all(texts) else ""
+    key = cell_key(value)
+    if isinstance(value, (dict, set, frozenset)) or (isinstance(value, np.ndarray) and value.dtype == object):
+        return ""
+    return "" if key == (type(value), id(value)) else repr(key)
 
 
 def cell_positions(candidates: Sequence[Any], wanted: Sequence[Any]) -> list[int]:

@@ -9,7 +9,7 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
-from whybox.data.cells import NULL_CODE, joint_cell_codes, object_cells
+from whybox.data.cells import NULL_CODE, content_text, joint_cell_codes, object_cells
 from whybox.data.table import Floats, Table
 
 __all__ = ["CellNumbers", "cell_numbers"]
@@ -79,7 +79,10 @@ def _codes(values: npt.NDArray[Any], present: npt.NDArray[np.bool_]) -> Floats:
 
 
 def _codes_of_cells(rows: Table, background: Table, position: int) -> Floats:
-    """The same of a column of both tables, numbered by what the cells are: a fit to them does not depend on the order of the rows."""
+    """The same of a column of both tables, numbered by what the cells are, so that a fit to them does not depend on the order of the rows.
+
+    Cells that no text tells apart (objects of unknown types) are numbered as they come.
+    """
     codes = np.concatenate(joint_cell_codes(rows, background, position))
     present = codes != NULL_CODE
     different, first = np.unique(codes, return_index=True)
@@ -87,7 +90,7 @@ def _codes_of_cells(rows: Table, background: Table, position: int) -> Floats:
     cells = np.empty(len(first), dtype=object)
     cells[in_rows] = object_cells(rows.rows(first[in_rows]), position)
     cells[~in_rows] = object_cells(background.rows(first[~in_rows] - len(rows)), position)
-    by_content = sorted(range(len(cells)), key=lambda i: (type(cells[i]).__name__, repr(cells[i])))
+    by_content = sorted(range(len(cells)), key=lambda i: content_text(cells[i]))
     return _codes(np.argsort(by_content)[np.searchsorted(different, codes)], present)
 
 
