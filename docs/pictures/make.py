@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script
 """Draws the pictures of README.md and docs/book.md: `python docs/pictures/make.py`, with the package lime installed for one of them.
 
 The code blocks of docs/book.md are run first; the pictures are of their results. Backgrounds are white, so that the pictures can be read on light and dark pages.
