@@ -7,6 +7,7 @@ and fails loudly if the file and its reading disagree.
 """
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +33,9 @@ X[350:].assign(patient=np.arange(350, len(X))).to_parquet("tonight.parquet")
 
 
 def shell(command):
-    """Run a command as the job does, and show what it prints."""
-    done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+    """Run a command as the job does, with the Python of this page; show what it prints."""
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     print(f"$ {command}\n{done.stdout}{done.stderr}exit code {done.returncode}\n")
 
 
