@@ -140,7 +140,7 @@ def readme(_: dict[str, Any]) -> None:
     e[0].plot.waterfall(ax=places[0], max_display=7, title="wb.explain: why this prediction?")
     e.plot.beeswarm(ax=places[1], max_display=7, title="wb.explain: what moves all of them?")
     pairs.plot.dots(ax=places[2], max_display=7, title="wb.importance: what matters?")
-    curve.plot.curve(ax=places[3], title="wb.effects: how does it move?")
+    curve.plot.curve(ax=places[3], title="wb.effects: which way?")
     save(figure, "readme", 10.8)
 
 
