@@ -20,7 +20,6 @@ import whybox as wb
 X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 model = xgboost.XGBRegressor(n_estimators=60, max_depth=3).fit(X[:350], y[:350])
 model.save_model("model.json")
-X[:350].to_parquet("train.parquet")
 X[350:].assign(patient=np.arange(350, len(X))).to_parquet("tonight.parquet")
 
 # %%
