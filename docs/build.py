@@ -33,7 +33,7 @@ def main() -> int:
             shutil.rmtree(folder, ignore_errors=True)
     builder = "linkcheck" if options.check_links else "html"
     started = time.perf_counter()
-    strict = ["--fail-on-warning", "--keep-going", "--nitpicky", "--quiet"]
+    strict = ["--fail-on-warning", "--keep-going", "--quiet"]
     code = build_main(
         ["-b", builder, *strict, "-c", str(HERE), "-d", str(OUT / "doctrees"), str(HERE.parent), str(OUT / builder)]
     )

@@ -11,8 +11,8 @@ from pathlib import Path
 
 import whybox
 
-ROOT = Path(__file__).parents[1]
-sys.path.insert(0, str(Path(__file__).parent))
+HERE = Path(__file__).parent
+sys.path.insert(0, str(HERE))
 
 project = "whybox"
 author = "the authors of whybox"
@@ -51,7 +51,7 @@ exclude_patterns = [
     "tests",
     "**/GALLERY_HEADER.rst",
 ]
-templates_path = [str(Path(__file__).parent / "_templates")]  # autosummary looks in the source folder
+templates_path = [str(HERE / "_templates")]  # autosummary looks in the source folder
 
 # Markdown
 myst_enable_extensions = ["deflist"]

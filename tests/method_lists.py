@@ -71,11 +71,17 @@ def of_saliency():
 PAGES = {DOCS / "methods.md": every_method, DOCS / "saliency.md": of_saliency}
 
 
+def parts(page):
+    """What stands before the list of a page, in it and behind it."""
+    head, rest = page.read_text(encoding="utf-8").split(BEGIN)
+    return head, *rest.split(END)
+
+
 def inside(page):
-    return page.read_text(encoding="utf-8").split(BEGIN)[1].split(END)[0].strip()
+    return parts(page)[1].strip()
 
 
 if "--write" in sys.argv:
     for page, table in PAGES.items():
-        head, tail = page.read_text(encoding="utf-8").split(BEGIN)[0], page.read_text(encoding="utf-8").split(END)[1]
+        head, _, tail = parts(page)
         page.write_text(f"{head}{BEGIN}\n{table()}\n{END}{tail}", encoding="utf-8")

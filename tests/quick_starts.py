@@ -10,6 +10,8 @@ from __future__ import annotations
 import json
 import sys
 import warnings
+from collections.abc import Callable
+from importlib import import_module
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -125,12 +127,15 @@ def iris_probabilities():
     return GaussianNB().fit(X.to_numpy(), y), X
 
 
+def likely(model: Any) -> Callable[[Any], Any]:
+    """The probabilities of a model for three classes, drawn in from 0 and 1, so that all have log-odds."""
+    return lambda rows: 0.98 * model.predict_proba(rows) + 0.01 * 2 / 3
+
+
 def shap_kernel(shap: ModuleType) -> dict[str, Any]:
     """The README of shap: KernelExplainer of probabilities of irises, with the link logit."""
     model, X = iris_probabilities()
-    explainer = shap.KernelExplainer(
-        lambda rows: 0.98 * model.predict_proba(rows) + 0.01 * 2 / 3, X.iloc[::5], link="logit"
-    )
+    explainer = shap.KernelExplainer(likely(model), X.iloc[::5], link="logit")
     shap_values = explainer.shap_values(X.iloc[[10, 60, 110]], nsamples=100)
     return {"values": np.asarray(shap_values), "expected": np.asarray(explainer.expected_value)}
 
@@ -211,15 +216,19 @@ def _shorten(a: Any) -> Any:
     return [_shorten(one) for one in a] if np.ndim(a) else float(f"{a:.7g}")
 
 
+def package(module: str) -> ModuleType:
+    """The package, original or layer, with those modules that its programs reach through it."""
+    for part in ("lime_tabular", "lime_text", "lime_image") if module.endswith("lime") else ():
+        import_module(f"{module}.{part}")
+    return import_module(module)
+
+
 def run_original(name: str) -> dict[str, Any]:
     """The mean and the spread of runs with the original package, as lists, and its version."""
-    import importlib
     from importlib.metadata import version
 
     program, module = PROGRAMS[name]
-    package = importlib.import_module(module)
-    for part in ("lime_tabular", "lime_text", "lime_image") if module == "lime" else ():
-        importlib.import_module(f"lime.{part}")
+    original = package(module)
     runs = []
     for seed in range(REPEATS):
         np.random.seed(seed)  # noqa: NPY002  # the one that these packages draw from
@@ -227,7 +236,7 @@ def run_original(name: str) -> dict[str, Any]:
             import torch
 
             torch.manual_seed(seed)
-        runs.append(program(package))
+        runs.append(program(original))
         if not any(key.endswith("~") for key in runs[0]):
             break
     numbers = {}

@@ -1,4 +1,3 @@
-# ruff: noqa: INP001  # a script
 """Draws the pictures of README.md and docs/book.md: `python docs/pictures/make.py`, with the package lime installed for one of them.
 
 The code blocks of docs/book.md are run first; the pictures are of their results. Backgrounds are white, so that the pictures can be read on light and dark pages.
@@ -141,7 +140,7 @@ def readme(_: dict[str, Any]) -> None:
     e[0].plot.waterfall(ax=places[0], max_display=7, title="wb.explain: why this prediction?")
     e.plot.beeswarm(ax=places[1], max_display=7, title="wb.explain: what moves all of them?")
     pairs.plot.dots(ax=places[2], max_display=7, title="wb.importance: what matters?")
-    curve.plot.curve(ax=places[3], title="wb.effects: how does it move?")
+    curve.plot.curve(ax=places[3], title="wb.effects: which way?")
     save(figure, "readme", 10.8)
 
 

@@ -24,7 +24,9 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
 EXTRAS = PROJECT["project"]["optional-dependencies"]
 CI = (ROOT / ".ci" / "run").read_text(encoding="utf-8")
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+PUBLIC_CI = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]
 FORMS = sorted((ROOT / ".github" / "ISSUE_TEMPLATE").glob("*.yml"))
+STAGES = set(re.findall(r"^(\w+)\(\) \($", CI, re.MULTILINE))
 FOR_DEVELOPERS = {"dev", "docs"}
 
 
@@ -104,8 +106,7 @@ def test_pinned_versions_are_for_the_tests_alone():
 
 def test_classifiers_name_the_versions_that_are_tested():
     named = {c.rpartition(" ")[2] for c in PROJECT["project"]["classifiers"] if re.search(r":: 3\.\d+$", c)}
-    tests = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"]["tests"]
-    assert named == set(tests["strategy"]["matrix"]["python"])
+    assert named == set(PUBLIC_CI["tests"]["strategy"]["matrix"]["python"])
     built = {f"3.{tag[3:-2]}" for tag in PROJECT["tool"]["cibuildwheel"]["build"]}
     assert built == named
     assert PROJECT["project"]["requires-python"] == f">={min(named, key=lambda v: int(v[2:]))}"
@@ -131,7 +132,6 @@ def test_workflows_run_what_exists(path):
     text = path.read_text(encoding="utf-8")
     workflow = yaml.safe_load(text)
     assert workflow["permissions"] == {"contents": "read"}
-    stages = set(re.findall(r"^(\w+)\(\) \($", CI, re.MULTILINE))
     for job in workflow["jobs"].values():
         if "uses" in job:
             assert (ROOT / job["uses"]).is_file()
@@ -139,24 +139,17 @@ def test_workflows_run_what_exists(path):
             script = re.search(r"\.ci/\w+(\.py)?", command)
             assert script is None or (ROOT / script[0]).is_file()
             if command.startswith(".ci/run"):
-                assert set(command.split()[1:]) <= stages
+                assert set(command.split()[1:]) <= STAGES
     assert "secrets." not in text
 
 
 def test_every_stage_of_the_ci_is_run_in_public():
-    stages = set(re.findall(r"^(\w+)\(\) \($", CI, re.MULTILINE))
-    jobs = yaml.safe_load((ROOT / ".github/workflows/ci.yml").read_text(encoding="utf-8"))["jobs"].values()
-    run = {
-        stage
-        for job in jobs
-        for s in job["steps"]
-        if s.get("run", "").startswith(".ci/run")
-        for stage in s["run"].split()[1:]
-    }
-    assert run == stages
+    commands = [s.get("run", "") for job in PUBLIC_CI.values() for s in job["steps"]]
+    run = {stage for command in commands if command.startswith(".ci/run ") for stage in command.split()[1:]}
+    assert run == STAGES
     refused = subprocess.run([ROOT / ".ci" / "run", "nonsense"], capture_output=True, text=True, check=False)
     assert refused.returncode == 2
-    assert all(stage in refused.stderr for stage in stages)
+    assert all(stage in refused.stderr for stage in STAGES)
 
 
 @pytest.mark.parametrize("path", FORMS, ids=name)

@@ -15,9 +15,8 @@ from torch import nn
 
 import whybox as wb
 
-pictures = torch.tensor(lfw_subset(), dtype=torch.float32)[
-    :, None
-]  # (200, 1, 25, 25): 100 faces, 100 others
+# (200, 1, 25, 25): 100 faces, 100 others
+pictures = torch.tensor(lfw_subset(), dtype=torch.float32)[:, None]
 is_face = torch.tensor([1] * 100 + [0] * 100)
 order = torch.tensor(np.random.default_rng(0).permutation(200))
 train, test = order[:150], order[150:]

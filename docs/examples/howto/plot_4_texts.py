@@ -28,8 +28,8 @@ for topic, module in {
             topics.append(topic)
 model = make_pipeline(TfidfVectorizer(), LogisticRegression(C=10))
 right = cross_val_score(model, texts, topics, cv=5).mean()
-print(f"{right:.0%} right in cross-validation")
 model.fit(texts, topics)
+print(f"{right:.0%} right in cross-validation")
 
 # %%
 # What does each word add?

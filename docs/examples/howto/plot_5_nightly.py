@@ -7,6 +7,7 @@ and fails loudly if the file and its reading disagree.
 """
 
 import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,7 +20,6 @@ import whybox as wb
 X, y = load_diabetes(return_X_y=True, as_frame=True, scaled=False)
 model = xgboost.XGBRegressor(n_estimators=60, max_depth=3).fit(X[:350], y[:350])
 model.save_model("model.json")
-X[:350].to_parquet("train.parquet")
 X[350:].assign(patient=np.arange(350, len(X))).to_parquet("tonight.parquet")
 
 # %%
@@ -32,8 +32,9 @@ X[350:].assign(patient=np.arange(350, len(X))).to_parquet("tonight.parquet")
 
 
 def shell(command):
-    """Run a command as the job does, and show what it prints."""
-    done = subprocess.run(command.split(), capture_output=True, text=True, check=False)
+    """Run a command as the job does, with the Python of this page; show what it prints."""
+    words = [sys.executable, "-m", *command.split()]
+    done = subprocess.run(words, capture_output=True, text=True, check=False)
     print(f"$ {command}\n{done.stdout}{done.stderr}exit code {done.returncode}\n")
 
 
