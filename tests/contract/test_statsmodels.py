@@ -146,6 +146,31 @@ def test_saved_results_are_read(rows):
         np.testing.assert_array_equal(wb.explain(again, rows[:5], rows[:40]).values, right.values)
 
 
+def test_results_without_their_data_are_matched_by_name_or_refused(rows):
+    X = sm.add_constant(rows[FEATURES])
+    shuffled = X[[*FEATURES[::-1], "const"]]
+    counted = sm.NegativeBinomial(rows["count"], X).fit(disp=0)
+    right = wb.explain(counted, X[:5], X[:40])
+    again = _saved_without_data(counted)
+    np.testing.assert_array_equal(wb.explain(again, shuffled[:5], shuffled[:40]).values, right.values)
+    for build in (
+        lambda: sm.GLM(rows["count"], X, family=sm.families.Poisson()).fit(),
+        lambda: sm.Logit(rows["ill"], X).fit(disp=0),
+    ):
+        again = _saved_without_data(build())
+        with pytest.raises(InputError, match=r"results\.model\.data\.xnames = "):
+            wb.explain(again, shuffled[:5], shuffled[:40])
+        again.model.data.xnames = list(X.columns)
+        e, right = wb.explain(again, shuffled[:5], shuffled[:40]), wb.explain(build(), X[:5], X[:40])
+        np.testing.assert_array_equal(e.values, right.values)
+    evaluated = sm.GeneralizedPoisson(rows["count"], X).fit(disp=0)
+    right, again = wb.explain(evaluated, X[:5], X[:40]), _saved_without_data(evaluated)
+    with pytest.raises(InputError, match=r"cannot be matched by name: pass arrays"):
+        wb.explain(again, shuffled[:5], shuffled[:40])
+    by_position = wb.explain(again, X[:5].to_numpy(), X[:40].to_numpy())
+    np.testing.assert_array_equal(by_position.values, right.values)
+
+
 def _saved_without_data(results):
     file = io.BytesIO()
     results.save(file, remove_data=True)

@@ -41,7 +41,7 @@ def adapt(obj: Any) -> Model:
     """Read what ``fit`` returned.
 
     Raises:
-        InputError: a model before fit, or one that forecasts times and takes no rows.
+        InputError: a model before fit, one that forecasts times and takes no rows, or results that lost the names of their columns.
         UnsupportedModelError: predictions that are no link of one sum, or a formula that changes its columns.
         ModelMismatchError: our reading disagrees with the results' own predict.
     """
@@ -100,7 +100,7 @@ def _sum_of(obj: Any, kind: str) -> tuple[Outputs, Floats]:
         outputs = _binary_outputs(obj.model, *(sigmoid if kind == "Logit" else _probit()))
     elif kind in _COUNTS:
         outputs = Outputs(("prediction",), Link("exp"), raw_units="log of the prediction")
-        weights = weights[: np.shape(obj.model.exog)[1]]  # what follows are parameters of the distribution
+        weights = weights[: len(weights) - getattr(obj.model, "k_extra", 0)]  # without parameters of the distribution
     else:
         raise UnsupportedModelError(f"the predictions of {kind} are not read as a link of one weighted sum of columns.", hint=ANY_MODEL_HINT)  # fmt: skip
     return outputs, weights.reshape(-1, 1)
@@ -138,7 +138,7 @@ def _family_outputs(model: Any) -> Outputs:
 
 def _binary_outputs(model: Any, link: Link, units: str) -> Outputs:
     """The outputs of a model of two classes; where a formula made two columns of its truth, the first is what is predicted."""
-    names = model.endog_names
+    names = getattr(model, "endog_names", None)  # gone where results were saved without their data
     if isinstance(names, (list, tuple)) and len(names) == 2:
         positive, negative = (m[1] if (m := _LEVEL.fullmatch(str(n))) else str(n) for n in names)
     else:
@@ -152,8 +152,13 @@ def _columns_of(model: Any, width: int) -> tuple[list[tuple[int, str]], list[int
     """Positions in the design of the user's columns, with their names; and of the constants that a formula adds.
 
     Raises:
-        UnsupportedModelError: a formula makes columns of its own.
+        UnsupportedModelError: a formula makes columns of its own. InputError: there are no names.
     """
+    if model.exog_names is None:
+        raise InputError(
+            f"this {type(model).__name__} was saved without its data, and the names of its columns went with it: give them, in their order in fit, "
+            "by results.model.data.xnames = ['...', '...']."
+        )
     names = [str(name) for name in model.exog_names][:width]
     if getattr(model, "formula", None) is None:
         return list(enumerate(names)), []
