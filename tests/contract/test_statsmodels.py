@@ -13,6 +13,10 @@ import pytest
 
 import whybox as wb
 from whybox.errors import InputError, ModelMismatchError
+from whybox.models.agreement import compare_predictions
+from whybox.models.inputs import Inputs, NumberEncoder
+from whybox.models.linear import Linear
+from whybox.models.links import Link, Outputs
 
 sm = pytest.importorskip("statsmodels.api")
 smf = pytest.importorskip("statsmodels.formula.api")
@@ -35,6 +39,19 @@ def rows():
     )
 
 
+class Logit(sm.families.links.Power):
+    """A link that is called as another one of the library: 1 + the square of the sum."""
+
+    def __init__(self):
+        super().__init__(power=0.5)
+
+    def __call__(self, p):
+        return super().__call__(np.maximum(p - 1.0, 1e-3))
+
+    def inverse(self, z):
+        return super().inverse(z) + 1.0
+
+
 FEATURES = ["age", "bmi", "bp", "s5"]
 FAMILIES = {
     "gaussian": ("y", lambda f: f.Gaussian()),
@@ -42,6 +59,8 @@ FAMILIES = {
     "poisson": ("count", lambda f: f.Poisson()),
     "gamma, log": ("y", lambda f: f.Gamma(sm.families.links.Log())),
     "gamma, inverse": ("y", lambda f: f.Gamma()),
+    "inverse gaussian": ("years", lambda f: f.InverseGaussian()),  # its link is defined for positive sums only
+    "gaussian, a link of the user's own": ("y", lambda f: f.Gaussian(Logit(), check_link=False)),
     "binomial": ("ill", lambda f: f.Binomial()),
     "binomial, probit": ("ill", lambda f: f.Binomial(sm.families.links.Probit())),
     "binomial, cloglog": ("ill", lambda f: f.Binomial(sm.families.links.CLogLog())),
@@ -312,3 +331,19 @@ def test_results_that_predict_otherwise_are_refused(rows):
     results.model.predict = lambda params, exog, *a, **k: own(params, exog, *a, **k) + exog[:, 2] ** 2
     with pytest.raises(ModelMismatchError):
         wb.explain(results, X[:5], X[:40])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_predictions_that_are_no_numbers_agree_with_the_same_only(value):
+    """Beyond what a link is defined for, rounding explains nothing: the library's own must be the same."""
+    outputs = Outputs(("prediction",), Link("none", function=lambda raw: np.where(raw > 0, raw, value)))
+    inputs = Inputs(("a",), True, NumberEncoder("GLM"), ((0,),))
+    model = Linear(weights=np.ones((1, 1)), base_values=np.zeros(1), inputs=inputs, outputs=outputs, kind="GLM")
+    raw = np.array([[1.0], [-1.0]])
+    more = {"scale": "response", "relative": 1e-12, "rounding_scale": np.ones(1)}
+    difference, tolerance = compare_predictions(model, raw, np.array([[1.0], [value]]), **more)
+    assert difference == 0.0
+    assert 0.0 < tolerance < 1e-9
+    for expected in ([1.0, 3.0], [value, value], [1.0, -np.inf]):
+        with pytest.raises(ModelMismatchError):
+            compare_predictions(model, raw, np.array(expected)[:, None], **more)

@@ -126,10 +126,12 @@ class _Mean:
 
 def _family_outputs(model: Any) -> Outputs:
     """The outputs of a generalized linear model, by the link of its family."""
+    from statsmodels.genmod.families import links
+
     link, family = model.family.link, type(model.family).__name__
     name = type(link).__name__
-    known = {"Identity": Link(), "Log": Link("exp"), "Logit": Link("sigmoid")}
-    ours = known.get(name, Link(name, function=_Mean(link.inverse)))
+    known = {links.Identity: Link(), links.Log: Link("exp"), links.Logit: Link("sigmoid")}
+    ours = known.get(type(link), Link(name, function=_Mean(link.inverse)))
     if family == "Binomial" and np.isin(model.endog, (0.0, 1.0)).all():
         return _binary_outputs(model, ours, "log-odds" if name == "Logit" else f"{name} of the probability")
     units = "prediction" if name == "Identity" else f"{name.lower()} of the prediction"
