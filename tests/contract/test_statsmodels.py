@@ -119,6 +119,18 @@ def test_other_models_with_one_sum_are_read(rows, name):
     np.testing.assert_allclose(e.values, sums_by_force(results, X[:5], X[:40], **more).values, atol=1e-10)
 
 
+def test_several_columns_of_truth_are_outputs_of_their_names(rows):
+    X = sm.add_constant(rows[FEATURES])
+    together = sm.OLS(rows[["y", "count"]], X).fit()
+    e = wb.explain(together, X[:5], X[:40])
+    assert e.evidence.method_id == "shap.linear_shap"
+    assert e.output_names == ("y", "count")
+    for k, name in enumerate(e.output_names):
+        alone = wb.explain(sm.OLS(rows[name], X).fit(), X[:5], X[:40])
+        np.testing.assert_allclose(e.values[..., k], alone.values, atol=1e-12)
+        np.testing.assert_allclose(e.prediction[:, k], np.asarray(together.predict(X[:5]))[:, k], rtol=1e-12)
+
+
 def test_classes_of_a_multinomial_model_have_their_labels(rows):
     X = sm.add_constant(rows[FEATURES])
     grade = pd.cut(rows["y"], [0, 1, 2, 9], labels=["low", "middle", "high"])

@@ -92,7 +92,7 @@ def _sum_of(obj: Any, kind: str) -> tuple[Outputs, Floats]:
     if kind == "MixedLM":
         outputs, weights = Outputs(("prediction",)), np.asarray(obj.fe_params, dtype=np.float64)
     elif kind in _MEANS:
-        outputs = Outputs(("prediction",))
+        outputs = Outputs(("prediction",) if weights.ndim == 1 else _names_of_truths(obj.model, weights.shape[1]))
     elif kind in _FAMILIES:
         outputs = _family_outputs(obj.model)
     elif kind in ("Logit", "Probit"):
@@ -103,7 +103,13 @@ def _sum_of(obj: Any, kind: str) -> tuple[Outputs, Floats]:
         weights = weights[: len(weights) - getattr(obj.model, "k_extra", 0)]  # without parameters of the distribution
     else:
         raise UnsupportedModelError(f"the predictions of {kind} are not read as a link of one weighted sum of columns.", hint=ANY_MODEL_HINT)  # fmt: skip
-    return outputs, weights.reshape(-1, 1)
+    return outputs, weights.reshape(-1, len(outputs.names))
+
+
+def _names_of_truths(model: Any, count: int) -> tuple[str, ...]:
+    """The names of several columns of truth, as statsmodels gives them to an array where there are none."""
+    names = getattr(model, "endog_names", None)  # gone where results were saved without their data
+    return tuple(map(str, names)) if names is not None else tuple(f"y{k + 1}" for k in range(count))
 
 
 def _probit() -> tuple[Link, str]:
