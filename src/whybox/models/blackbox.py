@@ -193,7 +193,7 @@ def _columns_of_design(obj: Any) -> Any:
         InputError: they were saved without it.
     """
     model = getattr(obj, "model", None) if type(obj).__module__.startswith("statsmodels.") else None
-    data = getattr(model, "data", None)
+    data: Any = getattr(model, "data", None)
     if getattr(model, "formula", None) is not None or not hasattr(data, "orig_exog"):
         return None
     if data.orig_exog is None:
