@@ -13,6 +13,10 @@ import pytest
 
 import whybox as wb
 from whybox.errors import InputError, ModelMismatchError
+from whybox.models.agreement import compare_predictions
+from whybox.models.inputs import Inputs, NumberEncoder
+from whybox.models.linear import Linear
+from whybox.models.links import Link, Outputs
 
 sm = pytest.importorskip("statsmodels.api")
 smf = pytest.importorskip("statsmodels.formula.api")
@@ -35,6 +39,19 @@ def rows():
     )
 
 
+class Logit(sm.families.links.Power):
+    """A link that is called as another one of the library: 1 + the square of the sum."""
+
+    def __init__(self):
+        super().__init__(power=0.5)
+
+    def __call__(self, p):
+        return super().__call__(np.maximum(p - 1.0, 1e-3))
+
+    def inverse(self, z):
+        return super().inverse(z) + 1.0
+
+
 FEATURES = ["age", "bmi", "bp", "s5"]
 FAMILIES = {
     "gaussian": ("y", lambda f: f.Gaussian()),
@@ -42,6 +59,8 @@ FAMILIES = {
     "poisson": ("count", lambda f: f.Poisson()),
     "gamma, log": ("y", lambda f: f.Gamma(sm.families.links.Log())),
     "gamma, inverse": ("y", lambda f: f.Gamma()),
+    "inverse gaussian": ("years", lambda f: f.InverseGaussian()),  # its link is defined for positive sums only
+    "gaussian, a link of the user's own": ("y", lambda f: f.Gaussian(Logit(), check_link=False)),
     "binomial": ("ill", lambda f: f.Binomial()),
     "binomial, probit": ("ill", lambda f: f.Binomial(sm.families.links.Probit())),
     "binomial, cloglog": ("ill", lambda f: f.Binomial(sm.families.links.CLogLog())),
@@ -100,6 +119,18 @@ def test_other_models_with_one_sum_are_read(rows, name):
     np.testing.assert_allclose(e.values, sums_by_force(results, X[:5], X[:40], **more).values, atol=1e-10)
 
 
+def test_several_columns_of_truth_are_outputs_of_their_names(rows):
+    X = sm.add_constant(rows[FEATURES])
+    together = sm.OLS(rows[["y", "count"]], X).fit()
+    e = wb.explain(together, X[:5], X[:40])
+    assert e.evidence.method_id == "shap.linear_shap"
+    assert e.output_names == ("y", "count")
+    for k, name in enumerate(e.output_names):
+        alone = wb.explain(sm.OLS(rows[name], X).fit(), X[:5], X[:40])
+        np.testing.assert_allclose(e.values[..., k], alone.values, atol=1e-12)
+        np.testing.assert_allclose(e.prediction[:, k], np.asarray(together.predict(X[:5]))[:, k], rtol=1e-12)
+
+
 def test_classes_of_a_multinomial_model_have_their_labels(rows):
     X = sm.add_constant(rows[FEATURES])
     grade = pd.cut(rows["y"], [0, 1, 2, 9], labels=["low", "middle", "high"])
@@ -144,6 +175,31 @@ def test_saved_results_are_read(rows):
     right = wb.explain(results, rows[:5], rows[:40])
     for again in (pickle.loads(pickle.dumps(results)), _saved_without_data(results)):
         np.testing.assert_array_equal(wb.explain(again, rows[:5], rows[:40]).values, right.values)
+
+
+def test_results_without_their_data_are_matched_by_name_or_refused(rows):
+    X = sm.add_constant(rows[FEATURES])
+    shuffled = X[[*FEATURES[::-1], "const"]]
+    counted = sm.NegativeBinomial(rows["count"], X).fit(disp=0)
+    right = wb.explain(counted, X[:5], X[:40])
+    again = _saved_without_data(counted)
+    np.testing.assert_array_equal(wb.explain(again, shuffled[:5], shuffled[:40]).values, right.values)
+    for build in (
+        lambda: sm.GLM(rows["count"], X, family=sm.families.Poisson()).fit(),
+        lambda: sm.Logit(rows["ill"], X).fit(disp=0),
+    ):
+        again = _saved_without_data(build())
+        with pytest.raises(InputError, match=r"results\.model\.data\.xnames = "):
+            wb.explain(again, shuffled[:5], shuffled[:40])
+        again.model.data.xnames = list(X.columns)
+        e, right = wb.explain(again, shuffled[:5], shuffled[:40]), wb.explain(build(), X[:5], X[:40])
+        np.testing.assert_array_equal(e.values, right.values)
+    evaluated = sm.GeneralizedPoisson(rows["count"], X).fit(disp=0)
+    right, again = wb.explain(evaluated, X[:5], X[:40]), _saved_without_data(evaluated)
+    with pytest.raises(InputError, match=r"cannot be matched by name: pass arrays"):
+        wb.explain(again, shuffled[:5], shuffled[:40])
+    by_position = wb.explain(again, X[:5].to_numpy(), X[:40].to_numpy())
+    np.testing.assert_array_equal(by_position.values, right.values)
 
 
 def _saved_without_data(results):
@@ -287,3 +343,19 @@ def test_results_that_predict_otherwise_are_refused(rows):
     results.model.predict = lambda params, exog, *a, **k: own(params, exog, *a, **k) + exog[:, 2] ** 2
     with pytest.raises(ModelMismatchError):
         wb.explain(results, X[:5], X[:40])
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_predictions_that_are_no_numbers_agree_with_the_same_only(value):
+    """Beyond what a link is defined for, rounding explains nothing: the library's own must be the same."""
+    outputs = Outputs(("prediction",), Link("none", function=lambda raw: np.where(raw > 0, raw, value)))
+    inputs = Inputs(("a",), True, NumberEncoder("GLM"), ((0,),))
+    model = Linear(weights=np.ones((1, 1)), base_values=np.zeros(1), inputs=inputs, outputs=outputs, kind="GLM")
+    raw = np.array([[1.0], [-1.0]])
+    more = {"scale": "response", "relative": 1e-12, "rounding_scale": np.ones(1)}
+    difference, tolerance = compare_predictions(model, raw, np.array([[1.0], [value]]), **more)
+    assert difference == 0.0
+    assert 0.0 < tolerance < 1e-9
+    for expected in ([1.0, 3.0], [value, value], [1.0, -np.inf]):
+        with pytest.raises(ModelMismatchError):
+            compare_predictions(model, raw, np.array(expected)[:, None], **more)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pandas as pd
 import polars as pl
@@ -58,6 +60,9 @@ def test_other_results_without_rows_keep_the_library(fitted):
     for method in ("shap", "pdp", ("permutation", "shap")):
         truth = y[:60] if "permutation" in method else None
         assert isinstance(wb.importance(model, rows, truth, method=method).to_frame(), pl.DataFrame)
+    without = replace(wb.explain(model, rows[:8], rows), data=None)
+    assert isinstance(without.to_frame(), pl.DataFrame)
+    assert isinstance(without.top(), pl.DataFrame)
 
 
 def test_lazy_frames_and_columns_of_several_levels_are_refused(fitted):

@@ -41,7 +41,7 @@ def adapt(obj: Any) -> Model:
     """Read what ``fit`` returned.
 
     Raises:
-        InputError: a model before fit, or one that forecasts times and takes no rows.
+        InputError: a model before fit, one that forecasts times and takes no rows, or results that lost the names of their columns.
         UnsupportedModelError: predictions that are no link of one sum, or a formula that changes its columns.
         ModelMismatchError: our reading disagrees with the results' own predict.
     """
@@ -92,7 +92,7 @@ def _sum_of(obj: Any, kind: str) -> tuple[Outputs, Floats]:
     if kind == "MixedLM":
         outputs, weights = Outputs(("prediction",)), np.asarray(obj.fe_params, dtype=np.float64)
     elif kind in _MEANS:
-        outputs = Outputs(("prediction",))
+        outputs = Outputs(("prediction",) if weights.ndim == 1 else _names_of_truths(obj.model, weights.shape[1]))
     elif kind in _FAMILIES:
         outputs = _family_outputs(obj.model)
     elif kind in ("Logit", "Probit"):
@@ -100,10 +100,16 @@ def _sum_of(obj: Any, kind: str) -> tuple[Outputs, Floats]:
         outputs = _binary_outputs(obj.model, *(sigmoid if kind == "Logit" else _probit()))
     elif kind in _COUNTS:
         outputs = Outputs(("prediction",), Link("exp"), raw_units="log of the prediction")
-        weights = weights[: np.shape(obj.model.exog)[1]]  # what follows are parameters of the distribution
+        weights = weights[: len(weights) - getattr(obj.model, "k_extra", 0)]  # without parameters of the distribution
     else:
         raise UnsupportedModelError(f"the predictions of {kind} are not read as a link of one weighted sum of columns.", hint=ANY_MODEL_HINT)  # fmt: skip
-    return outputs, weights.reshape(-1, 1)
+    return outputs, weights.reshape(-1, len(outputs.names))
+
+
+def _names_of_truths(model: Any, count: int) -> tuple[str, ...]:
+    """The names of several columns of truth, as statsmodels gives them to an array where there are none."""
+    names = getattr(model, "endog_names", None)  # gone where results were saved without their data
+    return tuple(map(str, names)) if names is not None else tuple(f"y{k + 1}" for k in range(count))
 
 
 def _probit() -> tuple[Link, str]:
@@ -126,10 +132,12 @@ class _Mean:
 
 def _family_outputs(model: Any) -> Outputs:
     """The outputs of a generalized linear model, by the link of its family."""
+    from statsmodels.genmod.families import links
+
     link, family = model.family.link, type(model.family).__name__
     name = type(link).__name__
-    known = {"Identity": Link(), "Log": Link("exp"), "Logit": Link("sigmoid")}
-    ours = known.get(name, Link(name, function=_Mean(link.inverse)))
+    known = {links.Identity: Link(), links.Log: Link("exp"), links.Logit: Link("sigmoid")}
+    ours = known.get(type(link), Link(name, function=_Mean(link.inverse)))
     if family == "Binomial" and np.isin(model.endog, (0.0, 1.0)).all():
         return _binary_outputs(model, ours, "log-odds" if name == "Logit" else f"{name} of the probability")
     units = "prediction" if name == "Identity" else f"{name.lower()} of the prediction"
@@ -138,7 +146,7 @@ def _family_outputs(model: Any) -> Outputs:
 
 def _binary_outputs(model: Any, link: Link, units: str) -> Outputs:
     """The outputs of a model of two classes; where a formula made two columns of its truth, the first is what is predicted."""
-    names = model.endog_names
+    names = getattr(model, "endog_names", None)  # gone where results were saved without their data
     if isinstance(names, (list, tuple)) and len(names) == 2:
         positive, negative = (m[1] if (m := _LEVEL.fullmatch(str(n))) else str(n) for n in names)
     else:
@@ -152,8 +160,13 @@ def _columns_of(model: Any, width: int) -> tuple[list[tuple[int, str]], list[int
     """Positions in the design of the user's columns, with their names; and of the constants that a formula adds.
 
     Raises:
-        UnsupportedModelError: a formula makes columns of its own.
+        UnsupportedModelError: a formula makes columns of its own. InputError: there are no names.
     """
+    if model.exog_names is None:
+        raise InputError(
+            f"this {type(model).__name__} was saved without its data, and the names of its columns went with it: give them, in their order in fit, "
+            "by results.model.data.xnames = ['...', '...']."
+        )
     names = [str(name) for name in model.exog_names][:width]
     if getattr(model, "formula", None) is None:
         return list(enumerate(names)), []

@@ -8,6 +8,7 @@ import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import cache
 from importlib import import_module
 from typing import Any, Final
 
@@ -30,10 +31,7 @@ SECONDS_PER_CALL = 0.2  # one native call: Ctrl-C is answered between calls
 @contextmanager
 def _progress_bar(total: int, description: str, unit: str, *, quiet: bool = False) -> Iterator[Any]:
     """A bar of tqdm that is gone when the work ends: in a notebook widgets if it has them, else a line that is written again in its place."""
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", message="IProgress not found")  # there are no widgets
-        from tqdm.auto import tqdm
-
+    tqdm = _bars().tqdm
     in_notebook = type(sys.stderr).__module__.startswith("ipykernel")  # which is no terminal, by its isatty
     has_widgets = any(cls.__name__ == "tqdm_notebook" for cls in tqdm.__mro__)
     where = {"file": _LineOfNotebook(), "mininterval": 0.5} if in_notebook and not has_widgets else {}
@@ -49,6 +47,15 @@ def _progress_bar(total: int, description: str, unit: str, *, quiet: bool = Fals
         yield progress_bar
         if has_widgets:
             progress_bar.total = progress_bar.n  # work that ends early is done: its widget would stay, in red
+
+
+@cache
+def _bars() -> Any:
+    """Import the bars of tqdm, once: who silences warnings makes Python forget which it has shown."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="IProgress not found")  # there are no widgets
+        from tqdm import auto
+    return auto
 
 
 class _LineOfNotebook:

@@ -48,7 +48,7 @@ class Explanation:
         players: for each feature label, the columns it stands for; of an effect, its feature or its two.
         evidence: how the numbers were made and checked.
         extras: further numbers with axes of their own, (dims, array) by name: of an effect ``off_data``, ``share``, ``interval`` and the like.
-        library: of the rows given, where they are not kept: the frame library of :meth:`to_frame`.
+        library: of the rows given, kept or not: the frame library of :meth:`to_frame`. Where they are kept, it is theirs.
         again: of a curve, what computes it at other points; it lives with the model, and is saved where the curve is known without (see curve_functions.py).
     """
 
@@ -83,6 +83,8 @@ class Explanation:
         for array in (self.values, self.base, self.prediction, self.std_error, *(a for _, a in self.extras.values())):
             if array is not None:
                 array.flags.writeable = False
+        if self.data is not None:
+            object.__setattr__(self, "library", self.data.library)
         object.__setattr__(self, "coords", MappingProxyType(dict(self.coords)))
         object.__setattr__(self, "players", MappingProxyType(dict(self.players)))
         object.__setattr__(self, "extras", MappingProxyType(dict(self.extras)))

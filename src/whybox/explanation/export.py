@@ -34,8 +34,8 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
 
     Args:
         explanation: what to export.
-        library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: the library of the rows that were given (for arrays, and of a file
-            that kept no rows, the first installed of these).
+        library: ``"pandas"``, ``"polars"``, ``"pyarrow"``; None: the library of the rows that were given (for arrays, the first
+            installed of these).
             Row labels become the index in pandas. Other libraries have no index: there they are the first columns, ``row``, or one column an
             index level under its name.
         layout: ``"wide"``, of attributions and local values: one row a row, one column a feature (``feature|output`` where there are several outputs), then
@@ -49,7 +49,7 @@ def to_frame(explanation: Labelled, *, library: str | None = None, layout: str =
         MissingDependencyError: the library is not installed.
     """
     columns = table_columns(explanation, layout, errors=errors)
-    source = library or (explanation.library if explanation.data is None else explanation.data.library)
+    source = library or explanation.library
     labels = _row_labels(explanation, layout)
     if labels is not None and source != "pandas":
         columns = {**{n: _as_storable_labels(v) for n, v in _row_columns(explanation, columns).items()}, **columns}

@@ -68,8 +68,7 @@ def top_reasons(e: Labelled, count: int = 4, *, template: str | None = None, lib
     if template is not None:
         lines = zip(columns["feature"], own, columns["contribution"], columns["share"], strict=True)
         columns["reason"] = _objects([_reason(template, *line, e.units) for line in lines])
-    source = library or (e.data.library if e.data is not None else "numpy")
-    return build_frame(columns, library=source)
+    return build_frame(columns, library=library or e.library)
 
 
 def top_positions(one: Labelled, count: int) -> _Positions:

@@ -61,10 +61,10 @@ def compare_predictions(
             f"{model.kind}: the model's own predict gives {expected.shape[1]} outputs, our reading of it {raw.shape[1]}."
         )
     ours, allowed = allowed_difference(model, raw, scale=scale, relative=relative, rounding_scale=rounding_scale)
+    same = (ours == expected) | (np.isnan(ours) & np.isnan(expected))
     with np.errstate(invalid="ignore"):
-        difference = np.abs(np.where(ours == expected, 0.0, ours - expected))
-    difference = np.where(np.isnan(ours) & np.isnan(expected), 0.0, difference)
-    wrong = ~(difference <= allowed)
+        difference = np.abs(np.where(same, 0.0, ours - expected))
+    wrong = ~(same | (difference <= allowed))  # what rounding explains is NaN where a link is not defined, or infinite
     if wrong.any():
         i, k = np.argwhere(wrong)[np.nanargmax(np.where(np.isnan(difference[wrong]), np.inf, difference[wrong]))]
         where = what(int(i)) if callable(what) else f"{what} {i} of {len(raw)} compared"
@@ -73,7 +73,7 @@ def compare_predictions(
             f"({where}, {int(wrong.any(axis=1).sum())} rows differ by more than the {allowed[i, k]:.3g} that rounding explains). "
             f"Nothing was explained, because it would be an explanation of another model. {what_to_do}"
         )
-    return float(difference.max(initial=0.0)), float(allowed.max(initial=0.0))
+    return float(difference.max(initial=0.0)), float(allowed.max(initial=0.0, where=~np.isnan(allowed)))
 
 
 def allowed_difference(

@@ -13,7 +13,7 @@ import numpy as np
 from whybox.core.label_choice import class_names
 from whybox.core.library_calls import suppress_warnings
 from whybox.data.table import Floats, Table
-from whybox.errors import Argument, OptionError, UnsupportedModelError
+from whybox.errors import Argument, InputError, OptionError, UnsupportedModelError
 from whybox.models.agreement import call_own_predict
 from whybox.models.base import Model, OwnPredict, digest
 from whybox.models.bound_method import PREDICT_METHODS, gives_labels, has_method, last_estimator
@@ -177,7 +177,9 @@ def prediction_method(obj: Any, response_method: str | None) -> str | None:
 
 def _input_columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
     """The estimator's own column names where it knows them, else those of the rows."""
-    known = getattr(obj, "feature_names_in_", _columns_of_design(obj))
+    known = getattr(obj, "feature_names_in_", None)
+    if known is None and rows.named:
+        known = _columns_of_design(obj)
     if known is not None and rows.named:
         return tuple(map(str, known)), True
     # scikit-learn's estimators count their columns in fit and keep names where there are any; of other objects, names may be known to themselves
@@ -185,11 +187,21 @@ def _input_columns(obj: Any, rows: Table) -> tuple[tuple[str, ...], bool]:
 
 
 def _columns_of_design(obj: Any) -> Any:
-    """The columns of the frame that results of statsmodels were fitted to without a formula: their predict takes them by position, whatever they are called."""
+    """The columns of the frame that results of statsmodels were fitted to without a formula: their predict takes them by position, whatever they are called.
+
+    Raises:
+        InputError: they were saved without it.
+    """
     model = getattr(obj, "model", None) if type(obj).__module__.startswith("statsmodels.") else None
-    if model is None or getattr(model, "formula", None) is not None:
+    data: Any = getattr(model, "data", None)
+    if getattr(model, "formula", None) is not None or not hasattr(data, "orig_exog"):
         return None
-    return getattr(getattr(getattr(model, "data", None), "orig_exog", None), "columns", None)
+    if data.orig_exog is None:
+        raise InputError(
+            f"this {type(model).__name__} was saved without its data, so the columns of a table cannot be matched by name: "
+            "pass arrays, X.to_numpy(), with the columns in their order in fit."
+        )
+    return getattr(data.orig_exog, "columns", None)
 
 
 def _fitted_columns(obj: Any) -> tuple[str, ...]:

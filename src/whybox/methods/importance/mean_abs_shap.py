@@ -57,7 +57,6 @@ def mean_abs_shap(problem: ImportanceProblem) -> Explanation:
     return replace(
         explanation,
         kind="importance",
-        library="numpy" if explanation.data is None else explanation.data.library,
         values=values,
         std_error=errors.std_error,
         dims=explanation.dims[1:],
