@@ -243,6 +243,15 @@ def test_noise_of_any_method_with_what_goes_with_its_rows():
     assert len(method.explanation) == 4
 
 
+def test_lists_and_tuples_beside_the_inputs_are_constants_under_noise():
+    """As many numbers as there are rows, but none of a row; of a linear network every copy has the same gradient."""
+    weights = torch.arange(1.0, 5.0)
+    net = Formula(lambda x, given: x[:, :4] @ torch.as_tensor(given[0] if isinstance(given, tuple) else given))
+    for beside in (weights.tolist(), (weights.tolist(),), ((weights,),)):
+        found = attr.NoiseTunnel(attr.Saliency(net)).attribute(X, additional_forward_args=beside, abs=False)
+        close(found, torch.tensor([1.0, 2, 3, 4, 0, 0]).expand(4, 6))
+
+
 def test_noise_of_absolute_gradients_and_of_several_inputs():
     absolute = attr.NoiseTunnel(attr.Saliency(Formula(lambda x: (x**2).sum(1)))).attribute(0 * X, nt_samples=4000)
     assert (absolute - 2 * (2 / torch.pi) ** 0.5).abs().max() < 0.1  # the mean of |2 e|

@@ -100,7 +100,7 @@ class NoiseTunnel(Attribution):
             for n in OF_ROWS
             if n != "baselines" or not isinstance(self.attribution_method, DeepLiftShap | GradientShap)
         ]
-        repeated = {n: repeat_for_copies(v, noisy.rows, copies) if n in of_rows else v for n, v in kwargs.items()}
+        repeated = {n: repeat_for_copies(n, v, noisy.rows, copies) if n in of_rows else v for n, v in kwargs.items()}
         attribute: Callable[..., Any] = self.attribution_method.attribute  # type: ignore[attr-defined]  # of each subclass
         found, delta = attribute(noisy.inputs(which), **repeated), None
         if kwargs.get("return_convergence_delta"):

@@ -72,12 +72,16 @@ class NoisyRows:
         return tuple(made) if self.is_tuple else made[0]
 
 
-def repeat_for_copies(given: Any, rows: int, copies: int) -> Any:
-    """Return what has an entry for each row as often as there are copies of it, a row's own together; all else as it is."""
-    if isinstance(given, torch.Tensor) and given.ndim and len(given) == rows:
-        return given.repeat_interleave(copies, dim=0)
-    if isinstance(given, tuple):
-        return tuple(repeat_for_copies(one, rows, copies) for one in given)
-    if isinstance(given, list) and len(given) == rows:
+def repeat_for_copies(name: str, given: Any, rows: int, copies: int) -> Any:
+    """Return what has an entry for each row as often as there are copies of it, a row's own together: tensors, alone or in a tuple, and a list of targets.
+
+    All else is as it is: another list, or a tuple in a tuple, is a constant of the forward function, however long.
+    """
+
+    def repeat(one: Any) -> Any:
+        has_rows = isinstance(one, torch.Tensor) and one.ndim > 0 and len(one) == rows
+        return one.repeat_interleave(copies, dim=0) if has_rows else one
+
+    if name == "target" and isinstance(given, list) and len(given) == rows:
         return [one for one in given for _ in range(copies)]
-    return given
+    return tuple(map(repeat, given)) if isinstance(given, tuple) else repeat(given)
