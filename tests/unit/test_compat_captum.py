@@ -331,6 +331,15 @@ def test_conductance_of_a_neuron():
     )
 
 
+def test_no_forward_of_a_neuron_has_more_rows_than_was_said():
+    sizes = []
+    net = Formula(lambda x: sizes.append(len(x)) or NET(x))
+    net.layers = NET
+    found = attr.NeuronConductance(net, NET[1]).attribute(X, 2, BASE, 1, internal_batch_size=5)
+    assert max(sizes) == 5
+    close(found, attr.NeuronConductance(NET, NET[1]).attribute(X, 2, BASE, 1), 1e-6)
+
+
 def test_conductance_of_a_neuron_in_pictures():
     found = attr.NeuronConductance(CNN, CNN[2]).attribute(PICTURES, (1, 2, 3), target=1, n_steps=400)
     layer = attr.LayerConductance(CNN, CNN[2]).attribute(PICTURES, target=1, n_steps=400)

@@ -81,7 +81,8 @@ class NeuronConductance(LayerAttribution):
         arrays = [i.x for i in along.inputs]
         slopes = _score_by_neuron(along, arrays, side, neuron_selector)
         network: Any = call.network  # of torch, whose module it is
-        neuron = as_network(_Neuron(network.module, self.layer, side, neuron_selector))
+        read = as_network(_Neuron(network.module, self.layer, side, neuron_selector))
+        neuron = replace(read, max_batch_size=network.max_batch_size)
         with no_progress_bars(hidden=True):
             found: Any = saliency(neuron, along.inputs, None, "gradient", reduce=None)
         self.explanation = found if call.is_tuple else found[0]
