@@ -276,6 +276,16 @@ def test_errors_of_noise_hold_the_truth():
     assert held.double().mean() > 0.93  # strata and pairs are spread more evenly than independent ones
 
 
+def test_batches_of_copies_draw_anew():
+    """Else a method that draws repeats its numbers in every batch, and errors are too small: of two copies at a time, they held hardly a number."""
+    x = torch.linspace(-1, 1, 6).repeat(20, 1)
+    rows = torch.tensor([[0.5] * 6, [-1.0] * 6, [2.0] * 6])
+    noise = attr.NoiseTunnel(attr.GradientShap(Formula(lambda x: (x**3).sum(1))))
+    found = noise.attribute(x, nt_samples=30, nt_samples_batch_size=2, stdevs=0.01, baselines=rows, n_samples=32)
+    held = (found - (x**3 - (rows**3).mean(0))).abs() < 2.15 * noise.std_errors
+    assert held.double().mean() > 0.9
+
+
 def test_expected_gradients_under_noise_and_their_delta():
     rows, score = torch.cat([BASE, X.flip(0)]), lambda x: NET(x)[:, 1]
     method = attr.GradientShap(NET)

@@ -8,6 +8,7 @@ from typing import Any, Final, final
 import torch
 
 from whybox.compat.captum.attr.attribution import Attribution
+from whybox.compat.captum.attr.call import draws_by
 from whybox.compat.captum.attr.gradients import DeepLiftShap, GradientShap
 from whybox.compat.captum.attr.noisy_rows import NoisyRows, repeat_for_copies
 from whybox.compat.refused import refuse, refuse_given
@@ -79,7 +80,8 @@ class NoiseTunnel(Attribution):
             some = min(check_whole_number("nt_samples_batch_size", nt_samples_batch_size), some)
         answers, deltas, explained = [], [], []
         for start in range(0, noisy.copies, some):
-            answer, delta = self._attribute(noisy, slice(start, min(start + some, noisy.copies)), kwargs)
+            with draws_by(start):
+                answer, delta = self._attribute(noisy, slice(start, min(start + some, noisy.copies)), kwargs)
             answers.append(answer)
             deltas.append(delta)
             explained.append(self.attribution_method.explanation)
