@@ -227,6 +227,8 @@ def test_pictures_before_a_network():
 REFUSALS = {
     "eigen": (lambda: GradCAM(NET, [NET[3]])(PICTURES, eigen_smooth=True), "eigen_smooth=True"),
     "few targets": (lambda: GradCAM(NET, [NET[3]])(PICTURES, [ClassifierOutputTarget(1)]), "2 rows"),
+    "no rows": (lambda: GradCAM(NET, [NET[3]])(PICTURES[:0]), "nothing to explain"),
+    "no rows and no targets": (lambda: GradCAM(NET, [NET[3]])(PICTURES[:0], []), "nothing to explain"),
     "no picture": (lambda: GradCAM(NET, [NET[3]])(PICTURES[0]), "rows, channels, y, x"),
     "another layer": (lambda: GradCAM(NET, [cnn()[3]]), "no part of the model"),
     "no layers": (lambda: GradCAM(NET, NET[3]), "list"),

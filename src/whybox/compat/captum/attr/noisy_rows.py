@@ -38,7 +38,7 @@ class NoisyRows:
         """
         is_tuple = isinstance(inputs, tuple)
         tensors = inputs if is_tuple else (inputs,)
-        if not all(isinstance(t, torch.Tensor) and t.is_floating_point() and t.ndim for t in tensors):
+        if not tensors or not all(isinstance(t, torch.Tensor) and t.is_floating_point() and t.ndim for t in tensors):
             raise InputError(Argument("inputs"), " under noise must be tensors of floats, rows first.")
         widths = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(tensors)
         if len(widths) != len(tensors):
@@ -49,8 +49,10 @@ class NoisyRows:
         pairs = max(MIN_NOISY, 2 * -(-copies // 2)) // 2
         noise = []
         for k, (t, width) in enumerate(zip(tensors, widths, strict=True)):
-            drawn = [np.random.default_rng((row, k)).standard_normal((pairs, *t.shape[1:])) for row in range(len(t))]
-            noise.append(torch.as_tensor(np.stack(drawn) * width, dtype=t.dtype, device=t.device))
+            shape = (pairs, *t.shape[1:])
+            drawn = [np.random.default_rng((row, k)).standard_normal(shape) for row in range(len(t))]
+            every = np.array(drawn).reshape(len(t), *shape)  # of no rows too, which the method refuses
+            noise.append(torch.as_tensor(every * width, dtype=t.dtype, device=t.device))
         return cls(tensors, tuple(noise), is_tuple)
 
     @property
