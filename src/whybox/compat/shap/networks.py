@@ -14,13 +14,13 @@ from whybox.compat.shap.list_form import shaped
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation as OwnExplanation
+from whybox.methods.saliency.expected_gradients import whole_groups
 from whybox.methods.saliency.inputs import resolve_inputs
 from whybox.methods.saliency.saliency import saliency
 from whybox.models.registry import as_network
 
 __all__ = ["DeepExplainer", "GradientExplainer"]
 
-SAMPLE_GROUPS: Final = 32  # of expected gradients: samples are a multiple of it
 RANK_ORDERS: Final[dict[str, Callable[[Any], Any]]] = {
     "max": np.negative,
     "min": np.positive,
@@ -212,8 +212,7 @@ class GradientExplainer(_OfNetworks):
             "wb.saliency(net, x, method='expected_gradients', background=rows).std_error has the standard error of each value.",
             default=False,
         )
-        samples = -(-int(nsamples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
-        explained = partial(self._explained, samples=samples, seed=rseed or 0)
+        explained = partial(self._explained, samples=whole_groups(int(nsamples)), seed=rseed or 0)
         if ranked_outputs is not None:
             return self._ranked(X, ranked_outputs, output_rank_order, explained)
         return self._values(explained(X))
@@ -224,8 +223,7 @@ class GradientExplainer(_OfNetworks):
         Raises:
             OptionError: pictures.
         """
-        samples = -(-int(nsamples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
-        return self._of_table(self._explained(X, samples=samples), X)
+        return self._of_table(self._explained(X, samples=whole_groups(int(nsamples))), X)
 
 
 def _only_input(data: Any) -> Any:
