@@ -9,14 +9,13 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from whybox.compat.captum.attr.attribution import check_multiplied
 from whybox.compat.captum.attr.call import Call
-from whybox.compat.captum.attr.layers import LayerAttribution
+from whybox.compat.captum.attr.layers import MultipliedLayerAttribution, check_floats, refuse_grad_kwargs, side_of
 from whybox.compat.refused import refuse_given
 from whybox.core.progress import no_progress_bars
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.saliency import saliency
 from whybox.models.differentiable import LayerSide
@@ -26,20 +25,11 @@ __all__ = ["NeuronConductance"]
 
 
 @final
-class NeuronConductance(LayerAttribution):
-    """The part of the change of the score that passes from each input through one neuron. See LayerAttribution.
+class NeuronConductance(MultipliedLayerAttribution):
+    """The part of the change of the score that passes from each input through one neuron. See MultipliedLayerAttribution.
 
     Over all inputs it adds up to the neuron's part of LayerConductance. `explanation` is of the neuron's gradients along the path.
-
-    Raises:
-        OptionError: ``multiply_by_inputs=False``, or `device_ids`.
     """
-
-    multiplies_by_inputs = True
-
-    def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        check_multiplied(multiply_by_inputs)
 
     def attribute(
         self,
@@ -67,14 +57,12 @@ class NeuronConductance(LayerAttribution):
         """
         if method != "gausslegendre":
             refuse_given("method", method, "points are those of Gauss-Legendre. Leave it out.", default="riemann_trapezoid")  # fmt: skip
-        refuse_given("grad_kwargs", grad_kwargs, "it is for torch.autograd.grad. Leave it out.")
+        refuse_grad_kwargs(grad_kwargs)
         call = self._call(inputs, target, additional_forward_args).with_batches(
             "internal_batch_size", internal_batch_size
         )
-        if not all(t.is_floating_point() for t in call.tensors):
-            raise InputError(Argument("inputs"), " hold whole numbers, which have no path to a baseline.")
-        steps = check_whole_number("n_steps", n_steps)
-        side: LayerSide = "input" if attribute_to_neuron_input else "output"
+        check_floats(call)
+        steps, side = check_whole_number("n_steps", n_steps), side_of(attribute_to_neuron_input)
         nodes, weights = np.polynomial.legendre.leggauss(steps)
         starts = call.baseline_arrays(baselines)
         along = _along(call, starts, (nodes + 1) / 2)
