@@ -350,6 +350,16 @@ def test_no_forward_of_a_neuron_has_more_rows_than_was_said():
     close(found, attr.NeuronConductance(NET, NET[1]).attribute(X, 2, BASE, 1), 1e-6)
 
 
+@pytest.mark.parametrize(("layer", "by_input"), [(0, False), (1, True)])
+def test_a_neuron_is_what_its_layer_returns_where_the_next_works_in_place(layer, by_input):
+    in_place, other = (nn.Sequential(NET[0], nn.SiLU(inplace=i), NET[2]).eval() for i in (True, False))
+    found, expected = (
+        attr.NeuronConductance(net, net[layer]).attribute(X, 2, BASE, 1, attribute_to_neuron_input=by_input)
+        for net in (in_place, other)
+    )
+    close(found, expected, 1e-6)
+
+
 def test_conductance_of_a_neuron_in_pictures():
     found = attr.NeuronConductance(CNN, CNN[2]).attribute(PICTURES, (1, 2, 3), target=1, n_steps=400)
     layer = attr.LayerConductance(CNN, CNN[2]).attribute(PICTURES, target=1, n_steps=400)

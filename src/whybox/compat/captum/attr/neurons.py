@@ -144,12 +144,12 @@ class _Neuron(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:
         """Run the network, and return the neuron."""
-        seen: list[torch.Tensor] = []
+        seen: list[torch.Tensor] = []  # copies: the layer that takes it may work in place
         layer = self._layer()
         if self._side == "output":
-            hook = layer.register_forward_hook(lambda module, args, out: seen.append(out))
+            hook = layer.register_forward_hook(lambda module, args, out: seen.append(out.clone()))
         else:
-            hook = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+            hook = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
         try:
             self.network(*x)
         finally:
