@@ -262,6 +262,16 @@ def test_noise_of_absolute_gradients_and_of_several_inputs():
     assert one.shape == X.shape
 
 
+def test_maps_under_noise_are_a_tuple_where_those_of_the_method_are():
+    for method, is_tuple in (
+        (attr.LayerIntegratedGradients(NET, NET[1]), False),
+        (attr.IntegratedGradients(NET), True),
+    ):
+        noise = attr.NoiseTunnel(method)
+        for found in (method.attribute((X,), target=1), noise.attribute((X,), target=1), noise.std_errors):
+            assert isinstance(found, tuple) == is_tuple
+
+
 def test_errors_of_noise_hold_the_truth():
     """95 % intervals of 60 pairs, which are skewed here: (e^2) hold the mean in a little less than 95 % of numbers."""
     x = torch.linspace(-1, 1, 6).repeat(150, 1)

@@ -81,7 +81,7 @@ class NoiseTunnel(Attribution):
         answers, deltas, explained = [], [], []
         for start in range(0, noisy.copies, some):
             with draws_by(start):
-                answer, delta = self._attribute(noisy, slice(start, min(start + some, noisy.copies)), kwargs)
+                answer, delta, is_tuple = self._attribute(noisy, slice(start, min(start + some, noisy.copies)), kwargs)
             answers.append(answer)
             deltas.append(delta)
             explained.append(self.attribution_method.explanation)
@@ -89,13 +89,12 @@ class NoiseTunnel(Attribution):
         maps = [torch.cat(each, dim=1) for each in zip(*answers, strict=True)]
         reduced = [_reduce(each, nt_type) for each in maps]
         shown = [[one[k] for one in reduced] for k in (0, 1)]
-        is_tuple = isinstance(inputs, tuple) and len(maps) == len(inputs)
         values, errors = (tuple(each) if is_tuple else each[0] for each in shown)
         self.std_errors = None if nt_type == "vargrad" else errors
         return (values, torch.cat(deltas, dim=1).reshape(-1)) if kwargs.get("return_convergence_delta") else values
 
-    def _attribute(self, noisy: NoisyRows, which: slice, kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
-        """Maps of some copies, each (rows, copies, ...); and their deltas, (rows, copies), or None."""
+    def _attribute(self, noisy: NoisyRows, which: slice, kwargs: dict[str, Any]) -> tuple[list[Any], Any, bool]:
+        """Maps of some copies, each (rows, copies, ...); and their deltas, (rows, copies), or None; and whether the maps were a tuple."""
         copies = which.stop - which.start
         of_rows = [
             n
@@ -113,7 +112,7 @@ class NoiseTunnel(Attribution):
         every = found if isinstance(found, tuple) else (found,)
         if any(len(t) != noisy.rows * copies for t in every):
             raise InputError("NoiseTunnel needs a method whose maps have an entry for each row.")
-        return [t.reshape(noisy.rows, copies, *t.shape[1:]) for t in every], delta
+        return [t.reshape(noisy.rows, copies, *t.shape[1:]) for t in every], delta, isinstance(found, tuple)
 
 
 def _reduce(maps: torch.Tensor, kind: str) -> tuple[torch.Tensor, torch.Tensor]:
