@@ -208,6 +208,8 @@ def test_a_map_over_its_picture():
     assert not np.array_equal(other, shown)
     for call, kind in (
         (lambda: show_cam_on_image(255 * picture, mask), InputError),
+        (lambda: show_cam_on_image(picture, 300 * mask), InputError),
+        (lambda: show_cam_on_image(picture, mask - 0.5), InputError),
         (lambda: show_cam_on_image(picture, mask, image_weight=2), OptionError),
         (lambda: show_cam_on_image(picture, mask, colormap=11), OptionError),
     ):
