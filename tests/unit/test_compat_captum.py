@@ -243,6 +243,15 @@ def test_noise_of_any_method_with_what_goes_with_its_rows():
     assert len(method.explanation) == 4
 
 
+def test_lists_and_tuples_beside_the_inputs_are_constants_under_noise():
+    """As many numbers as there are rows, but none of a row; of a linear network every copy has the same gradient."""
+    weights = torch.arange(1.0, 5.0)
+    net = Formula(lambda x, given: x[:, :4] @ torch.as_tensor(given[0] if isinstance(given, tuple) else given))
+    for beside in (weights.tolist(), (weights.tolist(),), ((weights,),)):
+        found = attr.NoiseTunnel(attr.Saliency(net)).attribute(X, additional_forward_args=beside, abs=False)
+        close(found, torch.tensor([1.0, 2, 3, 4, 0, 0]).expand(4, 6))
+
+
 def test_noise_of_absolute_gradients_and_of_several_inputs():
     absolute = attr.NoiseTunnel(attr.Saliency(Formula(lambda x: (x**2).sum(1)))).attribute(0 * X, nt_samples=4000)
     assert (absolute - 2 * (2 / torch.pi) ** 0.5).abs().max() < 0.1  # the mean of |2 e|
@@ -251,6 +260,16 @@ def test_noise_of_absolute_gradients_and_of_several_inputs():
     )
     close(other, 3 * (OTHER**2 + 0.25), 0.15)
     assert one.shape == X.shape
+
+
+def test_maps_under_noise_are_a_tuple_where_those_of_the_method_are():
+    for method, is_tuple in (
+        (attr.LayerIntegratedGradients(NET, NET[1]), False),
+        (attr.IntegratedGradients(NET), True),
+    ):
+        noise = attr.NoiseTunnel(method)
+        for found in (method.attribute((X,), target=1), noise.attribute((X,), target=1), noise.std_errors):
+            assert isinstance(found, tuple) == is_tuple
 
 
 def test_errors_of_noise_hold_the_truth():
@@ -265,6 +284,16 @@ def test_errors_of_noise_hold_the_truth():
     found = shap.attribute(x, torch.tensor([[0.5] * 6, [1.0] * 6]), n_samples=120, stdevs=0.5)
     held = (found - (x**3 + 3 * x * 0.25 - (0.125 + 1) / 2)).abs() < 2 * shap.std_errors
     assert held.double().mean() > 0.93  # strata and pairs are spread more evenly than independent ones
+
+
+def test_batches_of_copies_draw_anew():
+    """Else a method that draws repeats its numbers in every batch, and errors are too small: of two copies at a time, they held hardly a number."""
+    x = torch.linspace(-1, 1, 6).repeat(20, 1)
+    rows = torch.tensor([[0.5] * 6, [-1.0] * 6, [2.0] * 6])
+    noise = attr.NoiseTunnel(attr.GradientShap(Formula(lambda x: (x**3).sum(1))))
+    found = noise.attribute(x, nt_samples=30, nt_samples_batch_size=2, stdevs=0.01, baselines=rows, n_samples=32)
+    held = (found - (x**3 - (rows**3).mean(0))).abs() < 2.15 * noise.std_errors
+    assert held.double().mean() > 0.9
 
 
 def test_expected_gradients_under_noise_and_their_delta():
@@ -320,6 +349,25 @@ def test_conductance_of_a_neuron():
         attr.LayerConductance(NET, NET[1]).attribute(X, BASE, 1, attribute_to_layer_input=True)[:, 2],
         1e-4,
     )
+
+
+def test_no_forward_of_a_neuron_has_more_rows_than_was_said():
+    sizes = []
+    net = Formula(lambda x: sizes.append(len(x)) or NET(x))
+    net.layers = NET
+    found = attr.NeuronConductance(net, NET[1]).attribute(X, 2, BASE, 1, internal_batch_size=5)
+    assert max(sizes) == 5
+    close(found, attr.NeuronConductance(NET, NET[1]).attribute(X, 2, BASE, 1), 1e-6)
+
+
+@pytest.mark.parametrize(("layer", "by_input"), [(0, False), (1, True)])
+def test_a_neuron_is_what_its_layer_returns_where_the_next_works_in_place(layer, by_input):
+    in_place, other = (nn.Sequential(NET[0], nn.SiLU(inplace=i), NET[2]).eval() for i in (True, False))
+    found, expected = (
+        attr.NeuronConductance(net, net[layer]).attribute(X, 2, BASE, 1, attribute_to_neuron_input=by_input)
+        for net in (in_place, other)
+    )
+    close(found, expected, 1e-6)
 
 
 def test_conductance_of_a_neuron_in_pictures():

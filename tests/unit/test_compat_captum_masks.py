@@ -23,7 +23,7 @@ from captum_formulas import (
 )
 from networks.small import Formula
 from whybox.compat.captum import attr, metrics
-from whybox.errors import InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
+from whybox.errors import EmptyDataError, InputError, LimitError, OptionError, UnsupportedModelError, WhyboxError
 
 # masks
 
@@ -225,6 +225,10 @@ def test_inputs_that_do_not_suit_are_refused():
         attr.Saliency(TWO).attribute((X, OTHER[:2]), target=1)
     with pytest.raises(InputError, match="floats"):
         attr.NoiseTunnel(attr.Saliency(READER)).attribute(IDS, target=1)
+    with pytest.raises(InputError, match="floats"):
+        attr.NoiseTunnel(attr.Saliency(NET)).attribute((), target=1)
+    with pytest.raises(EmptyDataError, match="nothing to explain"):
+        attr.NoiseTunnel(attr.Saliency(NET)).attribute(X[:0], target=1)
     with pytest.raises(InputError, match="no path"):
         attr.NeuronConductance(READER, READER.embedding).attribute(IDS, (0, 1), target=1)
     for mask in (torch.zeros(3, 6, dtype=int), torch.zeros(1, 5, dtype=int), torch.zeros(1, 6), torch.full((1, 6), -1)):

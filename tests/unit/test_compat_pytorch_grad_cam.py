@@ -208,6 +208,8 @@ def test_a_map_over_its_picture():
     assert not np.array_equal(other, shown)
     for call, kind in (
         (lambda: show_cam_on_image(255 * picture, mask), InputError),
+        (lambda: show_cam_on_image(picture, 300 * mask), InputError),
+        (lambda: show_cam_on_image(picture, mask - 0.5), InputError),
         (lambda: show_cam_on_image(picture, mask, image_weight=2), OptionError),
         (lambda: show_cam_on_image(picture, mask, colormap=11), OptionError),
     ):
@@ -227,6 +229,8 @@ def test_pictures_before_a_network():
 REFUSALS = {
     "eigen": (lambda: GradCAM(NET, [NET[3]])(PICTURES, eigen_smooth=True), "eigen_smooth=True"),
     "few targets": (lambda: GradCAM(NET, [NET[3]])(PICTURES, [ClassifierOutputTarget(1)]), "2 rows"),
+    "no rows": (lambda: GradCAM(NET, [NET[3]])(PICTURES[:0]), "nothing to explain"),
+    "no rows and no targets": (lambda: GradCAM(NET, [NET[3]])(PICTURES[:0], []), "nothing to explain"),
     "no picture": (lambda: GradCAM(NET, [NET[3]])(PICTURES[0]), "rows, channels, y, x"),
     "another layer": (lambda: GradCAM(NET, [cnn()[3]]), "no part of the model"),
     "no layers": (lambda: GradCAM(NET, NET[3]), "list"),

@@ -183,6 +183,11 @@ def test_ranked_outputs_of_networks():
     one, which = shap.GradientExplainer(net, xs[:20]).shap_values(xs[30:33], nsamples=200, ranked_outputs=1, rseed=1)
     assert one.shape == (3, 4, 1)
     np.testing.assert_allclose(one, np.take_along_axis(np.asarray(drawn), which[:, None], axis=2), atol=1e-6)
+    half = shap.DeepExplainer(net.to(torch.bfloat16), xs[:20].to(torch.bfloat16))
+    coarse, which = half.shap_values(xs[30:33].to(torch.bfloat16), ranked_outputs=1, check_additivity=False)
+    assert which[:, 0].tolist() == out[30:33].argmax(1).tolist()
+    np.testing.assert_allclose(coarse, np.take_along_axis(values, which[:, None], axis=2), atol=0.02)
+    net.to(torch.float32)
     with pytest.raises(OptionError, match="ranked_outputs=3"):
         deep.shap_values(xs[30:33], ranked_outputs=3)
     with pytest.raises(OptionError, match="max_abs"):

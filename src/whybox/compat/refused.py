@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 
 from whybox.errors import OptionError
 
-__all__ = ["refuse", "refuse_given", "refused_class"]
+__all__ = ["refuse", "refuse_given", "refused_class", "refused_names"]
 
 
 def refuse(name: str, instead: str) -> NoReturn:
@@ -51,3 +52,18 @@ def refused_class(name: str, instead: str) -> type[Any]:
             refuse(f"{name}.{attribute}", instead)
 
     return Refusing(name, (), {"__doc__": f"Refused: {instead}"})
+
+
+def refused_names(module: str, instead: Mapping[str, str]) -> Callable[[str], type[Any]]:
+    """Return the ``__getattr__`` of a module: a class that refuses to be used, for each of these names.
+
+    Args:
+        module: its ``__name__``. instead: for each name what to call, in plain words.
+    """
+
+    def attribute(name: str) -> type[Any]:
+        if name in instead:
+            return refused_class(name, instead[name])
+        raise AttributeError(f"module {module!r} has no attribute {name!r}")
+
+    return attribute

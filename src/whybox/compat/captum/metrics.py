@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from whybox.compat.refused import refused_class
+from whybox.compat.refused import refused_names
 
 REFUSED: Final = {
     "infidelity": "wb.check(e, model, x) removes parts of the input in the order of the map, beside random orders.",
@@ -12,9 +12,4 @@ REFUSED: Final = {
     "sensitivity_max": "wb.check(e, model, x) says how far small noise moves the map.",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Return a class that refuses to be used, for a name of captum.metrics."""
-    if name in REFUSED:
-        return refused_class(name, REFUSED[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = refused_names(__name__, REFUSED)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from whybox.compat.pytorch_grad_cam.cam import (
     BaseCAM,
@@ -12,7 +12,7 @@ from whybox.compat.pytorch_grad_cam.cam import (
     LayerCAM,
     ScoreCAM,
 )
-from whybox.compat.refused import refused_class
+from whybox.compat.refused import refused_names
 
 __all__ = ["BaseCAM", "GradCAM", "GradCAMPlusPlus", "GuidedBackpropReLUModel", "LayerCAM", "ScoreCAM"]
 
@@ -36,9 +36,4 @@ REFUSED: Final = {
     "XGradCAM": "GradCAM; after a ReLU, channels are weighted by derivatives in both.",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Return a class that refuses to be used, for a name of pytorch_grad_cam that is not honoured."""
-    if name in REFUSED:
-        return refused_class(name, REFUSED[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = refused_names(__name__, REFUSED)

@@ -102,7 +102,7 @@ class BaseCAM:
         for target, rows in _rows_by_target(targets, len(x)):
             with no_progress_bars(hidden=True):
                 e: Any = saliency(
-                    self.model, x[torch.as_tensor(rows, device=x.device)], target, self.method, layer=layer, upsample=False,
+                    self.model, x[torch.as_tensor(rows, dtype=torch.long, device=x.device)], target, self.method, layer=layer, upsample=False,
                     channel_axis=1, layer_axes=AXES[x.ndim], reshape=self.reshape_transform, **self.options,
                 )  # fmt: skip
             self.explanation += (e,)

@@ -14,12 +14,13 @@ from whybox.compat.shap.list_form import shaped
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, OptionError, UnsupportedModelError
 from whybox.explanation.explanation import Explanation as OwnExplanation
+from whybox.methods.saliency.expected_gradients import whole_groups
+from whybox.methods.saliency.inputs import resolve_inputs
 from whybox.methods.saliency.saliency import saliency
 from whybox.models.registry import as_network
 
 __all__ = ["DeepExplainer", "GradientExplainer"]
 
-SAMPLE_GROUPS: Final = 32  # of expected gradients: samples are a multiple of it
 RANK_ORDERS: Final[dict[str, Callable[[Any], Any]]] = {
     "max": np.negative,
     "min": np.positive,
@@ -70,12 +71,13 @@ class _OfNetworks:
         """
         if order not in RANK_ORDERS:
             raise OptionError(Argument("output_rank_order", order), " is not known.", known=tuple(RANK_ORDERS))
-        net, rows = as_network(self.model), _only_input(X)
-        with net.session():
-            some = range(0, len(rows), net.max_batch_size)
-            batches = [net.numpy(net.forward((net.array(_as_array(rows[i : i + net.max_batch_size])),))) for i in some]
-        outputs = np.concatenate(batches)
         most = check_whole_number("ranked_outputs", count)
+        net = as_network(self.model)
+        (input_,) = resolve_inputs(net, _only_input(X), None)
+        with net.session():
+            some = range(0, len(input_.x), net.max_batch_size)
+            batches = [net.numpy(net.forward((net.array(input_.x[i : i + net.max_batch_size]),))) for i in some]
+        outputs = np.concatenate(batches)
         if outputs.ndim != 2 or most > outputs.shape[1]:
             raise OptionError(Argument("ranked_outputs", count), f": outputs have the shape {outputs.shape}.")
         ranks = np.argsort(RANK_ORDERS[order](outputs), axis=1, kind="stable")[:, :most]
@@ -210,8 +212,7 @@ class GradientExplainer(_OfNetworks):
             "wb.saliency(net, x, method='expected_gradients', background=rows).std_error has the standard error of each value.",
             default=False,
         )
-        samples = -(-int(nsamples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
-        explained = partial(self._explained, samples=samples, seed=rseed or 0)
+        explained = partial(self._explained, samples=whole_groups(int(nsamples)), seed=rseed or 0)
         if ranked_outputs is not None:
             return self._ranked(X, ranked_outputs, output_rank_order, explained)
         return self._values(explained(X))
@@ -222,8 +223,7 @@ class GradientExplainer(_OfNetworks):
         Raises:
             OptionError: pictures.
         """
-        samples = -(-int(nsamples) // SAMPLE_GROUPS) * SAMPLE_GROUPS
-        return self._of_table(self._explained(X, samples=samples), X)
+        return self._of_table(self._explained(X, samples=whole_groups(int(nsamples))), X)
 
 
 def _only_input(data: Any) -> Any:
@@ -237,8 +237,3 @@ def _only_input(data: Any) -> Any:
             refuse("several inputs of a network", "wb.saliency(net, (x, y), background=(a, b), ...) takes them.")
         return data[0]
     return data
-
-
-def _as_array(rows: Any) -> Any:
-    """Rows of a tensor as an array."""
-    return rows.detach().cpu().numpy() if hasattr(rows, "detach") else np.asarray(rows)

@@ -25,11 +25,16 @@ from whybox.methods.saliency.integrated_gradients import baseline_scores, path_g
 from whybox.methods.saliency.problem import Indices, SaliencyProblem
 from whybox.models.differentiable import Array
 
-__all__ = ["ExpectedGradients"]
+__all__ = ["SAMPLE_GROUPS", "ExpectedGradients", "whole_groups"]
 
 SAMPLE_GROUPS: Final = 32
 _GroupArrays = list[list[npt.NDArray[np.float64] | None]]  # for each target and input: (groups, *shape)
 _RowMeans = Iterator[tuple[int, _GroupArrays, _GroupArrays, list[npt.NDArray[np.float64] | None]]]
+
+
+def whole_groups(samples: int) -> int:
+    """Return so many samples, or the next more that are equal groups."""
+    return -(-samples // SAMPLE_GROUPS) * SAMPLE_GROUPS
 
 
 @final
@@ -54,7 +59,7 @@ class ExpectedGradients(Method):
         if self.samples % SAMPLE_GROUPS:
             raise OptionError(
                 Argument("samples", self.samples),
-                f" must be a multiple of {SAMPLE_GROUPS} (say {-(-self.samples // SAMPLE_GROUPS) * SAMPLE_GROUPS}): the standard error comes from {SAMPLE_GROUPS} "
+                f" must be a multiple of {SAMPLE_GROUPS} (say {whole_groups(self.samples)}): the standard error comes from {SAMPLE_GROUPS} "
                 "equal groups.",
             )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
 from whybox.compat.captum.attr.attribution import Attribution
 from whybox.compat.captum.attr.gradients import (
@@ -32,7 +32,7 @@ from whybox.compat.captum.attr.perturbation import (
     ShapleyValues,
     ShapleyValueSampling,
 )
-from whybox.compat.refused import refused_class
+from whybox.compat.refused import refused_names
 
 __all__ = [
     "Attribution",
@@ -127,9 +127,4 @@ REFUSED: Final = {
     "visualization": "explanations draw themselves: wb.saliency(model, x, 1).plot.overlay(0); of one channel method.explanation[:, 0].plot.overlay(0).",
 }
 
-
-def __getattr__(name: str) -> Any:
-    """Return a class that refuses to be used, for a name of captum that is not honoured."""
-    if name in REFUSED:
-        return refused_class(name, REFUSED[name])
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = refused_names(__name__, REFUSED)

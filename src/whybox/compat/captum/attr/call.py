@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from typing import Any, final
+from typing import Any, Final, final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,9 +23,20 @@ from whybox.methods.saliency.saliency import saliency
 from whybox.models.differentiable import Differentiable, LayerSide
 from whybox.models.registry import as_network
 
-__all__ = ["Call", "as_tensor", "make_call"]
+__all__ = ["Call", "as_tensor", "draws_by", "make_call"]
 
 Array = npt.NDArray[Any]
+_SEED: Final[ContextVar[int]] = ContextVar("seed of what methods draw", default=0)
+
+
+@contextmanager
+def draws_by(seed: int) -> Iterator[None]:
+    """Inside, methods draw by this seed: by the same one, calls about parts of the same rows would repeat each other's numbers."""
+    token = _SEED.set(seed)
+    try:
+        yield
+    finally:
+        _SEED.reset(token)
 
 
 @final
@@ -139,7 +152,9 @@ class Call:
         Channels are kept; ``reduce="auto"`` is for methods whose maps have none.
         """
         with no_progress_bars(hidden=not show_progress):
-            answer: Any = saliency(self.network, self.inputs, self.target, method, **{"reduce": None, **options})
+            answer: Any = saliency(
+                self.network, self.inputs, self.target, method, **{"reduce": None, "seed": _SEED.get(), **options}
+            )
         return answer
 
     def with_tensors(self, tensors: Sequence[torch.Tensor]) -> Call:

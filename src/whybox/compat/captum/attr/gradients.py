@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, final
+from typing import Any, final
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from whybox.compat.captum.attr.noisy_rows import NoisyRows
 from whybox.compat.refused import refuse_given
 from whybox.core.validation import check_whole_number
 from whybox.errors import Argument, InputError
+from whybox.methods.saliency.expected_gradients import whole_groups
 
 __all__ = [
     "DeepLift",
@@ -23,8 +24,6 @@ __all__ = [
     "IntegratedGradients",
     "Saliency",
 ]
-
-SAMPLE_GROUPS: Final = 32  # of expected gradients
 
 
 @final
@@ -224,9 +223,12 @@ class GradientShap(_FromBaselines):
         rows = _background(call, baselines, inputs)
         if any(stdevs) if isinstance(stdevs, tuple) else stdevs:
             return self._under_noise(call, rows, NoisyRows.draw(inputs, stdevs, wanted), return_convergence_delta)
-        samples = -(-wanted // SAMPLE_GROUPS) * SAMPLE_GROUPS
         answer = self._answer(
-            call, "expected_gradients", with_delta=return_convergence_delta, background=rows, samples=samples
+            call,
+            "expected_gradients",
+            with_delta=return_convergence_delta,
+            background=rows,
+            samples=whole_groups(wanted),
         )
         found = self.explanation if isinstance(self.explanation, tuple) else (self.explanation,)
         self.std_errors = call.to_tensors([e.std_error for e in found])

@@ -22,6 +22,10 @@ __all__ = [
     "LayerConductance",
     "LayerGradCam",
     "LayerIntegratedGradients",
+    "MultipliedLayerAttribution",
+    "check_floats",
+    "refuse_grad_kwargs",
+    "side_of",
 ]
 
 
@@ -66,6 +70,20 @@ class LayerAttribution(Attribution):
         return torch.nn.functional.interpolate(layer_attribution, interpolate_dims, mode=interpolate_mode)
 
 
+class MultipliedLayerAttribution(LayerAttribution):
+    """A method that is multiplied by the difference from baselines. See LayerAttribution.
+
+    Raises:
+        OptionError: ``multiply_by_inputs=False``, or `device_ids`.
+    """
+
+    multiplies_by_inputs = True
+
+    def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None, multiply_by_inputs: bool = True) -> None:
+        super().__init__(forward_func, layer, device_ids)
+        check_multiplied(multiply_by_inputs)
+
+
 @final
 class LayerActivation(LayerAttribution):
     """What a layer returns. See LayerAttribution."""
@@ -80,24 +98,15 @@ class LayerActivation(LayerAttribution):
         """
         call = self._call(inputs, 0, additional_forward_args)
         return as_tensor(
-            call.layer_output([i.x for i in call.inputs], _side(attribute_to_layer_input)), call.tensors[0]
+            call.layer_output([i.x for i in call.inputs], side_of(attribute_to_layer_input)), call.tensors[0]
         )
 
 
 @final
-class LayerIntegratedGradients(LayerAttribution):
-    """Integrated gradients of a layer. See LayerAttribution.
-
-    Raises:
-        OptionError: ``multiply_by_inputs=False``, or `device_ids`.
-    """
+class LayerIntegratedGradients(MultipliedLayerAttribution):
+    """Integrated gradients of a layer. See MultipliedLayerAttribution."""
 
     _has_delta = True
-    multiplies_by_inputs = True
-
-    def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        check_multiplied(multiply_by_inputs)
 
     def attribute(
         self,
@@ -121,18 +130,18 @@ class LayerIntegratedGradients(LayerAttribution):
             OptionError: another `method`, or `grad_kwargs`. WhyboxError: as :func:`whybox.saliency`.
         """
         check_path(method)
-        _refuse_grad_kwargs(grad_kwargs)
+        refuse_grad_kwargs(grad_kwargs)
         call = self._call(inputs, target, additional_forward_args).with_batches(
             "internal_batch_size", internal_batch_size
         )
-        steps, side = check_whole_number("n_steps", n_steps), _side(attribute_to_layer_input)
+        steps, side = check_whole_number("n_steps", n_steps), side_of(attribute_to_layer_input)
         if not call.tensors[0].is_floating_point():
             if attribute_to_layer_input:
                 refuse("attribute_to_layer_input=True of token ids", "whole numbers have no derivatives; leave it out.")
             whole = (call.layer_output(call.baseline_arrays(baselines), side), *(None,) * len(call.inputs))
             found = (call.ask("integrated_gradients", embedding=call.layer, baseline=whole, steps=steps),)
         else:
-            _check_floats(call)
+            check_floats(call)
             found = call.ask("layer_integrated_gradients", layer=call.layer, side=side, baseline=call.baseline(baselines), steps=steps)  # fmt: skip
         return self._answer_of_layer(call, found, with_delta=return_convergence_delta)
 
@@ -165,14 +174,14 @@ class LayerConductance(LayerAttribution):
             OptionError: another `method`, `grad_kwargs`, or the delta where part of the change passes by the layer. WhyboxError: as :func:`whybox.saliency`.
         """
         check_path(method)
-        _refuse_grad_kwargs(grad_kwargs)
+        refuse_grad_kwargs(grad_kwargs)
         call = self._call(inputs, target, additional_forward_args).with_batches(
             "internal_batch_size", internal_batch_size
         )
-        _check_floats(call)
+        check_floats(call)
         steps = 2 * -(-check_whole_number("n_steps", n_steps) // 2)
         found = call.ask(
-            "conductance", layer=call.layer, side=_side(attribute_to_layer_input), baseline=call.baseline(baselines), steps=steps
+            "conductance", layer=call.layer, side=side_of(attribute_to_layer_input), baseline=call.baseline(baselines), steps=steps
         )  # fmt: skip
         return self._answer_of_layer(call, found, with_delta=return_convergence_delta)
 
@@ -196,7 +205,7 @@ class LayerGradCam(LayerAttribution):
         Raises:
             OptionError: `attribute_to_layer_input`, ``attr_dim_summation=False`` or `grad_kwargs`. WhyboxError: as :func:`whybox.saliency`.
         """
-        _refuse_grad_kwargs(grad_kwargs)
+        refuse_grad_kwargs(grad_kwargs)
         _refuse_layer_input(attribute_to_layer_input)
         if not attr_dim_summation:
             refuse(
@@ -263,7 +272,7 @@ def _grad_cam(call: Call, *, signed: bool) -> Any:
     )
 
 
-def _check_floats(call: Call) -> None:
+def check_floats(call: Call) -> None:
     """Check that every input can go to its baseline in a straight line.
 
     Raises:
@@ -276,11 +285,17 @@ def _check_floats(call: Call) -> None:
         )  # fmt: skip
 
 
-def _side(attribute_to_layer_input: bool) -> LayerSide:
+def side_of(attribute_to_layer_input: bool) -> LayerSide:
+    """Return which side of a layer is meant: its input or its output."""
     return "input" if attribute_to_layer_input else "output"
 
 
-def _refuse_grad_kwargs(given: Any) -> None:
+def refuse_grad_kwargs(given: Any) -> None:
+    """Refuse ``grad_kwargs``.
+
+    Raises:
+        OptionError: they are given.
+    """
     refuse_given("grad_kwargs", given, "it is for torch.autograd.grad. Leave it out.")
 
 

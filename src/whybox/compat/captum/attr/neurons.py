@@ -9,14 +9,13 @@ from typing import Any, final
 import numpy as np
 import torch
 
-from whybox.compat.captum.attr.attribution import check_multiplied
 from whybox.compat.captum.attr.call import Call
-from whybox.compat.captum.attr.layers import LayerAttribution
+from whybox.compat.captum.attr.layers import MultipliedLayerAttribution, check_floats, refuse_grad_kwargs, side_of
 from whybox.compat.refused import refuse_given
 from whybox.core.progress import no_progress_bars
 from whybox.core.validation import check_whole_number
 from whybox.data.table import Floats
-from whybox.errors import Argument, InputError, OptionError
+from whybox.errors import Argument, OptionError
 from whybox.methods.saliency.inputs import Input
 from whybox.methods.saliency.saliency import saliency
 from whybox.models.differentiable import LayerSide
@@ -26,20 +25,11 @@ __all__ = ["NeuronConductance"]
 
 
 @final
-class NeuronConductance(LayerAttribution):
-    """The part of the change of the score that passes from each input through one neuron. See LayerAttribution.
+class NeuronConductance(MultipliedLayerAttribution):
+    """The part of the change of the score that passes from each input through one neuron. See MultipliedLayerAttribution.
 
     Over all inputs it adds up to the neuron's part of LayerConductance. `explanation` is of the neuron's gradients along the path.
-
-    Raises:
-        OptionError: ``multiply_by_inputs=False``, or `device_ids`.
     """
-
-    multiplies_by_inputs = True
-
-    def __init__(self, forward_func: Any, layer: Any, device_ids: Any = None, multiply_by_inputs: bool = True) -> None:
-        super().__init__(forward_func, layer, device_ids)
-        check_multiplied(multiply_by_inputs)
 
     def attribute(
         self,
@@ -67,21 +57,20 @@ class NeuronConductance(LayerAttribution):
         """
         if method != "gausslegendre":
             refuse_given("method", method, "points are those of Gauss-Legendre. Leave it out.", default="riemann_trapezoid")  # fmt: skip
-        refuse_given("grad_kwargs", grad_kwargs, "it is for torch.autograd.grad. Leave it out.")
+        refuse_grad_kwargs(grad_kwargs)
         call = self._call(inputs, target, additional_forward_args).with_batches(
             "internal_batch_size", internal_batch_size
         )
-        if not all(t.is_floating_point() for t in call.tensors):
-            raise InputError(Argument("inputs"), " hold whole numbers, which have no path to a baseline.")
-        steps = check_whole_number("n_steps", n_steps)
-        side: LayerSide = "input" if attribute_to_neuron_input else "output"
+        check_floats(call)
+        steps, side = check_whole_number("n_steps", n_steps), side_of(attribute_to_neuron_input)
         nodes, weights = np.polynomial.legendre.leggauss(steps)
         starts = call.baseline_arrays(baselines)
         along = _along(call, starts, (nodes + 1) / 2)
         arrays = [i.x for i in along.inputs]
         slopes = _score_by_neuron(along, arrays, side, neuron_selector)
         network: Any = call.network  # of torch, whose module it is
-        neuron = as_network(_Neuron(network.module, self.layer, side, neuron_selector))
+        read = as_network(_Neuron(network.module, self.layer, side, neuron_selector))
+        neuron = replace(read, max_batch_size=network.max_batch_size)
         with no_progress_bars(hidden=True):
             found: Any = saliency(neuron, along.inputs, None, "gradient", reduce=None)
         self.explanation = found if call.is_tuple else found[0]
@@ -155,12 +144,12 @@ class _Neuron(torch.nn.Module):  # type: ignore[misc]  # torch has no types here
 
     def forward(self, *x: torch.Tensor) -> torch.Tensor:
         """Run the network, and return the neuron."""
-        seen: list[torch.Tensor] = []
+        seen: list[torch.Tensor] = []  # copies: the layer that takes it may work in place
         layer = self._layer()
         if self._side == "output":
-            hook = layer.register_forward_hook(lambda module, args, out: seen.append(out))
+            hook = layer.register_forward_hook(lambda module, args, out: seen.append(out.clone()))
         else:
-            hook = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0]))
+            hook = layer.register_forward_pre_hook(lambda module, args: seen.append(args[0].clone()))
         try:
             self.network(*x)
         finally:

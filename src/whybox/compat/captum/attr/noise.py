@@ -8,6 +8,7 @@ from typing import Any, Final, final
 import torch
 
 from whybox.compat.captum.attr.attribution import Attribution
+from whybox.compat.captum.attr.call import draws_by
 from whybox.compat.captum.attr.gradients import DeepLiftShap, GradientShap
 from whybox.compat.captum.attr.noisy_rows import NoisyRows, repeat_for_copies
 from whybox.compat.refused import refuse, refuse_given
@@ -79,7 +80,8 @@ class NoiseTunnel(Attribution):
             some = min(check_whole_number("nt_samples_batch_size", nt_samples_batch_size), some)
         answers, deltas, explained = [], [], []
         for start in range(0, noisy.copies, some):
-            answer, delta = self._attribute(noisy, slice(start, min(start + some, noisy.copies)), kwargs)
+            with draws_by(start):
+                answer, delta, is_tuple = self._attribute(noisy, slice(start, min(start + some, noisy.copies)), kwargs)
             answers.append(answer)
             deltas.append(delta)
             explained.append(self.attribution_method.explanation)
@@ -87,20 +89,19 @@ class NoiseTunnel(Attribution):
         maps = [torch.cat(each, dim=1) for each in zip(*answers, strict=True)]
         reduced = [_reduce(each, nt_type) for each in maps]
         shown = [[one[k] for one in reduced] for k in (0, 1)]
-        is_tuple = isinstance(inputs, tuple) and len(maps) == len(inputs)
         values, errors = (tuple(each) if is_tuple else each[0] for each in shown)
         self.std_errors = None if nt_type == "vargrad" else errors
         return (values, torch.cat(deltas, dim=1).reshape(-1)) if kwargs.get("return_convergence_delta") else values
 
-    def _attribute(self, noisy: NoisyRows, which: slice, kwargs: dict[str, Any]) -> tuple[list[Any], Any]:
-        """Maps of some copies, each (rows, copies, ...); and their deltas, (rows, copies), or None."""
+    def _attribute(self, noisy: NoisyRows, which: slice, kwargs: dict[str, Any]) -> tuple[list[Any], Any, bool]:
+        """Maps of some copies, each (rows, copies, ...); and their deltas, (rows, copies), or None; and whether the maps were a tuple."""
         copies = which.stop - which.start
         of_rows = [
             n
             for n in OF_ROWS
             if n != "baselines" or not isinstance(self.attribution_method, DeepLiftShap | GradientShap)
         ]
-        repeated = {n: repeat_for_copies(v, noisy.rows, copies) if n in of_rows else v for n, v in kwargs.items()}
+        repeated = {n: repeat_for_copies(n, v, noisy.rows, copies) if n in of_rows else v for n, v in kwargs.items()}
         attribute: Callable[..., Any] = self.attribution_method.attribute  # type: ignore[attr-defined]  # of each subclass
         found, delta = attribute(noisy.inputs(which), **repeated), None
         if kwargs.get("return_convergence_delta"):
@@ -111,7 +112,7 @@ class NoiseTunnel(Attribution):
         every = found if isinstance(found, tuple) else (found,)
         if any(len(t) != noisy.rows * copies for t in every):
             raise InputError("NoiseTunnel needs a method whose maps have an entry for each row.")
-        return [t.reshape(noisy.rows, copies, *t.shape[1:]) for t in every], delta
+        return [t.reshape(noisy.rows, copies, *t.shape[1:]) for t in every], delta, isinstance(found, tuple)
 
 
 def _reduce(maps: torch.Tensor, kind: str) -> tuple[torch.Tensor, torch.Tensor]:

@@ -38,7 +38,7 @@ class NoisyRows:
         """
         is_tuple = isinstance(inputs, tuple)
         tensors = inputs if is_tuple else (inputs,)
-        if not all(isinstance(t, torch.Tensor) and t.is_floating_point() and t.ndim for t in tensors):
+        if not tensors or not all(isinstance(t, torch.Tensor) and t.is_floating_point() and t.ndim for t in tensors):
             raise InputError(Argument("inputs"), " under noise must be tensors of floats, rows first.")
         widths = stdevs if isinstance(stdevs, tuple) else (stdevs,) * len(tensors)
         if len(widths) != len(tensors):
@@ -49,8 +49,10 @@ class NoisyRows:
         pairs = max(MIN_NOISY, 2 * -(-copies // 2)) // 2
         noise = []
         for k, (t, width) in enumerate(zip(tensors, widths, strict=True)):
-            drawn = [np.random.default_rng((row, k)).standard_normal((pairs, *t.shape[1:])) for row in range(len(t))]
-            noise.append(torch.as_tensor(np.stack(drawn) * width, dtype=t.dtype, device=t.device))
+            shape = (pairs, *t.shape[1:])
+            drawn = [np.random.default_rng((row, k)).standard_normal(shape) for row in range(len(t))]
+            every = np.array(drawn).reshape(len(t), *shape)  # of no rows too, which the method refuses
+            noise.append(torch.as_tensor(every * width, dtype=t.dtype, device=t.device))
         return cls(tensors, tuple(noise), is_tuple)
 
     @property
@@ -72,12 +74,16 @@ class NoisyRows:
         return tuple(made) if self.is_tuple else made[0]
 
 
-def repeat_for_copies(given: Any, rows: int, copies: int) -> Any:
-    """Return what has an entry for each row as often as there are copies of it, a row's own together; all else as it is."""
-    if isinstance(given, torch.Tensor) and given.ndim and len(given) == rows:
-        return given.repeat_interleave(copies, dim=0)
-    if isinstance(given, tuple):
-        return tuple(repeat_for_copies(one, rows, copies) for one in given)
-    if isinstance(given, list) and len(given) == rows:
+def repeat_for_copies(name: str, given: Any, rows: int, copies: int) -> Any:
+    """Return what has an entry for each row as often as there are copies of it, a row's own together: tensors, alone or in a tuple, and a list of targets.
+
+    All else is as it is: another list, or a tuple in a tuple, is a constant of the forward function, however long.
+    """
+
+    def repeat(one: Any) -> Any:
+        has_rows = isinstance(one, torch.Tensor) and one.ndim > 0 and len(one) == rows
+        return one.repeat_interleave(copies, dim=0) if has_rows else one
+
+    if name == "target" and isinstance(given, list) and len(given) == rows:
         return [one for one in given for _ in range(copies)]
-    return given
+    return tuple(map(repeat, given)) if isinstance(given, tuple) else repeat(given)

@@ -2,24 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import Final
 
-from whybox.compat.refused import refused_class
+from whybox.compat.refused import refused_names
 
-REFUSED: Final = (
-    "ROADCombined",
-    "ROADLeastRelevantFirst",
-    "ROADLeastRelevantFirstAverage",
-    "ROADMostRelevantFirst",
-    "ROADMostRelevantFirstAverage",
-    "NoisyLinearImputer",
+REFUSED: Final = dict.fromkeys(
+    (
+        "ROADCombined",
+        "ROADLeastRelevantFirst",
+        "ROADLeastRelevantFirstAverage",
+        "ROADMostRelevantFirst",
+        "ROADMostRelevantFirstAverage",
+        "NoisyLinearImputer",
+    ),
+    "wb.check(e, model, x) removes parts of the input in the order of the map, beside random orders.",
 )
 
-
-def __getattr__(name: str) -> Any:
-    """Return a class that refuses to be used, for a name of this module."""
-    if name in REFUSED:
-        return refused_class(
-            name, "wb.check(e, model, x) removes parts of the input in the order of the map, beside random orders."
-        )
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+__getattr__ = refused_names(__name__, REFUSED)

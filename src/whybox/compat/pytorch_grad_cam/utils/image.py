@@ -44,7 +44,7 @@ def show_cam_on_image(
         colormap: name of a colour map of matplotlib; 2 is jet. image_weight: of the picture, 0 ... 1.
 
     Raises:
-        OptionError: a number of another colour map, or a weight outside 0 ... 1. InputError: pictures outside 0 ... 1.
+        OptionError: a number of another colour map, or a weight outside 0 ... 1. InputError: pictures or maps outside 0 ... 1.
     """
     from matplotlib import colormaps
 
@@ -54,7 +54,12 @@ def show_cam_on_image(
         raise OptionError(Argument("image_weight", image_weight), " must be between 0 and 1.")
     if np.max(img) > 1:
         raise InputError(Argument("img"), " must be floats between 0 and 1; divide it by 255.")
+    steps = 255 * np.asarray(mask)
+    if not (np.min(steps) > -1 and np.max(steps) < 256):  # beyond them colours would start again from the other end
+        raise InputError(
+            Argument("mask"), " must be between 0 and 1: divide a map by its largest number, after np.maximum(map, 0)."
+        )
     colour_of: Any = colormaps["jet" if isinstance(colormap, int) else colormap]
-    heat = colour_of(np.uint8(255 * np.asarray(mask)))[..., :3]
+    heat = colour_of(np.uint8(steps))[..., :3]
     both = (1 - image_weight) * (heat if use_rgb else heat[..., ::-1]) + image_weight * img
     return np.uint8(255 * (both / np.max(both)))  # type: ignore[return-value]  # of an array an array
