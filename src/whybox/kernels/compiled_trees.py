@@ -34,7 +34,7 @@ class InstructionSet:
     """What a processor's vector instructions offer.
 
     Attributes:
-        name: ``"avx512"``, ``"avx2"`` or ``"plain"``.
+        name: ``"avx512"``, ``"avx2"``, ``"neon"`` or ``"plain"``.
         rows: rows in a block of four vectors, by arithmetic.
         register_bits: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
     """

@@ -38,6 +38,8 @@ WALK_NANOSECONDS: Final = {
     ("avx512", "float64"): 0.22,
     ("avx2", "float32"): 0.24,
     ("avx2", "float64"): 0.36,
+    ("neon", "float32"): 0.3,
+    ("neon", "float64"): 0.3,
     ("plain", "float32"): 1.2,
     ("plain", "float64"): 2.0,
 }
@@ -46,6 +48,8 @@ TABLE_NANOSECONDS: Final = {
     ("avx512", "float64"): 0.37,
     ("avx2", "float32"): 0.22,
     ("avx2", "float64"): 0.24,
+    ("neon", "float32"): 0.3,
+    ("neon", "float64"): 0.3,
     ("plain", "float32"): 0.24,
     ("plain", "float64"): 0.45,
 }
