@@ -35,7 +35,7 @@ class InstructionSet:
 
     Attributes:
         name: ``"avx512"``, ``"avx2"``, ``"neon"`` or ``"plain"``.
-        rows: rows in a block of four vectors, by arithmetic.
+        rows: rows in a block of four vectors (neon: eight), by arithmetic.
         register_bits: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
     """
 
