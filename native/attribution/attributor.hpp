@@ -11,7 +11,7 @@
 namespace whybox {
 
 struct KernelSettings {
-    std::string instructions;  // "plain", "avx2", "avx512"
+    std::string instructions;  // "plain", "neon", "avx2", "avx512"
     bool single_precision;  // float32 arithmetic
     int max_bits;           // of the largest subtree in tables
 };

@@ -7,18 +7,22 @@
 
 namespace whybox {
 
-// One file each (plain.cpp, avx2.cpp, avx512.cpp), compiled for its own instructions. A further set is one more such file and two lines: here, and in
-// CMakeLists.txt.
+// One file each (plain.cpp, avx2.cpp, avx512.cpp, neon.cpp), compiled for its own instructions. A further set is one more such file and two lines: here,
+// and in CMakeLists.txt.
 namespace plain { extern const InstructionSet kSet; }
 #if defined(WHYBOX_X86)
 namespace avx2 { extern const InstructionSet kSet; }
 namespace avx512 { extern const InstructionSet kSet; }
+#elif defined(WHYBOX_ARM64)
+namespace neon { extern const InstructionSet kSet; }
 #endif
 
 std::vector<const InstructionSet*> instruction_sets() {
     std::vector<const InstructionSet*> all{
 #if defined(WHYBOX_X86)
         &avx512::kSet, &avx2::kSet,
+#elif defined(WHYBOX_ARM64)
+        &neon::kSet,
 #endif
         &plain::kSet};
     std::erase_if(all, [](const InstructionSet* s) { return !s->available(); });

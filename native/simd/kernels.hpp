@@ -1,4 +1,4 @@
-// The table of kernels of one instruction set: the end of plain.cpp, avx2.cpp, avx512.cpp, made with the operations defined above it there.
+// The table of kernels of one instruction set: the end of plain.cpp, neon.cpp, avx2.cpp, avx512.cpp, made with the operations defined above it there.
 #pragma once
 
 #include "simd/lanes_bits.hpp"

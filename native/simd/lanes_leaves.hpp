@@ -20,8 +20,9 @@ public:
     static void tree(const LeafBits& t, const std::int32_t* intervals, double* predictions, double* differences) {
         LeafCurves curves(t, intervals);
         for (int c = 0; c < t.leaf_width; ++c) {
+            const typename V::template Table<bits> values(t.values + (static_cast<std::int64_t>(c) << (V::table_bits > 2 ? bits : t.bits)));
             double* const sums = predictions + (t.first_output + c) * kGroupRows;
-            for (int vector = 0; vector < kGroupVectors; ++vector) curves.add<bits>(c, vector, sums + vector * V::width, differences + c * kGroupRows + vector * V::width);
+            curves.add(values, sums, differences + c * kGroupRows);
         }
     }
 
@@ -47,22 +48,32 @@ private:
             }
     }
 
-    template <int bits>
-    void add(int output, int vector, double* predictions, double* differences) const {
-        const typename V::template Table<bits> values(t_.values + (static_cast<std::int64_t>(output) << (V::table_bits > 2 ? bits : t_.bits)));
-        const F reached = values.at(V::leading_zeros(left_by_all_[vector]));
-        V::store(predictions, V::add(V::load(predictions), reached));
-        S before = V::all_bits();
+    template <class Table>
+    void add(const Table& values, double* predictions, double* differences) const {
+        F reached[kGroupVectors];
+        S before[kGroupVectors];
+        for (int v = 0; v < kGroupVectors; ++v) {
+            reached[v] = values.at(V::leading_zeros(left_by_all_[v]));
+            V::store(predictions + v * V::width, V::add(V::load(predictions + v * V::width), reached[v]));
+            before[v] = V::all_bits();
+        }
         const PointRange* s = t_.ranges;
         for (int k = 0; k < t_.players; ++k) {
-            const S others = V::and_bits(before, left_by_following_[k][vector]);
-            before = V::and_bits(before, left_by_player_[k][vector]);
-            F previous = reached;
+            S others[kGroupVectors];
+            F previous[kGroupVectors];
+            for (int v = 0; v < kGroupVectors; ++v) {
+                others[v] = V::and_bits(before[v], left_by_following_[k][v]);
+                before[v] = V::and_bits(before[v], left_by_player_[k][v]);
+                previous[v] = reached[v];
+            }
             for (const PointRange* end = s + t_.player_splits[k].ranges; s != end; ++s) {
-                const F value = values.at(V::leading_zeros(V::and_bits(others, s->leaves)));
-                double* to = differences + s->cell;
-                V::store(to, V::add(V::load(to), V::sub(value, previous)));
-                previous = value;
+                double* const to = differences + s->cell;
+                const std::uint64_t leaves = s->leaves;
+                for (int v = 0; v < kGroupVectors; ++v) {
+                    const F value = values.at(V::leading_zeros(V::and_bits(others[v], leaves)));
+                    V::store(to + v * V::width, V::add(V::load(to + v * V::width), V::sub(value, previous[v])));
+                    previous[v] = value;
+                }
             }
         }
     }

@@ -5,7 +5,8 @@
 
 namespace whybox::WHYBOX_ISA {
 
-constexpr int kVectors = 4;  // vectors side by side: enough independent work to hide the latency of one
+// Vectors side by side: enough independent work to hide the latency of one, and enough rows to share what is done once for all of them.
+constexpr int kVectors = Lanes<float>::width > 4 ? 4 : 8;
 
 template <class T, class C>
 struct SplitTester {

@@ -1,4 +1,4 @@
-// The vector operations that the file of an instruction set (plain.cpp, avx2.cpp, avx512.cpp) must define; the kernels (lanes_*.hpp) use nothing else.
+// The vector operations that the file of an instruction set (plain.cpp, neon.cpp, avx2.cpp, avx512.cpp) must define; the kernels (lanes_*.hpp) use nothing else.
 //
 // Such a file defines WHYBOX_ISA, the name of its namespace, includes this file, defines what follows, and includes kernels.hpp. The kernels are then
 // compiled for it in its own namespace, so instruction sets share no function and no instruction leaks into code that runs on a processor without it. For
@@ -22,7 +22,7 @@
 //   bits_of(a), number_of(s)       the bits of a number, and the number of these bits; shift_left<n>(s), shift_right<n>(s)
 //   law_index(i), Laws<bits>(t).at(p)   for lane l, t[i] where law_index(i) stands in p[l]; of a table of 2^bits entries, 4 to 16
 //   and_unless_below(a, x, c, b)   a where the integer x < c, else a and b
-//   leading_zeros(a)               number of zeros before the first one, the highest bit being the first
+//   leading_zeros(a)               number of zeros before the first one, the highest bit being the first: what Table<bits>::at takes too
 // Beside them:
 //   below64(x, cut)                which of 64 aligned integers are below the cut, as bits
 //   partition_eights(partition, rows, n, to)   partitions rows by eights (program.hpp, RowPartition) and returns how many; 0: the loop over single

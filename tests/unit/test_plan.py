@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
 import textwrap
 import threading
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -21,7 +23,7 @@ from whybox.explainers import TreeShap
 from whybox.explanation.html import number_text
 from whybox.kernels import compiled_trees
 from whybox.methods.common.plan import Stopwatch, smallest_seconds
-from whybox.methods.shap.plan import _sampled_trees
+from whybox.methods.shap.plan import TABLE_NANOSECONDS, WALK_NANOSECONDS, _sampled_trees
 from whybox.models.registry import as_model
 
 
@@ -298,3 +300,12 @@ def test_a_background_that_can_be_read_once_serves_a_list_of_methods():
     reader = pa.Table.from_pandas(X[:5], preserve_index=False).to_reader()
     plans = wb.plan(wb.explain, model, 10, reader, method=["tree_shap", "rescaled"], scale="probability")
     assert set(plans) == {"tree_shap", "rescaled"}
+
+
+def test_every_instruction_set_has_speeds():
+    """Also those of other processors: a set without one would fail there alone."""
+    files = (Path(__file__).parents[2] / "native" / "simd").glob("*.cpp")
+    names = {name for f in files for name in re.findall(r'kSet = kernels\("(\w+)"', f.read_text(encoding="utf-8"))}
+    assert names >= {"plain", "avx2", "avx512", "neon"}
+    wanted = {(name, arithmetic) for name in names for arithmetic in ("float32", "float64")}
+    assert set(WALK_NANOSECONDS) == set(TABLE_NANOSECONDS) == wanted

@@ -34,8 +34,8 @@ class InstructionSet:
     """What a processor's vector instructions offer.
 
     Attributes:
-        name: ``"avx512"``, ``"avx2"`` or ``"plain"``.
-        rows: rows in a block of four vectors, by arithmetic.
+        name: ``"avx512"``, ``"avx2"``, ``"neon"`` or ``"plain"``.
+        rows: rows in a block of four vectors (neon: eight), by arithmetic.
         register_bits: bits of the largest table looked up in registers, by arithmetic; larger ones are gathered from memory.
     """
 
