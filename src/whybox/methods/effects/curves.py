@@ -229,10 +229,10 @@ def nearest_points(rows: WeightedRows, grid: Grid) -> Ints:
     out = np.zeros(len(rows), dtype=np.int64)
     for side in grid.side_grids or (grid,):
         feature = rows.feature(side.features[0].position)
-        known = side.nearest_points
-        if feature not in known:
-            known[feature] = _nearest_points(feature, side)
-        points, point_of_row = side.points[0], known[feature]
+        key = "nearest points", feature
+        if key not in side.kept:
+            side.kept[key] = _nearest_points(feature, side)
+        points, point_of_row = side.points[0], side.kept[key]
         out = np.where((out < 0) | (point_of_row < 0), -1, out * len(points) + point_of_row)
     return out
 
