@@ -7,49 +7,14 @@
 #include <vector>
 
 #include "attribution/distinct_splits.hpp"
+#include "attribution/padded_columns.hpp"
 #include "core/aligned.hpp"
 #include "core/split.hpp"
 
 namespace whybox {
 namespace {
 
-constexpr std::size_t kBlockRows = 64;      // rows explained together: one bit each
 constexpr std::size_t kRowsPerPass = 2048;  // rows that go through a tree before the next tree
-
-using Mask = std::uint64_t;
-
-template <class Visit>
-void for_each_bit(Mask set, const Visit& visit) {
-    for (; set; set &= set - 1) visit(std::countr_zero(set));
-}
-
-// A matrix by columns, its rows in a given order, as it is and rounded to float32; columns are padded to a multiple of 64 by their last row.
-class PaddedColumns {
-public:
-    void fill(Rows rows, std::span<const std::uint32_t> order) {
-        lanes_ = (order.size() + kBlockRows - 1) / kBlockRows * kBlockRows;
-        if (values_.size() < rows.columns * lanes_) values_.resize(rows.columns * lanes_), rounded_.resize(rows.columns * lanes_);
-        for (std::size_t r = 0; r < lanes_; ++r) {
-            const double* row = rows.row(order[std::min(r, order.size() - 1)]);
-            for (std::size_t c = 0; c < rows.columns; ++c) {
-                values_[c * lanes_ + r] = row[c];
-                rounded_[c * lanes_ + r] = static_cast<double>(static_cast<float>(row[c]));
-            }
-        }
-    }
-    // Which of 64 rows go left.
-    Mask left(const Ensemble& e, const Node& n, const Split& s, std::size_t first, const InstructionSet& set) const {
-        const std::size_t position = static_cast<std::size_t>(n.feature) * lanes_ + first;
-        if (s.kind != kScalar) return set.goes_left((n.flags & kSingle ? rounded_ : values_).data() + position, s.threshold, s.kind);
-        Mask left = 0;
-        for (std::size_t r = 0; r < kBlockRows; ++r) left |= Mask{goes_left(e, n, values_.data()[position + r])} << r;
-        return left;
-    }
-
-private:
-    std::size_t lanes_ = 0;
-    AlignedArray<double> values_, rounded_;
-};
 
 // A pair of a row explained and a background row is active at a node while one of the two meets the splits of each player on the path. Which players a
 // row meets depends on that row alone, so active pairs are kept as bits: for each background row, with which of 64 rows explained it is active.

@@ -1,6 +1,7 @@
 // The Python module: ensembles, and what the other files of this folder add.
 #include <algorithm>
 
+#include "attribution/predict_blocks.hpp"
 #include "bindings/arrays.hpp"
 #include "core/predict.hpp"
 #include "simd/instruction_sets.hpp"
@@ -38,13 +39,14 @@ NB_MODULE(_native, m) {
             "linear_offset"_a.noconvert(), "linear_feature"_a.noconvert(), "linear_coef"_a.noconvert(), "linear_const"_a.noconvert(), "columns"_a)
         .def_prop_ro("depth", [](const Ensemble& e) { return e.depth.empty() ? 0 : *std::max_element(e.depth.begin(), e.depth.end()); })
         .def("predict",
-             [](const Ensemble& e, Matrix x, Out<double> out, std::size_t first, std::size_t last) {
+             [](const Ensemble& e, Matrix x, Out<double> out, std::size_t first, std::size_t last, const char* instructions) {
                  require_columns(e, x);
                  require(out.size() == x.shape(0) * e.outputs(), "out must be rows x outputs");
                  require(first <= last && last <= e.trees(), "there are no such trees");
+                 const auto& set = whybox::instruction_set(instructions);
                  nb::gil_scoped_release release;
-                 whybox::predict(e, rows(x), {first, last}, out.data());
-             }, "x"_a.noconvert(), "out"_a.noconvert(), "first_tree"_a, "last_tree"_a)
+                 whybox::predict_blocks(e, rows(x), {first, last}, set, out.data());
+             }, "x"_a.noconvert(), "out"_a.noconvert(), "first_tree"_a, "last_tree"_a, "instructions"_a)
         .def("leaf_indices",
              [](const Ensemble& e, Matrix x, Out<std::int32_t> out) {
                  require_columns(e, x);

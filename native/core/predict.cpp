@@ -75,6 +75,11 @@ double linear_value(const Ensemble& e, const Node& leaf, const double* x) {
 void predict(const Ensemble& e, Rows x, TreeRange trees, double* out) {
     const auto k = static_cast<std::size_t>(e.outputs());
     for (std::size_t i = 0; i < x.rows; ++i) std::copy(e.base.begin(), e.base.end(), out + i * k);
+    add_trees(e, x, trees, out);
+}
+
+void add_trees(const Ensemble& e, Rows x, TreeRange trees, double* out) {
+    const auto k = static_cast<std::size_t>(e.outputs());
     for_each_leaf(e, x, trees, [&](std::size_t i, std::size_t t, const Node& leaf) {
         double* o = out + i * k + e.first_output(t);
         const double w = e.tree_weight[t];

@@ -19,6 +19,9 @@ struct TreeRange { std::size_t first, last; };  // trees first .. last - 1
 // out: rows x outputs, overwritten with base + the sum over trees in order (bit for bit the numpy specification).
 void predict(const Ensemble& e, Rows x, TreeRange trees, double* out);
 
+// The same without base, added to out.
+void add_trees(const Ensemble& e, Rows x, TreeRange trees, double* out);
+
 // out: rows x trees, the leaf (relative node id) that each row reaches.
 void reached_leaves(const Ensemble& e, Rows x, std::int32_t* out);
 

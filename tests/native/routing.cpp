@@ -3,6 +3,7 @@
 #include <cmath>
 
 #include "attribution/attributor.hpp"
+#include "attribution/predict_blocks.hpp"
 #include "core/split.hpp"
 #include "harness.hpp"
 #include "simd/instruction_sets.hpp"
@@ -101,6 +102,27 @@ TEST(every_number_of_rows_predicts_the_same) {
         const auto some = predictions(e, {x.begin(), x.begin() + static_cast<std::ptrdiff_t>(rows * 4)});
         CHECK_FOR(std::equal(some.begin(), some.end(), all.begin()), std::to_string(rows) + " rows");
     }
+}
+
+TEST(predictions_of_blocks_are_those_of_single_rows) {
+    Random random(2);
+    for (const int depth : {3, 6, 9})  // trees that are walked by bits, and larger ones
+        for (const int outputs : {1, 3}) {
+            const Ensemble e = random_ensemble(random, {.columns = 4, .trees = 7, .outputs = static_cast<std::size_t>(outputs), .depth = depth});
+            auto x = random_rows(random, 2100, 4);
+            for (std::size_t i = 0; i < x.size(); i += 41) x[i] = i % 2 ? kNan : kThresholds[i % std::size(kThresholds)];
+            for (const std::size_t rows : {0, 1, 63, 64, 65, 1984, 2100}) {
+                const Rows some{x.data(), rows, 4};
+                for (const TreeRange trees : {TreeRange{0, 7}, TreeRange{2, 5}}) {
+                    std::vector<double> alone(rows * static_cast<std::size_t>(outputs)), together(alone.size(), 9.0);
+                    predict(e, some, trees, alone.data());
+                    for (const auto* set : instruction_sets()) {
+                        predict_blocks(e, some, trees, *set, together.data());
+                        CHECK_FOR(alone == together, std::string(set->name) + ", " + std::to_string(rows) + " rows");
+                    }
+                }
+            }
+        }
 }
 
 TEST(categories_at_the_borders_of_words) {

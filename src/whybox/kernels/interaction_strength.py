@@ -112,6 +112,7 @@ def overall_interactions(
     *,
     threads: int = 1,
     observe: Callable[[int, Floats, Floats], None] | None = None,
+    raw: Floats | None = None,
 ) -> InteractionStrength:
     """How strongly each player interacts with all others together, at the rows themselves.
 
@@ -122,6 +123,7 @@ def overall_interactions(
         levels: points such that every row is at one (`value_intervals.interval_representatives`).
         observe: is shown, for each player, its position, the mean output with the player set to each row's values, and each row's mean over the player's own
             distribution, (rows, outputs) both.
+        raw: the raw outputs of the rows, (rows, outputs), where they are known.
 
     Returns:
         (players, outputs) each.
@@ -143,7 +145,7 @@ def overall_interactions(
         for_each_thread(
             threads, rows, lambda some: grid.native.row_averages(X[some], instructions, mass, without[some])
         )
-    f = _subtract_mean(predict(e, X), w)
+    f = _subtract_mean(predict(e, X) if raw is None else raw, w)
     interacting = {j for pair in _interacting_pairs(e, levels) for j in pair}
     for j, curve in enumerate(partial_dependence(e, levels, X, w, threads=threads)):
         if observe is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, final
 from weakref import WeakKeyDictionary
 
@@ -49,6 +50,11 @@ _ENSEMBLE_ARRAYS: Final = (
 )
 
 
+@cache
+def _best_instructions() -> str:
+    return str(_native.instruction_sets()[0][0])
+
+
 def native_ensemble(e: TreeEnsemble) -> _native.Ensemble:
     """Return the native twin of an ensemble, built once and kept while the ensemble lives."""
     ensemble = _NATIVE_ENSEMBLES.get(e)
@@ -61,11 +67,15 @@ def native_ensemble(e: TreeEnsemble) -> _native.Ensemble:
     return ensemble
 
 
-def predict(e: TreeEnsemble, X: Floats, some: slice = slice(None)) -> Floats:
-    """Raw outputs, (rows, outputs): the base values and some of the trees."""
+def predict(e: TreeEnsemble, X: Floats, some: slice = slice(None), *, instructions: str | None = None) -> Floats:
+    """Raw outputs, (rows, outputs): the base values and some of the trees.
+
+    Args:
+        instructions: name of the instruction set; None: the best. It changes no bit.
+    """
     first, last, _ = some.indices(e.n_trees)
     out = np.empty((len(X), len(e.base_values)))
-    native_ensemble(e).predict(X, out, first, last)
+    native_ensemble(e).predict(X, out, first, last, instructions or _best_instructions())
     return out
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from typing import Any, Final
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -92,18 +92,25 @@ def point_index_of_rows(e: TreeEnsemble, columns: Sequence[int], points: Floats,
     intervals_of_points, intervals_of_rows = (
         np.column_stack([interval_index(e, c, a[:, k]) for k, c in enumerate(columns)]) for a in (points, X)
     )
+    if len(columns) == 1:  # a table instead of sorting the rows
+        point_of_interval = np.full(native_intervals(e).interval_count(columns[0]) + 2, -1, dtype=np.int64)
+        point_of_interval[intervals_of_points[::-1, 0]] = np.arange(len(points))[::-1]  # the last one written stays
+        return _refuse_elsewhere(point_of_interval[intervals_of_rows[:, 0]])
     distinct_points, first = np.unique(intervals_of_points, axis=0, return_index=True)
     all_intervals, inverse = np.unique(
         np.concatenate([distinct_points, intervals_of_rows]), axis=0, return_inverse=True
     )
     position = np.full(len(all_intervals), -1)
     position[inverse.ravel()[: len(distinct_points)]] = first
-    out = position[inverse.ravel()[len(distinct_points) :]]
-    if (out < 0).any():
+    return _refuse_elsewhere(position[inverse.ravel()[len(distinct_points) :]])
+
+
+def _refuse_elsewhere(point_of_row: npt.NDArray[Any]) -> Ints:
+    if (point_of_row < 0).any():
         raise OptionError(
-            f"row {int(np.argmax(out < 0))} is at none of the points; use representatives of each column."
+            f"row {int(np.argmax(point_of_row < 0))} is at none of the points; use representatives of each column."
         )
-    return np.asarray(out, dtype=np.int64)
+    return np.asarray(point_of_row, dtype=np.int64)
 
 
 def interval_index(e: TreeEnsemble, column: int, x: Floats) -> Ints:

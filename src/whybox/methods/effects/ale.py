@@ -76,7 +76,16 @@ class _CurvePlan:
 
 
 def _curve_plans(rows: WeightedRows, grids: Sequence[Grid]) -> list[_CurvePlan]:
-    return [_plan_surface(rows, g) if len(g.features) == 2 else _plan_line(rows, g) for g in grids]
+    return [_curve_plan(rows, g) for g in grids]
+
+
+def _curve_plan(rows: WeightedRows, grid: Grid) -> _CurvePlan:
+    """The plan of a curve, made once: it is asked for before the work, and for it."""
+    key = "ale", rows
+    if key not in grid.kept:
+        grid.kept[key] = (_plan_surface if len(grid.features) == 2 else _plan_line)(rows, grid)
+    plan: _CurvePlan = grid.kept[key]
+    return plan
 
 
 def _plan_line(rows: WeightedRows, grid: Grid) -> _CurvePlan:

@@ -228,14 +228,19 @@ def nearest_points(rows: WeightedRows, grid: Grid) -> Ints:
     """Return the point nearest to each row, (rows,); -1 where none is (a category that is not on the grid)."""
     out = np.zeros(len(rows), dtype=np.int64)
     for side in grid.side_grids or (grid,):
-        feature, points = side.features[0], side.points[0]
-        point_of_row = side.point_of_row
-        if feature.kind != "category":
-            point_of_row = np.where(
-                point_of_row < 0, _nearest_number(rows.feature(feature.position), points), point_of_row
-            )
+        feature = rows.feature(side.features[0].position)
+        key = "nearest points", feature
+        if key not in side.kept:
+            side.kept[key] = _nearest_points(feature, side)
+        points, point_of_row = side.points[0], side.kept[key]
         out = np.where((out < 0) | (point_of_row < 0), -1, out * len(points) + point_of_row)
     return out
+
+
+def _nearest_points(feature: Feature, side: Grid) -> Ints:
+    if side.features[0].kind == "category":
+        return side.point_of_row
+    return np.where(side.point_of_row < 0, _nearest_number(feature, side.points[0]), side.point_of_row)
 
 
 def _nearest_number(feature: Feature, points: npt.NDArray[Any]) -> Ints:

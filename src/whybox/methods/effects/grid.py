@@ -31,6 +31,7 @@ class Grid:
         is_at_point: (rows,) whether the row's own cells are those of its point, so that its prediction is that of the row at the point.
         is_custom: whether the caller chose the points.
         side_grids: of two features, the grid of each.
+        kept: what was computed of these points and some rows before, by a key of what and of which rows.
     """
 
     features: tuple[Feature, ...]
@@ -40,6 +41,7 @@ class Grid:
     is_at_point: Truths
     is_custom: bool = False
     side_grids: tuple[Grid, ...] = field(default=(), repr=False)
+    kept: dict[tuple[str, object], Any] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def name(self) -> str:

@@ -310,7 +310,9 @@ def sizes_from_leaves(
             if len(columns[p]) == 1
             else own_columns
         )
-        points = np.unique(own_columns, axis=0)
+        # values of the rows where they are fewer; the first rows tell of most columns that they are not, without sorting all
+        start = np.unique(own_columns[: 4 * len(one)], axis=0)
+        points = np.unique(own_columns, axis=0) if len(start) < len(one) else start
         players.append(effects.PlayerPoints(columns[p], points if len(points) < len(one) else one))
     count = len(trees.selection.names)
     sizes, h_squared = (np.zeros((len(members), len(members), count)) for _ in range(2))
@@ -323,7 +325,7 @@ def sizes_from_leaves(
         model, players, pairs, X, w, threads=trees.threads, observe=of_pair
     ) if pairs else None  # fmt: skip
     overall_strengths = interaction_strength.overall_interactions(
-        model, players, X, w, threads=trees.threads, observe=of_single
+        model, players, X, w, threads=trees.threads, observe=of_single, raw=trees.raw_predictions
     )
     for k, (a, b) in enumerate(pairs if pair_strengths is not None else []):
         assert pair_strengths is not None  # noqa: S101  # there are pairs

@@ -10,7 +10,7 @@ from typing import Any, Final, final
 import numpy as np
 
 from whybox.core.workers import thread_count
-from whybox.data.table import Table
+from whybox.data.table import Floats, Table
 from whybox.errors import Argument, OptionError, did_you_mean
 from whybox.explanation.effects import CurveKey
 from whybox.kernels.value_intervals import interval_representatives
@@ -59,6 +59,8 @@ class EffectsProblem:
     n_rows_checked: int = 0
     n_rows_probed: int = 0
     _evaluators: dict[str, Evaluator] = field(default_factory=dict, repr=False)
+    _single_grids: dict[tuple[int, int], Grid] = field(default_factory=dict, init=False, repr=False)
+    histograms: dict[int, tuple[Floats, Floats]] = field(default_factory=dict, init=False, repr=False)
 
     @property
     def max_predictions(self) -> int:
@@ -133,6 +135,13 @@ class EffectsProblem:
         return grids[0] if len(grids) == 1 else product_grid(*grids)
 
     def _single_grid(self, position: int, max_points: int) -> Grid:
+        """The points of one feature, made once: each is a side of many surfaces."""
+        key = position, max_points
+        if key not in self._single_grids:
+            self._single_grids[key] = self._new_grid(position, max_points)
+        return self._single_grids[key]
+
+    def _new_grid(self, position: int, max_points: int) -> Grid:
         requested = self.requested_grid
         if isinstance(requested, Mapping):
             name = self.rows.table.names[position]

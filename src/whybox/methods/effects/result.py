@@ -173,8 +173,9 @@ def _data_near_points(
         if x is not None and np.isfinite(x).any():
             if feature.number_origin:
                 continue  # numbers beyond 2**53 are kept as distances, which no edge of a bin can name
-            known = np.isfinite(x)
-            mass, edges = np.histogram(x[known], bins=_bin_edges(x[known]), weights=problem.rows.weights[known])
+            if feature.position not in problem.histograms:
+                problem.histograms[feature.position] = _histogram(x, problem.rows.weights)
+            mass, edges = problem.histograms[feature.position]
             out[f"histogram{tag}"], out[f"histogram_edges{tag}"] = (("bin",), mass), (("edge",), edges)
     return out
 
@@ -187,6 +188,13 @@ def _rows_of_curves(
     if grid.shape == tuple(len(p) for p in points):
         out["nearest_point"] = (("row",), nearest_points(problem.rows, grid).astype(np.float64))
     return out
+
+
+def _histogram(x: Floats, weights: Floats) -> tuple[Floats, Floats]:
+    """The weight of the rows in each bin, and the bins' edges."""
+    known = np.isfinite(x)
+    mass, edges = np.histogram(x[known], bins=_bin_edges(x[known]), weights=weights[known])
+    return np.asarray(mass, dtype=np.float64), np.asarray(edges, dtype=np.float64)
 
 
 def _bin_edges(x: Floats) -> Floats:

@@ -63,7 +63,7 @@ def first_slots(points: FeaturePoints, rng: np.random.Generator) -> tuple[list[i
     missing: list[int] = []
     categories: list[int] = []
     for feature, labels in zip(points.features, points.labels, strict=True):
-        gaps = np.flatnonzero([is_missing(v) for v in labels])
+        gaps = np.flatnonzero(np.isnan(labels) if labels.dtype.kind == "f" else [is_missing(v) for v in labels])
         if len(gaps):
             missing.append(int(rng.choice(gaps)))
         if feature.kind == "category":

@@ -91,12 +91,13 @@ class TreeEvaluator:
         return self.model.inputs.matrix_in_blocks(self.rows.table)
 
     @cached_property
-    def _raw_predictions(self) -> Floats:
+    def raw_predictions(self) -> Floats:
+        """The raw outputs of the rows, (rows, raw outputs)."""
         return predict(self.model, self.matrix)
 
     def predictions(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
-        return self._on_scale(self._raw_predictions)
+        return self._on_scale(self.raw_predictions)
 
     def model_columns(self, members: Sequence[int]) -> tuple[int, ...]:
         """Return the model columns that are made of these of the user's columns."""
@@ -314,7 +315,7 @@ class TreeEvaluator:
     def _raw_curves(self, player: effects.PlayerPoints, rows: Ints, n_points: int) -> Floats:
         """Raw curves, (rows, points, raw outputs); a feature that no tree reads leaves every row as it is."""
         if not player.columns:
-            return np.repeat(self._raw_predictions[rows][:, None], n_points, axis=1)
+            return np.repeat(self.raw_predictions[rows][:, None], n_points, axis=1)
         return effects.individual_curves(self.model, player, self.matrix[rows], threads=self.threads)
 
     def _on_scale(self, raw: Floats) -> Floats:
