@@ -371,6 +371,15 @@ def forests(scale: float) -> Iterator[Work]:
             dtype=dtype,
             predict=model.predict,
         )
+    for dtype in ("float32", "float64"):
+        yield Work(
+            f"RandomForest(100), pairwise interactions, {dtype}",
+            model,
+            rows[: len(rows) // 4],
+            installed((shap_peer, model, 1, 300, None, True)) if dtype == "float32" else [],
+            order=2,
+            dtype=dtype,
+        )
     yield Work(
         "RandomForest(100), interventional, 100 background rows",
         model,

@@ -50,6 +50,7 @@ struct ChunkLayout {  // what all chunks of an attributor share
     bool single_precision;
     std::size_t row_size;  // entries of the result per row
     std::vector<OutputPosition> positions;
+    bool pairs;            // order 2
 };
 
 // `Tree` is WalkTree<T> or PatternTree<T>.
@@ -98,7 +99,8 @@ private:
             depth = std::max(depth, static_cast<std::size_t>(t.depth) + 2);
             if constexpr (std::is_same_v<Tree, WalkTree<T>>) {
                 product = std::max(product, static_cast<std::size_t>(t.depth + 2) * t.q * kernels_.rows);
-                sums = std::max(sums, static_cast<std::size_t>(t.depth + 2) * t.q * kernels_.rows * t.leaf_width);
+                const auto levels = chunk_layout_->pairs ? static_cast<std::size_t>(t.first_sum.back()) : static_cast<std::size_t>(t.depth + 2) * t.leaf_width;
+                sums = std::max(sums, levels * t.q * kernels_.rows);
             }
         }
         buffers.product.resize(product);
@@ -132,7 +134,7 @@ private:
                 block.results = buffers.results.data() + (b - first) * cells * lanes;
                 block.rows = x.row(b * lanes);
                 block.last = static_cast<int>(std::min(lanes, x.rows - b * lanes)) - 1;
-                if constexpr (std::is_same_v<Tree, WalkTree<T>>) kernels_.walk(view, block);
+                if constexpr (std::is_same_v<Tree, WalkTree<T>>) chunk_layout_->pairs ? kernels_.walk_interactions(view, block) : kernels_.walk(view, block);
                 else kernels_.look_up(view, block);
             }
         }
@@ -197,21 +199,39 @@ std::unique_ptr<Attributor> with_arithmetic(const Ensemble& e, const KernelSetti
     return reads_single(e) ? make(set.single) : make(set.mixed);
 }
 
-std::vector<OutputPosition> one_position_each(std::size_t count) {
+std::vector<OutputPosition> output_positions(const ResultCells& cells, int players, int outputs, ResultLayout layout) {
     std::vector<OutputPosition> positions;
-    for (std::size_t i = 0; i < count; ++i) positions.push_back({static_cast<std::int64_t>(i), -1});
+    const auto k = static_cast<std::int64_t>(outputs);
+    if (layout == ResultLayout::attributions)
+        for (std::int64_t i = 0; i < players * k; ++i) positions.push_back({i, -1});
+    else
+        for (std::int64_t c = 0; const auto& [i, j] : cells.pairs()) {
+            for (std::int64_t o = 0; o < k; ++o)
+                if (layout == ResultLayout::pairs) positions.push_back({(players + c) * k + o, -1});
+                else positions.push_back({(std::int64_t{i} * players + j) * k + o, (std::int64_t{j} * players + i) * k + o});
+            ++c;
+        }
     return positions;
 }
 
+std::size_t entries_of_row(const ResultCells& cells, int players, int outputs, ResultLayout layout) {
+    const auto n = static_cast<std::size_t>(players);
+    return (layout == ResultLayout::attributions ? n : layout == ResultLayout::matrices ? n * n : n + cells.count()) * static_cast<std::size_t>(outputs);
+}
+
+ResultCells cells_of(const Ensemble& e, Players players, ResultLayout layout) { return {e, players, layout == ResultLayout::attributions ? 1 : 2}; }
+
 }  // namespace
 
-std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, std::vector<QuadratureRule> rules,
-                                            std::vector<std::int32_t> rule_of_tree, const KernelSettings& s) {
+std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, ResultLayout layout,
+                                            std::vector<QuadratureRule> rules, std::vector<std::int32_t> rule_of_tree, const KernelSettings& s) {
+    const bool pairs = layout != ResultLayout::attributions;
+    const auto cells = std::make_shared<const ResultCells>(cells_of(e, Players{of_column, players}, layout));
     return with_arithmetic(e, s, [&]<class T, class C>(const LaneKernels<T, C>& w) -> std::unique_ptr<Attributor> {
-        const WalkShape shape{std::min(s.max_bits, w.max_walk_bits), reads_single(e), std::is_same_v<C, float>};
-        const std::size_t row = static_cast<std::size_t>(players) * e.outputs();
-        return std::make_unique<LaneAttributor<T, C, WalkTree<T>>>(ChunkLayout<T, C>{e, players, w, shape.single, row, one_position_each(row)},
-            [&e, of_column, players, rules, rule_of_tree, shape](std::size_t t) {
+        const WalkShape shape{std::min(s.max_bits, w.max_walk_bits), reads_single(e), std::is_same_v<C, float>, pairs ? cells.get() : nullptr};
+        ChunkLayout<T, C> chunk_layout{e, players, w, shape.single, entries_of_row(*cells, players, e.outputs(), layout),
+            output_positions(*cells, players, e.outputs(), layout), pairs};
+        return std::make_unique<LaneAttributor<T, C, WalkTree<T>>>(std::move(chunk_layout), [&e, of_column, players, rules, rule_of_tree, cells, shape](std::size_t t) {
                 const QuadratureRule& r = rules[static_cast<std::size_t>(rule_of_tree[t])];
                 return compile_walk<T>(e, t, Players{of_column, players}, QuadratureView{r.nodes, r.weights}, shape);
             });
@@ -220,29 +240,18 @@ std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::
 
 std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, ResultLayout layout, PatternGame game,
     const KernelSettings& s) {
-    const ResultCells cells(e, Players{of_column, players}, layout == ResultLayout::attributions ? 1 : 2);
+    const ResultCells cells = cells_of(e, Players{of_column, players}, layout);
     std::vector<double> columns(game.background.size()), rounded(game.background.size());
     for (std::size_t i = 0, rows = game.weights.size(), width = static_cast<std::size_t>(e.columns); i < columns.size(); ++i) {
         columns[i] = game.background[i % rows * width + i / rows];
         rounded[i] = static_cast<double>(static_cast<float>(columns[i]));
     }
     game.background = {};
-    const auto k = static_cast<std::int64_t>(e.outputs());
-    std::vector<OutputPosition> positions;
-    if (layout == ResultLayout::attributions) positions = one_position_each(static_cast<std::size_t>(players * k));
-    else
-        for (std::int64_t c = 0; const auto& [i, j] : cells.pairs()) {
-            for (std::int64_t o = 0; o < k; ++o)
-                if (layout == ResultLayout::pairs) positions.push_back({(players + c) * k + o, -1});
-                else positions.push_back({(std::int64_t{i} * players + j) * k + o, (std::int64_t{j} * players + i) * k + o});
-            ++c;
-        }
-    auto row = static_cast<std::size_t>(players * k);
-    if (layout == ResultLayout::matrices) row *= static_cast<std::size_t>(players);
-    if (layout == ResultLayout::pairs) row += positions.size();
     return with_arithmetic(e, s, [&]<class T, class C>(const LaneKernels<T, C>& w) -> std::unique_ptr<Attributor> {
+        const std::size_t row = entries_of_row(cells, players, e.outputs(), layout);
+        const auto positions = output_positions(cells, players, e.outputs(), layout);
         const PatternShape shape{s.max_bits, reads_single(e), std::is_same_v<C, float>};
-        return std::make_unique<LaneAttributor<T, C, PatternTree<T>>>(ChunkLayout<T, C>{e, players, w, shape.single, row, positions},
+        return std::make_unique<LaneAttributor<T, C, PatternTree<T>>>(ChunkLayout<T, C>{e, players, w, shape.single, row, positions, false},
             [&e, of_column, players, cells, game, columns, rounded, shape](std::size_t t) {
                 Replacement replacement{{}, game.weights, columns.data(), rounded.data(), game.moments, game.side};
                 if (game.weights.empty()) {

@@ -37,9 +37,12 @@ public:
 
 struct QuadratureRule { std::vector<double> nodes, weights; };
 
+
+enum class ResultLayout { attributions, matrices, pairs };  // of a row of the result: one entry a player, both triangles, or players and then the pairs of ResultCells
+
 // The ensemble must outlive what these return.
-std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, std::vector<QuadratureRule> rules,
-                                            std::vector<std::int32_t> rule_of_tree, const KernelSettings& setting);
+std::unique_ptr<Attributor> walk_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, ResultLayout layout,
+                                            std::vector<QuadratureRule> rules, std::vector<std::int32_t> rule_of_tree, const KernelSettings& setting);
 
 // Tables of whole patterns. Rows of the background are copied; without a background (no rows) the game is path-dependent.
 struct PatternGame {
@@ -48,7 +51,6 @@ struct PatternGame {
     std::vector<double> background, weights, moments;
     int side = 0;
 };
-enum class ResultLayout { attributions, matrices, pairs };  // of a row of the result: one entry a player, both triangles, or players and then the pairs of Cells
 std::unique_ptr<Attributor> pattern_attributor(const Ensemble& e, std::vector<std::int32_t> of_column, int players, ResultLayout layout, PatternGame game,
     const KernelSettings& setting);
 

@@ -3,10 +3,10 @@
 #pragma once
 
 #include <cstdint>
-#include <unordered_map>
 #include <vector>
 
 #include "attribution/games.hpp"
+#include "attribution/result_cells.hpp"
 #include "core/aligned.hpp"
 #include "simd/program.hpp"
 
@@ -28,22 +28,6 @@ struct PatternTree {
         return upper_nodes.size() * sizeof(UpperNode) + splits.size() * sizeof(Split) + subtrees.size() * sizeof(PatternTables) +
             indices.size() * 4 + tables.size() * sizeof(T);
     }
-};
-
-// Which sums are kept: one per player (order 1), or one per pair of players that are on one path together (order 2), sorted.
-class ResultCells {
-public:
-    ResultCells(const Ensemble& e, Players players, int order);
-    int order() const { return order_; }
-    std::size_t count() const { return order_ == 1 ? static_cast<std::size_t>(players_) : pairs_.size(); }
-    std::int32_t pair_cell(int i, int j) const { return cell_of_pair_.at(key(i, j)); }
-    const std::vector<std::pair<std::int32_t, std::int32_t>>& pairs() const { return pairs_; }
-
-private:
-    static std::uint64_t key(int i, int j) { return static_cast<std::uint64_t>(i < j ? i : j) << 32 | static_cast<std::uint32_t>(i < j ? j : i); }
-    int order_, players_;
-    std::unordered_map<std::uint64_t, std::int32_t> cell_of_pair_;
-    std::vector<std::pair<std::int32_t, std::int32_t>> pairs_;
 };
 
 // What absent players are replaced by. Path-dependent: `rule` alone. Interventional: background rows with weights (1 x rows), and

@@ -19,7 +19,10 @@ public:
         subtree_index_.assign(players.count, -1);
         case_constants_.resize(48 * static_cast<std::size_t>(q_));
         bit_of_split_.assign(static_cast<std::size_t>(distinct_splits_.count()), -1);
-        out.root = compile_node(0);
+        std::vector<std::int32_t> below;
+        out.root = compile_node(0, 0, below);
+        out.first_sum.assign(1, 0);
+        for (const auto sums : sums_at_depth_) out.first_sum.push_back(out.first_sum.back() + sums * e.leaf_width);
     }
 
 private:
@@ -44,7 +47,13 @@ private:
     std::vector<int> bit_of_split_;    // of each distinct split, in the current subtree
     std::vector<int> subtree_index_;   // a player's number in the current subtree
     std::vector<LeafConditions> leaves_;
+    std::vector<std::pair<std::size_t, std::size_t>> pairs_;  // of the current subtree's players
     std::vector<double> case_constants_;  // of a leaf: players x cases x (factor, change of K) x nodes
+    std::vector<std::int32_t> sums_at_depth_;  // walk of interactions: the most that a subtree there has, of one output
+
+    // Attributions have the weights of the quadrature in the changes of K; interactions multiply two of these, and have them in the leaves' values.
+    double weight_of_change(int k) const { return shape_.pairs ? 1 : rule_.weights[k]; }
+    double weight_of_leaf(int k) const { return shape_.pairs ? rule_.weights[k] : 1; }
 
     int player(std::int32_t id) const { return players_.of_column[root_[id].feature]; }
 
@@ -57,17 +66,28 @@ private:
         collect_splits(root_[id].right, splits, players);
     }
 
-    std::int32_t compile_node(std::int32_t id) {
+    // Appends the different players of the subtree to `below`; the order is that of its sums.
+    std::int32_t compile_node(std::int32_t id, std::size_t depth, std::vector<std::int32_t>& below) {
+        const std::int32_t at = compile_part(id, depth, below);
+        if (sums_at_depth_.size() <= depth) sums_at_depth_.resize(depth + 1);
+        sums_at_depth_[depth] = std::max(sums_at_depth_[depth], 1 + static_cast<std::int32_t>(below.size()));
+        return at;
+    }
+
+    std::int32_t compile_part(std::int32_t id, std::size_t depth, std::vector<std::int32_t>& below) {
         if (distinct_splits_.distinct_below(id) <= shape_.max_bits) {
             std::vector<std::int32_t> splits, players;
             collect_splits(id, splits, players);
             const auto n_repeated = std::count_if(players.begin(), players.end(), [&](int p) { return occurrences_[p] > 0; });
-            if (static_cast<int>(splits.size() + n_repeated) <= shape_.max_bits) return add_subtree(id, splits, players);
+            if (static_cast<int>(splits.size() + n_repeated) <= shape_.max_bits) {
+                below = players;
+                return add_subtree(id, splits, players);
+            }
         }
-        return add_upper_node(id);
+        return add_upper_node(id, depth, below);
     }
 
-    std::int32_t add_upper_node(std::int32_t id) {
+    std::int32_t add_upper_node(std::int32_t id, std::size_t depth, std::vector<std::int32_t>& below) {
         const auto at = static_cast<std::int32_t>(out_.upper_nodes.size());
         const Node& n = root_[id];
         const int j = player(id);
@@ -80,7 +100,7 @@ private:
         for (int side = 0; side < 2; ++side) {
             const double ratio = Ensemble::cover_share(n, root_[children[side]]), share = previous * ratio;
             for (int k = 0; k < q_; ++k) {
-                const double p = rule_.nodes[k], w = rule_.weights[k], f = path_factor(p, 1, share), per_previous = 1 / path_factor(p, 1, previous),
+                const double p = rule_.nodes[k], w = weight_of_change(k), f = path_factor(p, 1, share), per_previous = 1 / path_factor(p, 1, previous),
                     before = (1 - previous) * per_previous;
                 c[8 * k + 2 * side] = static_cast<T>(f * per_previous);
                 c[8 * k + 2 * side + 1] = static_cast<T>((1 - p) * share * per_previous);
@@ -90,14 +110,33 @@ private:
             c[8 * q_ + side] = static_cast<T>(ratio);
         }
         ++occurrences_[j];
+        std::vector<std::int32_t> of_child[2];
         for (int side = 0; side < 2; ++side) {
             cover_share_[j] = previous * Ensemble::cover_share(n, root_[children[side]]);
-            const std::int32_t child = compile_node(children[side]);
+            const std::int32_t child = compile_node(children[side], depth + 1, of_child[side]);
             out_.upper_nodes[at].child[side] = child;
         }
         cover_share_[j] = previous;
         --occurrences_[j];
+        if (shape_.pairs) {
+            out_.upper_nodes[at].position = static_cast<std::int32_t>(out_.indices.size());
+            below.push_back(j);
+            for (const auto& players : of_child) list_below(j, players, below);
+        }
         return at;
+    }
+
+    // For each child, left then right: how many players it has, then for each: twice its position among the node's players, plus one if it has none yet; and the cell of its pair
+    // with the node's player (-1: it is this player). Players that the node does not have yet are appended to `below`.
+    void list_below(int own, const std::vector<std::int32_t>& of_child, std::vector<std::int32_t>& below) {
+        out_.indices.push_back(static_cast<std::int32_t>(of_child.size()));
+        for (const auto p : of_child) {
+            const auto found = std::find(below.begin(), below.end(), p);
+            const bool is_new = found == below.end();
+            out_.indices.push_back(2 * static_cast<std::int32_t>(found - below.begin()) + is_new);
+            out_.indices.push_back(p == own ? -1 : shape_.pairs->pair_cell(p, own));
+            if (is_new) below.push_back(p);
+        }
     }
 
     std::int32_t add_subtree(std::int32_t id, const std::vector<std::int32_t>& splits, const std::vector<std::int32_t>& players) {
@@ -122,7 +161,6 @@ private:
         const std::size_t table_size = std::size_t{1} << std::max<int>(b.bits, 2), per_line = std::min<std::size_t>(table_size, 64 / sizeof(T));
         const std::size_t table = (out_.tables.size() + per_line - 1) / per_line * per_line, count = players.size();
         b.table = static_cast<std::int64_t>(table);
-        out_.tables.resize(table + table_size * q_ * (1 + count) * e_.leaf_width);
         for (std::size_t j = 0; j < count; ++j) subtree_index_[players[j]] = static_cast<int>(j);
         for (std::size_t s = 0; s < splits.size(); ++s) bit_of_split_[static_cast<std::size_t>(distinct_splits_[splits[s]])] = static_cast<int>(s);
         LeafConditions leaf{};
@@ -134,7 +172,21 @@ private:
         }
         leaves_.clear();
         collect_leaves(id, leaf);
+        if (shape_.pairs) list_pairs(b, players);
+        out_.tables.resize(table + table_size * q_ * (1 + count + b.pairs) * e_.leaf_width);
         for (const auto& l : leaves_) add_leaf(l, b, count, path_bit, leaf.share, table, table_size);
+    }
+
+    // The subtree's players that are on one path in it, two by two.
+    void list_pairs(SubtreeTables& b, const std::vector<std::int32_t>& players) {
+        pairs_.clear();
+        for (std::size_t i = 1; i < players.size(); ++i)
+            for (std::size_t j = 0; j < i; ++j)
+                if (std::any_of(leaves_.begin(), leaves_.end(), [&](const LeafConditions& l) { return l.mask[i] && l.mask[j]; })) {
+                    pairs_.emplace_back(i, j);
+                    out_.indices.push_back(shape_.pairs->pair_cell(players[i], players[j]));
+                }
+        b.pairs = static_cast<std::int16_t>(pairs_.size());
     }
 
     void collect_leaves(std::int32_t id, const LeafConditions& conditions) {
@@ -160,12 +212,12 @@ private:
     // For a player there are three cases: met before and now, failed here, failed before. Each is a factor of the product and a change of K.
     void add_leaf(const LeafConditions& l, const SubtreeTables& b, std::size_t count, const unsigned* path_bit, const double* path_share, std::size_t table,
         std::size_t table_size) {
-        int tested[8], n_tested = 0;
+        int tested[8], n_tested = 0, place[8] = {};  // place: a player's among those tested, plus one
         for (std::size_t j = 0; j < count; ++j) {
             if (!l.mask[j]) continue;
             double *both = case_constants_.data() + n_tested * 6 * q_, *lost = both + 2 * q_, *failed_before = both + 4 * q_;
             for (int k = 0; k < q_; ++k) {
-                const double p = rule_.nodes[k], w = rule_.weights[k], previous = 1 / path_factor(p, 1, path_share[j]), now = path_factor(p, 1, l.share[j]);
+                const double p = rule_.nodes[k], w = weight_of_change(k), previous = 1 / path_factor(p, 1, path_share[j]), now = path_factor(p, 1, l.share[j]);
                 both[k] = now * previous;
                 both[q_ + k] = w * ((1 - l.share[j]) / now - (1 - path_share[j]) * previous);
                 lost[k] = (1 - p) * l.share[j] * previous;
@@ -174,9 +226,10 @@ private:
                 failed_before[q_ + k] = 0;
             }
             tested[n_tested++] = static_cast<int>(j);
+            place[j] = n_tested;
         }
         const double *v = e_.values_of(*l.node), weight = e_.tree_weight[tree_];
-        const std::size_t per_player = q_ * table_size, per_output = (1 + count) * per_player;
+        const std::size_t per_player = q_ * table_size, per_output = (1 + count + static_cast<std::size_t>(b.pairs)) * per_player;
         for (unsigned pattern = 0; pattern < 1U << b.bits; ++pattern) {
             const double* constants_of[8];
             for (int i = 0; i < n_tested; ++i) {
@@ -185,13 +238,19 @@ private:
                 constants_of[i] = case_constants_.data() + (6 * i + (met ? 0 : met_before ? 2 : 4)) * q_;
             }
             for (int k = 0; k < q_; ++k) {
-                double product = weight;
+                double product = weight * weight_of_leaf(k);
                 for (int i = 0; i < n_tested; ++i) product *= constants_of[i][k];
                 T* to = out_.tables.data() + table + static_cast<std::size_t>(k) * table_size + pattern;
                 for (int o = 0; o < e_.leaf_width; ++o, to += per_output) {
                     const double value = v[o] * product;
                     to[0] += static_cast<T>(value);
                     for (int i = 0; i < n_tested; ++i) to[static_cast<std::size_t>(1 + tested[i]) * per_player] += static_cast<T>(value * constants_of[i][q_ + k]);
+                    for (std::size_t c = 0; c < pairs_.size(); ++c) {
+                        const auto [i, j] = pairs_[c];
+                        if (!place[i] || !place[j]) continue;
+                        const double both = constants_of[place[i] - 1][q_ + k] * constants_of[place[j] - 1][q_ + k];
+                        to[(1 + count + c) * per_player] += static_cast<T>(value * both);
+                    }
                 }
             }
         }

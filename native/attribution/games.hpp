@@ -21,9 +21,6 @@ struct QuadratureView {  // nodes in (0, 1) and weights
     std::span<const double> nodes, weights;
 };
 
-// Path-dependent interactions: adds to out, rows x players x players x outputs, both triangles; the diagonal is left as it is.
-void path_interactions(const Ensemble& e, Players players, std::span<const QuadratureView> rule_of_tree, Rows x, double* out);
-
 // What absent players are replaced by. weights: background rows, or rows x background rows when per_row.
 struct Background {
     Rows rows;

@@ -18,9 +18,10 @@ public:
             if (root_[i].left >= 0) leaves_[i] = leaves_[root_[i].left] + leaves_[root_[i].right];
     }
 
-    WorkEstimate walk(int q, int bits) {
-        q_ = q, bits_ = bits;
-        walk(0);
+    WorkEstimate walk(int q, int order, int bits) {
+        q_ = q, order_ = order, bits_ = bits;
+        std::vector<int> below;
+        walk(0, below);
         return work_;
     }
 
@@ -52,20 +53,21 @@ private:
         players_below(root_[id].right, below);
     }
 
-    void walk(std::int32_t id) {
+    // Fills `below` with the subtree's players, which interactions carry upwards.
+    void walk(std::int32_t id, std::vector<int>& below) {
         if (distinct_splits_.distinct_below(id) <= bits_) {
-            std::vector<int> below;
             players_below(id, below);
             const auto n_repeated = std::count_if(below.begin(), below.end(), [&](int p) { return occurrences_[p] > 0; });
             if (distinct_splits_.distinct_below(id) + n_repeated <= bits_) {
-                const double n_players = static_cast<double>(below.size()),
+                const double n_players = static_cast<double>(below.size()), pairs = order_ == 2 ? n_players * (n_players - 1) / 2 : 0,
                     patterns = std::ldexp(1.0, std::max<int>(2, distinct_splits_.distinct_below(id) + static_cast<int>(n_repeated)));
                 work_.vector_instructions += 8.0 * distinct_splits_.distinct_below(id) + 4.0 * static_cast<double>(n_repeated) +
-                    4.0 * q_ * (3 + e_.leaf_width * (6 + 2 * n_players)) + 8 * n_players * e_.leaf_width;
-                work_.table_entries += patterns * q_ * e_.leaf_width * (1 + n_players);
-                work_.multiplications += patterns * leaves_[id] * q_ * (2 + n_players);
+                    4.0 * q_ * (3 + e_.leaf_width * (6 + 2 * (n_players + pairs))) + 8 * (n_players + pairs) * e_.leaf_width;
+                work_.table_entries += patterns * q_ * e_.leaf_width * (1 + n_players + pairs);
+                work_.multiplications += patterns * leaves_[id] * q_ * (2 + n_players + pairs);
                 return;
             }
+            below.clear();
         }
         const Node& n = root_[id];
         work_.vector_instructions += 12;
@@ -74,8 +76,15 @@ private:
         ++occurrences_[player(id)];
         for (const auto child : {n.left, n.right}) {
             work_.vector_instructions += 4.0 * q_ * (4 + 5 * e_.leaf_width);
-            walk(child);
+            std::vector<int> of_child;
+            walk(child, of_child);
+            if (order_ == 1) continue;
+            work_.vector_instructions += (4.0 * q_ * 5 + 12) * e_.leaf_width * static_cast<double>(of_child.size());
+            work_.table_entries += 1.0 + 2.0 * static_cast<double>(of_child.size());
+            for (const int p : of_child)
+                if (std::find(below.begin(), below.end(), p) == below.end()) below.push_back(p);
         }
+        if (order_ == 2 && std::find(below.begin(), below.end(), player(id)) == below.end()) below.push_back(player(id));
         --occurrences_[player(id)];
     }
 
@@ -112,7 +121,7 @@ private:
 
 }  // namespace
 
-WorkEstimate walk_work(const Ensemble& e, std::size_t tree, Players players, int q, int bits) { return WorkCounter(e, tree, players).walk(q, bits); }
+WorkEstimate walk_work(const Ensemble& e, std::size_t tree, Players players, int q, int order, int bits) { return WorkCounter(e, tree, players).walk(q, order, bits); }
 
 WorkEstimate pattern_work(const Ensemble& e, std::size_t tree, Players players, int q, int order, int bits, int registers, bool single, double background) {
     return WorkCounter(e, tree, players).patterns(q, order, bits, registers, single, background);

@@ -12,7 +12,7 @@ struct WorkEstimate {
 };
 
 // `bits`: of the largest subtree in tables; q: quadrature nodes.
-WorkEstimate walk_work(const Ensemble& e, std::size_t tree, Players players, int q, int bits);
+WorkEstimate walk_work(const Ensemble& e, std::size_t tree, Players players, int q, int order, int bits);
 
 // `registers`: largest table looked up in registers; background: rows, 0 for path-dependent.
 WorkEstimate pattern_work(const Ensemble& e, std::size_t tree, Players players, int q, int order, int bits, int registers, bool single, double background);

@@ -77,6 +77,10 @@ public:
     }
 };
 
+ResultLayout result_layout(int order, bool sparse) {
+    return order == 1 ? ResultLayout::attributions : sparse ? ResultLayout::pairs : ResultLayout::matrices;
+}
+
 void write_estimate(const WorkEstimate& w, double* out) {
     out[0] = w.vector_instructions;
     out[1] = w.table_entries;
@@ -106,20 +110,6 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
                  for (std::size_t t = 0; t < e.trees(); ++t) out.data()[t] = p.max_players_on_path(e, t);
              }, "of_column"_a.noconvert(), "count"_a, "out"_a.noconvert())
         // adds path-dependent interactions to out, rows x players x players x outputs
-        .def("path_interactions",
-             [](const Ensemble& e, Matrix x, Vector<std::int32_t> of_column, int count, Vector<double> nodes, Vector<double> weights,
-                Vector<std::int64_t> rule_offsets, Vector<std::int32_t> rule_of_tree, Out<double> out) {
-                 require_columns(e, x);
-                 const Players p = players(e, of_column, count);
-                 require(!e.has_linear_leaves(), "path-dependent attributions of linear leaves are not defined");
-                 require(out.size() == x.shape(0) * result_size(e, count, 2), "out has the wrong size");
-                 const auto all = rules(nodes, weights, rule_offsets);
-                 std::vector<QuadratureView> of_tree;
-                 for (const auto r : checked_rule_of_tree(e, rule_of_tree, all.size())) of_tree.push_back(all[static_cast<std::size_t>(r)]);
-                 nb::gil_scoped_release release;
-                 path_interactions(e, p, of_tree, rows(x), out.data());
-             }, nb::kw_only(), "x"_a.noconvert(), "of_column"_a.noconvert(), "count"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
-             "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "out"_a.noconvert())
         // table[s, t] = E[p^s (1-p)^t]; weights: 1 x background, or rows x background
         .def("pair_walk",
              [](const Ensemble& e, Matrix x, Vector<std::int32_t> of_column, int count, Matrix b, Matrix weights, Matrix table, int order, std::size_t first_tree,
@@ -164,16 +154,17 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
     ensemble
         .def("lane_walk",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<double> nodes, Vector<double> weights, Vector<std::int64_t> rule_offsets,
-                Vector<std::int32_t> rule_of_tree, const char* instructions, bool single, int bits) {
+                Vector<std::int32_t> rule_of_tree, int order, bool sparse, const char* instructions, bool single, int bits) {
                  const Players p = players(e, of_column, count);
                  require(!e.has_linear_leaves(), "path-dependent attributions of linear leaves are not defined");
                  require(bits >= 0 && bits <= 5, "bits out of range");
                  auto all = stored_rules(rules(nodes, weights, rule_offsets));
                  auto of_tree = checked_rule_of_tree(e, rule_of_tree, all.size());
                  return new CompiledTrees{e,
-                     walk_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, std::move(all), std::move(of_tree), {instructions, single, bits})};
+                     walk_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, result_layout(order, sparse), std::move(all), std::move(of_tree),
+                         {instructions, single, bits})};
              }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
-             "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "instructions"_a, "single"_a, "bits"_a)
+             "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "order"_a, "sparse"_a, "instructions"_a, "single"_a, "bits"_a)
         // table as in pair_walk; b with no rows: path-dependent
         .def("pattern_tables",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, int order, bool sparse, Vector<double> nodes, Vector<double> weights,
@@ -197,20 +188,19 @@ void bind_attribution(nb::module_& m, nb::class_<Ensemble>& ensemble) {
                      game.side = static_cast<int>(table.shape(0));
                  }
                  require(longest_path <= 20, "paths of more than 20 players have no tables");
-                 const auto layout = order == 1 ? ResultLayout::attributions : sparse ? ResultLayout::pairs : ResultLayout::matrices;
                  return new CompiledTrees{e,
-                     pattern_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, layout, std::move(game), {instructions, single, bits})};
+                     pattern_attributor(e, {p.of_column.begin(), p.of_column.end()}, count, result_layout(order, sparse), std::move(game), {instructions, single, bits})};
              }, nb::keep_alive<0, 1>(), nb::kw_only(), "of_column"_a.noconvert(), "count"_a, "order"_a, "sparse"_a, "nodes"_a.noconvert(), "weights"_a.noconvert(),
              "rule_offsets"_a.noconvert(), "rule_of_tree"_a.noconvert(), "b"_a.noconvert(), "b_weights"_a.noconvert(), "table"_a.noconvert(), "instructions"_a,
              "single"_a, "bits"_a)
         // every step-th tree x (vector instructions for four vectors of rows, table entries, multiplications to build them): what a plan decides by
         .def("lane_walk_work",
-             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<std::int32_t> q, int bits, std::size_t step, Out<double> out) {
+             [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<std::int32_t> q, int order, int bits, std::size_t step, Out<double> out) {
                  const Players p = players(e, of_column, count);
-                 require(step > 0 && out.size() == (e.trees() + step - 1) / step * 3 && q.size() == e.trees() && bits >= 0 && bits <= 5, "out must be trees x 3");
+                 require(step > 0 && out.size() == (e.trees() + step - 1) / step * 3 && q.size() == e.trees() && bits >= 0 && bits <= 5 && (order == 1 || order == 2), "out must be trees x 3");
                  nb::gil_scoped_release release;
-                 for (std::size_t t = 0; t < e.trees(); t += step) write_estimate(walk_work(e, t, p, q(t), bits), out.data() + 3 * (t / step));
-             }, "of_column"_a.noconvert(), "count"_a, "q"_a.noconvert(), "bits"_a, "step"_a, "out"_a.noconvert())
+                 for (std::size_t t = 0; t < e.trees(); t += step) write_estimate(walk_work(e, t, p, q(t), order, bits), out.data() + 3 * (t / step));
+             }, "of_column"_a.noconvert(), "count"_a, "q"_a.noconvert(), "order"_a, "bits"_a, "step"_a, "out"_a.noconvert())
         .def("pattern_table_work",
              [](const Ensemble& e, Vector<std::int32_t> of_column, int count, Vector<std::int32_t> q, int order, int bits, int registers, bool single,
                 double background, std::size_t step, Out<double> out) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "simd/lanes_bits.hpp"
+#include "simd/lanes_interactions.hpp"
 #include "simd/lanes_leaves.hpp"
 #include "simd/lanes_look_up.hpp"
 #include "simd/lanes_losses.hpp"
@@ -40,7 +41,7 @@ constexpr LaneKernels<T, C> lane_kernels() {
                     for (auto& m : static_cast<PlayerMask*>(masks)[p].m) m = V::all_true();
                 for (auto& i : static_cast<Path*>(path)->i) i = V::zero_index();
             },
-            &Walk<T, C>::tree, &LookUp<T, C>::tree};
+            &Walk<T, C>::tree, &InteractionWalk<T, C>::tree, &LookUp<T, C>::tree};
 }
 
 extern const InstructionSet kSet;

@@ -26,6 +26,11 @@ inline std::uint32_t leading_zeros_of(std::uint64_t x) {
 }
 
 template <class T>
+struct WordOf { using type = std::uint64_t; };
+template <>
+struct WordOf<float> { using type = std::uint32_t; };
+
+template <class T>
 struct Lanes {
     static constexpr int width = 8, table_bits = 2;
     struct F { T v[width]; };
@@ -37,7 +42,15 @@ struct Lanes {
     static F mul(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] *= b.v[l]; return a; }
     static F add(F a, const F& b) { for (int l = 0; l < width; ++l) a.v[l] += b.v[l]; return a; }
     static F fma(const F& a, const F& b, F c) { for (int l = 0; l < width; ++l) c.v[l] += a.v[l] * b.v[l]; return c; }
-    static F blend(M m, const F& yes, F no) { for (int l = 0; l < width; ++l) no.v[l] = m >> l & 1U ? yes.v[l] : no.v[l]; return no; }
+    // by bits: a branch for each lane would be guessed wrong half the time
+    static F blend(M m, const F& yes, F no) {
+        using Word = typename WordOf<T>::type;
+        for (int l = 0; l < width; ++l) {
+            const Word n = __builtin_bit_cast(Word, no.v[l]), y = __builtin_bit_cast(Word, yes.v[l]);
+            no.v[l] = __builtin_bit_cast(T, n ^ ((n ^ y) & (Word{0} - static_cast<Word>(m >> l & 1U))));
+        }
+        return no;
+    }
     static F fma_where(M m, const F& a, const F& b, const F& c) { return blend(m, fma(a, b, c), c); }
     static M all_true() { return 0xff; }
     static M mask_and(M a, M b) { return a & b; }

@@ -27,16 +27,17 @@ struct UpperNode {
     Split split;
     std::int32_t player;
     std::int32_t child[2];  // left, right: another upper node, or ~subtree
-    std::int32_t position;  // tables: bit of the path index that is this player's
+    std::int32_t position;  // tables: bit of the path index that is this player's; walk of interactions: into indices (compile_walk.cpp, list_below)
     std::int64_t constants;
     bool repeated;          // the player has another split above on the path
 };
 
 // A subtree's index has one bit per split (the row goes left), then one per player with splits above (the row meets them all so far).
+// Walk of interactions: in indices, the cells of the pairs of its players follow.
 struct SubtreeTables {
     std::int64_t table;
     std::int32_t first_split, first_player;  // into splits; into indices: the players of the table, then the players with a bit
-    std::int16_t splits, players, repeated, bits;
+    std::int16_t splits, players, repeated, bits, pairs;
 };
 
 template <class T>
@@ -47,6 +48,7 @@ struct TreeView {
     const std::int32_t* indices;
     const T* tables;
     const T* constants;
+    const std::int32_t* first_sum;  // walk of interactions: for each depth, where its subtrees' sums begin (depth + 2 numbers)
     std::int64_t first_node;  // of the tree in the ensemble
     std::int32_t root;
     int q, leaf_width, first_output;
@@ -77,7 +79,7 @@ struct LaneBlock {
     const C* columns;  // columns x lanes
     T* results;        // cells x lanes, added to
     T* product;        // (depth + 2) x q x lanes
-    T* subtree_sums;   // (depth + 2) x width x q x lanes
+    T* subtree_sums;   // (depth + 2) x width x q x lanes; walk of interactions: the last of first_sum x q x lanes
     void* path;        // pattern tables: (depth + 2) x vectors of indices
     void* masks;       // players x vectors of masks
     int outputs;
@@ -96,6 +98,7 @@ struct LaneKernels {
     int rows, mask_bytes, index_bytes, table_bits, max_walk_bits;
     void (*reset)(void* masks, void* path, int players);
     void (*walk)(const TreeView<T>& tree, LaneBlock<T, C>& block);
+    void (*walk_interactions)(const TreeView<T>& tree, LaneBlock<T, C>& block);
     void (*look_up)(const PatternView<T>& tree, LaneBlock<T, C>& block);
 };
 

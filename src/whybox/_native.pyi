@@ -14,18 +14,6 @@ class Ensemble:
     def leaf_indices(self, x: _F, out: _I) -> None: ...
     def expectation(self, out: _F) -> None: ...
     def players_on_path(self, of_column: _I, count: int, out: _I) -> None: ...
-    def path_interactions(
-        self,
-        *,
-        x: _F,
-        of_column: _I,
-        count: int,
-        nodes: _F,
-        weights: _F,
-        rule_offsets: npt.NDArray[np.int64],
-        rule_of_tree: _I,
-        out: _F,
-    ) -> None: ...
     def pair_walk(
         self,
         *,
@@ -51,6 +39,8 @@ class Ensemble:
         weights: _F,
         rule_offsets: npt.NDArray[np.int64],
         rule_of_tree: _I,
+        order: int,
+        sparse: bool,
         instructions: str,
         single: bool,
         bits: int,
@@ -74,7 +64,7 @@ class Ensemble:
         bits: int,
     ) -> CompiledTrees: ...
     def interacting_pairs(self, of_column: _I, count: int) -> npt.NDArray[np.int32]: ...
-    def lane_walk_work(self, of_column: _I, count: int, q: _I, bits: int, step: int, out: _F) -> None: ...
+    def lane_walk_work(self, of_column: _I, count: int, q: _I, order: int, bits: int, step: int, out: _F) -> None: ...
     def pattern_table_work(
         self,
         of_column: _I,

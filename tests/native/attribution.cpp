@@ -53,22 +53,17 @@ Values run(const Problem& c, const Attributor& attributor, int order, int thread
     return out;
 }
 
-std::unique_ptr<Attributor> walk(const Problem& c, const KernelSettings& s) { return walk_attributor(c.e, c.of_column, c.players, c.rules(), c.rule_of_tree(), s); }
+ResultLayout layout_of(int order) { return order == 1 ? ResultLayout::attributions : ResultLayout::matrices; }
+
+std::unique_ptr<Attributor> walk(const Problem& c, int order, const KernelSettings& s) {
+    return walk_attributor(c.e, c.of_column, c.players, layout_of(order), c.rules(), c.rule_of_tree(), s);
+}
 
 std::unique_ptr<Attributor> patterns(const Problem& c, int order, bool interventional, const KernelSettings& s) {
     whybox::PatternGame game;
     if (interventional) game.background = c.background, game.weights = c.weights, game.moments = c.moments(), game.side = c.players + 1;
     else game.rules = c.rules(), game.rule_of_tree = c.rule_of_tree();
-    return pattern_attributor(c.e, c.of_column, c.players, order == 1 ? ResultLayout::attributions : ResultLayout::matrices, game, s);
-}
-
-Values path_interactions_of(const Problem& c) {
-    Values out(c.rows() * c.cells(2));
-    const auto rules = c.rules();
-    std::vector<QuadratureView> of_tree;
-    for (const auto& r : rules) of_tree.push_back({r.nodes, r.weights});
-    path_interactions(c.e, c.players_(), of_tree, rows_of(c.x, c.columns()), out.data());
-    return out;
+    return pattern_attributor(c.e, c.of_column, c.players, layout_of(order), game, s);
 }
 
 Values pair_walk_of(const Problem& c, int order) {
@@ -105,7 +100,6 @@ Problem random_problem(Random& random, const Ensemble& e, std::size_t rows, std:
 void compare_with_brute_force(const Problem& c, const std::string& what) {
     for (const int order : {1, 2}) {
         const auto path = brute_force(c, order, false), pairs = brute_force(c, order, true);
-        if (order == 2) CHECK_FOR(largest_difference(path_interactions_of(c), path) < 1e-11, what);
         CHECK_FOR(largest_difference(pair_walk_of(c, order), pairs) < 1e-11, what);
         for (const auto* set : instruction_sets()) {
             const std::string where = what + ", " + set->name + ", order " + std::to_string(order);
@@ -114,7 +108,7 @@ void compare_with_brute_force(const Problem& c, const std::string& what) {
                 for (const int bits : {0, 2, 5}) {
                     const KernelSettings s{set->name, single, bits};
                     const double tolerance = single ? 1e-4 : 1e-11;
-                    if (order == 1) CHECK_FOR(largest_difference(run(c, *walk(c, s), 1, 1), path) < tolerance, "walk, " + where);
+                    CHECK_FOR(largest_difference(run(c, *walk(c, order, s), order, 1), path) < tolerance, "walk, " + where);
                     CHECK_FOR(largest_difference(run(c, *patterns(c, order, false, s), order, 1), path) < tolerance, "patterns, " + where);
                     CHECK_FOR(largest_difference(run(c, *patterns(c, order, true, s), order, 1), pairs) < tolerance, "patterns with background, " + where);
                 }
@@ -158,7 +152,7 @@ TEST(players_that_no_tree_asks_about_get_zero) {
     const Ensemble e = EnsembleBuilder(70, {0.0}).tree(split(69, 0.5, 0, leaf(1), leaf(2))).ensemble();
     const Problem c = random_problem(random, e, 3, 65);
     for (const auto* set : instruction_sets())
-        for (const auto& out : {run(c, *walk(c, {set->name, false, 3}), 1, 1), run(c, *patterns(c, 1, true, {set->name, false, 6}), 1, 1), bit_walk_of(c, 1, *set)})
+        for (const auto& out : {run(c, *walk(c, 1, {set->name, false, 3}), 1, 1), run(c, *patterns(c, 1, true, {set->name, false, 6}), 1, 1), bit_walk_of(c, 1, *set)})
             for (std::size_t i = 0; i < out.size(); ++i) CHECK(i % 70 == 69 || out[i] == 0);
 }
 
@@ -169,7 +163,6 @@ TEST(no_rows_no_trees_no_background) {
         for (const std::size_t rows : {0, 2}) {
             if (which == &e && rows) continue;
             const Problem c = random_problem(random, *which, rows, 3);
-            CHECK(path_interactions_of(c) == Values(c.rows() * c.cells(2)));
             for (const int order : {1, 2}) {
                 CHECK(pair_walk_of(c, order) == Values(c.rows() * c.cells(order)));
                 for (const auto* set : instruction_sets()) CHECK(bit_walk_of(c, order, *set) == Values(c.rows() * c.cells(order)));
@@ -190,16 +183,17 @@ TEST(rows_threads_and_chunks_change_no_bit) {
     for (const auto* set : instruction_sets())
         for (const bool single : {false, true}) {
             const KernelSettings s{set->name, single, 4};
-            const auto one = walk(all, s), tables = patterns(all, 1, true, s);
-            const auto expected = run(all, *one, 1, 1), want_tables = run(all, *tables, 1, 1);
+            const auto one = walk(all, 1, s), two = walk(all, 2, s), tables = patterns(all, 1, true, s);
+            const auto expected = run(all, *one, 1, 1), want_pairs = run(all, *two, 2, 1), want_tables = run(all, *tables, 1, 1);
             const std::size_t width = static_cast<std::size_t>(single ? set->single.rows : set->exact.rows);
             for (const std::size_t rows : {std::size_t{1}, width - 1, width, width + 1, 2 * width + 1, std::size_t{300}})
                 for (const int threads : {1, 2, 5, 64}) {
                     Problem some = all;
                     some.x.resize(rows * 4);
                     const std::string what = std::string(set->name) + ", " + std::to_string(rows) + " rows, " + std::to_string(threads) + " threads";
-                    const auto computed = run(some, *one, 1, threads), got_tables = run(some, *tables, 1, threads);
+                    const auto computed = run(some, *one, 1, threads), got_pairs = run(some, *two, 2, threads), got_tables = run(some, *tables, 1, threads);
                     CHECK_FOR(std::equal(computed.begin(), computed.end(), expected.begin()), what);
+                    CHECK_FOR(std::equal(got_pairs.begin(), got_pairs.end(), want_pairs.begin()), what);
                     CHECK_FOR(std::equal(got_tables.begin(), got_tables.end(), want_tables.begin()), what);
                 }
             for (const std::size_t bytes : {1, 4096}) CHECK_FOR(largest_difference(run(all, *one, 1, 2, bytes), expected) < (single ? 1e-4 : 1e-12), set->name);
@@ -236,12 +230,13 @@ TEST(trees_a_thousand_deep) {
             }
         };
         for (const auto* set : instruction_sets()) {
-            for (const int bits : {0, 4}) adds_up(run(c, *walk(c, {set->name, false, bits}), 1, 2), false, set->name);
+            for (const int bits : {0, 4}) adds_up(run(c, *walk(c, 1, {set->name, false, bits}), 1, 2), false, set->name);
             adds_up(bit_walk_of(c, 1, *set), true, set->name);
             CHECK_FOR(largest_difference(bit_walk_of(c, 2, *set), pair_walk_of(c, 2)) < 1e-11, set->name);
             if (columns == 3) {
                 adds_up(run(c, *patterns(c, 1, true, {set->name, false, 6}), 1, 1), true, set->name);
-                CHECK_FOR(largest_difference(run(c, *patterns(c, 2, false, {set->name, false, 6}), 2, 1), path_interactions_of(c)) < 1e-11, set->name);
+                const auto expected = run(c, *patterns(c, 2, false, {set->name, false, 6}), 2, 1);
+                for (const int bits : {0, 2, 5}) CHECK_FOR(largest_difference(run(c, *walk(c, 2, {set->name, false, bits}), 2, 2), expected) < 1e-11, set->name);
             }
         }
         adds_up(pair_walk_of(c, 1), true, "pair walk");

@@ -163,7 +163,7 @@ TEST(every_kernel_sends_values_where_a_node_does) {
                         const KernelSettings setting{set->name, single, bits};
                         whybox::PatternGame game;
                         game.rules = {{rule.nodes, rule.weights}}, game.rule_of_tree = {0};
-                        for (const auto& made : {walk_attributor(e, of_column, 1, {{rule.nodes, rule.weights}}, {0}, setting),
+                        for (const auto& made : {walk_attributor(e, of_column, 1, ResultLayout::attributions, {{rule.nodes, rule.weights}}, {0}, setting),
                                                  pattern_attributor(e, of_column, 1, ResultLayout::attributions, game, setting)}) {
                             std::vector<double> out(x.size());
                             made->compile_chunk(0, 1, 1)->run(rows_of(x, 1), out.data(), 1);

@@ -42,18 +42,15 @@ def run_path(e, player_of, count, X, index, order):
     of_tree = np.searchsorted(degrees, np.maximum(most - order, 0))
     out = np.zeros((len(X), *(count,) * order, len(e.base_values)))
     every = tree_shap.QuadratureRules.from_rules(rules, of_tree)
-    if order == 2:
-        tree_shap.add_path_interactions(e, player_of, count, X, every, out)
-    else:
-        how = {
-            "kernel": "lane walk",
-            "instructions": compiled_trees.fastest_instructions(),
-            "arithmetic": "float64",
-            "bits": 4,
-        }
-        compiled_trees.CompiledTrees(e, player_of, count, every, **how).add_values(
-            X, out, threads=1, description="", quiet=True
-        )
+    how = {
+        "kernel": "lane walk",
+        "instructions": compiled_trees.fastest_instructions(),
+        "arithmetic": "float64",
+        "bits": 4,
+    }
+    compiled_trees.CompiledTrees(e, player_of, count, every, order=order, **how).add_values(
+        X, out, threads=1, description="", quiet=True
+    )
     return out
 
 

@@ -168,18 +168,14 @@ def check_attributions(s):
                     out = np.zeros(want.shape)
                     tree_shap.add_interventional(e, player_of, count, X, B, own, moments, order, out, instructions=name)
                     near(out, want, s, what=f"{'bit' if name else 'pair'} walk, {name}, order {order}")
-            else:
-                if order == 2:
-                    out = np.zeros(want.shape)
-                    tree_shap.add_path_interactions(e, player_of, count, X, rules, out)
-                    near(out, want, s, what="path walk")
             lane_kernels(s, want, X, (B, w, moments) if interventional else None, rules, order)
 
 
 def lane_kernels(s, want, X, background, rules, order):
-    kinds = [("lane walk", b, False) for b in (0, 4)] if background is None and order == 1 else []
+    kinds = [("lane walk", b, False) for b in (0, 4)] if background is None else []
     kinds += [("pattern tables", b, False) for b in (0, 6)]
     kinds += [("pattern tables", 7, True)] if order == 2 else []
+    kinds += [("lane walk", 3, True)] if order == 2 and background is None else []
     count, pairs = len(s.groups), tree_shap.interacting_pairs(s.e, s.player_of, len(s.groups))
     for kernel, bits, sparse in kinds:
         for name in SETS:

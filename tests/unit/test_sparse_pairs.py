@@ -55,7 +55,7 @@ def test_terms_are_the_matrices_without_their_zeros(data, kind, interventional):
     assert (len(terms.feature_names) == 7) == (kind == "stumps: no pairs at all")
 
 
-@pytest.mark.parametrize("kernel", ["pattern tables", "path walk", "pair walk"])
+@pytest.mark.parametrize("kernel", ["pattern tables", "lane walk", "pair walk"])
 def test_every_kernel_gives_them(data, kernel):
     X, y = data
     with compiled_trees.forced_kernel(kernel=kernel):

@@ -115,7 +115,7 @@ def count_work(  # noqa: PLR0913  # what there is to count has this many ingredi
     """Return how much work every `step`-th tree is: vector instructions a block of rows, table entries, multiplications to make those."""
     out = np.zeros((len(range(0, e.n_trees, step)), 3))
     if kernel == "lane walk":
-        native_ensemble(e).lane_walk_work(player_of, count, rules.sizes, bits, step, out)
+        native_ensemble(e).lane_walk_work(player_of, count, rules.sizes, order, bits, step, out)
     else:
         native_ensemble(e).pattern_table_work(
             player_of, count, rules.sizes, order, bits, registers, single, float(background), step, out
@@ -160,13 +160,15 @@ class CompiledTrees:
             "instructions": instructions,
             "single": arithmetic == "float32",
             "bits": bits,
+            "order": order,
+            "sparse": sparse,
         }
         if kernel == "lane walk":
             self._native = native_ensemble(e).lane_walk(**shared)
         else:
             rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
             self._native = native_ensemble(e).pattern_tables(
-                order=order, sparse=sparse, b=rows, b_weights=weights, table=moments, **shared
+                b=rows, b_weights=weights, table=moments, **shared
             )
         self._trees = e.n_trees
         self._room = kept

@@ -18,7 +18,6 @@ from whybox.models.trees import TreeEnsemble
 __all__ = [
     "QuadratureRules",
     "add_interventional",
-    "add_path_interactions",
     "expectation",
     "hybrid_outputs",
     "interacting_pairs",
@@ -130,22 +129,6 @@ class QuadratureRules:
     def sizes(self) -> npt.NDArray[np.int32]:
         """Quadrature nodes of each tree."""
         return np.diff(self.offsets).astype(np.int32)[self.of_tree]
-
-
-def add_path_interactions(
-    e: TreeEnsemble, player_of: PlayerOf, count: int, X: Floats, rules: QuadratureRules, out: Floats
-) -> None:
-    """Add path-dependent pairs to `out`, row by row, whatever the depth; see reference.path_dependent (order 2)."""
-    native_ensemble(e).path_interactions(
-        x=X,
-        of_column=player_of,
-        count=count,
-        out=out,
-        rule_of_tree=rules.of_tree,
-        nodes=rules.nodes,
-        weights=rules.weights,
-        rule_offsets=rules.offsets,
-    )
 
 
 def add_interventional(  # noqa: PLR0913, PLR0917  # the mathematics has this many ingredients

@@ -26,7 +26,6 @@ from whybox.methods.shap.plan import (
     cheapest_plan,
     make_compiled_trees,
     possible_plans,
-    quadrature_rules,
     with_attributions,
 )
 from whybox.methods.shap.problem import KernelName, ShapProblem
@@ -333,22 +332,6 @@ class KernelRunner:
         problem = self.problem
         return np.zeros((len(X), *(problem.players.count,) * order, len(problem.model.outputs.names)))
 
-    def path_dependent_values(self, X: Floats, order: int) -> Floats:
-        """Path-dependent interactions, row by row: quadrature along every path. Attributions are zero: only a forest without trees comes here for them."""
-        problem = self.problem
-        out = self._zero_values(X, order)
-        assert order == 2 or not _require_ensemble(problem).n_trees  # noqa: S101  # else `possible_plans` has a lane walk
-        if order == 2:
-            tree_shap.add_path_interactions(
-                _require_ensemble(problem),
-                problem.players.of_column,
-                problem.players.count,
-                X,
-                quadrature_rules(problem, 2, "float64"),
-                out,
-            )
-        return out
-
     def interventional_values(self, X: Floats, order: int, what: str) -> Floats:
         """Interventional: every row against every background row, tree by tree."""
         problem = self.problem
@@ -490,7 +473,6 @@ _QUICK_KERNELS: Final = (
     "additive",
 )  # a few passes over the rows, from tables that are made once
 _KERNEL_METHODS: Final[dict[KernelName, Callable[[KernelRunner, Floats, int], Floats]]] = {
-    "path-dependent": KernelRunner.path_dependent_values,
     "rescaled": KernelRunner.rescaled_values,
     "enumeration": KernelRunner.enumerated_values,
     "linear": KernelRunner.linear_values,

@@ -74,7 +74,7 @@ class KernelPlan:
 
     Attributes:
         kernel: ``"lane walk"`` (quadrature along every path, rows in lanes, bottoms of trees in tables), ``"pattern tables"`` (one look-up a
-            bottom and player), ``"path walk"`` and ``"pair walk"`` (row by row), ``"enumeration"``, ``"rescaled"``, ``"linear"``,
+            bottom and player), ``"pair walk"`` (row by row), ``"enumeration"``, ``"rescaled"``, ``"linear"``,
             ``"linear, correlated"``, ``"additive"``.
         instructions: instruction set, where the kernel has several. arithmetic: of sums and tables. bits: of the largest table.
         threads, rows, trees: what was planned for.
@@ -184,8 +184,9 @@ def possible_plans(problem: ShapProblem, order: int) -> tuple[KernelPlan, ...]:
         memory_bytes=_working_bytes(problem, order, threads),
     )
     plans = _vector_plans(problem, order, blank, sets[0]) if forest.n_trees and not forest.has_linear_leaves else []
-    # the lane walk can do whatever the walk of one row at a time can, faster
-    if not any(p.kernel == "lane walk" for p in plans):
+    if problem.background is None and not forest.n_trees:
+        plans.append(replace(blank, kernel="lane walk", instructions=sets[0].name, bits=2, row_seconds=0.0))
+    elif problem.background is not None:
         plans.append(_row_walk_plan(problem, order, blank))
     if order == 2:
         plans = [replace(p, row_seconds=p.row_seconds + _seconds_to_assemble(problem)) for p in plans]
@@ -256,8 +257,10 @@ def _vector_plans(
     # background rows by columns, and which way each goes in the tree that is being compiled
     sorting = background * (16.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
     wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
+    # of the walk of interactions: sums of each player below, at every depth
+    sums = (deepest + 2) * (problem.players.count + 1) * int(every.sizes.max(initial=1)) * wide // max(moved, 1)
     out = []
-    for kernel, bits in _vector_choices(walk=problem.background is None and order == 1, longest=longest):
+    for kernel, bits in _vector_choices(walk=problem.background is None, longest=longest):
         vectors, entries, build = compiled_trees.count_work(
             forest,
             problem.players.of_column,
@@ -295,7 +298,10 @@ def _vector_plans(
                 * (SECONDS_TO_BUILD_WALK if kernel == "lane walk" else SECONDS_TO_BUILD_TABLE),
                 row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic]
                 + moved * SECONDS_PER_NUMBER_MOVED,
-                memory_bytes=blank.memory_bytes + _tables_held(size) + sorting,
+                memory_bytes=blank.memory_bytes
+                + _tables_held(size)
+                + sorting
+                + (blank.threads * sums if kernel == "lane walk" and order == 2 else 0),
             )
         )
     return out
@@ -312,22 +318,17 @@ def _vector_choices(*, walk: bool, longest: int) -> list[tuple[Literal["lane wal
 
 
 def _row_walk_plan(problem: ShapProblem, order: int, blank: KernelPlan) -> KernelPlan:
-    """Row by row: against every background row, or along every path."""
+    """Row by row, against every background row."""
     forest = problem.model
     assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
-    sizes = np.diff(forest.tree_offsets).astype(np.float64)
-    if problem.background is not None:
-        many = len(problem.background.matrix)
-        if forest.has_linear_leaves:  # really one pair of rows at a time
-            row = many * 0.058e-6 * float(((sizes / 110) ** 0.82).sum()) * order**0.6
-            return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row)
-        row = 1e-6 * (0.028 + 0.0023 * many) * float((sizes**0.6).sum()) * (5.0 if order == 2 else 1.0)
-        # the first of 64 rows that walk together costs as much as these
-        return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=5.5 * row)
-    most = problem.players_on_path
-    nodes = np.ceil(most / 2)
-    work = sizes / 2 * (0.05 + 0.0003 * most * (most - 1) / 2 * nodes)
-    return replace(blank, kernel="path walk", arithmetic="float64", block=16, row_seconds=1e-6 * float(work.sum()))
+    assert problem.background is not None  # noqa: S101  # the same
+    sizes, many = np.diff(forest.tree_offsets).astype(np.float64), len(problem.background.matrix)
+    if forest.has_linear_leaves:  # really one pair of rows at a time
+        row = many * 0.058e-6 * float(((sizes / 110) ** 0.82).sum()) * order**0.6
+        return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row)
+    row = 1e-6 * (0.028 + 0.0023 * many) * float((sizes**0.6).sum()) * (5.0 if order == 2 else 1.0)
+    # the first of 64 rows that walk together costs as much as these
+    return replace(blank, kernel="pair walk", arithmetic="float64", row_seconds=row, build_seconds=5.5 * row)
 
 
 def _working_bytes(problem: ShapProblem, order: int, threads: int) -> float:
