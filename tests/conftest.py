@@ -28,7 +28,9 @@ if (
 
 
 def pytest_addoption(parser):
-    parser.addoption("--instructions", help="the best instruction set the processor seems to have: avx512, avx2, neon, plain")
+    parser.addoption(
+        "--instructions", help="the best instruction set the processor seems to have: avx512, avx2, neon, plain"
+    )
     parser.addoption("--kernel", help="take this kernel wherever the question allows it: 'lane walk', 'pattern tables'")
 
 

@@ -167,9 +167,7 @@ class CompiledTrees:
             self._native = native_ensemble(e).lane_walk(**shared)
         else:
             rows, weights, moments = background or (np.empty((0, e.inputs.width)), np.empty(0), np.ones((1, 1)))
-            self._native = native_ensemble(e).pattern_tables(
-                b=rows, b_weights=weights, table=moments, **shared
-            )
+            self._native = native_ensemble(e).pattern_tables(b=rows, b_weights=weights, table=moments, **shared)
         self._trees = e.n_trees
         self._room = kept
         self._kept: list[_native.CompiledChunk] = []

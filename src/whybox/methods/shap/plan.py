@@ -256,9 +256,8 @@ def _vector_plans(
     largest, deepest = int(np.diff(forest.tree_offsets).max(initial=0)), tree_shap.native_ensemble(forest).depth
     # background rows by columns, and which way each goes in the tree that is being compiled
     sorting = background * (16.0 * forest.inputs.width + blank.threads * (largest + 4.0 * deepest + 8))
-    wide = moved * instructions.rows[blank.arithmetic] * (4 if single else 8)
-    # of the walk of interactions: sums of each player below, at every depth
-    sums = (deepest + 2) * (problem.players.count + 1) * int(every.sizes.max(initial=1)) * wide // max(moved, 1)
+    block = instructions.rows[blank.arithmetic]
+    wide = moved * block * (4 if single else 8)
     out = []
     for kernel, bits in _vector_choices(walk=problem.background is None, longest=longest):
         vectors, entries, build = compiled_trees.count_work(
@@ -277,34 +276,33 @@ def _vector_plans(
         size = entries * scale * (4 if single else 8)
         if kernel == "pattern tables" and size > MAX_TABLE_BYTES:
             continue
-        key = (instructions.name, blank.arithmetic)
-        speed = (
-            WALK_NANOSECONDS[key]
-            if kernel == "lane walk"
-            else TABLE_NANOSECONDS[key] * (1 + size / LOOKUP_DOUBLING_BYTES)
-        )
+        key, walk = (instructions.name, blank.arithmetic), kernel == "lane walk"
+        speed = WALK_NANOSECONDS[key] if walk else TABLE_NANOSECONDS[key] * (1 + size / LOOKUP_DOUBLING_BYTES)
         if wide > NEAREST_CACHE_BYTES and order == 1:
-            speed *= 1.1 if kernel == "lane walk" else 1.6  # tables take more of the nearest cache, so they lose more
+            speed *= 1.1 if walk else 1.6  # tables take more of the nearest cache, so they lose more
+        carried = _carried_bytes(problem, int(every.sizes.max()), block) if walk and order == 2 else 0
         out.append(
             replace(
                 blank,
                 kernel=kernel,
                 instructions=instructions.name,
                 bits=bits,
-                block=instructions.rows[blank.arithmetic],
+                block=block,
                 table_bytes=size,
-                build_seconds=build
-                * scale
-                * (SECONDS_TO_BUILD_WALK if kernel == "lane walk" else SECONDS_TO_BUILD_TABLE),
-                row_seconds=vectors * scale * speed * 1e-9 / instructions.rows[blank.arithmetic]
-                + moved * SECONDS_PER_NUMBER_MOVED,
-                memory_bytes=blank.memory_bytes
-                + _tables_held(size)
-                + sorting
-                + (blank.threads * sums if kernel == "lane walk" and order == 2 else 0),
+                build_seconds=build * scale * (SECONDS_TO_BUILD_WALK if walk else SECONDS_TO_BUILD_TABLE),
+                row_seconds=vectors * scale * speed * 1e-9 / block + moved * SECONDS_PER_NUMBER_MOVED,
+                memory_bytes=blank.memory_bytes + _tables_held(size) + sorting + blank.threads * carried,
             )
         )
     return out
+
+
+def _carried_bytes(problem: ShapProblem, nodes: int, rows: int) -> float:
+    """At most, what a walk of interactions carries: sums of each player and output at each depth, for each quadrature node and row."""
+    forest = problem.model
+    assert isinstance(forest, TreeEnsemble)  # noqa: S101  # resolved by the problem
+    levels = tree_shap.native_ensemble(forest).depth + 2
+    return 8.0 * levels * (problem.players.count + 1) * len(forest.outputs.names) * nodes * rows
 
 
 def _vector_choices(*, walk: bool, longest: int) -> list[tuple[Literal["lane walk", "pattern tables"], int]]:
