@@ -151,7 +151,7 @@ def test_trees_add_up_from_parts(vector):
     sizes = sum(e.rounding_scale_of(p) - np.abs(e.base_values) for p in parts) + np.abs(e.base_values)
     np.testing.assert_allclose(sizes, e.rounding_scale, atol=1e-12)
     with pytest.raises(ValueError, match="no such trees"):
-        tree_shap.native_ensemble(e).predict(X, np.empty((50, 2)), 0, 7)
+        tree_shap.native_ensemble(e).predict(X, np.empty((50, 2)), 0, 7, "plain")
 
 
 @pytest.mark.parametrize("categorical", [False, True])

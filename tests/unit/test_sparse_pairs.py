@@ -127,3 +127,23 @@ def test_pictures_tell_terms_of_long_names_apart(data):
     for label in labels:
         assert all(half.endswith(tuple("abcdefg")) for half in label.split(" \N{MULTIPLICATION SIGN} "))
     plt.close("all")
+
+
+@pytest.mark.parametrize(
+    "options", [{"order": 2}, {"order": 2, "sparse": True}, {"order": 2, "output": 1}, {"output": 1}]
+)
+def test_all_rows_of_a_call_go_through_the_compiled_trees_together(monkeypatch, options):
+    """Trees that are too large to be kept are compiled again each time: for 32 rows at a time, that was nearly all of a call."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 5))
+    model = RandomForestClassifier(3, random_state=0).fit(X, (X[:, 0] * X[:, 1] > 0) + 1 * (X[:, 2] > 0))
+    together, add_values = [], compiled_trees.CompiledTrees.add_values
+
+    def counted(self, rows, out, **given):
+        together.append(len(rows))
+        return add_values(self, rows, out, **given)
+
+    monkeypatch.setattr(compiled_trees.CompiledTrees, "add_values", counted)
+    wb.explain(model, X, **options)
+    assert 300 in together
+    assert 32 not in together  # what a batch begins with

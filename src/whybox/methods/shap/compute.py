@@ -244,20 +244,25 @@ class KernelRunner:
             and len(problem.selection.output_positions) == len(problem.model.outputs.names)
             and out.flags.c_contiguous
         )
-        compiled = self._plans[1][1]
-        if compiled is not None and problem.options.order == 1 and every:
+        order = problem.options.order
+        compiled = self._plans[order][1]
+        if compiled is not None and order == 1 and every:
             return compiled.add_values(X, out, threads=self._threads, description=what)
-        cells = int(np.prod(self._values_shape(problem.options.order)))
+        cells = int(np.prod(self._values_shape(order)))
+        if (
+            compiled is not None and every
+        ):  # added to `out` itself: beside it, there are the main effects and their sums
+            cells = 2 * int(np.prod(self._values_shape(1)))
         most = max(1, int(TEMPORARY_BYTES / (8 * cells)))
-        # without tables, pairs come back between trees, and rows are the cheaper the more walk together
-        walk = problem.kernel == "interventional" and self._plans[problem.options.order][1] is None
-        steps = (
-            _row_slices(len(X), min(most, self._rows_at_once))
-            if walk
-            else timed_batches(len(X), description=what, max_size=most)
-        )
+        if compiled is not None:  # trees that are not kept are compiled again for each slice
+            steps = _row_slices(len(X), most)
+        elif problem.kernel == "interventional":
+            # without tables, pairs come back between trees, and rows are the cheaper the more walk together
+            steps = _row_slices(len(X), min(most, self._rows_at_once))
+        else:
+            steps = timed_batches(len(X), description=what, max_size=most)
         for rows in steps:
-            if problem.options.order == 2 and every:
+            if order == 2 and every:
                 self._fill_pairs(X[rows], out[rows], what)
             else:
                 out[rows] = problem.selection.select_values(self.compute_values(X[rows], what))
@@ -267,7 +272,7 @@ class KernelRunner:
         """Half of each interaction in either triangle, main effects on the diagonal: rows add up to the attributions."""
         compiled = self._plans[2][1]
         if compiled is not None:
-            compiled.add_values(X, out, threads=self._threads, description="", quiet=True)
+            compiled.add_values(X, out, threads=self._threads, description=what)
         elif self.problem.options.sparse:
             first, second = self.problem.interacting_pairs.T
             for rows in self._row_blocks(len(X), self.problem.players.count**2):
@@ -316,7 +321,7 @@ class KernelRunner:
         compiled = self._plans[order][1]
         if compiled is not None:
             out = np.zeros((len(X), *self._values_shape(order)))
-            compiled.add_values(X, out, threads=self._threads, description="", quiet=True)
+            compiled.add_values(X, out, threads=self._threads, description=what)
             return out
         if self.problem.kernel == "interventional":
             return self.interventional_values(X, order, what)
