@@ -101,7 +101,12 @@ class Stopwatch:
         ]
         for place in places:
             setattr(place, last, timed)
-        return lambda: [setattr(place, last, function) for place in places] and None
+
+        def put_back() -> None:
+            for place in places:
+                setattr(place, last, function)
+
+        return put_back
 
 
 def models(X: Any, y: np.ndarray) -> Iterator[tuple[str, Any]]:
