@@ -53,15 +53,16 @@ class LinearEvaluator:
         """Return the prediction of each row, (rows, outputs)."""
         return self._on_scale(self._sums_without([()])[0])
 
-    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+    def curve_blocks(self, grids: Sequence[Grid], rows: Ints | None = None) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves, grid after grid, in blocks of rows."""
+        positions = np.arange(len(self.rows)) if rows is None else rows
         n_outputs = len(self.model.outputs.names)
         for i, (grid, rest) in enumerate(zip(grids, self._rest_of(grids), strict=True)):
             added = self._added_at(grid)
             size = max(1, CURVE_NUMBERS_HELD // (len(grid) * n_outputs))
-            for start in range(0, len(self.rows), size):
-                raw = rest[start : start + size, None] + added
-                yield i, np.arange(start, start + len(raw)), self._on_scale(raw)
+            for start in range(0, len(positions), size):
+                some = positions[start : start + size]
+                yield i, some, self._on_scale(rest[some, None] + added)
 
     def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the means alone."""

@@ -101,19 +101,21 @@ class TreeEvaluator:
             columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)])
         )
 
-    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+    def curve_blocks(self, grids: Sequence[Grid], rows: Ints | None = None) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves in blocks of rows, all features in one walk."""
+        positions = np.arange(len(self.rows)) if rows is None else rows
+        X = self.matrix if rows is None else self.matrix[rows]
         players = [self.player_points(g) for g in grids]
         for group in _disjoint_groups([player.columns for player in players]):
             chosen = [players[i] for i in group]
             for block, curves in effects.individual_curve_blocks(
-                self.model, chosen, self.matrix, numbers=CURVE_NUMBERS_HELD, threads=self.threads
+                self.model, chosen, X, numbers=CURVE_NUMBERS_HELD, threads=self.threads
             ):
                 for i, values in zip(group, curves, strict=True):
-                    yield i, np.arange(block.start, block.stop), self._on_scale(values)
+                    yield i, positions[block], self._on_scale(values)
         for i, (grid, player) in enumerate(zip(grids, players, strict=True)):
             if not player.columns:  # no tree reads the feature, so every row stays as it is
-                yield i, np.arange(len(self.rows)), np.repeat(self.predictions()[:, None], len(grid), axis=1)
+                yield i, positions, np.repeat(self.predictions()[positions, None], len(grid), axis=1)
 
     def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the means alone: on the trees' own scale they need no curves."""
