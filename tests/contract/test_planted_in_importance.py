@@ -48,6 +48,6 @@ def test_rows_that_the_library_refuses_are_refused_before_the_pairs(monkeypatch)
     def refuse(table):
         raise RuntimeError("no such rows")
 
-    monkeypatch.setattr("whybox.methods.importance.permutation.pair_differences", None)
+    monkeypatch.setattr("whybox.methods.importance.permutation_of_trees.TreePairs.pair_differences", None)
     with pytest.raises(InputError, match="own predict refuses these rows"):
         wb.importance(replace(read, own_predict=replace(read.own_predict, predict=refuse)), X, zoo.y())

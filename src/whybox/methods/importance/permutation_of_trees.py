@@ -21,10 +21,11 @@ from whybox.kernels.tree_shap import predict
 from whybox.kernels.value_intervals import interval_index
 from whybox.methods.common.columns import Ints
 from whybox.methods.importance.loss_problem import LossProblem
+from whybox.methods.importance.pair_differences import PairDifferences
 from whybox.methods.importance.spot_checks import PermutationChecks
 from whybox.models.trees import TreeEnsemble
 
-__all__ = ["PairDifferences", "PlayerCurve", "TreePairs", "pair_differences", "tree_pairs"]
+__all__ = ["PlayerCurve", "TreePairs", "tree_pairs"]
 
 MAX_NUMBERS: Final = 2 * 10**9  # losses that are computed at most; more take predictions
 MAX_NUMBERS_IN_FULL: Final = (
@@ -32,22 +33,6 @@ MAX_NUMBERS_IN_FULL: Final = (
 )  # from here on losses are taken only where a row's curve changes, if the trees allow that
 MAX_TREES_WALKED: Final = 5 * 10**7  # by rows whose losses are taken so; more take predictions
 NUMBERS_HELD: Final = 2**19  # of curves at a time
-
-
-@final
-@dataclass(frozen=True, eq=False)
-class PairDifferences:
-    """Sums over pairs of rows, of D_ij weighted by w_i w_j.
-
-    Attributes:
-        of_row: (rows, players), the sum over donors j of w_j D_ij. of_donor: (rows, players), the sum over rows i of w_i D_ij.
-        baseline: (rows,), the loss of each row as it is. raw: (rows, outputs), the raw outputs of each row as it is.
-    """
-
-    of_row: Floats
-    of_donor: Floats
-    baseline: Floats
-    raw: Floats
 
 
 @final
@@ -85,6 +70,14 @@ class TreePairs:
         where = " where a row's curve changes" if self.at_changes else ""
         return f"the trees' own leaves, every row with every other row's values; losses {how}{where}"
 
+    def pair_differences(self, problem: LossProblem, checks: PermutationChecks) -> PairDifferences:
+        """Return the sums over all pairs of rows.
+
+        Args:
+            problem: with the losses. checks: are shown predictions that losses are computed from, and losses of native code.
+        """
+        return (_of_whole_curves if self.loss is None else _natively)(problem, self, checks)
+
 
 def tree_pairs(problem: LossProblem) -> TreePairs | str:
     """Return what the leaves of trees need to give all pairs of rows, or why permutation importance takes predictions."""
@@ -107,15 +100,6 @@ def tree_pairs(problem: LossProblem) -> TreePairs | str:
     if numbers > MAX_NUMBERS and not at_changes:
         return f"these trees split so often that all pairs of rows take {numbers:.1e} losses"
     return TreePairs(model, X, curves, loss, grid, at_changes)
-
-
-def pair_differences(problem: LossProblem, trees: TreePairs, checks: PermutationChecks) -> PairDifferences:
-    """Return the sums over all pairs of rows.
-
-    Args:
-        problem: with the losses. trees: of it. checks: are shown predictions that losses are computed from, and losses of native code.
-    """
-    return _of_whole_curves(problem, trees, checks) if trees.loss is None else _natively(problem, trees, checks)
 
 
 def _of_whole_curves(problem: LossProblem, trees: TreePairs, checks: PermutationChecks) -> PairDifferences:

@@ -92,13 +92,19 @@ class PermutationChecks:
             self._predictions[k] = prediction.copy()
 
     def check_differences(
-        self, problem: LossProblem, rows: Ints, changed: Floats, unchanged: Floats, differences: Floats
+        self,
+        problem: LossProblem,
+        rows: Ints,
+        changed: Floats,
+        unchanged: Floats,
+        differences: Floats,
+        rounding: Floats | float = 0.0,
     ) -> None:
-        """Take losses of native code a second time, by NumPy.
+        """Take losses that native code or a formula took a second time, by NumPy.
 
         Args:
             problem: with the losses. rows: of which the predictions are. changed, unchanged: (rows, outputs), with and without the other row's values.
-            differences: (rows,), of their losses.
+            differences: (rows,), of their losses. rounding: (rows,), what the rounding of these predictions may add.
 
         Raises:
             SpotCheckError: one differs by more than rounding explains.
@@ -107,7 +113,7 @@ class PermutationChecks:
             return
         after, before = problem.losses(changed, rows), problem.losses(unchanged, rows)
         size = np.abs(changed).max(axis=1) + np.abs(unchanged).max(axis=1) + np.abs(problem.truth[rows])
-        allowed = SUM_ROUNDING * (after + before) + NUMBER_ROUNDING * size
+        allowed = SUM_ROUNDING * (after + before) + NUMBER_ROUNDING * size + rounding
         if problem.loss.kernel[0] == "log":  # one less a probability near 1 is not known better than to rounding
             allowed += np.finfo(np.float64).eps * (np.exp(after) + np.exp(before))
         self._checker.compare(
