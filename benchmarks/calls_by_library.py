@@ -142,8 +142,8 @@ def calls(model: Any, X: Any, y: np.ndarray) -> dict[str, Callable[[], Any]]:
         "importance, SHAP": lambda: wb.importance(model, X, **rows),
         "importance, permutation": lambda: wb.importance(model, X, y, method="permutation", n_jobs=1),
     }
-    # a linear model has no interactions, and what it is asked for by predictions is measured elsewhere
-    left_out = {"explain, order=2", "effects, 190 surfaces", "interactions, 190 pairs"} if linear else set()
+    # a linear model has no interactions
+    left_out = {"explain, order=2", "interactions, 190 pairs"} if linear else set()
     return {verb: call for verb, call in out.items() if verb not in left_out}
 
 

@@ -18,11 +18,13 @@ from whybox.methods.common.output import resolve_output
 from whybox.methods.common.rows import weighted_rows
 from whybox.methods.effects.ale import accumulated_local_effects
 from whybox.methods.effects.curves import individual_curves, partial_dependence
+from whybox.methods.effects.linear_evaluator import LinearEvaluator
 from whybox.methods.effects.options import EffectsOptions
 from whybox.methods.effects.predict_evaluator import PredictEvaluator, moments_of_blocks
 from whybox.methods.effects.problem import resolve_effects
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.models.blackbox import BlackBox
+from whybox.models.linear import Linear
 from whybox.models.links import Outputs
 from whybox.models.registry import as_model
 from whybox.models.trees import TreeEnsemble
@@ -53,11 +55,11 @@ def asked_own(asked):
 
 
 @pytest.mark.parametrize("case", EXACT, ids=ids)
-def test_trees_against_the_librarys_own_predict(case):
+def test_leaves_and_weights_against_the_librarys_own_predict(case):
     _, rows = zoo.built(case.name)
     model = zoo.adapted(case.name)
-    if not isinstance(model, TreeEnsemble):
-        pytest.skip("no trees")
+    if not isinstance(model, TreeEnsemble | Linear):
+        pytest.skip("no trees and no weights")
     own_is_raw = model.own_predict.scale == "raw" or model.outputs.link.is_identity
     weights = np.linspace(0.5, 2.0, ROWS)
     asked = resolve_effects(
@@ -86,7 +88,9 @@ def test_trees_against_the_librarys_own_predict(case):
                 ours, theirs = accumulated_local_effects(trees, [grid])[0], accumulated_local_effects(oracle, [grid])[0]
                 assert np.allclose(ours.values, theirs.values, **close)
                 assert np.allclose(ours.std_error, theirs.std_error, **close)
-    assert isinstance(asked.evaluator_of(asked.requested_features[0]), (TreeEvaluator, PredictEvaluator))
+    assert isinstance(
+        asked.evaluator_of(asked.requested_features[0]), (TreeEvaluator, LinearEvaluator, PredictEvaluator)
+    )
 
 
 def test_most_kinds_are_answered_by_their_trees():

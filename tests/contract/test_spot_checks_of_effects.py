@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -28,7 +29,9 @@ from whybox.methods.common.spot_checks import TimeShare
 from whybox.methods.common.spot_rows import RowRecomputation
 from whybox.methods.effects.result import compute_effects
 from whybox.methods.effects.spot_checks import CheckedCurves
-from whybox.methods.effects.spot_draws import drawn_slots
+from whybox.methods.effects.spot_draws import MIN_POINTS, drawn_slots
+from whybox.methods.effects.spot_means import MeanChecks
+from whybox.methods.effects.tree_evaluator import TreeEvaluator
 
 
 def test_the_error_names_feature_point_row_and_both_numbers():
@@ -183,3 +186,33 @@ def test_every_curve_has_a_point_and_missing_values_and_categories_come_first(mo
         assert all(0 <= k < sizes[curve] for curve, k in slots)
         if most > 6:
             assert {(2, 0), (2, 1), (3, 7), (3, 9)} <= set(slots)
+
+
+def test_of_many_curves_some_means_are_summed_again_and_all_have_numbers_recomputed(monkeypatch):
+    from xgboost import XGBRegressor
+
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(300, 12))
+    model = XGBRegressor(n_estimators=5, max_depth=3, n_jobs=1).fit(X, X[:, 0] * X[:, 1] + X[:, 2:].sum(axis=1))
+    pairs = list(combinations(range(12), 2))
+    drawn, blocks = [], []
+    draw, look = MeanChecks.draw_numbers, TreeEvaluator.curve_blocks
+
+    def kept(self, predictions):
+        drawn.append(self)
+        return draw(self, predictions)
+
+    def counted(self, grids, rows=None):
+        blocks.append((len(grids), None if rows is None else len(rows)))
+        return look(self, grids, rows)
+
+    monkeypatch.setattr(MeanChecks, "draw_numbers", kept)
+    monkeypatch.setattr(TreeEvaluator, "curve_blocks", counted)
+    wb.effects(model, X, pairs, grid=4)
+    checks = drawn[-1]
+    assert {c for c, _ in checks.slots} == set(range(len(pairs)))
+    assert len(checks.summed) == MIN_POINTS < len(checks.slots)
+    assert {c for (c, _), _ in checks.pairs} == set(range(len(pairs)))
+    assert all(np.isfinite(checks._value_of_answer(c, k, row)).all() for (c, k), row in checks.pairs)
+    assert any(rows is not None and 0 < rows < 300 for _, rows in blocks)  # few rows of the others
+    assert sum(n for n, rows in blocks if rows is None) <= MIN_POINTS

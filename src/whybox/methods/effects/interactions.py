@@ -263,11 +263,10 @@ def _sample_rows(rows: WeightedRows, sample: int, seed: int) -> WeightedRows:
 
 
 def _make_evaluator(problem: EffectsProblem, rows: WeightedRows, members: Sequence[int]) -> Evaluator:
-    model = problem.model
     pairs = [(p,) for p in members] + list(combinations(members, 2))
-    if isinstance(model, TreeEnsemble) and all(problem.reason_for_predictions(p) is None for p in pairs):
-        return TreeEvaluator(model, rows, problem.selection, threads=problem.threads)
-    return PredictEvaluator(model, rows, problem.selection, repeat_check=problem.repeat_check)
+    if all(problem.reason_for_predictions(p) is None for p in pairs):
+        return problem.evaluator_over(rows)
+    return PredictEvaluator(problem.model, rows, problem.selection, repeat_check=problem.repeat_check)
 
 
 def _count_predictions(problem: EffectsProblem, evaluator: Evaluator, members: Sequence[int]) -> int:

@@ -31,6 +31,7 @@ from whybox.methods.common.spot_checks import SpotChecker
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.interaction_errors import rows_left_out
 from whybox.methods.effects.interactions import InteractionsWork, prepare_interactions
+from whybox.methods.effects.linear_evaluator import LinearEvaluator
 from whybox.methods.effects.predict_evaluator import CURVE_NUMBERS_HELD, Evaluator, PredictEvaluator
 from whybox.methods.effects.problem import EffectsProblem
 from whybox.methods.effects.result import features_by_evaluator
@@ -39,11 +40,10 @@ from whybox.methods.effects.spot_kinds import IndividualChecks
 from whybox.methods.effects.tree_evaluator import TreeEvaluator
 from whybox.methods.registry import find
 from whybox.models.blackbox import BlackBox
-from whybox.models.trees import TreeEnsemble
 
 __all__ = ["EffectsPlan", "plan_effects", "plan_interactions", "plan_regions"]
 
-_TIMED_ROWS: Final = (256, 1024)  # rows that trees are timed with
+_TIMED_ROWS: Final = (256, 1024)  # rows that leaves and weights are timed with
 _TIMED_ROWS_OF_MEANS: Final = (2048, 8192)  # the same, for means, which come out of all rows at once
 _TIMED_CURVES, _TIMED_SURFACES = 6, 2  # curves and surfaces that they are timed with
 _TIMED_PREDICTIONS: Final = (
@@ -157,8 +157,8 @@ def plan_effects(problem: EffectsProblem) -> EffectsPlan:
             seconds += sum(map(len, sizes)) * overhead + sum(rounds_here) * seconds_each
             spent += used if is_black_box else 0
             brute += problem.effect_kind.brute_force_predictions(evaluator, grids)
-        elif isinstance(evaluator, TreeEvaluator):
-            seconds += _tree_seconds(problem, evaluator, grids)
+        else:
+            seconds += _seconds_of_reading(problem, evaluator, grids)
         memory = max(memory, _memory_bytes(problem, evaluator, grids, rounds_here))
         kernels.append(evaluator.kernel)
         rounds += rounds_here
@@ -226,7 +226,7 @@ def _seconds_of_rows(problem: EffectsProblem, work: InteractionsWork) -> float:
     count = len(work.evaluator.rows)
     for size in sorted({min(n, count) for n in _TIMED_ROWS}):
         seconds = smallest_seconds(
-            lambda some: replace(work, evaluator=some[0]).compute_sizes(), partial(_trees_of_some_rows, problem, size)
+            lambda some: replace(work, evaluator=some[0]).compute_sizes(), partial(_reading_of_some_rows, problem, size)
         )
         times.append((size, seconds))
     return _line_through_timings(times, count)
@@ -308,8 +308,8 @@ def _smallest_of_calls(evaluator: PredictEvaluator, grid: Grid | None, size: int
     return seconds, times
 
 
-def _tree_seconds(problem: EffectsProblem, trees: TreeEvaluator, grids: Sequence[Grid]) -> float:
-    """Time trees on some of the rows, curves and surfaces."""
+def _seconds_of_reading(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence[Grid]) -> float:
+    """Time what takes no predictions on some of the rows, curves and surfaces."""
     total, kind = 0.0, problem.effect_kind
     for n_features, n_timed in ((1, _TIMED_CURVES), (2, _TIMED_SURFACES)):
         grids_alike = [g for g in grids if len(g.features) == n_features]
@@ -320,7 +320,9 @@ def _tree_seconds(problem: EffectsProblem, trees: TreeEvaluator, grids: Sequence
         )
         if not timed_grids:
             continue
-        n_error_rows = trees.n_error_rows(n_features) if kind.samples_variance else len(problem.rows)
+        n_error_rows = len(problem.rows)
+        if kind.samples_variance and isinstance(evaluator, TreeEvaluator):
+            n_error_rows = evaluator.n_error_rows(n_features)
         seconds = _extrapolated_seconds(
             problem,
             timed_grids,
@@ -346,14 +348,14 @@ def _extrapolated_seconds(
     """Seconds for so many rows, by a straight line through the times of two samples of them."""
     times = []
     for size in sorted({min(n, rows) for n in sizes}):
-        make_pilot = partial(_timed_trees, problem, grids, size)
+        make_pilot = partial(_timed_reading, problem, grids, size)
         times.append((len(make_pilot()[0].rows), smallest_seconds(lambda pilot: work(*pilot), make_pilot)))
     return _line_through_timings(times, rows)
 
 
-def _timed_trees(problem: EffectsProblem, grids: Sequence[Grid], size: int) -> tuple[TreeEvaluator, list[Grid]]:
-    """The trees over so many of the rows, and grids of these rows."""
-    few, picked = _trees_of_some_rows(problem, size)
+def _timed_reading(problem: EffectsProblem, grids: Sequence[Grid], size: int) -> tuple[Evaluator, list[Grid]]:
+    """The evaluator over so many of the rows, and grids of these rows."""
+    few, picked = _reading_of_some_rows(problem, size)
     return few, [_grid_of_rows(g, few.rows, picked) for g in grids]
 
 
@@ -369,12 +371,11 @@ def _grid_of_rows(grid: Grid, rows: WeightedRows, picked: Ints) -> Grid:
     )
 
 
-def _trees_of_some_rows(problem: EffectsProblem, size: int) -> tuple[TreeEvaluator, Ints]:
-    """The trees over so many of the rows, taken evenly; and which."""
-    assert isinstance(problem.model, TreeEnsemble)  # noqa: S101  # asked by the caller
+def _reading_of_some_rows(problem: EffectsProblem, size: int) -> tuple[Evaluator, Ints]:
+    """What takes no predictions, over so many of the rows, taken evenly; and which."""
     picked = np.unique(np.linspace(0, len(problem.rows) - 1, size).astype(np.int64))
     part = WeightedRows(problem.rows.table.rows(picked), np.full(len(picked), 1.0 / len(picked)))
-    return TreeEvaluator(problem.model, part, problem.selection, threads=problem.threads), picked
+    return problem.evaluator_over(part), picked
 
 
 def _line_through_timings(times: Sequence[tuple[int, float]], rows: int) -> float:
@@ -431,6 +432,8 @@ def _memory_bytes(problem: EffectsProblem, evaluator: Evaluator, grids: Sequence
             + 32.0 * min(max(rounds, default=0) * outputs, CURVE_NUMBERS_HELD)
             + kind.bytes_per_row * n
         )
+    if isinstance(evaluator, LinearEvaluator):
+        return codes + result + 8.0 * n * raw * len(grids) + 32.0 * CURVE_NUMBERS_HELD
     columns = problem.model.inputs.width
     block = min(8.0 * n * kind.numbers_per_row(grids) * raw, 8.0 * CURVE_NUMBERS_HELD)
     sums = 8.0 * cells * raw * (8 + 6 * problem.threads)

@@ -74,8 +74,8 @@ class Evaluator(Protocol):
     def predictions(self) -> Floats:
         """Return the prediction of each row, (rows, outputs)."""
 
-    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
-        """Yield (which grid, positions of rows, their curves (rows, points, outputs)) in blocks; every row comes once for each grid."""
+    def curve_blocks(self, grids: Sequence[Grid], rows: Ints | None = None) -> Iterator[tuple[int, Ints, Floats]]:
+        """Yield (which grid, positions of rows, their curves (rows, points, outputs)) in blocks; every row, or each of `rows`, comes once for each grid."""
 
     def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the mean over rows at each point, (points, outputs) for each grid."""
@@ -209,12 +209,13 @@ class PredictEvaluator:
                 self.repeat_check.check_all(self.rows.table, self._predictions)
         return self._predictions
 
-    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
-        """Yield individual curves, grid after grid, in blocks of rows that are equal but for the feature."""
+    def curve_blocks(self, grids: Sequence[Grid], rows: Ints | None = None) -> Iterator[tuple[int, Ints, Floats]]:
+        """Yield individual curves, grid after grid, in blocks of rows that are equal but for the feature; predictions are made for all rows in any case."""
         self._begin_rounds(grids)
         for i, grid in enumerate(grids):
-            for rows, values in self._curve_blocks_of(grid):
-                yield i, rows, values
+            for members, values in self._curve_blocks_of(grid):
+                kept = slice(None) if rows is None else np.isin(members, rows)
+                yield i, members[kept], values[kept]
 
     def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the means alone; the errors would cost no further predictions."""

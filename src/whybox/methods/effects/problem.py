@@ -19,15 +19,18 @@ from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.repeatability import RepeatCheck
 from whybox.methods.common.resolved_model import resolve_model
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.effects.columns_read import reason_columns_mix
 from whybox.methods.effects.grid import Grid, product_grid
 from whybox.methods.effects.grid_points import make_grid
 from whybox.methods.effects.kinds import EffectKind
+from whybox.methods.effects.linear_evaluator import LinearEvaluator
 from whybox.methods.effects.predict_evaluator import Evaluator, PredictEvaluator
 from whybox.methods.effects.tree_evaluator import TreeEvaluator, tree_evaluator_unavailable
 from whybox.methods.method_spec import MethodSpec
 from whybox.methods.registry import find, load
 from whybox.models.base import Model
 from whybox.models.blackbox import BlackBox
+from whybox.models.linear import Linear
 from whybox.models.prepare_rows import PreparedRows
 from whybox.models.trees import TreeEnsemble
 
@@ -94,15 +97,14 @@ class EffectsProblem:
         return names[0] if len(names) == 1 else names
 
     def evaluator_of(self, members: Sequence[int]) -> Evaluator:
-        """Return the evaluator of these columns: the leaves of trees where they suffice, else predictions."""
-        kind = "predicts" if self.reason_for_predictions(members) is not None else "trees"
+        """Return the evaluator of these columns: the leaves of trees or the weights of a linear model where they suffice, else predictions."""
+        kind = "predicts" if self.reason_for_predictions(members) is not None else "reading"
         if kind not in self._evaluators:
-            model = self.model
             self._evaluators[kind] = (
-                TreeEvaluator(model, self.rows, self.selection, threads=self.threads)
-                if kind == "trees" and isinstance(model, TreeEnsemble)
+                self.evaluator_over(self.rows)
+                if kind == "reading"
                 else PredictEvaluator(
-                    model,
+                    self.model,
                     self.rows,
                     self.selection,
                     repeat_check=self.repeat_check,
@@ -112,11 +114,20 @@ class EffectsProblem:
             )
         return self._evaluators[kind]
 
+    def evaluator_over(self, rows: WeightedRows) -> Evaluator:
+        """Return the evaluator that takes no predictions, over any rows."""
+        if isinstance(self.model, Linear):
+            return LinearEvaluator(self.model, rows, self.selection)
+        assert isinstance(self.model, TreeEnsemble)  # noqa: S101  # others take predictions
+        return TreeEvaluator(self.model, rows, self.selection, threads=self.threads)
+
     def reason_for_predictions(self, members: Sequence[int]) -> str | None:
-        """Return why these columns take predictions; None where the leaves of trees suffice."""
+        """Return why these columns take predictions; None where the leaves of trees or the weights of a linear model suffice."""
         if isinstance(self.model, TreeEnsemble):
             return tree_evaluator_unavailable(self.model, members)
-        return "the model is no tree ensemble that is read"
+        if isinstance(self.model, Linear):
+            return reason_columns_mix(self.model, members, "its weights")
+        return "the model is neither a tree ensemble nor a linear model that is read"
 
     @property
     def needs_predictions(self) -> bool:
@@ -153,8 +164,9 @@ class EffectsProblem:
         )
 
     def prediction_notes(self, members: Sequence[int]) -> tuple[str, ...]:
-        """Return a note where a tree ensemble takes predictions, with the reason."""
-        reason = self.reason_for_predictions(members) if isinstance(self.model, TreeEnsemble) else None
+        """Return a note where a tree ensemble or a linear model takes predictions, with the reason."""
+        is_read = isinstance(self.model, TreeEnsemble | Linear)
+        reason = self.reason_for_predictions(members) if is_read else None
         return () if reason is None else (f"Found by predictions, because {reason}.",)
 
     def _threshold_values(self, position: int) -> Any:
@@ -163,9 +175,10 @@ class EffectsProblem:
         feature = self.rows.feature(position)
         trees, model = self.evaluator_of((position,)), self.model
         if not isinstance(trees, TreeEvaluator) or not isinstance(model, TreeEnsemble):
+            reason = self.reason_for_predictions((position,)) or "a linear model has no thresholds"
             raise OptionError(
                 Argument("grid", "thresholds"),
-                f" of {name!r}: {self.reason_for_predictions((position,))}. Give a number of points or values.",
+                f" of {name!r}: {reason}. Give a number of points or values.",
             )
         if feature.kind == "category":
             return None

@@ -146,9 +146,9 @@ class _ObservedEvaluator:
         """See `Evaluator`."""
         return self._evaluator.predictions()
 
-    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+    def curve_blocks(self, grids: Sequence[Grid], rows: Ints | None = None) -> Iterator[tuple[int, Ints, Floats]]:
         """See `Evaluator`."""
-        return self._evaluator.curve_blocks(grids)
+        return self._evaluator.curve_blocks(grids, rows)
 
     def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """See `Evaluator`."""

@@ -1,9 +1,9 @@
 """What is recomputed of means over rows: of partial dependence, of components, and of means by value.
 
 They are held against the model in two steps. Individual values of a few rows, as the evaluator has them, are recomputed by the model's own predict. And the
-means at the same points are computed again as plain sums of the individual values of all rows. The first step finds a wrong reading of a point, a row or a
-column; the second finds weights, rows or points that were lost between the individual values and the answer. Of few rows the means themselves are recomputed
-by predictions of all rows.
+means at the same points (where curves are many, at some of them) are computed again as plain sums of the individual values of all rows. The first step finds a
+wrong reading of a point, a row or a column; the second finds weights, rows or points that were lost between the individual values and the answer. Of few rows
+the means themselves are recomputed by predictions of all rows.
 """
 
 from __future__ import annotations
@@ -67,6 +67,9 @@ class _WatchedPoints:
 
     Args:
         points: which, in order. pairs: (point, row) whose own values are kept.
+
+    Attributes:
+        rows: of the pairs.
     """
 
     def __init__(self, evaluator: Evaluator, points: Sequence[int], pairs: Sequence[NumberSlot]) -> None:
@@ -75,7 +78,7 @@ class _WatchedPoints:
         self._at = {point: i for i, point in enumerate(points)}
         self._pair = {pair: i for i, pair in enumerate(dict.fromkeys(pairs))}
         self._columns = np.array([self._at[point] for point, _ in self._pair], dtype=np.int64)
-        self._rows = np.array([row for _, row in self._pair], dtype=np.int64)
+        self.rows = np.array([row for _, row in self._pair], dtype=np.int64)
         self._values = np.full((len(self._pair), outputs), np.nan)
         self._sums, self.largest = np.zeros((len(points), outputs)), np.zeros(outputs)
 
@@ -88,9 +91,12 @@ class _WatchedPoints:
         self.largest = np.maximum(self.largest, np.abs(values).max(axis=(0, 1)))
         position = np.full(len(self._weights), -1, dtype=np.int64)
         position[rows] = np.arange(len(rows))
-        row_in_block = position[self._rows]
+        row_in_block = position[self.rows]
         pairs_in_block = np.flatnonzero(row_in_block >= 0)
         self._values[pairs_in_block] = values[row_in_block[pairs_in_block], self._columns[pairs_in_block]]
+
+    def __contains__(self, point: int) -> bool:
+        return point in self._at
 
     def value_of(self, point: int, row: int) -> Floats:
         """The value of a row at a point, (outputs,)."""
@@ -122,11 +128,29 @@ class MeanChecks(CurveChecks):
         pairs = [(slot, int(row)) for slot in self.whole for row in counted]
         few = [*self.slots[len(self.whole) :], *self.more_slots()]
         self.pairs = [*pairs, *cycle_rows(few, counted, predictions - len(pairs), self.rng)]
-        grids = range(len(self.watched_grids()))
-        points = [sorted({k for c, k in (*self.slots, *self.more_slots()) if c == i}) for i in grids]
-        of_grid = [[(k, row) for (c, k), row in self.pairs if c == i] for i in grids]
-        self.watches = [_WatchedPoints(self.evaluator, *both) for both in zip(points, of_grid, strict=True)]
+        self.summed, rest = self._summed_slots()
+        self.watches, self.few_watches = self._watches_of(self.summed), self._watches_of(rest)
         return len(self.pairs)
+
+    def _summed_slots(self) -> tuple[list[NumberSlot], list[NumberSlot]]:
+        """Slots whose means are summed again, and the others: individual values of all rows cost nothing where the answer is made of them, else they are made for this."""
+        if isinstance(self.evaluator, PredictEvaluator) or len(self.slots) <= MIN_POINTS or self.more_slots():
+            return [*self.slots, *self.more_slots()], []
+        chosen = set(self.rng.choice(len(self.slots), MIN_POINTS, replace=False).tolist()) | set(range(len(self.whole)))
+        return [s for i, s in enumerate(self.slots) if i in chosen], [
+            s for i, s in enumerate(self.slots) if i not in chosen
+        ]
+
+    def _watches_of(self, slots: Sequence[NumberSlot]) -> list[_WatchedPoints]:
+        """What looks at the individual values at these points, for each grid."""
+        points: list[set[int]] = [set() for _ in self.watched_grids()]
+        pairs: list[list[NumberSlot]] = [[] for _ in points]
+        for c, k in slots:
+            points[c].add(k)
+        for (c, k), row in self.pairs:
+            if k in points[c]:
+                pairs[c].append((k, row))
+        return [_WatchedPoints(self.evaluator, sorted(own), of) for own, of in zip(points, pairs, strict=True)]
 
     def observe_block(self, grid: Grid, rows: Ints, values: Floats) -> None:
         """See `CurveChecks`."""
@@ -140,11 +164,11 @@ class MeanChecks(CurveChecks):
         of_all = [feature_points(g) for g in self.watched_grids()]
         numbers = [CheckedNumber(row, of_all[c], ((1.0, k),)) for (c, k), row in self.pairs]
         if numbers:
-            values_of_answer = [self.watches[c].value_of(k, row) for (c, k), row in self.pairs]
+            values_of_answer = [self._value_of_answer(c, k, row) for (c, k), row in self.pairs]
             values, allowed = compare_numbers(numbers, values_of_answer, recompute, checker)
             self._check_whole(curves, values, allowed, recompute.description, checker)
         for i, curve in enumerate(curves):
-            points = np.array([k for c, k in self.slots if c == i], dtype=np.int64)
+            points = np.array(self._points_summed(i), dtype=np.int64)
             second_sums, allowed = self.second_sums(i, points)
             known = np.isfinite(second_sums).all(axis=1)
             points, second_sums, allowed = points[known], second_sums[known], allowed[known]
@@ -156,9 +180,20 @@ class MeanChecks(CurveChecks):
         """Where the evaluator makes means without individual values, compute these at the points that are looked at."""
         if isinstance(self.evaluator, PredictEvaluator):
             return
-        used = [(g, w) for g, w in zip(self.watched_grids(), self.watches, strict=True) if len(w.points)]
-        for i, rows, values in self.evaluator.curve_blocks([_some_points(g, w.points) for g, w in used]):
-            used[i][1].add_block(rows, values)
+        few_rows = np.unique(np.concatenate([w.rows for w in self.few_watches]))
+        for watches, some in ((self.watches, None), (self.few_watches, few_rows)):
+            used = [(g, w) for g, w in zip(self.watched_grids(), watches, strict=True) if len(w.points)]
+            for i, rows, values in self.evaluator.curve_blocks([_some_points(g, w.points) for g, w in used], some):
+                used[i][1].add_block(rows, values)
+
+    def _points_summed(self, curve: int) -> list[int]:
+        """Points of a curve whose means are summed again, in the order they were drawn in."""
+        return [k for c, k in self.slots if c == curve and k in self.watches[c]]
+
+    def _value_of_answer(self, curve: int, point: int, row: int) -> Floats:
+        """The value of a row at a point, as the evaluator has it, (outputs,)."""
+        watches = self.watches if point in self.watches[curve] else self.few_watches
+        return watches[curve].value_of(point, row)
 
     def second_sums(self, i: int, points: Ints) -> tuple[Floats, Floats]:
         """The numbers of a curve at some points from sums of individual values, and how far rounding may move them, (points, outputs)."""

@@ -15,6 +15,7 @@ from whybox.kernels.tree_shap import predict
 from whybox.methods.common.columns import Ints
 from whybox.methods.common.output import OutputSelection
 from whybox.methods.common.rows import WeightedRows
+from whybox.methods.effects.columns_read import model_columns, reason_columns_mix
 from whybox.methods.effects.error_sample import ErrorSample
 from whybox.methods.effects.grid import Grid
 from whybox.methods.effects.predict_evaluator import (
@@ -46,17 +47,7 @@ def tree_evaluator_unavailable(model: TreeEnsemble, members: Sequence[int]) -> s
     """Return why the leaves alone do not give the effect of these of the user's columns; None where they do."""
     if model.has_linear_leaves:
         return "the leaves of this model are linear functions, so its effects are not steps"
-    taken = set(members)
-    mixed = [s for s in model.inputs.source_columns if taken & set(s) and not set(s) <= taken]
-    if mixed:
-        names = sorted({model.inputs.names[i] for s in mixed for i in s if i not in taken})
-        listed = f"{', '.join(names[:5])}{' ...' if len(names) > 5 else ''}"
-        if model.inputs.undeclared_steps:
-            return (
-                f"{', '.join(model.inputs.undeclared_steps)} may mix this column with {listed} before the trees read it"
-            )
-        return f"the model mixes this column with {listed} before its trees read it"
-    return None
+    return reason_columns_mix(model, members, "its trees")
 
 
 @final
@@ -101,8 +92,7 @@ class TreeEvaluator:
 
     def model_columns(self, members: Sequence[int]) -> tuple[int, ...]:
         """Return the model columns that are made of these of the user's columns."""
-        taken = set(members)
-        return tuple(i for i, s in enumerate(self.model.inputs.source_columns) if s and set(s) <= taken)
+        return model_columns(self.model, members)
 
     def player_points(self, grid: Grid) -> effects.PlayerPoints:
         """Return the grid's points as the trees read them."""
@@ -111,19 +101,21 @@ class TreeEvaluator:
             columns, np.ascontiguousarray(self.model.inputs.matrix(grid.table)[:, list(columns)])
         )
 
-    def curve_blocks(self, grids: Sequence[Grid]) -> Iterator[tuple[int, Ints, Floats]]:
+    def curve_blocks(self, grids: Sequence[Grid], rows: Ints | None = None) -> Iterator[tuple[int, Ints, Floats]]:
         """Yield individual curves in blocks of rows, all features in one walk."""
+        positions = np.arange(len(self.rows)) if rows is None else rows
+        X = self.matrix if rows is None else self.matrix[rows]
         players = [self.player_points(g) for g in grids]
         for group in _disjoint_groups([player.columns for player in players]):
             chosen = [players[i] for i in group]
             for block, curves in effects.individual_curve_blocks(
-                self.model, chosen, self.matrix, numbers=CURVE_NUMBERS_HELD, threads=self.threads
+                self.model, chosen, X, numbers=CURVE_NUMBERS_HELD, threads=self.threads
             ):
                 for i, values in zip(group, curves, strict=True):
-                    yield i, np.arange(block.start, block.stop), self._on_scale(values)
+                    yield i, positions[block], self._on_scale(values)
         for i, (grid, player) in enumerate(zip(grids, players, strict=True)):
             if not player.columns:  # no tree reads the feature, so every row stays as it is
-                yield i, np.arange(len(self.rows)), np.repeat(self.predictions()[:, None], len(grid), axis=1)
+                yield i, positions, np.repeat(self.predictions()[positions, None], len(grid), axis=1)
 
     def point_means(self, grids: Sequence[Grid]) -> list[Floats]:
         """Return the means alone: on the trees' own scale they need no curves."""
@@ -325,14 +317,14 @@ class TreeEvaluator:
 def _disjoint_groups(columns: Sequence[tuple[int, ...]]) -> list[list[int]]:
     """Groups of positions in which no model column occurs twice, as the kernel needs it; those without columns are left out."""
     groups: list[tuple[set[int], list[int]]] = []
-    for i, model_columns in enumerate(columns):
-        if not model_columns:
+    for i, taken in enumerate(columns):
+        if not taken:
             continue
-        free = next((g for g in groups if not g[0] & set(model_columns)), None)
+        free = next((g for g in groups if not g[0] & set(taken)), None)
         if free is None:
             free = (set(), [])
             groups.append(free)
-        free[0].update(model_columns)
+        free[0].update(taken)
         free[1].append(i)
     return [members for _, members in groups]
 
