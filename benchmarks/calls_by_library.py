@@ -220,7 +220,7 @@ def show(kept: dict[str, Any]) -> None:
     for one in sets:
         print(f"{one}: {kept[one]['machine']}")
     print()
-    head = ["model", "verb", *(f"call, {s}" for s in sets), *(f"kernel in it, {s}" for s in sets), "call / kernel", "who", "theirs", "theirs / call"]  # fmt: skip
+    head = ["model", "verb", f"call, {sets[0]}", *sets[1:], f"kernel, {sets[0]}", *sets[1:], "call / kernel", "who", "theirs", "theirs / call"]  # fmt: skip
     for cells in (head, ["---"] * len(head)):
         print("| " + " | ".join(cells) + " |")
     first = kept[sets[0]]["models"]

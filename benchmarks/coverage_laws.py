@@ -139,14 +139,14 @@ def covered(truth, low, high, value, error):
 
 
 def table(title, counts, rows, sizes):
-    """A Markdown table of one quantity: a line a law, a column a weighting and number of rows."""
-    head = [f"{w}, {n:,}" for w in rows for n in sizes]
-    lines = [f"**{title}**", "", "| law | " + " | ".join(head) + " |", "|---" * (1 + len(head)) + "|"]
+    """A Markdown table of one quantity: a line a law and weighting, a column a number of rows."""
+    head = ["law", "weights", *(f"{n:,} rows" for n in sizes)]
+    lines = [f"**{title}**", "", "| " + " | ".join(head) + " |", "|---" * len(head) + "|"]
     for law in LAWS:
-        cells = []
         for w in rows:
+            cells = []
             for n in sizes:
                 inside, plain, asked = counts.get((law, w, n), (0, 0, 0))
                 cells.append(f"{100 * inside / asked:.1f} ({100 * plain / asked:.0f})" if asked else "-")
-        lines.append(f"| {law} | " + " | ".join(cells) + " |")
+            lines.append(f"| {law if w == rows[0] else ''} | {w} | " + " | ".join(cells) + " |")
     return "\n".join([*lines, ""])

@@ -1,6 +1,6 @@
 """Feature effects of tree ensembles: whybox and its peers on the same rows in the same run.
 
-    python benchmarks/effects.py                  every workload, one thread, as a Markdown table
+    python benchmarks/effects.py                  every workload, one thread, as Markdown tables
     python benchmarks/effects.py --only LightGBM  models whose name contains the word
     python benchmarks/effects.py --quick          2,000 rows: a look, not a measurement
 
@@ -38,7 +38,7 @@ from whybox.models.registry import as_model
 
 warnings.filterwarnings("ignore")
 POINTS = 100
-HEAD = ["model", "work", "who", "CPU", "of whybox", "differs by", "asked for"]
+HEAD = ["work", "who", "CPU", "of whybox", "differs by", "asked for"]
 
 
 def best(call: Callable[[], Any], repeats: int) -> tuple[float, Any]:
@@ -134,7 +134,7 @@ class Bench:
         """Print one line of the table."""
         ratio = t / ours
         said = "" if asked is None else f"{asked:g}x {'reached' if ratio >= asked else '**missed**'}"
-        show([[self.name, work, who, seconds(t), f"{ratio:,.3g}x", differs, said]])
+        show([[work, who, seconds(t), f"{ratio:,.3g}x", differs, said]])
 
     def curves(self) -> None:
         """All one-way partial dependence, at every threshold."""
@@ -160,11 +160,9 @@ class Bench:
         t, _ = best(lambda: wb.effects(self.model, self.X), 1)
         self.line(work, "whybox, the call, 100 points", t, ours)
         brute, far = self.brute()
-        self.line(
-            work, f"scikit-learn {version('scikit-learn')} brute, against the kernel", brute, ours, far, self.asked
-        )
-        self.line(work, "the same, against the kernel with parsing", brute, ours + self.parsing, "", self.asked)
-        self.line(work, "the same, against the kernel with parsing and comparing", brute, with_reading, "", self.asked)
+        self.line(work, f"scikit-learn {version('scikit-learn')} brute, to the kernel", brute, ours, far, self.asked)
+        self.line(work, "the same, with parsing", brute, ours + self.parsing, "", self.asked)
+        self.line(work, "the same, with parsing and comparing", brute, with_reading, "", self.asked)
         if "Forest" not in self.name:  # woodelf takes minutes and all memory for two of its trees
             with contextlib.suppress(ImportError):
                 self.woodelf_curves(ours)
@@ -252,10 +250,11 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=3)
     args = parser.parse_args()
     logging.disable(logging.INFO)
-    print(f"Python {platform.python_version()}, whybox {wb.__version__}, numpy {np.__version__}; one thread\n")
-    show([HEAD, ["---"] * len(HEAD)])
+    print(f"Python {platform.python_version()}, whybox {wb.__version__}, numpy {np.__version__}; one thread")
     for name, model, X, asked in models(2_000 if args.quick else 20_000):
         if args.only.lower() in name.lower():
+            print(f"\n## {name}\n")
+            show([HEAD, ["---"] * len(HEAD)])
             bench = Bench(name, model, X, asked, args.repeats)
             bench.curves()
             bench.rows()

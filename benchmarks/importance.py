@@ -360,7 +360,7 @@ def time():
         lines.append([name, loss, e.evidence.exact, *cells, f"{theirs / ours:.1f}", f"{theirs / alone:.0f}"])
     who = f"scikit-learn {version('scikit-learn')}, 5 repeats"
     table_of(
-        ["model", "loss", "exact", "whybox, the call", "its kernel alone", who, "ratio of the call", "of the kernel"],
+        ["model", "loss", "exact", "whybox, the call", "its kernel", who, "ratio: call", "kernel"],
         lines,
     )
 

@@ -73,8 +73,7 @@ def surrogate(repeats=12):
             less = 1 - np.sqrt(1 - of_donors * max(explained, 0.0))
             cells = (f"{100 * number:.1f} %" for number in (of_donors, explained, less))
             lines.append([name, kind, rows, features, rounds, *cells])
-    head = ["table", "model", "rows", "features", "rounds", "donors' share of the squared error", "of it a surrogate explains",
-            "standard error smaller by"]  # fmt: skip
+    head = ["table", "model", "rows", "features", "rounds", "donors' share", "of it explained", "error smaller by"]
     return head, lines
 
 

@@ -92,12 +92,17 @@ def models(cases: Iterable[Case]) -> Iterator[str]:
 
 def number(x: float) -> str:
     """Two digits."""
-    return "-" if not np.isfinite(x) else f"{x:.1e}" if 0 < abs(x) < 1e-2 else f"{x:.2g}"
+    return "-" if not np.isfinite(x) else _brief(f"{x:.1e}" if 0 < abs(x) < 1e-2 else f"{x:.2g}")
 
 
 def times(x: float) -> str:
     """How many times lower, or a share."""
-    return "-" if not np.isfinite(x) else f"{x:,.0f}" if x >= 10 else f"{x:.2g}"
+    return "-" if not np.isfinite(x) else f"{x:,.0f}" if x >= 10 else _brief(f"{x:.2g}")
+
+
+def _brief(written: str) -> str:
+    """1e-6 for 1e-06: rows of tables have at most 120 characters."""
+    return written.replace("e-0", "e-")
 
 
 def nmse(found: Found, *keys: str) -> float:
@@ -175,7 +180,10 @@ def cover(ours: Found, names: dict[str, Case]) -> Iterator[str]:
     columns: list[tuple[str, Callable[[str], float]]] = []
     for how in ("together", "alone"):
         columns += [
-            (f"{how} {m}d", lambda n, key=f"{how} {m}": found.get(n, {}).get(key, {}).get("cover", np.nan))
+            (
+                f"{m}d" if how == "together" else f"{how} {m}d",
+                lambda n, key=f"{how} {m}": found.get(n, {}).get(key, {}).get("cover", np.nan),
+            )
             for m in TIMES_D
         ]
     columns += [
@@ -186,6 +194,7 @@ def cover(ours: Found, names: dict[str, Case]) -> Iterator[str]:
     yield "## coverage of intervals of 95 %"
     yield ""
     yield "Asked for: 92 to 98 % on the average, no model and budget below 85 %. Seeds, rows and features are counted alike."
+    yield "5d to 50d: 24 rows explained together; then each row alone; then against 500 background rows, at that many model rows."
     yield ""
     yield "| model | " + " | ".join(title for title, _ in columns) + " |"
     yield "|---|" + "---:|" * len(columns)

@@ -89,7 +89,7 @@ def main() -> None:
         print(
             f"\n{n:,} hybrids of {args.rows} rows, three folds; exact values against {TIMED_BACKGROUND} background rows\n"
         )
-        print("| model |", " | ".join(f"{family}: left | fit, s | value, ms a row" for family in FAMILIES), "|")
+        print("| model |", " | ".join(f"{family}: left | fit | value" for family in FAMILIES), "|")
         print("|---|" + "---|" * 3 * len(FAMILIES))
         for name, predict, X in models():
             cells, row, rows, background = hybrids(X, args.rows, n)

@@ -189,8 +189,9 @@ def _lines(
     mine, call = min(times["whybox"]), min(times["call"])
     kernel = f"{plan.kernel}, {plan.arithmetic}" + (f", {plan.bits} bits" if plan.bits is not None else "")
     lines = [
+        [work.name, *[""] * 7],  # a line of its own: beside the kernel it would be too long to read
         [
-            work.name,
+            "",
             f"**whybox** ({kernel})",
             f"{n:,}",
             per_row(mine, n),

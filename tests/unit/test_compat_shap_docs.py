@@ -1,4 +1,4 @@
-"""docs/from_shap.md: its Python runs; of its table, what is the same or differs runs, what raises raises, and so do our own calls beside them run."""
+"""docs/from_shap.md: its Python runs; of its calls, what is the same or differs runs, what raises raises, and so do our own calls beside them run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from whybox.errors import OptionError
 PAGE = Path(__file__).parents[2] / "docs" / "from_shap.md"
 TEXT = PAGE.read_text(encoding="utf-8")
 ROWS = re.findall(r"^\| `(.+?)` \| (?:`(.+?)` )?\| (same|differs|raises)\b[^|]*\|$", TEXT, re.MULTILINE)
+LONG = re.findall(r"^- `(.+?)`;\n  `(.+?)`: (same|differs|raises)\b[^`\n]*$", TEXT, re.MULTILINE)
 
 
 @pytest.fixture(scope="module")
@@ -28,14 +29,15 @@ def names():
         yield out
 
 
-def test_the_table_is_read_whole():
-    table = TEXT.split("| shap | whybox | here |")[1].split("\n\n")[0]
+def test_the_table_and_the_list_below_it_are_read_whole():
+    table, _, items = TEXT.split("| shap | whybox | here |")[1].split("\n\n")[:3]
     assert len(ROWS) == len(table.strip().splitlines()) - 1 > 60
+    assert 2 * len(LONG) == len(items.splitlines()) > 30
 
 
 @pytest.mark.filterwarnings("ignore::FutureWarning")
-@pytest.mark.parametrize(("theirs", "ours", "status"), ROWS, ids=[row[0] for row in ROWS])
-def test_rows_are_as_the_table_says(names, theirs, ours, status):
+@pytest.mark.parametrize(("theirs", "ours", "status"), ROWS + LONG, ids=[row[0] for row in ROWS + LONG])
+def test_calls_do_what_the_page_says(names, theirs, ours, status):
     for call, raises in ((theirs, status == "raises"), (ours, False)):
         if raises:
             with pytest.raises(OptionError, match=r"not honoured here: .{15}"):
