@@ -10,21 +10,23 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
-# For each line [program, arguments, seconds] that it reads: run the program in a fork, and write its exit status and what it wrote.
+# For each line [program, arguments, folder, seconds] that it reads: run the program there in a fork, and write its exit status and what it wrote.
 _SERVER = """
 import json, os, signal, sys, tempfile, traceback
 exec(compile(sys.argv[1], "<loaded>", "exec"))
 answers = os.fdopen(os.dup(1), "w")
 os.dup2(2, 1)
 for line in sys.stdin:
-    program, arguments, seconds = json.loads(line)
+    program, arguments, folder, seconds = json.loads(line)
     with tempfile.TemporaryFile() as written:
         child = os.fork()
         if child == 0:
             code = 1
             try:
+                os.chdir(folder)
                 os.dup2(written.fileno(), 1)
                 os.dup2(written.fileno(), 2)
                 os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
@@ -65,7 +67,7 @@ def run(command, **options):
     if found is None:
         return subprocess.run(command, **options)  # noqa: PLW1510  # `check` is among the options
     server = _server(found[1], program[: found.end()])
-    print(json.dumps([program, arguments, options["timeout"]]), file=server.stdin, flush=True)
+    print(json.dumps([program, arguments, str(Path.cwd()), options["timeout"]]), file=server.stdin, flush=True)
     answer = server.stdout.readline()
     if not answer:
         raise RuntimeError(f"the process that loads {found[1]} has ended")

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pytest
 
+from page_code import run_page, text_of
 from whybox.errors import OptionError
 
-PAGE = Path(__file__).parents[2] / "docs" / "from_shap.md"
-TEXT = PAGE.read_text(encoding="utf-8")
+TEXT = text_of("docs/from_shap.md")
 ROWS = re.findall(r"^\| `(.+?)` \| (?:`(.+?)` )?\| (same|differs|raises)\b[^|]*\|$", TEXT, re.MULTILINE)
 LONG = re.findall(r"^- `(.+?)`;\n  `(.+?)`: (same|differs|raises)\b[^`\n]*$", TEXT, re.MULTILINE)
 
@@ -23,9 +22,7 @@ def names():
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("matplotlib.layout_engine.ConstrainedLayoutEngine.execute", lambda self, figure: None)
         patch.setattr(plt, "show", lambda: None)
-        for block in re.findall(r"^```python\n(.*?)^```", TEXT, re.MULTILINE | re.DOTALL):
-            exec(compile(block, str(PAGE), "exec"), out)  # noqa: S102  # our own page
-        plt.close("all")
+        run_page("docs/from_shap.md", out)
         yield out
 
 

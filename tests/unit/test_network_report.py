@@ -272,6 +272,14 @@ def test_a_target_for_each_row_and_a_function_are_taken(tmp_path, monkeypatch):
     wb.report(sees_digits(), X, tmp_path / "own.html", output=lambda o: o[:, 1] - o[:, 2], checks="numerical")
 
 
+def test_a_function_of_several_outputs_is_taken_and_checked_unasked(tmp_path):
+    net = sees_digits()
+    both = torch.nn.Module()
+    both.net, both.forward = net, lambda x: {"logits": net(x), "size": x.sum((1, 2, 3))}
+    wb.report(both.eval(), digits()[0][:2], tmp_path / "r.html", output=lambda out: out["logits"][:, 1])
+    assert "2 of 2 rows checked" in words((tmp_path / "r.html").read_text(encoding="utf-8"))
+
+
 def test_tokens_are_written_out_and_checked(tmp_path):
     reader = seeded(lambda: torch.nn.Sequential(torch.nn.Embedding(9, 4), torch.nn.Flatten(), torch.nn.Linear(12, 2)))
     tokens = np.random.default_rng(0).integers(0, 9, size=(3, 3))

@@ -119,6 +119,67 @@ def test_the_same_in_jax():
         wb.saliency(net, X, 1)
 
 
+class Ends(nn.Module):
+    """Where an answer starts and ends in a text."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.ends = nn.Embedding(9, 4), nn.Linear(4, 2)
+
+    def forward(self, ids):
+        out = self.ends(torch.tanh(self.embed(ids)))
+        return SimpleNamespace(start=out[..., 0], end=out[..., 1])
+
+
+def test_a_function_of_several_outputs_goes_with_an_embedding():
+    """The embedding is looked for before the function is set: its layer alone is asked about."""
+    net, ids = seeded(Ends), np.random.default_rng(0).integers(0, 9, (4, 5))
+    both = lambda out: out.start.max(1).values + out.end.max(1).values
+    e = wb.saliency(net, ids, both, "integrated_gradients", embedding="embed", baseline_token=0)
+    whole = Formula(lambda ids: both(net(ids)))
+    whole.net = net
+    want = wb.saliency(whole, ids, None, "integrated_gradients", embedding="net.embed", baseline_token=0)
+    assert np.allclose(e.values, want.values, atol=1e-6)
+    assert wb.check(e, net, ids, target=both, checks="numerical").passed
+    with pytest.raises(OptionError, match=r"name the part to explain: output=.*'start', 'end'"):
+        wb.saliency(net, ids, embedding="embed")
+
+
+def test_the_same_in_equinox():
+    jax, eqx = pytest.importorskip("jax"), pytest.importorskip("equinox")
+
+    class Reader(eqx.Module):
+        embed: eqx.nn.Embedding
+        ends: eqx.nn.Linear
+
+        def __call__(self, ids):
+            out = jax.vmap(self.ends)(jax.numpy.tanh(jax.vmap(self.embed)(ids)))
+            return {"start": out[:, 0], "end": out[:, 1]}
+
+    keys = jax.random.split(jax.random.key(0), 2)
+    net = Reader(eqx.nn.Embedding(9, 4, key=keys[0]), eqx.nn.Linear(4, 2, key=keys[1]))
+    ids = np.random.default_rng(0).integers(0, 9, (4, 5))
+    both = wb.saliency(net, ids, lambda out: out["start"][:, 1] + out["end"][:, 2], embedding="embed", reduce="sum")
+    one = [
+        wb.saliency(net, ids, k, output=part, embedding="embed", reduce="sum") for part, k in (("start", 1), ("end", 2))
+    ]
+    assert np.allclose(both.values, one[0].values + one[1].values, atol=1e-6)
+
+
+def test_axes_of_series_are_found_under_a_function_of_several_outputs():
+    class Two(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.see, self.judge = nn.Conv1d(3, 4, 3), nn.Linear(4, 2)
+
+        def forward(self, x):
+            found = torch.tanh(self.see(x)).mean(2)
+            return {"logits": self.judge(found), "found": found}
+
+    e = wb.saliency(seeded(Two), rows(4, 3, 9), lambda out: out["logits"][:, 0])
+    assert e.dims == ("row", "feature", "time")
+
+
 @pytest.mark.parametrize("method", ["gradient", "occlusion"])
 def test_a_function_that_answers_in_another_library_is_refused(method):
     net, x = seeded(lambda: nn.Linear(3, 2)), rows(5, 3)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -41,9 +41,14 @@ def requested_checks(requested: Sequence[str] | str) -> CheckChoice:
     return CheckChoice(requested, MAX_ROWS_CHECKED[0], f"Checks asked for: {named}.", True)
 
 
-def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions) -> int:
-    """Bytes that a derivative at one row keeps: a size of the network that is the same on every machine."""
+def bytes_per_row(net: Any, inputs: Any, reading: ReadingOptions, function: Callable[[Any], Any] | None = None) -> int:
+    """Bytes that a derivative at one row keeps: a size of the network that is the same on every machine.
+
+    Args:
+        net, inputs, reading: of :func:`whybox.report`. function: of the outputs, if the target is one.
+    """
     network = as_network(net)
+    network = network if function is None else network.with_head(function)
     with network.session():
         prepared = prepare_inputs(network, inputs, make_method("gradient", {}), reading)
         return first_pass(prepared.net, tuple(i.x[:1] for i in prepared.inputs), prepared.inputs)[2]

@@ -191,7 +191,7 @@ def _checks_of_methods(
     with progress_counter(len(method_maps), description="checks", unit="methods") as done:
         for s in method_maps:
             if requested is None:
-                row_bytes = row_bytes or bytes_per_row(net, s.inputs, reading)
+                row_bytes = row_bytes or bytes_per_row(net, s.inputs, reading, function)
             plan = requested_checks(requested) if requested is not None else choose_checks(s.e, row_bytes)
             results = check(
                 s.answer, net, s.inputs, checks=plan.groups, background=s.background, max_rows=plan.rows, target=function, seed=seed,

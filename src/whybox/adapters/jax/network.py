@@ -126,14 +126,15 @@ class _FixedArguments:
         )  # the layer's outputs, before the inputs of the whole network
         x = tuple(a[:, 0] if i - first in self.one_numbers else a for i, a in enumerate(x))
         output = self.body.run(params, x, self.names, self.layer, self.mode, self.calls, mapped=self.mapped)
-        output, layer_value = output if self.mode in ("keep", "given") else (output, None)
+        if self.mode in ("keep", "given"):  # for the layer alone: of several outputs none need be named yet
+            return None, output[1]
         out = self.head(output)
         if not jnp.ndim(out) or out.shape[0] != len(x[0]):
             raise UnsupportedModelError(
                 f"the network's output for {len(x[0])} rows has the shape {jnp.shape(out)}; its first axis must be the rows. "
                 "A function of one row is wrapped with whybox.networks.jax(function, params, batched=False)."
             )
-        return out if layer_value is None else (out, layer_value)
+        return out
 
 
 @partial(jax.jit, static_argnums=0)

@@ -302,9 +302,9 @@ class TorchNetwork(TorchForward):
         """See Differentiable."""
         own = getattr(self.module, "sequence_layers", None)  # a model of Keras
         yield from (
-            own(lambda: self.forward(x))
+            own(lambda: self._run_module(x))
             if own
-            else inputs_of_sequence_layers(self.module, len(x[0]), lambda: self.forward(x))
+            else inputs_of_sequence_layers(self.module, len(x[0]), lambda: self._run_module(x))
         )
 
     def tap_layer(self, x: tuple[Array, ...], layer: str, side: LayerSide = "output") -> LayerTap:
@@ -372,10 +372,14 @@ class TorchNetwork(TorchForward):
         handle = self._hook_layer(layer, side, lambda _m, _g, output: found.append(_detached(output)))
         try:
             with without_compilation():
-                self.forward(x)
+                self._run_module(x)
         finally:
             handle.remove()
         return found
+
+    def _run_module(self, x: tuple[Array, ...]) -> None:
+        """Run for what layers see alone: of several outputs none need be named yet, as a function of the outputs is set later."""
+        replace(self, head=lambda _outputs: x[0]).forward(x)
 
     def _from(self, layer: str, side: LayerSide, found: list[Any], calls: tuple[int, ...]) -> TorchNetwork:
         """The network from these calls of a layer on."""
