@@ -370,12 +370,12 @@ def kernel_alone(model, X, y):
     from whybox.api.importance import _make_problem
     from whybox.methods.importance.loss_problem import resolve_loss_problem
     from whybox.methods.importance.options import ImportanceOptions
-    from whybox.methods.importance.permutation_of_trees import pair_differences, tree_pairs
+    from whybox.methods.importance.permutation_of_trees import tree_pairs
     from whybox.methods.importance.spot_checks import PermutationChecks
 
     problem = resolve_loss_problem(_make_problem(model, X, y, ImportanceOptions(method="permutation", n_jobs=1)))
     trees, checks = tree_pairs(problem), PermutationChecks(problem)
-    return cpu(lambda: pair_differences(problem, trees, checks))[0]
+    return cpu(lambda: trees.pair_differences(problem, checks))[0]
 
 
 def main():
