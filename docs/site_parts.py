@@ -13,6 +13,7 @@ from typing import Any
 HERE = Path(__file__).parent
 ERROR = re.compile(r"(?:^|(?<=[.;])\s+)((?:[A-Z]\w*(?:Error|Interrupt|Exit)(?:, )?)+): ")
 NO_TYPE = "\ue000"  # a colon that is no end of a type
+NAMED_PAGE = re.compile(r"\[`?([\w./-]+\.md)`?\]\(([\w./-]+\.md(?:#[\w-]+)?)\)")
 OURS = "whybox."
 HEADINGS = ("Args:", "Attributes:", "Examples:", "Raises:", "Returns:", "Yields:")
 
@@ -134,6 +135,13 @@ def link_pages_of_scripts(app: Any, docname: str, source: list[str]) -> None:
     source[0] = re.sub(r"\]\(examples/(\w+)\)", r"](\1/index.rst)", source[0])
 
 
+def titles_of_pages(app: Any, docname: str, source: list[str]) -> None:
+    """Let a link whose text is the name of a file, as a code host shows it, have the title of that page or part as its text."""
+    source[0] = NAMED_PAGE.sub(
+        lambda m: f"[]({m[2]})" if Path(m[1]).name == Path(m[2].split("#")[0]).name else m[0], source[0]
+    )
+
+
 def write_page_of_commands(app: Any) -> None:
     """Write docs/reference/command_line.md: the help of every command, as it is printed."""
     os.environ["COLUMNS"] = "100"
@@ -162,6 +170,7 @@ def setup(app: Any) -> dict[str, bool]:
     """Connect these parts to the build."""
     app.connect("builder-inited", write_page_of_commands, priority=100)
     app.connect("source-read", link_pages_of_scripts)
+    app.connect("source-read", titles_of_pages)
     app.connect("autodoc-process-docstring", tidy_docstrings, priority=100)
     app.connect("autodoc-process-docstring", colons_back, priority=900)
     app.connect("missing-reference", link_of_a_short_name, priority=900)

@@ -91,3 +91,9 @@ def test_scripts_of_the_site_are_python_that_fits_a_page(script):
     text = script.read_text(encoding="utf-8")
     assert ast.get_docstring(ast.parse(text))
     assert max(map(len, text.splitlines())) <= 120
+
+
+def test_a_link_that_reads_as_a_file_has_the_title_of_its_page():
+    page = ["See [docs/lime.md](lime.md#loss), [`b.md`](../x/b.md), [the page](lime.md) and [a.md](b.md)."]
+    site_parts().titles_of_pages(None, "", page)
+    assert page == ["See [](lime.md#loss), [](../x/b.md), [the page](lime.md) and [a.md](b.md)."]
