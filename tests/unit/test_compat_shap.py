@@ -355,28 +355,6 @@ def test_texts():
         shap.maskers.Image("blur(3,3)", (8, 8))
 
 
-def test_networks():
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).eval()
-    xs = torch.tensor(SMALL, dtype=torch.float32)
-    deep = shap.DeepExplainer(net, xs[:20])
-    values = deep.shap_values(xs[30:33])
-    assert values.shape == (3, 4, 2)
-    out = net(xs).detach().numpy()
-    near(values.sum(axis=1), out[30:33] - deep.expected_value, 1e-5)
-    near(deep.expected_value, out[:20].mean(axis=0), 1e-5)
-    drawn = shap.GradientExplainer(net, xs[:20]).shap_values(xs[30:33], nsamples=200, rseed=1)
-    own = wb.saliency(net, xs[30:33], "all", "expected_gradients", background=xs[:20], reduce=None, samples=224, seed=1)
-    near(drawn, own.values)
-    assert deep(xs[30:33])[..., 1].to_whybox().dims == ("row", "feature")
-    with shap.old_shapes():
-        assert [v.shape for v in deep.shap_values([xs[30:33]])] == [(3, 4), (3, 4)]
-    pictures = torch.nn.Sequential(torch.nn.Flatten(), net).eval()
-    with pytest.raises(OptionError, match="overlay"):
-        shap.DeepExplainer(pictures, xs[:20].reshape(20, 1, 2, 2))(xs[30:31].reshape(1, 1, 2, 2))
-
-
 def test_explainers_are_kept_and_pickled():
     e = pickle.loads(pickle.dumps(shap.TreeExplainer(BOOSTED, TRAIN)))  # our own
     near(e.shap_values(ROWS), shap.TreeExplainer(BOOSTED, TRAIN).shap_values(ROWS))

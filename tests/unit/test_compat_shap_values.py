@@ -24,7 +24,6 @@ from compat_models import (
     waves,
 )
 from whybox.compat import shap
-from whybox.errors import OptionError
 
 
 @pytest.fixture(scope="module")
@@ -166,29 +165,3 @@ def test_a_function_that_writes_into_its_rows_leaves_the_background_alone():
 
     shap.KernelExplainer(doubled, rows[:4]).shap_values(rows[4:], silent=True)
     np.testing.assert_array_equal(rows, before)
-
-
-def test_ranked_outputs_of_networks():
-    torch = pytest.importorskip("torch")
-    torch.manual_seed(0)
-    net = torch.nn.Sequential(torch.nn.Linear(4, 8), torch.nn.ReLU(), torch.nn.Linear(8, 2)).eval()
-    xs = torch.tensor(np.random.default_rng(0).normal(size=(40, 4)), dtype=torch.float32)
-    deep = shap.DeepExplainer(net, xs[:20])
-    values, out = deep.shap_values(xs[30:33]), net(xs).detach().numpy()
-    drawn = shap.GradientExplainer(net, xs[:20]).shap_values(xs[30:33], nsamples=200, rseed=1)
-    for order, ranks in (("max", np.argsort(-out)), ("min", np.argsort(out)), ("max_abs", np.argsort(-np.abs(out)))):
-        ranked, which = deep.shap_values(xs[30:33], ranked_outputs=2, output_rank_order=order)
-        assert which.tolist() == ranks[30:33].tolist()
-        np.testing.assert_allclose(ranked, np.take_along_axis(values, which[:, None], axis=2), atol=1e-6)
-    one, which = shap.GradientExplainer(net, xs[:20]).shap_values(xs[30:33], nsamples=200, ranked_outputs=1, rseed=1)
-    assert one.shape == (3, 4, 1)
-    np.testing.assert_allclose(one, np.take_along_axis(np.asarray(drawn), which[:, None], axis=2), atol=1e-6)
-    half = shap.DeepExplainer(net.to(torch.bfloat16), xs[:20].to(torch.bfloat16))
-    coarse, which = half.shap_values(xs[30:33].to(torch.bfloat16), ranked_outputs=1, check_additivity=False)
-    assert which[:, 0].tolist() == out[30:33].argmax(1).tolist()
-    np.testing.assert_allclose(coarse, np.take_along_axis(values, which[:, None], axis=2), atol=0.02)
-    net.to(torch.float32)
-    with pytest.raises(OptionError, match="ranked_outputs=3"):
-        deep.shap_values(xs[30:33], ranked_outputs=3)
-    with pytest.raises(OptionError, match="max_abs"):
-        deep.shap_values(xs[30:33], ranked_outputs=1, output_rank_order="custom")
