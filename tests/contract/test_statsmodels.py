@@ -295,6 +295,29 @@ def test_offsets_and_exposures(rows):
     np.testing.assert_allclose(np.exp(total), formula.predict(rows[:5], exposure=rows["years"][:5]), rtol=1e-12)
 
 
+def test_a_formula_that_is_evaluated_says_that_it_was_fitted_with_an_offset(rows):
+    formula = smf.glm(
+        "count ~ np.exp(age / 50) * bmi", rows, family=sm.families.Poisson(), exposure=rows["years"]
+    ).fit()
+    e = wb.explain(formula, rows[:5], rows[:40])
+    assert any("fitted with exposure; predictions of rows are those at offset 0" in note for note in e.evidence.notes)
+    total = e.base_values + e.values.sum(axis=1)
+    np.testing.assert_allclose(np.exp(total), formula.predict(rows[:5], exposure=np.ones(5)), rtol=1e-9)
+    plain = smf.glm("count ~ np.exp(age / 50) * bmi", rows, family=sm.families.Poisson()).fit()
+    assert not any("offset" in note for note in wb.explain(plain, rows[:5], rows[:40]).evidence.notes)
+
+
+def test_a_binomial_model_saved_without_its_data_is_in_log_odds(rows, tmp_path):
+    results = smf.glm(
+        "sick ~ age + bmi", rows.assign(sick=rows["sick"].astype(int)), family=sm.families.Binomial()
+    ).fit()
+    before = wb.explain(results, rows[:5], rows[:40])
+    results.save(str(tmp_path / "results.pickle"), remove_data=True)
+    after = wb.explain(sm.load(str(tmp_path / "results.pickle")), rows[:5], rows[:40])
+    assert before.units == after.units == "log-odds"
+    np.testing.assert_array_equal(before.values, after.values)
+
+
 def test_the_link_of_a_gee_is_that_of_its_family(rows):
     results = smf.gee("count ~ age + bmi", groups=rows["group"], data=rows, family=sm.families.Poisson()).fit()
     e = wb.explain(results, rows[:5], rows[:40])

@@ -270,3 +270,26 @@ def test_metrics_are_refused_by_name(name):
 def test_other_names_are_unknown(module):
     with pytest.raises(AttributeError, match="Nothing"):
         _ = module.Nothing
+
+
+def test_noise_takes_a_mask_for_each_row():
+    torch.manual_seed(0)
+    net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.Tanh(), torch.nn.Linear(6, 3)).eval()
+    x = torch.randn(4, 4)
+    each = torch.tensor([[0, 0, 1, 1], [0, 1, 1, 1], [0, 1, 2, 2], [0, 1, 2, 3]])
+    tunnel = attr.NoiseTunnel(attr.FeatureAblation(net))
+    together = tunnel.attribute(x, target=1, feature_mask=each, nt_samples=4, stdevs=0.1)
+    for i, mask in enumerate(each):
+        noisy = attr.NoiseTunnel(attr.FeatureAblation(net)).attribute(
+            x, target=1, feature_mask=mask[None], nt_samples=4, stdevs=0.1
+        )
+        torch.testing.assert_close(together[i], noisy[i])
+    flat = tunnel.attribute(x, target=1, feature_mask=each[1], nt_samples=4, stdevs=0.1)  # as many features as rows
+    torch.testing.assert_close(flat[1], together[1])
+
+
+@pytest.mark.parametrize("selector", [9, (0, 1)])
+def test_a_neuron_that_there_is_not_is_named_with_the_shape_of_a_row(selector):
+    net = torch.nn.Sequential(torch.nn.Linear(4, 6), torch.nn.ReLU(), torch.nn.Linear(6, 3)).eval()
+    with pytest.raises(OptionError, match=r"of each row the layer has the shape \(6,\)"):
+        attr.NeuronConductance(net, net[0]).attribute(torch.ones(5, 4), neuron_selector=selector, target=0)

@@ -31,6 +31,7 @@ RELATIVE_ROUNDING: Final = 1e-12  # statsmodels sums in float64
 _MEANS: Final = ("OLS", "WLS", "GLS", "GLSAR", "RLM", "QuantReg")
 _FAMILIES: Final = ("GLM", "GEE")  # whose link is that of their family
 _COUNTS: Final = ("Poisson", "NegativeBinomial", "NegativeBinomialP")
+_AT_OFFSET_0: Final = "was fitted with {}; predictions of rows are those at offset 0, as of its predict"
 _TAKES_OFFSETS: Final = ("GLM", "Logit", "Probit", *_COUNTS)
 _QUOTED: Final = re.compile(r"""Q\((['"])(.*)\1\)""")
 _LEVEL: Final = re.compile(r".*\[(?:T\.)?(.*)\]")
@@ -55,7 +56,13 @@ def adapt(obj: Any) -> Model:
     if type(model).__module__.startswith("statsmodels.tsa"):
         raise InputError(f"{name} forecasts times: its predict takes dates and no rows, so there are no features here.")
     outputs, weights = _sum_of(obj, kind)
-    columns, base = _columns_of(model, len(weights))
+    try:
+        columns, base = _columns_of(model, len(weights))
+    except UnsupportedModelError as error:
+        if not _fitted_with(model):
+            raise
+        at_zero = f" It {_AT_OFFSET_0.format(' and '.join(_fitted_with(model)))}."
+        raise UnsupportedModelError(*error.message, at_zero, hint=error.hint) from error
     linear = Linear(
         weights=np.ascontiguousarray(weights[[i for i, _ in columns]]),
         base_values=np.ascontiguousarray(weights[base].sum(axis=0)),
@@ -141,6 +148,8 @@ def _family_outputs(model: Any) -> Outputs:
     if family == "Binomial" and np.isin(model.endog, (0.0, 1.0)).all():
         return _binary_outputs(model, ours, "log-odds" if name == "Logit" else f"{name} of the probability")
     units = "prediction" if name == "Identity" else f"{name.lower()} of the prediction"
+    if family == "Binomial" and name != "Identity":  # of shares, or of results that were saved without their data
+        units = "log-odds" if name == "Logit" else f"{name} of the probability"
     return Outputs(("prediction",), ours, raw_units=units)
 
 
@@ -256,9 +265,7 @@ def _notes(model: Any, kind: str) -> tuple[str, ...]:
         notes.append("MixedLMResults.predict leaves random effects out, so what is explained is the fixed part of the model.")  # fmt: skip
     given = _fitted_with(model)
     if given:
-        notes.append(
-            f"This {kind} was fitted with {' and '.join(given)}; predictions of rows are those at offset 0, as of its predict, unless offset= gives theirs."
-        )
+        notes.append(f"This {kind} {_AT_OFFSET_0.format(' and '.join(given))}, unless offset= gives theirs.")
     return tuple(notes)
 
 

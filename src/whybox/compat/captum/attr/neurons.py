@@ -119,12 +119,15 @@ def select_neuron(layer: torch.Tensor, selector: Any) -> torch.Tensor:
         place = selector if isinstance(selector, tuple) else (selector,)
         if len(place) != layer.ndim - 1:
             raise OptionError(
-                Argument("neuron_selector", selector), f" must have {layer.ndim - 1} numbers: the layer is {tuple(layer.shape)}."
+                Argument("neuron_selector", selector), f" must have {layer.ndim - 1} numbers: of each row the layer has the shape {tuple(layer.shape[1:])}."
             )  # fmt: skip
         try:
             chosen = layer[(slice(None), *place)]
         except IndexError:
-            raise OptionError(Argument("neuron_selector", selector), f": the layer is {tuple(layer.shape)}.") from None
+            raise OptionError(
+                Argument("neuron_selector", selector),
+                f": of each row the layer has the shape {tuple(layer.shape[1:])}.",
+            ) from None
         if any(isinstance(one, slice) for one in place):
             chosen = chosen.reshape(len(chosen), -1).sum(1)
     if not isinstance(chosen, torch.Tensor) or chosen.shape != layer.shape[:1]:

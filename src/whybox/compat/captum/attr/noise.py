@@ -18,7 +18,12 @@ from whybox.errors import Argument, InputError, OptionError
 __all__ = ["NoiseTunnel"]
 
 NOISE_KINDS: Final = ("smoothgrad", "smoothgrad_sq", "vargrad")
-OF_ROWS: Final = ("target", "baselines", "additional_forward_args")  # arguments that may have an entry for each row
+OF_ROWS: Final = (
+    "target",
+    "baselines",
+    "additional_forward_args",
+    "feature_mask",
+)  # arguments that may have an entry for each row
 
 
 @final
@@ -101,7 +106,7 @@ class NoiseTunnel(Attribution):
             for n in OF_ROWS
             if n != "baselines" or not isinstance(self.attribution_method, DeepLiftShap | GradientShap)
         ]
-        repeated = {n: repeat_for_copies(n, v, noisy.rows, copies) if n in of_rows else v for n, v in kwargs.items()}
+        repeated = {n: repeat_for_copies(n, v, noisy.tensors, copies) if n in of_rows else v for n, v in kwargs.items()}
         attribute: Callable[..., Any] = self.attribution_method.attribute  # type: ignore[attr-defined]  # of each subclass
         found, delta = attribute(noisy.inputs(which), **repeated), None
         if kwargs.get("return_convergence_delta"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, final
 
@@ -74,14 +75,17 @@ class NoisyRows:
         return tuple(made) if self.is_tuple else made[0]
 
 
-def repeat_for_copies(name: str, given: Any, rows: int, copies: int) -> Any:
+def repeat_for_copies(name: str, given: Any, tensors: Sequence[torch.Tensor], copies: int) -> Any:
     """Return what has an entry for each row as often as there are copies of it, a row's own together: tensors, alone or in a tuple, and a list of targets.
 
     All else is as it is: another list, or a tuple in a tuple, is a constant of the forward function, however long.
     """
+    rows, ndims = len(tensors[0]), [t.ndim for t in tensors]
 
     def repeat(one: Any) -> Any:
         has_rows = isinstance(one, torch.Tensor) and one.ndim > 0 and len(one) == rows
+        if name == "feature_mask":  # one of all rows may have as many features as there are rows
+            has_rows = has_rows and one.ndim in ndims
         return one.repeat_interleave(copies, dim=0) if has_rows else one
 
     if name == "target" and isinstance(given, list) and len(given) == rows:
