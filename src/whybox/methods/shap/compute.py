@@ -26,6 +26,7 @@ from whybox.methods.shap.plan import (
     cheapest_plan,
     make_compiled_trees,
     possible_plans,
+    rows_to_choose_for,
     with_attributions,
 )
 from whybox.methods.shap.problem import KernelName, ShapProblem
@@ -109,7 +110,7 @@ class CompiledProblem:
     def _choose_plan(self, key: tuple[object, ...], order: int, rows: int) -> tuple[KernelPlan, CompiledTrees | None]:
         if key not in self._choices:
             self._choices[key] = possible_plans(self.problem, order)
-        best = cheapest_plan(self._choices[key], rows)
+        best = cheapest_plan(self._choices[key], rows, chosen_for=rows_to_choose_for(self.problem, rows))
         if best.instructions is None:
             return best, None
         existing = self._compiled.get(key)

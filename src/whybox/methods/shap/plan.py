@@ -28,6 +28,7 @@ __all__ = [
     "make_compiled_trees",
     "possible_plans",
     "quadrature_rules",
+    "rows_to_choose_for",
     "timed_plan",
     "with_attributions",
 ]
@@ -234,11 +235,23 @@ def _tables_held(table_bytes: float) -> float:
     return min(table_bytes, compiled_trees.MAX_COMPILED_KEPT + compiled_trees.MAX_COMPILED_AT_ONCE)
 
 
-def cheapest_plan(plans: tuple[KernelPlan, ...], rows: int) -> KernelPlan:
-    """Return the choice that costs least for this many rows."""
+def cheapest_plan(plans: tuple[KernelPlan, ...], rows: int, *, chosen_for: int | None = None) -> KernelPlan:
+    """Return the choice that costs least for this many rows, planned for `rows`.
+
+    Args:
+        chosen_for: how many rows it is chosen for; None: `rows`.
+    """
+    best = min(plans, key=lambda p: replace(p, rows=rows if chosen_for is None else chosen_for).seconds)
     planned = [replace(p, rows=rows) for p in plans]
-    best = min(planned, key=lambda p: p.seconds)
-    return replace(best, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
+    return replace(best, rows=rows, considered=tuple((p.kernel, p.bits, p.seconds) for p in planned))
+
+
+def rows_to_choose_for(problem: ShapProblem, rows: int) -> int:
+    """Return for how many rows the kernel is chosen: without a background always the same, so that a row has the same bits in a call of any size.
+
+    With a background it is the number of rows at hand: tables that pay off for many rows take up to a second and more to fill, pairs of rows a few milliseconds.
+    """
+    return rows if problem.background is not None else ROWS_PER_BLOCK
 
 
 def _vector_plans(
