@@ -265,7 +265,8 @@ def main() -> None:
                 json.loads(KEPT.read_text(encoding="utf-8")) if KEPT.exists() else {}
             )  # another set may be measured at the same time
             of_set = kept.setdefault(used, {"machine": machine, "models": {}})
-            of_set["models"][name] = of_set["models"].get(name, {}) | found
+            every = of_set["models"].get(name, {}) | found
+            of_set["models"][name] = {verb: every[verb] for verb in KERNELS if verb in every}
             KEPT.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
     return show(kept)
 
