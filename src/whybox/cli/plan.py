@@ -30,7 +30,8 @@ _SALIENCY_TEXT: Final = """Print how many passes through the network and how lon
 The maps of up to four of the rows are made for it."""
 
 _TEXT: Final = """Print how a command would go about its work, how long it takes and how much memory; compute and write nothing else.
-The options after COMMAND are its own, without those about the file that it writes (-o; of explain --id, --layout and --errors too)."""
+The options after COMMAND are its own, without those about the file that it writes: -o, and of explain --id, --layout
+and --errors."""
 _ROWS_AS_DATA: Final = Wording({**TABLE_WORDING.places, "rows": "data"})  # a number stands for them
 _EXPLAIN_TEXT: Final = """Print the kernel, the time and the memory of whybox explain with the same options.
 A block of rows is timed on this machine; the model's own predict, which checks every row, is not counted.
